@@ -1,0 +1,366 @@
+//! Small values of the configuration. Each constructor is the only check there is: a value that
+//! exists is right, and nobody downstream looks again.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A route's or credential's name: 1 to 64 of `a-z A-Z 0-9 . _ -`. It becomes a metric label.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(Box<str>);
+
+impl Name {
+    /// Parses a name.
+    ///
+    /// # Errors
+    /// What would be accepted, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let fits = !text.is_empty()
+            && text.len() <= 64
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if fits {
+            Ok(Self(text.into()))
+        } else {
+            Err("a name has 1 to 64 of the characters a-z A-Z 0-9 . _ -".to_owned())
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A path prefix of a route: begins with `/`, does not end with one, has no empty, `.` or `..`
+/// segment, query, fragment or percent-encoding. The root prefix is the empty string.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct PathPrefix(Box<str>);
+
+impl PathPrefix {
+    /// Parses a prefix; `/` is the root and a trailing slash is ignored.
+    ///
+    /// # Errors
+    /// What would be accepted, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some(rest) = text.strip_prefix('/') else {
+            return Err("a path begins with '/', for example /graph".to_owned());
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.is_empty() {
+            return Ok(Self::default());
+        }
+        for segment in rest.split('/') {
+            if matches!(segment, "" | "." | "..") {
+                return Err("a path has no empty, '.' or '..' segment".to_owned());
+            }
+            let plain = segment.bytes().all(|b| {
+                b.is_ascii_alphanumeric()
+                    || matches!(
+                        b,
+                        b'-' | b'.'
+                            | b'_'
+                            | b'~'
+                            | b'!'
+                            | b'$'
+                            | b'&'
+                            | b'\''
+                            | b'('
+                            | b')'
+                            | b'*'
+                            | b'+'
+                            | b','
+                            | b'='
+                            | b':'
+                            | b'@'
+                    )
+            });
+            if !plain {
+                return Err(
+                    "a path is made of unreserved characters, without spaces, '%', '?', '#', ';' or '\\'"
+                        .to_owned(),
+                );
+            }
+        }
+        Ok(Self(format!("/{rest}").into()))
+    }
+
+    /// `""` for the root, else `/a/b` without a trailing slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A host name or IP literal, lower-case, without a trailing dot. IPv6 literals are kept in brackets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostName(Box<str>);
+
+impl HostName {
+    /// Parses a host without a port.
+    ///
+    /// # Errors
+    /// What would be accepted, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let lower = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let literal = lower
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+        let name = !lower.is_empty()
+            && lower.len() <= 253
+            && lower.split('.').all(|label| {
+                !label.is_empty()
+                    && label.len() <= 63
+                    && label
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+            });
+        if literal || name {
+            Ok(Self(lower.into()))
+        } else {
+            Err(
+                "a host is a DNS name, an IPv4 address or a bracketed IPv6 address, without a port"
+                    .to_owned(),
+            )
+        }
+    }
+
+    /// The host as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A host, or every host below a suffix.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// Exactly this host.
+    Exact(HostName),
+    /// `*.suffix`: any name with at least one label in front of the suffix.
+    Suffix(HostName),
+}
+
+impl HostPattern {
+    /// Parses `name` or `*.name`.
+    ///
+    /// # Errors
+    /// What would be accepted, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("*.") {
+            Some(suffix) => HostName::parse(suffix).map(Self::Suffix),
+            None => HostName::parse(text).map(Self::Exact),
+        }
+    }
+
+    /// Whether a lower-case host without port or trailing dot is meant.
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(name) => name.as_str() == host,
+            Self::Suffix(suffix) => host
+                .strip_suffix(suffix.as_str())
+                .and_then(|front| front.strip_suffix('.'))
+                .is_some_and(|front| !front.is_empty()),
+        }
+    }
+}
+
+/// An origin: scheme, host and port, as of RFC 6454. The port is always known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// `true` for https.
+    pub secure: bool,
+    /// The host.
+    pub host: HostName,
+    /// The port, the scheme's default when it was not written.
+    pub port: u16,
+}
+
+impl Origin {
+    /// The scheme's default port.
+    pub fn default_port(secure: bool) -> u16 {
+        if secure { 443 } else { 80 }
+    }
+
+    /// `host` or `host:port` where the port is not the scheme's default: the `Host` header.
+    pub fn authority(&self) -> String {
+        if self.port == Self::default_port(self.secure) {
+            self.host.to_string()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority())
+    }
+}
+
+/// An origin with a path prefix below it: `https://host[:port][/prefix]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BaseUrl {
+    /// Scheme, host and port.
+    pub origin: Origin,
+    /// The prefix; the root when there is none.
+    pub prefix: PathPrefix,
+}
+
+impl BaseUrl {
+    /// Parses `https://host[:port][/prefix]`, or `http://` likewise. No user, query or fragment.
+    ///
+    /// # Errors
+    /// What would be accepted, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
+        let (secure, rest) = if lower.starts_with("https://") {
+            (true, &text[8..])
+        } else if lower.starts_with("http://") {
+            (false, &text[7..])
+        } else {
+            return Err("a URL begins with https:// (http:// only to loopback)".to_owned());
+        };
+        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        if authority.contains('@') {
+            return Err("a URL here holds no user name or password".to_owned());
+        }
+        let (host, port) = split_port(authority)?;
+        let origin = Origin {
+            secure,
+            host: HostName::parse(host)?,
+            port: port.unwrap_or_else(|| Origin::default_port(secure)),
+        };
+        let prefix = if path.is_empty() {
+            PathPrefix::default()
+        } else {
+            PathPrefix::parse(path)?
+        };
+        Ok(Self { origin, prefix })
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.prefix.as_str())
+    }
+}
+
+/// Splits `host[:port]`, brackets of an IPv6 literal respected.
+///
+/// # Errors
+/// When the port is not a number from 1 to 65535 (0 is allowed: "any free port").
+pub fn split_port(authority: &str) -> Result<(&str, Option<u16>), String> {
+    let after_literal = authority.rfind(']').map_or(0, |at| at + 1);
+    match authority[after_literal..].rfind(':') {
+        None => Ok((authority, None)),
+        Some(at) => {
+            let at = at + after_literal;
+            let digits = &authority[at + 1..];
+            let port = digits
+                .bytes()
+                .all(|b| b.is_ascii_digit())
+                .then(|| digits.parse().ok())
+                .flatten()
+                .ok_or_else(|| format!("\"{digits}\" is not a port: a number from 0 to 65535"))?;
+            Ok((&authority[..at], Some(port)))
+        }
+    }
+}
+
+/// A scope of the client-credentials grant: one resource and `/.default`
+/// (Microsoft identity platform, "scopes and permissions").
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Scope(Box<str>);
+
+impl Scope {
+    /// Parses a scope.
+    ///
+    /// # Errors
+    /// What would be accepted, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.split_ascii_whitespace().count() != 1 {
+            return Err("one scope per route: a token is for one resource".to_owned());
+        }
+        match text.strip_suffix("/.default") {
+            Some(resource) if !resource.is_empty() && text.is_ascii() => Ok(Self(text.into())),
+            Some(_) => Err("the resource is missing: write for example https://graph.microsoft.com/.default".to_owned()),
+            None => Err("client credentials take a scope that ends in /.default, for example https://graph.microsoft.com/.default".to_owned()),
+        }
+    }
+
+    /// The scope as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part before `/.default`: what managed identity calls `resource`.
+    pub fn resource(&self) -> &str {
+        self.0.strip_suffix("/.default").unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Parses `500ms`, `10s`, `2m` or `1h`.
+///
+/// # Errors
+/// What would be accepted, in words.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let expected = || "a duration is a whole number with a unit: 500ms, 10s, 2m or 1h".to_owned();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .ok_or_else(expected)?;
+    let number: u64 = text[..digits].parse().map_err(|_| expected())?;
+    let millis = match &text[digits..] {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => return Err(expected()),
+    };
+    // A day bounds every stage of an exchange; more is a typing error.
+    match millis {
+        Some(millis) if millis <= 86_400_000 => Ok(Duration::from_millis(millis)),
+        _ => Err("a duration here is at most 24h".to_owned()),
+    }
+}
+
+/// Parses `65536`, `64KiB`, `4MiB` or `1GiB`.
+///
+/// # Errors
+/// What would be accepted, in words.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let expected =
+        || "a size is a whole number of bytes, or one with a unit: 64KiB, 4MiB, 1GiB".to_owned();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| expected())?;
+    let unit: u64 = match &text[digits..] {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(expected()),
+    };
+    number.checked_mul(unit).ok_or_else(expected)
+}

@@ -1,0 +1,28 @@
+//! tokenferry: an authenticating reverse proxy for Microsoft Graph, Dynamics 365 and other APIs
+//! protected by Microsoft Entra ID. A request without a credential goes in, the upstream's answer
+//! comes out; the token in between is cached, renewed ahead of need and never shown.
+
+pub mod cli;
+
+pub mod admin;
+pub mod server;
+
+pub mod proxy;
+
+pub mod token;
+
+pub mod caller;
+pub mod credential;
+pub mod policy;
+pub mod rewrite;
+pub mod route;
+pub mod upstream;
+
+pub mod config;
+
+pub mod clock;
+pub mod code;
+pub mod metrics;
+pub mod secret;
+
+pub mod simulator;

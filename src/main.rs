@@ -1,0 +1,2 @@
+//! The `tokenferry` command.
+fn main() {}

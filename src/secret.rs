@@ -1,0 +1,108 @@
+//! Secrets: values that cannot be printed, serialised or compared in variable time, and are wiped
+//! when dropped; and the places they come from.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+/// A secret value. `Debug` shows nothing of it, there is no `Display` and no `Serialize`.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// Wraps bytes; the caller's copy, if any, is the caller's to wipe.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes, for the one place that puts them on the wire.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The secret as text, when it is UTF-8.
+    pub fn expose_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+
+    /// Compares in time that depends on the lengths only.
+    pub fn matches(&self, other: &[u8]) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, other).is_ok()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Where a secret is read from. The value itself is never part of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SecretSource {
+    /// An environment variable of this name.
+    Env(String),
+    /// A file; surrounding white space (a trailing newline above all) is not part of the secret.
+    File(PathBuf),
+}
+
+/// Why a secret could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The variable is not set.
+    #[error("environment variable {0} is not set; set it, or use the key's `_file` twin")]
+    Unset(String),
+    /// The variable or file holds nothing.
+    #[error("{0} is empty; put the secret's value there")]
+    Empty(String),
+    /// The file cannot be read.
+    #[error("cannot read {}; check that it exists and that this user may read it", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl SecretSource {
+    /// Reads the secret now.
+    ///
+    /// # Errors
+    /// When the variable is unset, the file unreadable, or either is empty.
+    pub fn read(&self) -> Result<Secret, SecretError> {
+        let raw = match self {
+            Self::Env(name) => std::env::var_os(name)
+                .ok_or_else(|| SecretError::Unset(name.clone()))?
+                .into_encoded_bytes(),
+            Self::File(path) => std::fs::read(path).map_err(|source| SecretError::Unreadable {
+                path: path.clone(),
+                source,
+            })?,
+        };
+        let raw = Zeroizing::new(raw);
+        let trimmed = raw.trim_ascii();
+        if trimmed.is_empty() {
+            return Err(SecretError::Empty(self.to_string()));
+        }
+        Ok(Secret::new(trimmed.to_vec()))
+    }
+
+    /// The file, when the secret comes from one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Env(_) => None,
+            Self::File(path) => Some(path),
+        }
+    }
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
