@@ -20,9 +20,12 @@ pub mod upstream;
 
 pub mod config;
 
+pub mod alarm;
 pub mod clock;
 pub mod code;
+pub mod executor;
 pub mod metrics;
 pub mod secret;
+pub mod trust;
 
 pub mod simulator;
