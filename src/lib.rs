@@ -20,9 +20,11 @@ pub mod upstream;
 
 pub mod config;
 
+pub mod metrics;
+
 pub mod clock;
 pub mod code;
-pub mod metrics;
 pub mod secret;
+pub mod timestamp;
 
 pub mod simulator;
