@@ -24,6 +24,7 @@ pub mod metrics;
 
 pub mod clock;
 pub mod code;
+pub mod output;
 pub mod secret;
 pub mod timestamp;
 
