@@ -20,6 +20,7 @@ pub mod upstream;
 
 pub mod config;
 
+pub mod access_log;
 pub mod metrics;
 
 pub mod clock;
