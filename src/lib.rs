@@ -20,12 +20,16 @@ pub mod upstream;
 
 pub mod config;
 
+pub mod access_log;
+pub mod metrics;
+
 pub mod alarm;
 pub mod clock;
 pub mod code;
 pub mod executor;
-pub mod metrics;
+pub mod output;
 pub mod secret;
+pub mod timestamp;
 pub mod trust;
 
 pub mod simulator;
