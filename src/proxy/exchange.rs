@@ -49,6 +49,8 @@ pub struct Exchange {
     pub response_bytes: u64,
     /// How it ended, so far.
     pub outcome: Outcome,
+    /// Whether it holds one of the places of `limits.in_flight`.
+    admitted: bool,
     status: u16,
     head: Option<Duration>,
     refused: Option<Code>,
@@ -77,10 +79,16 @@ impl Exchange {
             upstream_request_id: None,
             response_bytes: 0,
             outcome: Outcome::Dropped,
+            admitted: proxy.places.take(),
             status: 0,
             head: None,
             refused: None,
         }
+    }
+
+    /// Whether it may go on: there was a place for it.
+    pub fn is_admitted(&self) -> bool {
+        self.admitted
     }
 
     /// The route was found.
@@ -148,6 +156,8 @@ impl Drop for Exchange {
         }
         let unread = self.upload.as_ref().is_some_and(|upload| !upload.ended());
         self.conversation.exchange_ended(unread);
-        self.proxy.exchange_closed();
+        if self.admitted {
+            self.proxy.places.give();
+        }
     }
 }

@@ -80,9 +80,9 @@ impl Route {
     fn new(spec: &RouteSpec, token: Arc<TokenEntry>, connections: usize) -> Self {
         let authority = spec.upstream.origin.authority();
         Self {
-            allow: Allow::new(spec),
-            request_rules: RequestRules::new(spec),
-            response_rules: ResponseRules::new(spec),
+            allow: Allow::new(spec.allow.as_deref(), &spec.keep_headers),
+            request_rules: RequestRules::new(&spec.keep_headers, &spec.request_headers),
+            response_rules: ResponseRules::new(&spec.keep_headers, &spec.response_headers),
             // A checked origin holds only characters of a host and port.
             host: HeaderValue::try_from(authority)
                 .unwrap_or_else(|_| HeaderValue::from_static("invalid")),

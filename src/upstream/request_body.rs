@@ -27,14 +27,29 @@ pub enum BodyFault {
 }
 
 /// What is known about a caller's body while somebody else sends it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Upload {
     bytes: Cell<u64>,
+    limit: Cell<u64>,
     ended: Cell<bool>,
     fault: Cell<Option<BodyFault>>,
 }
 
 impl Upload {
+    fn new() -> Self {
+        Self {
+            bytes: Cell::new(0),
+            limit: Cell::new(u64::MAX),
+            ended: Cell::new(false),
+            fault: Cell::new(None),
+        }
+    }
+
+    /// Sets the bound on the body; it ends in an error beyond.
+    pub fn bound(&self, limit: u64) {
+        self.limit.set(limit);
+    }
+
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
@@ -58,18 +73,16 @@ pub struct CallerBody {
     upload: Rc<Upload>,
     alarm: Alarm,
     idle: Duration,
-    limit: u64,
 }
 
 impl CallerBody {
-    /// Wraps a body that may pause for `idle` and hold `limit` bytes.
-    pub fn new(incoming: Incoming, alarm: Alarm, idle: Duration, limit: Option<u64>) -> Self {
+    /// Wraps a body that may pause for `idle`.
+    pub fn new(incoming: Incoming, alarm: Alarm, idle: Duration) -> Self {
         Self {
             incoming,
-            upload: Rc::new(Upload::default()),
+            upload: Rc::new(Upload::new()),
             alarm,
             idle,
-            limit: limit.unwrap_or(u64::MAX),
         }
     }
 
@@ -105,7 +118,7 @@ impl CallerBody {
                 if let Some(data) = frame.data_ref() {
                     let bytes = self.upload.bytes.get() + data.len() as u64;
                     self.upload.bytes.set(bytes);
-                    if bytes > self.limit {
+                    if bytes > self.upload.limit.get() {
                         return Poll::Ready(Some(Err(self.fail(BodyFault::TooLarge))));
                     }
                 }
