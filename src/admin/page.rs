@@ -193,13 +193,11 @@ fn open_table(
     columns: &[&str],
     numbers: usize,
 ) -> fmt::Result {
-    write!(
-        f,
-        "<h2 id=\"{0}\">{title}</h2><div class=\"wide\" ",
-        title.to_lowercase()
-    )?;
-    f.write_str("role=\"region\" tabindex=\"0\" ")?;
-    write!(f, "aria-label=\"{title}\"><table><thead><tr>")?;
+    let id = title.to_lowercase().replace(' ', "-");
+    write!(f, "<h2 id=\"{id}\">{title}</h2>")?;
+    // Wide tables scroll inside their region, by keyboard too.
+    write!(f, "<div class=\"wide\" role=\"region\" tabindex=\"0\" ")?;
+    write!(f, "aria-labelledby=\"{id}\"><table><thead><tr>")?;
     for (at, column) in columns.iter().enumerate() {
         let class = if at >= numbers { " class=\"n\"" } else { "" };
         write!(f, "<th scope=\"col\"{class}>{column}</th>")?;
