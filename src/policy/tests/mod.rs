@@ -1,0 +1,1 @@
+//! Laws and hard cases of the policy, too long to sit beside the code.
