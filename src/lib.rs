@@ -21,6 +21,7 @@ pub mod upstream;
 pub mod config;
 
 pub mod access_log;
+pub mod logging;
 pub mod metrics;
 
 pub mod alarm;

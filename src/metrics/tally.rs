@@ -58,7 +58,7 @@ pub(super) struct Durations {
     micros: Tally,
 }
 
-/// What [`Durations`] held when they were read; sums over workers.
+/// Durations by bucket and their sum, over all workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DurationTotals {
     pub(super) buckets: [u64; BOUNDS.len() + 1],
