@@ -111,3 +111,141 @@ fn lifetime(seconds: f64) -> Duration {
         LONGEST_LIFETIME.as_secs_f64(),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use proptest::prelude::*;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::credential::error::Peer;
+
+    /// 2026-01-01.
+    const NOW: u64 = 1_767_225_600;
+
+    fn answer(body: &str) -> Result<AccessToken, Flaw> {
+        read(&Reply {
+            from: Peer::new("login.test"),
+            status: 200,
+            headers: HeaderMap::new(),
+            body: Zeroizing::new(body.as_bytes().to_vec()),
+            received: UNIX_EPOCH + Duration::from_secs(NOW),
+        })
+    }
+
+    fn seconds(members: &str) -> u64 {
+        let body = format!(r#"{{"token_type":"Bearer","access_token":"t"{members}}}"#);
+        answer(&body).unwrap().expires_in.as_secs()
+    }
+
+    #[test]
+    fn a_lifetime_is_a_number_a_string_or_a_fraction() {
+        for value in ["3599", "\"3599\"", "3599.9", "\" 3599.9 \"", "3.599e3"] {
+            assert_eq!(
+                seconds(&format!(",\"expires_in\":{value}")),
+                3599,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_usable_expires_in_the_expires_on_counts() {
+        for on in [NOW + 86_400, 86_400] {
+            for missing in ["", ",\"expires_in\":null", ",\"expires_in\":\"soon\""] {
+                assert_eq!(
+                    seconds(&format!("{missing},\"expires_on\":\"{on}\"")),
+                    86_400
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_unstated_lifetime_is_five_minutes() {
+        for members in [
+            "",
+            ",\"expires_in\":{}",
+            ",\"expires_on\":\"01/02/2030 10:00:00 +00:00\"",
+        ] {
+            assert_eq!(seconds(members), 300, "{members}");
+        }
+    }
+
+    #[test]
+    fn an_absurd_lifetime_is_clamped() {
+        for (value, expected) in [
+            ("1e400", 172_800),
+            ("999999999999999999999", 172_800),
+            ("\"inf\"", 172_800),
+            ("0", 1),
+            ("-5", 1),
+            ("\"-1e400\"", 1),
+        ] {
+            assert_eq!(
+                seconds(&format!(",\"expires_in\":{value}")),
+                expected,
+                "{value}"
+            );
+        }
+        assert_eq!(seconds(",\"expires_in\":\"nan\""), 300);
+        assert_eq!(seconds(&format!(",\"expires_on\":{}", NOW - 10)), 1);
+    }
+
+    #[test]
+    fn refresh_in_is_read_leniently_and_nonsense_is_none() {
+        let refresh = |value: &str| {
+            let body =
+                format!(r#"{{"access_token":"t","expires_in":100799,"refresh_in":{value}}}"#);
+            answer(&body).unwrap().refresh_in
+        };
+        assert_eq!(refresh("50399"), Some(Duration::from_secs(50_399)));
+        assert_eq!(refresh("\"50399\""), Some(Duration::from_secs(50_399)));
+        for nonsense in ["0", "-1", "null", "[]", "\"\""] {
+            assert_eq!(refresh(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn only_bearer_tokens_are_taken_whatever_their_case() {
+        let kind = |kind: &str| answer(&format!(r#"{{"access_token":"t","token_type":"{kind}"}}"#));
+        assert!(kind("bearer").is_ok() && kind("BEARER").is_ok());
+        assert_eq!(kind("pop").unwrap_err(), Flaw::TokenType);
+        assert!(answer(r#"{"access_token":"t","some_future_member":{"a":1}}"#).is_ok());
+    }
+
+    #[test]
+    fn an_answer_without_a_token_is_an_error_and_not_an_empty_token() {
+        let long = format!(r#"{{"access_token":"{}"}}"#, "x".repeat(16 * 1024 + 1));
+        for (body, flaw) in [
+            ("", Flaw::Empty),
+            ("<html></html>", Flaw::NotJson),
+            ("[]", Flaw::NotJson),
+            (r#"{"access_token":7}"#, Flaw::NotJson),
+            (r#"{"access_token":"t""#, Flaw::NotJson),
+            ("{}", Flaw::TokenAbsent),
+            (r#"{"access_token":""}"#, Flaw::TokenAbsent),
+            (r#"{"access_token":null}"#, Flaw::TokenAbsent),
+            (r#"{"access_token":"a b"}"#, Flaw::TokenBytes),
+            (r#"{"access_token":"a\r\nX: y"}"#, Flaw::TokenBytes),
+            (r#"{"access_token":"é"}"#, Flaw::TokenBytes),
+            (&long, Flaw::TokenLong),
+        ] {
+            assert_eq!(answer(body).unwrap_err(), flaw, "{body:.40}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics_and_every_lifetime_is_bounded(
+            value in r#"-?[0-9]{1,30}(\.[0-9]{1,5})?(e-?[0-9]{1,4})?|"[ -~]{0,20}"|\{\}"#,
+            name in "expires_in|expires_on|refresh_in",
+        ) {
+            if let Ok(token) = answer(&format!(r#"{{"access_token":"t","{name}":{value}}}"#)) {
+                prop_assert!(token.expires_in >= SHORTEST_LIFETIME);
+                prop_assert!(token.expires_in <= LONGEST_LIFETIME);
+            }
+        }
+    }
+}

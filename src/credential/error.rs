@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::certificate::CertificateError;
+use super::platform::PlatformError;
 use super::refusal::Refusal;
 use crate::secret::SecretError;
 
@@ -42,9 +44,15 @@ pub enum Rejection {
     /// The endpoint refused.
     #[error("{0}")]
     Answer(Box<Refusal>),
+    /// The certificate or its key cannot be used; nothing was sent.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The platform's identity endpoint refused.
     #[error("{0}")]
     Identity(Box<Refusal>),
+    /// The platform has no identity that can be used; no token was asked for.
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
     /// The secret or token file cannot be read; nothing was sent.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -94,7 +102,7 @@ pub enum Flaw {
     /// A body of no bytes.
     #[error("it is empty")]
     Empty,
-    /// More than [`super::endpoint::MAX_ANSWER`] bytes.
+    /// More than 64 KiB.
     #[error("it is larger than 64 KiB")]
     Large,
     /// Not a JSON object with the members of RFC 6749 section 5.1.
@@ -168,7 +176,9 @@ impl CredentialError {
             | Self::Throttled { .. }
             | Self::Unavailable(_) => self.to_string(),
             Self::Rejected(
-                Rejection::Secret(_)
+                Rejection::Certificate(_)
+                | Rejection::Platform(_)
+                | Rejection::Secret(_)
                 | Rejection::NotText { .. },
             ) => "the credential cannot be used as it is configured; the log and the status page of the proxy say why".to_owned(),
         }

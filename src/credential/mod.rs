@@ -6,36 +6,57 @@
 
 pub mod aadsts;
 mod answer;
+mod arc_key;
+mod certificate;
+#[cfg(test)]
+mod certificate_tests;
 mod claims;
 mod client_secret;
 mod endpoint;
 mod error;
+#[cfg(test)]
+mod exchange_tests;
 mod fallback;
+#[cfg(test)]
+mod fallback_tests;
 mod guid;
+mod key_file;
+#[cfg(test)]
+mod key_file_tests;
+mod kind;
+mod managed;
+#[cfg(test)]
+mod managed_tests;
+mod pkcs8;
+mod platform;
 mod refusal;
+#[cfg(test)]
+mod refusal_tests;
 mod stamp;
+#[cfg(test)]
+mod stand_in;
 mod workload;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use answer::AccessToken;
+pub use certificate::CertificateError;
 pub use claims::{ClaimsRequest, MAX_CLAIMS};
 pub use endpoint::{Egress, TokenClient};
 pub use error::{CredentialError, Flaw, Outage, Pace, Peer, Rejection};
 pub use guid::guid;
+pub use key_file::KeyFault;
+pub use kind::Identity;
+pub use platform::{Platform, PlatformError};
 pub use refusal::Refusal;
 pub use stamp::Stamp;
 
-use client_secret::ClientSecret;
-use endpoint::Endpoint;
 use fallback::Fallback;
-use workload::FederatedToken;
+use kind::Kind;
 
 use crate::clock::Now;
-use crate::config::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector, Name, Scope};
-use crate::secret::SecretSource;
+use crate::config::{CredentialSpec, Name, Scope};
 
 /// An identity and how it proves itself.
 pub struct Credential {
@@ -45,25 +66,6 @@ pub struct Credential {
     continuous_access: bool,
     expires: Option<u64>,
     fallback: Option<Fallback>,
-}
-
-/// The ways to prove an identity.
-enum Kind {
-    ClientSecret(ClientSecret),
-    FederatedToken(FederatedToken),
-}
-
-/// Who is asked for, and by which kind of proof; never the proof itself. Part of the cache key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Identity {
-    /// An app with a certificate.
-    Certificate(AppIdentity),
-    /// An app with a secret.
-    ClientSecret(AppIdentity),
-    /// An app with a token of another issuer.
-    FederatedToken(AppIdentity),
-    /// The platform's identity.
-    ManagedIdentity(IdentitySelector),
 }
 
 /// What is asked for.
@@ -86,24 +88,30 @@ impl Credential {
     pub fn all(
         specs: &[CredentialSpec],
         client: &TokenClient,
+        platform: &Platform,
     ) -> Result<Vec<Arc<Self>>, reqwest::Error> {
         specs
             .iter()
             .map(|spec| {
-                let mut credential = Self::alone(spec, client)?;
+                let mut credential = Self::alone(spec, client, platform)?;
                 let second = specs
                     .iter()
                     .find(|s| spec.fallback.as_ref() == Some(&s.name));
                 if let Some(second) = second {
-                    credential.fallback = Some(Fallback::new(Self::alone(second, client)?));
+                    credential.fallback =
+                        Some(Fallback::new(Self::alone(second, client, platform)?));
                 }
                 Ok(Arc::new(credential))
             })
             .collect()
     }
 
-    fn alone(spec: &CredentialSpec, client: &TokenClient) -> Result<Self, reqwest::Error> {
-        let (identity, kind) = Kind::of(&spec.kind, client)?;
+    fn alone(
+        spec: &CredentialSpec,
+        client: &TokenClient,
+        platform: &Platform,
+    ) -> Result<Self, reqwest::Error> {
+        let (identity, kind) = Kind::of(&spec.kind, client, platform)?;
         Ok(Self {
             name: spec.name.clone(),
             identity,
@@ -182,7 +190,7 @@ impl Credential {
         match tokio::time::timeout(request.within, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Outage::Timeout {
-                to: self.kind.endpoint().peer().clone(),
+                to: self.kind.peer(),
                 within: request.within,
             }
             .into()),
@@ -194,18 +202,16 @@ impl Credential {
     /// # Errors
     /// What is wrong with them.
     pub fn check(&self) -> Result<(), CredentialError> {
-        match &self.kind {
-            Kind::ClientSecret(kind) => kind.check().map(drop),
-            Kind::FederatedToken(kind) => kind.check().map(drop),
-        }
-        .map_err(CredentialError::from)
+        Ok(self.kind.check()?)
     }
 
     /// When the credential itself runs out: as declared, or as its certificate says once it has been
     /// loaded.
     pub fn expiry(&self) -> Option<SystemTime> {
-        let declared = self.expires.map(Duration::from_secs);
-        declared.and_then(|since| UNIX_EPOCH.checked_add(since))
+        match self.expires {
+            Some(declared) => UNIX_EPOCH.checked_add(Duration::from_secs(declared)),
+            None => self.kind.not_after(),
+        }
     }
 
     /// What the files of this credential and of its fallback hold now.
@@ -229,70 +235,3 @@ impl std::fmt::Debug for Credential {
             .finish_non_exhaustive()
     }
 }
-
-impl Kind {
-    fn of(kind: &CredentialKind, client: &TokenClient) -> Result<(Identity, Self), reqwest::Error> {
-        Ok(match kind {
-            CredentialKind::ClientSecret { app, secret } => (
-                Identity::ClientSecret(app.clone()),
-                Self::ClientSecret(ClientSecret {
-                    client_id: app.client_id.clone(),
-                    endpoint: token_endpoint(app, client)?,
-                    source: secret.clone(),
-                }),
-            ),
-            CredentialKind::FederatedToken { app, file } => (
-                Identity::FederatedToken(app.clone()),
-                Self::FederatedToken(FederatedToken {
-                    client_id: app.client_id.clone(),
-                    endpoint: token_endpoint(app, client)?,
-                    file: SecretSource::File(file.clone()),
-                }),
-            ),
-            CredentialKind::Certificate { .. } | CredentialKind::ManagedIdentity(_) => todo!(),
-        })
-    }
-
-    async fn acquire(
-        &self,
-        scope: &Scope,
-        claims: Option<&str>,
-    ) -> Result<AccessToken, CredentialError> {
-        match self {
-            Self::ClientSecret(kind) => kind.acquire(scope, claims).await,
-            Self::FederatedToken(kind) => kind.acquire(scope, claims).await,
-        }
-    }
-
-    fn endpoint(&self) -> &Endpoint {
-        match self {
-            Self::ClientSecret(kind) => &kind.endpoint,
-            Self::FederatedToken(kind) => &kind.endpoint,
-        }
-    }
-
-    fn files(&self) -> [Option<&Path>; 2] {
-        match self {
-            Self::ClientSecret(kind) => [kind.source.file(), None],
-            Self::FederatedToken(kind) => [kind.file.file(), None],
-        }
-    }
-}
-
-/// `{authority}/{tenant}/oauth2/v2.0/token`.
-fn token_endpoint(app: &AppIdentity, client: &TokenClient) -> Result<Endpoint, reqwest::Error> {
-    let path = token_path(app);
-    client.entra(&app.authority.origin, &path)
-}
-
-fn token_path(app: &AppIdentity) -> String {
-    let prefix = app.authority.prefix.as_str();
-    let tenant = percent_encoding::utf8_percent_encode(&app.tenant_id, SEGMENT);
-    format!("{prefix}/{tenant}/oauth2/v2.0/token")
-}
-
-/// A tenant is a GUID or a domain; whatever else it were must stay one path segment.
-const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_');
