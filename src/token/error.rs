@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::code::Code;
-use crate::credential::{CredentialError, Rejection};
+use crate::credential::CredentialError;
 
 /// What a caller is told to wait when a token call is under way and its end is not known.
 const SOON: Duration = Duration::from_secs(5);
@@ -42,12 +42,7 @@ pub enum TokenError {
 impl TokenError {
     pub(super) fn of(cause: Arc<CredentialError>, next_call_in: Duration) -> Self {
         match *cause {
-            CredentialError::Rejected(
-                Rejection::Answer(_)
-                | Rejection::Identity(_)
-                | Rejection::NotText { .. }
-                | Rejection::Secret(_),
-            ) => Self::Rejected { cause },
+            CredentialError::Rejected(_) => Self::Rejected { cause },
             CredentialError::Malformed { .. }
             | CredentialError::Throttled { .. }
             | CredentialError::Unavailable(_) => Self::Unavailable {
