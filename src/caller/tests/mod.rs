@@ -1,6 +1,7 @@
 //! Callers and their proofs, as a route asks for them.
 
 mod certificate;
+mod keys;
 mod token;
 
 use std::io::Write;
