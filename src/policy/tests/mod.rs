@@ -7,6 +7,7 @@ mod request_header;
 mod request_header_laws;
 mod response_header;
 mod target;
+mod url;
 
 /// One decoding of the whole text; a `%` without two hex digits stays.
 fn decode(bytes: &[u8]) -> Vec<u8> {
