@@ -30,6 +30,10 @@ pub struct Allow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
     methods: Vec<Method>,
+    /// The literals that the pattern begins with, each behind a slash: most rules fall here, in one
+    /// comparison.
+    start: String,
+    /// What follows them.
     pattern: Vec<PatternSegment>,
 }
 
@@ -46,6 +50,8 @@ impl Allow {
     /// Whether a method on a path passes. `path` is raw and what is left after the route's prefix:
     /// empty, or beginning with a slash.
     pub fn permits(&self, method: &Method, path: &str) -> bool {
+        // The bare prefix of a route goes up as a slash.
+        let path = if path.is_empty() { "/" } else { path };
         match &self.rules {
             None => true,
             Some(rules) => rules.iter().any(|rule| rule.permits(method, path)),
@@ -77,29 +83,45 @@ impl Rule {
         if methods.contains(&Method::GET) && !methods.contains(&Method::HEAD) {
             methods.push(Method::HEAD);
         }
-        // The root pattern is one empty segment, as the path "/" is.
-        let pattern = match spec.pattern.as_slice() {
-            [] => vec![PatternSegment::Literal(String::new())],
-            segments => segments.to_vec(),
-        };
-        Self { methods, pattern }
+        let mut start = String::new();
+        let mut pattern = spec.pattern.as_slice();
+        while let [PatternSegment::Literal(text), after @ ..] = pattern {
+            start.push('/');
+            start.push_str(text);
+            pattern = after;
+        }
+        if spec.pattern.is_empty() {
+            start.push('/');
+        }
+        Self {
+            methods,
+            start,
+            pattern: pattern.to_vec(),
+        }
     }
 
     fn permits(&self, method: &Method, path: &str) -> bool {
-        self.methods.contains(method) && matches(&self.pattern, path)
+        path.strip_prefix(self.start.as_str())
+            .is_some_and(|rest| matches(&self.pattern, rest))
+            && self.methods.contains(method)
     }
 }
 
-/// Matches greedily with one way back: to the last `**`, which then takes one segment more. Two
-/// `**` never need both to be moved, so the cost is at most segments times pattern.
+/// Matches what is left of a path: nothing, or segments each behind a slash.
+///
+/// Greedy, with one way back: to the last `**`, which then takes one segment more. Two `**` never
+/// need both to be moved, so the cost is at most segments times pattern.
 fn matches(pattern: &[PatternSegment], path: &str) -> bool {
     let mut pattern = pattern;
-    let mut rest = Some(path.strip_prefix('/').unwrap_or(path));
+    let mut rest = match path.strip_prefix('/') {
+        None if path.is_empty() => None,
+        None => return false,
+        inner => inner,
+    };
     let mut retry = None;
     loop {
         match (pattern, rest) {
-            ([PatternSegment::AnyNumber], _) => return true,
-            ([], None) => return true,
+            ([PatternSegment::AnyNumber], _) | ([], None) => return true,
             ([PatternSegment::AnyNumber, after @ ..], _) => {
                 pattern = after;
                 retry = Some((after, rest));

@@ -52,8 +52,8 @@ pub enum Page {
 /// The fence around web pages.
 #[derive(Clone, Debug, Default)]
 pub struct Fence {
-    listed: Vec<Origin>,
-    public: Option<Origin>,
+    pub(super) listed: Vec<Origin>,
+    pub(super) public: Option<Origin>,
 }
 
 impl Fence {

@@ -127,7 +127,11 @@ impl Segment {
 }
 
 /// The next byte of the deepest level; an overlong spelling of an ASCII byte counts as that byte.
+/// Its bytes are outside ASCII, so it begins with a triplet.
 fn next_decoded(bytes: &[u8], at: usize) -> (u8, usize) {
+    if bytes[at] != b'%' {
+        return (bytes[at], at + 1);
+    }
     let first = peel(bytes, at, LEVELS);
     if !matches!(first.0, 0xc0 | 0xc1 | 0xe0 | 0xf0) {
         return first;
