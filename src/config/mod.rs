@@ -1,12 +1,39 @@
-//! The checked configuration: values that cannot be wrong. `file` is what the YAML says, `check`
-//! turns it into this, and everything else in the program sees only this.
+//! The checked configuration: values that cannot be wrong. `node` reads the YAML, `file` is the
+//! shape of routes.yaml, `check` turns it into this, and everything else in the program sees only
+//! this. `load` is the way in.
 //!
 //! Nothing here opens a socket or reads a secret: a configuration records where a secret is.
 
+mod allow;
 mod caller;
+mod check;
+mod check_caller;
+mod check_credential;
+mod check_header;
+mod check_limit;
+mod check_network;
+mod check_route;
+mod check_scope;
+mod choice;
+mod cloud;
 mod credential;
+mod environment;
+mod file;
+mod hidden;
+mod listen;
+mod load;
+mod node;
+mod problem;
+mod read;
+mod report;
 mod route;
+mod scalar;
+mod secret_reference;
+mod spelling;
+mod syntax;
+mod unbuilt;
 pub mod value;
+mod variable;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,11 +43,18 @@ use std::time::Duration;
 
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
+pub use load::{Checked, MOST_BYTES, Source, load, read};
+pub use problem::{Place, Position, Problem, Problems, Severity};
 pub use route::{
-    AllowSpec, BatchRule, HeaderEdits, PatternSegment, RetrySpec, RewriteLinks, RouteSpec, Throttle,
-    UpstreamHttp,
+    AllowSpec, BatchRule, HeaderEdits, PatternSegment, RetrySpec, RewriteLinks, RouteSpec,
+    Throttle, UpstreamHttp,
 };
 pub use value::{BaseUrl, HostName, HostPattern, Name, Origin, PathPrefix, Scope};
+
+/// The JSON Schema of routes.yaml, for editors.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(file::RawConfig).to_value()
+}
 
 /// Everything routes.yaml says, checked and complete.
 #[derive(Clone, Debug, PartialEq)]

@@ -64,6 +64,16 @@ pub struct AllowSpec {
     pub pattern: Vec<PatternSegment>,
 }
 
+impl AllowSpec {
+    /// Whether the pattern begins with the segments of this path, spelt out.
+    pub(super) fn begins_with(&self, path: &str) -> bool {
+        let mut pattern = self.pattern.iter();
+        path.trim_start_matches('/').split('/').all(|segment| {
+            matches!(pattern.next(), Some(PatternSegment::Literal(text)) if text == segment)
+        })
+    }
+}
+
 /// One segment of an `allow` pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatternSegment {

@@ -2,6 +2,7 @@
 //! exists is right, and nobody downstream looks again.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// A route's or credential's name: 1 to 64 of `a-z A-Z 0-9 . _ -`. It becomes a metric label.
@@ -111,7 +112,7 @@ impl HostName {
         let literal = lower
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
-            .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+            .is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok());
         let name = !lower.is_empty()
             && lower.len() <= 253
             && lower.split('.').all(|label| {
@@ -123,7 +124,7 @@ impl HostName {
                     && !label.starts_with('-')
                     && !label.ends_with('-')
             });
-        if literal || name {
+        if literal || name && !half_an_address(&lower) {
             Ok(Self(lower.into()))
         } else {
             Err(
@@ -137,6 +138,28 @@ impl HostName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is this machine by definition: `localhost`, a name below it (RFC 6761 section
+    /// 6.3), or a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        let bare = self.0.trim_start_matches('[').trim_end_matches(']');
+        self.as_str() == "localhost"
+            || self.0.ends_with(".localhost")
+            || bare
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
+}
+
+/// Whether resolvers take this name for an IPv4 address although it is not written as one: `127.1`
+/// and `0x7f000001` are loopback to them (WHATWG URL, "ends in a number").
+fn half_an_address(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let number = last.bytes().all(|b| b.is_ascii_digit())
+        || last
+            .strip_prefix("0x")
+            .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    number && name.parse::<Ipv4Addr>().is_err()
 }
 
 impl fmt::Display for HostName {

@@ -1,0 +1,149 @@
+//! Which parts of the source are never shown. A source line helps a person who reads a problem,
+//! and may hold a secret that somebody wrote in place: into its own key, into a misspelt one, or
+//! into a file that is not even YAML.
+
+use super::file;
+use super::node::{Content, Node};
+use super::report::Span;
+use super::variable;
+
+/// The places to hide in a file that could be read: what stands below the keys of secrets, unless
+/// it is a plain reference, and below keys that are unknown and may be misspelt secrets.
+pub(super) fn in_tree(root: &Node) -> Vec<Span> {
+    let mut spans = Vec::new();
+    walk(root, false, &mut spans);
+    spans
+}
+
+fn walk(node: &Node, hide: bool, spans: &mut Vec<Span>) {
+    match &node.content {
+        Content::Empty => {}
+        Content::Scalar(text) => {
+            if hide && variable::sole_reference(text).is_none() {
+                spans.push(node.span);
+            }
+        }
+        Content::List(items) => {
+            for item in items {
+                walk(item, hide, spans);
+            }
+        }
+        Content::Mapping(entries) => {
+            for entry in entries {
+                let key = entry.key.text.as_str();
+                if hide && !file::is_key(key) {
+                    spans.push(entry.key.span);
+                }
+                // The name of a credential or caller is a key that no list can know.
+                let named = matches!(entry.value.content, Content::Mapping(_));
+                let known = file::is_key(key) || named;
+                walk(&entry.value, hide || sounds_secret(key) || !known, spans);
+            }
+        }
+    }
+}
+
+/// Whether a key holds a secret, by its own name.
+fn sounds_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    WORDS.iter().any(|word| key.contains(word)) && !key.ends_with("_file")
+}
+
+const WORDS: [&str; 6] = ["secret", "passw", "api_key", "apikey", "api-key", "token"];
+
+/// The places to hide in one line of a file that is not YAML. Nothing is known about its
+/// structure, so a line is shown only when it begins with a known key (or stands in the list of
+/// one) and nothing on it or above it can be a secret's value.
+pub(super) fn in_text(text: &str, line: Span) -> Vec<Span> {
+    let mut state = Scan::default();
+    let mut at = 0;
+    for content in text.split_inclusive('\n') {
+        let shown = state.line(content);
+        if at == line.start {
+            let start = at + shown.min(content.len());
+            return vec![Span {
+                start,
+                end: line.end.max(start),
+            }];
+        }
+        at += content.len();
+    }
+    Vec::new()
+}
+
+/// What the lines so far say about the next one.
+#[derive(Default)]
+struct Scan {
+    /// The indentation of a secret's key whose value may go on.
+    secret: Option<usize>,
+    /// A quote or bracket of a secret's value is open: no end can be told.
+    open: bool,
+    /// The last key is a known one, so its list may be shown.
+    known: bool,
+}
+
+impl Scan {
+    /// How many bytes of this line may be shown.
+    fn line(&mut self, line: &str) -> usize {
+        let content = line.trim_start_matches([' ', '\t', '-']);
+        let indent = line.len() - content.len();
+        let goes_on = self.secret.is_some_and(|key| indent > key);
+        if self.open || goes_on && !content.trim().is_empty() {
+            return 0;
+        }
+        self.secret = self.secret.filter(|_| content.trim().is_empty());
+        if let Some(after) = after_secret_word(line) {
+            return self.secret_line(line, indent, after);
+        }
+        let word = content.trim_start_matches(['{', '[', '"', '\'', ' ']);
+        let end = word
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(word.len());
+        let has_key = word[end..].trim_start_matches(['"', '\'']).starts_with(':');
+        let listed = self.known && line.trim_start().starts_with("- ") && !has_key;
+        if has_key {
+            self.known = file::is_key(&word[..end]);
+        }
+        if file::is_key(&word[..end]) || listed || content.trim().is_empty() {
+            line.len()
+        } else {
+            indent
+        }
+    }
+
+    fn secret_line(&mut self, line: &str, indent: usize, after: usize) -> usize {
+        let rest = line[after..].trim_start_matches(['"', '\'', ' ']);
+        let value = rest.strip_prefix(':').unwrap_or(rest).trim();
+        let bare = value.trim_matches(['"', '\'']);
+        if variable::sole_reference(bare).is_some() {
+            return line.len();
+        }
+        self.secret = Some(indent);
+        let flow = line[..after].contains(['{', '[']);
+        self.open = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => !value[1..].contains(quote),
+            Some('[' | '{') => true,
+            Some(_) => false,
+            None => flow,
+        };
+        after
+    }
+}
+
+/// The end of the first word of this line that names a secret and is not the key of a file.
+fn after_secret_word(line: &str) -> Option<usize> {
+    let lower = line.to_ascii_lowercase();
+    let mut first: Option<usize> = None;
+    for word in WORDS {
+        for (at, _) in lower.match_indices(word) {
+            let tail = &lower[at..];
+            let end = tail
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')
+                .unwrap_or(tail.len());
+            if !tail[..end].ends_with("_file") {
+                first = Some(first.map_or(at + end, |other| other.min(at + end)));
+            }
+        }
+    }
+    first
+}
