@@ -17,6 +17,7 @@ mod check_scope;
 mod choice;
 mod cloud;
 mod credential;
+pub mod disk;
 mod environment;
 mod file;
 mod hidden;
