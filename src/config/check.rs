@@ -1,7 +1,8 @@
 //! The rules of routes.yaml as a whole: what the parts of the file say about each other. Pure:
 //! the environment is an argument, and no file is opened.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use super::check_caller;
 use super::check_credential;
@@ -10,34 +11,19 @@ use super::check_network::{Network, network};
 use super::check_route::route;
 use super::choice::RawTls;
 use super::file::{RawConfig, RawRoute, RawTlsFiles};
-use super::node::Key;
 use super::read::{Field, Item, List};
-use super::report::{Report, Span, quoted};
-use super::value::{HostPattern, PathPrefix};
+use super::report::{Report, Span, quoted_key};
+use super::roster::Roster;
+use super::value::{HostPattern, Name, PathPrefix};
 use super::variable::Variables;
-use super::{CallerSpec, Config, CredentialSpec, LogSpec, RouteSpec, TlsSpec, UpstreamTimeouts};
-
-/// Something that the file gives a name, right or wrong.
-pub(super) struct Named<T> {
-    pub(super) name: String,
-    pub(super) span: Span,
-    pub(super) spec: Option<T>,
-}
-
-impl<T> Named<T> {
-    pub(super) fn new(key: &Key, spec: Option<T>) -> Self {
-        Self {
-            name: key.text.clone(),
-            span: key.span,
-            spec,
-        }
-    }
-}
+use super::{
+    CallerProof, CallerSpec, Config, CredentialSpec, LogSpec, RouteSpec, TlsSpec, UpstreamTimeouts,
+};
 
 /// What a route is checked against.
 pub(super) struct Surroundings<'a> {
-    pub(super) credentials: &'a [Named<CredentialSpec>],
-    pub(super) callers: &'a [Named<CallerSpec>],
+    pub(super) credentials: &'a Roster<CredentialSpec>,
+    pub(super) callers: &'a Roster<CallerSpec>,
     pub(super) network: &'a Network,
     pub(super) upstream_timeouts: &'a UpstreamTimeouts,
 }
@@ -71,14 +57,8 @@ pub(super) fn config(
         workers: raw.workers.value().copied(),
         log: log(raw),
         kubernetes: check_caller::kubernetes(&raw.kubernetes, report),
-        credentials: credentials
-            .into_iter()
-            .map(|named| named.spec)
-            .collect::<Option<_>>()?,
-        callers: callers
-            .into_iter()
-            .map(|named| named.spec)
-            .collect::<Option<_>>()?,
+        credentials: credentials.specs()?,
+        callers: callers.specs()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
         listen: network.listen,
         admin: network.admin,
@@ -150,53 +130,53 @@ fn routes(
 
 /// Reports routes that share a name, or that the same requests would reach.
 fn distinct(routes: &[Item<RawRoute>], report: &mut Report) {
-    let mut names: HashMap<&str, ()> = HashMap::new();
-    let mut places: HashMap<(Option<&HostPattern>, PathPrefix), String> = HashMap::new();
-    for Item {
-        value: route, span, ..
-    } in routes
-    {
-        let name = route.name.item().filter(|item| item.is_known());
-        if let Some(name) = name
-            && names.insert(name.value.as_str(), ()).is_some()
+    let mut names = HashSet::new();
+    let mut places = HashMap::new();
+    for item in routes {
+        let route = &item.value;
+        let known = route.name.item().filter(|name| name.is_known());
+        let called = known.map(|name| name.quote(name.value.as_str()));
+        if let (Some(name), Some(called)) = (known, &called)
+            && !names.insert(name.value.as_str())
         {
-            let message = format!(
-                "a second route is called {}",
-                name.quote(name.value.as_str())
-            );
+            let help = "names are metric labels; give each route its own";
             report.problem(
                 name.span,
-                message,
-                "names are metric labels; give each route its own",
+                format!("a second route is called {called}"),
+                help,
             );
         }
-        let written = |known: bool, wrong: bool| known && !wrong;
-        let path_known = route.path.item().is_none_or(Item::is_known);
-        let host_known = route.host.item().is_none_or(Item::is_known);
-        let wrong = matches!(route.path, Field::Wrong(_)) || matches!(route.host, Field::Wrong(_));
-        let nowhere = route.path.key().is_none() && route.host.key().is_none();
-        if !written(path_known && host_known, wrong || nowhere) {
+        let Some(place) = place(route) else {
             continue;
-        }
-        let place = (
-            route.host.value(),
-            route.path.value().cloned().unwrap_or_default(),
-        );
-        let called = name.map_or("another route".to_owned(), |name| {
-            format!("route {}", name.quote(name.value.as_str()))
-        });
-        if let Some(first) = places.get(&place) {
-            let message = format!("the same host and path as {first}");
-            let at = route.path.item().map_or(*span, |path| path.span);
-            report.problem(
-                at,
-                message,
-                "requests could go to either; another path or host",
-            );
-        } else {
-            places.insert(place, called);
+        };
+        let called = called.map_or("another route".to_owned(), |name| format!("route {name}"));
+        match places.entry(place) {
+            Entry::Vacant(free) => {
+                free.insert(called);
+            }
+            Entry::Occupied(taken) => {
+                let message = format!("the same host and path as {}", taken.get());
+                let at = route.path.item().map_or(item.span, |path| path.span);
+                let help = "requests could go to either; another path or host";
+                report.problem(at, message, help);
+            }
         }
     }
+}
+
+/// What makes requests reach this route; `None` when that is wrong or not known.
+fn place(route: &RawRoute) -> Option<(Option<&HostPattern>, PathPrefix)> {
+    let path = match &route.path {
+        Field::Absent => None,
+        Field::Given(item) if item.is_known() => Some(item.value.clone()),
+        Field::Given(_) | Field::Wrong(_) => return None,
+    };
+    let host = match &route.host {
+        Field::Absent => None,
+        Field::Given(item) if item.is_known() => Some(&item.value),
+        Field::Given(_) | Field::Wrong(_) => return None,
+    };
+    (path.is_some() || host.is_some()).then(|| (host, path.unwrap_or_default()))
 }
 
 /// Warns of credentials and callers that nothing refers to.
@@ -214,37 +194,38 @@ fn unused(
     else {
         return;
     };
-    let specs = || {
-        around
-            .credentials
-            .iter()
-            .filter_map(|named| named.spec.as_ref())
-    };
-    for (index, named) in around.credentials.iter().enumerate() {
-        let direct = routes.iter().any(|route| route.credential == index);
-        let fallback = specs().filter_map(|spec| spec.fallback.as_ref());
-        if !direct && !fallback.into_iter().any(|name| name.as_str() == named.name) {
-            let message = format!(
-                "credential {} is not used by any route",
-                quoted(&named.name)
-            );
-            report.warning(named.span, message, "");
-        }
+    let (credentials, callers) = (&around.credentials.entries, &around.callers.entries);
+    let specs = credentials.iter().filter_map(|named| named.spec.as_ref());
+    let fallbacks = specs.filter_map(|spec| spec.fallback.as_ref());
+    let direct = routes
+        .iter()
+        .map(|route| credentials[route.credential].name.as_str());
+    let used: HashSet<&str> = fallbacks.map(Name::as_str).chain(direct).collect();
+    for named in credentials
+        .iter()
+        .filter(|named| !used.contains(named.name.as_str()))
+    {
+        let message = format!(
+            "credential {} is not used by any route",
+            quoted_key(&named.name)
+        );
+        report.warning(named.span, message, "");
     }
-    for named in around.callers {
-        let mut names = routes.iter().flat_map(|route| &route.callers);
-        if !names.any(|name| name.as_str() == named.name) {
-            let message = format!("caller {} is not used by any route", quoted(&named.name));
-            report.warning(named.span, message, "");
-        }
+    let named = routes.iter().flat_map(|route| &route.callers);
+    let used: HashSet<&str> = named.map(Name::as_str).collect();
+    for named in callers
+        .iter()
+        .filter(|named| !used.contains(named.name.as_str()))
+    {
+        let message = format!(
+            "caller {} is not used by any route",
+            quoted_key(&named.name)
+        );
+        report.warning(named.span, message, "");
     }
-    if let Some(key) = raw.kubernetes.key() {
-        let mut proofs = around
-            .callers
-            .iter()
-            .filter_map(|named| named.spec.as_ref());
-        if !proofs.any(|spec| matches!(spec.proof, super::CallerProof::ServiceAccount { .. })) {
-            report.warning(key, "\"kubernetes\" is not used by any caller", "");
-        }
+    let mut proofs = callers.iter().filter_map(|named| named.spec.as_ref());
+    let verified = proofs.any(|spec| matches!(spec.proof, CallerProof::ServiceAccount { .. }));
+    if let Some(key) = raw.kubernetes.key().filter(|_| !verified) {
+        report.warning(key, "\"kubernetes\" is not used by any caller", "");
     }
 }

@@ -1,11 +1,11 @@
 //! Rules of callers: one proof each, and whatever that proof needs at the top level.
 
-use super::check::Named;
 use super::choice::RawTls;
 use super::file::{RawCaller, RawConfig, RawKubernetes};
 use super::node::Key;
 use super::read::{Field, Item};
-use super::report::{Report, listed, quoted};
+use super::report::{Report, listed, quoted, quoted_key};
+use super::roster::{Named, Roster};
 use super::value::{BaseUrl, Name};
 use super::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 use crate::secret::SecretSource;
@@ -18,9 +18,9 @@ const PROOFS: [&str; 4] = [
 ];
 
 /// Every caller of the file; `None` stands for one that is wrong.
-pub(super) fn all(raw: &RawConfig, report: &mut Report) -> Vec<Named<CallerSpec>> {
+pub(super) fn all(raw: &RawConfig, report: &mut Report) -> Roster<CallerSpec> {
     let Some(table) = raw.callers.value() else {
-        return Vec::new();
+        return Roster::new(Vec::new());
     };
     let caller = |(key, item): &(Key, Option<Item<RawCaller>>)| {
         let spec = item
@@ -28,7 +28,7 @@ pub(super) fn all(raw: &RawConfig, report: &mut Report) -> Vec<Named<CallerSpec>
             .and_then(|item| caller(key, &item.value, raw, report));
         Named::new(key, spec)
     };
-    table.0.iter().map(caller).collect()
+    Roster::new(table.0.iter().map(caller).collect())
 }
 
 fn caller(key: &Key, raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Option<CallerSpec> {
@@ -49,7 +49,7 @@ fn caller(key: &Key, raw: &RawCaller, file: &RawConfig, report: &mut Report) -> 
     let Some((first, _)) = given.next() else {
         let message = format!(
             "caller {} does not say how it proves itself",
-            quoted(&key.text)
+            quoted_key(&key.text)
         );
         report.problem(
             key.span,

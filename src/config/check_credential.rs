@@ -1,14 +1,15 @@
 //! Rules of credentials: exactly one kind, an identity that can ask for tokens by itself, and no
 //! key that the kind would ignore.
 
-use super::check::Named;
+use super::check_fallback::fallbacks;
 use super::choice::RawManagedIdentity;
 use super::cloud::PUBLIC_AUTHORITY;
 use super::environment;
 use super::file::{RawConfig, RawCredential};
 use super::node::Key;
 use super::read::{Field, Item};
-use super::report::{Report, Span, listed, quoted};
+use super::report::{Report, Span, listed, quoted, quoted_key};
+use super::roster::{Named, Roster};
 use super::scalar::Text;
 use super::value::{BaseUrl, Name};
 use super::variable::Variables;
@@ -30,10 +31,10 @@ pub(super) fn all(
     at: Span,
     vars: Variables<'_>,
     report: &mut Report,
-) -> Vec<Named<CredentialSpec>> {
+) -> Roster<CredentialSpec> {
     let table = match &raw.credentials {
-        Field::Absent => return vec![environment::credential(vars, at, report)],
-        Field::Wrong(_) => return Vec::new(),
+        Field::Absent => return Roster::new(vec![environment::credential(vars, at, report)]),
+        Field::Wrong(_) => return Roster::new(Vec::new()),
         Field::Given(table) => table,
     };
     if table.value.0.is_empty() {
@@ -45,10 +46,8 @@ pub(super) fn all(
         let spec = item.as_ref().and_then(|item| credential(key, item, report));
         credentials.push(Named::new(key, spec));
     }
-    for (_, item) in &table.value.0 {
-        fallback(item.as_ref(), &credentials, report);
-    }
-    cycles(&credentials, report);
+    let credentials = Roster::new(credentials);
+    fallbacks(&table.value.0, &credentials, report);
     credentials
 }
 
@@ -87,7 +86,7 @@ fn kind(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<Credentia
     let Some((first, _)) = given.next() else {
         let message = format!(
             "credential {} does not say how it proves itself",
-            quoted(&key.text)
+            quoted_key(&key.text)
         );
         let help = format!("exactly one of {}", listed(KINDS));
         report.problem(key.span, message, &help);
@@ -222,7 +221,9 @@ fn app(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<AppIdentit
     let client_id = client.and_then(|item| {
         let checked = client_id(&item.value.0);
         checked
-            .map_err(|help| report.problem(item.span, "\"client_id\" takes an application", help))
+            .map_err(|help| {
+                report.problem(item.span, "\"client_id\" takes an application ID", help)
+            })
             .ok()
     });
     let authority = authority(raw, tenant_id.as_deref(), report);
@@ -285,52 +286,4 @@ pub(super) fn authority_fault(url: &BaseUrl, tenant: Option<&str>) -> Option<&'s
     segments
         .any(named)
         .then_some("the authority without a tenant; that is tenant_id")
-}
-
-fn fallback(
-    item: Option<&Item<RawCredential>>,
-    all: &[Named<CredentialSpec>],
-    report: &mut Report,
-) {
-    let Some(fallback) = item.and_then(|item| item.value.fallback.item()) else {
-        return;
-    };
-    if !all
-        .iter()
-        .any(|other| other.name == fallback.value.as_str())
-    {
-        let message = format!(
-            "unknown credential {}",
-            fallback.quote(fallback.value.as_str())
-        );
-        let names = all.iter().map(|other| other.name.as_str());
-        let help = format!("credentials defined here are {}", listed(names));
-        report.problem(fallback.span, message, &help);
-    }
-}
-
-/// Reports every credential whose fallbacks lead back to it.
-fn cycles(all: &[Named<CredentialSpec>], report: &mut Report) {
-    let next = |name: &str| {
-        let found = all.iter().find(|other| other.name == name)?;
-        found.spec.as_ref()?.fallback.as_ref().map(Name::as_str)
-    };
-    for credential in all {
-        let mut at = next(&credential.name);
-        for _ in 0..all.len() {
-            if at == Some(credential.name.as_str()) {
-                let message = format!(
-                    "the fallbacks of {} lead back to it",
-                    quoted(&credential.name)
-                );
-                report.problem(
-                    credential.span,
-                    message,
-                    "the last of a chain has no fallback",
-                );
-                break;
-            }
-            at = at.and_then(next);
-        }
-    }
 }

@@ -1,12 +1,14 @@
 //! Rules of header edits: what frames a message, names its host or carries the token is not the
 //! file's to change.
 
+use std::collections::HashSet;
+
 use http::HeaderName;
 
 use super::HeaderEdits;
 use super::file::RawHeaderEdits;
 use super::read::{Field, Item, Table};
-use super::report::{Report, Span, quoted};
+use super::report::{Report, Span, quoted, quoted_key};
 
 /// Hop-by-hop and framing fields (RFC 9110 section 7.6.1, RFC 9112 section 6) and the host.
 const FRAMING: [&str; 11] = [
@@ -57,17 +59,18 @@ fn values(
     report: &mut Report,
 ) -> Vec<(HeaderName, http::HeaderValue)> {
     let mut values: Vec<(HeaderName, http::HeaderValue)> = Vec::new();
+    let mut seen = HashSet::new();
     for (key, value) in &set.0 {
         let Ok(name) = key.text.parse::<HeaderName>() else {
-            let message = format!("{} is not a header name", quoted(&key.text));
+            let message = format!("{} is not a header name", quoted_key(&key.text));
             report.problem(key.span, message, "letters, digits and hyphens");
             continue;
         };
         let Some(name) = editable(&name, key.span, direction, report) else {
             continue;
         };
-        if values.iter().any(|(other, _)| *other == name) {
-            let message = format!("{} is set twice", quoted(&key.text));
+        if !seen.insert(name.clone()) {
+            let message = format!("{} is set twice", quoted_key(&key.text));
             report.problem(key.span, message, "names of headers compare without case");
         } else if let Some(item) = value {
             values.push((name, marked(item)));

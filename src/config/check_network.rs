@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::ListenAddress;
 use super::choice::RawAdmin;
 use super::file::RawConfig;
-use super::read::{Field, Item};
-use super::report::{Report, quoted};
+use super::read::Item;
+use super::report::{Report, quoted_key};
 use super::value::{BaseUrl, HostName, Origin, split_port};
 
 /// Where this process is, and what it knows about addresses.
@@ -21,54 +21,67 @@ pub(super) struct Network {
 // 8080 is what people expect of a local proxy.
 const LISTEN: ListenAddress = ListenAddress::Loopback(8080);
 const ADMIN: ListenAddress = ListenAddress::Loopback(8081);
+// Each has its own accepting task in every worker.
+const MOST_ADDRESSES: usize = 64;
 
 /// Reads the addresses of the top level.
 pub(super) fn network(raw: &RawConfig, report: &mut Report) -> Network {
-    let listen = match &raw.listen {
-        Field::Given(item) => item.value.0.as_slice(),
-        Field::Absent | Field::Wrong(_) => &[],
-    };
+    let listen = raw.listen.value().map_or(&[][..], |addresses| &addresses.0);
     if let Some(item) = raw.listen.item().filter(|item| item.value.0.is_empty()) {
-        report.problem(
-            item.key,
-            "there is nothing to listen on",
-            "listen: localhost:8080",
-        );
+        let help = "listen: localhost:8080";
+        report.problem(item.key, "there is nothing to listen on", help);
     }
     let admin = match raw.admin.value() {
-        Some(RawAdmin::On(addresses)) => addresses.0.as_slice(),
+        Some(RawAdmin::On(addresses)) => &addresses.0[..],
         Some(RawAdmin::Off) | None => &[],
     };
-    overlapping(listen, admin, report);
-    let plain = |items: &[Item<ListenAddress>]| items.iter().map(|i| i.value.clone()).collect();
+    let mut taken = Vec::new();
+    if raw.listen.key().is_none() {
+        taken.push((LISTEN, " (the default of listen)"));
+    }
+    if raw.admin.key().is_none() {
+        taken.push((ADMIN, " (the default of admin)"));
+    }
+    let listen = bound(listen, &mut taken, report);
+    let admin = bound(admin, &mut taken, report);
     Network {
-        listen: match raw.listen {
-            Field::Absent => vec![LISTEN],
-            Field::Given(_) | Field::Wrong(_) => plain(listen),
+        listen: if raw.listen.key().is_none() {
+            vec![LISTEN]
+        } else {
+            listen
         },
-        admin: match raw.admin {
-            Field::Absent => vec![ADMIN],
-            Field::Given(_) | Field::Wrong(_) => plain(admin),
+        admin: if raw.admin.key().is_none() {
+            vec![ADMIN]
+        } else {
+            admin
         },
         public_url: raw.public_url.value().cloned(),
         resolve: resolve(raw, report),
     }
 }
 
-fn overlapping(listen: &[Item<ListenAddress>], admin: &[Item<ListenAddress>], report: &mut Report) {
-    let default = [LISTEN];
-    let defaults = if listen.is_empty() { &default[..] } else { &[] };
-    let all: Vec<&Item<ListenAddress>> = listen.iter().chain(admin).collect();
-    for (index, item) in all.iter().enumerate() {
-        let earlier = all[..index].iter().map(|item| &item.value);
-        let taken = earlier
-            .chain(defaults)
-            .find(|other| item.value.overlaps(other));
-        if let Some(other) = taken.filter(|_| item.is_known()) {
-            let message = format!("{} and {other} cannot both be listened on", item.value);
+/// The addresses, each of which can be bound beside those that are taken.
+fn bound(
+    items: &[Item<ListenAddress>],
+    taken: &mut Vec<(ListenAddress, &str)>,
+    report: &mut Report,
+) -> Vec<ListenAddress> {
+    if let Some(item) = items.get(MOST_ADDRESSES) {
+        let message = format!("more than {MOST_ADDRESSES} addresses to listen on");
+        let help = "0.0.0.0:PORT or [::]:PORT stands for every address";
+        report.problem(item.span, message, help);
+    }
+    let items = &items[..items.len().min(MOST_ADDRESSES)];
+    for item in items.iter().filter(|item| item.is_known()) {
+        let address = &item.value;
+        if let Some(other) = taken.iter().find(|(other, _)| address.overlaps(other)) {
+            let (other, default) = other;
+            let message = format!("{address} and {other}{default} cannot both be listened on");
             report.problem(item.span, message, "another port for one of the two");
         }
+        taken.push((address.clone(), ""));
     }
+    items.iter().map(|item| item.value.clone()).collect()
 }
 
 fn resolve(raw: &RawConfig, report: &mut Report) -> BTreeMap<(HostName, u16), SocketAddr> {
@@ -84,13 +97,16 @@ fn resolve(raw: &RawConfig, report: &mut Report) -> BTreeMap<(HostName, u16), So
         match (parsed, item) {
             (Ok(place), Some(item)) => {
                 if map.insert(place, item.value).is_some() {
-                    let message = format!("{} is given twice", quoted(&key.text));
+                    let message = format!("{} is given twice", quoted_key(&key.text));
                     report.problem(key.span, message, "keep one of the two");
                 }
             }
             (Ok(_), None) => {}
             (Err(fault), _) => {
-                let message = format!("{} is not a host and a port: {fault}", quoted(&key.text));
+                let message = format!(
+                    "{} is not a host and a port: {fault}",
+                    quoted_key(&key.text)
+                );
                 report.problem(
                     key.span,
                     message,

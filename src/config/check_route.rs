@@ -10,7 +10,7 @@ use super::check_scope;
 use super::choice::RawThrottle;
 use super::file::{RawRetry, RawRoute};
 use super::read::{Field, Item, List};
-use super::report::{Report, Span, listed, quoted};
+use super::report::{Report, Span, quoted};
 use super::scalar::{Size, Status, Time};
 use super::value::{BaseUrl, HostPattern, Name};
 use super::{AllowSpec, BatchRule, RetrySpec, RewriteLinks, RouteSpec, Throttle, UpstreamHttp};
@@ -102,31 +102,27 @@ fn credential(
     around: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<usize> {
-    let names = || listed(around.credentials.iter().map(|other| other.name.as_str()));
+    let all = around.credentials;
     match &raw.credential {
         Field::Wrong(_) => None,
+        Field::Given(item) if !item.is_known() => Some(0),
         Field::Given(item) => {
             let name = item.value.as_str();
-            let found = around
-                .credentials
-                .iter()
-                .position(|other| other.name == name);
-            if found.is_none() && item.is_known() && !around.credentials.is_empty() {
+            let found = all.find(name);
+            if found.is_none() && !all.entries.is_empty() {
                 let message = format!("unknown credential {}", item.quote(name));
-                let help = format!("credentials defined here are {}", names());
+                let help = format!("credentials defined here are {}", all.names());
                 report.problem(item.span, message, &help);
             }
-            found.or(if item.is_known() { None } else { Some(0) })
+            found
         }
         Field::Absent => {
-            if around.credentials.len() > 1 {
-                let help = format!(
-                    "one of {}; only a single credential can be left out",
-                    names()
-                );
+            if all.entries.len() > 1 {
+                let names = all.names();
+                let help = format!("one of {names}; only a single credential can be left out");
                 report.problem(at, "\"credential\" is missing", &help);
             }
-            (around.credentials.len() == 1).then_some(0)
+            (all.entries.len() == 1).then_some(0)
         }
     }
 }
@@ -143,7 +139,7 @@ fn allow(raw: &RawRoute, report: &mut Report) -> Option<Vec<AllowSpec>> {
     }
     let own = raw.path.value().map_or("", |path| path.as_str());
     for line in &item.value.items {
-        if !own.is_empty() && line.value.begins_with(own) {
+        if !own.is_empty() && line.is_known() && line.value.begins_with(own) {
             let message = format!(
                 "the pattern begins with the route's own path {}",
                 quoted(own)
@@ -167,12 +163,12 @@ fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Ve
     let mut names = Vec::new();
     for caller in &item.value.items {
         let name = caller.value.as_str();
-        let known = around.callers.iter().any(|other| other.name == name);
-        if !known && caller.is_known() {
+        if around.callers.find(name).is_none() && caller.is_known() {
             let message = format!("unknown caller {}", caller.quote(name));
-            let help = match listed(around.callers.iter().map(|other| other.name.as_str())) {
-                none if none.is_empty() => "define it in callers at the top level".to_owned(),
-                names => format!("callers defined here are {names}"),
+            let help = if around.callers.entries.is_empty() {
+                "define it in callers at the top level".to_owned()
+            } else {
+                format!("callers defined here are {}", around.callers.names())
             };
             report.problem(caller.span, message, &help);
         }

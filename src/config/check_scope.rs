@@ -18,14 +18,15 @@ pub(super) fn scope(
         return Scope::parse(&format!("{}/.default", upstream?.origin)).ok();
     }
     let item = raw.scope.item()?;
-    if let Some(upstream) = upstream.filter(|_| item.is_known()) {
+    let upstream = raw.upstream.item();
+    if let Some(upstream) = upstream.filter(|upstream| upstream.is_known() && item.is_known()) {
         resource(item, upstream, report);
     }
     Some(item.value.clone())
 }
 
 /// Warns of a scope that is most likely not the upstream's.
-fn resource(item: &Item<Scope>, upstream: &BaseUrl, report: &mut Report) {
+fn resource(item: &Item<Scope>, upstream: &Item<BaseUrl>, report: &mut Report) {
     let resource = item.value.resource();
     let Some((scheme, rest)) = resource.split_once("://") else {
         if !is_guid(resource) {
@@ -47,13 +48,10 @@ fn resource(item: &Item<Scope>, upstream: &BaseUrl, report: &mut Report) {
         .next()
         .unwrap_or_default()
         .to_ascii_lowercase();
-    let own = upstream.origin.host.as_str();
+    let own = upstream.value.origin.host.as_str();
     if environment(&host) != environment(own) {
-        let message = format!(
-            "the token is for {}, the upstream is {}",
-            quoted(&host),
-            quoted(own)
-        );
+        let (host, own) = (item.quote(&host), upstream.quote(own));
+        let message = format!("the token is for {host}, the upstream is {own}");
         let help = "most APIs refuse a token for another host; leave scope out for the upstream's";
         report.warning(item.span, message, help);
     }
@@ -91,7 +89,7 @@ pub(super) fn cloud(
     let Some(cloud) = Cloud::of_graph(upstream.origin.host.as_str()) else {
         return;
     };
-    let named = credential.and_then(|index| around.credentials.get(index));
+    let named = credential.and_then(|index| around.credentials.entries.get(index));
     let Some(spec) = named.and_then(|named| named.spec.as_ref()) else {
         return;
     };

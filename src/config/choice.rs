@@ -7,7 +7,7 @@ use super::ListenAddress;
 use super::file::{RawHold, RawIdentitySelector, RawTlsFiles};
 use super::node::{Content, Key, Node};
 use super::read::{OneOrMany, Read};
-use super::report::{Report, quoted};
+use super::report::{Report, quoted_key};
 
 /// `off`, or where the admin listener is.
 pub(super) enum RawAdmin {
@@ -43,7 +43,7 @@ fn word(node: &Node) -> Option<&str> {
 }
 
 fn wrong_word(node: &Node, key: &Key, expected: &str, report: &mut Report) {
-    let message = format!("{} takes {expected}", quoted(&key.text));
+    let message = format!("{} takes {expected}", quoted_key(&key.text));
     report.problem(node.span, message, "");
 }
 

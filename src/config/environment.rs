@@ -2,10 +2,10 @@
 //! and their order are those of Microsoft's own libraries (EnvironmentCredential, then workload
 //! identity).
 
-use super::check::Named;
 use super::check_credential::{authority_fault, client_id, tenant_id};
 use super::cloud::PUBLIC_AUTHORITY;
 use super::report::{Report, Span, listed};
+use super::roster::Named;
 use super::value::{BaseUrl, Name};
 use super::variable::Variables;
 use super::{AppIdentity, CredentialKind, CredentialSpec};

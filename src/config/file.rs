@@ -50,6 +50,14 @@ macro_rules! mappings {
     };
 }
 
+/// Every key of the file.
+pub(super) fn keys() -> Vec<&'static str> {
+    HOMES
+        .iter()
+        .flat_map(|(_, keys)| keys.iter().copied())
+        .collect()
+}
+
 /// Whether any mapping of the file has this key.
 pub(super) fn is_key(name: &str) -> bool {
     HOMES.iter().any(|(_, keys)| keys.contains(&name))

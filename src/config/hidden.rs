@@ -4,51 +4,65 @@
 
 use super::file;
 use super::node::{Content, Node};
-use super::report::Span;
+use super::report::{Span, is_word};
 use super::variable;
 
 /// The places to hide in a file that could be read: what stands below the keys of secrets, unless
 /// it is a plain reference, and below keys that are unknown and may be misspelt secrets.
 pub(super) fn in_tree(root: &Node) -> Vec<Span> {
     let mut spans = Vec::new();
-    walk(root, false, &mut spans);
+    walk(root, false, false, &mut spans);
     spans
 }
 
-fn walk(node: &Node, hide: bool, spans: &mut Vec<Span>) {
+/// Keys below which the file chooses the names.
+const TABLES: [&str; 4] = ["callers", "credentials", "resolve", "set"];
+
+fn walk(node: &Node, hide: bool, names: bool, spans: &mut Vec<Span>) {
     match &node.content {
         Content::Empty => {}
         Content::Scalar(text) => {
+            let hide = hide || names || has_password(text) || is_structure(text);
             if hide && variable::sole_reference(text).is_none() {
                 spans.push(node.span);
             }
         }
         Content::List(items) => {
             for item in items {
-                walk(item, hide, spans);
+                walk(item, hide, false, spans);
             }
         }
         Content::Mapping(entries) => {
             for entry in entries {
                 let key = entry.key.text.as_str();
-                if hide && !file::is_key(key) {
+                let known = file::is_key(key);
+                // Without a value it may be one itself, behind a comma too many.
+                let stray = !names && matches!(entry.value.content, Content::Empty);
+                if !known && (hide || stray || !is_word(key)) {
                     spans.push(entry.key.span);
                 }
-                // The name of a credential or caller is a key that no list can know.
-                let named = matches!(entry.value.content, Content::Mapping(_));
-                let known = file::is_key(key) || named;
-                walk(&entry.value, hide || sounds_secret(key) || !known, spans);
+                let secret = variable::SECRET_KEYS.contains(&key);
+                let mapping = matches!(entry.value.content, Content::Mapping(_));
+                let named = names && mapping && is_word(key);
+                let hide = hide || secret || !(known || named);
+                walk(&entry.value, hide, TABLES.contains(&key), spans);
             }
         }
     }
 }
 
-/// Whether a key holds a secret, by its own name.
-fn sounds_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    WORDS.iter().any(|word| key.contains(word)) && !key.ends_with("_file")
+/// Whether the text is more than one value: keys that a stray quote or '>' made part of it.
+fn is_structure(text: &str) -> bool {
+    text.contains(": ") || text.contains('\n')
 }
 
+/// Whether the text may be a URL with a password in it.
+fn has_password(text: &str) -> bool {
+    let before = text.split_once('@').map(|(before, _)| before);
+    before.is_some_and(|before| before.contains(':'))
+}
+
+/// Parts of the names that people give to keys of secrets.
 const WORDS: [&str; 6] = ["secret", "passw", "api_key", "apikey", "api-key", "token"];
 
 /// The places to hide in one line of a file that is not YAML. Nothing is known about its
@@ -58,7 +72,8 @@ pub(super) fn in_text(text: &str, line: Span) -> Vec<Span> {
     let mut state = Scan::default();
     let mut at = 0;
     for content in text.split_inclusive('\n') {
-        let shown = state.line(content);
+        let structure = state.line(content);
+        let shown = if has_password(content) { 0 } else { structure };
         if at == line.start {
             let start = at + shown.min(content.len());
             return vec![Span {
@@ -130,7 +145,7 @@ impl Scan {
     }
 }
 
-/// The end of the first word of this line that names a secret and is not the key of a file.
+/// The end of the first word of this line that may name a secret.
 fn after_secret_word(line: &str) -> Option<usize> {
     let lower = line.to_ascii_lowercase();
     let mut first: Option<usize> = None;
@@ -140,7 +155,10 @@ fn after_secret_word(line: &str) -> Option<usize> {
             let end = tail
                 .find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')
                 .unwrap_or(tail.len());
-            if !tail[..end].ends_with("_file") {
+            let start = lower[..at].trim_end_matches(|c: char| c.is_ascii_lowercase() || c == '_');
+            let whole = &lower[start.len()..at + end];
+            let harmless = file::is_key(whole) && !variable::SECRET_KEYS.contains(&whole);
+            if !harmless {
                 first = Some(first.map_or(at + end, |other| other.min(at + end)));
             }
         }

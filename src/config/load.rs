@@ -48,10 +48,13 @@ pub fn load(source: &Source<'_>) -> Result<Checked, Problems> {
 
 /// Checks a configuration in which these keys are not built.
 pub(super) fn load_with(source: &Source<'_>, unbuilt: &[&str]) -> Result<Checked, Problems> {
-    let Source { file, text, .. } = *source;
-    if text.len() > MOST_BYTES {
+    let file = source.file;
+    if source.text.len() > MOST_BYTES {
         return Err(too_large(file));
     }
+    // Editors on Windows write a byte order mark; places are counted behind it.
+    let text = source.text.strip_prefix('\u{feff}').unwrap_or(source.text);
+    let source = &Source { text, ..*source };
     let mut root = node::parse(text).map_err(|fault| unreadable(file, text, fault))?;
     let hidden = hidden::in_tree(&root);
     let mut report = Report::default();

@@ -9,6 +9,7 @@ mod caller;
 mod check;
 mod check_caller;
 mod check_credential;
+mod check_fallback;
 mod check_header;
 mod check_limit;
 mod check_network;
@@ -20,18 +21,25 @@ mod credential;
 pub mod disk;
 mod environment;
 mod file;
+#[cfg(test)]
+mod fixtures;
 mod hidden;
+#[cfg(test)]
+mod hostile;
 mod listen;
 mod load;
 mod node;
 mod problem;
 mod read;
 mod report;
+mod roster;
 mod route;
 mod scalar;
 mod secret_reference;
 mod spelling;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod unbuilt;
 pub mod value;
 mod variable;

@@ -80,19 +80,55 @@ pub(super) fn located(
     severity: Severity,
 ) -> Problems {
     faults.sort_by_key(|fault| fault.span.start);
-    let lines: Vec<usize> = std::iter::once(0)
-        .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-        .collect();
+    let mut lines = Lines::of(text);
     let problem = |fault: Fault| Problem {
         place: Place {
             file: file.to_owned(),
-            position: Some(position(text, &lines, hidden, fault.span)),
+            position: Some(position(text, &mut lines, hidden, fault.span)),
         },
         severity,
         message: fault.message,
         help: fault.help,
     };
     Problems(faults.into_iter().map(problem).collect())
+}
+
+/// Lines and columns of places that are asked for in file order: a file may be one line of a
+/// megabyte with hundreds of problems, and is walked once.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+    /// The last place: its line, its byte, and its column from 1.
+    last: (usize, usize, usize),
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            text,
+            starts: std::iter::once(0).chain(ends).collect(),
+            last: (0, 0, 1),
+        }
+    }
+
+    /// The line's number from 1, its bytes, and the column from 1.
+    fn place(&mut self, at: usize) -> (usize, Span, usize) {
+        let next = self.starts.partition_point(|&start| start <= at);
+        let line = Span {
+            start: self.starts[next - 1],
+            end: self
+                .starts
+                .get(next)
+                .map_or(self.text.len(), |next| next - 1),
+        };
+        if self.last.0 != next || self.last.1 > at {
+            self.last = (next, line.start, 1);
+        }
+        let column = self.last.2 + self.text[self.last.1..at].chars().count();
+        self.last = (next, at, column);
+        (next, line, column)
+    }
 }
 
 /// The line of the source that holds this byte, without its end.
@@ -106,29 +142,42 @@ pub(super) fn line_at(text: &str, at: usize) -> Span {
 // megabyte, and only a terminal's width is shown.
 const AROUND: (usize, usize) = (240, 480);
 
-fn position(text: &str, lines: &[usize], hidden: &[Span], span: Span) -> Position {
+fn position(text: &str, lines: &mut Lines<'_>, hidden: &[Span], span: Span) -> Position {
     let start = text.floor_char_boundary(span.start.min(text.len()));
-    let index = lines.partition_point(|&line| line <= start).max(1) - 1;
-    let line = line_at(text, start);
+    let (number, line, column) = lines.place(start);
     let from = text.floor_char_boundary(line.start.max(start.saturating_sub(AROUND.0)));
     let to = text.floor_char_boundary(line.end.min(start + AROUND.1));
     let hidden = &hidden[hidden.partition_point(|h| h.end <= from)..];
     let hidden = &hidden[..hidden.partition_point(|h| h.start < to)];
     let mut window = Window::default();
+    // Comments are not shown either: a secret is often parked in one.
+    let comment = from + comment_start(&text[from..to], from == line.start);
     for (offset, c) in text[from..to].trim_end().char_indices() {
         let at = from + offset;
         let meant = at >= start && (at < span.end || at == start);
-        let secret = hidden.iter().any(|h| h.start <= at && at < h.end);
+        let secret = at >= comment || hidden.iter().any(|h| h.start <= at && at < h.end);
         window.push(c, meant, secret);
     }
     let (excerpt, before, width) = window.clipped();
     Position {
-        line: index + 1,
-        column: text[line.start..start].chars().count() + 1,
+        line: number,
+        column,
         excerpt,
         before,
         width,
     }
+}
+
+/// Where the comment of a line, or of its middle, begins; a '#' in quotes may be taken for one.
+fn comment_start(line: &str, whole: bool) -> usize {
+    let mut before = if whole { ' ' } else { 'x' };
+    for (at, c) in line.char_indices() {
+        if c == '#' && before.is_whitespace() {
+            return at;
+        }
+        before = c;
+    }
+    line.len()
 }
 
 /// The characters of a line that are shown, and which of them are meant.

@@ -4,8 +4,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::node::{Content, Key, Node, Provenance};
-use super::report::{Report, Span, listed, quoted};
-use super::{file, spelling};
+use super::report::{Report, Span, is_word, listed, quoted, quoted_key};
+use super::{file, spelling, variable};
 
 /// Something that a value of the file can be read as.
 pub(super) trait Read: Sized {
@@ -139,7 +139,7 @@ impl<T: Scalar> Read for T {
             Ok(value) => Some(value),
             Err(_) if node.provenance == Provenance::Unknown => T::parse(T::STAND_IN).ok(),
             Err(help) => {
-                let message = format!("{} takes {}", quoted(&key.text), T::NOUN);
+                let message = format!("{} takes {}", quoted_key(&key.text), T::NOUN);
                 report.problem(node.span, message, &help);
                 None
             }
@@ -208,7 +208,17 @@ impl<T: Read> Read for Table<T> {
         let mut seen = std::collections::HashSet::new();
         let mut rows = Vec::new();
         for entry in entries {
-            if !seen.insert(entry.key.text.as_str()) {
+            let name = entry.key.text.as_str();
+            if variable::SECRET_KEYS.contains(&name) {
+                let message = format!("{} stands where a name is expected", quoted(name));
+                let help = format!("NAME: in a line above, and {name} further indented");
+                report.problem(entry.key.span, message, &help);
+            } else if !is_word(name) {
+                let message = format!("{} is not a name", quoted_key(name));
+                let help = "a key is a word, then a colon and a space";
+                report.problem(entry.key.span, message, help);
+                rows.push((entry.key.clone(), None));
+            } else if !seen.insert(name) {
                 duplicate(&entry.key, report);
             } else {
                 let value = item(&entry.value, &entry.key, report);
@@ -262,9 +272,18 @@ impl<'a> Entries<'a> {
         for entry in entries {
             let name = entry.key.text.as_str();
             if !known.contains(&name) {
+                if report.is_full() {
+                    continue;
+                }
                 let near = spelling::nearest(name, known);
-                let message = format!("unknown key {}", quoted(name));
-                report.problem(entry.key.span, message, &instead_of(name, near, known));
+                let help = instead_of(name, near, known);
+                let stray = near.is_none() && matches!(entry.value.content, Content::Empty);
+                let message = if stray {
+                    "unknown key, without a value".to_owned()
+                } else {
+                    unknown_key(name)
+                };
+                report.problem(entry.key.span, message, &help);
                 meant.extend(near.map(|near| (&entry.key, near.to_owned())));
             } else if taken.iter().any(|(key, _)| key.text == name) {
                 duplicate(&entry.key, report);
@@ -287,13 +306,13 @@ impl<'a> Entries<'a> {
 }
 
 fn duplicate(key: &Key, report: &mut Report) {
-    let message = format!("{} is given twice", quoted(&key.text));
+    let message = format!("{} is given twice", quoted_key(&key.text));
     report.problem(key.span, message, "keep one of the two");
 }
 
 /// Reports a value of the wrong shape; without a value the key is what is looked at.
 pub(super) fn wrong_shape(node: &Node, key: &Key, expected: &str, report: &mut Report) {
-    let name = quoted(&key.text);
+    let name = quoted_key(&key.text);
     if matches!(node.content, Content::Empty) {
         let help = format!("give it {expected}, or leave the key out");
         report.problem(key.span, format!("{name} has no value"), &help);
@@ -308,11 +327,23 @@ pub(super) fn wrong_shape(node: &Node, key: &Key, expected: &str, report: &mut R
     }
 }
 
+fn unknown_key(name: &str) -> String {
+    let hint = if is_word(name) {
+        ""
+    } else {
+        ": a key is a word, then a colon and a space"
+    };
+    format!("unknown key {}{hint}", quoted_key(name))
+}
+
 /// What to write instead of an unknown key.
 fn instead_of(name: &str, near: Option<&str>, known: &[&str]) -> String {
-    match (near, file::home_of(name)) {
-        (Some(near), _) => format!("did you mean {}?", quoted(near)),
-        (None, Some(home)) => format!("{} belongs to {home}", quoted(name)),
-        (None, None) => format!("keys here are {}", listed(known.iter().copied())),
+    if let Some(near) = near {
+        return format!("did you mean {}?", quoted(near));
+    }
+    let elsewhere = spelling::nearest(name, &file::keys());
+    match elsewhere.and_then(|key| Some((key, file::home_of(key)?))) {
+        Some((key, home)) => format!("{} belongs to {home}", quoted(key)),
+        None => format!("keys here are {}", listed(known.iter().copied())),
     }
 }

@@ -1,6 +1,8 @@
 //! What a check finds while it goes on: every problem and warning with its place in the source.
 //! Nothing here knows how they are shown.
 
+use std::net::Ipv6Addr;
+
 /// Bytes of the source text, end exclusive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span {
@@ -27,6 +29,11 @@ pub(super) struct Report {
 const MOST_FAULTS: usize = 500;
 
 impl Report {
+    /// Whether further problems would not be shown; what is expensive to explain can be left out.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() > MOST_FAULTS
+    }
+
     /// Records something that keeps the configuration from being used.
     pub(super) fn problem(&mut self, span: Span, message: impl Into<String>, help: &str) {
         record(&mut self.problems, span, message.into(), help);
@@ -39,14 +46,16 @@ impl Report {
 }
 
 fn record(faults: &mut Vec<Fault>, span: Span, message: String, help: &str) {
-    if faults.len() < MOST_FAULTS {
-        let help = (!help.is_empty()).then(|| help.to_owned());
-        faults.push(Fault {
-            span,
-            message,
-            help,
-        });
-    }
+    let (message, help) = match faults.len() {
+        ..MOST_FAULTS => (message, (!help.is_empty()).then(|| help.to_owned())),
+        MOST_FAULTS => ("there are more than can be shown".to_owned(), None),
+        _ => return,
+    };
+    faults.push(Fault {
+        span,
+        message,
+        help,
+    });
 }
 
 /// The text in quotes: clipped, and without characters that a terminal would act on.
@@ -60,6 +69,29 @@ pub(super) fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// A key in quotes. One that is not a plain word may have swallowed its value, for want of a colon
+/// or a space, and that may be a secret: only its beginning is shown.
+pub(super) fn quoted_key(key: &str) -> String {
+    if is_word(key) {
+        return quoted(key);
+    }
+    let word = key.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    quoted(&format!("{}…", &key[..word.unwrap_or_default()]))
+}
+
+/// Whether a key is a plain word, or a host with a port.
+pub(super) fn is_word(key: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'*');
+    let host = match key.rsplit_once(':') {
+        Some((host, port)) if port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => key,
+    };
+    let literal = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    host.bytes().all(plain) || literal.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
 }
 
 /// Names in quotes, separated by commas.

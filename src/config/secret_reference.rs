@@ -4,8 +4,8 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::node::{Content, Key, Node};
-use super::read::{Read, wrong_shape};
-use super::report::{Report, quoted};
+use super::read::Read;
+use super::report::{Report, quoted_key};
 use super::variable;
 use crate::secret::SecretSource;
 
@@ -24,16 +24,17 @@ impl Read for SecretReference {
             if matches!(node.content, Content::Empty) {
                 report.problem(
                     key.span,
-                    format!("{} has no value", quoted(name)),
+                    format!("{} has no value", quoted_key(name)),
                     &accepted,
                 );
             } else {
-                wrong_shape(node, key, "the name of a variable", report);
+                let message = format!("{} takes ${{NAME}}, not {}", quoted_key(name), node.noun());
+                report.problem(node.span, message, &accepted);
             }
             return None;
         };
         let Some(variable) = variable::sole_reference(text) else {
-            let message = format!("{} must not hold the secret itself", quoted(name));
+            let message = format!("{} must not hold the secret itself", quoted_key(name));
             report.problem(node.span, message, &accepted);
             return None;
         };

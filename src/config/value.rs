@@ -256,8 +256,13 @@ impl BaseUrl {
         } else if lower.starts_with("http://") {
             (false, &text[7..])
         } else {
-            return Err("a URL begins with https:// (http:// only to loopback)".to_owned());
+            return Err(
+                "a URL begins with https:// (or http://, where that is allowed)".to_owned(),
+            );
         };
+        if rest.contains(['?', '#']) {
+            return Err("a URL here holds no query or fragment".to_owned());
+        }
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if authority.contains('@') {
             return Err("a URL here holds no user name or password".to_owned());
@@ -299,7 +304,7 @@ pub fn split_port(authority: &str) -> Result<(&str, Option<u16>), String> {
                 .all(|b| b.is_ascii_digit())
                 .then(|| digits.parse().ok())
                 .flatten()
-                .ok_or_else(|| format!("\"{digits}\" is not a port: a number from 0 to 65535"))?;
+                .ok_or_else(|| "a port is a number from 0 to 65535".to_owned())?;
             Ok((&authority[..at], Some(port)))
         }
     }

@@ -109,7 +109,7 @@ impl Pass<'_> {
     }
 
     fn missing(&mut self, name: &str, reference: &str, span: Span) {
-        if !self.vars.allow_missing {
+        if !self.vars.allow_missing && !self.report.is_full() {
             let place = self.place_of(reference, span);
             let message = format!("environment variable {name} is not set");
             let help = format!("set it, or give a default: ${{{name}:-…}}");
