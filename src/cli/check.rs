@@ -98,3 +98,90 @@ fn row(config: &Config, route: &RouteSpec) -> [String; 6] {
         },
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The exit code, and what was printed to both.
+    fn run(text: &str, allow_missing_env: bool) -> (u8, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes.yaml");
+        std::fs::write(&path, text).unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = check(&path, allow_missing_env, &mut out, &mut err).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let shorten = |text: String| text.replace(&path.display().to_string(), "routes.yaml");
+        (code, shorten(text(out)), shorten(text(err)))
+    }
+
+    const FINE_FILE: &str = "routes:\n  - {name: graph, path: /graph, host: \"*.a.com\", upstream: \"https://graph.microsoft.com\", allow: [GET /**]}\n";
+
+    #[test]
+    fn a_good_file_is_shown_as_a_table() {
+        let (code, out, err) = run(FINE_FILE, true);
+        assert_eq!((code, err.as_str()), (0, ""));
+        let expected = "\
+            ROUTE  MATCHES         UPSTREAM                     SCOPE                                 CREDENTIAL   ALLOW\n\
+            graph  *.a.com/graph/  https://graph.microsoft.com  https://graph.microsoft.com/.default  environment  1 pattern\n\
+            routes.yaml: fine\n";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn every_problem_of_a_bad_file_is_shown() {
+        let (code, out, err) = run(
+            &FINE_FILE
+                .replace("GET", "FETCH")
+                .replace("/graph,", "graph,"),
+            true,
+        );
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert!(
+            err.starts_with("routes.yaml:2:25: \"path\" takes a path\n    2 | "),
+            "{err}"
+        );
+        assert!(err.ends_with("routes.yaml: refused, 2 problems\n"), "{err}");
+    }
+
+    #[test]
+    fn a_missing_secret_file_is_a_problem_except_in_a_pipeline() {
+        let text = format!(
+            "credentials:\n  a: {{tenant_id: a, client_id: a, client_secret_file: /nowhere/x}}\n{FINE_FILE}"
+        );
+        let (code, _, err) = run(&text, false);
+        assert_eq!(code, 2);
+        assert!(
+            err.starts_with("routes.yaml: cannot read /nowhere/x"),
+            "{err}"
+        );
+        let (code, out, err) = run(&text, true);
+        assert_eq!(code, 0);
+        assert!(
+            err.starts_with("routes.yaml: warning: cannot read /nowhere/x"),
+            "{err}"
+        );
+        assert!(out.ends_with("routes.yaml: fine\n"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_refused() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let path = Path::new("/nowhere/routes.yaml");
+        assert_eq!(check(path, false, &mut out, &mut err).unwrap(), 2);
+        let err = String::from_utf8(err).unwrap();
+        assert!(
+            err.starts_with("/nowhere/routes.yaml: cannot be read"),
+            "{err}"
+        );
+        assert!(err.contains("name the file with -c FILE"), "{err}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_without_end_is_refused_at_once() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = check(Path::new("/dev/zero"), false, &mut out, &mut err).unwrap();
+        assert_eq!(code, 2);
+    }
+}

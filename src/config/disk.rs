@@ -2,10 +2,12 @@
 //! open to others. Not part of the pure check: `check` and `run` ask, a pipeline may not.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use zeroize::Zeroizing;
 
 use super::{CallerProof, Config, CredentialKind, KubernetesKeys, TlsSpec};
 use crate::secret::SecretSource;
@@ -24,6 +26,8 @@ pub struct Disk {
 enum Holds {
     Certificates,
     Secret,
+    /// Not a lasting secret: keys that are public, or a token that the platform replaces and
+    /// whose mode it chooses.
     Something,
 }
 
@@ -48,7 +52,8 @@ impl Disk {
     fn file(&mut self, path: &Path, holds: Holds) {
         let shown = path.display();
         let content = match read(path) {
-            Ok(content) => content,
+            Ok(Some(content)) => content,
+            Ok(None) => return,
             Err(error) => {
                 self.problems.push(format!("cannot read {shown}: {error}"));
                 return;
@@ -57,24 +62,27 @@ impl Disk {
         if content.trim_ascii().is_empty() {
             self.problems.push(format!("{shown} is empty"));
         } else if holds == Holds::Certificates && !has_certificate(&content) {
-            self.problems.push(format!(
-                "{shown} holds no PEM certificate (-----BEGIN CERTIFICATE-----)"
-            ));
+            let message = "holds no PEM certificate (-----BEGIN CERTIFICATE-----)";
+            self.problems.push(format!("{shown} {message}"));
         }
-        if holds == Holds::Secret && mode(path).is_some_and(|mode| mode & 0o007 != 0) {
-            let message = "is open to every user of this machine: chmod o-rwx";
+        if holds == Holds::Secret && mode(path).is_some_and(|mode| mode & 0o006 != 0) {
+            let message = "is open to every user of this machine: chmod o-rw";
             self.warnings.push(format!("{shown} {message} {shown}"));
         }
     }
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut content = Vec::new();
+/// The content of a regular file. A pipe is left alone: reading would take what it holds.
+fn read(path: &Path) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() && !found.is_dir() {
+        return Ok(None);
+    }
+    let mut content = Zeroizing::new(Vec::new());
     fs::File::open(path)?
         .take(MOST_BYTES)
         .read_to_end(&mut content)?;
-    Ok(content)
+    Ok(Some(content))
 }
 
 fn has_certificate(content: &[u8]) -> bool {
@@ -119,7 +127,7 @@ fn files<'a>(config: &'a Config) -> Vec<(&'a Path, Holds)> {
                 );
             }
             CredentialKind::ClientSecret { secret, .. } => add(secret.file(), Holds::Secret),
-            CredentialKind::FederatedToken { file, .. } => add(Some(file), Holds::Secret),
+            CredentialKind::FederatedToken { file, .. } => add(Some(file), Holds::Something),
             CredentialKind::ManagedIdentity(_) => {}
         }
     }
@@ -139,9 +147,92 @@ fn files<'a>(config: &'a Config) -> Vec<(&'a Path, Holds)> {
             token_file,
         }) => {
             add(Some(ca_file), Holds::Certificates);
-            add(Some(token_file), Holds::Secret);
+            add(Some(token_file), Holds::Something);
         }
         None => {}
     }
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::tests::check;
+
+    /// A file that names a secret and an authority in this folder.
+    fn config(folder: &Path) -> Config {
+        let folder = folder.display();
+        let text = format!(
+            "trust: {{ca_file: {folder}/ca.pem}}\n\
+             credentials:\n  a: {{tenant_id: a, client_id: a, client_secret_file: {folder}/secret}}\n\
+             routes: [{{name: a, path: /a, upstream: \"https://a.com\"}}]\n"
+        );
+        check(&text, &[]).unwrap().config
+    }
+
+    fn write(folder: &Path, name: &str, content: &str, mode: u32) -> PathBuf {
+        let path = folder.join(name);
+        fs::write(&path, content).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        path
+    }
+
+    fn certificate() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["a.com".to_owned()]).unwrap();
+        params.self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn files_that_are_there_and_closed_are_fine() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "ca.pem", &certificate(), 0o644);
+        write(folder.path(), "secret", "hunter2\n", 0o640);
+        let routes = write(folder.path(), "routes.yaml", "", 0o644);
+        assert_eq!(inspect(&config(folder.path()), &routes), Disk::default());
+    }
+
+    #[test]
+    fn missing_empty_and_wrong_files_are_problems() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let routes = folder.path().join("routes.yaml");
+        assert_eq!(inspect(&config, &routes).problems.len(), 2);
+        write(
+            folder.path(),
+            "ca.pem",
+            "-----BEGIN CERTIFICATE-----\n",
+            0o644,
+        );
+        write(folder.path(), "secret", " \n", 0o600);
+        let problems = inspect(&config, &routes).problems;
+        assert!(
+            problems[0].contains("ca.pem holds no PEM certificate"),
+            "{problems:?}"
+        );
+        assert!(problems[1].ends_with("secret is empty"), "{problems:?}");
+        fs::remove_file(folder.path().join("secret")).unwrap();
+        fs::create_dir(folder.path().join("secret")).unwrap();
+        assert!(inspect(&config, &routes).problems[1].starts_with("cannot read"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn open_secrets_and_a_writable_configuration_are_warnings() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "ca.pem", &certificate(), 0o644);
+        write(folder.path(), "secret", "hunter2", 0o604);
+        let routes = write(folder.path(), "routes.yaml", "", 0o664);
+        let disk = inspect(&config(folder.path()), &routes);
+        assert_eq!(disk.problems, Vec::<String>::new());
+        assert!(disk.warnings[0].contains("routes.yaml can be written by others"));
+        assert!(disk.warnings[1].contains("secret is open to every user"));
+        assert!(!disk.warnings.concat().contains("hunter2"));
+    }
 }

@@ -71,6 +71,7 @@ pub(super) fn home_of(name: &str) -> Option<&'static str> {
 
 mappings! {
     /// The configuration of tokenferry.
+    #[schemars(title = "routes.yaml")]
     RawConfig in "the top level" {
         /// Where callers connect. Default: localhost:8080, both loopback addresses.
         listen: OneOrMany<ListenAddress>,

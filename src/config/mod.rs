@@ -42,6 +42,8 @@ mod syntax;
 mod tests;
 mod unbuilt;
 pub mod value;
+#[cfg(test)]
+mod value_laws;
 mod variable;
 
 use std::collections::BTreeMap;

@@ -81,7 +81,8 @@ macro_rules! parsed {
 macro_rules! words {
     ($type:ty, $noun:literal, $editor:tt, { $first:literal => $value:expr, $($more:tt)* }) => {
         parsed! {
-            json_schema!({ "enum": $editor });
+            // Or a reference, whose value no editor knows.
+            json_schema!({ "anyOf": [{ "enum": $editor }, { "type": "string", "pattern": r"\$\{" }] });
             $type, $noun, $first, |text| word(text, &words!(@ $first => $value, $($more)*));
         }
     };

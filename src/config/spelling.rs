@@ -11,6 +11,7 @@ pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let bound = (folded.len() / 3).clamp(1, 3);
     known
         .iter()
+        .filter(|candidate| candidate.len().abs_diff(folded.len()) <= bound)
         .map(|candidate| (distance(&folded, candidate), *candidate))
         .filter(|(distance, _)| *distance <= bound)
         .min()

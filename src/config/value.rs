@@ -321,13 +321,19 @@ impl Scope {
     /// # Errors
     /// What would be accepted, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
+        const EXAMPLE: &str = "https://graph.microsoft.com/.default";
         if text.split_ascii_whitespace().count() != 1 {
             return Err("one scope per route: a token is for one resource".to_owned());
         }
         match text.strip_suffix("/.default") {
-            Some(resource) if !resource.is_empty() && text.is_ascii() => Ok(Self(text.into())),
-            Some(_) => Err("the resource is missing: write for example https://graph.microsoft.com/.default".to_owned()),
-            None => Err("client credentials take a scope that ends in /.default, for example https://graph.microsoft.com/.default".to_owned()),
+            Some("") => Err(format!(
+                "the resource is missing: write for example {EXAMPLE}"
+            )),
+            Some(_) if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Self(text.into())),
+            Some(_) => Err("a scope is printable ASCII".to_owned()),
+            None => Err(format!(
+                "client credentials take a scope that ends in /.default, for example {EXAMPLE}"
+            )),
         }
     }
 

@@ -149,3 +149,84 @@ fn is_name(text: &str) -> bool {
         && !text.as_bytes()[0].is_ascii_digit()
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::node;
+
+    /// What a value becomes, and the problems of that.
+    fn replaced(value: &str) -> (String, Vec<String>) {
+        let env = |name: &str| match name {
+            "HOST" => Some("graph.microsoft.com".to_owned()),
+            "EMPTY" => Some(String::new()),
+            "TRICK" => Some("${HOST}: {a: b}".to_owned()),
+            _ => None,
+        };
+        let vars = Variables {
+            env: &env,
+            allow_missing: false,
+        };
+        let text = format!("key: '{value}'");
+        let mut root = node::parse(&text).unwrap();
+        let mut report = Report::default();
+        substitute(&mut root, &text, vars, &mut report);
+        let Content::Mapping(mut entries) = root.content else {
+            panic!("not a mapping");
+        };
+        let Content::Scalar(text) = entries.remove(0).value.content else {
+            panic!("not a scalar");
+        };
+        let problems = report.problems.into_iter().map(|fault| fault.message);
+        (text, problems.collect())
+    }
+
+    #[test]
+    fn a_reference_becomes_its_value_wherever_it_stands() {
+        assert_eq!(
+            replaced("https://${HOST}/x").0,
+            "https://graph.microsoft.com/x"
+        );
+        assert_eq!(
+            replaced("${HOST}${HOST}").0,
+            "graph.microsoft.comgraph.microsoft.com"
+        );
+        assert_eq!(replaced("/$batch/$ref").0, "/$batch/$ref");
+        assert_eq!(replaced("$HOST").0, "$HOST");
+    }
+
+    #[test]
+    fn a_default_stands_for_a_variable_that_is_unset_or_empty() {
+        assert_eq!(replaced("${NONE:-a:-b}").0, "a:-b");
+        assert_eq!(replaced("${EMPTY:-a}").0, "a");
+        assert_eq!(replaced("${NONE:-}x").0, "x");
+        assert_eq!(replaced("${EMPTY}x").0, "x");
+        assert_eq!(replaced("${HOST:-a}").0, "graph.microsoft.com");
+    }
+
+    #[test]
+    fn what_a_variable_holds_is_not_read_again() {
+        assert_eq!(replaced("${TRICK}").0, "${HOST}: {a: b}");
+    }
+
+    #[test]
+    fn a_missing_or_malformed_reference_is_a_problem() {
+        let missing = "environment variable NONE is not set";
+        assert_eq!(replaced("a${NONE}b").1, [missing]);
+        for wrong in [
+            "${", "${}", "${1A}", "${A B}", "${A-b}", "${A:b}", "x${HOST",
+        ] {
+            assert_eq!(replaced(wrong).1.len(), 1, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_a_plain_reference_names_a_secret() {
+        assert_eq!(sole_reference("${SECRET_1}"), Some("SECRET_1"));
+        for wrong in [
+            "${A:-b}", " ${A}", "${A}${B}", "x${A}", "${A", "A", "${}", "${a-b}",
+        ] {
+            assert_eq!(sole_reference(wrong), None, "{wrong}");
+        }
+    }
+}
