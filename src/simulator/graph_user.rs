@@ -1,0 +1,131 @@
+//! Users in Graph: pages, single users, changes of them, and their changes since last time.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::call::Call;
+use super::graph::{Place, bad_body, error, json, missing, reads, wrong_method};
+use super::paging::Paging;
+use super::user::{etag, selected};
+use super::world::World;
+
+/// Users on a page when nobody says.
+const PAGE: u64 = 100;
+/// Most users on a page.
+const PAGE_MOST: u64 = 999;
+
+/// Opaque to clients, and full of what a careless one would change.
+pub(super) const SKIP: Paging = Paging {
+    option: "$skiptoken",
+    value: |position, seal| format!("RFNwdAIAAQAAABpG_{position}%2523%7B{seal}%7d'!~"),
+};
+
+/// Answers for everything below `users`.
+pub(super) fn answer(world: &World, call: &Call, place: &Place<'_>) -> Answer {
+    match &place.segments[1..] {
+        [] if reads(&call.method) => list(world, call, place),
+        [] if call.method == Method::POST => create(world, call, place),
+        [] => wrong_method(call),
+        [id] => one(world, call, place, id),
+        _ => missing(call),
+    }
+}
+
+/// A link that was changed on its way.
+pub(super) fn altered(world: &World, call: &Call) -> Answer {
+    world.offend(call, "a next link that was not followed byte for byte");
+    error(
+        call,
+        400,
+        "Directory_ExpiredPageToken",
+        "The specified page token value is not valid.",
+    )
+}
+
+fn list(world: &World, call: &Call, place: &Place<'_>) -> Answer {
+    let Ok(from) = SKIP.position(call) else {
+        return altered(world, call);
+    };
+    let size = call
+        .number_option("$top")
+        .unwrap_or(PAGE)
+        .clamp(1, PAGE_MOST);
+    // At most 999.
+    let (users, next) = world.graph.users.page(from, size as usize);
+    let select = call.option("$select");
+    let select = select.as_deref();
+    let users: Vec<Value> = users.iter().map(|user| selected(user, select)).collect();
+    let fields = select.map_or_else(String::new, |select| format!("({select})"));
+    let context = format!(
+        "{}/{}/$metadata#users{fields}",
+        call.origin(),
+        place.version
+    );
+    let mut page = json!({"@odata.context": context});
+    if call.raw_option("$count") == Some("true") {
+        page["@odata.count"] = json!(world.graph.users.count());
+    }
+    if let Some(next) = next {
+        page["@odata.nextLink"] = json!(SKIP.link(call, next));
+    }
+    page["value"] = Value::Array(users);
+    json(200, &page)
+        .with("odata-version", "4.0")
+        .with("x-ms-resource-unit", "2")
+}
+
+fn create(world: &World, call: &Call, place: &Place<'_>) -> Answer {
+    let Some(Value::Object(members)) = call.json() else {
+        return bad_body(call);
+    };
+    let mut user = world.graph.users.create(members);
+    let id = user["id"].as_str().unwrap_or_default().to_owned();
+    let root = format!("{}/{}", call.origin(), place.version);
+    user["@odata.context"] = json!(format!("{root}/$metadata#users/$entity"));
+    let location = format!("{root}/users/{id}");
+    json(201, &user).with("location", &location)
+}
+
+fn one(world: &World, call: &Call, place: &Place<'_>, id: &str) -> Answer {
+    let Some(mut user) = world.graph.users.find(id) else {
+        return missing(call);
+    };
+    let tag = etag(&user).to_owned();
+    if let Some(expected) = call.header("if-match")
+        && expected != "*"
+        && expected != tag
+    {
+        return error(
+            call,
+            412,
+            "PreconditionFailed",
+            "The resource was changed meanwhile.",
+        );
+    }
+    if reads(&call.method) {
+        if call.header("if-none-match") == Some(tag.as_str()) {
+            return Answer::new(http::StatusCode::NOT_MODIFIED).with("etag", &tag);
+        }
+        let context = format!(
+            "{}/{}/$metadata#users/$entity",
+            call.origin(),
+            place.version
+        );
+        user = selected(&user, call.option("$select").as_deref());
+        user["@odata.context"] = json!(context);
+        return json(200, &user).with("etag", &tag);
+    }
+    match (&call.method, call.json()) {
+        (&Method::PATCH, Some(Value::Object(members))) => {
+            world.graph.users.change(id, &members);
+            Answer::new(http::StatusCode::NO_CONTENT)
+        }
+        (&Method::PATCH, _) => bad_body(call),
+        (&Method::DELETE, _) => {
+            world.graph.users.delete(id);
+            Answer::new(http::StatusCode::NO_CONTENT)
+        }
+        _ => wrong_method(call),
+    }
+}
