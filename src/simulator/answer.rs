@@ -1,6 +1,8 @@
 //! An answer before it becomes HTTP: status, header fields and content. Services build it as plain
 //! data, so that a batch can run them as well as a connection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
@@ -16,6 +18,8 @@ pub(super) struct Answer {
     pub(super) content: Content,
     /// Sent without a length, as Graph sends its pages.
     pub(super) chunked: bool,
+    /// How long to wait before the head.
+    pub(super) delay: Duration,
 }
 
 /// What an answer carries.
@@ -32,6 +36,7 @@ impl Answer {
             headers: HeaderMap::new(),
             content: Content::Bytes(Bytes::new()),
             chunked: false,
+            delay: Duration::ZERO,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Dataverse, the Web API of Dynamics 365: who is let in, and which part answers.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
@@ -9,17 +9,13 @@ use super::directory::TENANT_ID;
 use super::ident::guid;
 use super::token::Refusal;
 use super::world::World;
-use super::{dataverse_row, host};
+use super::{dataverse_batch, dataverse_file, dataverse_row, host, probe};
 use crate::clock::Now;
 
 /// The media type of Dataverse's JSON.
 pub(super) const JSON: &str = "application/json; odata.metadata=minimal";
 /// Where the Web API begins.
 pub(super) const ROOT: &str = "/api/data/v9.2/";
-
-/// What Dataverse remembers.
-#[derive(Default)]
-pub(super) struct Dataverse {}
 
 /// Answers a request to the organisation.
 pub(super) fn answer(world: &World, call: &Call) -> Answer {
@@ -37,13 +33,46 @@ pub(super) fn answer(world: &World, call: &Call) -> Answer {
 
 /// Answers a request, or an operation of a batch, that carries a good token.
 pub(super) fn admitted(world: &World, call: &Call) -> Answer {
+    if let Some(rest) = call.path().strip_prefix("/sim/") {
+        return probe::answer(world, call, rest);
+    }
+    if call.path() == "/api/discovery/v2.0/Instances" {
+        return instances();
+    }
     let Some(rest) = call.path().strip_prefix(ROOT) else {
         return missing(call);
     };
-    if rest.starts_with("accounts") {
-        return dataverse_row::answer(world, call, rest);
+    match rest {
+        "$batch" if call.method == Method::POST => dataverse_batch::answer(world, call),
+        "WhoAmI" | "WhoAmI()" => who_am_i(call),
+        path if dataverse_file::is_file(path) => dataverse_file::answer(world, call, path),
+        path => dataverse_row::answer(world, call, path),
     }
-    missing(call)
+}
+
+fn who_am_i(call: &Call) -> Answer {
+    let context = format!(
+        "{}{ROOT}$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse",
+        call.origin()
+    );
+    let who = json!({
+        "@odata.context": context,
+        "BusinessUnitId": "aaaa0010-0000-0000-0000-000000000000",
+        "UserId": "aaaa0009-0000-0000-0000-000000000000",
+        "OrganizationId": "aaaa0011-0000-0000-0000-000000000000",
+    });
+    json(200, &who)
+}
+
+/// The environments there are. The context names an address inside Microsoft's network, which is
+/// nobody's to rewrite.
+fn instances() -> Answer {
+    let context = "https://10.0.0.9:20193/api/discovery/v2.0/$metadata#Instances(ApiUrl)";
+    let instance = json!({"ApiUrl": format!("https://{}", host::ORGANISATION_API)});
+    json(
+        200,
+        &json!({"@odata.context": context, "value": [instance]}),
+    )
 }
 
 /// The fields that every answer of the organisation carries, the affinity cookie among them.

@@ -23,7 +23,10 @@ pub(super) type Flow = UnsyncBoxBody<Bytes, Broken>;
 #[error("the simulator was told to break the answer off here")]
 pub(super) struct Broken;
 
-type Polled = Poll<Option<Result<Frame<Bytes>, Broken>>>;
+/// A piece of a body, or its end before its time.
+pub(super) type Piece = Result<Frame<Bytes>, Broken>;
+
+type Polled = Poll<Option<Piece>>;
 
 /// Another body whose length is not announced.
 pub(super) struct Unmeasured<B>(B);
@@ -77,14 +80,14 @@ impl Body for Repeat {
 }
 
 /// Pieces as they come out of a channel; ends when the sender is gone.
-pub(super) struct Fed(pub(super) mpsc::Receiver<Frame<Bytes>>);
+pub(super) struct Fed(pub(super) mpsc::Receiver<Piece>);
 
 impl Body for Fed {
     type Data = Bytes;
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
+        self.0.poll_recv(cx)
     }
 }
 

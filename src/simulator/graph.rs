@@ -14,7 +14,7 @@ use super::ident::{guid, iso};
 use super::token::Refusal;
 use super::user::Users;
 use super::world::World;
-use super::{graph_user, host};
+use super::{graph_batch, graph_file, graph_user, graph_work, host, probe};
 use crate::clock::Now;
 
 /// The media type of Graph's JSON.
@@ -82,11 +82,21 @@ pub(super) fn admitted(world: &World, call: &Call) -> Answer {
     if packed && world.graph.refuse_gzip.load(Ordering::Relaxed) {
         return error(call, 415, "UnsupportedMediaType", "Send the body as it is.");
     }
+    if let Some(rest) = call.path().strip_prefix("/sim/") {
+        return probe::answer(world, call, rest);
+    }
     let Some(place) = Place::parse(call.path()) else {
         return error(call, 400, "BadRequest", "Invalid version.");
     };
     match (&call.method, place.segments.as_slice()) {
-        (_, ["users", ..]) => graph_user::answer(world, call, &place),
+        (&Method::POST, ["$batch"]) => graph_batch::answer(world, call, &place),
+        (_, ["drives", ..] | ["users", _, "drive", ..]) => graph_file::drive(world, call, &place),
+        (_, ["users", _, "photo", "$value"]) => graph_file::picture(call),
+        (_, ["users"] | ["users", _]) => graph_user::answer(world, call, &place),
+        (_, ["users", _, ..]) => graph_work::belongings(world, call, &place),
+        (_, ["groups", ..]) => graph_work::groups(world, call, &place),
+        (_, ["teams", ..]) => graph_work::teams(world, call, &place),
+        (method, ["reports", ..]) if reads(method) => graph_work::report(world),
         (_, ["me", ..]) => {
             let text = "/me request is only valid with delegated authentication flow.";
             error(call, 400, "BadRequest", text)
@@ -96,10 +106,9 @@ pub(super) fn admitted(world: &World, call: &Call) -> Answer {
 }
 
 /// The fields that every Graph answer carries.
-fn dressed(mut answer: Answer, call: &Call) -> Answer {
+fn dressed(answer: Answer, call: &Call) -> Answer {
     let id = guid();
     let client_id = call.header("client-request-id").unwrap_or(&id);
-    answer.chunked = true;
     answer
         .with("cache-control", "no-cache")
         .with("vary", "Accept-Encoding")
@@ -109,13 +118,10 @@ fn dressed(mut answer: Answer, call: &Call) -> Answer {
         .with("x-ms-ags-diagnostic", DIAGNOSTIC)
 }
 
-/// An answer in JSON.
+/// An answer in JSON, sent without a length.
 pub(super) fn json(status: u16, value: &Value) -> Answer {
-    Answer::json(
-        StatusCode::from_u16(status).unwrap_or_default(),
-        JSON,
-        value,
-    )
+    let status = StatusCode::from_u16(status).unwrap_or_default();
+    Answer::json(status, JSON, value).chunked()
 }
 
 /// An answer in Graph's error form.

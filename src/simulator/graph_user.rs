@@ -7,13 +7,16 @@ use super::answer::Answer;
 use super::call::Call;
 use super::graph::{Place, bad_body, error, json, missing, reads, wrong_method};
 use super::paging::Paging;
-use super::user::{etag, selected};
+use super::user::{etag, id, selected};
 use super::world::World;
 
 /// Users on a page when nobody says.
 const PAGE: u64 = 100;
 /// Most users on a page.
 const PAGE_MOST: u64 = 999;
+
+/// Users on a page of changes.
+const DELTA_PAGE: usize = 400;
 
 /// Opaque to clients, and full of what a careless one would change.
 pub(super) const SKIP: Paging = Paging {
@@ -27,6 +30,7 @@ pub(super) fn answer(world: &World, call: &Call, place: &Place<'_>) -> Answer {
         [] if reads(&call.method) => list(world, call, place),
         [] if call.method == Method::POST => create(world, call, place),
         [] => wrong_method(call),
+        ["delta"] if reads(&call.method) => changes(world, call, place),
         [id] => one(world, call, place, id),
         _ => missing(call),
     }
@@ -73,6 +77,40 @@ fn list(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     json(200, &page)
         .with("odata-version", "4.0")
         .with("x-ms-resource-unit", "2")
+}
+
+/// The changes of users: pages as of a list, then a link for next time, then tombstones.
+fn changes(world: &World, call: &Call, place: &Place<'_>) -> Answer {
+    let root = format!("{}/{}", call.origin(), place.version);
+    if call.raw_option("$deltatoken") == Some("expired") {
+        let location = format!("{root}/users/delta?$deltatoken=latest");
+        let answer = error(
+            call,
+            410,
+            "syncStateNotFound",
+            "The sync state generation is not found.",
+        );
+        return answer.with("location", &location);
+    }
+    let Ok(from) = SKIP.position(call) else {
+        return altered(world, call);
+    };
+    let mut page = json!({"@odata.context": format!("{root}/$metadata#users")});
+    if call.raw_option("$deltatoken").is_some() {
+        let gone = |index, reason: &str| json!({"id": id(index), "@removed": {"reason": reason}});
+        page["value"] = json!([gone(1, "changed"), gone(2, "deleted")]);
+    } else {
+        let (users, next) = world.graph.users.page(from, DELTA_PAGE);
+        page["value"] = Value::Array(users);
+        if let Some(next) = next {
+            page["@odata.nextLink"] = json!(SKIP.link(call, next));
+            return json(200, &page);
+        }
+    }
+    page["@odata.deltaLink"] = json!(format!(
+        "{root}/users/delta?$deltatoken=FAKEdelta-oEcO%2523SpF_h"
+    ));
+    json(200, &page)
 }
 
 fn create(world: &World, call: &Call, place: &Place<'_>) -> Answer {

@@ -20,7 +20,7 @@ use super::intake::Intake;
 use super::journal::BodyEnd;
 use super::wire::{Act, Ending, Link, Turn};
 use super::world::World;
-use super::{aadsts, dataverse, entra, graph, gzip, raw};
+use super::{aadsts, dataverse, download, entra, graph, gzip, metadata, raw};
 
 /// Where a request came in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,6 @@ pub(super) enum Entrance {
 struct Exchange {
     world: Arc<World>,
     link: Arc<Link>,
-    number: u64,
     http1: bool,
 }
 
@@ -87,12 +86,7 @@ pub(super) async fn exchange(
         headers: parts.headers,
         body: <_>::default(),
     };
-    let exchange = Exchange {
-        world,
-        link,
-        number,
-        http1,
-    };
+    let exchange = Exchange { world, link, http1 };
     let intake = Intake::new(body, &exchange.world.journal, number);
     let answer = exchange
         .answer(&mut call, intake, &taken, entrance, &offences)
@@ -124,7 +118,8 @@ impl Exchange {
         entrance: Entrance,
         offences: &[String],
     ) -> Result<Answer, Broken> {
-        let intake = if taken.early {
+        let mirror = call.path() == "/sim/mirror";
+        let intake = if taken.early || mirror {
             Some(intake)
         } else {
             call.body = intake.read().await;
@@ -136,13 +131,22 @@ impl Exchange {
         if let Some(answer) = self.replacement(call, taken).await? {
             return Ok(answer);
         }
-        if let Some(intake) = intake {
-            call.body = intake.read().await;
+        let mut mirrored = None;
+        match intake {
+            Some(intake) if mirror => mirrored = intake.leave(),
+            Some(intake) => call.body = intake.read().await,
+            None => {}
         }
         if let Some(first) = offences.first() {
             return Ok(refused(first));
         }
-        let answer = dispatch(&self.world, call, entrance);
+        let mut answer = dispatch(&self.world, call, entrance);
+        if let (Some(body), StatusCode::OK) = (mirrored, answer.status) {
+            answer = answer.flowing(body.map_err(|_| Broken).boxed_unsync());
+        }
+        if !answer.delay.is_zero() {
+            tokio::time::sleep(answer.delay).await;
+        }
         if self.world.compress.load(Ordering::Relaxed) {
             return Ok(gzip::compressed(answer, &call.headers));
         }
@@ -232,7 +236,7 @@ impl Exchange {
 /// The answer of the service that the request is for.
 fn dispatch(world: &World, call: &Call, entrance: Entrance) -> Answer {
     if entrance == Entrance::Metadata {
-        return Answer::new(StatusCode::NOT_FOUND);
+        return metadata::answer(world, call);
     }
     match host::service(&call.authority, call.path()) {
         Some(Service::Entra) => {
@@ -241,7 +245,8 @@ fn dispatch(world: &World, call: &Call, entrance: Entrance) -> Answer {
         }
         Some(Service::Graph) => graph::answer(world, call),
         Some(Service::Dataverse) => dataverse::answer(world, call),
-        Some(Service::Download) | None => {
+        Some(Service::Download) => download::answer(world, call),
+        None => {
             world.offend(call, "a host that nobody serves");
             Answer::new(StatusCode::MISDIRECTED_REQUEST)
         }

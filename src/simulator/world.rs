@@ -4,13 +4,18 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use super::assertion::Identifiers;
 use super::call::Call;
-use super::dataverse::Dataverse;
 use super::directory::Directory;
+use super::download::TICKET_CANARY;
 use super::entra::Entra;
 use super::fault::{Faults, Handshake};
 use super::graph::Graph;
+use super::ident::{base64url, random};
 use super::journal::Journal;
+use super::metadata::Metadata;
+use super::probe::Probe;
+use super::proof::Proofs;
 use super::tls::Chains;
 use super::token::Tokens;
 use super::wire::{Ending, Link};
@@ -23,9 +28,14 @@ pub(super) struct World {
     pub(super) faults: Faults,
     pub(super) directory: Directory,
     pub(super) entra: Entra,
+    pub(super) proofs: Proofs,
+    pub(super) identifiers: Identifiers,
     pub(super) tokens: Tokens,
     pub(super) graph: Graph,
-    pub(super) dataverse: Dataverse,
+    pub(super) metadata: Metadata,
+    pub(super) probe: Probe,
+    /// Opens the addresses of files.
+    pub(super) ticket: String,
     /// Port of the TLS listener.
     pub(super) port: AtomicU16,
     /// Whether HTTP/2 is offered.
@@ -45,9 +55,13 @@ impl World {
             faults: Faults::default(),
             directory: Directory::new(),
             entra: Entra::default(),
+            proofs: Proofs::default(),
+            identifiers: Identifiers::default(),
             tokens: Tokens::default(),
             graph: Graph::default(),
-            dataverse: Dataverse::default(),
+            metadata: Metadata::default(),
+            probe: Probe::default(),
+            ticket: format!("v1.{TICKET_CANARY}{}", base64url(random::<18>())),
             port: AtomicU16::new(0),
             http2: AtomicBool::new(true),
             compress: AtomicBool::new(true),
