@@ -46,7 +46,13 @@ mod world;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod dataverse_tests;
+#[cfg(test)]
+mod entra_tests;
+#[cfg(test)]
 mod first_tests;
+#[cfg(test)]
+mod graph_tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering;
