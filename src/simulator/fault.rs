@@ -57,13 +57,16 @@ pub enum Fault {
     Latency(Duration),
     /// Writes exactly these bytes in place of an answer. HTTP/1 only.
     Raw(Vec<u8>, Ending),
+    /// HTTP/2: resets the stream and says that nothing was done (REFUSED_STREAM). HTTP/1 cannot say
+    /// so: FIN before the head.
+    Unprocessed,
 }
 
 impl Fault {
     /// Whether the real answer is not given.
     fn replaces(&self) -> bool {
         match self {
-            Self::Answer { .. } | Self::Entra(_) | Self::Raw(..) => true,
+            Self::Answer { .. } | Self::Entra(_) | Self::Raw(..) | Self::Unprocessed => true,
             Self::Break { after, .. } => after.is_none(),
             Self::CloseDelimited(_)
             | Self::Drip { .. }

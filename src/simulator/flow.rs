@@ -18,10 +18,16 @@ use super::wire::{Ending, Link, Turn};
 /// The body of every answer.
 pub(super) type Flow = UnsyncBoxBody<Bytes, Broken>;
 
-/// A body that breaks off on purpose.
+/// A connection or stream that breaks off on purpose.
 #[derive(Debug, thiserror::Error)]
-#[error("the simulator was told to break the answer off here")]
-pub(super) struct Broken;
+pub(super) enum Broken {
+    /// Without a word.
+    #[error("the simulator was told to break the answer off here")]
+    Here,
+    /// HTTP/2: with the word that nothing was done.
+    #[error("the simulator was told to leave this request unprocessed")]
+    Unprocessed(#[source] h2::Error),
+}
 
 /// A piece of a body, or its end before its time.
 pub(super) type Piece = Result<Frame<Bytes>, Broken>;
@@ -181,7 +187,7 @@ impl Cut {
             return Poll::Pending;
         }
         self.link.end_with(self.ending);
-        Poll::Ready(Some(Err(Broken)))
+        Poll::Ready(Some(Err(Broken::Here)))
     }
 }
 

@@ -58,7 +58,7 @@ impl Feed {
     /// Breaks the body off.
     pub async fn break_off(self) {
         // When nobody listens any more, the body is broken off already.
-        drop(self.0.send(Err(Broken)).await);
+        drop(self.0.send(Err(Broken::Here)).await);
     }
 
     /// Waits until nobody listens any more.
@@ -188,8 +188,13 @@ fn ready_page(world: &World, call: &Call, size: &str, packed: bool) -> Answer {
 /// A page of users of at least this many bytes, with links where Graph has them.
 fn page(origin: &str, size: usize) -> Bytes {
     let root = format!("{origin}/v1.0");
+    let mut page = json!({
+        "@odata.context": format!("{root}/$metadata#users"),
+        "@odata.nextLink": format!("{root}/users?$top=999&$skiptoken=RFNwdAIAAQAAABpG%2523%7B1%7d"),
+        "value": [],
+    });
     let mut users: Vec<Value> = Vec::new();
-    let mut length = 400;
+    let mut length = page.to_string().len();
     while length < size {
         let id = user::id(users.len());
         let mut one = json!({
@@ -210,11 +215,7 @@ fn page(origin: &str, size: usize) -> Bytes {
         length += one.to_string().len() + 1;
         users.push(one);
     }
-    let page = json!({
-        "@odata.context": format!("{root}/$metadata#users"),
-        "@odata.nextLink": format!("{root}/users?$top=999&$skiptoken=RFNwdAIAAQAAABpG%2523%7B1%7d"),
-        "value": users,
-    });
+    page["value"] = Value::Array(users);
     Bytes::from(page.to_string())
 }
 

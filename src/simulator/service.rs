@@ -124,7 +124,7 @@ impl Exchange {
         } else {
             call.body = intake.read().await;
             if call.body.end == BodyEnd::Aborted {
-                return Err(Broken);
+                return Err(Broken::Here);
             }
             None
         };
@@ -142,7 +142,7 @@ impl Exchange {
         }
         let mut answer = dispatch(&self.world, call, entrance);
         if let (Some(body), StatusCode::OK) = (mirrored, answer.status) {
-            answer = answer.flowing(body.map_err(|_| Broken).boxed_unsync());
+            answer = answer.flowing(body.map_err(|_| Broken::Here).boxed_unsync());
         }
         if !answer.delay.is_zero() {
             tokio::time::sleep(answer.delay).await;
@@ -176,7 +176,12 @@ impl Exchange {
                     self.link.act(Act::Instead(bytes.clone(), *ending));
                     return Ok(Some(Answer::new(StatusCode::OK)));
                 }
-                Fault::Raw(..) => return Err(Broken),
+                Fault::Unprocessed if self.http1 => return self.broken(Ending::Close).await,
+                Fault::Unprocessed => {
+                    let error = h2::Error::from(h2::Reason::REFUSED_STREAM);
+                    return Err(Broken::Unprocessed(error));
+                }
+                Fault::Raw(..) => return Err(Broken::Here),
                 Fault::Hold(gate) => gate.passed().await,
                 Fault::Latency(time) => tokio::time::sleep(*time).await,
                 Fault::Break { .. }
@@ -196,7 +201,7 @@ impl Exchange {
         if self.http1 {
             self.link.end_with(ending);
         }
-        Err(Broken)
+        Err(Broken::Here)
     }
 
     /// The answer as HTTP, with its body spoilt where a script says so.
