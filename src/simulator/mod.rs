@@ -50,9 +50,13 @@ mod dataverse_tests;
 #[cfg(test)]
 mod entra_tests;
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod first_tests;
 #[cfg(test)]
 mod graph_tests;
+#[cfg(test)]
+mod probe_tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering;
