@@ -12,161 +12,69 @@ use super::ident::{guid, iso};
 /// The media type of every answer of the token endpoint that is not a gateway's.
 pub(super) const JSON: &str = "application/json; charset=utf-8";
 
-/// Status, OAuth error and sentence of a code. `{}` stands for the thing at fault.
-fn entry(code: u32) -> (u16, &'static str, &'static str) {
+/// Status and OAuth error of a code.
+fn class(code: u32) -> (u16, &'static str) {
     match code {
-        28003 => (
-            400,
-            "invalid_request",
-            "The scope parameter names several resources: {}.",
-        ),
-        50013 => (401, "invalid_client", "The assertion is not valid: {}."),
-        50027 => (
-            401,
-            "invalid_client",
-            "The assertion is not a token that can be read: {}.",
-        ),
-        50048 => (
-            401,
-            "invalid_client",
-            "The assertion's issuer and subject differ: {}.",
-        ),
-        50194 => (
-            400,
-            "invalid_request",
-            "The tenant {} cannot be used for this grant.",
-        ),
-        53003 => (
-            400,
-            "invalid_grant",
-            "Blocked by Conditional Access policies {}.",
-        ),
-        65001 => (
-            400,
-            "invalid_grant",
-            "No administrator has consented to {}.",
-        ),
-        70003 => (
-            400,
-            "unsupported_grant_type",
-            "The grant type {} is not supported.",
-        ),
-        70011 => (400, "invalid_scope", "The scope {} is not valid."),
-        70021 => (
-            401,
-            "invalid_client",
-            "No federated identity record matches {}.",
-        ),
-        90002 => (400, "invalid_tenant", "Tenant '{}' was not found."),
-        90014 => (
-            400,
-            "invalid_request",
-            "The field {} is missing or malformed.",
-        ),
-        90033 => (
-            503,
-            "temporarily_unavailable",
-            "A directory that {} needs is away.",
-        ),
-        90055 => (
-            400,
-            "invalid_request",
-            "The tenant {} sends too many requests.",
-        ),
-        500_011 => (
-            400,
-            "invalid_resource",
-            "Resource principal {} was not found in the tenant.",
-        ),
-        500_014 => (
-            400,
-            "invalid_resource",
-            "The service principal of {} is disabled.",
-        ),
-        700_016 => (
-            400,
-            "unauthorized_client",
-            "Application '{}' was not found in the directory.",
-        ),
-        700_024 => (
-            401,
-            "invalid_client",
-            "The assertion is outside its valid time range: {}.",
-        ),
-        700_027 => (
-            401,
-            "invalid_client",
-            "The assertion's signature cannot be verified: {}.",
-        ),
-        700_211 => (
-            401,
-            "invalid_client",
-            "No federated identity record matches issuer '{}'.",
-        ),
-        700_212 => (
-            401,
-            "invalid_client",
-            "No federated identity record matches audience '{}'.",
-        ),
-        700_213 => (
-            401,
-            "invalid_client",
-            "No federated identity record matches subject '{}'.",
-        ),
-        900_023 => (
-            400,
-            "invalid_request",
-            "The tenant identifier '{}' is malformed.",
-        ),
-        900_144 => (
-            400,
-            "invalid_request",
-            "The request body must contain the field {}.",
-        ),
-        900_561 => (
-            400,
-            "invalid_request",
-            "The endpoint accepts POST only, not {}.",
-        ),
-        1_002_012 => (
-            400,
-            "invalid_scope",
-            "The scope {} does not end in /.default.",
-        ),
-        7_000_112 => (400, "unauthorized_client", "Application '{}' is disabled."),
-        7_000_215 => (
-            401,
-            "invalid_client",
-            "The client secret of app '{}' is not valid.",
-        ),
-        7_000_218 => (
-            401,
-            "invalid_client",
-            "The request of app '{}' carries no credential.",
-        ),
-        7_000_222 => (
-            401,
-            "invalid_client",
-            "The client secret keys of app '{}' are expired.",
-        ),
-        7_000_229 => (
-            401,
-            "invalid_client",
-            "App '{}' has no service principal in the tenant.",
-        ),
-        _ => (400, "invalid_request", "The request was refused: {}."),
+        50013 | 50027 | 50048 | 70021 | 700_024 | 700_027 | 700_211 | 700_212 | 700_213
+        | 7_000_215 | 7_000_218 | 7_000_222 | 7_000_229 => (401, "invalid_client"),
+        53003 | 65001 => (400, "invalid_grant"),
+        70003 => (400, "unsupported_grant_type"),
+        70011 | 1_002_012 => (400, "invalid_scope"),
+        90002 => (400, "invalid_tenant"),
+        90033 => (503, "temporarily_unavailable"),
+        500_011 | 500_014 => (400, "invalid_resource"),
+        700_016 | 7_000_112 => (400, "unauthorized_client"),
+        _ => (400, "invalid_request"),
+    }
+}
+
+/// What a code means; `{}` stands for the thing at fault.
+fn sentence(code: u32) -> &'static str {
+    match code {
+        28003 => "The scope names several resources: {}.",
+        50013 => "The assertion is not valid: {}.",
+        50027 => "The assertion cannot be read: {}.",
+        50048 => "Issuer and subject differ: {}.",
+        50194 => "Tenant {} does not suit this grant.",
+        53003 => "Blocked by Conditional Access {}.",
+        65001 => "Nobody has consented to {}.",
+        70003 => "Grant type {} is not supported.",
+        70011 => "The scope {} is not valid.",
+        70021 => "No federated record matches {}.",
+        90002 => "Tenant '{}' was not found.",
+        90014 => "The field {} is missing or malformed.",
+        90033 => "A directory that {} needs is away.",
+        90055 => "Tenant {} sends too many requests.",
+        500_011 => "Resource principal {} was not found.",
+        500_014 => "The principal of {} is disabled.",
+        700_016 => "Application '{}' was not found.",
+        700_024 => "The assertion is not valid now: {}.",
+        700_027 => "The signature cannot be verified: {}.",
+        700_211 => "No federated record matches issuer '{}'.",
+        700_212 => "No federated record matches audience '{}'.",
+        700_213 => "No federated record matches subject '{}'.",
+        900_023 => "Tenant '{}' is malformed.",
+        900_144 => "The request must contain the field {}.",
+        900_561 => "Only POST is accepted, not {}.",
+        1_002_012 => "The scope {} is not a /.default.",
+        7_000_112 => "Application '{}' is disabled.",
+        7_000_215 => "The secret of app '{}' is not valid.",
+        7_000_218 => "App '{}' shows no credential.",
+        7_000_222 => "The secrets of app '{}' are expired.",
+        7_000_229 => "App '{}' has no service principal.",
+        _ => "The request was refused: {}.",
     }
 }
 
 /// The answer for a code; `about` is the tenant, app, scope or other thing at fault.
 pub(super) fn refuse(code: u32, about: &str, correlation: &str) -> Answer {
-    let (status, error, sentence) = entry(code);
+    let (status, error) = class(code);
     let trace = guid();
     let stamp = iso(SystemTime::now()).replace('T', " ") + "Z";
     // Two styles are about; which one a code has does not matter to a client, so both appear.
     let joint = if code.is_multiple_of(2) { "\r\n" } else { " " };
     let parts = [
-        format!("AADSTS{code}: {}", sentence.replace("{}", about)),
+        format!("AADSTS{code}: {}", sentence(code).replace("{}", about)),
         format!("Trace ID: {trace}"),
         format!("Correlation ID: {correlation}"),
         format!("Timestamp: {stamp}"),

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -14,6 +15,8 @@ use super::journal::Received;
 pub(super) struct Call {
     /// The entry in the journal.
     pub(super) number: u64,
+    /// `https`, or `http` on the plain listener.
+    pub(super) scheme: &'static str,
     pub(super) method: Method,
     /// `host` or `host:port`, as the request named it.
     pub(super) authority: String,
@@ -24,9 +27,28 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// An operation of the batch that this call is.
+    pub(super) fn inner(
+        &self,
+        method: Method,
+        target: String,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Self {
+        Self {
+            number: self.number,
+            scheme: self.scheme,
+            method,
+            authority: self.authority.clone(),
+            target,
+            headers,
+            body: Received::whole(body),
+        }
+    }
+
     /// The beginning of every absolute link to the service that was asked.
     pub(super) fn origin(&self) -> String {
-        format!("https://{}", self.authority)
+        format!("{}://{}", self.scheme, self.authority)
     }
 
     /// The target without its query.

@@ -89,8 +89,8 @@ pub(super) fn raw_offences(headers: &[(String, Vec<u8>)]) -> Option<String> {
     both.then(|| "both Content-Length and Transfer-Encoding".to_owned())
 }
 
-/// What is wrong with the authority a request asks for on a connection that was opened to `opened`
-/// (empty: opened without a name) and listens on `port`.
+/// What is wrong with the authority a request asks for on a connection that was opened to the name
+/// `opened`, on a listener with this port.
 pub(super) fn host_offence(authority: &str, opened: &str, port: u16) -> Option<String> {
     let (name, written) = match authority.split_once(':') {
         Some((name, written)) => (name, Some(written)),
@@ -106,8 +106,7 @@ pub(super) fn host_offence(authority: &str, opened: &str, port: u16) -> Option<S
     if written.is_some_and(|written| written != expected) {
         return Some(format!("a request for {authority} on port {expected}"));
     }
-    (!opened.is_empty() && opened != name)
-        .then(|| format!("a request for {authority} on a connection to {opened}"))
+    (opened != name).then(|| format!("a request for {authority} on a connection to {opened}"))
 }
 
 #[cfg(test)]

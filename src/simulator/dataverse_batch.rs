@@ -10,10 +10,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::dataverse::{self, error};
 use super::dataverse_row::is_own;
-use super::fault::{Fault, canned};
-use super::host;
 use super::ident::guid;
-use super::journal::{BodyEnd, Received};
 use super::multipart::{Operation, Part, boundary, parse, write};
 use super::world::World;
 
@@ -111,44 +108,33 @@ fn run(
     if operation.headers.contains_key("authorization") {
         world.offend(outer, "a batch operation with an Authorization field");
     }
-    let written = match operation.target.split_once('/') {
-        Some((id, rest)) if made.contains_key(id) => format!("{}/{rest}", made[id]),
-        None if made.contains_key(&operation.target) => made[&operation.target].clone(),
-        _ => operation.target.clone(),
-    };
-    if !is_own(outer, &written) || written.ends_with("$batch") || !written.starts_with(['/', 'h']) {
-        world.offend(outer, &format!("a batch operation on {written}"));
+    let Some(target) = target(outer, &operation.target, made) else {
+        world.offend(outer, &format!("a batch operation on {}", operation.target));
         return error(400, "0x80048d19", "The request line names another host.");
-    }
-    let target = match written.strip_prefix("https://") {
-        Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]).to_owned(),
-        None => written,
     };
-    let name = host::name(&outer.authority);
-    let taken = world
-        .faults
-        .take(name, operation.method.as_str(), &target, true);
-    if let Some(Fault::Answer {
-        status,
-        headers,
-        body,
-    }) = taken.faults.last()
-    {
-        return canned(*status, headers, body);
-    }
     let body = Bytes::from(operation.body.clone());
-    let inner = Call {
-        number: outer.number,
-        method: operation.method.clone(),
-        authority: outer.authority.clone(),
-        target,
-        headers: operation.headers.clone(),
-        body: Received {
-            length: body.len() as u64,
-            bytes: Some(body),
-            end: BodyEnd::Whole,
-            ..<_>::default()
-        },
+    let (method, headers) = (operation.method.clone(), operation.headers.clone());
+    let inner = outer.inner(method, target, headers, body);
+    let canned = world.faults.within(&inner);
+    canned.unwrap_or_else(|| dataverse::admitted(world, &inner))
+}
+
+/// Path and query of what a request line names: root-relative, absolute on this organisation, or a
+/// row made before.
+fn target(outer: &Call, written: &str, made: &HashMap<String, String>) -> Option<String> {
+    let (id, rest) = match written.find('/') {
+        Some(at) => written.split_at(at),
+        None => (written, ""),
     };
-    dataverse::admitted(world, &inner)
+    let written = made
+        .get(id)
+        .map_or_else(|| written.to_owned(), |row| format!("{row}{rest}"));
+    if !is_own(outer, &written) || written.ends_with("$batch") {
+        return None;
+    }
+    let target = match written.split_once("://") {
+        Some((_, rest)) => &rest[rest.find('/')?..],
+        None => &written,
+    };
+    target.starts_with('/').then(|| target.to_owned())
 }

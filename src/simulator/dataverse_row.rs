@@ -224,7 +224,7 @@ fn reference(world: &World, call: &Call, method: &Method) -> Answer {
 
 /// Whether a link is relative, or names this organisation by either of its hosts.
 pub(super) fn is_own(call: &Call, link: &str) -> bool {
-    let Some(rest) = link.strip_prefix("https://") else {
+    let Some(rest) = link.strip_prefix(&format!("{}://", call.scheme)) else {
         return !link.contains("://");
     };
     let authority = rest.split('/').next().unwrap_or_default();

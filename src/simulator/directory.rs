@@ -85,9 +85,15 @@ pub(super) fn is_tenant(name: &str) -> bool {
 
 /// Whether a resource (a scope without its `/.default`) exists in the tenant.
 pub(super) fn is_resource(resource: &str) -> bool {
-    let Some(authority) = resource.strip_prefix("https://") else {
+    let Some((scheme, authority)) = resource.split_once("://") else {
         return false;
     };
     let name = host::name(authority.trim_end_matches('/'));
-    host::CERTIFIED.contains(&name) && ![host::LOGIN, host::LOGIN_USGOV].contains(&name)
+    let is_local = ["localhost", "127.0.0.1"].contains(&name);
+    let is_login = [host::LOGIN, host::LOGIN_USGOV].contains(&name);
+    match scheme {
+        "https" => host::CERTIFIED.contains(&name) && !is_login,
+        "http" => is_local,
+        _ => false,
+    }
 }

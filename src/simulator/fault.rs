@@ -12,8 +12,9 @@ use http::StatusCode;
 use tokio::sync::watch;
 
 use super::answer::Answer;
-use super::locked;
+use super::call::Call;
 use super::wire::Ending;
+use super::{host, locked};
 
 /// One thing to do wrong.
 #[derive(Clone, Debug)]
@@ -63,6 +64,22 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The answer that a script gives in place of the real one, if that is what it does.
+    pub(super) fn canned(&self) -> Option<Answer> {
+        let Self::Answer {
+            status,
+            headers,
+            body,
+        } = self
+        else {
+            return None;
+        };
+        let start = Answer::new(*status).carrying(body.clone());
+        Some(headers.iter().fold(start, |answer, (name, value)| {
+            answer.with(name.as_str(), value)
+        }))
+    }
+
     /// Whether the real answer is not given.
     fn replaces(&self) -> bool {
         match self {
@@ -76,13 +93,6 @@ impl Fault {
             | Self::Latency(_) => false,
         }
     }
-}
-
-/// A canned answer as the services build theirs.
-pub(super) fn canned(status: StatusCode, headers: &[(String, String)], body: &[u8]) -> Answer {
-    let start = Answer::new(status).carrying(body.to_vec());
-    let add = |answer: Answer, (name, value): &(String, String)| answer.with(name.as_str(), value);
-    headers.iter().fold(start, add)
 }
 
 /// Something a test opens when it is time.
@@ -243,6 +253,14 @@ impl Faults {
         scripts.retain(|script| script.left != Some(0));
         self.count.store(scripts.len(), Ordering::Release);
         taken
+    }
+
+    /// What is given in place of the answer to one operation of a batch. Nothing but an answer can
+    /// be: the operation has no connection of its own.
+    pub(super) fn within(&self, call: &Call) -> Option<Answer> {
+        let name = host::name(&call.authority);
+        let taken = self.take(name, call.method.as_str(), &call.target, true);
+        taken.faults.last().and_then(Fault::canned)
     }
 
     pub(super) fn spoil(&self, host: &str, handshake: Option<Handshake>) {

@@ -11,10 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::fault::{Fault, canned};
 use super::graph::{self, Place, bad_body, error};
-use super::host;
-use super::journal::{BodyEnd, Received};
 use super::world::World;
 
 /// Most operations in a batch.
@@ -61,25 +58,14 @@ fn waits_for_failure(request: &Value, statuses: &HashMap<String, StatusCode>) ->
 
 /// Runs one operation.
 fn operation(world: &World, outer: &Call, place: &Place<'_>, request: &Value) -> Answer {
-    let method = request["method"]
-        .as_str()
-        .and_then(|method| method.parse::<Method>().ok());
-    let (Some(method), Some(url)) = (method, request["url"].as_str()) else {
-        return error(
-            outer,
-            400,
-            "BadRequest",
-            "An operation has no method or url.",
-        );
+    let refuse = |text| error(outer, 400, "BadRequest", text);
+    let method = request["method"].as_str().map(str::parse::<Method>);
+    let (Some(Ok(method)), Some(url)) = (method, request["url"].as_str()) else {
+        return refuse("An operation has no method or url.");
     };
     if url.contains("://") || url.contains("$batch") {
         world.offend(outer, &format!("a batch operation on {url}"));
-        return error(
-            outer,
-            400,
-            "BadRequest",
-            "Invalid url in a batch operation.",
-        );
+        return refuse("Invalid url in a batch operation.");
     }
     let headers = fields(request["headers"].as_object());
     if headers.contains_key("authorization") {
@@ -87,33 +73,12 @@ fn operation(world: &World, outer: &Call, place: &Place<'_>, request: &Value) ->
     }
     let body = request.get("body").filter(|body| !body.is_null());
     if body.is_some() && !headers.contains_key("content-type") {
-        return error(
-            outer,
-            400,
-            "BadRequest",
-            "An operation with a body has no Content-Type.",
-        );
+        return refuse("An operation with a body has no Content-Type.");
     }
     let target = format!("/{}/{}", place.version, url.trim_start_matches('/'));
-    let name = host::name(&outer.authority);
-    let taken = world.faults.take(name, method.as_str(), &target, true);
-    if let Some(Fault::Answer {
-        status,
-        headers,
-        body,
-    }) = taken.faults.last()
-    {
-        return canned(*status, headers, body);
-    }
-    let inner = Call {
-        number: outer.number,
-        method,
-        authority: outer.authority.clone(),
-        target,
-        headers,
-        body: received(body),
-    };
-    graph::admitted(world, &inner)
+    let inner = outer.inner(method, target, headers, bytes(body));
+    let canned = world.faults.within(&inner);
+    canned.unwrap_or_else(|| graph::admitted(world, &inner))
 }
 
 fn fields(members: Option<&Map<String, Value>>) -> HeaderMap {
@@ -125,18 +90,13 @@ fn fields(members: Option<&Map<String, Value>>) -> HeaderMap {
 }
 
 /// A body as it stands in a batch: JSON as it is, anything else as base64 text.
-fn received(body: Option<&Value>) -> Received {
+fn bytes(body: Option<&Value>) -> Bytes {
     let bytes = match body {
         None => Vec::new(),
         Some(Value::String(text)) => STANDARD.decode(text).unwrap_or_default(),
         Some(body) => body.to_string().into_bytes(),
     };
-    Received {
-        length: bytes.len() as u64,
-        bytes: Some(Bytes::from(bytes)),
-        end: BodyEnd::Whole,
-        ..<_>::default()
-    }
+    Bytes::from(bytes)
 }
 
 /// One answer, as it stands in the answer of the batch.

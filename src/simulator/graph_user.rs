@@ -1,6 +1,6 @@
 //! Users in Graph: pages, single users, changes of them, and their changes since last time.
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
@@ -126,44 +126,38 @@ fn create(world: &World, call: &Call, place: &Place<'_>) -> Answer {
 }
 
 fn one(world: &World, call: &Call, place: &Place<'_>, id: &str) -> Answer {
-    let Some(mut user) = world.graph.users.find(id) else {
+    let Some(user) = world.graph.users.find(id) else {
         return missing(call);
     };
-    let tag = etag(&user).to_owned();
-    if let Some(expected) = call.header("if-match")
-        && expected != "*"
-        && expected != tag
-    {
-        return error(
-            call,
-            412,
-            "PreconditionFailed",
-            "The resource was changed meanwhile.",
-        );
+    let expected = call.header("if-match");
+    if expected.is_some_and(|expected| expected != "*" && expected != etag(&user)) {
+        let text = "The resource was changed meanwhile.";
+        return error(call, 412, "PreconditionFailed", text);
     }
     if reads(&call.method) {
-        if call.header("if-none-match") == Some(tag.as_str()) {
-            return Answer::new(http::StatusCode::NOT_MODIFIED).with("etag", &tag);
-        }
-        let context = format!(
-            "{}/{}/$metadata#users/$entity",
-            call.origin(),
-            place.version
-        );
-        user = selected(&user, call.option("$select").as_deref());
-        user["@odata.context"] = json!(context);
-        return json(200, &user).with("etag", &tag);
+        return shown(call, place, &user);
     }
     match (&call.method, call.json()) {
         (&Method::PATCH, Some(Value::Object(members))) => {
             world.graph.users.change(id, &members);
-            Answer::new(http::StatusCode::NO_CONTENT)
+            Answer::new(StatusCode::NO_CONTENT)
         }
         (&Method::PATCH, _) => bad_body(call),
         (&Method::DELETE, _) => {
             world.graph.users.delete(id);
-            Answer::new(http::StatusCode::NO_CONTENT)
+            Answer::new(StatusCode::NO_CONTENT)
         }
         _ => wrong_method(call),
     }
+}
+
+fn shown(call: &Call, place: &Place<'_>, user: &Value) -> Answer {
+    let tag = etag(user);
+    if call.header("if-none-match") == Some(tag) {
+        return Answer::new(StatusCode::NOT_MODIFIED).with("etag", tag);
+    }
+    let root = format!("{}/{}", call.origin(), place.version);
+    let mut shown = selected(user, call.option("$select").as_deref());
+    shown["@odata.context"] = json!(format!("{root}/$metadata#users/$entity"));
+    json(200, &shown).with("etag", tag)
 }

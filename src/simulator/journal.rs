@@ -51,6 +51,18 @@ pub struct Received {
     pub trailers: Vec<(String, Vec<u8>)>,
 }
 
+impl Received {
+    /// A body that is all here.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self {
+            length: bytes.len() as u64,
+            bytes: Some(bytes),
+            end: BodyEnd::Whole,
+            ..Self::default()
+        }
+    }
+}
+
 /// One request that the simulator received.
 #[derive(Clone, Debug)]
 pub struct Seen {

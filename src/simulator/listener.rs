@@ -49,7 +49,7 @@ async fn connection(world: Arc<World>, tcp: TcpStream, entrance: Entrance) {
     // Small answers should not wait for an acknowledgement; without it they are only slower.
     drop(tcp.set_nodelay(true));
     match entrance {
-        Entrance::Metadata => {
+        Entrance::Plain => {
             let link = world.link(host::METADATA.to_owned());
             if world.faults.handshake(host::METADATA) == Some(Handshake::Reset) {
                 drop(tcp.set_zero_linger());

@@ -71,12 +71,16 @@ impl Metadata {
     }
 }
 
-/// Answers a request on the plain listener.
+/// Whether a path is one of the metadata services'.
+pub(super) fn serves(path: &str) -> bool {
+    [MACHINE, APP_SERVICE]
+        .iter()
+        .any(|own| own.eq_ignore_ascii_case(path))
+}
+
+/// Answers a request to one of the metadata services.
 pub(super) fn answer(world: &World, call: &Call) -> Answer {
     let kind = call.path().to_ascii_lowercase();
-    if kind != MACHINE && kind != APP_SERVICE {
-        return Answer::new(StatusCode::NOT_FOUND);
-    }
     world.metadata.calls.fetch_add(1, Ordering::Relaxed);
     let version = call.option("api-version").unwrap_or_default();
     let allowed = if kind == APP_SERVICE {

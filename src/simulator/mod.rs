@@ -52,11 +52,11 @@ mod entra_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
-mod first_tests;
-#[cfg(test)]
 mod graph_tests;
 #[cfg(test)]
 mod probe_tests;
+#[cfg(test)]
+mod simulator_tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering;
@@ -121,11 +121,7 @@ impl Simulator {
         world.port.store(address.port(), Ordering::Relaxed);
         let mut tasks = JoinSet::new();
         tasks.spawn(listener::serve(Arc::clone(&world), tls, Entrance::Tls));
-        tasks.spawn(listener::serve(
-            Arc::clone(&world),
-            plain,
-            Entrance::Metadata,
-        ));
+        tasks.spawn(listener::serve(Arc::clone(&world), plain, Entrance::Plain));
         Ok(Self {
             world,
             address,
@@ -149,7 +145,8 @@ impl Simulator {
         self.address
     }
 
-    /// Where the metadata services listen, without TLS.
+    /// Where the metadata services listen, without TLS. The APIs answer there as well, to a loopback
+    /// name.
     pub fn metadata_address(&self) -> SocketAddr {
         self.metadata_address
     }

@@ -91,6 +91,7 @@ mod tests {
     fn call(target: &str) -> Call {
         Call {
             number: 0,
+            scheme: "https",
             method: Method::GET,
             authority: "graph.microsoft.com".to_owned(),
             target: target.to_owned(),

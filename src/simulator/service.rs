@@ -13,7 +13,7 @@ use serde_json::json;
 use super::answer::Answer;
 use super::call::Call;
 use super::conduct;
-use super::fault::{Fault, Taken, canned};
+use super::fault::{Fault, Taken};
 use super::flow::{Broken, Cut, Drip, Flow, Outflow};
 use super::host::{self, Service};
 use super::intake::Intake;
@@ -25,8 +25,8 @@ use super::{aadsts, dataverse, download, entra, graph, gzip, metadata, raw};
 /// Where a request came in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entrance {
-    /// The plain listener of the metadata services.
-    Metadata,
+    /// The plain listener: the metadata services, and the APIs for a loopback name.
+    Plain,
     /// The TLS listener.
     Tls,
 }
@@ -35,7 +35,10 @@ pub(super) enum Entrance {
 struct Exchange {
     world: Arc<World>,
     link: Arc<Link>,
+    entrance: Entrance,
     http1: bool,
+    /// Whether it is the first of its connection.
+    first: bool,
 }
 
 /// Answers one request, or breaks its connection.
@@ -52,96 +55,104 @@ pub(super) async fn exchange(
     let http1 = parts.version != Version::HTTP_2;
     let recording = world.journal.is_recording();
     let (turn, first) = Turn::begin(&link, recording && http1);
-    let authority = raw::authority(&parts);
-    let mut offences = if entrance == Entrance::Tls {
-        judge(&world, &link, &parts, &authority)
-    } else {
-        Vec::new()
+    let exchange = Exchange {
+        world,
+        link,
+        entrance,
+        http1,
+        first,
     };
-    let number = if recording {
-        let seen = raw::seen(&link, &parts, &authority, first);
-        offences.extend(conduct::raw_offences(&seen.headers));
-        world.journal.open(seen)
-    } else {
-        0
-    };
-    for what in &offences {
-        world.journal.violation(number, what.clone());
-    }
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or("/", |target| target.as_str())
-        .to_owned();
-    let name = host::name(&authority).to_owned();
+    let (mut call, offences) = exchange.enter(parts, recording);
+    let world = &exchange.world;
+    let name = host::name(&call.authority);
     let taken = world
         .faults
-        .take(&name, parts.method.as_str(), &target, !first);
-    let head = parts.method == Method::HEAD;
-    let mut call = Call {
-        number,
-        method: parts.method,
-        authority,
-        target,
-        headers: parts.headers,
-        body: <_>::default(),
-    };
-    let exchange = Exchange { world, link, http1 };
-    let intake = Intake::new(body, &exchange.world.journal, number);
+        .take(name, call.method.as_str(), &call.target, !first);
+    let intake = Intake::new(body, &world.journal, call.number);
     let answer = exchange
-        .answer(&mut call, intake, &taken, entrance, &offences)
+        .answer(&mut call, intake, &taken, &offences)
         .await?;
-    exchange.world.journal.status(number, answer.status);
-    let flow = exchange.spoil(answer, &taken).await;
-    let journal = &exchange.world.journal;
-    Ok(flow.map(|flow| Outflow::new(flow, journal, number, head, turn)))
-}
-
-/// What is wrong with a head that came in over TLS.
-fn judge(world: &World, link: &Link, parts: &Parts, authority: &str) -> Vec<String> {
-    let mut offences = conduct::offences(&parts.headers);
-    let port = world.port.load(Ordering::Relaxed);
-    offences.extend(conduct::host_offence(authority, &link.host, port));
-    if parts.version != Version::HTTP_2 && parts.uri.scheme().is_some() {
-        offences.push("an absolute-form target".to_owned());
-    }
-    offences
+    world.journal.status(call.number, answer.status);
+    let response = exchange.spoil(answer, &taken).await;
+    let head = call.method == Method::HEAD;
+    Ok(response.map(|flow| Outflow::new(flow, &world.journal, call.number, head, turn)))
 }
 
 impl Exchange {
+    /// Enters a head in the journal; what is wrong with it comes back too.
+    fn enter(&self, parts: Parts, recording: bool) -> (Call, Vec<String>) {
+        let authority = raw::authority(&parts);
+        let mut offences = self.judge(&parts, &authority);
+        let mut number = 0;
+        if recording {
+            let seen = raw::seen(&self.link, &parts, &authority, self.first);
+            offences.extend(conduct::raw_offences(&seen.headers));
+            number = self.world.journal.open(seen);
+            for what in &offences {
+                self.world.journal.violation(number, what.clone());
+            }
+        }
+        let target = parts
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let call = Call {
+            number,
+            scheme: match self.entrance {
+                Entrance::Plain => "http",
+                Entrance::Tls => "https",
+            },
+            target: target.to_owned(),
+            method: parts.method,
+            authority,
+            headers: parts.headers,
+            body: <_>::default(),
+        };
+        (call, offences)
+    }
+
+    /// What is wrong with a head. The metadata services judge for themselves.
+    fn judge(&self, parts: &Parts, authority: &str) -> Vec<String> {
+        if self.entrance == Entrance::Plain && metadata::serves(parts.uri.path()) {
+            return Vec::new();
+        }
+        let mut offences = conduct::offences(&parts.headers);
+        if self.entrance == Entrance::Tls {
+            let port = self.world.port.load(Ordering::Relaxed);
+            offences.extend(conduct::host_offence(authority, &self.link.host, port));
+        }
+        if self.http1 && parts.uri.scheme().is_some() {
+            offences.push("an absolute-form target".to_owned());
+        }
+        offences
+    }
+
     /// The answer, before anything is done to its body.
     async fn answer(
         &self,
         call: &mut Call,
         intake: Intake,
         taken: &Taken,
-        entrance: Entrance,
         offences: &[String],
     ) -> Result<Answer, Broken> {
         let mirror = call.path() == "/sim/mirror";
-        let intake = if taken.early || mirror {
-            Some(intake)
-        } else {
-            call.body = intake.read().await;
-            if call.body.end == BodyEnd::Aborted {
-                return Err(Broken::Here);
-            }
-            None
-        };
+        let mut intake = Some(intake);
+        if !taken.early && !mirror {
+            self.read(call, &mut intake).await?;
+        }
         if let Some(answer) = self.replacement(call, taken).await? {
             return Ok(answer);
         }
-        let mut mirrored = None;
-        match intake {
-            Some(intake) if mirror => mirrored = intake.leave(),
-            Some(intake) => call.body = intake.read().await,
-            None => {}
+        if !mirror {
+            self.read(call, &mut intake).await?;
         }
         if let Some(first) = offences.first() {
             return Ok(refused(first));
         }
-        let mut answer = dispatch(&self.world, call, entrance);
-        if let (Some(body), StatusCode::OK) = (mirrored, answer.status) {
+        let mut answer = dispatch(&self.world, call, self.entrance);
+        if answer.status == StatusCode::OK
+            && let Some(body) = intake.and_then(Intake::leave)
+        {
             answer = answer.flowing(body.map_err(|_| Broken::Here).boxed_unsync());
         }
         if !answer.delay.is_zero() {
@@ -153,17 +164,22 @@ impl Exchange {
         Ok(answer)
     }
 
+    /// Reads the body, unless that was done before.
+    async fn read(&self, call: &mut Call, intake: &mut Option<Intake>) -> Result<(), Broken> {
+        if let Some(intake) = intake.take() {
+            call.body = intake.read().await;
+        }
+        match call.body.end {
+            BodyEnd::Aborted => Err(Broken::Here),
+            BodyEnd::Open | BodyEnd::Unread | BodyEnd::Whole => Ok(()),
+        }
+    }
+
     /// Waits where a script says so; what is given in place of the real answer, if anything.
     async fn replacement(&self, call: &Call, taken: &Taken) -> Result<Option<Answer>, Broken> {
         for fault in &taken.faults {
             match fault {
-                Fault::Answer {
-                    status,
-                    headers,
-                    body,
-                } => {
-                    return Ok(Some(canned(*status, headers, body)));
-                }
+                Fault::Answer { .. } => return Ok(fault.canned()),
                 Fault::Entra(code) => {
                     let correlation = call.header("client-request-id").unwrap_or("none");
                     return Ok(Some(aadsts::refuse(*code, "(by script)", correlation)));
@@ -240,7 +256,7 @@ impl Exchange {
 
 /// The answer of the service that the request is for.
 fn dispatch(world: &World, call: &Call, entrance: Entrance) -> Answer {
-    if entrance == Entrance::Metadata {
+    if entrance == Entrance::Plain && metadata::serves(call.path()) {
         return metadata::answer(world, call);
     }
     match host::service(&call.authority, call.path()) {

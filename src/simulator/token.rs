@@ -182,16 +182,7 @@ impl Tokens {
         headers: &HeaderMap,
         now: Now,
     ) -> Result<(), Refusal> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let value = values.next().ok_or(Refusal::Absent)?;
-        if values.next().is_some() {
-            return Err(Refusal::Several);
-        }
-        let text = value
-            .to_str()
-            .ok()
-            .and_then(|value| value.strip_prefix("Bearer "));
-        let text = text.ok_or(Refusal::Absent)?;
+        let text = shown(headers)?;
         let ledger = locked(&self.ledger);
         let issued = ledger.issued.get(text).ok_or(Refusal::Unknown)?;
         let audience = &issued.grant.audience;
@@ -206,25 +197,34 @@ impl Tokens {
         if issued.expires.mono <= now.mono || issued.expires.wall <= now.wall {
             return Err(Refusal::Dead);
         }
-        match locked(&self.demands).get(host::name(authority)) {
-            Some(demanded)
-                if !issued
-                    .grant
-                    .claims
-                    .as_ref()
-                    .is_some_and(|own| holds(own, demanded)) =>
-            {
-                Err(Refusal::Claims(demanded.to_string()))
-            }
-            _ => Ok(()),
+        let demands = locked(&self.demands);
+        let demanded = demands.get(host::name(authority));
+        let claims = issued.grant.claims.as_ref().unwrap_or(&Value::Null);
+        match demanded.filter(|demanded| !holds(claims, demanded)) {
+            Some(demanded) => Err(Refusal::Claims(demanded.to_string())),
+            None => Ok(()),
         }
     }
 }
 
+/// The one bearer token of a request.
+fn shown(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or(Refusal::Absent)?;
+    if values.next().is_some() {
+        return Err(Refusal::Several);
+    }
+    let text = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.strip_prefix("Bearer "));
+    text.ok_or(Refusal::Absent)
+}
+
 /// Whether a token for this audience is meant for this host.
 fn serves(audience: &str, authority: &str) -> bool {
-    let audience = audience.strip_prefix("https://").unwrap_or(audience);
-    host::same_api(audience.trim_end_matches('/'), authority)
+    let (_, own) = audience.split_once("://").unwrap_or(("", audience));
+    host::same_api(own.trim_end_matches('/'), authority)
 }
 
 /// Whether everything in `demanded` is somewhere in `own` too.
