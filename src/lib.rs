@@ -4,6 +4,8 @@
 
 pub mod cli;
 
+pub mod app;
+
 pub mod admin;
 pub mod server;
 

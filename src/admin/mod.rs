@@ -57,6 +57,11 @@ struct RouteToken<'a> {
     token: TokenState,
 }
 
+/// An answer to a request that may not reach the endpoints, for a reason found outside of them.
+pub fn refuse(code: Code, message: &str, now: Now) -> Response<Full<Bytes>> {
+    Reply::refusal(code, message, now).response()
+}
+
 impl Admin {
     /// The endpoints, over the numbers, the latches and the app's report of itself.
     pub fn new(

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 
 use crate::config::{Config, RouteSpec};
+use crate::credential::Credential;
 use crate::policy::allow::Allow;
 use crate::policy::browser::Fence;
 use crate::policy::host::HostPolicy;
@@ -32,6 +33,8 @@ pub struct Generation {
     pub routes: Vec<Route>,
     /// How upstreams are reached.
     pub egress: Egress,
+    /// The credentials, in file order.
+    pub credentials: Vec<Arc<Credential>>,
 }
 
 /// What a matched request needs to know.
@@ -54,11 +57,13 @@ pub struct Route {
 }
 
 impl Generation {
-    /// Makes the world of a configuration; `tokens` holds one entry per route.
-    ///
-    /// # Panics
-    /// Never with as many tokens as routes.
-    pub fn new(config: Config, egress: Egress, tokens: Vec<Arc<TokenEntry>>) -> Self {
+    /// Makes the world of a configuration; `tokens` holds one entry for each route.
+    pub fn new(
+        config: Config,
+        egress: Egress,
+        credentials: Vec<Arc<Credential>>,
+        tokens: Vec<Arc<TokenEntry>>,
+    ) -> Self {
         let routes = config
             .routes
             .iter()
@@ -71,6 +76,7 @@ impl Generation {
             fence: Fence::new(&config),
             routes,
             egress,
+            credentials,
             config,
         }
     }

@@ -149,8 +149,9 @@ impl TokenCache {
     /// tokens until they expire and then nothing: it should end, and be started again.
     pub async fn failed(&self) -> String {
         let mut alarm = self.shared.alarm.subscribe();
-        match alarm.wait_for(Option::is_some).await {
-            Ok(token) => token.clone().unwrap_or_default(),
+        let dead = alarm.wait_for(Option::is_some).await.map(|token| token.clone());
+        match dead {
+            Ok(token) => token.unwrap_or_default(),
             Err(_) => std::future::pending().await,
         }
     }
