@@ -106,44 +106,49 @@ fn a_thousand_routes_are_checked_at_once() {
 /// A secret that no message can hold by chance.
 const SECRET: &str = "Zq7RkWx2";
 
-/// Places where people write secrets, right and wrong.
+/// How people write secrets, right and wrong; `<>` stands for the secret.
+const WRITTEN: &[&str] = &[
+    "client_secret: <>",
+    "client_secret: \"<>",
+    "client_secret: '<>' x",
+    "client_secret: <>: <>",
+    "client_secret: ${A:-<>}",
+    "client_secret:\n      <>",
+    "client_secret:\n      - <>",
+    "client_secret: |\n      <>\n      <>",
+    "client_secret: \"a\n      <>\n      <>\"",
+    "client_secret: {<>: <>}",
+    "client_secret: [<>, <>]",
+    "client_secret: @<>",
+    "client_secret: *<>",
+    "client_secret: !<> <>",
+    "client_secret <>",
+    "clientSecret: <>",
+    "client_secert: <>",
+    "client_secert: @<>",
+    "? client_secret\n    : <>",
+    "certificate_password: <>",
+    "api_key: <>",
+    "client_id: ${SECRET_VARIABLE}",
+    "tenant_id: ${SECRET_VARIABLE}/x",
+    "fallback: ${SECRET_VARIABLE}",
+    "expires: ${SECRET_VARIABLE}",
+];
+
+/// What may follow, so that the file is not YAML or not a configuration.
+const BROKEN: &[&str] = &[
+    "",
+    "\n    bogus: 1",
+    "\n   x: y",
+    "\n\tx",
+    "\n    a: \"",
+    "}",
+    "\n    client_id: {",
+];
+
 fn with_a_secret() -> impl Strategy<Value = String> {
-    let place = prop::sample::select(vec![
-        "client_secret: <>",
-        "client_secret: \"<>",
-        "client_secret: '<>' x",
-        "client_secret: <>: <>",
-        "client_secret: ${A:-<>}",
-        "client_secret:\n      <>",
-        "client_secret:\n      - <>",
-        "client_secret: |\n      <>\n      <>",
-        "client_secret: \"a\n      <>\n      <>\"",
-        "client_secret: {<>: <>}",
-        "client_secret: [<>, <>]",
-        "client_secret: @<>",
-        "client_secret: *<>",
-        "client_secret: !<> <>",
-        "client_secret <>",
-        "clientSecret: <>",
-        "client_secert: <>",
-        "client_secert: @<>",
-        "? client_secret\n    : <>",
-        "certificate_password: <>",
-        "api_key: <>",
-        "client_id: ${SECRET_VARIABLE}",
-        "tenant_id: ${SECRET_VARIABLE}/x",
-        "fallback: ${SECRET_VARIABLE}",
-        "expires: ${SECRET_VARIABLE}",
-    ]);
-    let tail = prop::sample::select(vec![
-        "",
-        "\n    bogus: 1",
-        "\n   x: y",
-        "\n\tx",
-        "\n    a: \"",
-        "}",
-        "\n    client_id: {",
-    ]);
+    let place = prop::sample::select(WRITTEN);
+    let tail = prop::sample::select(BROKEN);
     let flow = any::<bool>();
     (place, tail, flow).prop_map(|(place, tail, flow)| {
         let place = place.replace("<>", SECRET);

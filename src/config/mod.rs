@@ -5,6 +5,7 @@
 //! Nothing here opens a socket or reads a secret: a configuration records where a secret is.
 
 mod allow;
+mod base_url;
 mod caller;
 mod check;
 mod check_caller;
@@ -36,6 +37,7 @@ mod roster;
 mod route;
 mod scalar;
 mod secret_reference;
+mod sole;
 mod spelling;
 mod syntax;
 #[cfg(test)]
