@@ -105,23 +105,22 @@ fn service_account(raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Op
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
     };
-    match item.value.0.split_once('/') {
-        Some((namespace, name)) if plain(namespace) && plain(name) => {
-            Some(CallerProof::ServiceAccount {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            })
-        }
-        _ => {
-            let help = "NAMESPACE/NAME, for example tools/report-job";
-            report.problem(
-                item.span,
-                "\"service_account\" takes a service account",
-                help,
-            );
-            None
-        }
+    let account = item.value.0.split_once('/');
+    let account = account.filter(|(namespace, name)| plain(namespace) && plain(name));
+    if account.is_none() {
+        let help = "NAMESPACE/NAME, for example tools/report-job";
+        report.problem(
+            item.span,
+            "\"service_account\" takes a service account",
+            help,
+        );
     }
+    // Without one there is a problem, or a stand-in: nothing that is used.
+    let (namespace, name) = account.unwrap_or_default();
+    Some(CallerProof::ServiceAccount {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    })
 }
 
 /// How service-account tokens are verified.

@@ -179,35 +179,37 @@ fn managed_identity(raw: &RawCredential, report: &mut Report) -> Option<Identity
 }
 
 fn app(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<AppIdentity> {
-    let tenant = raw.tenant_id.required(
-        "tenant_id",
-        key.span,
-        "the tenant's GUID or a verified domain",
-        report,
-    );
-    let tenant_id = tenant.and_then(|item| {
-        let checked = tenant_id(&item.value.0);
-        checked
-            .map_err(|help| report.problem(item.span, "\"tenant_id\" takes a tenant", help))
-            .ok()
-    });
-    let client =
-        raw.client_id
-            .required("client_id", key.span, "the application (client) ID", report);
-    let client_id = client.and_then(|item| {
-        let checked = client_id(&item.value.0);
-        checked
-            .map_err(|help| {
-                report.problem(item.span, "\"client_id\" takes an application ID", help)
-            })
-            .ok()
-    });
+    let help = "the tenant's GUID or a verified domain";
+    let tenant = raw.tenant_id.required("tenant_id", key.span, help, report);
+    let tenant_id =
+        tenant.and_then(|item| id(item, "\"tenant_id\" takes a tenant", tenant_id, report));
+    let help = "the application (client) ID";
+    let client = raw.client_id.required("client_id", key.span, help, report);
+    let message = "\"client_id\" takes an application ID";
+    let client_id = client.and_then(|item| id(item, message, client_id, report));
     let authority = authority(raw, tenant_id.as_deref(), report);
     Some(AppIdentity {
         authority: authority?,
         tenant_id: tenant_id?,
         client_id: client_id?,
     })
+}
+
+/// An identifier that its rule accepts; what stands in for one is accepted as it is.
+fn id(
+    item: &Item<Text>,
+    message: &str,
+    rule: fn(&str) -> Result<String, &'static str>,
+    report: &mut Report,
+) -> Option<String> {
+    match rule(&item.value.0) {
+        Err(_) if !item.is_known() => Some(item.value.0.clone()),
+        Err(help) => {
+            report.problem(item.span, message, help);
+            None
+        }
+        Ok(id) => Some(id),
+    }
 }
 
 /// A tenant that client credentials can ask; it becomes a segment of the token endpoint's path.
@@ -243,10 +245,10 @@ fn authority(raw: &RawCredential, tenant: Option<&str>, report: &mut Report) -> 
         let message = "\"cloud\" and \"authority\" say the same";
         report.problem(span, message, "keep one of the two");
     }
-    authority_fault(&item.value, tenant).map_or(Some(item.value.clone()), |help| {
+    if let Some(help) = authority_fault(&item.value, tenant) {
         report.problem(item.span, "this authority cannot be used", help);
-        None
-    })
+    }
+    Some(item.value.clone())
 }
 
 /// Why an authority cannot be used.

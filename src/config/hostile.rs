@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::load::load_with;
+use super::node::{self, Content, Node};
+use super::report::Span;
 use super::tests::{EVERY_KEY, check};
+use super::variable::SECRET_KEYS;
 use super::{MOST_BYTES, Source, load, unbuilt};
 
 /// Far above what it takes in an unoptimised build on a busy machine, far below anything that
@@ -101,6 +105,45 @@ fn a_thousand_routes_are_checked_at_once() {
         1000
     );
     assert!(started.elapsed() < AT_MOST, "{:?}", started.elapsed());
+}
+
+/// The places of all single values, except references to secrets.
+fn scalars(node: &Node, found: &mut Vec<Span>) {
+    match &node.content {
+        Content::Empty => {}
+        Content::List(items) => items.iter().for_each(|item| scalars(item, found)),
+        Content::Mapping(entries) => {
+            let secret = |key: &str| SECRET_KEYS.contains(&key);
+            let open = entries.iter().filter(|entry| !secret(&entry.key.text));
+            open.for_each(|entry| scalars(&entry.value, found));
+        }
+        Content::Scalar(_) => found.push(node.span),
+    }
+}
+
+#[test]
+fn any_value_may_come_from_a_variable_that_a_pipeline_does_not_have() {
+    let mut places = Vec::new();
+    scalars(&node::parse(EVERY_KEY).unwrap(), &mut places);
+    assert!(places.len() > 100);
+    for place in places {
+        for unset in ["${UNSET}", "x${UNSET}", "*.${UNSET}", "http://${UNSET}/x"] {
+            let (before, after) = (&EVERY_KEY[..place.start], &EVERY_KEY[place.end..]);
+            let source = Source {
+                file: "routes.yaml",
+                text: &format!("{before}\"{unset}\"{after}"),
+                env: &|_| None,
+                allow_missing_env: true,
+            };
+            let problems = load_with(&source, &[]).err();
+            assert_eq!(
+                problems,
+                None,
+                "{unset} instead of {}",
+                &EVERY_KEY[place.start..place.end]
+            );
+        }
+    }
 }
 
 /// A secret that no message can hold by chance.
