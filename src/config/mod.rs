@@ -2,7 +2,7 @@
 //! shape of routes.yaml, `check` turns it into this, and everything else in the program sees only
 //! this. `load` is the way in.
 //!
-//! Nothing here opens a socket or reads a secret: a configuration records where a secret is.
+//! Nothing here opens a socket or keeps a secret: a configuration records where a secret is.
 
 mod allow;
 mod base_url;
