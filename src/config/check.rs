@@ -194,38 +194,50 @@ fn unused(
     else {
         return;
     };
-    let (credentials, callers) = (&around.credentials.entries, &around.callers.entries);
-    let specs = credentials.iter().filter_map(|named| named.spec.as_ref());
-    let fallbacks = specs.filter_map(|spec| spec.fallback.as_ref());
-    let direct = routes
+    unused_credentials(around, &routes, report);
+    unused_callers(around, &routes, report);
+    let mut proofs = around
+        .callers
+        .entries
         .iter()
-        .map(|route| credentials[route.credential].name.as_str());
-    let used: HashSet<&str> = fallbacks.map(Name::as_str).chain(direct).collect();
-    for named in credentials
-        .iter()
-        .filter(|named| !used.contains(named.name.as_str()))
-    {
-        let message = format!(
-            "credential {} is not used by any route",
-            quoted_key(&named.name)
-        );
-        report.warning(named.span, message, "");
-    }
-    let named = routes.iter().flat_map(|route| &route.callers);
-    let used: HashSet<&str> = named.map(Name::as_str).collect();
-    for named in callers
-        .iter()
-        .filter(|named| !used.contains(named.name.as_str()))
-    {
-        let message = format!(
-            "caller {} is not used by any route",
-            quoted_key(&named.name)
-        );
-        report.warning(named.span, message, "");
-    }
-    let mut proofs = callers.iter().filter_map(|named| named.spec.as_ref());
+        .filter_map(|named| named.spec.as_ref());
     let verified = proofs.any(|spec| matches!(spec.proof, CallerProof::ServiceAccount { .. }));
     if let Some(key) = raw.kubernetes.key().filter(|_| !verified) {
         report.warning(key, "\"kubernetes\" is not used by any caller", "");
+    }
+}
+
+fn unused_credentials(around: &Surroundings<'_>, routes: &[&RouteSpec], report: &mut Report) {
+    let all = &around.credentials.entries;
+    let specs = all.iter().filter_map(|named| named.spec.as_ref());
+    let fallbacks = specs.filter_map(|spec| spec.fallback.as_ref());
+    let direct = routes
+        .iter()
+        .map(|route| all[route.credential].name.as_str());
+    let used: HashSet<&str> = fallbacks.map(Name::as_str).chain(direct).collect();
+    for named in all
+        .iter()
+        .filter(|named| !used.contains(named.name.as_str()))
+    {
+        let name = quoted_key(&named.name);
+        report.warning(
+            named.span,
+            format!("credential {name} is not used by any route"),
+            "",
+        );
+    }
+}
+
+fn unused_callers(around: &Surroundings<'_>, routes: &[&RouteSpec], report: &mut Report) {
+    let names = routes.iter().flat_map(|route| &route.callers);
+    let used: HashSet<&str> = names.map(Name::as_str).collect();
+    let all = around.callers.entries.iter();
+    for named in all.filter(|named| !used.contains(named.name.as_str())) {
+        let name = quoted_key(&named.name);
+        report.warning(
+            named.span,
+            format!("caller {name} is not used by any route"),
+            "",
+        );
     }
 }

@@ -4,18 +4,19 @@ use super::choice::RawTls;
 use super::file::{RawCaller, RawConfig, RawKubernetes};
 use super::node::Key;
 use super::read::{Field, Item};
-use super::report::{Report, listed, quoted, quoted_key};
+use super::report::Report;
 use super::roster::{Named, Roster};
+use super::scalar::Text;
+use super::sole::{Words, sole};
 use super::value::{BaseUrl, Name};
 use super::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 use crate::secret::SecretSource;
 
-const PROOFS: [&str; 4] = [
-    "api_key",
-    "api_key_file",
-    "client_certificate",
-    "service_account",
-];
+const WORDS: Words = Words {
+    owner: "caller",
+    choice: "proof",
+    instead: "a caller has exactly one proof; give the other a name too",
+};
 
 /// Every caller of the file; `None` stands for one that is wrong.
 pub(super) fn all(raw: &RawConfig, report: &mut Report) -> Roster<CallerSpec> {
@@ -36,52 +37,29 @@ fn caller(key: &Key, raw: &RawCaller, file: &RawConfig, report: &mut Report) -> 
     if let Err(help) = &name {
         report.problem(key.span, "a caller cannot have this name", help);
     }
-    let present = [
-        raw.api_key.key(),
-        raw.api_key_file.key(),
-        raw.client_certificate.key(),
-        raw.service_account.key(),
-    ];
-    let mut given = PROOFS
-        .into_iter()
-        .zip(present)
-        .filter_map(|(proof, key)| Some((proof, key?)));
-    let Some((first, _)) = given.next() else {
-        let message = format!(
-            "caller {} does not say how it proves itself",
-            quoted_key(&key.text)
-        );
-        report.problem(
-            key.span,
-            message,
-            &format!("exactly one of {}", listed(PROOFS)),
-        );
-        return None;
-    };
-    for (second, span) in given {
-        let message = format!(
-            "{} is a second proof beside {}",
-            quoted(second),
-            quoted(first)
-        );
-        report.problem(
-            span,
-            message,
-            "a caller has exactly one proof; give the other a name too",
-        );
-    }
-    let proof = match first {
-        "api_key" => CallerProof::ApiKey(raw.api_key.value()?.0.clone()),
-        "api_key_file" => {
-            CallerProof::ApiKey(SecretSource::File(raw.api_key_file.value()?.clone()))
-        }
-        "client_certificate" => client_certificate(raw, file, report)?,
-        _ => service_account(raw, file, report)?,
-    };
+    let proof = proof(key, raw, file, report);
     Some(CallerSpec {
         name: name.ok()?,
-        proof,
+        proof: proof?,
     })
+}
+
+fn proof(key: &Key, raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Option<CallerProof> {
+    let given = [
+        ("api_key", raw.api_key.key()),
+        ("api_key_file", raw.api_key_file.key()),
+        ("client_certificate", raw.client_certificate.key()),
+        ("service_account", raw.service_account.key()),
+    ];
+    match sole(key, &WORDS, given, report)? {
+        "api_key" => Some(CallerProof::ApiKey(raw.api_key.value()?.0.clone())),
+        "api_key_file" => {
+            let file = raw.api_key_file.value()?.clone();
+            Some(CallerProof::ApiKey(SecretSource::File(file)))
+        }
+        "client_certificate" => client_certificate(raw, file, report),
+        _ => service_account(raw, file, report),
+    }
 }
 
 fn client_certificate(
@@ -127,23 +105,22 @@ fn service_account(raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Op
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
     };
-    match item.value.0.split_once('/') {
-        Some((namespace, name)) if plain(namespace) && plain(name) => {
-            Some(CallerProof::ServiceAccount {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            })
-        }
-        _ => {
-            let help = "NAMESPACE/NAME, for example tools/report-job";
-            report.problem(
-                item.span,
-                "\"service_account\" takes a service account",
-                help,
-            );
-            None
-        }
+    let account = item.value.0.split_once('/');
+    let account = account.filter(|(namespace, name)| plain(namespace) && plain(name));
+    if account.is_none() {
+        let help = "NAMESPACE/NAME, for example tools/report-job";
+        report.problem(
+            item.span,
+            "\"service_account\" takes a service account",
+            help,
+        );
     }
+    // Without one there is a problem, or a stand-in: nothing that is used.
+    let (namespace, name) = account.unwrap_or_default();
+    Some(CallerProof::ServiceAccount {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    })
 }
 
 /// How service-account tokens are verified.
@@ -153,23 +130,35 @@ pub(super) fn kubernetes(
 ) -> Option<KubernetesSpec> {
     let item = field.item()?;
     let raw = &item.value;
-    let at = item.key;
-    let issuer = raw.issuer.required(
-        "issuer",
-        at,
-        "the iss of the tokens, an https:// URL",
-        report,
-    );
-    let audience = raw
-        .audience
-        .required("audience", at, "the aud of the tokens", report);
-    let fetch = raw.ca_file.key().or(raw.token_file.key());
-    let keys = match (raw.jwks_file.key(), fetch) {
+    let help = "the iss of the tokens, an https:// URL";
+    let issuer = raw.issuer.required("issuer", item.key, help, report);
+    let help = "the aud of the tokens";
+    let audience = raw.audience.required("audience", item.key, help, report);
+    let keys = signing_keys(item, issuer, report);
+    Some(KubernetesSpec {
+        issuer: issuer?.value.0.clone(),
+        audience: audience?.value.0.clone(),
+        keys: keys?,
+    })
+}
+
+fn signing_keys(
+    item: &Item<RawKubernetes>,
+    issuer: Option<&Item<Text>>,
+    report: &mut Report,
+) -> Option<KubernetesKeys> {
+    let raw = &item.value;
+    match (
+        raw.jwks_file.key(),
+        raw.ca_file.key().or(raw.token_file.key()),
+    ) {
         (Some(_), None) => raw.jwks_file.value().cloned().map(KubernetesKeys::File),
         (None, Some(_)) => {
             let help = "ca_file and token_file belong together: both are needed to fetch the keys";
-            let ca_file = raw.ca_file.required("ca_file", at, help, report);
-            let token_file = raw.token_file.required("token_file", at, help, report);
+            let ca_file = raw.ca_file.required("ca_file", item.key, help, report);
+            let token_file = raw
+                .token_file
+                .required("token_file", item.key, help, report);
             if let Some(issuer) = issuer.filter(|issuer| !fetchable(&issuer.value.0)) {
                 let message = "keys can be fetched only from an https:// issuer";
                 report.problem(
@@ -178,37 +167,22 @@ pub(super) fn kubernetes(
                     "or give jwks_file, a file with the keys",
                 );
             }
-            ca_file
-                .zip(token_file)
-                .map(|(ca_file, token_file)| KubernetesKeys::Fetch {
-                    ca_file: ca_file.value.clone(),
-                    token_file: token_file.value.clone(),
-                })
+            Some(KubernetesKeys::Fetch {
+                ca_file: ca_file?.value.clone(),
+                token_file: token_file?.value.clone(),
+            })
         }
         (Some(_), Some(second)) => {
-            let message = "the signing keys come from two places";
-            report.problem(
-                second,
-                message,
-                "either jwks_file, or ca_file and token_file",
-            );
+            let help = "either jwks_file, or ca_file and token_file";
+            report.problem(second, "the signing keys come from two places", help);
             None
         }
         (None, None) => {
-            let message = "the signing keys are missing";
-            report.problem(
-                at,
-                message,
-                "jwks_file, or ca_file and token_file to fetch them",
-            );
+            let help = "jwks_file, or ca_file and token_file to fetch them";
+            report.problem(item.key, "the signing keys are missing", help);
             None
         }
-    };
-    Some(KubernetesSpec {
-        issuer: issuer?.value.0.clone(),
-        audience: audience?.value.0.clone(),
-        keys: keys?,
-    })
+    }
 }
 
 fn fetchable(issuer: &str) -> bool {

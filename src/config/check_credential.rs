@@ -8,21 +8,20 @@ use super::environment;
 use super::file::{RawConfig, RawCredential};
 use super::node::Key;
 use super::read::{Field, Item};
-use super::report::{Report, Span, listed, quoted, quoted_key};
+use super::report::{Report, Span, quoted};
 use super::roster::{Named, Roster};
 use super::scalar::Text;
+use super::sole::{Words, sole};
 use super::value::{BaseUrl, Name};
 use super::variable::Variables;
 use super::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
 use crate::secret::SecretSource;
 
-const KINDS: [&str; 5] = [
-    "client_secret",
-    "client_secret_file",
-    "certificate_file",
-    "federated_token_file",
-    "managed_identity",
-];
+const WORDS: Words = Words {
+    owner: "credential",
+    choice: "kind",
+    instead: "a credential has exactly one kind; see fallback for two",
+};
 
 /// Every credential of the file, or the one of the environment; `None` stands for one that is
 /// wrong.
@@ -72,56 +71,33 @@ fn credential(
 }
 
 fn kind(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<CredentialKind> {
-    let present = [
-        raw.client_secret.key(),
-        raw.client_secret_file.key(),
-        raw.certificate_file.key(),
-        raw.federated_token_file.key(),
-        raw.managed_identity.key(),
+    let given = [
+        ("client_secret", raw.client_secret.key()),
+        ("client_secret_file", raw.client_secret_file.key()),
+        ("certificate_file", raw.certificate_file.key()),
+        ("federated_token_file", raw.federated_token_file.key()),
+        ("managed_identity", raw.managed_identity.key()),
     ];
-    let mut given = KINDS
-        .into_iter()
-        .zip(present)
-        .filter_map(|(kind, span)| Some((kind, span?)));
-    let Some((first, _)) = given.next() else {
-        let message = format!(
-            "credential {} does not say how it proves itself",
-            quoted_key(&key.text)
-        );
-        let help = format!("exactly one of {}", listed(KINDS));
-        report.problem(key.span, message, &help);
-        return None;
-    };
-    for (second, span) in given {
-        let message = format!(
-            "{} is a second kind beside {}",
-            quoted(second),
-            quoted(first)
-        );
-        report.problem(
-            span,
-            message,
-            "a credential has exactly one kind; see fallback for two",
-        );
-    }
-    misplaced(first, raw, report);
-    if first == "managed_identity" {
+    let kind = sole(key, &WORDS, given, report)?;
+    misplaced(kind, raw, report);
+    if kind == "managed_identity" {
         return managed_identity(raw, report).map(CredentialKind::ManagedIdentity);
     }
-    let app = app(key, raw, report);
-    match first {
+    let password = password(raw, report);
+    let app = app(key, raw, report)?;
+    match kind {
         "certificate_file" => Some(CredentialKind::Certificate {
-            app: app?,
+            app,
             file: raw.certificate_file.value()?.clone(),
-            password: password(raw, report),
+            password,
             send_chain: raw.send_chain.or(false),
         }),
         "federated_token_file" => Some(CredentialKind::FederatedToken {
-            app: app?,
+            app,
             file: raw.federated_token_file.value()?.clone(),
         }),
         _ => Some(CredentialKind::ClientSecret {
-            app: app?,
+            app,
             secret: match raw.client_secret.value() {
                 Some(reference) => reference.0.clone(),
                 None => SecretSource::File(raw.client_secret_file.value()?.clone()),
@@ -203,35 +179,37 @@ fn managed_identity(raw: &RawCredential, report: &mut Report) -> Option<Identity
 }
 
 fn app(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<AppIdentity> {
-    let tenant = raw.tenant_id.required(
-        "tenant_id",
-        key.span,
-        "the tenant's GUID or a verified domain",
-        report,
-    );
-    let tenant_id = tenant.and_then(|item| {
-        let checked = tenant_id(&item.value.0);
-        checked
-            .map_err(|help| report.problem(item.span, "\"tenant_id\" takes a tenant", help))
-            .ok()
-    });
-    let client =
-        raw.client_id
-            .required("client_id", key.span, "the application (client) ID", report);
-    let client_id = client.and_then(|item| {
-        let checked = client_id(&item.value.0);
-        checked
-            .map_err(|help| {
-                report.problem(item.span, "\"client_id\" takes an application ID", help)
-            })
-            .ok()
-    });
+    let help = "the tenant's GUID or a verified domain";
+    let tenant = raw.tenant_id.required("tenant_id", key.span, help, report);
+    let tenant_id =
+        tenant.and_then(|item| id(item, "\"tenant_id\" takes a tenant", tenant_id, report));
+    let help = "the application (client) ID";
+    let client = raw.client_id.required("client_id", key.span, help, report);
+    let message = "\"client_id\" takes an application ID";
+    let client_id = client.and_then(|item| id(item, message, client_id, report));
     let authority = authority(raw, tenant_id.as_deref(), report);
     Some(AppIdentity {
         authority: authority?,
         tenant_id: tenant_id?,
         client_id: client_id?,
     })
+}
+
+/// An identifier that its rule accepts; what stands in for one is accepted as it is.
+fn id(
+    item: &Item<Text>,
+    message: &str,
+    rule: fn(&str) -> Result<String, &'static str>,
+    report: &mut Report,
+) -> Option<String> {
+    match rule(&item.value.0) {
+        Err(_) if !item.is_known() => Some(item.value.0.clone()),
+        Err(help) => {
+            report.problem(item.span, message, help);
+            None
+        }
+        Ok(id) => Some(id),
+    }
 }
 
 /// A tenant that client credentials can ask; it becomes a segment of the token endpoint's path.
@@ -267,10 +245,10 @@ fn authority(raw: &RawCredential, tenant: Option<&str>, report: &mut Report) -> 
         let message = "\"cloud\" and \"authority\" say the same";
         report.problem(span, message, "keep one of the two");
     }
-    authority_fault(&item.value, tenant).map_or(Some(item.value.clone()), |help| {
+    if let Some(help) = authority_fault(&item.value, tenant) {
         report.problem(item.span, "this authority cannot be used", help);
-        None
-    })
+    }
+    Some(item.value.clone())
 }
 
 /// Why an authority cannot be used.

@@ -13,7 +13,9 @@ use super::read::{Field, Item, List};
 use super::report::{Report, Span, quoted};
 use super::scalar::{Size, Status, Time};
 use super::value::{BaseUrl, HostPattern, Name};
-use super::{AllowSpec, BatchRule, RetrySpec, RewriteLinks, RouteSpec, Throttle, UpstreamHttp};
+use super::{
+    AllowSpec, BatchRule, CallerProof, RetrySpec, RewriteLinks, RouteSpec, Throttle, UpstreamHttp,
+};
 
 /// Checks one route; `None` when a part that it cannot do without is wrong.
 pub(super) fn route(
@@ -23,16 +25,9 @@ pub(super) fn route(
 ) -> Option<RouteSpec> {
     let raw = &item.value;
     let at = item.span;
-    let name = raw.name.required(
-        "name",
-        at,
-        "each route has a name; it is a metric label",
-        report,
-    );
-    if raw.path.key().is_none() && raw.host.key().is_none() {
-        let help = "path: /graph, or host: graph.example.com, or both";
-        report.problem(at, "the route has neither a path nor a host", help);
-    }
+    let help = "each route has a name; it is a metric label";
+    let name = raw.name.required("name", at, help, report);
+    reachable(raw, at, report);
     let upstream = upstream(raw, at, around, report);
     let credential = credential(raw, at, around, report);
     let scope = check_scope::scope(raw, upstream.as_ref(), report);
@@ -66,6 +61,14 @@ pub(super) fn route(
     })
 }
 
+/// Reports a route that no request would reach.
+fn reachable(raw: &RawRoute, at: Span, report: &mut Report) {
+    if raw.path.key().is_none() && raw.host.key().is_none() {
+        let help = "path: /graph, or host: graph.example.com, or both";
+        report.problem(at, "the route has neither a path nor a host", help);
+    }
+}
+
 /// The elements of a list that may not be there.
 fn elements<T>(field: &Field<List<T>>) -> &[Item<T>] {
     field.value().map_or(&[], |list| &list.items)
@@ -83,9 +86,7 @@ fn upstream(
     if !url.origin.secure && !url.origin.host.is_loopback() {
         let message = "the token would travel in the clear";
         report.problem(item.span, message, "https:// (http:// only to loopback)");
-        return None;
-    }
-    if around.network.leads_back(&url.origin) {
+    } else if around.network.leads_back(&url.origin) {
         let message = "the upstream is this proxy itself";
         report.problem(
             item.span,
@@ -159,6 +160,22 @@ fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Ve
     if item.value.is_empty {
         let message = "an empty \"callers\" would let anybody in";
         report.problem(item.key, message, "leave the key out if that is meant");
+    }
+    let keys = |caller: &Item<Name>| {
+        let found = around.callers.find(caller.value.as_str());
+        let spec = found.and_then(|index| around.callers.entries[index].spec.as_ref());
+        spec.is_some_and(|spec| matches!(spec.proof, CallerProof::ApiKey(_)))
+    };
+    let kept = elements(&raw.keep_headers)
+        .iter()
+        .find(|header| header.value == "x-api-key");
+    if let Some(header) = kept.filter(|_| item.value.items.iter().any(keys)) {
+        let message = "the callers' own keys would go to the upstream";
+        report.problem(
+            header.span,
+            message,
+            "callers of this route prove themselves with X-Api-Key",
+        );
     }
     let mut names = Vec::new();
     for caller in &item.value.items {

@@ -5,7 +5,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::ListenAddress;
 use super::file::{RawHold, RawIdentitySelector, RawTlsFiles};
-use super::node::{Content, Key, Node};
+use super::node::{Content, Key, Node, Provenance};
 use super::read::{OneOrMany, Read};
 use super::report::{Report, quoted_key};
 
@@ -42,6 +42,11 @@ fn word(node: &Node) -> Option<&str> {
     }
 }
 
+/// Whether the text only stands in for a variable that is not set.
+fn is_stand_in(node: &Node) -> bool {
+    node.provenance == Provenance::Unknown
+}
+
 fn wrong_word(node: &Node, key: &Key, expected: &str, report: &mut Report) {
     let message = format!("{} takes {expected}", quoted_key(&key.text));
     report.problem(node.span, message, "");
@@ -51,6 +56,7 @@ impl Read for RawAdmin {
     fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
         match word(node) {
             Some("off") => Some(Self::Off),
+            Some(_) if is_stand_in(node) => Some(Self::Off),
             _ => OneOrMany::read(node, key, report).map(Self::On),
         }
     }
@@ -65,6 +71,7 @@ impl Read for RawTls {
         match word(node) {
             None => RawTlsFiles::read(node, key, report).map(Self::Files),
             Some("local") => Some(Self::Local),
+            Some(_) if is_stand_in(node) => Some(Self::Local),
             Some(_) => {
                 let expected = "local, or certificate_file and key_file";
                 wrong_word(node, key, expected, report);
@@ -85,6 +92,7 @@ impl Read for RawThrottle {
             None => RawHold::read(node, key, report).map(Self::HoldFor),
             Some("hold") => Some(Self::Hold),
             Some("pass") => Some(Self::Pass),
+            Some(_) if is_stand_in(node) => Some(Self::Pass),
             Some(_) => {
                 wrong_word(node, key, "pass, hold or {hold: 20s}", report);
                 None
@@ -103,6 +111,7 @@ impl Read for RawManagedIdentity {
         match word(node) {
             None => RawIdentitySelector::read(node, key, report).map(Self::Selected),
             Some("system") => Some(Self::System),
+            Some(_) if is_stand_in(node) => Some(Self::System),
             Some(_) => {
                 let expected = "system, or {client_id: …}, {object_id: …} or {resource_id: …}";
                 wrong_word(node, key, expected, report);

@@ -103,37 +103,56 @@ fn mode(_: &Path) -> Option<u32> {
 }
 
 /// Every file that the configuration names.
-fn files<'a>(config: &'a Config) -> Vec<(&'a Path, Holds)> {
-    let mut files: Vec<(&'a Path, Holds)> = Vec::new();
-    let mut add = |path: Option<&'a Path>, holds| files.extend(path.map(|path| (path, holds)));
-    add(config.trust_ca_file.as_deref(), Holds::Certificates);
+fn files(config: &Config) -> Vec<(&Path, Holds)> {
+    let mut files = Vec::new();
+    files.extend(
+        config
+            .trust_ca_file
+            .iter()
+            .map(|file| (file.as_path(), Holds::Certificates)),
+    );
     if let Some(TlsSpec::Files {
         certificate_file,
         key_file,
         client_ca_file,
     }) = &config.tls
     {
-        add(Some(certificate_file), Holds::Certificates);
-        add(Some(key_file), Holds::Secret);
-        add(client_ca_file.as_deref(), Holds::Certificates);
+        files.push((certificate_file, Holds::Certificates));
+        files.push((key_file, Holds::Secret));
+        files.extend(
+            client_ca_file
+                .iter()
+                .map(|file| (file.as_path(), Holds::Certificates)),
+        );
     }
     for credential in &config.credentials {
-        match &credential.kind {
+        let (file, secret) = match &credential.kind {
             CredentialKind::Certificate { file, password, .. } => {
-                add(Some(file), Holds::Secret);
-                add(
-                    password.as_ref().and_then(SecretSource::file),
-                    Holds::Secret,
-                );
+                (Some((file.as_path(), Holds::Secret)), password.as_ref())
             }
-            CredentialKind::ClientSecret { secret, .. } => add(secret.file(), Holds::Secret),
-            CredentialKind::FederatedToken { file, .. } => add(Some(file), Holds::Something),
-            CredentialKind::ManagedIdentity(_) => {}
-        }
+            CredentialKind::ClientSecret { secret, .. } => (None, Some(secret)),
+            CredentialKind::FederatedToken { file, .. } => {
+                (Some((file.as_path(), Holds::Something)), None)
+            }
+            CredentialKind::ManagedIdentity(_) => (None, None),
+        };
+        files.extend(file);
+        files.extend(
+            secret
+                .and_then(SecretSource::file)
+                .map(|file| (file, Holds::Secret)),
+        );
     }
+    files.extend(caller_files(config));
+    files
+}
+
+/// The files that callers prove themselves against.
+fn caller_files(config: &Config) -> Vec<(&Path, Holds)> {
+    let mut files: Vec<(&Path, Holds)> = Vec::new();
     for caller in &config.callers {
         if let CallerProof::ApiKey(key) = &caller.proof {
-            add(key.file(), Holds::Secret);
+            files.extend(key.file().map(|file| (file, Holds::Secret)));
         }
     }
     match config
@@ -141,13 +160,13 @@ fn files<'a>(config: &'a Config) -> Vec<(&'a Path, Holds)> {
         .as_ref()
         .map(|kubernetes| &kubernetes.keys)
     {
-        Some(KubernetesKeys::File(file)) => add(Some(file), Holds::Something),
+        Some(KubernetesKeys::File(file)) => files.push((file, Holds::Something)),
         Some(KubernetesKeys::Fetch {
             ca_file,
             token_file,
         }) => {
-            add(Some(ca_file), Holds::Certificates);
-            add(Some(token_file), Holds::Something);
+            files.push((ca_file, Holds::Certificates));
+            files.push((token_file, Holds::Something));
         }
         None => {}
     }

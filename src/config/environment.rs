@@ -113,19 +113,7 @@ impl Reader<'_> {
             .into_iter()
             .filter(|name| self.value(name).is_some())
             .collect();
-        if let [first, rest @ ..] = set.as_slice()
-            && !rest.is_empty()
-        {
-            let message = format!(
-                "{first} is used; set as well, and ignored: {}",
-                listed(rest.iter().copied())
-            );
-            self.report.warning(
-                self.at,
-                message,
-                "unset what is not meant, or write a credentials: block",
-            );
-        }
+        self.ignored(&set);
         match set.first() {
             Some(&CERTIFICATE) => Some(CredentialKind::Certificate {
                 app: app?,
@@ -150,6 +138,18 @@ impl Reader<'_> {
                 app: app?,
                 secret: SecretSource::Env(SECRET.to_owned()),
             }),
+        }
+    }
+
+    /// Warns when more than one kind is set.
+    fn ignored(&mut self, set: &[&str]) {
+        if let [first, rest @ ..] = set
+            && !rest.is_empty()
+        {
+            let rest = listed(rest.iter().copied());
+            let message = format!("{first} is used; set as well, and ignored: {rest}");
+            let help = "unset what is not meant, or write a credentials: block";
+            self.report.warning(self.at, message, help);
         }
     }
 }

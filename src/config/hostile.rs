@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::load::load_with;
+use super::node::{self, Content, Node};
+use super::report::Span;
 use super::tests::{EVERY_KEY, check};
+use super::variable::SECRET_KEYS;
 use super::{MOST_BYTES, Source, load, unbuilt};
 
 /// Far above what it takes in an unoptimised build on a busy machine, far below anything that
@@ -103,47 +107,91 @@ fn a_thousand_routes_are_checked_at_once() {
     assert!(started.elapsed() < AT_MOST, "{:?}", started.elapsed());
 }
 
+/// The places of all single values, except references to secrets.
+fn scalars(node: &Node, found: &mut Vec<Span>) {
+    match &node.content {
+        Content::Empty => {}
+        Content::List(items) => items.iter().for_each(|item| scalars(item, found)),
+        Content::Mapping(entries) => {
+            let secret = |key: &str| SECRET_KEYS.contains(&key);
+            let open = entries.iter().filter(|entry| !secret(&entry.key.text));
+            open.for_each(|entry| scalars(&entry.value, found));
+        }
+        Content::Scalar(_) => found.push(node.span),
+    }
+}
+
+#[test]
+fn any_value_may_come_from_a_variable_that_a_pipeline_does_not_have() {
+    let mut places = Vec::new();
+    scalars(&node::parse(EVERY_KEY).unwrap(), &mut places);
+    assert!(places.len() > 100);
+    for place in places {
+        for unset in ["${UNSET}", "x${UNSET}", "*.${UNSET}", "http://${UNSET}/x"] {
+            let (before, after) = (&EVERY_KEY[..place.start], &EVERY_KEY[place.end..]);
+            let source = Source {
+                file: "routes.yaml",
+                text: &format!("{before}\"{unset}\"{after}"),
+                env: &|_| None,
+                allow_missing_env: true,
+            };
+            let problems = load_with(&source, &[]).err();
+            assert_eq!(
+                problems,
+                None,
+                "{unset} instead of {}",
+                &EVERY_KEY[place.start..place.end]
+            );
+        }
+    }
+}
+
 /// A secret that no message can hold by chance.
 const SECRET: &str = "Zq7RkWx2";
 
-/// Places where people write secrets, right and wrong.
+/// How people write secrets, right and wrong; `<>` stands for the secret.
+const WRITTEN: &[&str] = &[
+    "client_secret: <>",
+    "client_secret: \"<>",
+    "client_secret: '<>' x",
+    "client_secret: <>: <>",
+    "client_secret: ${A:-<>}",
+    "client_secret:\n      <>",
+    "client_secret:\n      - <>",
+    "client_secret: |\n      <>\n      <>",
+    "client_secret: \"a\n      <>\n      <>\"",
+    "client_secret: {<>: <>}",
+    "client_secret: [<>, <>]",
+    "client_secret: @<>",
+    "client_secret: *<>",
+    "client_secret: !<> <>",
+    "client_secret <>",
+    "clientSecret: <>",
+    "client_secert: <>",
+    "client_secert: @<>",
+    "? client_secret\n    : <>",
+    "certificate_password: <>",
+    "api_key: <>",
+    "client_id: ${SECRET_VARIABLE}",
+    "tenant_id: ${SECRET_VARIABLE}/x",
+    "fallback: ${SECRET_VARIABLE}",
+    "expires: ${SECRET_VARIABLE}",
+];
+
+/// What may follow, so that the file is not YAML or not a configuration.
+const BROKEN: &[&str] = &[
+    "",
+    "\n    bogus: 1",
+    "\n   x: y",
+    "\n\tx",
+    "\n    a: \"",
+    "}",
+    "\n    client_id: {",
+];
+
 fn with_a_secret() -> impl Strategy<Value = String> {
-    let place = prop::sample::select(vec![
-        "client_secret: <>",
-        "client_secret: \"<>",
-        "client_secret: '<>' x",
-        "client_secret: <>: <>",
-        "client_secret: ${A:-<>}",
-        "client_secret:\n      <>",
-        "client_secret:\n      - <>",
-        "client_secret: |\n      <>\n      <>",
-        "client_secret: \"a\n      <>\n      <>\"",
-        "client_secret: {<>: <>}",
-        "client_secret: [<>, <>]",
-        "client_secret: @<>",
-        "client_secret: *<>",
-        "client_secret: !<> <>",
-        "client_secret <>",
-        "clientSecret: <>",
-        "client_secert: <>",
-        "client_secert: @<>",
-        "? client_secret\n    : <>",
-        "certificate_password: <>",
-        "api_key: <>",
-        "client_id: ${SECRET_VARIABLE}",
-        "tenant_id: ${SECRET_VARIABLE}/x",
-        "fallback: ${SECRET_VARIABLE}",
-        "expires: ${SECRET_VARIABLE}",
-    ]);
-    let tail = prop::sample::select(vec![
-        "",
-        "\n    bogus: 1",
-        "\n   x: y",
-        "\n\tx",
-        "\n    a: \"",
-        "}",
-        "\n    client_id: {",
-    ]);
+    let place = prop::sample::select(WRITTEN);
+    let tail = prop::sample::select(BROKEN);
     let flow = any::<bool>();
     (place, tail, flow).prop_map(|(place, tail, flow)| {
         let place = place.replace("<>", SECRET);

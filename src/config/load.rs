@@ -90,8 +90,8 @@ fn checked(
         env: source.env,
         allow_missing: source.allow_missing_env,
     };
-    unbuilt::refuse(root, unbuilt, report);
     substitute(root, source.text, vars, report);
+    unbuilt::refuse(root, unbuilt, report);
     let file = Key {
         text: source.file.to_owned(),
         span: root.span,

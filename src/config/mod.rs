@@ -2,9 +2,10 @@
 //! shape of routes.yaml, `check` turns it into this, and everything else in the program sees only
 //! this. `load` is the way in.
 //!
-//! Nothing here opens a socket or reads a secret: a configuration records where a secret is.
+//! Nothing here opens a socket or keeps a secret: a configuration records where a secret is.
 
 mod allow;
+mod base_url;
 mod caller;
 mod check;
 mod check_caller;
@@ -36,6 +37,7 @@ mod roster;
 mod route;
 mod scalar;
 mod secret_reference;
+mod sole;
 mod spelling;
 mod syntax;
 #[cfg(test)]

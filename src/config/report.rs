@@ -1,10 +1,11 @@
 //! What a check finds while it goes on: every problem and warning with its place in the source.
 //! Nothing here knows how they are shown.
 
+use std::collections::HashSet;
 use std::net::Ipv6Addr;
 
 /// Bytes of the source text, end exclusive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Span {
     pub(super) start: usize,
     pub(super) end: usize,
@@ -23,6 +24,9 @@ pub(super) struct Fault {
 pub(super) struct Report {
     pub(super) problems: Vec<Fault>,
     pub(super) warnings: Vec<Fault>,
+    /// Values whose variable is not set. What stands in for them is nobody's fault: rules about
+    /// it report nothing.
+    stand_ins: HashSet<Span>,
 }
 
 /// More problems than anybody reads; beyond it a hostile file only makes output.
@@ -34,14 +38,23 @@ impl Report {
         self.problems.len() > MOST_FAULTS
     }
 
+    /// Leaves out what is found about this value from now on.
+    pub(super) fn stand_in(&mut self, span: Span) {
+        self.stand_ins.insert(span);
+    }
+
     /// Records something that keeps the configuration from being used.
     pub(super) fn problem(&mut self, span: Span, message: impl Into<String>, help: &str) {
-        record(&mut self.problems, span, message.into(), help);
+        if !self.stand_ins.contains(&span) {
+            record(&mut self.problems, span, message.into(), help);
+        }
     }
 
     /// Records something that is allowed and probably not meant.
     pub(super) fn warning(&mut self, span: Span, message: impl Into<String>, help: &str) {
-        record(&mut self.warnings, span, message.into(), help);
+        if !self.stand_ins.contains(&span) {
+            record(&mut self.warnings, span, message.into(), help);
+        }
     }
 }
 

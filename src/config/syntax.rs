@@ -16,6 +16,22 @@ pub(super) const ANCHOR: Words = (
     "YAML anchors are not used here",
     "write the value out; a value that begins with '&' needs quotes",
 );
+const BRACKETS: Words = (
+    "brackets do not match",
+    "every '{' needs its '}', every '[' its ']', and entries a comma between them",
+);
+const COLON: Words = (
+    "a colon is not expected here",
+    "one key a line, indented like its neighbours; a value that holds ': ' needs quotes",
+);
+const DIRECTIVE: Words = (
+    "YAML directives are not used here",
+    "a value that begins with '%' needs quotes",
+);
+const INDENTATION: Words = (
+    "this line does not fit the lines above it",
+    "a key with a colon, or '- ' and a value, indented like its neighbours",
+);
 pub(super) const KEY_IS_NOT_A_WORD: Words = (
     "a key is a plain word",
     "a value that begins with '{' or '[' needs quotes",
@@ -23,6 +39,10 @@ pub(super) const KEY_IS_NOT_A_WORD: Words = (
 pub(super) const SECOND_DOCUMENT: Words = (
     "a second YAML document begins here",
     "one file holds one configuration; remove the line ---",
+);
+const TAB: Words = (
+    "a tab stands where YAML allows only spaces",
+    "indent with spaces",
 );
 pub(super) const TAG: Words = (
     "YAML tags are not used here",
@@ -54,14 +74,39 @@ pub(super) fn fault(kind: &ErrorKind, at: usize) -> Fault {
 
 fn words(kind: &ErrorKind) -> Words {
     match kind {
+        ErrorKind::RecursionLimitExceeded => TOO_DEEP,
+        ErrorKind::MissingAnchorOrAliasName | ErrorKind::UnknownAnchor => ALIAS,
         ErrorKind::TabInIndentation
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabNotAllowed
         | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabInPlainScalar => (
-            "a tab stands where YAML allows only spaces",
-            "indent with spaces",
-        ),
+        | ErrorKind::TabInPlainScalar => TAB,
+        ErrorKind::UnclosedFlowCollection { .. }
+        | ErrorKind::UnexpectedEofFlowMapping
+        | ErrorKind::UnexpectedEofFlowSequence
+        | ErrorKind::UnexpectedEofImplicitFlowMapping
+        | ErrorKind::ExpectedFlowMappingSeparator
+        | ErrorKind::ExpectedFlowSequenceSeparator
+        | ErrorKind::MismatchedFlowCollectionEnd { .. }
+        | ErrorKind::MisplacedFlowCollectionEnd => BRACKETS,
+        ErrorKind::MappingValueNotAllowed
+        | ErrorKind::InvalidColonPlacement
+        | ErrorKind::MappingKeyNotAllowed => COLON,
+        ErrorKind::SimpleKeyExpected
+        | ErrorKind::InvalidSimpleKey
+        | ErrorKind::ExpectedBlockMappingKey
+        | ErrorKind::InvalidIndentation
+        | ErrorKind::ExpectedBlockSequenceEntry
+        | ErrorKind::BlockSequenceEntryNotAllowed => INDENTATION,
+        ErrorKind::DirectiveDisallowed
+        | ErrorKind::ExpectedDocumentStart
+        | ErrorKind::MissingDocumentEndBeforeDirective => DIRECTIVE,
+        other => words_of_a_value(other),
+    }
+}
+
+fn words_of_a_value(kind: &ErrorKind) -> Words {
+    match kind {
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => (
             "a quote is opened and never closed",
             "close it with the same kind of quote",
@@ -70,40 +115,6 @@ fn words(kind: &ErrorKind) -> Words {
         | ErrorKind::InvalidTrailingDoubleQuotedScalar => (
             "text follows a closed quote",
             "put the whole value into one pair of quotes",
-        ),
-        ErrorKind::UnclosedFlowCollection { .. }
-        | ErrorKind::UnexpectedEofFlowMapping
-        | ErrorKind::UnexpectedEofFlowSequence
-        | ErrorKind::UnexpectedEofImplicitFlowMapping
-        | ErrorKind::ExpectedFlowMappingSeparator
-        | ErrorKind::ExpectedFlowSequenceSeparator
-        | ErrorKind::MismatchedFlowCollectionEnd { .. }
-        | ErrorKind::MisplacedFlowCollectionEnd => (
-            "brackets do not match",
-            "every '{' needs its '}', every '[' its ']', and entries a comma between them",
-        ),
-        ErrorKind::MappingValueNotAllowed
-        | ErrorKind::InvalidColonPlacement
-        | ErrorKind::MappingKeyNotAllowed => (
-            "a colon is not expected here",
-            "one key a line, indented like its neighbours; a value that holds ': ' needs quotes",
-        ),
-        ErrorKind::SimpleKeyExpected
-        | ErrorKind::InvalidSimpleKey
-        | ErrorKind::ExpectedBlockMappingKey
-        | ErrorKind::InvalidIndentation
-        | ErrorKind::ExpectedBlockSequenceEntry
-        | ErrorKind::BlockSequenceEntryNotAllowed => (
-            "this line does not fit the lines above it",
-            "a key with a colon, or '- ' and a value, indented like its neighbours",
-        ),
-        ErrorKind::RecursionLimitExceeded => TOO_DEEP,
-        ErrorKind::MissingAnchorOrAliasName | ErrorKind::UnknownAnchor => ALIAS,
-        ErrorKind::DirectiveDisallowed
-        | ErrorKind::ExpectedDocumentStart
-        | ErrorKind::MissingDocumentEndBeforeDirective => (
-            "YAML directives are not used here",
-            "a value that begins with '%' needs quotes",
         ),
         ErrorKind::UnexpectedCharacter { .. } => (
             "a value cannot begin with this character",

@@ -214,6 +214,17 @@ fn the_environment_cannot_choose_a_kind_that_is_not_built() {
 }
 
 #[test]
+fn every_key_is_documented() {
+    let manual = include_str!("../../docs/configuration.md");
+    for key in super::file::keys() {
+        let explained = manual.contains(&format!("`{key}`"))
+            || manual.contains(&format!("`{key}: "))
+            || manual.contains(&format!("{{{key}: "));
+        assert!(explained, "{key}");
+    }
+}
+
+#[test]
 fn the_schema_names_every_key_and_refuses_others() {
     let schema = schema();
     for key in super::file::keys() {

@@ -56,6 +56,9 @@ impl Pass<'_> {
                     let (replaced, provenance) = self.scalar(text, span);
                     *text = replaced;
                     node.provenance = provenance;
+                    if provenance == Provenance::Unknown {
+                        self.report.stand_in(span);
+                    }
                 }
                 None => {}
             },
