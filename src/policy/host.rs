@@ -40,9 +40,12 @@ impl HostPolicy {
     /// Whether a host is served: lower-case, without port or trailing dot, as
     /// [`Authority::host`](super::authority::Authority::host) has it.
     pub fn serves(&self, host: &str) -> bool {
-        let bytes = host.as_bytes();
-        let dotless = memchr::memchr(b'.', bytes).is_none();
-        dotless || bytes[0] == b'[' || private(host) || self.named(host)
+        let dotless = memchr::memchr(b'.', host.as_bytes()).is_none();
+        match host.bytes().next() {
+            None => false,
+            Some(b'[') => true,
+            Some(_) => dotless || private(host) || self.named(host),
+        }
     }
 
     /// The refusal of a request whose host is not served.
@@ -113,6 +116,7 @@ mod tests {
     #[test]
     fn a_rebound_name_is_not_served() {
         for host in [
+            "",
             "evil.example",
             "localhost.evil.example",
             "127.0.0.1.evil.example",
