@@ -2,6 +2,7 @@
 //! exists is right, and nobody downstream looks again.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// A route's or credential's name: 1 to 64 of `a-z A-Z 0-9 . _ -`. It becomes a metric label.
@@ -111,7 +112,7 @@ impl HostName {
         let literal = lower
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
-            .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+            .is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok());
         let name = !lower.is_empty()
             && lower.len() <= 253
             && lower.split('.').all(|label| {
@@ -123,7 +124,7 @@ impl HostName {
                     && !label.starts_with('-')
                     && !label.ends_with('-')
             });
-        if literal || name {
+        if literal || name && !half_an_address(&lower) {
             Ok(Self(lower.into()))
         } else {
             Err(
@@ -137,6 +138,28 @@ impl HostName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is this machine by definition: `localhost`, a name below it (RFC 6761 section
+    /// 6.3), or a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        let bare = self.0.trim_start_matches('[').trim_end_matches(']');
+        self.as_str() == "localhost"
+            || self.0.ends_with(".localhost")
+            || bare
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
+}
+
+/// Whether resolvers take this name for an IPv4 address although it is not written as one: `127.1`
+/// and `0x7f000001` are loopback to them (WHATWG URL, "ends in a number").
+fn half_an_address(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let number = last.bytes().all(|b| b.is_ascii_digit())
+        || last
+            .strip_prefix("0x")
+            .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    number && name.parse::<Ipv4Addr>().is_err()
 }
 
 impl fmt::Display for HostName {
@@ -233,8 +256,13 @@ impl BaseUrl {
         } else if lower.starts_with("http://") {
             (false, &text[7..])
         } else {
-            return Err("a URL begins with https:// (http:// only to loopback)".to_owned());
+            return Err(
+                "a URL begins with https:// (or http://, where that is allowed)".to_owned(),
+            );
         };
+        if rest.contains(['?', '#']) {
+            return Err("a URL here holds no query or fragment".to_owned());
+        }
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if authority.contains('@') {
             return Err("a URL here holds no user name or password".to_owned());
@@ -276,7 +304,7 @@ pub fn split_port(authority: &str) -> Result<(&str, Option<u16>), String> {
                 .all(|b| b.is_ascii_digit())
                 .then(|| digits.parse().ok())
                 .flatten()
-                .ok_or_else(|| format!("\"{digits}\" is not a port: a number from 0 to 65535"))?;
+                .ok_or_else(|| "a port is a number from 0 to 65535".to_owned())?;
             Ok((&authority[..at], Some(port)))
         }
     }
@@ -293,13 +321,19 @@ impl Scope {
     /// # Errors
     /// What would be accepted, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
+        const EXAMPLE: &str = "https://graph.microsoft.com/.default";
         if text.split_ascii_whitespace().count() != 1 {
             return Err("one scope per route: a token is for one resource".to_owned());
         }
         match text.strip_suffix("/.default") {
-            Some(resource) if !resource.is_empty() && text.is_ascii() => Ok(Self(text.into())),
-            Some(_) => Err("the resource is missing: write for example https://graph.microsoft.com/.default".to_owned()),
-            None => Err("client credentials take a scope that ends in /.default, for example https://graph.microsoft.com/.default".to_owned()),
+            Some("") => Err(format!(
+                "the resource is missing: write for example {EXAMPLE}"
+            )),
+            Some(_) if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Self(text.into())),
+            Some(_) => Err("a scope is printable ASCII".to_owned()),
+            None => Err(format!(
+                "client credentials take a scope that ends in /.default, for example {EXAMPLE}"
+            )),
         }
     }
 

@@ -1,1 +1,31 @@
-//! (being written)
+//! Links that lead past this proxy are turned back to it. An answer's links of an upstream (`header`
+//! and `scan`) become links of the route, because clients follow them as they are and would arrive
+//! there without a token; a request's links of this proxy (`request`) become links of the upstream,
+//! which knows no others. `plan` decides whether an answer's body is touched at all.
+//!
+//! Pure: bytes in, bytes out.
+
+pub mod accept;
+pub mod address;
+mod authority;
+pub mod body;
+pub mod decode;
+mod grammar;
+pub mod header;
+mod key;
+pub mod link;
+mod nesting;
+mod plan;
+pub mod scan;
+mod spelling;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
+
+pub use accept::accept_encoding_for_upstream;
+pub use address::{Links, PublicBase};
+pub use body::Rewriter;
+pub use link::{LinkMap, LinkRoute};
+pub use plan::{Asked, plan};

@@ -1,0 +1,92 @@
+//! Which content coding to ask the upstream for when its answer may be rewritten: one that the
+//! caller takes, so that what is not rewritten passes as it comes, and that can be undone here.
+//! gzip first: undoing it costs a third of what br costs, and the upstreams of this proxy offer both.
+//! Rewritten answers go to the caller as they are, not encoded again: the way to the caller is a
+//! loopback or a cluster network, and deflating 150 KB of JSON at the fastest level costs more than
+//! everything else the proxy does for them (`benches/link_scan.rs` prints the figures).
+
+use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+
+use super::decode::Coding;
+
+/// The `Accept-Encoding` of the upstream request; `None` when the caller sent none, which servers
+/// answer with an identity body.
+pub fn accept_encoding_for_upstream(caller: &HeaderMap) -> Option<HeaderValue> {
+    let mut sent = false;
+    let mut best = Coding::Identity;
+    for line in caller.get_all(ACCEPT_ENCODING) {
+        sent = true;
+        for element in line.to_str().unwrap_or_default().split(',') {
+            if let Some(coding) = accepted(element).filter(|coding| rank(*coding) > rank(best)) {
+                best = coding;
+            }
+        }
+    }
+    let name = match best {
+        Coding::Brotli => "br",
+        Coding::Deflate => "deflate",
+        Coding::Gzip => "gzip",
+        Coding::Identity => "identity",
+    };
+    sent.then(|| HeaderValue::from_static(name))
+}
+
+fn rank(coding: Coding) -> u8 {
+    match coding {
+        Coding::Gzip => 3,
+        Coding::Brotli => 2,
+        Coding::Deflate => 1,
+        Coding::Identity => 0,
+    }
+}
+
+/// The coding of one element, unless its weight is zero (RFC 9110 section 12.4.2). `*` is not read
+/// as gzip: a caller that means gzip says so.
+fn accepted(element: &str) -> Option<Coding> {
+    let (name, parameters) = element.split_once(';').unwrap_or((element, ""));
+    let refused = parameters.split(';').any(|parameter| {
+        let weight = parameter.trim().strip_prefix(['q', 'Q']);
+        weight
+            .and_then(|weight| weight.trim_start().strip_prefix('='))
+            .is_some_and(|weight| weight.trim().trim_end_matches(['0', '.']).is_empty())
+    });
+    Coding::parse(name.trim()).filter(|_| !refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(lines: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(ACCEPT_ENCODING, HeaderValue::from_str(line).unwrap());
+        }
+        let value = accept_encoding_for_upstream(&headers)?;
+        Some(value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_upstream_is_asked_for_what_the_caller_takes_and_this_proxy_undoes() {
+        assert_eq!(asked(&["gzip, deflate, br, zstd"]).as_deref(), Some("gzip"));
+        assert_eq!(asked(&["zstd, br;q=0.5"]).as_deref(), Some("br"));
+        assert_eq!(asked(&["deflate"]).as_deref(), Some("deflate"));
+        assert_eq!(asked(&["zstd", "GZIP;q=1.0"]).as_deref(), Some("gzip"));
+    }
+
+    #[test]
+    fn what_a_caller_refuses_is_never_asked_for() {
+        assert_eq!(
+            asked(&["gzip;q=0, br; q = 0.000, deflate;q=0."]).as_deref(),
+            Some("identity")
+        );
+        assert_eq!(asked(&["zstd"]).as_deref(), Some("identity"));
+        assert_eq!(asked(&["*"]).as_deref(), Some("identity"));
+        assert_eq!(asked(&[""]).as_deref(), Some("identity"));
+    }
+
+    #[test]
+    fn a_caller_that_says_nothing_gets_what_upstreams_send_by_themselves() {
+        assert_eq!(asked(&[]), None);
+    }
+}

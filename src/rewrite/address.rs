@@ -1,0 +1,313 @@
+//! The addresses of one exchange: which URL of an upstream is reached where here, and which URL of
+//! this proxy stands for which upstream. A look-up allocates nothing. Only scheme, authority and
+//! configured prefix of a URL are ever replaced, the rest is opaque (Dataverse next links mix `%3C`
+//! and `%253c`, and both matter).
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::authority::{Authority, Read};
+use super::key::Keys;
+use super::link::{LinkMap, LinkRoute, Mapped};
+use super::spelling::{Follows, Spelling, Step};
+use crate::config::value::split_port;
+use crate::config::{BaseUrl, HostPattern, Origin, PathPrefix, RewriteLinks};
+
+/// How the caller addressed this proxy.
+#[derive(Clone, Debug)]
+pub struct PublicBase {
+    secure: bool,
+    host: HeaderValue,
+}
+
+impl PublicBase {
+    /// From the scheme of the connection and the request's `Host` (or `:authority`), which has
+    /// passed the host check. `None` when it is not a plain authority: nothing else may come to
+    /// stand in a link.
+    pub fn new(secure: bool, host: &HeaderValue) -> Option<Self> {
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || b".-_:[]".contains(b);
+        let fits = !host.is_empty() && host.len() <= 259 && host.as_bytes().iter().all(plain);
+        fits.then(|| Self {
+            secure,
+            host: host.clone(),
+        })
+    }
+
+    fn text(&self) -> &str {
+        self.host.to_str().unwrap_or_default()
+    }
+
+    fn split(&self) -> (&str, Option<u16>) {
+        split_port(self.text()).unwrap_or_default()
+    }
+}
+
+/// The links of one exchange.
+#[derive(Clone, Debug)]
+pub struct Links {
+    map: Arc<LinkMap>,
+    route: usize,
+    base: PublicBase,
+}
+
+/// Where a URL leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The bytes do not tell yet.
+    Cut,
+    /// To nobody known.
+    No,
+    /// The first `len` bytes stand for this route.
+    Yes {
+        /// How many bytes are to be replaced.
+        len: usize,
+        /// The route's index.
+        route: usize,
+    },
+}
+
+/// Which way a URL is to be turned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Upstream URLs into URLs of this proxy.
+    ToCaller,
+    /// URLs of this proxy into upstream URLs.
+    ToUpstream,
+}
+
+/// What a URL's beginning is replaced with: pieces to be put one behind the other.
+pub(super) type Pieces<'a> = [&'a str; 6];
+
+impl Links {
+    /// The links of an exchange that came through the route of this index. The index is one of the
+    /// configuration the map was made of.
+    pub fn new(map: Arc<LinkMap>, route: usize, base: PublicBase) -> Self {
+        Self { map, route, base }
+    }
+
+    /// Which links of this exchange's answer are rewritten.
+    pub(super) fn rewrite(&self) -> RewriteLinks {
+        self.own().route.rewrite
+    }
+
+    /// What is looked for in the answer.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.own().keys
+    }
+
+    /// What is looked for in the answer to a JSON batch.
+    pub(super) fn batch_keys(&self) -> &Keys {
+        &self.own().batch_keys
+    }
+
+    /// What is looked for in the request.
+    pub(super) fn request_keys(&self) -> &Keys {
+        &self.map.request_keys
+    }
+
+    /// What is looked for in a JSON batch.
+    pub(super) fn batch_request_keys(&self) -> &Keys {
+        &self.map.batch_request_keys
+    }
+
+    /// The route's own upstream.
+    pub(super) fn upstream(&self) -> &BaseUrl {
+        &self.own().route.upstream
+    }
+
+    /// What a root-relative reference of the upstream is prefixed with here, once the upstream's
+    /// own prefix is gone.
+    pub(super) fn local_prefix(&self) -> [&str; 2] {
+        let route = &self.own().route;
+        let public = match (&route.host, &self.map.public) {
+            (None, Some(public)) => public.prefix.as_str(),
+            _ => "",
+        };
+        [public, route.path.as_str()]
+    }
+
+    /// Looks a URL up.
+    pub(super) fn find(&self, way: Way, raw: &[u8], spelling: Spelling) -> Found {
+        let authority = match Authority::read(raw, spelling) {
+            Read::Cut => return Found::Cut,
+            Read::No => return Found::No,
+            Read::Yes(authority) => authority,
+        };
+        match way {
+            Way::ToCaller => self.find_upstream(&authority, raw, spelling),
+            Way::ToUpstream => self.find_route(&authority, raw, spelling),
+        }
+    }
+
+    /// Looks up the target of an operation in a JSON batch whose root, for example `/v1.0`, is below
+    /// this route: what is found is all that stands in front of the relative target.
+    pub(super) fn find_target(&self, raw: &[u8], root: &str) -> Found {
+        let (len, route) = match self.find(Way::ToUpstream, raw, Spelling::Json) {
+            Found::Yes { len, route } if route == self.route => (len, route),
+            Found::Cut => return Found::Cut,
+            Found::No | Found::Yes { .. } => return Found::No,
+        };
+        match Spelling::Json.follows(raw, len, root) {
+            Follows::Cut => Found::Cut,
+            Follows::Yes(len) if matches!(Spelling::Json.step(raw, len), Step::Char(b'/', _)) => {
+                Found::Yes { len, route }
+            }
+            Follows::No | Follows::Yes(_) => Found::No,
+        }
+    }
+
+    /// What the bytes that were found are replaced with.
+    pub(super) fn text(&self, way: Way, route: usize) -> Pieces<'_> {
+        match way {
+            Way::ToCaller => self.address(route).unwrap_or_default(),
+            Way::ToUpstream => [&self.map.routes[route].upstream, "", "", "", "", ""],
+        }
+    }
+
+    fn own(&self) -> &Mapped {
+        &self.map.routes[self.route]
+    }
+
+    /// The route itself first: a page's next page comes through the route of the page. Then the
+    /// others, the most specific upstream first.
+    fn find_upstream(&self, authority: &Authority, raw: &[u8], spelling: Spelling) -> Found {
+        let origins = &self.map.origins;
+        let Some((_, members)) = origins.iter().find(|(origin, _)| authority.is(origin)) else {
+            return Found::No;
+        };
+        let own = members.iter().filter(|route| **route == self.route);
+        let others = members.iter().filter(|route| **route != self.route);
+        for &route in own.chain(others) {
+            let prefix = self.map.routes[route].route.upstream.prefix.as_str();
+            match spelling.follows(raw, authority.end, prefix) {
+                Follows::Cut => return Found::Cut,
+                Follows::Yes(len) if self.address(route).is_some() => {
+                    return Found::Yes { len, route };
+                }
+                Follows::No | Follows::Yes(_) => {}
+            }
+        }
+        Found::No
+    }
+
+    /// Where a route is reached from outside; `None` when nothing in this exchange says so.
+    fn address(&self, index: usize) -> Option<Pieces<'_>> {
+        let route = &self.map.routes[index].route;
+        let public = self.map.public.as_ref();
+        let secure = public.map_or(self.base.secure, |base| base.origin.secure);
+        let scheme = if secure { "https" } else { "http" };
+        let path = route.path.as_str();
+        let (host, _) = self.base.split();
+        match (&route.host, public) {
+            (Some(HostPattern::Exact(name)), _) => {
+                Some([scheme, "://", name.as_str(), self.port(), "", path])
+            }
+            (Some(pattern @ HostPattern::Suffix(_)), _) => pattern
+                .matches(&host.to_ascii_lowercase())
+                .then(|| [scheme, "://", self.base.text(), "", "", path]),
+            (None, Some(base)) => {
+                let authority = self.map.public_authority.as_str();
+                Some([scheme, "://", authority, "", base.prefix.as_str(), path])
+            }
+            (None, None) => (!self.is_hidden(index, host))
+                .then(|| [scheme, "://", self.base.text(), "", "", path]),
+        }
+    }
+
+    /// Whether a request for the route without a host would, at this host, meet a route that is
+    /// bound to the host.
+    fn is_hidden(&self, index: usize, host: &str) -> bool {
+        let path = self.map.routes[index].route.path.as_str().as_bytes();
+        self.map.routes.iter().any(|other| {
+            let other = &other.route;
+            other.host.as_ref().is_some_and(|pattern| {
+                let cover = Spelling::Plain.follows(path, 0, other.path.as_str());
+                matches!(cover, Follows::Yes(_)) && pattern.matches(&host.to_ascii_lowercase())
+            })
+        })
+    }
+
+    /// `:port` of the public base, as it is written there.
+    fn port(&self) -> &str {
+        let authority = match &self.map.public {
+            Some(_) => self.map.public_authority.as_str(),
+            None => self.base.text(),
+        };
+        let after_literal = authority.rfind(']').map_or(0, |at| at + 1);
+        let at = authority[after_literal..].rfind(':');
+        at.map_or("", |at| &authority[after_literal + at..])
+    }
+
+    /// The route a URL of this proxy leads to: the most specific host, then the longest path.
+    fn find_route(&self, authority: &Authority, raw: &[u8], spelling: Spelling) -> Found {
+        let Some((host, port)) = authority.host_and_port() else {
+            return Found::No;
+        };
+        let mut best = None;
+        for (index, mapped) in self.map.routes.iter().enumerate() {
+            let route = &mapped.route;
+            let rank = match &route.host {
+                None => 0,
+                Some(pattern) if !pattern.matches(host) => continue,
+                Some(HostPattern::Suffix(_)) => 1,
+                Some(HostPattern::Exact(_)) => 2,
+            };
+            for prefix in self.prefixes(route, authority, host, port) {
+                let end = match follows_both(spelling, raw, authority.end, prefix, &route.path) {
+                    Follows::Cut => return Found::Cut,
+                    Follows::No => continue,
+                    Follows::Yes(end) => end,
+                };
+                let score = (rank, route.path.as_str().len(), end);
+                if best.is_none_or(|(known, _)| known < score) {
+                    best = Some((score, index));
+                }
+            }
+        }
+        best.map_or(Found::No, |((_, _, len), route)| Found::Yes { len, route })
+    }
+
+    /// In front of which prefixes the route's path may stand in a URL with this authority: none when
+    /// the authority is not ours.
+    fn prefixes<'a>(
+        &'a self,
+        route: &LinkRoute,
+        authority: &Authority,
+        host: &str,
+        port: u16,
+    ) -> impl Iterator<Item = &'a str> {
+        let (own_host, own_port) = self.base.split();
+        let own_default = Origin::default_port(self.base.secure);
+        // A front end may have taken the TLS off: then scheme and default port differ, the text does not.
+        let as_asked = authority.text().eq_ignore_ascii_case(self.base.text())
+            || (host.eq_ignore_ascii_case(own_host) && port == own_port.unwrap_or(own_default));
+        let as_named = matches!(&route.host, Some(HostPattern::Exact(_)))
+            && split_port(authority.text()).ok().and_then(|(_, port)| port)
+                == self
+                    .port()
+                    .strip_prefix(':')
+                    .and_then(|port| port.parse().ok());
+        let public = self.map.public.as_ref().filter(|base| {
+            host == base.origin.host.as_str() && port == base.origin.port && route.host.is_none()
+        });
+        let bare = (as_asked || as_named).then_some("");
+        public
+            .map(|base| base.prefix.as_str())
+            .into_iter()
+            .chain(bare)
+    }
+}
+
+fn follows_both(
+    spelling: Spelling,
+    raw: &[u8],
+    at: usize,
+    prefix: &str,
+    path: &PathPrefix,
+) -> Follows {
+    match spelling.follows(raw, at, prefix) {
+        Follows::Yes(at) => spelling.follows(raw, at, path.as_str()),
+        other => other,
+    }
+}

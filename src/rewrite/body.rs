@@ -1,0 +1,116 @@
+//! The rewriting of one body: undoes the coding, scans, and hands the pieces on. A chunk in which
+//! nothing is replaced is handed on as it is, without a copy.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::decode::{DecodeError, Decoder};
+use super::scan::{Piece, Scanner};
+
+/// From this size on a piece of a chunk is handed on by reference: copying less costs no more than
+/// another frame does.
+const LARGE: usize = 4096;
+
+/// The rewriter of one body. Give it chunks with [`Self::push`], take what comes out with
+/// [`Self::next`] until that is `None`, and say that the body has ended with [`Self::finish`].
+#[derive(Debug)]
+pub struct Rewriter {
+    decoder: Option<Decoder>,
+    scanner: Scanner,
+    input: Bytes,
+    ready: VecDeque<Bytes>,
+}
+
+impl Rewriter {
+    pub(super) fn new(decoder: Option<Decoder>, scanner: Scanner) -> Self {
+        Self {
+            decoder,
+            scanner,
+            input: Bytes::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Gives the next chunk. What the last one came to has been taken by then.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.input = chunk;
+    }
+
+    /// Takes the next piece of output, which is never empty; `None` when there is none before the
+    /// next chunk.
+    ///
+    /// # Errors
+    /// When the body cannot be decoded: then it has to end as a broken one.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it can fail, and goes on after `None`"
+    )]
+    pub fn next(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return Ok(Some(ready));
+            }
+            let chunk = match &mut self.decoder {
+                None if self.input.is_empty() => return Ok(None),
+                None => std::mem::take(&mut self.input),
+                Some(decoder) => match decoder.decode(&mut self.input)? {
+                    None => return Ok(None),
+                    Some(chunk) => chunk,
+                },
+            };
+            if let Some(whole) = self.scan(chunk) {
+                return Ok(Some(whole));
+            }
+        }
+    }
+
+    /// Says that the body has ended; what is still to come is put out here.
+    ///
+    /// # Errors
+    /// When the body ended before its coding did.
+    pub fn finish(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        if let Some(decoder) = &self.decoder {
+            decoder.finish()?;
+        }
+        let mut held = None;
+        self.scanner.finish(|piece| {
+            if let Piece::Add(bytes) = piece {
+                held = Some(Bytes::copy_from_slice(bytes));
+            }
+        });
+        Ok(held)
+    }
+
+    /// How many links were rewritten so far.
+    pub fn links(&self) -> u64 {
+        self.scanner.links_found()
+    }
+
+    /// Scans a chunk: returns it when it is to pass whole, else leaves the pieces in `ready`.
+    fn scan(&mut self, chunk: Bytes) -> Option<Bytes> {
+        let mut whole = false;
+        let mut small = BytesMut::new();
+        let ready = &mut self.ready;
+        self.scanner.push(&chunk, |piece| match piece {
+            Piece::Keep(range) if range.len() == chunk.len() && small.is_empty() => whole = true,
+            Piece::Keep(range) if range.len() >= LARGE => {
+                if !small.is_empty() {
+                    ready.push_back(small.split().freeze());
+                }
+                ready.push_back(chunk.slice(range));
+            }
+            Piece::Keep(range) => small.extend_from_slice(&chunk[range]),
+            Piece::Add(bytes) => {
+                if small.capacity() == 0 {
+                    small.reserve(chunk.len().min(LARGE) + 256);
+                }
+                small.extend_from_slice(bytes);
+            }
+        });
+        if !small.is_empty() {
+            ready.push_back(small.freeze());
+        }
+        whole.then_some(chunk)
+    }
+}

@@ -1,0 +1,132 @@
+//! Which upstream is whose: the origins and prefixes of all routes, and where each route is reached.
+//! Built once per configuration and shared by all exchanges of it.
+
+use super::key::Keys;
+use crate::config::{
+    BaseUrl, Config, HostName, HostPattern, Origin, PathPrefix, RewriteLinks, RouteSpec,
+};
+
+/// What link rewriting needs to know of a route.
+#[derive(Clone, Debug)]
+pub struct LinkRoute {
+    /// Its path prefix here.
+    pub path: PathPrefix,
+    /// Its host here, when it is bound to one.
+    pub host: Option<HostPattern>,
+    /// Where it goes.
+    pub upstream: BaseUrl,
+    /// Which links of its answers are rewritten.
+    pub rewrite: RewriteLinks,
+    /// Further JSON names that hold links.
+    pub link_keys: Vec<String>,
+}
+
+impl From<&RouteSpec> for LinkRoute {
+    fn from(spec: &RouteSpec) -> Self {
+        Self {
+            path: spec.path.clone(),
+            host: spec.host.clone(),
+            upstream: spec.upstream.clone(),
+            rewrite: spec.rewrite_links,
+            link_keys: spec.link_keys.clone(),
+        }
+    }
+}
+
+/// The links of a configuration.
+#[derive(Debug)]
+pub struct LinkMap {
+    pub(super) public: Option<BaseUrl>,
+    pub(super) public_authority: String,
+    pub(super) routes: Vec<Mapped>,
+    /// Every origin that is an upstream, with its routes, the longest upstream prefix first.
+    pub(super) origins: Vec<(Origin, Vec<usize>)>,
+    /// What is looked for in requests.
+    pub(super) request_keys: Keys,
+    /// And in JSON batches.
+    pub(super) batch_request_keys: Keys,
+}
+
+/// A route with what is derived from it.
+#[derive(Debug)]
+pub(super) struct Mapped {
+    pub(super) route: LinkRoute,
+    /// What is looked for in its answers.
+    pub(super) keys: Keys,
+    /// And in its answers to JSON batches.
+    pub(super) batch_keys: Keys,
+    /// Scheme, authority and prefix of the upstream as text.
+    pub(super) upstream: String,
+}
+
+impl LinkMap {
+    /// The links of a configuration; routes keep their index.
+    pub fn of(config: &Config) -> Self {
+        Self::new(
+            config.public_url.clone(),
+            config.routes.iter().map(LinkRoute::from).collect(),
+        )
+    }
+
+    /// The links of some routes, with `public_url` when there is one.
+    pub fn new(public: Option<BaseUrl>, routes: Vec<LinkRoute>) -> Self {
+        let mut origins: Vec<(Origin, Vec<usize>)> = Vec::new();
+        for (index, route) in routes.iter().enumerate() {
+            let origin = &route.upstream.origin;
+            for origin in twin(origin).into_iter().chain([origin.clone()]) {
+                match origins.iter_mut().find(|(known, _)| *known == origin) {
+                    Some((_, members)) => members.push(index),
+                    None => origins.push((origin, vec![index])),
+                }
+            }
+        }
+        for (_, members) in &mut origins {
+            members.sort_by_key(|index| {
+                std::cmp::Reverse(routes[*index].upstream.prefix.as_str().len())
+            });
+        }
+        let mapped = |route: LinkRoute| Mapped {
+            keys: Keys::of_answers(&route),
+            batch_keys: Keys::of_batch_answers(&route),
+            upstream: route.upstream.to_string(),
+            route,
+        };
+        Self {
+            public_authority: public
+                .as_ref()
+                .map(|base| base.origin.authority())
+                .unwrap_or_default(),
+            public,
+            routes: routes.into_iter().map(mapped).collect(),
+            origins,
+            request_keys: Keys::of_requests(),
+            batch_request_keys: Keys::of_batch_requests(),
+        }
+    }
+}
+
+/// The other name of a Dataverse organisation: `org.crm4.dynamics.com` and
+/// `org.api.crm4.dynamics.com` are one upstream, in the national clouds as well.
+fn twin(origin: &Origin) -> Option<Origin> {
+    const CLOUDS: [&str; 4] = [
+        "dynamics.com",
+        "microsoftdynamics.us",
+        "appsplatform.us",
+        "dynamics.cn",
+    ];
+    let (organisation, rest) = origin.host.as_str().split_once('.')?;
+    let (api, region) = match rest.strip_prefix("api.") {
+        Some(region) => (true, region),
+        None => (false, rest),
+    };
+    let (crm, cloud) = region.split_once('.')?;
+    let number = crm.strip_prefix("crm")?;
+    if !CLOUDS.contains(&cloud) || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let middle = if api { "" } else { "api." };
+    Some(Origin {
+        host: HostName::parse(&format!("{organisation}.{middle}{region}")).ok()?,
+        ..origin.clone()
+    })
+}

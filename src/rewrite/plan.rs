@@ -1,0 +1,117 @@
+//! Whether the body of an answer is rewritten. Files are not: their bytes, length and digests belong
+//! to somebody. What is rewritten loses the headers that spoke of the bytes; `ETag` stays, because
+//! it names a version of the resource and clients send it back in `If-Match`.
+
+use http::header::{
+    CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+};
+use http::{Method, StatusCode};
+
+use super::address::Links;
+use super::body::Rewriter;
+use super::decode::{Coding, Decoder};
+use super::scan::{Scanner, Text};
+use crate::config::RewriteLinks;
+
+/// What was asked for, as far as it matters here.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path, with or without the route's prefix, without the query.
+    pub path: &'a str,
+    /// Whether the request had a `Range`.
+    pub range: bool,
+    /// Whether it was a `$batch`.
+    pub batch: bool,
+}
+
+/// Decides whether an answer's body is rewritten, and if so takes away the headers that will no
+/// longer be true. An answer to HEAD loses them too, but has no body.
+pub fn plan(
+    asked: &Asked<'_>,
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    links: Links,
+) -> Option<Rewriter> {
+    if links.rewrite() == RewriteLinks::Off || is_file(asked, status, headers) {
+        return None;
+    }
+    let text = text_of(headers, asked.batch)?;
+    let coding = Coding::of(headers)?;
+    amend(headers, coding);
+    if *asked.method == Method::HEAD {
+        return None;
+    }
+    Some(Rewriter::new(
+        Decoder::new(coding),
+        Scanner::of(links, text),
+    ))
+}
+
+fn is_file(asked: &Asked<'_>, status: StatusCode, headers: &HeaderMap) -> bool {
+    let bodiless = status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let attachment = headers.get(CONTENT_DISPOSITION).is_some_and(|value| {
+        let kind = value.as_bytes().split(|byte| *byte == b';').next();
+        kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"attachment"))
+    });
+    let empty = headers
+        .get(CONTENT_LENGTH)
+        .is_some_and(|value| value == "0");
+    bodiless
+        || empty
+        || attachment
+        || asked.range
+        || status == StatusCode::PARTIAL_CONTENT
+        || is_stream(asked.path)
+}
+
+/// Whether the path names the bytes of a file: it ends in `/$value` or `/content`.
+fn is_stream(path: &str) -> bool {
+    let last = path
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
+    ["$value", "%24value", "content"]
+        .iter()
+        .any(|name| last.eq_ignore_ascii_case(name))
+}
+
+/// What kind of text it is, by its media type (RFC 9110 section 8.3.1).
+fn text_of(headers: &HeaderMap, batch: bool) -> Option<Text> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
+    let essence = essence.trim();
+    let is = |known: &str| essence.eq_ignore_ascii_case(known);
+    let suffixed = essence.len() > 5
+        && essence.is_char_boundary(essence.len() - 5)
+        && essence[essence.len() - 5..].eq_ignore_ascii_case("+json");
+    let json = is("application/json") || is("text/json") || is("application/x-ndjson") || suffixed;
+    // Anything but UTF-8 and its like, of which UTF-16 is the one that occurs, is not searched.
+    let foreign = parameters.to_ascii_lowercase().contains("utf-16");
+    let text = if batch {
+        Text::BatchAnswer
+    } else {
+        Text::Answer
+    };
+    (json && !foreign).then_some(text)
+}
+
+/// Takes away what no longer holds for the bytes that go down.
+fn amend(headers: &mut HeaderMap, coding: Coding) {
+    const DIGESTS: [HeaderName; 4] = [
+        HeaderName::from_static("content-digest"),
+        HeaderName::from_static("content-md5"),
+        HeaderName::from_static("digest"),
+        HeaderName::from_static("repr-digest"),
+    ];
+    headers.remove(CONTENT_LENGTH);
+    for name in DIGESTS {
+        headers.remove(name);
+    }
+    if coding != Coding::Identity {
+        headers.remove(CONTENT_ENCODING);
+    }
+}

@@ -1,0 +1,381 @@
+//! Replaces the beginnings of links in JSON text as it streams by: bytes in, pieces out, in constant
+//! memory and without an allocation per chunk. What comes out depends on the bytes alone, not on
+//! where they are cut. Every byte that is not the beginning of a link comes out as it went in, also
+//! of text that is not JSON.
+
+use std::ops::Range;
+
+use super::address::{Found, Links, Pieces, Way};
+use super::grammar::{State, Then, Value};
+use super::key::{Hit, Keys, What, closing_quote, is_odd};
+use super::nesting::Nesting;
+use super::spelling::Spelling;
+
+/// A piece of the output.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Bytes that are not in this input: a replacement, or what was held back of an earlier input.
+    Add(&'a [u8]),
+    /// This range of the input.
+    Keep(Range<usize>),
+}
+
+/// What kind of text it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    /// The answer of an upstream.
+    Answer,
+    /// The answer to a JSON batch.
+    BatchAnswer,
+    /// A JSON batch, whose operations are relative to this path below the route.
+    BatchRequest(String),
+    /// A request.
+    Request,
+}
+
+/// How far a string that may be a key is looked into. What is longer is a value: a key that looks
+/// like a link and is that long does not occur.
+const LONGEST_DOUBT: usize = 4096;
+
+/// How much of an input is looked at, at a time, to decide about a string that began in an earlier
+/// one. More than any upstream's base needs.
+const STRIDE: usize = 1024;
+
+/// The scanner of one text.
+#[derive(Debug)]
+pub struct Scanner {
+    links: Links,
+    text: Text,
+    state: State,
+    /// The last bytes of the input so far that may belong to a name.
+    window: Vec<u8>,
+    /// What stands in front of the window.
+    edge: Edge,
+    /// The undecided beginning of a string, not put out yet.
+    held: Vec<u8>,
+    nesting: Nesting,
+    /// Where each thing looked for is next found in the input.
+    next: Vec<usize>,
+    links_found: u64,
+}
+
+/// What is known of the bytes in front of a place.
+#[derive(Clone, Copy, Debug, Default)]
+struct Edge {
+    /// They end in an odd number of backslashes.
+    odd: bool,
+    /// The last byte that is not white space.
+    last: u8,
+}
+
+impl Edge {
+    fn after(self, bytes: &[u8]) -> Self {
+        let last = bytes.iter().rev().find(|byte| !byte.is_ascii_whitespace());
+        Self {
+            odd: is_odd(bytes, self.odd),
+            last: last.copied().unwrap_or(self.last),
+        }
+    }
+}
+
+/// Places in the input of one push.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    /// Everything before is read.
+    at: usize,
+    /// Everything before is put out.
+    kept: usize,
+    /// Everything before is counted by the nesting.
+    counted: usize,
+    /// Where the search went on last, when it did not go on from the earlier input.
+    resumed: Option<usize>,
+}
+
+impl Scanner {
+    /// A scanner for an answer's JSON text.
+    pub fn new(links: Links) -> Self {
+        Self::of(links, Text::Answer)
+    }
+
+    pub(super) fn of(links: Links, text: Text) -> Self {
+        Self {
+            links,
+            text,
+            state: State::Search,
+            window: Vec::new(),
+            edge: Edge::default(),
+            held: Vec::new(),
+            nesting: Nesting::default(),
+            next: Vec::new(),
+            links_found: 0,
+        }
+    }
+
+    /// Scans the next bytes. The pieces, one behind the other, are the output so far but for what
+    /// is held back: at most the beginning of one string.
+    pub fn push(&mut self, input: &[u8], mut emit: impl FnMut(Piece<'_>)) {
+        let mut cursor = Cursor::default();
+        let edge = self.edge.after(&self.window);
+        let mut fresh = true;
+        if self.state == State::Search {
+            self.search_edge(input, &mut cursor);
+        }
+        while cursor.at < input.len() {
+            match self.state {
+                State::Search => {
+                    if std::mem::take(&mut fresh) {
+                        let (next, keys) = (&mut self.next, keys(&self.links, &self.text));
+                        keys.search(next, input, cursor.at);
+                    }
+                    if !self.search(input, edge, &mut cursor) {
+                        break;
+                    }
+                }
+                State::Value(value) => self.value(value, input, &mut cursor, &mut emit),
+                State::Rest { then, escaped } => self.rest(then, escaped, input, &mut cursor),
+                _ => self.step(input[cursor.at], &mut cursor),
+            }
+        }
+        if cursor.kept < input.len() {
+            emit(Piece::Keep(cursor.kept..input.len()));
+        }
+        self.remember(input, cursor);
+    }
+
+    /// Ends the text and puts out what was held back. Another text may follow.
+    pub fn finish(&mut self, mut emit: impl FnMut(Piece<'_>)) {
+        if !self.held.is_empty() {
+            emit(Piece::Add(&self.held));
+        }
+        self.held.clear();
+        self.window.clear();
+        self.state = State::Search;
+        self.edge = Edge::default();
+        self.nesting = Nesting::default();
+    }
+
+    /// How many links were replaced.
+    pub fn links_found(&self) -> u64 {
+        self.links_found
+    }
+
+    /// Finds the next thing that begins in this input; `false` when there is none.
+    fn search(&mut self, input: &[u8], edge: Edge, cursor: &mut Cursor) -> bool {
+        let keys = keys(&self.links, &self.text);
+        let Some(hit) = keys.next(&mut self.next, input, cursor.at, edge.odd) else {
+            return false;
+        };
+        cursor.at = hit.end;
+        let before = edge.after(&input[..hit.end - 1]).last;
+        self.enter(hit, before, input, cursor);
+        true
+    }
+
+    /// Finds what begins in an earlier input and ends in this one.
+    fn search_edge(&mut self, input: &[u8], cursor: &mut Cursor) {
+        let old = self.window.len();
+        if old == 0 {
+            return;
+        }
+        let keys = keys(&self.links, &self.text);
+        self.window
+            .extend_from_slice(&input[..input.len().min(keys.span)]);
+        keys.search(&mut self.next, &self.window, 0);
+        let mut from = 0;
+        let found = loop {
+            let hit = keys.next(&mut self.next, &self.window, from, self.edge.odd);
+            match hit {
+                Some(hit) if hit.end < old + usize::from(hit.what != What::Value) => from = hit.end,
+                _ => break hit,
+            }
+        };
+        if let Some(hit) = found {
+            let before = self.edge.after(&self.window[..hit.end - 1]).last;
+            cursor.at = hit.end - old;
+            self.enter(hit, before, input, cursor);
+        }
+        self.window.truncate(old);
+    }
+
+    fn enter(&mut self, hit: Hit, before: u8, input: &[u8], cursor: &mut Cursor) {
+        cursor.resumed = Some(cursor.at);
+        self.state = match hit.what {
+            What::Link => State::AfterKey(hit.what),
+            What::Headers | What::Url => {
+                self.nesting.advance(&input[cursor.counted..cursor.at]);
+                cursor.counted = cursor.at;
+                if self.nesting.is_operation() {
+                    State::AfterKey(hit.what)
+                } else {
+                    State::Search
+                }
+            }
+            // After a brace only a key can stand; after a comma, a key or an element.
+            What::Value if before == b'{' => State::Search,
+            What::Value => State::Value(Value {
+                then: Then::Search,
+                doubt: before == b',',
+                target: false,
+            }),
+        };
+    }
+
+    fn step(&mut self, byte: u8, cursor: &mut Cursor) {
+        let lists = keys(&self.links, &self.text).lists;
+        let (state, consumed) = self.state.step(byte, lists);
+        self.state = state;
+        cursor.at += usize::from(consumed);
+        cursor.resumed = Some(cursor.at);
+    }
+
+    fn rest(&mut self, then: Then, escaped: bool, input: &[u8], cursor: &mut Cursor) {
+        let from = cursor.at + usize::from(escaped);
+        match closing_quote(input, from) {
+            Some(quote) => {
+                cursor.at = quote + 1;
+                self.state = State::after(then);
+            }
+            None => {
+                let odd = input.len() >= from && is_odd(&input[from..], false);
+                self.state = State::Rest { then, escaped: odd };
+                cursor.at = input.len();
+            }
+        }
+        cursor.resumed = Some(cursor.at);
+    }
+
+    /// Decides about a string from its beginning, as soon as enough of it is there.
+    fn value(
+        &mut self,
+        value: Value,
+        input: &[u8],
+        cursor: &mut Cursor,
+        emit: &mut impl FnMut(Piece<'_>),
+    ) {
+        let old = self.held.len();
+        if old > 0 {
+            let end = input.len().min(cursor.at + STRIDE);
+            self.held.extend_from_slice(&input[cursor.at..end]);
+        }
+        let raw = if old > 0 {
+            &self.held
+        } else {
+            &input[cursor.at..]
+        };
+        match decide(&self.links, &self.text, value, raw) {
+            Found::Cut => {
+                if old == 0 {
+                    if cursor.kept < cursor.at {
+                        emit(Piece::Keep(cursor.kept..cursor.at));
+                    }
+                    self.held.extend_from_slice(&input[cursor.at..]);
+                }
+                cursor.at = input.len().min(cursor.at + self.held.len() - old);
+                cursor.kept = cursor.at;
+                return;
+            }
+            Found::No => {
+                if old > 0 {
+                    emit(Piece::Add(&self.held[..old]));
+                }
+            }
+            Found::Yes { len, route } => {
+                if old == 0 && cursor.kept < cursor.at {
+                    emit(Piece::Keep(cursor.kept..cursor.at));
+                }
+                for piece in text(&self.links, &self.text, value, route) {
+                    if !piece.is_empty() {
+                        emit(Piece::Add(piece.as_bytes()));
+                    }
+                }
+                if len < old {
+                    emit(Piece::Add(&self.held[len..old]));
+                }
+                cursor.at += len.saturating_sub(old);
+                cursor.kept = cursor.at;
+                self.links_found += 1;
+            }
+        }
+        self.held.clear();
+        self.state = State::rest(value.then);
+        cursor.resumed = Some(cursor.at);
+    }
+
+    /// Keeps what the next input may need.
+    fn remember(&mut self, input: &[u8], cursor: Cursor) {
+        let keys = keys(&self.links, &self.text);
+        if keys.nested {
+            self.nesting.advance(&input[cursor.counted..]);
+        }
+        let from = cursor.resumed.unwrap_or(0).min(input.len());
+        if cursor.resumed.is_some() || input.len() >= keys.span {
+            self.edge = self.edge.after(&self.window);
+            self.window.clear();
+            let tail = from.max(input.len().saturating_sub(keys.span));
+            let cut = tail + keys.start(&input[tail..]);
+            self.edge = self.edge.after(&input[..cut]);
+            self.window.extend_from_slice(&input[cut..]);
+        } else {
+            self.window.extend_from_slice(input);
+            let tail = self.window.len().saturating_sub(keys.span);
+            let cut = tail + keys.start(&self.window[tail..]);
+            self.edge = self.edge.after(&self.window[..cut]);
+            self.window.drain(..cut);
+        }
+    }
+}
+
+fn keys<'a>(links: &'a Links, text: &Text) -> &'a Keys {
+    match text {
+        Text::Answer => links.keys(),
+        Text::BatchAnswer => links.batch_keys(),
+        Text::BatchRequest(_) => links.batch_request_keys(),
+        Text::Request => links.request_keys(),
+    }
+}
+
+fn way(text: &Text) -> Way {
+    match text {
+        Text::Answer | Text::BatchAnswer => Way::ToCaller,
+        Text::BatchRequest(_) | Text::Request => Way::ToUpstream,
+    }
+}
+
+/// Whether the string that begins here is a link.
+fn decide(links: &Links, text: &Text, value: Value, raw: &[u8]) -> Found {
+    let found = match text {
+        Text::BatchRequest(root) if value.target => links.find_target(raw, root),
+        _ => links.find(way(text), raw, Spelling::Json),
+    };
+    match found {
+        Found::Yes { len, .. } if value.doubt => match is_key(raw, len) {
+            Some(true) => Found::No,
+            Some(false) => found,
+            None => Found::Cut,
+        },
+        _ => found,
+    }
+}
+
+/// Whether a colon follows the string; `None` when the bytes do not tell yet.
+fn is_key(raw: &[u8], from: usize) -> Option<bool> {
+    let near = &raw[..raw.len().min(LONGEST_DOUBT)];
+    let colon = closing_quote(near, from)
+        .and_then(|quote| {
+            near[quote + 1..]
+                .iter()
+                .find(|byte| !byte.is_ascii_whitespace())
+        })
+        .map(|byte| *byte == b':');
+    match colon {
+        None if near.len() == LONGEST_DOUBT => Some(false),
+        known => known,
+    }
+}
+
+fn text<'a>(links: &'a Links, text: &Text, value: Value, route: usize) -> Pieces<'a> {
+    if value.target {
+        return Pieces::default();
+    }
+    links.text(way(text), route)
+}
