@@ -70,12 +70,7 @@ impl ProxyError {
             },
             Self::Overloaded(message) => (Code::Overloaded, (*message).into(), Some(Duration::from_secs(1))),
             Self::Refused(refusal) => (refusal.code, refusal.message.clone(), None),
-            Self::Token(error) => match error {
-                TokenError::Rejected { .. } => (Code::TokenRejected, error.to_string().into(), None),
-                TokenError::Unavailable { retry_after, .. } => {
-                    (Code::TokenUnavailable, error.to_string().into(), Some(*retry_after))
-                }
-            },
+            Self::Token(error) => (error.code(), error.caller_words().into(), error.retry_after()),
             Self::Upstream(error) => match error {
                 UpstreamError::CallerBody => (Code::BadRequest, "the request body broke off or is malformed; send it whole".into(), None),
                 UpstreamError::Connect(connect) => match **connect {

@@ -14,13 +14,14 @@ mod request_id;
 mod response;
 mod send;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 
 pub use admission::Admission;
@@ -60,6 +61,7 @@ pub struct Proxy {
     unrouted: Arc<RouteCells>,
     request_ids: RequestIds,
     places: Places,
+    goodbye: Cell<bool>,
 }
 
 impl std::fmt::Debug for Proxy {
@@ -91,6 +93,7 @@ impl Proxy {
             access_log,
             request_ids: RequestIds::new(),
             places: Places::of(admission),
+            goodbye: Cell::new(false),
         })
     }
 
@@ -113,6 +116,22 @@ impl Proxy {
         next
     }
 
+    /// From now on HTTP/1.1 answers say that the connection closes.
+    pub fn say_goodbye(&self) {
+        self.goodbye.set(true);
+    }
+
+    /// A head that was refused before it could be read.
+    pub fn refused_unread(&self, code: Code) {
+        self.refusals.refused(code);
+        tracing::info!(code = code.as_str(), "request refused before it could be read");
+    }
+
+    /// An id for an answer to a request that has none.
+    pub fn fresh_request_id(&self) -> HeaderValue {
+        self.request_ids.make()
+    }
+
     /// Housekeeping, about once a second: follow a reload, close old connections.
     pub fn sweep(&self) {
         self.lane().sweep(Instant::now());
@@ -127,7 +146,8 @@ impl Proxy {
         let (parts, incoming) = request.into_parts();
         let mut exchange = Exchange::open(&self, &conversation, &parts);
         let body = self.caller_body(incoming, &mut exchange);
-        match self.forward(&mut exchange, &conversation, &parts, body).await {
+        let outcome = self.forward(&mut exchange, &conversation, &parts, body).await;
+        let mut response = match outcome {
             Ok(Reply::Upstream(response)) => pass_on(exchange, response),
             Ok(Reply::Preflight(headers)) => {
                 exchange.answered(StatusCode::NO_CONTENT.as_u16(), None);
@@ -137,7 +157,12 @@ impl Proxy {
                 response
             }
             Err(error) => refuse(exchange, &error),
+        };
+        if self.goodbye.get() && parts.version < Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
         }
+        response
     }
 
     /// The request path, step by step as the specification numbers them.

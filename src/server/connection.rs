@@ -35,7 +35,18 @@ pub(super) struct Desk {
     pub(super) proxy: Rc<Proxy>,
     pub(super) clock: Rc<AlarmClock>,
     pub(super) limits: Limits,
-    pub(super) draining: Cell<bool>,
+    pub(super) draining: Cell<Drain>,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Not at all.
+    No,
+    /// Idle HTTP/1.1 connections close, and each other after the exchange it is in.
+    Now,
+    /// It is announced: GOAWAY goes out, and HTTP/1.1 answers say `Connection: close`.
+    Soon,
 }
 
 /// Serves a socket that speaks plain HTTP: HTTP/1.1, or HTTP/2 with prior knowledge.
@@ -76,7 +87,7 @@ where
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut told = false;
     let end = std::future::poll_fn(|cx| {
-        if desk.draining.get() && !told {
+        if desk.draining.get() == Drain::Now && !told {
             told = true;
             connection.as_mut().graceful_shutdown();
         }
@@ -114,7 +125,7 @@ where
     let mut told = false;
     let end = std::future::poll_fn(|cx| {
         let quiet = conversation.stage() == Stage::Idle && conversation.is_overdue(cx);
-        if (desk.draining.get() || quiet) && !told {
+        if (desk.draining.get() != Drain::No || quiet) && !told {
             told = true;
             connection.as_mut().graceful_shutdown();
         }

@@ -25,9 +25,8 @@ const FORBIDDEN: &[&str] = &[
 ];
 /// Families of such fields.
 const FORBIDDEN_BEGINNINGS: &[&str] = &["sec-", "x-forwarded-"];
-/// Fields that may appear once only.
+/// Fields that may appear once only. `Authorization` is judged with the token in it.
 const SINGLE: &[&str] = &[
-    "authorization",
     "client-request-id",
     "content-length",
     "content-range",

@@ -15,7 +15,7 @@ use crate::secret::Secret;
 
 /// The app, and what its client proves itself with.
 impl Simulator {
-    /// The newest valid client secret of [`CLIENT_ID`].
+    /// The newest valid client secret of the app.
     pub fn client_secret(&self) -> Option<Secret> {
         self.world.directory.secret()
     }

@@ -159,9 +159,13 @@ async fn scripts_choose_their_requests_and_wear_off() {
         200
     );
     assert!(client.send(get(&bearer, "/v1.0/users")).await.is_err());
-    simulator.script(Script::on(LOGIN, Fault::hang()));
+    simulator.script(Script::on(LOGIN, Fault::status(500)));
+    let form = client::form(&simulator, "https://graph.microsoft.com/.default");
+    assert_eq!(client::ask(&simulator, &form).await.status, 500);
     simulator.clear_scripts();
-    client::bearer(&simulator, GRAPH).await;
+    assert_eq!(client::ask(&simulator, &form).await.status, 200);
+    // A call that a script answers has been made all the same.
+    assert_eq!(simulator.token_calls(), 3);
 }
 
 #[tokio::test]
@@ -200,6 +204,25 @@ async fn an_early_answer_does_not_wait_for_the_body() {
         .await
         .unwrap();
     assert_eq!(seen.body.length, 0);
+}
+
+#[tokio::test]
+async fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    let simulator = Simulator::start().await.unwrap();
+    simulator.script(Script::on(GRAPH, Fault::status(413)).early().times(1));
+    let tls = Client::tls(&simulator, GRAPH, b"http/1.1").await.unwrap();
+    let (mut read, mut write) = tokio::io::split(tls);
+    let length = 8 * 1024 * 1024;
+    let head = format!("PUT /v1.0/x HTTP/1.1\r\nhost: {GRAPH}\r\ncontent-length: {length}\r\n\r\n");
+    let send = async {
+        write.write_all(head.as_bytes()).await.unwrap();
+        write.write_all(&vec![b'z'; length]).await
+    };
+    let mut answer = Vec::new();
+    let (sent, received) = tokio::join!(send, read.read_to_end(&mut answer));
+    sent.unwrap();
+    received.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 413"));
 }
 
 #[tokio::test]

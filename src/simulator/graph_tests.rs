@@ -51,21 +51,27 @@ async fn tokens_are_judged_by_owner_age_and_standing() {
     );
     let nothing = request("GET", GRAPH, "/v1.0/users", &[], "");
     assert_eq!(once(&simulator, GRAPH, nothing).await.unwrap().status, 401);
-    assert_eq!(simulator.violations().len(), 3);
+    let two = [
+        ("authorization", good.as_str()),
+        ("authorization", good.as_str()),
+    ];
+    let two = request("HEAD", GRAPH, "/v1.0/users", &two, "");
+    assert_eq!(once(&simulator, GRAPH, two).await.unwrap().status, 401);
+    assert_eq!(simulator.violations().len(), 4);
     simulator.expire_tokens(good.strip_prefix("Bearer "));
     assert_eq!(
         once(&simulator, GRAPH, get(&good)).await.unwrap().status,
         401
     );
     // A token cannot know that it was declared expired.
-    assert_eq!(simulator.violations().len(), 3);
+    assert_eq!(simulator.violations().len(), 4);
     simulator.set_token_lifetime(Duration::ZERO, None);
     let dead = bearer(&simulator, GRAPH).await;
     assert_eq!(
         once(&simulator, GRAPH, get(&dead)).await.unwrap().status,
         401
     );
-    assert_eq!(simulator.violations()[3].what, "a token past its expiry");
+    assert_eq!(simulator.violations()[4].what, "a token past its expiry");
 }
 
 #[tokio::test]
@@ -165,6 +171,9 @@ async fn conditions_on_users_are_kept() {
     ];
     let patch = request("PATCH", GRAPH, first, &stale, "{}");
     assert_eq!(once(&simulator, GRAPH, patch).await.unwrap().status, 412);
+    let head = request("HEAD", GRAPH, first, &[("authorization", &bearer)], "");
+    let head = once(&simulator, GRAPH, head).await.unwrap();
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
     let current = fetch(&simulator, GRAPH, first)
         .await
         .header("etag")

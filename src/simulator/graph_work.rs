@@ -163,7 +163,10 @@ pub(super) fn belongings(world: &World, call: &Call, place: &Place<'_>) -> Answe
         }
         (method, ["messages", id, "$value"]) if reads(method) => {
             let text = format!("Subject: {id}\r\n\r\n\"@odata.nextLink\":\"{root}/users\"\r\n");
-            Answer::content(StatusCode::OK, "text/plain", text)
+            Answer::content(StatusCode::OK, "text/plain", text).with(
+                "content-disposition",
+                "attachment; filename=\"message.eml\"",
+            )
         }
         (&Method::POST, ["messages", id, "attachments", "createUploadSession"]) => {
             let url = format!(

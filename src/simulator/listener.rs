@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 use super::fault::Handshake;
 use super::host;
 use super::service::{Entrance, exchange};
-use super::wire::{Link, Transport, Wire};
+use super::wire::{Ending, Link, Transport, Wire};
 use super::world::World;
 
 /// Pause after a failed accept, which as a rule means that descriptors have run out.
@@ -120,8 +120,12 @@ async fn speak_http1(world: Arc<World>, link: Arc<Link>, wire: Wire, entrance: E
             biased;
             () = link.hung_up() => break,
             () = link.retired() => std::pin::Pin::new(&mut connection).graceful_shutdown(),
-            // A broken connection is what half of the tests are about.
-            _ = &mut connection => break,
+            ended = &mut connection => {
+                if ended.is_err() {
+                    link.end_by_default(Ending::Close);
+                }
+                break;
+            }
         }
     }
     world.unlink(&link);

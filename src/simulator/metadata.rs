@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use base64::Engine;
@@ -81,7 +81,6 @@ pub(super) fn serves(path: &str) -> bool {
 /// Answers a request to one of the metadata services.
 pub(super) fn answer(world: &World, call: &Call) -> Answer {
     let kind = call.path().to_ascii_lowercase();
-    world.metadata.calls.fetch_add(1, Ordering::Relaxed);
     let version = call.option("api-version").unwrap_or_default();
     let allowed = if kind == APP_SERVICE {
         app_service(world, call, &version)

@@ -63,6 +63,7 @@ pub(super) async fn exchange(
         first,
     };
     let (mut call, offences) = exchange.enter(parts, recording);
+    exchange.count(&call);
     let world = &exchange.world;
     let name = host::name(&call.authority);
     let taken = world
@@ -109,6 +110,18 @@ impl Exchange {
             body: <_>::default(),
         };
         (call, offences)
+    }
+
+    /// Counts a token call, whatever becomes of it.
+    fn count(&self, call: &Call) {
+        let calls = if self.entrance == Entrance::Plain && metadata::serves(call.path()) {
+            &self.world.metadata.calls
+        } else if host::service(&call.authority, call.path()) == Some(Service::Entra) {
+            &self.world.token_calls
+        } else {
+            return;
+        };
+        calls.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What is wrong with a head. The metadata services judge for themselves.
@@ -260,10 +273,7 @@ fn dispatch(world: &World, call: &Call, entrance: Entrance) -> Answer {
         return metadata::answer(world, call);
     }
     match host::service(&call.authority, call.path()) {
-        Some(Service::Entra) => {
-            world.token_calls.fetch_add(1, Ordering::Relaxed);
-            entra::answer(world, call)
-        }
+        Some(Service::Entra) => entra::answer(world, call),
         Some(Service::Graph) => graph::answer(world, call),
         Some(Service::Dataverse) => dataverse::answer(world, call),
         Some(Service::Download) => download::answer(world, call),

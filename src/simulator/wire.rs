@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
@@ -17,6 +18,8 @@ use super::locked;
 
 /// Longest request head that is kept as written; a longer one is recorded as hyper saw it.
 const HEAD_KEPT: usize = 256 * 1024;
+/// How long to read on after the last answer.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +90,11 @@ impl Link {
     /// Decides how the connection ends once its task lets go of it.
     pub(super) fn end_with(&self, ending: Ending) {
         *locked(&self.ending) = Some(ending);
+    }
+
+    /// Decides how the connection ends, unless that has been decided.
+    pub(super) fn end_by_default(&self, ending: Ending) {
+        locked(&self.ending).get_or_insert(ending);
     }
 
     /// Ends the connection now, whatever it is doing.
@@ -187,15 +195,25 @@ impl Wire {
         }
     }
 
-    /// Ends the connection as it was decided; without a decision it is simply let go.
+    /// Ends the connection as it was decided; without a decision, politely.
     pub(super) async fn end(mut self) {
         let ending = *locked(&self.link.ending);
         match ending {
             // A peer that is already gone cannot be told goodbye, which is no fault of ours.
             Some(Ending::Notify) => drop(self.transport.pinned().shutdown().await),
             Some(Ending::Hang) => std::future::pending().await,
-            Some(Ending::Close | Ending::Reset) | None => {}
+            Some(Ending::Close | Ending::Reset) => {}
+            None => self.linger().await,
         }
+    }
+
+    /// Reads on after the last answer until the peer is done, for a while. Without it, closing over
+    /// unread bytes would send RST, and take the answer away from a peer that is still sending.
+    async fn linger(&mut self) {
+        let mut sink = vec![0; 16 * 1024];
+        let discard = async { while matches!(self.read(&mut sink).await, Ok(1..)) {} };
+        // Whether it ended by itself or by the clock makes no difference.
+        drop(tokio::time::timeout(LINGER, discard).await);
     }
 
     /// Carries out the pending act. `Ready(Ok)` when the answer may be written as usual.

@@ -13,7 +13,8 @@ use super::key::TokenKey;
 use super::slot::{Deadline, Flight, Lifetime, Renewal, Slot, Step};
 use super::status::{TokenState, TokenStatus};
 use super::supplier::{Demand, Supplier};
-use super::tally::{Outcome, Tally};
+use super::tally::{self, Tally};
+use crate::metrics::RefreshOutcome;
 use crate::clock::Now;
 use crate::config::Name;
 use crate::credential::{AccessToken, ClaimsRequest, CredentialError};
@@ -67,7 +68,7 @@ pub struct LastError {
     /// When it ended.
     pub at: SystemTime,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RefreshOutcome,
     /// What happened and what to do about it.
     pub words: String,
 }
@@ -262,12 +263,12 @@ impl TokenEntry {
         let mut state = self.lock();
         let failure = match outcome {
             Ok(token) => {
-                self.tally.count(Outcome::Success, took);
+                self.tally.count(RefreshOutcome::Success, took);
                 self.publish(&mut state, token, now, random);
                 None
             }
             Err(error) => {
-                self.tally.count(Outcome::from(&error), took);
+                self.tally.count(tally::outcome(&error), took);
                 self.remember(&mut state, &error, now, random);
                 Some(Arc::new(error))
             }
@@ -312,7 +313,7 @@ impl TokenEntry {
     fn remember(&self, state: &mut State, error: &CredentialError, now: Now, random: f64) {
         let last = LastError {
             at: now.wall,
-            outcome: Outcome::from(error),
+            outcome: tally::outcome(error),
             words: error.words(),
         };
         let before = state.last_error.as_ref().map(|error| error.outcome);

@@ -42,7 +42,7 @@ pub use key::TokenKey;
 pub use reader::{Bearer, TokenReader};
 pub use status::{TokenState, TokenStatus};
 pub use supplier::{Demand, Supplier};
-pub use tally::{BUCKETS, Durations, Outcome, Tally};
+pub use tally::Tally;
 
 use crate::clock::Now;
 use crate::config::{Name, Scope};
