@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::refresh::clock;
 use super::script::{Asked, Script, rejected, run, settle, throttled, token, unavailable};
-use super::{Outcome, TokenCache, TokenError, TokenReader, TokenState};
+use super::{TokenCache, TokenError, TokenReader, TokenState};
 use crate::code::Code;
 use crate::credential::{CredentialError, Flaw, Peer};
+use crate::metrics::RefreshOutcome;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 const LIMIT: Duration = Duration::from_secs(15);
@@ -47,7 +48,7 @@ fn ten_thousand_waiters_share_one_call_and_its_token() {
             assert_eq!(waiter.await.unwrap().unwrap(), "Bearer token-1");
         }
         assert_eq!(entry.tally().waiters(), 0);
-        assert_eq!(entry.tally().refreshes(Outcome::Success), 1);
+        assert_eq!(entry.tally().refreshes().ended(RefreshOutcome::Success), 1);
         assert!(script.is_idle());
     });
 }
@@ -69,7 +70,7 @@ fn ten_thousand_waiters_share_one_failure() {
             assert_eq!(error.code(), Code::TokenUnavailable);
             assert!(error.retry_after().unwrap() >= S(1));
         }
-        assert_eq!(entry.tally().refreshes(Outcome::Unavailable), 1);
+        assert_eq!(entry.tally().refreshes().ended(RefreshOutcome::Unavailable), 1);
     });
 }
 
@@ -171,7 +172,7 @@ fn garbage_is_asked_for_again() {
         script.next().await.grant(token("token-1", 3600));
         settle().await;
         assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
-        assert_eq!(reader.entry().tally().refreshes(Outcome::Malformed), 3);
+        assert_eq!(reader.entry().tally().refreshes().ended(RefreshOutcome::Malformed), 3);
     });
 }
 
@@ -354,7 +355,7 @@ fn the_status_tells_what_is_served_and_what_failed() {
         settle().await;
         let status = entry.status(clock());
         assert_eq!(status.state, TokenState::Stale);
-        assert_eq!(status.last_error.unwrap().outcome, Outcome::Unavailable);
+        assert_eq!(status.last_error.unwrap().outcome, RefreshOutcome::Unavailable);
     });
 }
 
