@@ -142,7 +142,7 @@ pub struct Peer(Arc<str>);
 
 impl Peer {
     /// Names a peer.
-    pub(super) fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         Self(name.into())
     }
 }

@@ -17,7 +17,7 @@ pub struct Stamp(Vec<Option<[u8; 32]>>);
 
 impl Stamp {
     /// Reads the files; one that cannot be read counts as such.
-    pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
+    pub fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
         Self(files.into_iter().map(fingerprint).collect())
     }
 

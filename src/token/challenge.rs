@@ -123,3 +123,124 @@ fn split(bytes: &[u8], end: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     let at = bytes.iter().position(|b| end(*b));
     bytes.split_at(at.unwrap_or(bytes.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CLAIMS: &str =
+        "eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwgInZhbHVlIjoiMTg5MzQ1NjAwMCJ9fX0=";
+    const DECODED: &str = r#"{"access_token":{"nbf":{"essential":true, "value":"1893456000"}}}"#;
+
+    fn found(lines: &[&str]) -> Option<ClaimsRequest> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let value = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            headers.append(WWW_AUTHENTICATE, value);
+        }
+        read(&headers)
+    }
+
+    fn expected() -> Option<ClaimsRequest> {
+        ClaimsRequest::parse(DECODED.as_bytes())
+    }
+
+    #[test]
+    fn challenges_as_graph_writes_them_are_understood() {
+        let unpadded = CLAIMS.trim_end_matches('=');
+        for line in [
+            format!(
+                "Bearer realm=\"\", authorization_uri=https://login.microsoftonline.com/common/oauth2/authorize?x=1, client_id=\"00000003-0000-0000-c000-000000000000\", error=\"insufficient_claims\", claims=\"{CLAIMS}\", errorDescription=\"Fixture: CAE challenge, result: InteractionRequired, code: X\""
+            ),
+            format!("Bearer claims=\"{CLAIMS}\", error=\"insufficient_claims\""),
+            format!("bearer error=\"insufficient_claims\",claims=\"{unpadded}\""),
+            format!("BEARER error=insufficient_claims, claims={CLAIMS}"),
+            format!("Bearer  error = \"insufficient_claims\" ,  claims = \"{CLAIMS}\" "),
+            format!(
+                "Negotiate, Basic realm=\"a, b\", Bearer error=\"insufficient_claims\", claims=\"{CLAIMS}\""
+            ),
+            format!(
+                "Negotiate dG9rZW4=, Bearer claims=\"{CLAIMS}\", error=\"insufficient_claims\", PoP realm=\"\""
+            ),
+            format!(
+                "Bearer realm=\"a \\\"quoted\\\", claims=x\", error=\"insufficient_claims\", claims=\"{CLAIMS}\""
+            ),
+        ] {
+            assert_eq!(found(&[&line]), expected(), "{line}");
+        }
+    }
+
+    #[test]
+    fn claims_are_found_in_any_of_several_headers() {
+        let right = format!("Bearer error=\"insufficient_claims\", claims=\"{CLAIMS}\"");
+        assert_eq!(found(&["Basic realm=x", &right, "Negotiate"]), expected());
+    }
+
+    #[test]
+    fn ordinary_refusals_demand_nothing() {
+        let other = format!("Bearer error=\"invalid_token\", claims=\"{CLAIMS}\"");
+        let basic = format!("Basic error=\"insufficient_claims\", claims=\"{CLAIMS}\"");
+        let split = format!("Bearer error=\"insufficient_claims\", PoP claims=\"{CLAIMS}\"");
+        for line in [
+            "",
+            "Bearer",
+            "Bearer error=\"insufficient_claims\"",
+            "Bearer error=\"insufficient_claims\", claims=\"\"",
+            "Bearer authorization_uri=https://login.microsoftonline.com/t/oauth2/authorize, resource_id=https://contoso.crm4.dynamics.com/",
+            &other,
+            &basic,
+            &split,
+        ] {
+            assert_eq!(found(&[line]), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn claims_that_are_no_bounded_json_object_are_ignored() {
+        use base64::prelude::BASE64_STANDARD;
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_CLAIMS));
+        for text in ["[]", "1", "not json", "{", &long] {
+            let text = BASE64_STANDARD.encode(text);
+            let line = format!("Bearer error=\"insufficient_claims\", claims=\"{text}\"");
+            assert_eq!(found(&[&line]), None);
+        }
+        let line = "Bearer error=\"insufficient_claims\", claims=\"%%%\"";
+        assert_eq!(found(&[line]), None);
+    }
+
+    #[test]
+    fn both_alphabets_are_read() {
+        // `???` and `>>>` are where the two differ.
+        let json = r#"{"a":"???>>>~~~"}"#;
+        use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+        for text in [
+            BASE64_STANDARD.encode(json),
+            BASE64_URL_SAFE_NO_PAD.encode(json),
+        ] {
+            let line = format!("Bearer error=\"insufficient_claims\", claims=\"{text}\"");
+            assert_eq!(found(&[&line]), ClaimsRequest::parse(json.as_bytes()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_panics(line in proptest::collection::vec(prop_oneof![
+            Just(b' '), Just(b','), Just(b'='), Just(b'"'), Just(b'\\'), 33..=126_u8, 128..=255_u8,
+        ], 0..200)) {
+            let _ = read_line(&line);
+        }
+
+        #[test]
+        fn what_stands_around_the_parameters_does_not_matter(
+            before in "[a-z]{1,5}=(\"[^\"\\\\]{0,9}\"|[a-z:/?]{1,9})",
+            after in "[a-z]{1,5}=(\"[^\"\\\\]{0,9}\"|[a-z:/?]{1,9})",
+        ) {
+            prop_assume!(!["error=", "claim"].iter().any(|n| before.starts_with(n) || after.starts_with(n)));
+            let line = format!("Bearer {before}, error=\"insufficient_claims\", claims=\"{CLAIMS}\", {after}");
+            prop_assert_eq!(read_line(line.as_bytes()), expected());
+        }
+    }
+}

@@ -209,10 +209,11 @@ impl TokenEntry {
     }
 
     fn changed(&self, state: &mut State, at_once: bool) {
-        state.slot.credential_changed(at_once);
-        // Requests wait for the call with the new credential instead of failing with the old error.
-        self.phase.send_modify(|phase| phase.failure = None);
-        self.nudge();
+        if state.slot.credential_changed(at_once) {
+            // Requests wait for the call with the new credential, not fail with the old error.
+            self.phase.send_modify(|phase| phase.failure = None);
+            self.nudge();
+        }
     }
 
     /// The supplier, if a change of its files would matter now.

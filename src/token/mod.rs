@@ -6,13 +6,25 @@
 //! goes away cancels only itself and the renewal of one key never touches another.
 
 mod backoff;
+#[cfg(test)]
+mod cache_tests;
 pub mod challenge;
 mod entry;
 mod error;
 mod key;
 mod reader;
 mod refresh;
+#[cfg(test)]
+mod renew_tests;
+#[cfg(test)]
+mod script;
 mod slot;
+#[cfg(test)]
+mod slot_clocks;
+#[cfg(test)]
+mod slot_model_tests;
+#[cfg(test)]
+mod slot_tests;
 mod status;
 mod supplier;
 mod tally;

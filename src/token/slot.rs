@@ -114,6 +114,8 @@ pub(super) struct Slot {
     /// A renewal that an upstream's refusal asks for.
     wanted: Option<Wanted>,
     forced_until: Option<Deadline>,
+    /// The server asked for the pause that is kept.
+    obeying: bool,
     /// The credential changed during the flight: if it fails, ask again at once.
     changed_in_flight: bool,
 }
@@ -134,6 +136,7 @@ impl Slot {
             due: None,
             wanted: None,
             forced_until: None,
+            obeying: false,
             changed_in_flight: false,
         }
     }
@@ -219,7 +222,8 @@ impl Slot {
         self.failures = self.failures.saturating_add(1);
         // Whoever wants a renewal hears of this failure; another call now would meet it again.
         self.wanted = None;
-        self.due = if self.changed_in_flight {
+        self.obeying = retry_after.is_some();
+        self.due = if self.changed_in_flight && !self.obeying {
             None
         } else {
             let pause = backoff::pause(pace, self.failures, retry_after, random);
@@ -268,15 +272,20 @@ impl Slot {
     }
 
     /// The credential or its files changed. What failed with the old one is tried at once with the
-    /// new; a token that the old one brought stays valid, and is renewed when it is due unless
-    /// `at_once`.
-    pub(super) fn credential_changed(&mut self, at_once: bool) {
+    /// new, unless the server asked for quiet; a token that the old one brought stays valid, and is
+    /// renewed when it is due unless `at_once`. Returns whether a call is under way or follows now.
+    pub(super) fn credential_changed(&mut self, at_once: bool) -> bool {
         if self.flight.is_some() {
             self.changed_in_flight = true;
-        } else if self.is_failing() || at_once {
-            self.failures = 0;
-            self.due = None;
+            return true;
         }
+        let failing = self.is_failing();
+        if failing && self.obeying || !failing && !at_once {
+            return self.due.is_none();
+        }
+        self.failures = 0;
+        self.due = None;
+        true
     }
 }
 
