@@ -16,6 +16,8 @@ use crate::upstream::{ResponseBodyError, UpstreamBody};
 pub struct ResponseBody {
     source: Source,
     exchange: Option<Exchange>,
+    /// The failure that is told next time.
+    broken: Option<ResponseBodyError>,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,7 @@ impl ResponseBody {
         let mut body = Self {
             source,
             exchange: Some(exchange),
+            broken: None,
         };
         if body.is_end_stream() {
             body.close(Outcome::Complete);
@@ -75,6 +78,10 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         let this = self.get_mut();
+        if let Some(error) = this.broken.take() {
+            this.close(Outcome::Failed);
+            return Poll::Ready(Some(Err(error)));
+        }
         let next = match &mut this.source {
             Source::Own(text) if text.is_empty() => Poll::Ready(None),
             Source::Own(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
@@ -94,8 +101,11 @@ impl Body for ResponseBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                this.close(Outcome::Failed);
-                Poll::Ready(Some(Err(error)))
+                // An error makes hyper throw away what it has not written. So it first gets the
+                // chance to write: a caller that saw no head would take the request for unsent.
+                this.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
         }
     }
