@@ -201,6 +201,7 @@ impl Proxy {
             .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;
         let outgoing = Outgoing::new(parts, path, route, exchange.request_id.clone())?;
         within_body_limit(route, exchange, &outgoing)?;
+        screen_trailers(&lane, found.route, exchange, &outgoing);
         let bearer = token(exchange, own, world.config.timeouts.token_wait).await?;
         let response = send(exchange, own, outgoing, &bearer, body).await?;
         Ok(Reply::Upstream(for_caller(exchange, route, response)))
@@ -288,6 +289,23 @@ fn within_body_limit(
     match outgoing.declared_length() {
         Some(length) if length > limit => Err(BodyFault::TooLarge.into()),
         _ => Ok(()),
+    }
+}
+
+/// Announced trailers go up after the same rules as headers; others are dropped.
+fn screen_trailers(
+    lane: &Rc<Lane>,
+    route: usize,
+    exchange: &Exchange,
+    outgoing: &Outgoing<'_>,
+) {
+    if let Some(upload) = &exchange.upload
+        && outgoing.announces_trailers()
+    {
+        let lane = Rc::clone(lane);
+        upload.let_trailers_through(Box::new(move |trailers| {
+            lane.route(route).request_rules.trailers(trailers);
+        }));
     }
 }
 

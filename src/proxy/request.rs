@@ -1,9 +1,9 @@
 //! The request that goes up, made anew from the caller's for each attempt.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 
 use super::generation::Route;
 use crate::policy::Refusal;
@@ -50,6 +50,11 @@ impl<'a> Outgoing<'a> {
     fn make_headers(&self) -> Result<HeaderMap, Refusal> {
         let mut headers = self.parts.headers.clone();
         self.route.request_rules.apply(&mut headers)?;
+        if self.announces_trailers() {
+            for names in self.parts.headers.get_all(TRAILER) {
+                headers.append(TRAILER, names.clone());
+            }
+        }
         headers.insert(HOST, self.route.host.clone());
         headers.insert(&CLIENT_REQUEST_ID, self.request_id.clone());
         Ok(headers)
@@ -58,6 +63,14 @@ impl<'a> Outgoing<'a> {
     /// Whether repeating the request asks for nothing new (RFC 9110 section 9.2.1).
     pub fn is_safe(&self) -> bool {
         self.parts.method.is_safe()
+    }
+
+    /// Whether trailers may follow the body: they are announced, and it is not of a known length.
+    pub fn announces_trailers(&self) -> bool {
+        let headers = &self.parts.headers;
+        let chunked = headers.contains_key(TRANSFER_ENCODING);
+        let streamed = self.parts.version == Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH);
+        headers.contains_key(TRAILER) && (chunked || streamed)
     }
 
     /// The length that the caller declared.

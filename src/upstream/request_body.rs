@@ -1,12 +1,13 @@
 //! The body that goes up: none, one that is held, or the caller's as it comes.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -26,13 +27,26 @@ pub enum BodyFault {
     TooLarge,
 }
 
+/// Takes away from trailers what must not go up.
+pub type TrailerRule = Box<dyn Fn(&mut HeaderMap)>;
+
 /// What is known about a caller's body while somebody else sends it.
-#[derive(Debug)]
 pub struct Upload {
     bytes: Cell<u64>,
     limit: Cell<u64>,
     ended: Cell<bool>,
     fault: Cell<Option<BodyFault>>,
+    trailers: RefCell<Option<TrailerRule>>,
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload")
+            .field("bytes", &self.bytes)
+            .field("ended", &self.ended)
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Upload {
@@ -42,12 +56,24 @@ impl Upload {
             limit: Cell::new(u64::MAX),
             ended: Cell::new(false),
             fault: Cell::new(None),
+            trailers: RefCell::new(None),
         }
     }
 
     /// Sets the bound on the body; it ends in an error beyond.
     pub fn bound(&self, limit: u64) {
         self.limit.set(limit);
+    }
+
+    /// Lets trailers through, after this rule. Without one they are dropped.
+    pub fn let_trailers_through(&self, rule: TrailerRule) {
+        self.trailers.replace(Some(rule));
+    }
+
+    /// What may go up of trailers.
+    fn screened(&self, mut trailers: HeaderMap) -> Option<Frame<Bytes>> {
+        self.trailers.borrow().as_ref()?(&mut trailers);
+        (!trailers.is_empty()).then(|| Frame::trailers(trailers))
     }
 
     /// Bytes so far.
@@ -122,10 +148,14 @@ impl CallerBody {
                         return Poll::Ready(Some(Err(self.fail(BodyFault::TooLarge))));
                     }
                 }
-                if self.incoming.is_end_stream() {
+                // Nothing comes after trailers.
+                if self.incoming.is_end_stream() || frame.is_trailers() {
                     self.upload.ended.set(true);
                 }
-                Poll::Ready(Some(Ok(frame)))
+                match frame.into_trailers() {
+                    Ok(trailers) => Poll::Ready(self.upload.screened(trailers).map(Ok)),
+                    Err(frame) => Poll::Ready(Some(Ok(frame))),
+                }
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.fail(BodyFault::Broken)))),
             Poll::Ready(None) => {

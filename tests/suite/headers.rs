@@ -238,3 +238,26 @@ CallerObjectId: 00000000-0000-0000-0000-000000000001";
     assert_eq!(answer.field("x-ours"), "yes");
     assert_eq!(answer.field("x-ms-ags-diagnostic"), "");
 }
+
+#[tokio::test]
+async fn trailers_are_no_way_around_the_rules_for_headers() {
+    let stage = Stage::with(
+        "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: 2}]\n",
+    )
+    .await;
+    for announced in ["Trailer: X-Check, Authorization, CallerObjectId\n", ""] {
+        let mut caller = stage.caller().await;
+        let lines = format!("POST /graph/sim/sink HTTP/1.1\n{announced}Transfer-Encoding: chunked");
+        caller.ask(&lines).await;
+        let body = "2\r\nok\r\n0\r\nX-Check: 1\r\nAuthorization: Bearer x\r\nCallerObjectId: 1\r\n\r\n";
+        caller.send(body).await;
+        caller.answer("POST").await.expect(200);
+        let names: Vec<String> = last(&stage).body.trailers.into_iter().map(|(name, _)| name).collect();
+        let expected: &[&str] = if announced.is_empty() { &[] } else { &["x-check"] };
+        assert_eq!(names, expected);
+    }
+    // Announced without a body they are nothing.
+    let lines = "GET /graph/v1.0/users?$top=1 HTTP/1.1\nTrailer: X-Check";
+    stage.ask(lines).await.expect(200);
+    assert_eq!(last(&stage).header("trailer"), None);
+}
