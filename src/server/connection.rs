@@ -74,7 +74,6 @@ where
     builder
         .max_header_size(desk.limits.request_line + desk.limits.header_block)
         .max_buf_size(desk.limits.request_line + desk.limits.header_block + 64 * 1024)
-        .pipeline_flush(true)
         .header_read_timeout(None);
     if desk.limits.headers != 100 {
         builder.max_headers(desk.limits.headers);
