@@ -68,7 +68,12 @@ pub(super) async fn serve_http1<S>(desk: &Rc<Desk>, socket: S, conversation: Rc<
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let socket = PlainAnswer::new(socket, Rc::clone(&conversation), Rc::clone(&desk.proxy));
+    let socket = PlainAnswer::new(
+        socket,
+        Rc::clone(&conversation),
+        Rc::clone(&desk.proxy),
+        desk.limits.request_line,
+    );
     let mut builder = http1::Builder::new();
     // The bound on fields is hyper's own; another number would cost an allocation per request.
     builder
