@@ -120,6 +120,11 @@ impl Conversation {
         }
     }
 
+    /// A head is refused before it has ended.
+    pub fn head_refused(&self) {
+        self.unread.set(true);
+    }
+
     /// Whether the caller may still be sending what nobody reads.
     pub fn has_unread(&self) -> bool {
         self.unread.get()

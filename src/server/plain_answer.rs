@@ -90,6 +90,7 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
 
     fn render(&self, code: Code, message: &'static str) -> Vec<u8> {
         self.proxy.refused_unread(code);
+        self.conversation.head_refused();
         let answer = Answer {
             code,
             message: message.into(),

@@ -150,3 +150,16 @@ async fn the_first_answer_does_not_wait_for_the_rest_of_a_second_request() {
     caller.send("tes/3 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(caller.answer("GET").await.expect(200).body, b"xxx");
 }
+
+#[tokio::test]
+async fn a_caller_that_sends_far_too_much_head_reads_the_answer_and_not_a_reset() {
+    let stage = Stage::open().await;
+    for _ in 0..5 {
+        let mut caller = stage.caller().await;
+        let long = "x".repeat(4 * 1024 * 1024);
+        let head = format!("GET /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nX-Long: {long}\r\n\r\n");
+        caller.send(head).await;
+        let answer = caller.answer("GET").await;
+        assert_eq!(answer.refusal(), (431, "headersTooLarge".to_owned()));
+    }
+}
