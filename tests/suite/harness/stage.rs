@@ -44,9 +44,9 @@ impl Stage {
     pub(crate) async fn cold(own: &str, prepare: impl FnOnce(&Simulator)) -> Self {
         tokenferry::trust::install_provider();
         let simulator = Simulator::start().await.expect("the simulator starts");
-        prepare(&simulator);
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let config = config_of(&routes_yaml(&simulator, folder.path(), own));
+        prepare(&simulator);
         let log = Lines::new();
         let access = AccessLog::start(log.clone(), Format::Json, 2).expect("the log starts");
         let app = App::start(config, access).await.expect("the app starts");
