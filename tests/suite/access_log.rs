@@ -62,7 +62,10 @@ async fn a_line_says_how_a_request_ended() {
     let answer = stage.get("/graph/sim/bytes/5000").await;
     assert!(!answer.whole);
     let line = stage.log.with("/outcome", "failed").await;
-    assert_eq!((line["status"].as_u64(), line["response_bytes"].as_u64()), (Some(200), Some(1000)));
+    assert_eq!(
+        (line["status"].as_u64(), line["response_bytes"].as_u64()),
+        (Some(200), Some(1000))
+    );
 
     let feed = stage.simulator.feed("one");
     let mut caller = stage.caller().await;
@@ -72,7 +75,10 @@ async fn a_line_says_how_a_request_ended() {
     caller.chunk(&mut answer).await.unwrap();
     drop(caller);
     let line = stage.log.with("/outcome", "dropped").await;
-    assert_eq!((line["status"].as_u64(), line["response_bytes"].as_u64()), (Some(200), Some(5)));
+    assert_eq!(
+        (line["status"].as_u64(), line["response_bytes"].as_u64()),
+        (Some(200), Some(5))
+    );
 }
 
 #[tokio::test]
@@ -83,8 +89,13 @@ async fn a_repeated_request_shows_its_attempts() {
         after: None,
         ending: Ending::Close,
     };
-    stage.simulator.script(Script::on(GRAPH, fault).reused().times(1));
-    stage.ask("GET /graph/sim/bytes/1 HTTP/1.1\nclient-request-id: again").await.expect(200);
+    stage
+        .simulator
+        .script(Script::on(GRAPH, fault).reused().times(1));
+    stage
+        .ask("GET /graph/sim/bytes/1 HTTP/1.1\nclient-request-id: again")
+        .await
+        .expect(200);
     let line = stage.log.with("/request_id", "again").await;
     assert_eq!(line["attempts"], 2);
 }
@@ -95,9 +106,14 @@ async fn a_line_stays_one_line_whatever_is_sent() {
     stage.get("/graph/v1.0/%22%0a\"x\"").await;
     stage.get("/nowhere/\"}{\"a\":\"").await;
     let mut caller = stage.caller().await;
-    caller.send(b"GET /nowhere/\xff\x1b[0m HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    caller
+        .send(b"GET /nowhere/\xff\x1b[0m HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
     caller.answer("GET").await.expect(400);
-    stage.ask("GET /last HTTP/1.1\nclient-request-id: last").await.expect(404);
+    stage
+        .ask("GET /last HTTP/1.1\nclient-request-id: last")
+        .await
+        .expect(404);
     stage.log.with("/request_id", "last").await;
     for line in stage.log.all() {
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();

@@ -13,7 +13,9 @@ use crate::harness::{DYNAMICS_SCOPE, GRAPH_SCOPE, until};
 fn token(seen: &Seen) -> String {
     let all = seen.header_values("authorization");
     assert_eq!(all.len(), 1, "{all:?}");
-    let token = all[0].strip_prefix("Bearer ").expect("it is a bearer token");
+    let token = all[0]
+        .strip_prefix("Bearer ")
+        .expect("it is a bearer token");
     token.to_owned()
 }
 
@@ -85,7 +87,9 @@ async fn renewing_one_scope_leaves_the_others_token_alone() {
     .await;
     stage.attempted().await;
     // From here on tokens live for an hour: each scope is renewed once.
-    stage.simulator.patch_token_reply(json!({"expires_in": 3600}));
+    stage
+        .simulator
+        .patch_token_reply(json!({"expires_in": 3600}));
     until("both were renewed", || async {
         let both = refreshes(&stage, GRAPH_SCOPE, "success").await >= 2.0
             && refreshes(&stage, DYNAMICS_SCOPE, "success").await >= 2.0;

@@ -166,7 +166,11 @@ async fn what_is_of_the_upstreams_connection_or_origin_does_not_come_down() {
     let fault = Fault::Raw(text.into(), tokenferry::simulator::Ending::Close);
     stage.simulator.script(Script::on(GRAPH, fault).times(1));
     let answer = stage.get("/graph/v1.0/users").await.expect(200);
-    let mut names: Vec<&str> = answer.fields.iter().map(|(name, _)| name.as_str()).collect();
+    let mut names: Vec<&str> = answer
+        .fields
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
     names.sort_unstable();
     names.retain(|name| *name != "date");
     assert_eq!(
@@ -249,11 +253,21 @@ async fn trailers_are_no_way_around_the_rules_for_headers() {
         let mut caller = stage.caller().await;
         let lines = format!("POST /graph/sim/sink HTTP/1.1\n{announced}Transfer-Encoding: chunked");
         caller.ask(&lines).await;
-        let body = "2\r\nok\r\n0\r\nX-Check: 1\r\nAuthorization: Bearer x\r\nCallerObjectId: 1\r\n\r\n";
+        let body =
+            "2\r\nok\r\n0\r\nX-Check: 1\r\nAuthorization: Bearer x\r\nCallerObjectId: 1\r\n\r\n";
         caller.send(body).await;
         caller.answer("POST").await.expect(200);
-        let names: Vec<String> = last(&stage).body.trailers.into_iter().map(|(name, _)| name).collect();
-        let expected: &[&str] = if announced.is_empty() { &[] } else { &["x-check"] };
+        let names: Vec<String> = last(&stage)
+            .body
+            .trailers
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        let expected: &[&str] = if announced.is_empty() {
+            &[]
+        } else {
+            &["x-check"]
+        };
         assert_eq!(names, expected);
     }
     // Announced without a body they are nothing.

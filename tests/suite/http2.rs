@@ -19,14 +19,27 @@ async fn requests_pass_with_either_version_on_either_side() {
     for own in BOTH_WAYS {
         let stage = Stage::with(own).await;
         let caller = stage.caller2().await;
-        let users = caller.exchange("GET", "/graph/v1.0/users?$top=2").await.expect(200);
+        let users = caller
+            .exchange("GET", "/graph/v1.0/users?$top=2")
+            .await
+            .expect(200);
         assert_eq!(users.json()["value"].as_array().unwrap().len(), 2);
-        let sent = request("POST", "/graph/sim/sink", &[("content-type", "text/plain")], full("hello"));
-        let sunk = read(soon(caller.send(sent)).await.unwrap()).await.expect(200);
+        let sent = request(
+            "POST",
+            "/graph/sim/sink",
+            &[("content-type", "text/plain")],
+            full("hello"),
+        );
+        let sunk = read(soon(caller.send(sent)).await.unwrap())
+            .await
+            .expect(200);
         assert_eq!(sunk.json()["length"], 5);
         let head = caller.exchange("HEAD", "/graph/sim/bytes/1234").await;
         assert_eq!((head.status, head.field("content-length")), (200, "1234"));
-        let empty = caller.exchange("GET", "/graph/sim/bytes/0").await.expect(200);
+        let empty = caller
+            .exchange("GET", "/graph/sim/bytes/0")
+            .await
+            .expect(200);
         assert_eq!(empty.body, b"");
         let missing = caller.exchange("GET", "/nowhere").await;
         assert_eq!(missing.refusal(), (404, "noRoute".to_owned()));
@@ -51,8 +64,14 @@ async fn cookies_that_come_in_pieces_and_connection_fields_do_not_go_up() {
             ("x-kept", "1"),
         ];
         let sent = request("GET", "/graph/sim/bytes/1", &fields, empty());
-        read(soon(caller.send(sent)).await.unwrap()).await.expect(200);
-        let seen = stage.simulator.wait_for(|seen| seen.host == GRAPH).await.unwrap();
+        read(soon(caller.send(sent)).await.unwrap())
+            .await
+            .expect(200);
+        let seen = stage
+            .simulator
+            .wait_for(|seen| seen.host == GRAPH)
+            .await
+            .unwrap();
         assert_eq!(seen.header("cookie"), None);
         assert_eq!(seen.header_values("authorization").len(), 1);
         assert_ne!(seen.header("authorization").unwrap(), "Bearer caller");
@@ -67,7 +86,9 @@ async fn trailers_come_down() {
         let stage = Stage::with(own).await;
         let caller = stage.caller2().await;
         let sent = request("GET", "/graph/sim/trailers", &[("te", "trailers")], empty());
-        let answer = read(soon(caller.send(sent)).await.unwrap()).await.expect(200);
+        let answer = read(soon(caller.send(sent)).await.unwrap())
+            .await
+            .expect(200);
         assert_eq!(answer.text(), "one\ntwo\n");
         assert_eq!(answer.trailers.len(), 2, "{:?}", answer.trailers);
     }
@@ -85,7 +106,10 @@ async fn readers_that_stop_do_not_stall_the_others() {
         }
         let other = stage.caller2().await;
         for _ in 0..5 {
-            let answer = other.exchange("GET", "/graph/sim/bytes/300000").await.expect(200);
+            let answer = other
+                .exchange("GET", "/graph/sim/bytes/300000")
+                .await
+                .expect(200);
             assert_eq!(answer.body.len(), 300_000);
         }
         drop(held);
@@ -103,7 +127,10 @@ async fn a_stream_that_is_given_up_ends_the_request_at_the_upstream() {
         let response = soon(caller.send(request("GET", "/graph/sim/feed/one", &[], empty()))).await;
         drop(response.unwrap());
         soon(feed.abandoned()).await;
-        caller.exchange("GET", "/graph/sim/bytes/1").await.expect(200);
+        caller
+            .exchange("GET", "/graph/sim/bytes/1")
+            .await
+            .expect(200);
     }
 }
 
@@ -113,17 +140,28 @@ async fn a_request_is_given_up_while_it_waits_for_its_answer() {
         let stage = Stage::with(own).await;
         let gate = tokenferry::simulator::Gate::new();
         let hold = tokenferry::simulator::Fault::Hold(gate);
-        stage.simulator.script(tokenferry::simulator::Script::on(GRAPH, hold).times(1));
+        stage
+            .simulator
+            .script(tokenferry::simulator::Script::on(GRAPH, hold).times(1));
         let caller = stage.caller2().await;
         let waiting = tokio::spawn({
             let caller = caller.clone();
             async move { caller.exchange("GET", "/graph/sim/bytes/1").await }
         });
-        stage.simulator.wait_for(|seen| seen.host == GRAPH).await.unwrap();
+        stage
+            .simulator
+            .wait_for(|seen| seen.host == GRAPH)
+            .await
+            .unwrap();
         waiting.abort();
         let labels = [("route", "graph")];
-        stage.becomes("tokenferry_requests_in_flight", &labels, 0.0).await;
-        caller.exchange("GET", "/graph/sim/bytes/1").await.expect(200);
+        stage
+            .becomes("tokenferry_requests_in_flight", &labels, 0.0)
+            .await;
+        caller
+            .exchange("GET", "/graph/sim/bytes/1")
+            .await
+            .expect(200);
         let line = stage.log.with("/outcome", "dropped").await;
         assert_eq!(line["status"], 0);
     }
@@ -161,7 +199,11 @@ async fn an_upload_that_is_given_up_is_aborted_at_the_upstream() {
         pieces.send(Ok("first")).await.unwrap();
         let sent = request("POST", "/graph/sim/sink", &[], body);
         let upload = tokio::spawn(async move { caller.send(sent).await.map(drop) });
-        stage.simulator.wait_for(|seen| seen.host == GRAPH).await.unwrap();
+        stage
+            .simulator
+            .wait_for(|seen| seen.host == GRAPH)
+            .await
+            .unwrap();
         upload.abort();
         let seen = stage
             .simulator
@@ -194,7 +236,10 @@ async fn many_requests_on_one_connection_all_get_their_own_answer() {
 }
 
 /// A body that is sent piece by piece.
-fn piecewise() -> (mpsc::Sender<Result<&'static str, std::convert::Infallible>>, Body) {
+fn piecewise() -> (
+    mpsc::Sender<Result<&'static str, std::convert::Infallible>>,
+    Body,
+) {
     let (sender, receiver) = mpsc::channel(4);
     (sender, BodyExt::boxed(Pieces(receiver)))
 }
@@ -210,6 +255,8 @@ impl http_body::Body for Pieces {
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
         let next = std::task::ready!(self.0.poll_recv(cx));
-        std::task::Poll::Ready(next.map(|piece| piece.map(|text| http_body::Frame::data(Bytes::from(text)))))
+        std::task::Poll::Ready(
+            next.map(|piece| piece.map(|text| http_body::Frame::data(Bytes::from(text)))),
+        )
     }
 }

@@ -45,7 +45,10 @@ async fn a_peer_has_so_many_connections_and_no_more() {
     let mut first = stage.caller().await;
     let mut second = stage.caller().await;
     for caller in [&mut first, &mut second] {
-        caller.exchange("GET /graph/sim/bytes/1 HTTP/1.1").await.expect(200);
+        caller
+            .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+            .await
+            .expect(200);
     }
     let mut third = stage.caller().await;
     third.expect_close().await;
@@ -66,11 +69,17 @@ async fn a_peer_has_so_many_connections_and_no_more() {
 async fn accepting_pauses_when_the_connections_are_used_up() {
     let stage = Stage::with("limits: {connections: 1}\n").await;
     let mut first = stage.caller().await;
-    first.exchange("GET /graph/sim/bytes/1 HTTP/1.1").await.expect(200);
+    first
+        .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+        .await
+        .expect(200);
     // The system holds it until there is a place.
     let mut second = stage.caller().await;
     second.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
-    first.exchange("GET /graph/sim/bytes/1 HTTP/1.1").await.expect(200);
+    first
+        .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+        .await
+        .expect(200);
     assert!(!second.has_come());
     drop(first);
     second.answer("GET").await.expect(200);
@@ -83,14 +92,18 @@ async fn a_body_beyond_its_bound_is_refused_declared_or_not() {
     )
     .await;
     let mut caller = stage.caller().await;
-    caller.ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 1001").await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 1001")
+        .await;
     let answer = caller.answer("POST").await;
     assert_eq!(answer.refusal(), (413, "bodyTooLarge".to_owned()));
     let seen = stage.simulator.seen();
     assert!(!seen.iter().any(|seen| seen.host == GRAPH));
 
     let mut caller = stage.caller().await;
-    caller.ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked").await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked")
+        .await;
     for _ in 0..3 {
         let chunk = format!("190\r\n{}\r\n", "x".repeat(400));
         // The third is one too many, and the answer may come before it is written.
@@ -98,11 +111,23 @@ async fn a_body_beyond_its_bound_is_refused_declared_or_not() {
     }
     let answer = caller.answer("POST").await;
     assert_eq!(answer.refusal(), (413, "bodyTooLarge".to_owned()));
-    let gone = stage.simulator.wait_for(|seen| seen.host == GRAPH && seen.body.end != tokenferry::simulator::BodyEnd::Open).await.unwrap();
-    assert_eq!(gone.body.end, tokenferry::simulator::BodyEnd::Aborted, "never ended politely");
+    let gone = stage
+        .simulator
+        .wait_for(|seen| {
+            seen.host == GRAPH && seen.body.end != tokenferry::simulator::BodyEnd::Open
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        gone.body.end,
+        tokenferry::simulator::BodyEnd::Aborted,
+        "never ended politely"
+    );
 
     let mut caller = stage.caller().await;
-    caller.ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 1000").await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 1000")
+        .await;
     caller.send("x".repeat(1000)).await;
     caller.answer("POST").await.expect(200);
 }
@@ -118,7 +143,9 @@ async fn a_caller_that_says_nothing_is_let_go() {
 async fn a_head_that_takes_too_long_is_answered_408() {
     let stage = Stage::with("timeouts: {request_head: 150ms}\n").await;
     let mut caller = stage.caller().await;
-    caller.send("GET /graph/v1.0/users HTTP/1.1\r\nHost: loc").await;
+    caller
+        .send("GET /graph/v1.0/users HTTP/1.1\r\nHost: loc")
+        .await;
     let answer = caller.answer("GET").await;
     assert_eq!(answer.refusal(), (408, "requestTimeout".to_owned()));
     caller.expect_close().await;
@@ -137,14 +164,20 @@ async fn a_head_may_not_be_dripped_past_its_limit() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert!(begun.elapsed() < AT_ONCE);
-    assert_eq!(caller.answer("GET").await.refusal(), (408, "requestTimeout".to_owned()));
+    assert_eq!(
+        caller.answer("GET").await.refusal(),
+        (408, "requestTimeout".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn an_idle_caller_is_let_go_without_a_word() {
     let stage = Stage::with("timeouts: {keep_alive: 150ms}\n").await;
     let mut caller = stage.caller().await;
-    caller.exchange("GET /graph/sim/bytes/1 HTTP/1.1").await.expect(200);
+    caller
+        .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+        .await
+        .expect(200);
     caller.expect_close().await;
 }
 
@@ -152,7 +185,9 @@ async fn an_idle_caller_is_let_go_without_a_word() {
 async fn a_body_that_pauses_too_long_is_answered_408() {
     let stage = Stage::with("timeouts: {request_body_idle: 150ms}\n").await;
     let mut caller = stage.caller().await;
-    caller.ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 10").await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 10")
+        .await;
     caller.send("hello").await;
     let answer = caller.answer("POST").await;
     assert_eq!(answer.refusal(), (408, "requestTimeout".to_owned()));
@@ -161,7 +196,9 @@ async fn a_body_that_pauses_too_long_is_answered_408() {
 #[tokio::test]
 async fn an_upstream_that_does_not_answer_is_given_up() {
     for http in [1, 2] {
-        let own = format!("routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}, timeouts: {{response_head: 200ms}}}}]\n");
+        let own = format!(
+            "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}, timeouts: {{response_head: 200ms}}}}]\n"
+        );
         let stage = Stage::with(&own).await;
         let gate = Gate::new();
         stage
@@ -182,19 +219,23 @@ async fn an_upstream_that_does_not_answer_is_given_up() {
 #[tokio::test]
 async fn an_answer_that_pauses_too_long_is_cut() {
     for http in [1, 2] {
-        let own = format!("timeouts: {{response_body_idle: 200ms}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n");
+        let own = format!(
+            "timeouts: {{response_body_idle: 200ms}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        );
         let stage = Stage::with(&own).await;
         let feed = stage.simulator.feed("one");
-        assert!(soon(async {
-            let mut caller = stage.caller().await;
-            caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
-            let mut answer = caller.head().await;
-            assert!(feed.send("first").await);
-            assert_eq!(caller.chunk(&mut answer).await.unwrap(), b"first");
-            assert_eq!(caller.chunk(&mut answer).await, None);
-            !answer.whole
-        })
-        .await);
+        assert!(
+            soon(async {
+                let mut caller = stage.caller().await;
+                caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+                let mut answer = caller.head().await;
+                assert!(feed.send("first").await);
+                assert_eq!(caller.chunk(&mut answer).await.unwrap(), b"first");
+                assert_eq!(caller.chunk(&mut answer).await, None);
+                !answer.whole
+            })
+            .await
+        );
         soon(feed.abandoned()).await;
     }
 }

@@ -9,13 +9,34 @@ async fn what_is_not_http_is_answered_in_our_form() {
     let stage = Stage::open().await;
     for (bytes, code) in [
         ("GARBAGE\r\n\r\n", "badRequest"),
-        ("GET /graph/v1.0 HTTP/1.1\r\nHost localhost\r\n\r\n", "badRequest"),
-        ("GET /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nX Y: 1\r\n\r\n", "badRequest"),
-        ("GET /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n", "badRequest"),
-        ("POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "badRequest"),
-        ("POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", "badRequest"),
-        ("POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "badRequest"),
-        ("POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", "badRequest"),
+        (
+            "GET /graph/v1.0 HTTP/1.1\r\nHost localhost\r\n\r\n",
+            "badRequest",
+        ),
+        (
+            "GET /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nX Y: 1\r\n\r\n",
+            "badRequest",
+        ),
+        (
+            "GET /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+            "badRequest",
+        ),
+        (
+            "POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+            "badRequest",
+        ),
+        (
+            "POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "badRequest",
+        ),
+        (
+            "POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "badRequest",
+        ),
+        (
+            "POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+            "badRequest",
+        ),
     ] {
         let mut caller = stage.caller().await;
         caller.send(bytes).await;
@@ -24,24 +45,46 @@ async fn what_is_not_http_is_answered_in_our_form() {
         assert!(answer.whole);
     }
     let reasons = [("reason", "badRequest")];
-    assert_eq!(stage.number("tokenferry_refused_total", &reasons).await, 8.0);
+    assert_eq!(
+        stage.number("tokenferry_refused_total", &reasons).await,
+        8.0
+    );
     let seen = stage.simulator.seen();
     assert!(!seen.iter().any(|seen| seen.host == GRAPH));
 }
 
 #[tokio::test]
 async fn heads_that_are_too_large_are_answered_in_our_form() {
-    let stage = Stage::with("limits: {request_line: 1KiB, header_block: 2KiB, headers: 10}\n").await;
+    let stage =
+        Stage::with("limits: {request_line: 1KiB, header_block: 2KiB, headers: 10}\n").await;
     let long = "a".repeat(1500);
     let longer = "a".repeat(8000);
     let many = (0..12).fold(String::new(), |all, n| format!("{all}\nX-{n}: 1"));
     for (lines, expected) in [
-        (format!("GET /graph/v1.0/{long} HTTP/1.1"), (414, "uriTooLong")),
-        (format!("GET /graph/v1.0/users?$top=1 HTTP/1.1\nX-Long: {long}\nX-Longer: {long}"), (431, "headersTooLarge")),
-        (format!("GET /graph/v1.0/users?$top=1 HTTP/1.1{many}"), (431, "headersTooLarge")),
-        (format!("GET /graph/v1.0/users?$top=1 HTTP/1.1\nX-Long: {longer}"), (431, "headersTooLarge")),
-        (format!("GET /graph/v1.0/{longer} HTTP/1.1"), (414, "uriTooLong")),
-        (format!("GET /graph/v1.0/{} HTTP/1.1", "b".repeat(200_000)), (414, "uriTooLong")),
+        (
+            format!("GET /graph/v1.0/{long} HTTP/1.1"),
+            (414, "uriTooLong"),
+        ),
+        (
+            format!("GET /graph/v1.0/users?$top=1 HTTP/1.1\nX-Long: {long}\nX-Longer: {long}"),
+            (431, "headersTooLarge"),
+        ),
+        (
+            format!("GET /graph/v1.0/users?$top=1 HTTP/1.1{many}"),
+            (431, "headersTooLarge"),
+        ),
+        (
+            format!("GET /graph/v1.0/users?$top=1 HTTP/1.1\nX-Long: {longer}"),
+            (431, "headersTooLarge"),
+        ),
+        (
+            format!("GET /graph/v1.0/{longer} HTTP/1.1"),
+            (414, "uriTooLong"),
+        ),
+        (
+            format!("GET /graph/v1.0/{} HTTP/1.1", "b".repeat(200_000)),
+            (414, "uriTooLong"),
+        ),
     ] {
         let answer = stage.ask(&lines).await;
         let expected = (expected.0, expected.1.to_owned());
@@ -60,7 +103,12 @@ async fn the_same_heads_over_http2_are_refused_too() {
     assert_eq!(answer.refusal(), (414, "uriTooLong".to_owned()));
     let long = "a".repeat(2500);
     let fields = [("x-long", long.as_str())];
-    let request = crate::harness::caller2::request("GET", "/graph/v1.0/users", &fields, crate::harness::caller2::empty());
+    let request = crate::harness::caller2::request(
+        "GET",
+        "/graph/v1.0/users",
+        &fields,
+        crate::harness::caller2::empty(),
+    );
     let answer = crate::harness::caller2::read(caller.send(request).await.unwrap()).await;
     assert_eq!(answer.refusal(), (431, "headersTooLarge".to_owned()));
 }
@@ -78,7 +126,10 @@ async fn an_upstream_that_cannot_be_reached_is_named_with_the_reason() {
         let answer = stage.get("/graph/v1.0/users").await;
         assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
         let message = answer.message();
-        assert!(message.contains(GRAPH) && message.contains(words), "{message}");
+        assert!(
+            message.contains(GRAPH) && message.contains(words),
+            "{message}"
+        );
         assert!(!answer.text().contains("rustls"), "{message}");
     }
     stage.simulator.recover(GRAPH);
@@ -147,7 +198,9 @@ async fn the_first_answer_does_not_wait_for_the_rest_of_a_second_request() {
     caller.send(format!("{one}{one}GET /graph/sim/by")).await;
     caller.answer("GET").await.expect(200);
     caller.answer("GET").await.expect(200);
-    caller.send("tes/3 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    caller
+        .send("tes/3 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
     assert_eq!(caller.answer("GET").await.expect(200).body, b"xxx");
 }
 

@@ -19,7 +19,9 @@ fn arrivals(stage: &Stage) -> usize {
 
 async fn retries(stage: &Stage) -> f64 {
     let labels = [("route", "graph")];
-    stage.number("tokenferry_upstream_retries_total", &labels).await
+    stage
+        .number("tokenferry_upstream_retries_total", &labels)
+        .await
 }
 
 #[tokio::test]
@@ -44,7 +46,9 @@ async fn a_stale_connection_costs_one_silent_retry() {
             after: None,
             ending,
         };
-        stage.simulator.script(Script::on(GRAPH, fault).reused().times(1));
+        stage
+            .simulator
+            .script(Script::on(GRAPH, fault).reused().times(1));
         for method in ["GET", "HEAD"] {
             let lines = format!("{method} /graph/sim/bytes/1 HTTP/1.1");
             assert_eq!(stage.ask(&lines).await.status, 200);
@@ -69,7 +73,9 @@ async fn a_write_that_the_upstream_may_have_read_is_never_sent_twice() {
             let mut caller = stage.caller().await;
             let length = body.len();
             caller
-                .ask(&format!("{method} /graph/sim/sink HTTP/1.1\nContent-Length: {length}"))
+                .ask(&format!(
+                    "{method} /graph/sim/sink HTTP/1.1\nContent-Length: {length}"
+                ))
                 .await;
             caller.send(body).await;
             let answer = caller.answer(method).await;
@@ -130,7 +136,9 @@ async fn a_body_that_was_sent_in_part_is_not_sent_again() {
     let fault = Fault::Unprocessed;
     stage.simulator.script(Script::on(GRAPH, fault).times(1));
     let mut caller = stage.caller().await;
-    caller.ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5").await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5")
+        .await;
     caller.send("hello").await;
     let answer = caller.answer("POST").await;
     assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
@@ -200,7 +208,11 @@ async fn streams_beyond_what_the_upstream_allows_wait_for_no_other() {
     let mut held = tokio::task::JoinSet::new();
     for number in 0..250 {
         // Streams of one connection have a bound of their own.
-        let caller = if number % 90 == 0 { stage.caller2().await } else { caller.clone() };
+        let caller = if number % 90 == 0 {
+            stage.caller2().await
+        } else {
+            caller.clone()
+        };
         held.spawn(async move { caller.exchange("GET", "/graph/sim/sink").await.status });
     }
     let free = stage.get("/graph/sim/bytes/1");

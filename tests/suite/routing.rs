@@ -146,10 +146,18 @@ routes:
 #[tokio::test]
 async fn a_name_that_is_rebound_to_this_address_gets_nothing() {
     let stage = Stage::open().await;
-    for host in ["evil.example", "graph.microsoft.com", "localhost.evil.example"] {
+    for host in [
+        "evil.example",
+        "graph.microsoft.com",
+        "localhost.evil.example",
+    ] {
         let lines = format!("GET /graph/v1.0/users HTTP/1.1\nHost: {host}");
         let answer = stage.ask(&lines).await;
-        assert_eq!(answer.refusal(), (421, "hostNotServed".to_owned()), "{host}");
+        assert_eq!(
+            answer.refusal(),
+            (421, "hostNotServed".to_owned()),
+            "{host}"
+        );
         assert!(answer.message().contains("hosts"), "{}", answer.message());
     }
     for host in [

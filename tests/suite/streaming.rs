@@ -55,10 +55,7 @@ async fn trailers_arrive_in_both_directions() {
         .await;
     assert_eq!(caller.answer("POST").await.expect(200).json()["length"], 5);
     let seen = stage.simulator.seen().pop().unwrap();
-    assert_eq!(
-        seen.body.trailers,
-        [("x-check".to_owned(), b"42".to_vec())]
-    );
+    assert_eq!(seen.body.trailers, [("x-check".to_owned(), b"42".to_vec())]);
 }
 
 #[tokio::test]
@@ -153,7 +150,9 @@ async fn answers_without_a_body_keep_their_fields_and_the_connection() {
     let stage = Stage::open().await;
     let mut caller = stage.caller().await;
     for (status, length) in [(204, None), (304, Some("1234")), (304, None)] {
-        let line = length.map_or(String::new(), |length| format!("Content-Length: {length}\r\n"));
+        let line = length.map_or(String::new(), |length| {
+            format!("Content-Length: {length}\r\n")
+        });
         let text = format!("HTTP/1.1 {status} Fine\r\nETag: \"a\"\r\n{line}\r\n");
         let fault = Fault::Raw(text.into(), Ending::Close);
         stage.simulator.script(Script::on(GRAPH, fault).times(1));
@@ -176,7 +175,12 @@ async fn an_old_caller_gets_an_answer_it_can_read() {
         let mut caller = stage.caller().await;
         let answer = caller.exchange(&format!("GET {target} HTTP/1.0")).await;
         assert_eq!(answer.clone().expect(200).body, b"xxxxx");
-        assert_eq!(answer.field("transfer-encoding"), "", "HTTP/1.0 knows no chunks");
+        assert!(answer.version < 2);
+        assert_eq!(
+            answer.field("transfer-encoding"),
+            "",
+            "HTTP/1.0 knows no chunks"
+        );
         caller.expect_close().await;
         assert_eq!(
             stage.simulator.seen().pop().unwrap().version,

@@ -14,7 +14,12 @@ const GRAPH_ONLY: &str =
 
 /// Sends many requests at once that find the cache cold; returns their statuses and bodies once
 /// `go` has let the identity service answer.
-async fn stampede(stage: &Stage, connections: usize, streams: usize, go: &Gate) -> Vec<(u16, String)> {
+async fn stampede(
+    stage: &Stage,
+    connections: usize,
+    streams: usize,
+    go: &Gate,
+) -> Vec<(u16, String)> {
     let mut requests = JoinSet::new();
     for _ in 0..connections {
         let caller = stage.caller2().await;
@@ -27,11 +32,13 @@ async fn stampede(stage: &Stage, connections: usize, streams: usize, go: &Gate) 
         }
     }
     let all = (connections * streams) as f64;
-    stage.becomes("tokenferry_token_waiters", &[("scope", GRAPH_SCOPE)], all).await;
+    stage
+        .becomes("tokenferry_token_waiters", &[("scope", GRAPH_SCOPE)], all)
+        .await;
     go.open();
     let mut answers = Vec::new();
     while let Some(answer) = soon(requests.join_next()).await {
-        answers.push(answer.unwrap());
+        answers.push(answer.expect("no request panics"));
     }
     answers
 }
@@ -84,18 +91,27 @@ async fn an_outage_between_two_tokens_is_noticed_by_nobody() {
     let mut caller = stage.caller().await;
     while begun.elapsed() < Duration::from_millis(3200) {
         let sent = Instant::now();
-        caller.exchange("GET /graph/sim/bytes/1 HTTP/1.1").await.expect(200);
+        caller
+            .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+            .await
+            .expect(200);
         assert!(sent.elapsed() < Duration::from_secs(1), "nobody waits");
         requests += 1.0;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let labels = [("scope", GRAPH_SCOPE)];
-    let hits = stage.number("tokenferry_token_cache_hits_total", &labels).await;
+    let hits = stage
+        .number("tokenferry_token_cache_hits_total", &labels)
+        .await;
     assert_eq!(hits, requests);
-    let misses = stage.number("tokenferry_token_cache_misses_total", &labels).await;
+    let misses = stage
+        .number("tokenferry_token_cache_misses_total", &labels)
+        .await;
     assert_eq!(misses, 0.0);
     let labels = [("scope", GRAPH_SCOPE), ("outcome", "unavailable")];
-    let failures = stage.number("tokenferry_token_refreshes_total", &labels).await;
+    let failures = stage
+        .number("tokenferry_token_refreshes_total", &labels)
+        .await;
     assert!(failures > 0.0, "the outage was real");
 }
 
@@ -108,12 +124,19 @@ async fn a_refused_credential_is_a_502_that_says_what_to_change() {
     assert!(message.contains("AADSTS7000222"), "{message}");
     assert!(message.to_lowercase().contains("trace"), "{message}");
     let words = message.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
-    assert!(words.filter(|word| word.len() == 36).count() >= 1, "{message}");
+    assert!(
+        words.filter(|word| word.len() == 36).count() >= 1,
+        "{message}"
+    );
     let calls = stage.simulator.token_calls();
     for _ in 0..5 {
         stage.get("/graph/v1.0/users").await.expect(502);
     }
-    assert_eq!(stage.simulator.token_calls(), calls, "and is not asked again for a minute");
+    assert_eq!(
+        stage.simulator.token_calls(),
+        calls,
+        "and is not asked again for a minute"
+    );
 }
 
 #[tokio::test]
@@ -146,7 +169,12 @@ async fn a_throttled_identity_service_is_a_503_that_says_when() {
     let after: u64 = answer.field("retry-after").parse().unwrap();
     assert!((5..=8).contains(&after), "{after}");
     let labels = [("outcome", "throttled")];
-    assert_eq!(stage.number("tokenferry_token_refreshes_total", &labels).await, 2.0);
+    assert_eq!(
+        stage
+            .number("tokenferry_token_refreshes_total", &labels)
+            .await,
+        2.0
+    );
     assert_eq!(stage.simulator.token_calls(), 2, "one for each scope");
 }
 
@@ -156,7 +184,9 @@ async fn tokens_come_back_without_a_request() {
     stage.attempted().await;
     stage.simulator.recover(LOGIN);
     let labels = [("outcome", "success")];
-    stage.becomes("tokenferry_token_refreshes_total", &labels, 2.0).await;
+    stage
+        .becomes("tokenferry_token_refreshes_total", &labels, 2.0)
+        .await;
     stage.get("/graph/v1.0/users?$top=1").await.expect(200);
 }
 
@@ -174,7 +204,9 @@ async fn an_answer_that_is_no_token_is_an_error_and_not_a_token() {
         .await;
         stage.attempted().await;
         let labels = [("outcome", "malformed")];
-        let malformed = stage.number("tokenferry_token_refreshes_total", &labels).await;
+        let malformed = stage
+            .number("tokenferry_token_refreshes_total", &labels)
+            .await;
         assert_eq!(malformed, 1.0, "{body}");
         until("the next call succeeds", || async {
             let answer = stage.get("/graph/v1.0/users?$top=1").await;
@@ -196,9 +228,13 @@ async fn a_caller_that_goes_away_cancels_only_itself() {
     let mut staying = stage.caller().await;
     staying.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
     let labels = [("scope", GRAPH_SCOPE)];
-    stage.becomes("tokenferry_token_waiters", &labels, 2.0).await;
+    stage
+        .becomes("tokenferry_token_waiters", &labels, 2.0)
+        .await;
     drop(leaving);
-    stage.becomes("tokenferry_token_waiters", &labels, 1.0).await;
+    stage
+        .becomes("tokenferry_token_waiters", &labels, 1.0)
+        .await;
     gate.open();
     staying.answer("GET").await.expect(200);
     assert_eq!(stage.simulator.token_calls(), 1);
@@ -247,7 +283,9 @@ async fn a_request_that_waits_for_a_token_has_its_body_to_send_after_it() {
     })
     .await;
     let mut caller = stage.caller().await;
-    caller.ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5").await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5")
+        .await;
     caller.send("hello").await;
     stage.becomes("tokenferry_token_waiters", &[], 1.0).await;
     let forwarded = |seen: &Seen| seen.host == GRAPH;

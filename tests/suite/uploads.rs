@@ -26,15 +26,21 @@ fn answered(status: u16) -> Fault {
 async fn a_body_goes_up_in_the_framing_it_came_in() {
     let stage = Stage::open().await;
     let mut caller = stage.caller().await;
-    caller.ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5").await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5")
+        .await;
     caller.send("hello").await;
     caller.answer("POST").await.expect(200);
     assert_eq!(last(&stage).header_values("content-length"), ["5"]);
     assert_eq!(last(&stage).header("transfer-encoding"), None);
     assert_eq!(last(&stage).text(), "hello");
 
-    caller.ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: Chunked").await;
-    caller.send("3;ext=1\r\nhel\r\n002\r\nlo\r\n0\r\n\r\n").await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: Chunked")
+        .await;
+    caller
+        .send("3;ext=1\r\nhel\r\n002\r\nlo\r\n0\r\n\r\n")
+        .await;
     caller.answer("POST").await.expect(200);
     assert_eq!(last(&stage).header("content-length"), None);
     assert_eq!(last(&stage).header_values("transfer-encoding"), ["chunked"]);
@@ -43,7 +49,11 @@ async fn a_body_goes_up_in_the_framing_it_came_in() {
     for method in ["POST", "PUT", "PATCH"] {
         let lines = format!("{method} /graph/sim/sink HTTP/1.1\nContent-Length: 0");
         caller.exchange(&lines).await.expect(200);
-        assert_eq!(last(&stage).header_values("content-length"), ["0"], "{method}");
+        assert_eq!(
+            last(&stage).header_values("content-length"),
+            ["0"],
+            "{method}"
+        );
     }
     for method in ["GET", "HEAD", "DELETE"] {
         let lines = format!("{method} /graph/sim/bytes/0 HTTP/1.1");
@@ -52,7 +62,8 @@ async fn a_body_goes_up_in_the_framing_it_came_in() {
         assert_eq!(last(&stage).header("transfer-encoding"), None, "{method}");
     }
     let mut old = stage.caller().await;
-    old.ask("POST /graph/sim/sink HTTP/1.0\nContent-Length: 5").await;
+    old.ask("POST /graph/sim/sink HTTP/1.0\nContent-Length: 5")
+        .await;
     old.send("hello").await;
     old.answer("POST").await.expect(200);
 }
@@ -64,13 +75,16 @@ async fn a_length_and_chunks_at_once_are_not_two_requests() {
     caller
         .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 4\nTransfer-Encoding: chunked")
         .await;
-    caller.send("0\r\n\r\nGET /graph/sim/status/201 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    caller
+        .send("0\r\n\r\nGET /graph/sim/status/201 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
     let answer = caller.answer("POST").await;
     assert!(matches!(answer.status, 200 | 400), "{answer:?}");
     caller.rest().await;
     let seen = stage.simulator.seen();
     let smuggled = seen.iter().filter(|seen| {
-        let both = seen.header("content-length").is_some() && seen.header("transfer-encoding").is_some();
+        let both =
+            seen.header("content-length").is_some() && seen.header("transfer-encoding").is_some();
         seen.host == GRAPH && both
     });
     assert_eq!(smuggled.count(), 0);
@@ -80,7 +94,9 @@ async fn a_length_and_chunks_at_once_are_not_two_requests() {
 async fn a_body_passes_in_both_directions_at_once() {
     let stage = Stage::open().await;
     let mut caller = stage.caller().await;
-    caller.ask("POST /graph/sim/mirror HTTP/1.1\nTransfer-Encoding: chunked").await;
+    caller
+        .ask("POST /graph/sim/mirror HTTP/1.1\nTransfer-Encoding: chunked")
+        .await;
     caller.send("5\r\nfirst\r\n").await;
     let mut answer = caller.head().await;
     assert_eq!(caller.chunk(&mut answer).await.unwrap(), b"first");
@@ -144,10 +160,16 @@ async fn an_early_answer_to_an_upload_arrives() {
             "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
         );
         let stage = Stage::with(&own).await;
-        stage.simulator.script(Script::on(GRAPH, answered(409)).early().times(1));
+        stage
+            .simulator
+            .script(Script::on(GRAPH, answered(409)).early().times(1));
         let mut caller = stage.caller().await;
         let length = 20 * 1024 * 1024;
-        caller.ask(&format!("POST /graph/sim/sink HTTP/1.1\nContent-Length: {length}")).await;
+        caller
+            .ask(&format!(
+                "POST /graph/sim/sink HTTP/1.1\nContent-Length: {length}"
+            ))
+            .await;
         // What the upstream does not want may be left unsent.
         for _ in 0..20 {
             if caller.try_send(vec![b'x'; 1024 * 1024]).await.is_err() {
@@ -170,7 +192,9 @@ async fn a_caller_that_breaks_off_is_broken_off_at_the_upstream() {
     ] {
         stage.simulator.clear();
         let mut caller = stage.caller().await;
-        caller.ask(&format!("POST /graph/sim/sink HTTP/1.1\n{head}")).await;
+        caller
+            .ask(&format!("POST /graph/sim/sink HTTP/1.1\n{head}"))
+            .await;
         caller.send(body).await;
         stage
             .simulator
@@ -178,7 +202,10 @@ async fn a_caller_that_breaks_off_is_broken_off_at_the_upstream() {
             .await
             .unwrap();
         if body.contains("zz") {
-            assert_eq!(caller.answer("POST").await.refusal(), (400, "badRequest".to_owned()));
+            assert_eq!(
+                caller.answer("POST").await.refusal(),
+                (400, "badRequest".to_owned())
+            );
         }
         drop(caller);
         let seen = stage
@@ -194,10 +221,18 @@ async fn a_caller_that_breaks_off_is_broken_off_at_the_upstream() {
 async fn an_upstream_that_does_not_read_stops_the_caller() {
     let stage = Stage::open().await;
     let gate = Gate::new();
-    stage.simulator.script(Script::on(GRAPH, Fault::Hold(gate.clone())).early().times(1));
-    stage.simulator.script(Script::on(GRAPH, answered(409)).early().times(1));
+    stage.simulator.script(
+        Script::on(GRAPH, Fault::Hold(gate.clone()))
+            .early()
+            .times(1),
+    );
+    stage
+        .simulator
+        .script(Script::on(GRAPH, answered(409)).early().times(1));
     let mut caller = stage.caller().await;
-    caller.ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked").await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked")
+        .await;
     let mut sent = 0;
     let chunk = format!("100000\r\n{}\r\n", "x".repeat(1024 * 1024));
     while sent < 256 {
@@ -225,7 +260,10 @@ async fn a_reader_that_stops_stops_the_upstream() {
         let mut sent = 0;
         while sent < 256 {
             let push = feed.send(vec![b'x'; 1024 * 1024]);
-            if tokio::time::timeout(Duration::from_millis(700), push).await.is_err() {
+            if tokio::time::timeout(Duration::from_millis(700), push)
+                .await
+                .is_err()
+            {
                 break;
             }
             sent += 1;

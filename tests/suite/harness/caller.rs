@@ -72,12 +72,6 @@ impl Caller {
         self.send(text).await;
     }
 
-    /// No more will be sent.
-    pub(crate) async fn half_close(&mut self) {
-        let closed = self.stream.shutdown().await;
-        closed.expect("a socket can be half closed");
-    }
-
     /// Reads what comes next; false at the end of the connection.
     async fn more(&mut self) -> bool {
         if self.ended.is_some() {

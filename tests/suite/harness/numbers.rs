@@ -17,11 +17,6 @@ impl Numbers {
         Self(page.text())
     }
 
-    /// The page as it came.
-    pub(crate) fn page(&self) -> &str {
-        &self.0
-    }
-
     /// The sum of the samples of this name that have all of these labels.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let samples = self.0.lines().filter(|line| !line.starts_with('#'));

@@ -16,7 +16,7 @@ use super::caller::Caller;
 use super::caller2::Caller2;
 use super::lines::Lines;
 use super::numbers::{self, Numbers};
-use super::{routes_yaml, soon, until};
+use super::{routes_yaml, soon};
 
 /// A simulator, the program in front of it, and its access log.
 pub(crate) struct Stage {
@@ -24,7 +24,6 @@ pub(crate) struct Stage {
     pub(crate) app: Option<App>,
     pub(crate) log: Lines,
     folder: TempDir,
-    forgiving: bool,
 }
 
 impl Stage {
@@ -55,13 +54,7 @@ impl Stage {
             app: Some(app),
             log,
             folder,
-            forgiving: false,
         }
-    }
-
-    /// What the simulator takes offence at is part of this test.
-    pub(crate) fn forgive(&mut self) {
-        self.forgiving = true;
     }
 
     pub(crate) fn app(&self) -> &App {
@@ -124,15 +117,6 @@ impl Stage {
     pub(crate) async fn becomes(&self, name: &str, labels: &[(&str, &str)], wanted: f64) {
         numbers::becomes(self.admin(), name, labels, wanted).await;
     }
-
-    /// Waits until the token endpoint has had this many calls.
-    pub(crate) async fn token_calls(&self, wanted: u64) {
-        let what = format!("{wanted} token calls");
-        until(&what, || async {
-            (self.simulator.token_calls() >= wanted).then_some(())
-        })
-        .await;
-    }
 }
 
 impl Drop for Stage {
@@ -140,7 +124,7 @@ impl Drop for Stage {
         if let Some(app) = self.app.take() {
             app.stop();
         }
-        if !self.forgiving && !std::thread::panicking() {
+        if !std::thread::panicking() {
             let violations = self.simulator.violations();
             assert!(violations.is_empty(), "{violations:?}");
         }
