@@ -3,9 +3,8 @@
 use crate::harness::caller::Caller;
 use crate::harness::program::Program;
 
-/// Enough to show that nothing is kept, and quick in a debug build. `docs/operations.md` says how to
-/// look at a larger one.
-const BYTES: usize = 256 * 1024 * 1024;
+/// Far more than all the buffers on the way.
+const BYTES: usize = 1024 * 1024 * 1024;
 /// KiB that the process may have in memory.
 const RESIDENT: u64 = 40 * 1024;
 /// Readers that stop, and the KiB that one of them may hold.
