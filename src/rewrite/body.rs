@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::decode::{DecodeError, Decoder};
 use super::scan::{Piece, Scanner};
@@ -59,8 +59,8 @@ impl Rewriter {
                     Some(chunk) => chunk,
                 },
             };
-            if let Some(whole) = self.scan(chunk) {
-                return Ok(Some(whole));
+            if let Some(first) = self.scan(chunk) {
+                return Ok(Some(first));
             }
         }
     }
@@ -87,30 +87,43 @@ impl Rewriter {
         self.scanner.links_found()
     }
 
-    /// Scans a chunk: returns it when it is to pass whole, else leaves the pieces in `ready`.
+    /// Scans a chunk and returns the first piece of what it comes to; the others go to `ready`.
     fn scan(&mut self, chunk: Bytes) -> Option<Bytes> {
         let mut whole = false;
-        let mut small = BytesMut::new();
+        let mut small = Vec::new();
         let ready = &mut self.ready;
-        self.scanner.push(&chunk, |piece| match piece {
-            Piece::Keep(range) if range.len() == chunk.len() && small.is_empty() => whole = true,
-            Piece::Keep(range) if range.len() >= LARGE => {
-                if !small.is_empty() {
-                    ready.push_back(small.split().freeze());
+        self.scanner.push(&chunk, |piece| {
+            let bytes = match piece {
+                Piece::Keep(range) if range.len() == chunk.len() && small.is_empty() => {
+                    whole = true;
+                    return;
                 }
-                ready.push_back(chunk.slice(range));
-            }
-            Piece::Keep(range) => small.extend_from_slice(&chunk[range]),
-            Piece::Add(bytes) => {
-                if small.capacity() == 0 {
-                    small.reserve(chunk.len().min(LARGE) + 256);
+                Piece::Keep(range) if range.len() >= LARGE => {
+                    if !small.is_empty() {
+                        ready.push_back(std::mem::take(&mut small).into());
+                    }
+                    ready.push_back(chunk.slice(range));
+                    return;
                 }
-                small.extend_from_slice(bytes);
+                Piece::Keep(range) => &chunk[range],
+                Piece::Add(bytes) => bytes,
+            };
+            if small.capacity() == 0 {
+                // Room for what is small of the chunk, and for a few links that become longer.
+                small.reserve(chunk.len().min(LARGE) + 256);
             }
+            small.extend_from_slice(bytes);
         });
-        if !small.is_empty() {
-            ready.push_back(small.freeze());
+        if whole {
+            return Some(chunk);
         }
-        whole.then_some(chunk)
+        let small = (!small.is_empty()).then(|| Bytes::from(small));
+        match ready.pop_front() {
+            Some(first) => {
+                ready.extend(small);
+                Some(first)
+            }
+            None => small,
+        }
     }
 }

@@ -39,6 +39,8 @@ pub struct LinkMap {
     pub(super) public: Option<BaseUrl>,
     pub(super) public_authority: String,
     pub(super) routes: Vec<Mapped>,
+    /// Whether any route is bound to a host.
+    pub(super) has_hosts: bool,
     /// Every origin that is an upstream, with its routes, the longest upstream prefix first.
     pub(super) origins: Vec<(Origin, Vec<usize>)>,
     /// What is looked for in requests.
@@ -97,6 +99,7 @@ impl LinkMap {
                 .map(|base| base.origin.authority())
                 .unwrap_or_default(),
             public,
+            has_hosts: routes.iter().any(|route| route.host.is_some()),
             routes: routes.into_iter().map(mapped).collect(),
             origins,
             request_keys: Keys::of_requests(),
