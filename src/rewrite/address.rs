@@ -120,6 +120,16 @@ impl Links {
         &self.own().route.upstream
     }
 
+    /// Whether this is the route of this exchange.
+    pub(super) fn is_own(&self, route: usize) -> bool {
+        route == self.route
+    }
+
+    /// Whether this is the authority that was asked.
+    pub(super) fn is_asked(&self, authority: &str) -> bool {
+        authority.eq_ignore_ascii_case(self.base.text())
+    }
+
     /// What a root-relative reference of the upstream is prefixed with here, once the upstream's
     /// own prefix is gone.
     pub(super) fn local_prefix(&self) -> [&str; 2] {

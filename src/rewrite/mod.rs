@@ -14,8 +14,11 @@ mod grammar;
 pub mod header;
 mod key;
 pub mod link;
+mod message;
+mod multipart;
 mod nesting;
 mod plan;
+pub mod request;
 pub mod scan;
 mod spelling;
 
