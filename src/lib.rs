@@ -4,6 +4,8 @@
 
 pub mod cli;
 
+pub mod app;
+
 pub mod admin;
 pub mod server;
 
@@ -20,9 +22,17 @@ pub mod upstream;
 
 pub mod config;
 
+pub mod access_log;
+pub mod logging;
+pub mod metrics;
+
+pub mod alarm;
 pub mod clock;
 pub mod code;
-pub mod metrics;
+pub mod executor;
+pub mod output;
 pub mod secret;
+pub mod timestamp;
+pub mod trust;
 
 pub mod simulator;

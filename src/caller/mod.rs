@@ -1,1 +1,223 @@
-//! (being written)
+//! Who is asking, on routes that want to know: an API key, a client certificate or a Kubernetes
+//! service account. Proofs are `X-Api-Key`, the certificate of the connection, and
+//! `Authorization: Bearer`; none of them goes up.
+//!
+//! Only the callers of the route are tried, so a proof for one route is none for another.
+
+pub mod certificate;
+pub mod key_set;
+pub mod keys;
+pub mod service_account;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use http::header::{AUTHORIZATION, HeaderName};
+use http::{HeaderMap, HeaderValue};
+
+use self::certificate::PeerNames;
+use self::key_set::KeySet;
+use self::service_account::{ServiceAccount, TokenError};
+use crate::code::Code;
+use crate::config::{CallerProof, CallerSpec, KubernetesSpec, Name};
+use crate::secret::{Secret, SecretError};
+
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// A configured caller: its place in [`Config::callers`](crate::config::Config::callers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallerId(pub usize);
+
+/// The callers of a route; none means anybody, unasked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteCallers(Vec<CallerId>);
+
+impl RouteCallers {
+    /// Finds a route's callers among all. A name that is nobody's lets nobody in, where leaving it
+    /// out could let in everybody.
+    pub fn new(names: &[Name], callers: &[CallerSpec]) -> Self {
+        let place = |name: &Name| {
+            let found = callers.iter().position(|caller| caller.name == *name);
+            CallerId(found.unwrap_or(callers.len()))
+        };
+        Self(names.iter().map(place).collect())
+    }
+}
+
+/// Why a caller is not let in. The answer is always 401 `callerUnknown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallerError {
+    /// Nothing that proves anything came with the request.
+    #[error(
+        "this route asks who is calling; send X-Api-Key, a client certificate or a service-account token, as its callers are configured"
+    )]
+    Missing,
+    /// The token proves nothing.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// What came does not belong to a caller of this route.
+    #[error(
+        "this caller is not one of the route's; check the key or certificate, and callers of the route"
+    )]
+    Unknown,
+}
+
+impl CallerError {
+    /// The code of the answer.
+    pub const fn code(&self) -> Code {
+        Code::CallerUnknown
+    }
+
+    /// Whether newer keys of the cluster may help: fetch them, at most once a minute.
+    pub const fn wants_keys(&self) -> bool {
+        matches!(self, Self::Token(TokenError::UnknownKey))
+    }
+}
+
+/// A caller whose API key could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the API key of caller \"{caller}\" cannot be read")]
+pub struct ApiKeyError {
+    /// The caller.
+    pub caller: Name,
+    /// What happened.
+    pub source: SecretError,
+}
+
+/// All configured callers with what is needed to recognise them.
+#[derive(Debug)]
+pub struct Callers {
+    specs: Vec<CallerSpec>,
+    kubernetes: Option<KubernetesSpec>,
+    /// The API keys, by caller; `None` for callers of other kinds.
+    api_keys: ArcSwap<Vec<Option<Secret>>>,
+    cluster_keys: ArcSwap<KeySet>,
+}
+
+impl Callers {
+    /// Reads the API keys. The cluster's keys are set once [`keys::load`] has them; until then no
+    /// service account is known.
+    ///
+    /// # Errors
+    /// The first key that cannot be read.
+    pub fn new(
+        callers: &[CallerSpec],
+        kubernetes: Option<&KubernetesSpec>,
+    ) -> Result<Self, ApiKeyError> {
+        let read = callers.iter().map(read_key).collect::<Result<_, _>>()?;
+        Ok(Self {
+            specs: callers.to_vec(),
+            kubernetes: kubernetes.cloned(),
+            api_keys: ArcSwap::from_pointee(read),
+            cluster_keys: ArcSwap::default(),
+        })
+    }
+
+    /// Reads the API keys again. One that cannot be read stays as it was and is reported.
+    pub fn refresh(&self) -> Vec<ApiKeyError> {
+        let mut failures = Vec::new();
+        let known = self.api_keys.load();
+        let read = self.specs.iter().zip(known.iter()).map(|(spec, known)| {
+            read_key(spec).unwrap_or_else(|failure| {
+                failures.push(failure);
+                known.clone()
+            })
+        });
+        let read = read.collect();
+        self.api_keys.store(Arc::new(read));
+        failures
+    }
+
+    /// Replaces the cluster's keys.
+    pub fn set_cluster_keys(&self, keys: KeySet) {
+        self.cluster_keys.store(Arc::new(keys));
+    }
+
+    /// The name of a caller, for the log and the metrics.
+    pub fn name(&self, id: CallerId) -> Option<&Name> {
+        self.specs.get(id.0).map(|spec| &spec.name)
+    }
+
+    /// Finds out which of a route's callers is asking; `None` when the route does not ask.
+    ///
+    /// Keys are compared in constant time. `peer` is the certificate of the connection, verified.
+    ///
+    /// # Errors
+    /// When no caller of the route has proved itself.
+    pub fn identify(
+        &self,
+        route: &RouteCallers,
+        headers: &HeaderMap,
+        peer: Option<&PeerNames>,
+        now: SystemTime,
+    ) -> Result<Option<CallerId>, CallerError> {
+        if route.0.is_empty() {
+            return Ok(None);
+        }
+        let key = alone(headers, &X_API_KEY).map(HeaderValue::as_bytes);
+        let asks_token = route.0.iter().any(|&id| self.is_account(id));
+        let bearer = asks_token.then(|| bearer(headers)).flatten();
+        let account = bearer.map(|token| self.account(token, now));
+        let known = self.api_keys.load();
+        let proved = |id: &CallerId| match self.specs.get(id.0).map(|spec| &spec.proof) {
+            Some(CallerProof::ApiKey(_)) => key
+                .zip(known.get(id.0).and_then(Option::as_ref))
+                .is_some_and(|(key, known)| known.matches(key)),
+            Some(CallerProof::ClientCertificate(wanted)) => {
+                peer.is_some_and(|names| names.matches(wanted))
+            }
+            Some(CallerProof::ServiceAccount { namespace, name }) => {
+                matches!(&account, Some(Ok(a)) if a.namespace == *namespace && a.name == *name)
+            }
+            None => false,
+        };
+        match route.0.iter().copied().find(proved) {
+            Some(id) => Ok(Some(id)),
+            None => Err(match account {
+                Some(Err(error)) => error.into(),
+                None if key.is_none() && peer.is_none() => CallerError::Missing,
+                _ => CallerError::Unknown,
+            }),
+        }
+    }
+
+    fn is_account(&self, id: CallerId) -> bool {
+        self.specs
+            .get(id.0)
+            .is_some_and(|spec| matches!(spec.proof, CallerProof::ServiceAccount { .. }))
+    }
+
+    fn account(&self, token: &str, now: SystemTime) -> Result<ServiceAccount, TokenError> {
+        let spec = self.kubernetes.as_ref().ok_or(TokenError::UnknownKey)?;
+        service_account::verify(token, spec, &self.cluster_keys.load(), now)
+    }
+}
+
+fn read_key(spec: &CallerSpec) -> Result<Option<Secret>, ApiKeyError> {
+    let CallerProof::ApiKey(source) = &spec.proof else {
+        return Ok(None);
+    };
+    source.read().map(Some).map_err(|source| ApiKeyError {
+        caller: spec.name.clone(),
+        source,
+    })
+}
+
+/// The value of a header that came exactly once: two leave open which one counts.
+fn alone<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = alone(headers, &AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim_start())
+}

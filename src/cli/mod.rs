@@ -1,1 +1,120 @@
-//! (being written)
+//! The commands. Each takes plain arguments and returns an exit code.
+
+mod check;
+mod demo;
+mod run;
+mod schema;
+mod token;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Fine.
+const FINE: u8 = 0;
+/// Failed while running.
+const FAILED: u8 = 1;
+/// Configuration or usage refused; clap uses the same number for usage.
+const REFUSED: u8 = 2;
+
+/// An authenticating reverse proxy for Microsoft Graph, Dynamics 365 and other APIs protected by
+/// Microsoft Entra ID.
+#[derive(Debug, Parser)]
+#[command(name = "tokenferry", version, about)]
+pub struct Args {
+    /// The configuration
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "TOKENFERRY_CONFIG",
+        default_value = "routes.yaml",
+        value_name = "FILE"
+    )]
+    config: PathBuf,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Debug, Default, clap::Args)]
+struct RunArgs {
+    /// Listen here instead of where the configuration says
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Serve metrics, probes and the status page here, or `off`
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// Worker threads; default: the cores that the cgroup allows
+    #[arg(long, value_name = "N")]
+    workers: Option<std::num::NonZeroUsize>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy (the default)
+    Run(RunArgs),
+    /// Validate the configuration, print every problem at once and the table of routes
+    Check {
+        /// Accept variables that are not set: for pipelines that have no secrets
+        #[arg(long)]
+        allow_missing_env: bool,
+    },
+    /// Acquire a route's token once and print its claims
+    Token {
+        /// The route's name
+        route: String,
+        /// Print the token itself and nothing else
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Run the whole thing on loopback against a built-in simulator of Entra, Graph and Dynamics
+    Demo {
+        /// Leave after the requests
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+}
+
+/// Runs a command and returns the exit code.
+pub fn main(args: Args) -> u8 {
+    let config = args.config;
+    match args.command {
+        None => run::run(&config, &args.run),
+        Some(Command::Run(run)) => run::run(&config, &run),
+        Some(Command::Check { allow_missing_env }) => {
+            written(|out| check::check(&config, allow_missing_env, out, &mut io::stderr()))
+        }
+        Some(Command::Token { route, raw }) => token::token(&config, &route, raw),
+        Some(Command::Demo { exit }) => demo::demo(exit),
+        Some(Command::Schema) => written(|out| schema::schema(out).map(|()| FINE)),
+    }
+}
+
+/// Runs what writes to standard output. A reader that left early (`| head`) is no failure.
+fn written(command: impl FnOnce(&mut dyn Write) -> io::Result<u8>) -> u8 {
+    let mut out = io::stdout().lock();
+    match command(&mut out) {
+        Ok(code) => code,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => FINE,
+        Err(error) => complain(&error),
+    }
+}
+
+/// Prints an error with its sources, for commands that have no log.
+fn complain(error: &dyn std::error::Error) -> u8 {
+    let mut text = format!("tokenferry: {error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    // Standard error is all there is to tell it to.
+    let _ = writeln!(io::stderr(), "{text}");
+    FAILED
+}

@@ -2,7 +2,10 @@
 //! exists is right, and nobody downstream looks again.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
+
+pub use super::base_url::{BaseUrl, Origin, split_port};
 
 /// A route's or credential's name: 1 to 64 of `a-z A-Z 0-9 . _ -`. It becomes a metric label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,27 +63,7 @@ impl PathPrefix {
             if matches!(segment, "" | "." | "..") {
                 return Err("a path has no empty, '.' or '..' segment".to_owned());
             }
-            let plain = segment.bytes().all(|b| {
-                b.is_ascii_alphanumeric()
-                    || matches!(
-                        b,
-                        b'-' | b'.'
-                            | b'_'
-                            | b'~'
-                            | b'!'
-                            | b'$'
-                            | b'&'
-                            | b'\''
-                            | b'('
-                            | b')'
-                            | b'*'
-                            | b'+'
-                            | b','
-                            | b'='
-                            | b':'
-                            | b'@'
-                    )
-            });
+            let plain = segment.bytes().all(is_path_character);
             if !plain {
                 return Err(
                     "a path is made of unreserved characters, without spaces, '%', '?', '#', ';' or '\\'"
@@ -97,6 +80,11 @@ impl PathPrefix {
     }
 }
 
+/// RFC 3986 section 3.3, without percent-encoding, and without ';', which some servers cut at.
+fn is_path_character(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&b)
+}
+
 /// A host name or IP literal, lower-case, without a trailing dot. IPv6 literals are kept in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostName(Box<str>);
@@ -111,7 +99,7 @@ impl HostName {
         let literal = lower
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
-            .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+            .is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok());
         let name = !lower.is_empty()
             && lower.len() <= 253
             && lower.split('.').all(|label| {
@@ -123,7 +111,7 @@ impl HostName {
                     && !label.starts_with('-')
                     && !label.ends_with('-')
             });
-        if literal || name {
+        if literal || name && !half_an_address(&lower) {
             Ok(Self(lower.into()))
         } else {
             Err(
@@ -137,6 +125,28 @@ impl HostName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is this machine by definition: `localhost`, a name below it (RFC 6761 section
+    /// 6.3), or a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        let bare = self.0.trim_start_matches('[').trim_end_matches(']');
+        self.as_str() == "localhost"
+            || self.0.ends_with(".localhost")
+            || bare
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
+}
+
+/// Whether resolvers take this name for an IPv4 address although it is not written as one: `127.1`
+/// and `0x7f000001` are loopback to them (WHATWG URL, "ends in a number").
+fn half_an_address(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let number = last.bytes().all(|b| b.is_ascii_digit())
+        || last
+            .strip_prefix("0x")
+            .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    number && name.parse::<Ipv4Addr>().is_err()
 }
 
 impl fmt::Display for HostName {
@@ -178,110 +188,6 @@ impl HostPattern {
     }
 }
 
-/// An origin: scheme, host and port, as of RFC 6454. The port is always known.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Origin {
-    /// `true` for https.
-    pub secure: bool,
-    /// The host.
-    pub host: HostName,
-    /// The port, the scheme's default when it was not written.
-    pub port: u16,
-}
-
-impl Origin {
-    /// The scheme's default port.
-    pub fn default_port(secure: bool) -> u16 {
-        if secure { 443 } else { 80 }
-    }
-
-    /// `host` or `host:port` where the port is not the scheme's default: the `Host` header.
-    pub fn authority(&self) -> String {
-        if self.port == Self::default_port(self.secure) {
-            self.host.to_string()
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.secure { "https" } else { "http" };
-        write!(f, "{scheme}://{}", self.authority())
-    }
-}
-
-/// An origin with a path prefix below it: `https://host[:port][/prefix]`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BaseUrl {
-    /// Scheme, host and port.
-    pub origin: Origin,
-    /// The prefix; the root when there is none.
-    pub prefix: PathPrefix,
-}
-
-impl BaseUrl {
-    /// Parses `https://host[:port][/prefix]`, or `http://` likewise. No user, query or fragment.
-    ///
-    /// # Errors
-    /// What would be accepted, in words.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
-        let (secure, rest) = if lower.starts_with("https://") {
-            (true, &text[8..])
-        } else if lower.starts_with("http://") {
-            (false, &text[7..])
-        } else {
-            return Err("a URL begins with https:// (http:// only to loopback)".to_owned());
-        };
-        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        if authority.contains('@') {
-            return Err("a URL here holds no user name or password".to_owned());
-        }
-        let (host, port) = split_port(authority)?;
-        let origin = Origin {
-            secure,
-            host: HostName::parse(host)?,
-            port: port.unwrap_or_else(|| Origin::default_port(secure)),
-        };
-        let prefix = if path.is_empty() {
-            PathPrefix::default()
-        } else {
-            PathPrefix::parse(path)?
-        };
-        Ok(Self { origin, prefix })
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.origin, self.prefix.as_str())
-    }
-}
-
-/// Splits `host[:port]`, brackets of an IPv6 literal respected.
-///
-/// # Errors
-/// When the port is not a number from 1 to 65535 (0 is allowed: "any free port").
-pub fn split_port(authority: &str) -> Result<(&str, Option<u16>), String> {
-    let after_literal = authority.rfind(']').map_or(0, |at| at + 1);
-    match authority[after_literal..].rfind(':') {
-        None => Ok((authority, None)),
-        Some(at) => {
-            let at = at + after_literal;
-            let digits = &authority[at + 1..];
-            let port = digits
-                .bytes()
-                .all(|b| b.is_ascii_digit())
-                .then(|| digits.parse().ok())
-                .flatten()
-                .ok_or_else(|| format!("\"{digits}\" is not a port: a number from 0 to 65535"))?;
-            Ok((&authority[..at], Some(port)))
-        }
-    }
-}
-
 /// A scope of the client-credentials grant: one resource and `/.default`
 /// (Microsoft identity platform, "scopes and permissions").
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -293,13 +199,19 @@ impl Scope {
     /// # Errors
     /// What would be accepted, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
+        const EXAMPLE: &str = "https://graph.microsoft.com/.default";
         if text.split_ascii_whitespace().count() != 1 {
             return Err("one scope per route: a token is for one resource".to_owned());
         }
         match text.strip_suffix("/.default") {
-            Some(resource) if !resource.is_empty() && text.is_ascii() => Ok(Self(text.into())),
-            Some(_) => Err("the resource is missing: write for example https://graph.microsoft.com/.default".to_owned()),
-            None => Err("client credentials take a scope that ends in /.default, for example https://graph.microsoft.com/.default".to_owned()),
+            Some("") => Err(format!(
+                "the resource is missing: write for example {EXAMPLE}"
+            )),
+            Some(_) if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Self(text.into())),
+            Some(_) => Err("a scope is printable ASCII".to_owned()),
+            None => Err(format!(
+                "client credentials take a scope that ends in /.default, for example {EXAMPLE}"
+            )),
         }
     }
 

@@ -1,1 +1,237 @@
-//! (being written)
+//! How to get one token once: the ways an organisation may hold a credential, and the exchange that
+//! turns each into an access token. When to ask, and who shares the answer, is `token`'s business.
+//!
+//! `acquire` asks once (a fallback makes that at most two exchanges), reads secrets and files anew,
+//! is bounded in time, and puts nothing secret into its errors.
+
+pub mod aadsts;
+mod answer;
+mod arc_key;
+mod certificate;
+#[cfg(test)]
+mod certificate_tests;
+mod claims;
+mod client_secret;
+mod endpoint;
+mod error;
+#[cfg(test)]
+mod exchange_tests;
+mod fallback;
+#[cfg(test)]
+mod fallback_tests;
+mod guid;
+mod key_file;
+#[cfg(test)]
+mod key_file_tests;
+mod kind;
+mod managed;
+#[cfg(test)]
+mod managed_tests;
+mod pkcs8;
+mod platform;
+mod refusal;
+#[cfg(test)]
+mod refusal_tests;
+mod stamp;
+#[cfg(test)]
+mod stand_in;
+mod workload;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use answer::AccessToken;
+pub use certificate::CertificateError;
+pub use claims::{ClaimsRequest, MAX_CLAIMS};
+pub use endpoint::{Egress, TokenClient};
+pub use error::{CredentialError, Flaw, Outage, Pace, Peer, Rejection};
+pub use guid::guid;
+pub use key_file::KeyFault;
+pub use kind::Identity;
+pub use platform::{Platform, PlatformError};
+pub use refusal::Refusal;
+pub use stamp::Stamp;
+
+use fallback::Fallback;
+use kind::Kind;
+
+use crate::clock::Now;
+use crate::config::{CredentialSpec, Name, Scope};
+
+/// An identity and how it proves itself.
+pub struct Credential {
+    name: Name,
+    identity: Identity,
+    kind: Kind,
+    continuous_access: bool,
+    expires: Option<u64>,
+    fallback: Option<Fallback>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenRequest<'a> {
+    /// The resource.
+    pub scope: &'a Scope,
+    /// Claims that an upstream demanded.
+    pub claims: Option<&'a ClaimsRequest>,
+    /// The time limit of one exchange.
+    pub within: Duration,
+}
+
+impl Credential {
+    /// Builds every credential of a configuration, in its order. A fallback's own fallback does not
+    /// count: there are two at most.
+    ///
+    /// # Errors
+    /// When an HTTP client for a fixed address cannot be built.
+    pub fn all(
+        specs: &[CredentialSpec],
+        client: &TokenClient,
+        platform: &Platform,
+    ) -> Result<Vec<Arc<Self>>, reqwest::Error> {
+        specs
+            .iter()
+            .map(|spec| {
+                let mut credential = Self::alone(spec, client, platform)?;
+                let second = specs
+                    .iter()
+                    .find(|s| spec.fallback.as_ref() == Some(&s.name));
+                if let Some(second) = second {
+                    credential.fallback =
+                        Some(Fallback::new(Self::alone(second, client, platform)?));
+                }
+                Ok(Arc::new(credential))
+            })
+            .collect()
+    }
+
+    fn alone(
+        spec: &CredentialSpec,
+        client: &TokenClient,
+        platform: &Platform,
+    ) -> Result<Self, reqwest::Error> {
+        let (identity, kind) = Kind::of(&spec.kind, client, platform)?;
+        Ok(Self {
+            name: spec.name.clone(),
+            identity,
+            kind,
+            continuous_access: spec.continuous_access,
+            expires: spec.expires,
+            fallback: None,
+        })
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Who is asked for.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether the capability `cp1` is declared.
+    pub fn continuous_access(&self) -> bool {
+        self.continuous_access
+    }
+
+    /// The credential that stands by.
+    pub fn fallback(&self) -> Option<&Self> {
+        self.fallback.as_ref().map(|fallback| &*fallback.second)
+    }
+
+    /// The credential whose turn it is: this one, or its fallback after this one was refused.
+    pub fn active(&self) -> &Self {
+        match &self.fallback {
+            Some(fallback) if fallback.is_active() => &fallback.second,
+            _ => self,
+        }
+    }
+
+    /// Asks for a token once; with a fallback, the second as well when the first is refused.
+    ///
+    /// # Errors
+    /// Why there is none. Of two refusals, the second's.
+    pub async fn acquire(&self, request: TokenRequest<'_>) -> Result<AccessToken, CredentialError> {
+        let Some(fallback) = &self.fallback else {
+            return self.acquire_alone(request).await;
+        };
+        let stamp = self.own_stamp();
+        if fallback.first_is_due(&stamp, Now::read().mono) {
+            match self.acquire_alone(request).await {
+                Err(error) if error.refuses_credential() => {
+                    if fallback.first_refused(stamp, Now::read().mono) {
+                        let (first, second) = (&self.name, &fallback.second.name);
+                        tracing::warn!(credential = %first, fallback = %second, reason = error.words(), "credential refused, its fallback takes over");
+                    }
+                }
+                outcome => {
+                    if outcome.is_ok() && fallback.first_accepted() {
+                        tracing::info!(credential = %self.name, "credential works again, its fallback steps back");
+                    }
+                    return outcome;
+                }
+            }
+        }
+        let mut token = fallback.second.acquire_alone(request).await?;
+        let renew = token.refresh_in.unwrap_or(fallback::RENEW_WITHIN);
+        token.refresh_in = Some(renew.min(fallback::RENEW_WITHIN));
+        Ok(token)
+    }
+
+    async fn acquire_alone(
+        &self,
+        request: TokenRequest<'_>,
+    ) -> Result<AccessToken, CredentialError> {
+        let claims = claims::form_field(self.continuous_access, request.claims);
+        let exchange = self.kind.acquire(request.scope, claims.as_deref());
+        match tokio::time::timeout(request.within, exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Outage::Timeout {
+                to: self.kind.peer(),
+                within: request.within,
+            }
+            .into()),
+        }
+    }
+
+    /// Loads secrets and files once, without asking anybody.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check(&self) -> Result<(), CredentialError> {
+        Ok(self.kind.check()?)
+    }
+
+    /// When the credential itself runs out: as declared, or as its certificate says once it has been
+    /// loaded.
+    pub fn expiry(&self) -> Option<SystemTime> {
+        match self.expires {
+            Some(declared) => UNIX_EPOCH.checked_add(Duration::from_secs(declared)),
+            None => self.kind.not_after(),
+        }
+    }
+
+    /// What the files of this credential and of its fallback hold now.
+    pub fn stamp(&self) -> Stamp {
+        match &self.fallback {
+            Some(fallback) => self.own_stamp().and(fallback.second.own_stamp()),
+            None => self.own_stamp(),
+        }
+    }
+
+    fn own_stamp(&self) -> Stamp {
+        Stamp::of(self.kind.files().into_iter().flatten())
+    }
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential")
+            .field("name", &self.name)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,1 +1,45 @@
-//! (being written)
+//! What may pass: pure decisions on the request as it arrived, taken before anything is forwarded.
+//!
+//! In the order of an exchange: [`target`] (form, path, `Host`), [`host`] (is it served here),
+//! [`browser`] (web pages of other sites), [`allow`] (method and path), [`request_header`] and
+//! [`response_header`] (what crosses). Nothing here repairs a request: it passes as it is, or not.
+
+pub mod allow;
+pub mod authority;
+pub mod browser;
+pub mod header;
+pub mod host;
+pub mod path;
+mod percent;
+pub mod request_header;
+pub mod response_header;
+pub mod target;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use crate::code::Code;
+
+/// Why a request does not pass: the code of the answer and what the caller or operator can do.
+///
+/// The message holds no secret; where it quotes the request it quotes header names only.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Decides status and error type of the answer.
+    pub code: Code,
+    /// One sentence, lower case, without a full stop.
+    pub message: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}

@@ -1,1 +1,138 @@
-//! (being written)
+//! Callers' connections: listeners, workers, and the end of both.
+//!
+//! Each worker is a thread with a current-thread runtime that owns its connections, upstream pools,
+//! token copies and counters. One accepting task deals connections out.
+
+mod accept;
+mod connection;
+pub mod listener;
+mod plain_answer;
+mod timed;
+mod worker;
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+pub use connection::Drain;
+use listener::Listener;
+use worker::{Order, Worker};
+
+use crate::access_log::AccessLog;
+use crate::config::{Limits, Timeouts};
+use crate::metrics::Metrics;
+use crate::proxy::Admission;
+use crate::proxy::generation::InForce;
+
+/// What the workers are made with.
+#[derive(Clone)]
+pub struct Plan {
+    /// How many.
+    pub workers: usize,
+    /// The configured world.
+    pub in_force: Arc<InForce>,
+    /// Where they count.
+    pub metrics: Arc<Metrics>,
+    /// Where they log requests.
+    pub access_log: Arc<AccessLog>,
+    /// The bound on requests in flight.
+    pub admission: Arc<Admission>,
+    /// The bounds of connections.
+    pub limits: Limits,
+    /// The time limits of connections.
+    pub timeouts: Timeouts,
+}
+
+/// The running data plane.
+pub struct Server {
+    workers: Arc<[Worker]>,
+    accepting: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Server {
+    /// Starts the workers and accepts on the listeners, on the runtime that this is called on.
+    ///
+    /// # Errors
+    /// When the system gives no thread or event queue.
+    pub fn start(listeners: Vec<Listener>, plan: &Plan) -> io::Result<Self> {
+        let workers: Arc<[Worker]> = (0..plan.workers)
+            .map(|index| Worker::start(index, plan))
+            .collect::<io::Result<_>>()?;
+        let door = Arc::new(accept::Door::new(
+            plan.limits.connections,
+            plan.limits.connections_per_peer,
+        ));
+        let accepting = listeners
+            .into_iter()
+            .map(|listener| {
+                let accept =
+                    accept::accept(Arc::new(listener), Arc::clone(&door), Arc::clone(&workers));
+                tokio::spawn(accept)
+            })
+            .collect();
+        Ok(Self {
+            workers,
+            accepting: Mutex::new(accepting),
+        })
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> usize {
+        let load = |worker: &Worker| worker.load.load(Ordering::Relaxed);
+        self.workers.iter().map(load).sum()
+    }
+
+    /// From now on each connection closes after the exchange it is in.
+    pub fn announce_drain(&self) {
+        self.order(Drain::Soon);
+    }
+
+    /// Accepts no more, closes idle connections and waits for exchanges in flight, at most this
+    /// long. Returns the number of connections that are still open.
+    pub async fn drain(&self, limit: Duration) -> usize {
+        let accepting = std::mem::take(
+            &mut *self.accepting.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        for task in accepting {
+            task.abort();
+            // Aborted or ended: either way its listener is closed now.
+            let _ = task.await;
+        }
+        self.order(Drain::Now);
+        let all_closed = async {
+            while self.connections() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Whether it ended or ran out is in the number below.
+        let _ = tokio::time::timeout(limit, all_closed).await;
+        self.connections()
+    }
+
+    fn order(&self, drain: Drain) {
+        for worker in self.workers.iter() {
+            // A worker that has ended takes no orders.
+            let _ = worker.orders.send(Order::Drain(drain));
+        }
+    }
+
+    /// Ends the workers, whatever is in flight.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let accepting = self.accepting.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for task in accepting.drain(..) {
+            task.abort();
+        }
+        for worker in self.workers.iter() {
+            worker.stop();
+        }
+    }
+}

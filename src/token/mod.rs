@@ -1,1 +1,199 @@
-//! (being written)
+//! When to get a token and who shares it: one entry per key, renewed ahead of need by a task of its
+//! own, read by workers without waiting.
+//!
+//! A request that finds a usable token never waits, whatever happens to its renewal. At most one
+//! call per key is in flight, made by the entry's task and by nobody else, so that a caller that
+//! goes away cancels only itself and the renewal of one key never touches another.
+
+mod backoff;
+#[cfg(test)]
+mod cache_tests;
+pub mod challenge;
+mod entry;
+mod error;
+mod key;
+mod reader;
+mod refresh;
+#[cfg(test)]
+mod renew_tests;
+#[cfg(test)]
+mod script;
+mod slot;
+#[cfg(test)]
+mod slot_clocks;
+#[cfg(test)]
+mod slot_model_tests;
+#[cfg(test)]
+mod slot_tests;
+mod status;
+mod supplier;
+mod tally;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use entry::{LastError, TokenEntry};
+pub use error::{RenewError, TokenError};
+pub use key::TokenKey;
+pub use reader::{Bearer, TokenReader};
+pub use status::{TokenState, TokenStatus};
+pub use supplier::{Demand, Supplier};
+pub use tally::Tally;
+
+use crate::clock::Now;
+use crate::config::{Name, Scope};
+use crate::credential::Credential;
+
+/// All tokens of the process. Cheap to clone; the last clone stops the refreshers.
+#[derive(Clone)]
+pub struct TokenCache {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    runtime: Handle,
+    kept: Mutex<BTreeMap<TokenKey, Kept>>,
+    /// Says which refresher died.
+    alarm: watch::Sender<Option<String>>,
+}
+
+/// An entry and the task that renews it, which ends with it.
+struct Kept {
+    entry: Arc<TokenEntry>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.entry.retire();
+        self.task.abort();
+    }
+}
+
+impl TokenCache {
+    /// An empty cache whose refreshers run on this runtime.
+    pub fn new(runtime: Handle) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                runtime,
+                kept: Mutex::default(),
+                alarm: watch::Sender::new(None),
+            }),
+        }
+    }
+
+    /// The token of a credential for a scope. A new one is asked for at once, in the background. For
+    /// one that is there already the credential is put in place: a valid token stays, and the next
+    /// call uses the new secret.
+    pub fn entry(&self, credential: &Arc<Credential>, scope: &Scope) -> Arc<TokenEntry> {
+        let key = TokenKey::new(credential, scope);
+        self.entry_from(key, credential.name(), Supplier::of(credential))
+    }
+
+    /// The same from any supplier.
+    pub fn entry_from(&self, key: TokenKey, label: &Name, supplier: Supplier) -> Arc<TokenEntry> {
+        let mut kept = self.lock();
+        if let Some(kept) = kept.get(&key) {
+            kept.entry.repoint(supplier);
+            return kept.entry.clone();
+        }
+        let entry = Arc::new(TokenEntry::new(key.clone(), label.clone(), supplier));
+        let task = self.shared.runtime.spawn({
+            let entry = entry.clone();
+            let siren = Siren {
+                alarm: self.shared.alarm.clone(),
+                token: format!("credential {label}, scope {}", key.scope()),
+            };
+            async move {
+                let siren = siren;
+                refresh::run(&entry).await;
+                drop(siren);
+            }
+        });
+        let entry_kept = entry.clone();
+        kept.insert(
+            key,
+            Kept {
+                entry: entry_kept,
+                task,
+            },
+        );
+        entry
+    }
+
+    /// Stops and forgets every token that is not among these.
+    pub fn retain(&self, keys: &BTreeSet<TokenKey>) {
+        self.lock().retain(|key, _| keys.contains(key));
+    }
+
+    /// Every token, in the order of keys.
+    pub fn entries(&self) -> Vec<Arc<TokenEntry>> {
+        self.lock()
+            .values()
+            .map(|kept| kept.entry.clone())
+            .collect()
+    }
+
+    /// The state of every token.
+    pub fn snapshot(&self, now: Now) -> Vec<TokenStatus> {
+        self.entries()
+            .iter()
+            .map(|entry| entry.status(now))
+            .collect()
+    }
+
+    /// Waits until the first call of every token that is there now has ended, well or not.
+    pub async fn all_attempted(&self) {
+        for entry in self.entries() {
+            let mut phase = entry.watch();
+            // An error would mean that the entry is gone, which this one is not.
+            let _ = phase
+                .wait_for(|phase| phase.ended > 0 || phase.retired)
+                .await;
+        }
+    }
+
+    /// Waits until a refresher has died of a panic, and says which. A process without one serves
+    /// tokens until they expire and then nothing: it should end, and be started again.
+    pub async fn failed(&self) -> String {
+        let mut alarm = self.shared.alarm.subscribe();
+        let dead = alarm.wait_for(Option::is_some).await.map(|token| token.clone());
+        match dead {
+            Ok(token) => token.unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TokenKey, Kept>> {
+        // Nothing panics while it is held but an allocation that fails, which ends the process.
+        self.shared
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenCache").finish_non_exhaustive()
+    }
+}
+
+/// Raises the alarm when the task that owns it unwinds.
+struct Siren {
+    alarm: watch::Sender<Option<String>>,
+    token: String,
+}
+
+impl Drop for Siren {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.alarm
+                .send_replace(Some(std::mem::take(&mut self.token)));
+        }
+    }
+}

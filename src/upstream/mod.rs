@@ -1,1 +1,258 @@
-//! (being written)
+//! One attempt to one upstream: a connection from the pool, the request, the response head, and a
+//! body that holds the connection until it has ended. What an exchange means, and whether an
+//! attempt is repeated, is decided above.
+//!
+//! Every worker thread owns its upstreams: nothing here is shared or locked.
+
+mod connect;
+mod error;
+mod multiplex;
+mod pool;
+mod request_body;
+mod response_body;
+mod stream;
+mod tunnel;
+mod wire;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+pub use connect::Egress;
+pub use error::{ConnectError, Failure, UpstreamError};
+pub use request_body::{BodyFault, CallerBody, RequestBody, Upload};
+pub use response_body::{ResponseBodyError, UpstreamBody};
+
+use crate::alarm::AlarmClock;
+use crate::config::{Origin, UpstreamHttp, UpstreamTimeouts};
+use connect::Connector;
+use multiplex::{Multiplex, Stream};
+use pool::{Lease, Pool};
+use wire::Wire;
+
+/// Connections live five minutes, a fifth more or less, so that changes of DNS are followed and not
+/// all are renewed at once.
+const LIFETIME: Duration = Duration::from_secs(300);
+
+/// What an upstream is, as far as its connections go: equal specs may share them across a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSpec {
+    /// Where.
+    pub origin: Origin,
+    /// How.
+    pub http: UpstreamHttp,
+    /// How long.
+    pub timeouts: UpstreamTimeouts,
+    /// The most connections of one worker.
+    pub connections: usize,
+}
+
+/// Told whenever the number of connections changes: open and idle ones.
+pub type Observer = Box<dyn Fn(usize, usize)>;
+
+/// One worker's way to one upstream.
+pub struct Upstream {
+    spec: UpstreamSpec,
+    connector: Rc<Connector>,
+    clock: Rc<AlarmClock>,
+    pool: Rc<Pool>,
+    multiplex: Multiplex,
+    /// What ALPN settled on, for `auto`.
+    speaks_h2: Cell<Option<bool>>,
+    observer: Rc<Observer>,
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream")
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place to send one request.
+enum Place {
+    One(Lease),
+    Two(Stream),
+}
+
+impl Upstream {
+    /// A way to an upstream, with no connection yet.
+    pub fn new(
+        spec: UpstreamSpec,
+        egress: Egress,
+        clock: Rc<AlarmClock>,
+        observer: Observer,
+    ) -> Self {
+        let observer = Rc::new(observer);
+        let told = Rc::clone(&observer);
+        Self {
+            connector: Rc::new(Connector::new(
+                egress,
+                spec.origin.clone(),
+                spec.http,
+                spec.timeouts.connect,
+            )),
+            pool: Pool::new(
+                spec.connections,
+                Box::new(move |census| told(census.open, census.idle)),
+            ),
+            spec,
+            clock,
+            multiplex: Multiplex::default(),
+            speaks_h2: Cell::new(None),
+            observer,
+        }
+    }
+
+    /// What it was made from.
+    pub fn spec(&self) -> &UpstreamSpec {
+        &self.spec
+    }
+
+    /// Sends one request; `fresh` asks for a connection that nothing was sent on before.
+    ///
+    /// # Errors
+    /// Before the response head: what happened and whether it can be repeated.
+    pub async fn send(
+        &self,
+        request: Request<RequestBody>,
+        fresh: bool,
+    ) -> Result<Response<UpstreamBody>, Failure> {
+        let place = match self.place(fresh).await {
+            Ok(place) => place,
+            Err(error) => {
+                return Err(Failure {
+                    error: error.into(),
+                    unprocessed: true,
+                    body: Some(request.into_body()),
+                });
+            }
+        };
+        let limit = self.spec.timeouts.response_head;
+        let idle = self.spec.timeouts.response_body_idle;
+        let upload = request.body().upload();
+        let response = match place {
+            Place::One(mut lease) => {
+                let response = lease.wire().send(request, limit).await?;
+                refuse_upgrade(&response)?;
+                response.map(|incoming| UpstreamBody::one(incoming, lease, idle, upload))
+            }
+            Place::Two(stream) => {
+                let alarm = self.clock.alarm();
+                let request = for_http2(request, &self.spec.origin);
+                let response = stream.send(request, &alarm, limit).await?;
+                response.map(|incoming| UpstreamBody::two(incoming, stream, alarm, idle))
+            }
+        };
+        Ok(response)
+    }
+
+    /// Closes what is old, idle for too long or dead. Called about once a second.
+    pub fn sweep(&self, now: Instant) {
+        self.pool.sweep(now);
+        self.multiplex.sweep(now);
+        if self.speaks_h2.get() == Some(true) {
+            let (open, idle) = self.multiplex.census();
+            (self.observer)(open, idle);
+        }
+    }
+
+    async fn place(&self, fresh: bool) -> Result<Place, Rc<ConnectError>> {
+        let h2 = match self.spec.http {
+            UpstreamHttp::One => false,
+            UpstreamHttp::Two => true,
+            UpstreamHttp::Auto => self.speaks_h2.get().unwrap_or(true),
+        };
+        if h2 {
+            return self.place_h2(fresh).await;
+        }
+        if fresh {
+            return self.pool.fresh(self.dial()).await.map(Place::One);
+        }
+        if let Some(lease) = self.pool.take_idle(Instant::now()) {
+            return Ok(Place::One(lease));
+        }
+        self.pool.wait(|| self.dial()).await.map(Place::One)
+    }
+
+    async fn place_h2(&self, fresh: bool) -> Result<Place, Rc<ConnectError>> {
+        if !fresh && let Some(stream) = self.multiplex.place(Instant::now()) {
+            return Ok(Place::Two(stream));
+        }
+        let _one_at_a_time = self.multiplex.dialling().await;
+        if !fresh && let Some(stream) = self.multiplex.place(Instant::now()) {
+            return Ok(Place::Two(stream));
+        }
+        let (stream, h2) = self.connector.connect().await.map_err(Rc::new)?;
+        self.speaks_h2.set(Some(h2));
+        if h2 {
+            let opened = self.multiplex.open(stream, lifetime()).await;
+            return opened.map(Place::Two).map_err(|_| self.wrong("HTTP/2"));
+        }
+        let wire = Wire::open(stream, self.clock.alarm(), lifetime());
+        let dial = async { wire.await.map_err(|_| self.protocol("HTTP/1.1")) };
+        self.pool.fresh(dial).await.map(Place::One)
+    }
+
+    fn dial(&self) -> impl Future<Output = Result<Wire, ConnectError>> + 'static {
+        let connector = Rc::clone(&self.connector);
+        let alarm = self.clock.alarm();
+        let target = self.spec.origin.authority();
+        async move {
+            let (stream, _) = connector.connect().await?;
+            Wire::open(stream, alarm, lifetime())
+                .await
+                .map_err(|_| ConnectError::Protocol {
+                    target,
+                    wanted: "HTTP/1.1",
+                })
+        }
+    }
+
+    fn wrong(&self, wanted: &'static str) -> Rc<ConnectError> {
+        Rc::new(self.protocol(wanted))
+    }
+
+    fn protocol(&self, wanted: &'static str) -> ConnectError {
+        ConnectError::Protocol {
+            target: self.spec.origin.authority(),
+            wanted,
+        }
+    }
+}
+
+/// A response that would turn the connection into a tunnel is none (RFC 9110 section 7.8).
+fn refuse_upgrade(response: &Response<Incoming>) -> Result<(), UpstreamError> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        Err(UpstreamError::Upgrade)
+    } else {
+        Ok(())
+    }
+}
+
+/// HTTP/2 names the origin in `:scheme` and `:authority`; `Host` would say it twice.
+fn for_http2(request: Request<RequestBody>, origin: &Origin) -> Request<RequestBody> {
+    let (mut parts, body) = request.into_parts();
+    parts.headers.remove(http::header::HOST);
+    let uri = http::Uri::builder()
+        .scheme(if origin.secure { "https" } else { "http" })
+        .authority(origin.authority())
+        .path_and_query(parts.uri.path_and_query().map_or("/", |p| p.as_str()))
+        .build();
+    if let Ok(uri) = uri {
+        parts.uri = uri;
+    }
+    Request::from_parts(parts, body)
+}
+
+fn lifetime() -> Duration {
+    // A process-wide spread needs no better randomness than the clock's low bits.
+    let spread = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_nanos() / 1000 % 400);
+    LIFETIME * (800 + spread) / 1000
+}

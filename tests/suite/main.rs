@@ -1,1 +1,3 @@
-fn main() {}
+//! Behaviour seen from outside, in one binary.
+
+mod operations;

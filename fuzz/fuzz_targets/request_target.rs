@@ -1,0 +1,31 @@
+//! Any request target and Host: what passes names one host and one path, and both are found again
+//! byte for byte in what goes up.
+#![no_main]
+
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use libfuzzer_sys::fuzz_target;
+use tokenferry::config::PathPrefix;
+use tokenferry::policy::host::HostPolicy;
+use tokenferry::policy::target::Target;
+use tokenferry::route::path::for_upstream;
+
+fuzz_target!(|input: (&[u8], &[u8], bool)| {
+    let (target, host, second) = input;
+    let Ok(uri) = Uri::try_from(target) else {
+        return;
+    };
+    let mut headers = HeaderMap::new();
+    if let Ok(host) = HeaderValue::from_bytes(host) {
+        headers.insert("host", host);
+    }
+    let version = if second { Version::HTTP_2 } else { Version::HTTP_11 };
+    let Ok(target) = Target::of(&Method::GET, &uri, &headers, version) else {
+        return;
+    };
+    let host = &target.authority.host;
+    assert!(!host.is_empty() && !host.ends_with('.') && !host.contains(['@', '/', '\\', ' ', ',']));
+    assert_eq!(host.to_ascii_lowercase(), host.as_ref());
+    let _ = HostPolicy::default().serves(host);
+    let up = for_upstream(&PathPrefix::default(), target.path, target.query);
+    assert_eq!(up.expect("no prefix makes it longer").as_str(), target.path_and_query);
+});

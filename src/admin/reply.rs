@@ -1,0 +1,130 @@
+//! The answers of the admin listener, with the headers that all of them carry: never stored, never
+//! sniffed, never part of another site.
+
+use aws_lc_rs::rand;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::header::{HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+
+use crate::clock::Now;
+use crate::code::Code;
+use crate::timestamp::Timestamp;
+
+const ALWAYS: [(HeaderName, HeaderValue); 4] = [
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+];
+
+/// Nothing of an answer that is not a page may run or be framed.
+const NO_CONTENT: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+/// An answer.
+pub(super) struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Reply {
+    pub(super) fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut headers = HeaderMap::from_iter(ALWAYS);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CONTENT_SECURITY_POLICY, NO_CONTENT);
+        Self {
+            status: StatusCode::OK,
+            headers,
+            body: body.into(),
+        }
+    }
+
+    pub(super) fn text(body: &'static str) -> Self {
+        Self::new("text/plain; charset=utf-8", body)
+    }
+
+    /// A page that may use what `policy` lets it (Content Security Policy).
+    pub(super) fn html(body: String, policy: HeaderValue) -> Self {
+        let mut reply = Self::new("text/html; charset=utf-8", body);
+        reply.headers.insert(CONTENT_SECURITY_POLICY, policy);
+        reply
+    }
+
+    /// Structs with text keys only: their serialisation does not fail.
+    pub(super) fn json(body: &impl Serialize) -> Self {
+        Self::new(
+            "application/json",
+            serde_json::to_vec(body).unwrap_or_default(),
+        )
+    }
+
+    /// The OData error form that all of the proxy's own answers have.
+    pub(super) fn refusal(code: Code, message: &str, now: Now) -> Self {
+        let id = request_id();
+        let mut reply = Self::json(&serde_json::json!({
+            "error": {
+                "code": code.as_str(),
+                "message": message,
+                "innerError": {"request-id": id, "date": Timestamp::of(now.wall).as_str()},
+            }
+        }));
+        let proxy_status = format!("tokenferry; error={}", code.proxy_error());
+        if let Ok(value) = HeaderValue::from_str(&proxy_status) {
+            reply.headers.insert("proxy-status", value);
+        }
+        if code == Code::MethodNotSupported {
+            reply
+                .headers
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        reply.with_status(code.status())
+    }
+
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The answer to GET.
+    pub(super) fn response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+
+    /// The answer to HEAD: what GET would have, without the body.
+    pub(super) fn head(mut self) -> Response<Full<Bytes>> {
+        let length = HeaderValue::from(self.body.len());
+        self.headers.insert(CONTENT_LENGTH, length);
+        self.body = Bytes::new();
+        self.response()
+    }
+}
+
+/// A random UUID (RFC 9562 version 4), or the nil one when the system has no randomness.
+fn request_id() -> String {
+    let mut bytes = [0; 16];
+    if rand::fill(&mut bytes).is_err() {
+        bytes = [0; 16];
+    } else {
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+    }
+    let number = u128::from_be_bytes(bytes);
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        number >> 96,
+        number >> 80 & 0xffff,
+        number >> 64 & 0xffff,
+        number >> 48 & 0xffff,
+        number & 0xffff_ffff_ffff
+    )
+}

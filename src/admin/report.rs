@@ -1,0 +1,127 @@
+//! What the running program tells about itself: the app fills it, the status page and the probes
+//! show it. Nothing in it is secret.
+
+use std::time::SystemTime;
+
+/// The program as it stands.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The configuration that is in force.
+    pub configuration: Configuration,
+    /// The routes, in file order.
+    pub routes: Vec<Route>,
+    /// The tokens that the routes need, each once.
+    pub tokens: Vec<Token>,
+}
+
+/// The configuration that is in force, and what became of a later one.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// When it was loaded.
+    pub loaded: SystemTime,
+    /// The last reload, when that was refused.
+    pub refused: Option<RefusedReload>,
+}
+
+/// A reload that was refused.
+#[derive(Clone, Debug)]
+pub struct RefusedReload {
+    /// When.
+    pub at: SystemTime,
+    /// Its problems, a line each.
+    pub problems: Vec<String>,
+}
+
+/// A route.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name, which is the label of its metrics.
+    pub name: String,
+    /// Host and path prefix, as a caller writes them: `/graph`, `graph.example/`.
+    pub matches: String,
+    /// Where requests go.
+    pub upstream: String,
+    /// Credential and scope of its token, as in [`Token`].
+    pub credential: String,
+    /// See `credential`.
+    pub scope: String,
+}
+
+/// A token.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// The credential's name.
+    pub credential: String,
+    /// The credential that is used instead, while the first is refused.
+    pub fallback: Option<String>,
+    /// The scope.
+    pub scope: String,
+    /// Whether it can be served.
+    pub state: TokenState,
+    /// When the token in use expires.
+    pub expires: Option<SystemTime>,
+    /// When it was last renewed.
+    pub renewed: Option<SystemTime>,
+    /// When the next call is due.
+    pub next: Option<SystemTime>,
+    /// The last call that failed, until one succeeds.
+    pub failure: Option<Failure>,
+    /// When the credential's secret or certificate expires, where that is known.
+    pub credential_expires: Option<SystemTime>,
+}
+
+/// A call for a token that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// When.
+    pub at: SystemTime,
+    /// Why, in words, and what to do about it.
+    pub message: String,
+}
+
+/// Whether a token can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenState {
+    /// There is one that can be used, but the last renewal failed.
+    Failing,
+    /// The first attempt has not ended yet.
+    Pending,
+    /// There is none: Entra refuses the credential, a person must change something.
+    Rejected,
+    /// There is none for now.
+    Unavailable,
+    /// All is well.
+    Valid,
+}
+
+impl TokenState {
+    /// Whether requests get it.
+    pub fn is_served(self) -> bool {
+        match self {
+            Self::Failing | Self::Valid => true,
+            Self::Pending | Self::Rejected | Self::Unavailable => false,
+        }
+    }
+
+    /// The state for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Failing => "valid, renewal fails",
+            Self::Pending => "being fetched",
+            Self::Rejected => "credential rejected",
+            Self::Unavailable => "unavailable",
+            Self::Valid => "valid",
+        }
+    }
+}
+
+impl Report {
+    /// The state of a route's token.
+    pub fn token_of(&self, route: &Route) -> TokenState {
+        let same =
+            |token: &&Token| token.credential == route.credential && token.scope == route.scope;
+        let token = self.tokens.iter().find(same);
+        token.map_or(TokenState::Pending, |token| token.state)
+    }
+}

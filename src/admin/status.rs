@@ -1,0 +1,186 @@
+//! One truth for `/status.json` and the status page: the report of the app joined with the metrics'
+//! sums, at one moment.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use super::ready::Readiness;
+use super::report::{Report, Token, TokenState};
+use crate::clock::Now;
+use crate::metrics::{Metrics, RouteTotals};
+use crate::timestamp::Timestamp;
+
+/// Everything that the status page shows. Times are UTC; spans are whole seconds.
+#[derive(Debug, Serialize)]
+pub(super) struct Snapshot {
+    pub(super) version: &'static str,
+    pub(super) now: String,
+    pub(super) ready: bool,
+    pub(super) draining: bool,
+    pub(super) configuration: ConfigurationStatus,
+    pub(super) routes: Vec<RouteStatus>,
+    pub(super) tokens: Vec<TokenStatus>,
+    /// Requests that were answered here, by code; those that occurred.
+    pub(super) refused: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ConfigurationStatus {
+    pub(super) loaded_at: String,
+    pub(super) refused: Option<RefusedStatus>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RefusedStatus {
+    pub(super) at: String,
+    pub(super) problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RouteStatus {
+    pub(super) name: String,
+    pub(super) matches: String,
+    pub(super) upstream: String,
+    pub(super) credential: String,
+    pub(super) scope: String,
+    pub(super) token: TokenState,
+    pub(super) requests: u64,
+    pub(super) in_flight: u64,
+    /// Answers with 400 to 499.
+    pub(super) client_errors: u64,
+    /// Answers with 500 and above.
+    pub(super) server_errors: u64,
+    /// Times that the upstream asked for quiet.
+    pub(super) throttled: u64,
+    pub(super) mean_seconds: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct TokenStatus {
+    pub(super) credential: String,
+    pub(super) fallback: Option<String>,
+    pub(super) scope: String,
+    pub(super) state: TokenState,
+    pub(super) expires_at: Option<String>,
+    /// Negative once it has expired.
+    pub(super) expires_in_seconds: Option<i64>,
+    pub(super) renewed_at: Option<String>,
+    pub(super) renewed_seconds_ago: Option<i64>,
+    pub(super) next_attempt_in_seconds: Option<i64>,
+    pub(super) failure: Option<FailureStatus>,
+    pub(super) credential_expires_at: Option<String>,
+    pub(super) credential_expires_in_seconds: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct FailureStatus {
+    pub(super) at: String,
+    pub(super) seconds_ago: i64,
+    pub(super) message: String,
+}
+
+impl Snapshot {
+    pub(super) fn take(
+        report: &Report,
+        metrics: &Metrics,
+        readiness: &Readiness,
+        now: Now,
+    ) -> Self {
+        let totals = metrics.route_totals();
+        let nothing = RouteTotals::default();
+        let routes = report.routes.iter().map(|route| {
+            let totals = totals.get(&route.name).unwrap_or(&nothing);
+            RouteStatus::of(report, route, totals)
+        });
+        let refusals = metrics.refusal_totals().into_iter();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            now: written(now.wall),
+            ready: readiness.is_ready(now),
+            draining: readiness.is_draining(),
+            configuration: ConfigurationStatus::of(report),
+            routes: routes.collect(),
+            tokens: report
+                .tokens
+                .iter()
+                .map(|token| TokenStatus::of(token, now))
+                .collect(),
+            refused: refusals
+                .filter(|(_, count)| *count > 0)
+                .map(|(code, count)| (code.as_str(), count))
+                .collect(),
+        }
+    }
+}
+
+impl ConfigurationStatus {
+    fn of(report: &Report) -> Self {
+        let refused = report.configuration.refused.as_ref();
+        Self {
+            loaded_at: written(report.configuration.loaded),
+            refused: refused.map(|refused| RefusedStatus {
+                at: written(refused.at),
+                problems: refused.problems.clone(),
+            }),
+        }
+    }
+}
+
+impl RouteStatus {
+    fn of(report: &Report, route: &super::report::Route, totals: &RouteTotals) -> Self {
+        Self {
+            name: route.name.clone(),
+            matches: route.matches.clone(),
+            upstream: route.upstream.clone(),
+            credential: route.credential.clone(),
+            scope: route.scope.clone(),
+            token: report.token_of(route),
+            requests: totals.ended,
+            in_flight: totals.in_flight,
+            client_errors: totals.answered(400, 500),
+            server_errors: totals.answered(500, 1000),
+            throttled: totals.throttled,
+            mean_seconds: totals.durations.mean().as_ref().map(Duration::as_secs_f64),
+        }
+    }
+}
+
+impl TokenStatus {
+    fn of(token: &Token, now: Now) -> Self {
+        let from_now = |moment: SystemTime| seconds_until(now.wall, moment);
+        let ago = |moment: SystemTime| seconds_until(moment, now.wall);
+        Self {
+            credential: token.credential.clone(),
+            fallback: token.fallback.clone(),
+            scope: token.scope.clone(),
+            state: token.state,
+            expires_at: token.expires.map(written),
+            expires_in_seconds: token.expires.map(from_now),
+            renewed_at: token.renewed.map(written),
+            renewed_seconds_ago: token.renewed.map(ago),
+            next_attempt_in_seconds: token.next.map(from_now),
+            failure: token.failure.as_ref().map(|failure| FailureStatus {
+                at: written(failure.at),
+                seconds_ago: ago(failure.at),
+                message: failure.message.clone(),
+            }),
+            credential_expires_at: token.credential_expires.map(written),
+            credential_expires_in_seconds: token.credential_expires.map(from_now),
+        }
+    }
+}
+
+fn written(moment: SystemTime) -> String {
+    Timestamp::of(moment).to_string()
+}
+
+/// Whole seconds from one moment to the other; negative when the other came first.
+fn seconds_until(from: SystemTime, to: SystemTime) -> i64 {
+    let whole = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    match to.duration_since(from) {
+        Ok(span) => whole(span),
+        Err(before) => -whole(before.duration()),
+    }
+}

@@ -1,0 +1,220 @@
+//! Coarse deadlines for one worker thread: setting one is a store, not a timer.
+//!
+//! Every stage of an exchange has a time limit and nearly none is ever reached. A timer of the
+//! runtime costs a clock reading and a place in a wheel each time it is set; an [`Alarm`] costs a
+//! write to a cell. A single ticker per worker looks through the alarms and wakes those that are
+//! due, up to one tick late. It sleeps while no alarm exists.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+const OFF: u64 = u64::MAX;
+const RUNG: u64 = u64::MAX - 1;
+
+/// The alarms of one worker.
+#[derive(Debug)]
+pub struct AlarmClock {
+    started: Instant,
+    tick: Duration,
+    now: Cell<u64>,
+    slots: RefCell<Vec<Weak<Slot>>>,
+    live: Cell<usize>,
+    occupied: Notify,
+}
+
+#[derive(Debug)]
+struct Slot {
+    clock: Rc<AlarmClock>,
+    due: Cell<u64>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// One deadline that is set, moved and cleared again and again.
+#[derive(Debug)]
+pub struct Alarm(Rc<Slot>);
+
+impl AlarmClock {
+    /// A clock whose alarms ring at most one `tick` late. [`Self::run`] must be polled.
+    pub fn new(tick: Duration) -> Rc<Self> {
+        Rc::new(Self {
+            started: Instant::now(),
+            tick: tick.max(Duration::from_millis(1)),
+            now: Cell::new(0),
+            slots: RefCell::new(Vec::new()),
+            live: Cell::new(0),
+            occupied: Notify::new(),
+        })
+    }
+
+    /// A new alarm, off.
+    pub fn alarm(self: &Rc<Self>) -> Alarm {
+        let slot = Rc::new(Slot {
+            clock: Rc::clone(self),
+            due: Cell::new(OFF),
+            waker: RefCell::new(None),
+        });
+        self.slots.borrow_mut().push(Rc::downgrade(&slot));
+        if self.live.replace(self.live.get() + 1) == 0 {
+            // The first alarm after a pause: catch up before anything is set against a stale tick.
+            self.now.set(self.elapsed_ticks());
+            self.occupied.notify_one();
+        }
+        Alarm(slot)
+    }
+
+    /// Wakes every task that waits on an alarm, due or not: all of them look again.
+    pub fn wake_all(&self) {
+        for slot in self.slots.borrow().iter().filter_map(Weak::upgrade) {
+            if let Some(waker) = &*slot.waker.borrow() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Ticks for ever.
+    pub async fn run(self: Rc<Self>) {
+        loop {
+            if self.live.get() == 0 {
+                self.occupied.notified().await;
+            }
+            tokio::time::sleep(self.tick).await;
+            self.advance();
+        }
+    }
+
+    fn elapsed_ticks(&self) -> u64 {
+        let ticks = self.started.elapsed().as_micros() / self.tick.as_micros();
+        u64::try_from(ticks).unwrap_or(RUNG - 1)
+    }
+
+    fn advance(&self) {
+        let now = self.elapsed_ticks();
+        self.now.set(now);
+        self.slots.borrow_mut().retain(|slot| {
+            let Some(slot) = slot.upgrade() else {
+                return false;
+            };
+            if slot.due.get() <= now {
+                slot.due.set(RUNG);
+                if let Some(waker) = slot.waker.borrow_mut().take() {
+                    waker.wake();
+                }
+            }
+            true
+        });
+    }
+}
+
+impl Alarm {
+    /// Rings after `limit`, counted from now.
+    pub fn set(&self, limit: Duration) {
+        let clock = &self.0.clock;
+        let ticks = limit.as_micros().div_ceil(clock.tick.as_micros());
+        // One more, because the current tick is already partly over.
+        let ticks = u64::try_from(ticks)
+            .unwrap_or(u64::MAX / 4)
+            .min(u64::MAX / 4)
+            + 1;
+        self.0.due.set(clock.now.get() + ticks);
+    }
+
+    /// Switches the alarm off.
+    pub fn clear(&self) {
+        self.0.due.set(OFF);
+    }
+
+    /// Whether it is set and has not rung.
+    pub fn is_set(&self) -> bool {
+        self.0.due.get() < RUNG
+    }
+
+    /// Whether it has rung; if not, the task is woken when it does.
+    pub fn has_rung(&self, cx: &Context<'_>) -> bool {
+        if self.0.due.get() == RUNG {
+            return true;
+        }
+        let mut waker = self.0.waker.borrow_mut();
+        match &*waker {
+            Some(known) if known.will_wake(cx.waker()) => {}
+            _ => *waker = Some(cx.waker().clone()),
+        }
+        false
+    }
+
+    /// Resolves when it rings.
+    pub async fn rung(&self) {
+        std::future::poll_fn(|cx| {
+            if self.has_rung(cx) {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.clock.live.set(self.clock.live.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local<F: Future>(future: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, future)
+    }
+
+    #[test]
+    fn an_alarm_rings_not_before_its_time_and_only_when_set() {
+        local(async {
+            let clock = AlarmClock::new(Duration::from_millis(1));
+            let ticker = tokio::task::spawn_local(Rc::clone(&clock).run());
+            let alarm = clock.alarm();
+            let never = clock.alarm();
+            let start = Instant::now();
+            alarm.set(Duration::from_millis(20));
+            alarm.rung().await;
+            assert!(start.elapsed() >= Duration::from_millis(20));
+            assert!(!never.is_set());
+            alarm.clear();
+            alarm.set(Duration::from_millis(5));
+            alarm.rung().await;
+            ticker.abort();
+        });
+    }
+
+    #[test]
+    fn a_cleared_alarm_stays_silent_while_another_rings() {
+        local(async {
+            let clock = AlarmClock::new(Duration::from_millis(1));
+            let ticker = tokio::task::spawn_local(Rc::clone(&clock).run());
+            let (first, second) = (clock.alarm(), clock.alarm());
+            first.set(Duration::from_millis(2));
+            first.clear();
+            second.set(Duration::from_millis(10));
+            tokio::select! {
+                () = first.rung() => panic!("a cleared alarm rang"),
+                () = second.rung() => {}
+            }
+            drop((first, second));
+            clock.advance();
+            assert!(
+                clock.slots.borrow().is_empty(),
+                "dropped alarms are forgotten"
+            );
+            ticker.abort();
+        });
+    }
+}

@@ -1,0 +1,234 @@
+//! The composition root: a checked configuration in, bound listeners and running tasks out. The
+//! only place that knows every part. A reload builds another generation and puts it in force; what
+//! cannot change while the process runs (listeners, workers, limits of connections) says so.
+
+mod admin_server;
+mod report;
+mod world;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::access_log::AccessLog;
+use crate::admin::{Admin, Latch, Readiness, RefusedReload};
+use crate::clock::Now;
+use crate::config::{Config, ListenAddress};
+use crate::metrics::Metrics;
+use crate::proxy::Admission;
+use crate::proxy::generation::InForce;
+use crate::server::listener::{BindError, Listener};
+use crate::server::{Plan, Server};
+use crate::token::TokenCache;
+use admin_server::AdminServer;
+use report::State;
+pub use world::{Outside, WorldError, outside};
+
+/// Why the program cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A listener cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system gives no thread or event queue.
+    #[error("cannot start the worker threads; raise the limits of processes and open files")]
+    Threads(#[source] io::Error),
+    /// What the configuration names cannot be used.
+    #[error(transparent)]
+    World(#[from] WorldError),
+}
+
+/// The running program.
+pub struct App {
+    server: Server,
+    admin: AdminServer,
+    in_force: Arc<InForce>,
+    tokens: TokenCache,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    state: Arc<Mutex<State>>,
+    access_log: Arc<AccessLog>,
+    data_addresses: Vec<SocketAddr>,
+    watcher: JoinHandle<()>,
+}
+
+impl App {
+    /// Binds, starts and returns; tokens are fetched in the background. Runs on the current tokio
+    /// runtime, which carries the control tasks only.
+    ///
+    /// # Errors
+    /// When a listener cannot be bound, a file of the configuration cannot be used, or the system
+    /// gives no threads.
+    pub async fn start(config: Config, access_log: AccessLog) -> Result<Self, AppError> {
+        let started = Now::read();
+        let listeners = bind(&config.listen)?;
+        let admin_listeners = bind(&config.admin)?;
+        let data_addresses = listeners.iter().filter_map(Listener::local_addr).collect();
+        let metrics = Metrics::new(started.wall);
+        let tokens = TokenCache::new(Handle::current());
+        let world = world::build(config, &tokens)?;
+        let plan = Plan {
+            workers: Self::workers(&world.config),
+            admission: Admission::new(world.config.limits.in_flight, Self::workers(&world.config)),
+            limits: world.config.limits.clone(),
+            timeouts: world.config.timeouts.clone(),
+            metrics: Arc::clone(&metrics),
+            access_log: Arc::new(access_log),
+            in_force: Arc::new(InForce::new(world)),
+        };
+        let readiness = Arc::new(Readiness::new(started));
+        readiness.release(Latch::Configuration);
+        let state = Arc::new(Mutex::new(State::loaded(started.wall)));
+        report::connect(&metrics, &tokens, &plan.in_force, &plan.access_log);
+        let server = Server::start(listeners, &plan).map_err(AppError::Threads)?;
+        readiness.release(Latch::Listener);
+        let source = report::source(&plan.in_force, &tokens, &state);
+        let admin = Arc::new(Admin::new(Arc::clone(&metrics), Arc::clone(&readiness), source));
+        Ok(Self {
+            admin: AdminServer::start(admin_listeners, admin, &plan.in_force),
+            watcher: tokio::spawn(watch_tokens(tokens.clone(), Arc::clone(&readiness))),
+            server,
+            in_force: plan.in_force,
+            tokens,
+            metrics,
+            readiness,
+            state,
+            access_log: plan.access_log,
+            data_addresses,
+        })
+    }
+
+    /// Worker threads of a configuration: its number, or the cores that the cgroup allows.
+    pub fn workers(config: &Config) -> usize {
+        config.workers.map_or_else(
+            || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            std::num::NonZero::get,
+        )
+    }
+
+    /// The TCP addresses of the data plane.
+    pub fn data_addresses(&self) -> &[SocketAddr] {
+        &self.data_addresses
+    }
+
+    /// The TCP addresses of the admin listener.
+    pub fn admin_addresses(&self) -> &[SocketAddr] {
+        self.admin.addresses()
+    }
+
+    /// The token cache.
+    pub fn tokens(&self) -> &TokenCache {
+        &self.tokens
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Puts another configuration in force, all of it or nothing. Tokens and connections that it
+    /// does not change are kept.
+    ///
+    /// # Errors
+    /// When a file of the configuration cannot be used; what was in force stays so.
+    pub fn reload(&self, config: Config) -> Result<(), WorldError> {
+        for key in fixed_keys_changed(&self.in_force.load().config, &config) {
+            tracing::warn!(key, "this key takes effect at the next start; a reload leaves it as it is");
+        }
+        let now = SystemTime::now();
+        let world = match world::build(config, &self.tokens) {
+            Ok(world) => world,
+            Err(error) => {
+                self.reload_refused(vec![error.to_string()]);
+                return Err(error);
+            }
+        };
+        let live = world.routes.iter().map(|route| route.token.key().clone()).collect();
+        self.in_force.replace(world);
+        self.tokens.retain(&live);
+        self.metrics.reload_ended(true, now);
+        *self.lock() = State::loaded(now);
+        Ok(())
+    }
+
+    /// Notes that another configuration was refused before it could be built.
+    pub fn reload_refused(&self, problems: Vec<String>) {
+        let at = SystemTime::now();
+        self.metrics.reload_ended(false, at);
+        self.lock().refused = Some(RefusedReload { at, problems });
+    }
+
+    /// Ends in order: readiness first, then `delay` during which connections are still accepted,
+    /// then at most `limit` for exchanges in flight. Returns the number of connections that were
+    /// cut.
+    pub async fn drain(&self, delay: Duration, limit: Duration) -> usize {
+        self.readiness.drain();
+        self.server.announce_drain();
+        tokio::time::sleep(delay).await;
+        self.server.drain(limit).await
+    }
+
+    /// Ends, whatever is in flight.
+    pub fn stop(self) {
+        self.watcher.abort();
+        self.admin.stop();
+        self.server.stop();
+        // Lines that a blocked output does not take within a second are lost.
+        self.access_log.close(Duration::from_secs(1));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bind(addresses: &[ListenAddress]) -> Result<Vec<Listener>, BindError> {
+    let mut bound = Vec::new();
+    for address in addresses {
+        bound.extend(Listener::bind(address)?);
+    }
+    Ok(bound)
+}
+
+/// Keys that a running process cannot follow.
+fn fixed_keys_changed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let keys = [
+        ("listen", old.listen != new.listen),
+        ("admin", old.admin != new.admin),
+        ("workers", old.workers != new.workers),
+        ("limits", old.limits != new.limits),
+        ("log", old.log != new.log),
+        ("timeouts", {
+            let caller_side = |config: &Config| {
+                let mut timeouts = config.timeouts.clone();
+                timeouts.upstream = old.timeouts.upstream.clone();
+                timeouts.token_wait = old.timeouts.token_wait;
+                timeouts.request_body_idle = old.timeouts.request_body_idle;
+                timeouts
+            };
+            caller_side(old) != caller_side(new)
+        }),
+    ];
+    keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+/// Releases the last latch, and ends the process when a refresher has died: a proxy without one
+/// would serve its tokens until they expire, and then nothing.
+async fn watch_tokens(tokens: TokenCache, readiness: Arc<Readiness>) {
+    let attempted = async {
+        tokens.all_attempted().await;
+        readiness.release(Latch::Tokens);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = attempted => {}
+        token = tokens.failed() => {
+            tracing::error!(token, "the task that renews a token died; ending, so that a supervisor starts afresh");
+            std::process::exit(1);
+        }
+    }
+}

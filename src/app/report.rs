@@ -1,0 +1,133 @@
+//! What the running program tells about itself, gathered when somebody looks.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::access_log::AccessLog;
+use crate::admin::{
+    Configuration, Failure, RefusedReload, Report, Route, Token, TokenState,
+};
+use crate::clock::Now;
+use crate::config::{HostPattern, RouteSpec};
+use crate::metrics::{Metrics, RefreshOutcome, TokenNumbers};
+use crate::proxy::generation::{Generation, InForce};
+use crate::token::{self, TokenCache, TokenStatus};
+
+/// What became of the configuration.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) loaded: SystemTime,
+    pub(super) refused: Option<RefusedReload>,
+}
+
+impl State {
+    pub(super) fn loaded(at: SystemTime) -> Self {
+        Self {
+            loaded: at,
+            refused: None,
+        }
+    }
+}
+
+/// Gives the metrics what others count.
+pub(super) fn connect(
+    metrics: &Arc<Metrics>,
+    tokens: &TokenCache,
+    in_force: &Arc<InForce>,
+    access_log: &Arc<AccessLog>,
+) {
+    let cache = tokens.clone();
+    metrics.set_token_source(Box::new(move || {
+        let numbers = |entry: &Arc<token::TokenEntry>| TokenNumbers {
+            credential: entry.label().to_string(),
+            scope: entry.key().scope().to_string(),
+            refreshes: entry.tally().refreshes(),
+            expires: entry.tally().expiry().map(|at| UNIX_EPOCH + Duration::from_secs(at)),
+            waiters: entry.tally().waiters() as u64,
+        };
+        cache.entries().iter().map(numbers).collect()
+    }));
+    let world = Arc::clone(in_force);
+    metrics.set_credential_expiry(Box::new(move || {
+        let world = world.load();
+        let known = |credential: &Arc<crate::credential::Credential>| {
+            Some((credential.name().to_string(), credential.expiry()?))
+        };
+        world.credentials.iter().filter_map(known).collect()
+    }));
+    let log = Arc::clone(access_log);
+    metrics.set_log_dropped(Box::new(move || log.dropped()));
+}
+
+/// The source of the status page and the probes.
+pub(super) fn source(
+    in_force: &Arc<InForce>,
+    tokens: &TokenCache,
+    state: &Arc<Mutex<State>>,
+) -> Box<dyn Fn() -> Report + Send + Sync> {
+    let (in_force, tokens, state) = (Arc::clone(in_force), tokens.clone(), Arc::clone(state));
+    Box::new(move || {
+        let world = in_force.load();
+        let now = Now::read();
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        Report {
+            configuration: Configuration {
+                loaded: state.loaded,
+                refused: state.refused.clone(),
+            },
+            routes: world.routes.iter().map(|at| route(&world, &at.spec)).collect(),
+            tokens: tokens.snapshot(now).into_iter().map(|at| token(&world, at, now)).collect(),
+        }
+    })
+}
+
+fn route(world: &Generation, spec: &RouteSpec) -> Route {
+    let host = match &spec.host {
+        None => String::new(),
+        Some(HostPattern::Exact(host)) => host.to_string(),
+        Some(HostPattern::Suffix(host)) => format!("*.{host}"),
+    };
+    let path = match spec.path.as_str() {
+        "" => "/",
+        path => path,
+    };
+    Route {
+        name: spec.name.to_string(),
+        matches: format!("{host}{path}"),
+        upstream: spec.upstream.to_string(),
+        credential: world.config.credentials[spec.credential].name.to_string(),
+        scope: spec.scope.to_string(),
+    }
+}
+
+fn token(world: &Generation, status: TokenStatus, now: Now) -> Token {
+    let failed = status.last_error;
+    let is_current = matches!(status.state, token::TokenState::Failing | token::TokenState::Stale);
+    let state = match status.state {
+        token::TokenState::Pending => TokenState::Pending,
+        token::TokenState::Stale => TokenState::Failing,
+        token::TokenState::Usable => TokenState::Valid,
+        token::TokenState::Failing => match &failed {
+            Some(error) if error.outcome == RefreshOutcome::Rejected => TokenState::Rejected,
+            _ => TokenState::Unavailable,
+        },
+    };
+    let credential = world
+        .credentials
+        .iter()
+        .find(|credential| *credential.name() == status.credential);
+    Token {
+        credential: status.credential.to_string(),
+        fallback: status.fallback.map(|name| name.to_string()),
+        scope: status.scope.to_string(),
+        state,
+        expires: status.expires,
+        renewed: status.last_renewal,
+        next: now.wall.checked_add(status.next_call_in),
+        failure: failed.filter(|_| is_current).map(|error| Failure {
+            at: error.at,
+            message: error.words,
+        }),
+        credential_expires: credential.and_then(|credential| credential.expiry()),
+    }
+}

@@ -1,0 +1,58 @@
+//! From a checked configuration to a generation: the trust store, the credentials, the tokens.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::credential::{self, Credential, Platform, TokenClient};
+use crate::proxy::generation::Generation;
+use crate::token::TokenCache;
+use crate::trust::{self, TrustError};
+use crate::upstream::Egress;
+
+/// Why a configuration cannot be put in force although it is well-formed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// The HTTP client of token calls refuses the settings.
+    #[error("the client for token calls cannot be built; check HTTPS_PROXY and NO_PROXY")]
+    Client(#[from] reqwest::Error),
+    /// The trust store cannot be built.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
+/// Credentials of a configuration and how this process reaches the outside.
+pub struct Outside {
+    /// One for each credential, in file order.
+    pub credentials: Vec<Arc<Credential>>,
+    /// For upstreams.
+    pub egress: Egress,
+}
+
+/// Makes credentials and egress; asks for no token.
+///
+/// # Errors
+/// When the trust store or the HTTP client cannot be built.
+pub fn outside(config: &Config) -> Result<Outside, WorldError> {
+    trust::install_provider();
+    let tls = trust::client_config(config.trust_ca_file.as_deref())?;
+    let client = TokenClient::new(credential::Egress {
+        tls: Arc::new(tls.clone()),
+        resolve: config.resolve.clone(),
+    })?;
+    let platform = Platform::detect(|name| std::env::var(name).ok());
+    Ok(Outside {
+        credentials: Credential::all(&config.credentials, &client, &platform)?,
+        egress: Egress::new(tls, config.resolve.clone()),
+    })
+}
+
+/// Makes the generation of a configuration. Tokens that are new are asked for from now on.
+pub(super) fn build(config: Config, tokens: &TokenCache) -> Result<Generation, WorldError> {
+    let outside = outside(&config)?;
+    let entries = config
+        .routes
+        .iter()
+        .map(|route| tokens.entry(&outside.credentials[route.credential], &route.scope))
+        .collect();
+    Ok(Generation::new(config, outside.egress, outside.credentials, entries))
+}

@@ -1,0 +1,136 @@
+//! What a client certificate says about its holder: the names a caller may be configured by. The
+//! chain has been verified by TLS before; this reads the leaf, once per connection.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use x509_parser::extensions::GeneralName;
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+
+/// Why a certificate cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the client certificate is not X.509 in DER, or holds two alternative-name extensions")]
+pub struct CertificateError;
+
+/// The names of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerNames {
+    /// DNS names, in lower case.
+    dns: Vec<String>,
+    /// URIs (SPIFFE IDs among them), addresses of mail and of IP.
+    other: Vec<String>,
+    /// The subject's attributes in the order of the certificate: `("CN", "reporting")`.
+    subject: Vec<(String, String)>,
+}
+
+impl PeerNames {
+    /// Reads the leaf certificate.
+    ///
+    /// # Errors
+    /// When it is not a certificate.
+    pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| CertificateError)?;
+        let mut names = Self {
+            dns: Vec::new(),
+            other: Vec::new(),
+            subject: attributes(certificate.subject()),
+        };
+        let alternatives = certificate
+            .subject_alternative_name()
+            .map_err(|_| CertificateError)?;
+        for name in alternatives
+            .iter()
+            .flat_map(|names| &names.value.general_names)
+        {
+            match name {
+                GeneralName::DNSName(name) => names.dns.push(name.to_ascii_lowercase()),
+                GeneralName::URI(name) | GeneralName::RFC822Name(name) => {
+                    names.other.push((*name).to_owned());
+                }
+                GeneralName::IPAddress(bytes) => names.other.extend(address(bytes)),
+                _ => {}
+            }
+        }
+        Ok(names)
+    }
+
+    /// Whether the certificate is what a caller's `client_certificate` asks for: one alternative
+    /// name, the common name with or without `CN=`, or the whole subject in either order
+    /// (`CN=a,O=b` as RFC 4514 writes it, `O=b, CN=a` as OpenSSL does).
+    pub fn matches(&self, wanted: &str) -> bool {
+        let lower = wanted.to_ascii_lowercase();
+        self.dns.contains(&lower)
+            || self.other.iter().any(|name| name == wanted)
+            || self
+                .common_name()
+                .is_some_and(|name| name == wanted || strip_attribute(wanted, "CN") == Some(name))
+            || self.is_subject(wanted)
+    }
+
+    /// The common name, when there is exactly one.
+    fn common_name(&self) -> Option<&str> {
+        let mut names = self.subject.iter().filter(|(kind, _)| kind == "CN");
+        match (names.next(), names.next()) {
+            (Some((_, name)), None) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn is_subject(&self, wanted: &str) -> bool {
+        let wanted: Option<Vec<(String, &str)>> = split_subject(wanted)
+            .map(|attribute| {
+                let (kind, value) = attribute.split_once('=')?;
+                Some((kind.trim().to_ascii_uppercase(), value.trim()))
+            })
+            .collect();
+        let Some(wanted) = wanted.filter(|wanted| wanted.len() == self.subject.len()) else {
+            return false;
+        };
+        let same = |(mine, theirs): (&(String, String), &(String, &str))| {
+            mine.0 == theirs.0 && mine.1 == theirs.1
+        };
+        !wanted.is_empty()
+            && (self.subject.iter().zip(&wanted).all(same)
+                || self.subject.iter().zip(wanted.iter().rev()).all(same))
+    }
+}
+
+/// The attributes of a name that are text.
+fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
+    let kind = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
+        oid2abbrev(attribute.attr_type(), oid_registry())
+            .map_or_else(|_| attribute.attr_type().to_id_string(), str::to_owned)
+            .to_ascii_uppercase()
+    };
+    // One that is not text becomes one that nothing equals, so that the count stays right.
+    name.iter_attributes()
+        .map(|attribute| {
+            let value = attribute.as_str().unwrap_or("\0").to_owned();
+            (kind(attribute), value)
+        })
+        .collect()
+}
+
+/// Splits at commas that are not escaped; a value that holds one is written `\,` (RFC 4514). Such
+/// values stay escaped and equal nothing: use an alternative name for them.
+fn split_subject(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim)
+}
+
+fn strip_attribute<'a>(text: &'a str, kind: &str) -> Option<&'a str> {
+    let (written, value) = text.split_once('=')?;
+    written
+        .trim()
+        .eq_ignore_ascii_case(kind)
+        .then(|| value.trim())
+}
+
+/// An address as text (RFC 5280 section 4.2.1.6: 4 or 16 bytes).
+fn address(bytes: &[u8]) -> Option<String> {
+    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
+        return Some(Ipv4Addr::from(four).to_string());
+    }
+    <[u8; 16]>::try_from(bytes)
+        .ok()
+        .map(|sixteen| Ipv6Addr::from(sixteen).to_string())
+}

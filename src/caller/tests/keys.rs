@@ -1,0 +1,205 @@
+//! Fetching the cluster's keys from an issuer on loopback, over TLS.
+
+use std::sync::{Arc, Mutex};
+
+use rcgen::generate_simple_self_signed;
+use reqwest::Client;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::token::Issuer;
+use crate::caller::keys::{KeysError, load};
+use crate::config::{KubernetesKeys, KubernetesSpec};
+
+/// An issuer that answers by rule and writes down what it was asked.
+struct Cluster {
+    origin: String,
+    client: Client,
+    seen: Arc<Mutex<Vec<String>>>,
+    token: tempfile::NamedTempFile,
+}
+
+impl Cluster {
+    /// `answer` gets the origin, the path and whether the token was shown, and gives status and body.
+    async fn start(
+        answer: impl Fn(&str, &str, bool) -> (u16, String) + Send + Sync + 'static,
+    ) -> Self {
+        let (acceptor, client) = both_ends();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let origin = format!("https://localhost:{}", address.port());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (log, own) = (Arc::clone(&seen), origin.clone());
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(socket).await else {
+                    continue;
+                };
+                let respond = |path: &str, shown| {
+                    log.lock().unwrap().push(format!("{path} {shown}"));
+                    answer(&own, path, shown)
+                };
+                exchange(stream, respond).await;
+            }
+        });
+        let token = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(token.path(), "cluster-token\n").unwrap();
+        Self {
+            origin,
+            client,
+            seen,
+            token,
+        }
+    }
+
+    async fn load(&self) -> Result<(), KeysError> {
+        let spec = KubernetesSpec {
+            issuer: format!("{}/", self.origin),
+            audience: "tokenferry".to_owned(),
+            keys: KubernetesKeys::Fetch {
+                ca_file: "unused".into(),
+                token_file: self.token.path().to_owned(),
+            },
+        };
+        load(&self.client, &spec).await.map(drop)
+    }
+
+    fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// A server end with a certificate for localhost, and a client that trusts nothing else.
+fn both_ends() -> (TlsAcceptor, Client) {
+    let made = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(default_provider());
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = Client::builder()
+        .no_proxy()
+        .tls_backend_preconfigured(tls)
+        .build()
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(server)), client)
+}
+
+/// One request without a body, one answer, and the connection closes.
+async fn exchange(mut stream: TlsStream<TcpStream>, respond: impl Fn(&str, bool) -> (u16, String)) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let path = head.split(' ').nth(1).unwrap();
+    let shown = head.contains("authorization: Bearer cluster-token\r\n");
+    let (status, body) = respond(path, shown);
+    let reply = format!(
+        "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(reply.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+}
+
+/// Both documents, where `jwks_uri` is on the origin itself.
+fn documents(origin: &str, path: &str) -> (u16, String) {
+    match path {
+        "/.well-known/openid-configuration" => (
+            200,
+            json!({"jwks_uri": format!("{origin}/openid/v1/jwks")}).to_string(),
+        ),
+        "/openid/v1/jwks" => (200, json!({"keys": [Issuer::new().jwk()]}).to_string()),
+        _ => (404, String::new()),
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_asks_for_the_token_gets_it() {
+    let cluster = Cluster::start(|origin, path, shown| match shown {
+        true => documents(origin, path),
+        false => (403, "{}".to_owned()),
+    })
+    .await;
+    cluster.load().await.unwrap();
+    let expected = [
+        "/.well-known/openid-configuration false",
+        "/.well-known/openid-configuration true",
+        "/openid/v1/jwks false",
+        "/openid/v1/jwks true",
+    ];
+    assert_eq!(cluster.seen(), expected);
+}
+
+#[tokio::test]
+async fn an_issuer_with_public_keys_never_sees_the_token() {
+    let cluster = Cluster::start(|origin, path, _| documents(origin, path)).await;
+    cluster.load().await.unwrap();
+    assert!(cluster.seen().iter().all(|line| line.ends_with("false")));
+}
+
+#[tokio::test]
+async fn what_is_no_key_set_is_refused() {
+    let refused = Cluster::start(|_, _, _| (401, String::new())).await;
+    assert!(matches!(refused.load().await, Err(KeysError::Refused(_))));
+    let redirected = Cluster::start(|_, _, _| (302, String::new())).await;
+    assert!(matches!(
+        redirected.load().await,
+        Err(KeysError::Refused(_))
+    ));
+    let nonsense = Cluster::start(|_, _, _| (200, "<html>".to_owned())).await;
+    assert!(matches!(
+        nonsense.load().await,
+        Err(KeysError::Discovery(_))
+    ));
+    let plain = Cluster::start(|_, _, _| (200, r#"{"jwks_uri":"http://x/"}"#.to_owned())).await;
+    assert!(matches!(plain.load().await, Err(KeysError::Insecure)));
+    let endless = Cluster::start(|_, _, _| (200, "x".repeat(1024 * 1024 + 1))).await;
+    assert!(matches!(endless.load().await, Err(KeysError::TooLarge)));
+    let empty = Cluster::start(|origin, path, _| match path {
+        "/openid/v1/jwks" => (200, r#"{"keys":[]}"#.to_owned()),
+        _ => documents(origin, path),
+    })
+    .await;
+    assert!(matches!(empty.load().await, Err(KeysError::KeySet(_))));
+}
+
+#[tokio::test]
+async fn keys_of_a_file_are_read_from_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let spec = || KubernetesSpec {
+        issuer: "https://localhost".to_owned(),
+        audience: "tokenferry".to_owned(),
+        keys: KubernetesKeys::File(file.path().to_owned()),
+    };
+    let cluster = Cluster::start(documents_never).await;
+    let set = json!({"keys": [Issuer::new().jwk()]}).to_string();
+    std::fs::write(file.path(), set).unwrap();
+    assert!(load(&cluster.client, &spec()).await.is_ok());
+    std::fs::remove_file(file.path()).unwrap();
+    assert!(matches!(
+        load(&cluster.client, &spec()).await,
+        Err(KeysError::Unreadable { .. })
+    ));
+}
+
+fn documents_never(_: &str, _: &str, _: bool) -> (u16, String) {
+    (500, String::new())
+}

@@ -1,0 +1,202 @@
+//! Callers and their proofs, as a route asks for them.
+
+mod certificate;
+mod keys;
+mod token;
+
+use std::io::Write;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use rcgen::SanType;
+use serde_json::json;
+
+use self::certificate::certificate;
+use self::token::{Issuer, claims, now, spec};
+use super::certificate::PeerNames;
+use super::service_account::TokenError;
+use super::{CallerError, CallerId, Callers, RouteCallers};
+use crate::code::Code;
+use crate::config::{CallerProof, CallerSpec, Name};
+use crate::secret::SecretSource;
+
+fn caller(name: &str, proof: CallerProof) -> CallerSpec {
+    CallerSpec {
+        name: Name::parse(name).unwrap(),
+        proof,
+    }
+}
+
+fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in lines {
+        map.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
+    }
+    map
+}
+
+/// Callers `cron` and `alice` by key, `mesh` by certificate, `nightly` by service account.
+struct Office {
+    callers: Callers,
+    specs: Vec<CallerSpec>,
+    issuer: Issuer,
+    key_file: tempfile::NamedTempFile,
+}
+
+impl Office {
+    fn open() -> Self {
+        let key = |text: &str| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            writeln!(file, "{text}").unwrap();
+            file
+        };
+        let (cron, alice) = (key("cron-key"), key("alice-key"));
+        let of = |file: &tempfile::NamedTempFile| {
+            CallerProof::ApiKey(SecretSource::File(file.path().to_owned()))
+        };
+        let account = CallerProof::ServiceAccount {
+            namespace: "reports".to_owned(),
+            name: "nightly".to_owned(),
+        };
+        let specs = vec![
+            caller("cron", of(&cron)),
+            caller("alice", of(&alice)),
+            caller(
+                "mesh",
+                CallerProof::ClientCertificate("mesh.corp".to_owned()),
+            ),
+            caller("nightly", account),
+        ];
+        let callers = Callers::new(&specs, Some(&spec())).unwrap();
+        let issuer = Issuer::new();
+        callers.set_cluster_keys(issuer.keys());
+        Self {
+            callers,
+            specs,
+            issuer,
+            key_file: cron,
+        }
+    }
+
+    fn route(&self, names: &[&str]) -> RouteCallers {
+        let names: Vec<Name> = names
+            .iter()
+            .map(|name| Name::parse(name).unwrap())
+            .collect();
+        RouteCallers::new(&names, &self.specs)
+    }
+
+    fn ask(
+        &self,
+        route: &[&str],
+        lines: &[(&str, &str)],
+        peer: Option<&PeerNames>,
+    ) -> Result<Option<usize>, CallerError> {
+        self.callers
+            .identify(&self.route(route), &headers(lines), peer, now())
+            .map(|id| id.map(|CallerId(at)| at))
+    }
+}
+
+#[test]
+fn a_route_without_callers_asks_nobody() {
+    let office = Office::open();
+    assert_eq!(office.ask(&[], &[("x-api-key", "wrong")], None), Ok(None));
+}
+
+#[test]
+fn a_route_whose_caller_does_not_exist_is_closed() {
+    let office = Office::open();
+    let result = office.ask(&["ghost"], &[("x-api-key", "cron-key")], None);
+    assert_eq!(result, Err(CallerError::Unknown));
+}
+
+#[test]
+fn a_key_proves_its_own_caller_on_its_own_routes() {
+    let office = Office::open();
+    let key = |text| office.ask(&["cron", "mesh"], &[("x-api-key", text)], None);
+    assert_eq!(key("cron-key"), Ok(Some(0)));
+    for wrong in ["alice-key", "cron-ke", "cron-key2", "", "CRON-KEY"] {
+        assert_eq!(key(wrong), Err(CallerError::Unknown), "{wrong}");
+    }
+    let twice = [("x-api-key", "cron-key"), ("x-api-key", "cron-key")];
+    assert_eq!(
+        office.ask(&["cron"], &twice, None),
+        Err(CallerError::Missing)
+    );
+    assert_eq!(office.ask(&["cron"], &[], None), Err(CallerError::Missing));
+    assert_eq!(CallerError::Missing.code(), Code::CallerUnknown);
+}
+
+#[test]
+fn a_certificate_and_a_token_prove_their_callers() {
+    let office = Office::open();
+    let all = ["cron", "alice", "mesh", "nightly"];
+    let mesh = certificate(|params| {
+        params.subject_alt_names = vec![SanType::DnsName("mesh.corp".try_into().unwrap())];
+    });
+    assert_eq!(office.ask(&all, &[], Some(&mesh)), Ok(Some(2)));
+    assert_eq!(
+        office.ask(&["cron"], &[], Some(&mesh)),
+        Err(CallerError::Unknown)
+    );
+    let token = format!("bearer {}", office.issuer.token(&claims()));
+    let lines = [("authorization", token.as_str())];
+    assert_eq!(office.ask(&all, &lines, None), Ok(Some(3)));
+    assert_eq!(
+        office.ask(&["mesh"], &lines, None),
+        Err(CallerError::Missing)
+    );
+    let both = [lines[0], ("x-api-key", "alice-key")];
+    assert_eq!(office.ask(&["nightly", "alice"], &both, None), Ok(Some(3)));
+}
+
+#[test]
+fn a_dummy_token_does_not_spoil_another_proof() {
+    let office = Office::open();
+    let lines = [("authorization", "Bearer dummy"), ("x-api-key", "cron-key")];
+    assert_eq!(office.ask(&["nightly", "cron"], &lines, None), Ok(Some(0)));
+    let result = office.ask(&["nightly", "cron"], &lines[..1], None);
+    assert_eq!(result, Err(CallerError::Token(TokenError::Malformed)));
+}
+
+#[test]
+fn an_unknown_key_of_the_cluster_asks_for_new_ones() {
+    let office = Office::open();
+    let rotated = office
+        .issuer
+        .token_with(&json!({"alg": "ES256", "kid": "k2"}), &claims());
+    let lines = [("authorization", format!("Bearer {rotated}"))];
+    let lines = [(lines[0].0, lines[0].1.as_str())];
+    let error = office.ask(&["nightly"], &lines, None).unwrap_err();
+    assert!(error.wants_keys());
+    assert!(!CallerError::Unknown.wants_keys());
+}
+
+#[test]
+fn a_changed_key_file_counts_and_an_unreadable_one_changes_nothing() {
+    let office = Office::open();
+    let ask = |text| office.ask(&["cron"], &[("x-api-key", text)], None);
+    std::fs::write(office.key_file.path(), "new-key\n").unwrap();
+    assert_eq!(ask("cron-key"), Ok(Some(0)));
+    // `alice`'s file is gone since the office opened: her key stays, and the failure is told.
+    let failures = office.callers.refresh();
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0].caller.as_str(), "alice");
+    assert_eq!(ask("new-key"), Ok(Some(0)));
+    assert_eq!(ask("cron-key"), Err(CallerError::Unknown));
+    assert_eq!(
+        office.ask(&["alice"], &[("x-api-key", "alice-key")], None),
+        Ok(Some(1))
+    );
+}
+
+#[test]
+fn a_key_that_cannot_be_read_at_start_is_an_error() {
+    let missing = SecretSource::File("/nonexistent/key".into());
+    let specs = [caller("cron", CallerProof::ApiKey(missing))];
+    let error = Callers::new(&specs, None).unwrap_err();
+    assert!(error.to_string().contains("cron"));
+}

@@ -1,0 +1,185 @@
+//! `demo`: the whole thing on loopback with nothing else installed. A simulator of Entra, Graph and
+//! Dynamics over TLS, the proxy in front of it with an ordinary configuration, a few requests, the
+//! counters; then it stays up for requests of one's own.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use anyhow::{Context, bail, ensure};
+
+use super::{FAILED, FINE};
+use crate::access_log::AccessLog;
+use crate::app::{App, AppError};
+use crate::config::{Config, ListenAddress, Source};
+use crate::simulator::{CLIENT_ID, GRAPH, ORGANISATION, Simulator, TENANT_ID};
+
+/// The ports of an ordinary configuration, so that the lines to try look like those to come.
+const PORTS: [u16; 2] = [8080, 8081];
+/// How much of an answer is shown.
+const SHOWN: usize = 600;
+
+/// Runs the demonstration; with `exit` it leaves after the requests.
+pub(super) fn demo(exit: bool) -> u8 {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = runtime
+        .context("cannot start a runtime")
+        .and_then(|runtime| runtime.block_on(show(exit)));
+    match outcome {
+        Ok(()) => FINE,
+        Err(error) => {
+            // Standard error is all there is to tell it to.
+            let _ = writeln!(std::io::stderr(), "tokenferry: the demo failed: {error:#}");
+            FAILED
+        }
+    }
+}
+
+async fn show(exit: bool) -> anyhow::Result<()> {
+    crate::trust::install_provider();
+    let simulator = Simulator::start().await.context("cannot start the simulator")?;
+    // Removed when it goes out of scope.
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let config = configuration(&simulator, folder.path())?;
+    let app = start(config, exit).await?;
+    let (proxy, admin) = (first(app.data_addresses())?, first(app.admin_addresses())?);
+    say(format_args!(
+        "tokenferry {} in front of a simulated Entra, Microsoft Graph and Dynamics 365.\n\
+         No credential leaves your side; each request below is plain HTTP to {proxy}.",
+        env!("CARGO_PKG_VERSION")
+    ))?;
+    let client = Client::new()?;
+    requests(&client, proxy, admin).await?;
+    if !exit {
+        // What visitors do is not kept.
+        simulator.record(false);
+        say(format_args!(
+            "\nIt stays up. Try\n\
+             \x20 curl http://{proxy}/graph/v1.0/users?$top=3\n\
+             \x20 curl http://{proxy}/dynamics/api/data/v9.2/accounts?$select=name\n\
+             \x20 curl http://{admin}/metrics\n\
+             and the status page at http://{admin}/ ; Ctrl-C ends it."
+        ))?;
+        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
+    }
+    app.stop();
+    simulator.shutdown().await;
+    Ok(())
+}
+
+/// What a newcomer would write, but for `trust` and `resolve`, which lead the real names to the
+/// simulator.
+fn configuration(simulator: &Simulator, folder: &std::path::Path) -> anyhow::Result<Config> {
+    let secret = simulator.client_secret().context("the simulator has no client secret")?;
+    let (ca_file, secret_file) = (folder.join("ca.pem"), folder.join("secret"));
+    std::fs::write(&ca_file, simulator.ca_pem())?;
+    std::fs::write(&secret_file, secret.expose())?;
+    let resolve: String = simulator
+        .resolve_entries()
+        .iter()
+        .map(|(name, address)| format!("  \"{name}\": \"{address}\"\n"))
+        .collect();
+    let text = format!(
+        "credentials:\n  demo:\n    tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}\n    client_secret_file: '{}'\n\
+         routes:\n  - name: graph\n    path: /graph\n    upstream: https://{GRAPH}\n  - name: dynamics\n    path: /dynamics\n    upstream: https://{ORGANISATION}\n\
+         trust:\n  ca_file: '{}'\nresolve:\n{resolve}",
+        secret_file.display(),
+        ca_file.display(),
+    );
+    let source = Source {
+        file: "demo.yaml",
+        text: &text,
+        env: &|_| None,
+        allow_missing_env: false,
+    };
+    Ok(crate::config::load(&source)?.config)
+}
+
+/// On the usual ports when they are free and the demo stays up, else on any.
+async fn start(config: Config, exit: bool) -> Result<App, AppError> {
+    let on = |ports: [u16; 2]| {
+        let mut config = config.clone();
+        config.listen = vec![ListenAddress::Loopback(ports[0])];
+        config.admin = vec![ListenAddress::Loopback(ports[1])];
+        App::start(config, AccessLog::off())
+    };
+    if !exit {
+        match on(PORTS).await {
+            Err(AppError::Bind(_)) => {}
+            other => return other,
+        }
+    }
+    on([0, 0]).await
+}
+
+async fn requests(client: &Client, proxy: SocketAddr, admin: SocketAddr) -> anyhow::Result<()> {
+    let page = client.get(&format!("http://{proxy}/graph/v1.0/users?$top=2")).await?;
+    let next = link(&page)?;
+    ensure!(
+        next.starts_with(&format!("http://{proxy}/graph/")),
+        "the next link {next} does not lead through the proxy"
+    );
+    let second = client.get(&next).await?;
+    ensure!(second.contains("\"value\""), "the second page holds no users");
+    let rows = client.get(&format!("http://{proxy}/dynamics/api/data/v9.2/accounts?$select=name")).await?;
+    ensure!(rows.contains("\"value\""), "Dynamics answered no rows");
+    say(format_args!("\nGET http://{admin}/metrics (the token counters)"))?;
+    let metrics = client.text(&format!("http://{admin}/metrics")).await?;
+    let counters = metrics
+        .lines()
+        .filter(|line| line.starts_with("tokenferry_token_") && line.contains("_total{") && !line.ends_with(" 0"));
+    for line in counters {
+        say(format_args!("  {line}"))?;
+    }
+    Ok(())
+}
+
+/// The next link of a page.
+fn link(page: &str) -> anyhow::Result<String> {
+    let page: serde_json::Value = serde_json::from_str(page).context("the page is not JSON")?;
+    match page["@odata.nextLink"].as_str() {
+        Some(link) => Ok(link.to_owned()),
+        None => bail!("the page has no @odata.nextLink"),
+    }
+}
+
+fn first(addresses: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
+    addresses.first().copied().context("nothing listens")
+}
+
+fn say(words: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{words}").context("cannot write")
+}
+
+/// A caller without any OAuth code.
+struct Client(reqwest::Client);
+
+impl Client {
+    fn new() -> anyhow::Result<Self> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(std::time::Duration::from_secs(30))
+            .tls_backend_preconfigured(crate::trust::client_config(None)?)
+            .build()?;
+        Ok(Self(client))
+    }
+
+    async fn text(&self, url: &str) -> anyhow::Result<String> {
+        let response = self.0.get(url).send().await?;
+        let status = response.status();
+        let body = response.text().await?;
+        ensure!(status.is_success(), "{url} answered {status}: {body}");
+        Ok(body)
+    }
+
+    /// Fetches and shows.
+    async fn get(&self, url: &str) -> anyhow::Result<String> {
+        say(format_args!("\nGET {url}"))?;
+        let body = self.text(url).await?;
+        let shown: String = body.chars().take(SHOWN).collect();
+        let more = if shown.len() < body.len() { " …" } else { "" };
+        say(format_args!("  {shown}{more}"))?;
+        Ok(body)
+    }
+}

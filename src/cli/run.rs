@@ -1,0 +1,270 @@
+//! `run`: load, start, follow signals, drain.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{FAILED, FINE, REFUSED, RunArgs, complain};
+use crate::access_log::AccessLog;
+use crate::app::App;
+use crate::config::{Checked, Config, ListenAddress, LogFormat, disk};
+use crate::logging::{self, LEVELS_VARIABLE, Levels, Logging};
+use crate::output::Format;
+
+/// What is left of the log at the end is written within this.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Runs the proxy until a signal ends it.
+pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
+    let checked = match load(path, args) {
+        Ok(checked) => checked,
+        Err(words) => {
+            // Standard error is all there is to tell it to.
+            let _ = write!(std::io::stderr(), "{words}");
+            return REFUSED;
+        }
+    };
+    let format = log_format(&checked.config);
+    let logging = match start_logging(format) {
+        Ok(logging) => logging,
+        Err(code) => return code,
+    };
+    for warning in &checked.warnings.0 {
+        tracing::warn!(warning = %warning, "configuration");
+    }
+    warn_of_open_door(&checked.config);
+    harden();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let code = match runtime {
+        Ok(runtime) => runtime.block_on(serve(path, args, checked.config, format)),
+        Err(error) => complain(&error),
+    };
+    logging.close(LAST_LINES);
+    code
+}
+
+/// Reads and checks the file, lays the command line over it and looks at the files it names.
+fn load(path: &Path, args: &RunArgs) -> Result<Checked, String> {
+    let mut checked = crate::config::read(path, false).map_err(|problems| problems.to_string())?;
+    let config = &mut checked.config;
+    if let Some(listen) = &args.listen {
+        config.listen = vec![address(listen)?];
+    }
+    match args.admin.as_deref() {
+        None => {}
+        Some("off") => config.admin.clear(),
+        Some(admin) => config.admin = vec![address(admin)?],
+    }
+    if args.workers.is_some() {
+        config.workers = args.workers;
+    }
+    let disk = disk::inspect(config, path);
+    if !disk.problems.is_empty() {
+        return Err(disk.problems.iter().map(|problem| format!("{problem}\n")).collect());
+    }
+    Ok(checked)
+}
+
+fn address(text: &str) -> Result<ListenAddress, String> {
+    ListenAddress::parse(text).map_err(|words| format!("tokenferry: \"{text}\": {words}\n"))
+}
+
+fn log_format(config: &Config) -> Format {
+    match config.log.format {
+        Some(LogFormat::Json) => Format::Json,
+        Some(LogFormat::Text) => Format::Text,
+        None if std::io::stdout().is_terminal() => Format::Text,
+        None => Format::Json,
+    }
+}
+
+fn start_logging(format: Format) -> Result<Logging, u8> {
+    let levels = std::env::var(LEVELS_VARIABLE).unwrap_or_default();
+    let levels = match Levels::parse(&levels) {
+        Ok(levels) => levels,
+        Err(words) => {
+            // Standard error is all there is to tell it to.
+            let _ = writeln!(std::io::stderr(), "tokenferry: {LEVELS_VARIABLE}: {words}");
+            return Err(REFUSED);
+        }
+    };
+    let colour = std::io::stderr().is_terminal();
+    Logging::start(std::io::stderr(), format, colour, &levels).map_err(|error| complain(&error))
+}
+
+/// Whoever reaches a wildcard address acts with the app's rights: that is said once, plainly.
+fn warn_of_open_door(config: &Config) {
+    let open = |address: &&ListenAddress| match address {
+        ListenAddress::Tcp(address) => !address.ip().is_loopback(),
+        ListenAddress::Loopback(_) | ListenAddress::Unix(_) => false,
+    };
+    let guarded = config.routes.iter().all(|route| !route.callers.is_empty());
+    if !guarded && config.listen.iter().any(|address| open(&address)) {
+        tracing::warn!(
+            "listening beyond loopback without callers: whoever reaches this address acts with the app's rights on every route; set callers, or keep others away by a network policy"
+        );
+    }
+}
+
+/// No core dumps, no debugger: both would show the tokens. As many descriptors as are allowed.
+fn harden() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let none = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        // Where the platform refuses, the rest still holds.
+        let _ = setrlimit(Resource::Core, none);
+        let files = getrlimit(Resource::Nofile);
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: files.maximum,
+                maximum: files.maximum,
+            },
+        );
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
+}
+
+async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u8 {
+    let timeouts = config.timeouts.clone();
+    let access_log = if config.log.access {
+        match AccessLog::start(std::io::stdout(), format, App::workers(&config)) {
+            Ok(log) => log,
+            Err(error) => return complain(&error),
+        }
+    } else {
+        AccessLog::off()
+    };
+    let app = match App::start(config, access_log).await {
+        Ok(app) => app,
+        Err(error) => {
+            complain(&error);
+            return REFUSED;
+        }
+    };
+    count_panics(&app);
+    for address in app.data_addresses() {
+        tracing::info!(%address, "listening");
+    }
+    for address in app.admin_addresses() {
+        tracing::info!(%address, "metrics, probes and status page");
+    }
+    let code = match signals::follow(|| reload(path, args, &app)).await {
+        Ok(end) => {
+            let delay = if end.at_once { Duration::ZERO } else { timeouts.drain_delay };
+            tracing::info!("draining");
+            tokio::select! {
+                cut = app.drain(delay, timeouts.drain) => {
+                    if cut > 0 {
+                        tracing::warn!(connections = cut, "exchanges were still in flight at the end of timeouts.drain");
+                    }
+                }
+                () = signals::second() => tracing::warn!("a second signal: ending at once"),
+            }
+            FINE
+        }
+        Err(error) => {
+            complain(&error);
+            FAILED
+        }
+    };
+    app.stop();
+    code
+}
+
+fn count_panics(app: &App) {
+    let metrics = Arc::clone(app.metrics());
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics.panicked();
+        logging::log_panic(panic);
+    }));
+}
+
+/// All or nothing: with a problem the old configuration stays in force.
+fn reload(path: &Path, args: &RunArgs, app: &App) {
+    match load(path, args) {
+        Ok(checked) => {
+            for warning in &checked.warnings.0 {
+                tracing::warn!(warning = %warning, "configuration");
+            }
+            match app.reload(checked.config) {
+                Ok(()) => tracing::info!("the configuration was reloaded"),
+                Err(error) => tracing::error!(%error, "the configuration was not reloaded"),
+            }
+        }
+        Err(words) => {
+            let problems: Vec<String> = words.lines().map(str::to_owned).collect();
+            tracing::error!(problems = words, "the configuration was not reloaded");
+            app.reload_refused(problems);
+        }
+    }
+}
+
+/// Signals as one stream of meanings.
+mod signals {
+    use std::io;
+
+    /// The end was asked for.
+    pub(super) struct End {
+        /// By hand: nobody has to be told first.
+        pub(super) at_once: bool,
+    }
+
+    /// Waits for SIGTERM or SIGINT, and reloads at each SIGHUP until then.
+    #[cfg(unix)]
+    pub(super) async fn follow(reload: impl Fn()) -> io::Result<End> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        loop {
+            tokio::select! {
+                _ = hang_up.recv() => reload(),
+                _ = terminate.recv() => return Ok(End { at_once: false }),
+                _ = interrupt.recv() => return Ok(End { at_once: true }),
+            }
+        }
+    }
+
+    /// Waits for another SIGTERM or SIGINT.
+    #[cfg(unix)]
+    pub(super) async fn second() {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut terminate), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+
+    /// Waits for Ctrl-C.
+    #[cfg(not(unix))]
+    pub(super) async fn follow(_reload: impl Fn()) -> io::Result<End> {
+        tokio::signal::ctrl_c().await?;
+        Ok(End { at_once: true })
+    }
+
+    /// Waits for another Ctrl-C.
+    #[cfg(not(unix))]
+    pub(super) async fn second() {
+        // Without the handler there is no second signal to wait for.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `token`: acquires a route's token once and shows its claims.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{FAILED, FINE, REFUSED, complain};
+use crate::app;
+use crate::config::{Config, RouteSpec};
+use crate::credential::{AccessToken, TokenRequest};
+
+/// Nothing is cached here, so the call may take as long as Entra ever does.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Prints the claims of a route's token, or with `raw` the token and nothing else.
+pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
+    let config = match crate::config::read(path, false) {
+        Ok(checked) => checked.config,
+        Err(problems) => return refuse(&problems.to_string()),
+    };
+    let Some(spec) = config.routes.iter().find(|spec| spec.name.as_str() == route) else {
+        let known: Vec<&str> = config.routes.iter().map(|spec| spec.name.as_str()).collect();
+        return refuse(&format!(
+            "tokenferry: there is no route \"{route}\"; the routes are {}\n",
+            known.join(", ")
+        ));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => match runtime.block_on(acquire(&config, spec)) {
+            Ok(token) => super::written(|out| print(&token, raw, out)),
+            Err(code) => code,
+        },
+        Err(error) => complain(&error),
+    }
+}
+
+async fn acquire(config: &Config, spec: &RouteSpec) -> Result<AccessToken, u8> {
+    let outside = app::outside(config).map_err(|error| complain(&error))?;
+    let request = TokenRequest {
+        scope: &spec.scope,
+        claims: None,
+        within: PATIENCE,
+    };
+    let credential = &outside.credentials[spec.credential];
+    credential.acquire(request).await.map_err(|error| {
+        // Standard error is all there is to tell it to.
+        let _ = writeln!(std::io::stderr(), "tokenferry: {}", error.words());
+        FAILED
+    })
+}
+
+fn refuse(words: &str) -> u8 {
+    // Standard error is all there is to tell it to.
+    let _ = write!(std::io::stderr(), "{words}");
+    REFUSED
+}
+
+fn print(token: &AccessToken, raw: bool, out: &mut dyn Write) -> std::io::Result<u8> {
+    if raw {
+        out.write_all(token.secret.expose())?;
+        out.write_all(b"\n")?;
+        return Ok(FINE);
+    }
+    writeln!(out, "expires in {} s", token.expires_in.as_secs())?;
+    match claims(token) {
+        Some(claims) => writeln!(out, "{claims:#}")?,
+        None => writeln!(out, "the token is opaque: it holds no claims that can be read")?,
+    }
+    Ok(FINE)
+}
+
+/// The claims of a token in the form of a JWT. For people to look at, never for decisions: access
+/// tokens are opaque to clients (Microsoft identity platform, "access tokens").
+pub(super) fn claims(token: &AccessToken) -> Option<serde_json::Value> {
+    let text = token.secret.expose_str()?;
+    let payload = text.split('.').nth(1)?;
+    let json = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    serde_json::from_slice(&json).ok()
+}

@@ -1,0 +1,114 @@
+//! URLs of upstreams, authorities and of this proxy: an origin and a prefix, nothing else.
+
+use std::fmt;
+
+use super::value::{HostName, PathPrefix};
+
+/// An origin: scheme, host and port, as of RFC 6454. The port is always known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// `true` for https.
+    pub secure: bool,
+    /// The host.
+    pub host: HostName,
+    /// The port, the scheme's default when it was not written.
+    pub port: u16,
+}
+
+impl Origin {
+    /// The scheme's default port.
+    pub fn default_port(secure: bool) -> u16 {
+        if secure { 443 } else { 80 }
+    }
+
+    /// `host` or `host:port` where the port is not the scheme's default: the `Host` header.
+    pub fn authority(&self) -> String {
+        if self.port == Self::default_port(self.secure) {
+            self.host.to_string()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority())
+    }
+}
+
+/// An origin with a path prefix below it: `https://host[:port][/prefix]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BaseUrl {
+    /// Scheme, host and port.
+    pub origin: Origin,
+    /// The prefix; the root when there is none.
+    pub prefix: PathPrefix,
+}
+
+impl BaseUrl {
+    /// Parses `https://host[:port][/prefix]`, or `http://` likewise. No user, query or fragment.
+    ///
+    /// # Errors
+    /// What would be accepted, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
+        let (secure, rest) = if lower.starts_with("https://") {
+            (true, &text[8..])
+        } else if lower.starts_with("http://") {
+            (false, &text[7..])
+        } else {
+            return Err(
+                "a URL begins with https:// (or http://, where that is allowed)".to_owned(),
+            );
+        };
+        if rest.contains(['?', '#']) {
+            return Err("a URL here holds no query or fragment".to_owned());
+        }
+        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        if authority.contains('@') {
+            return Err("a URL here holds no user name or password".to_owned());
+        }
+        let (host, port) = split_port(authority)?;
+        let origin = Origin {
+            secure,
+            host: HostName::parse(host)?,
+            port: port.unwrap_or_else(|| Origin::default_port(secure)),
+        };
+        let prefix = if path.is_empty() {
+            PathPrefix::default()
+        } else {
+            PathPrefix::parse(path)?
+        };
+        Ok(Self { origin, prefix })
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.prefix.as_str())
+    }
+}
+
+/// Splits `host[:port]`, brackets of an IPv6 literal respected.
+///
+/// # Errors
+/// When the port is not a number from 1 to 65535 (0 is allowed: "any free port").
+pub fn split_port(authority: &str) -> Result<(&str, Option<u16>), String> {
+    let after_literal = authority.rfind(']').map_or(0, |at| at + 1);
+    match authority[after_literal..].rfind(':') {
+        None => Ok((authority, None)),
+        Some(at) => {
+            let at = at + after_literal;
+            let digits = &authority[at + 1..];
+            let port = digits
+                .bytes()
+                .all(|b| b.is_ascii_digit())
+                .then(|| digits.parse().ok())
+                .flatten()
+                .ok_or_else(|| "a port is a number from 0 to 65535".to_owned())?;
+            Ok((&authority[..at], Some(port)))
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The rules of routes.yaml as a whole: what the parts of the file say about each other. Pure:
+//! the environment is an argument, and no file is opened.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use super::check_caller;
+use super::check_credential;
+use super::check_limit::{limits, timeouts};
+use super::check_network::{Network, network};
+use super::check_route::route;
+use super::choice::RawTls;
+use super::file::{RawConfig, RawRoute, RawTlsFiles};
+use super::read::{Field, Item, List};
+use super::report::{Report, Span, quoted_key};
+use super::roster::Roster;
+use super::value::{HostPattern, Name, PathPrefix};
+use super::variable::Variables;
+use super::{
+    CallerProof, CallerSpec, Config, CredentialSpec, LogSpec, RouteSpec, TlsSpec, UpstreamTimeouts,
+};
+
+/// What a route is checked against.
+pub(super) struct Surroundings<'a> {
+    pub(super) credentials: &'a Roster<CredentialSpec>,
+    pub(super) callers: &'a Roster<CallerSpec>,
+    pub(super) network: &'a Network,
+    pub(super) upstream_timeouts: &'a UpstreamTimeouts,
+}
+
+/// Checks a file; `None` only when a problem has been reported. `at` is where the file begins.
+pub(super) fn config(
+    raw: &RawConfig,
+    at: Span,
+    vars: Variables<'_>,
+    report: &mut Report,
+) -> Option<Config> {
+    let network = network(raw, report);
+    let timeouts = timeouts(&raw.timeouts, report);
+    let credentials = check_credential::all(raw, raw.routes.key().unwrap_or(at), vars, report);
+    let callers = check_caller::all(raw, report);
+    let around = Surroundings {
+        credentials: &credentials,
+        callers: &callers,
+        network: &network,
+        upstream_timeouts: &timeouts.upstream,
+    };
+    let routes = routes(raw, at, &around, report);
+    unused(&around, raw, &routes, report);
+    Some(Config {
+        public_url: network.public_url.clone(),
+        hosts: plain(&raw.hosts),
+        browser_origins: plain(&raw.browser_origins),
+        tls: tls(&raw.tls, report),
+        trust_ca_file: trust(raw, report),
+        limits: limits(&raw.limits, report),
+        workers: raw.workers.value().copied(),
+        log: log(raw),
+        kubernetes: check_caller::kubernetes(&raw.kubernetes, report),
+        credentials: credentials.specs()?,
+        callers: callers.specs()?,
+        routes: routes.into_iter().collect::<Option<_>>()?,
+        listen: network.listen,
+        admin: network.admin,
+        resolve: network.resolve,
+        timeouts,
+    })
+}
+
+fn plain<T: Clone>(field: &Field<List<T>>) -> Vec<T> {
+    let items = field.value().map_or(&[][..], |list| &list.items);
+    items.iter().map(|item| item.value.clone()).collect()
+}
+
+fn tls(field: &Field<RawTls>, report: &mut Report) -> Option<TlsSpec> {
+    let item = field.item()?;
+    let RawTls::Files(RawTlsFiles {
+        certificate_file,
+        key_file,
+        client_ca_file,
+    }) = &item.value
+    else {
+        return Some(TlsSpec::Local);
+    };
+    let help = "tls takes certificate_file and key_file, or the word local";
+    let certificate_file = certificate_file.required("certificate_file", item.key, help, report);
+    let key_file = key_file.required("key_file", item.key, help, report);
+    Some(TlsSpec::Files {
+        certificate_file: certificate_file?.value.clone(),
+        key_file: key_file?.value.clone(),
+        client_ca_file: client_ca_file.value().cloned(),
+    })
+}
+
+fn trust(raw: &RawConfig, report: &mut Report) -> Option<std::path::PathBuf> {
+    let item = raw.trust.item()?;
+    let help = "a PEM file with the authorities to trust besides the system's";
+    let ca_file = item
+        .value
+        .ca_file
+        .required("ca_file", item.key, help, report)?;
+    Some(ca_file.value.clone())
+}
+
+fn log(raw: &RawConfig) -> LogSpec {
+    let log = raw.log.value();
+    LogSpec {
+        format: log.and_then(|log| log.format.value().copied()),
+        access: log.is_none_or(|log| log.access.or(true)),
+    }
+}
+
+fn routes(
+    raw: &RawConfig,
+    at: Span,
+    around: &Surroundings<'_>,
+    report: &mut Report,
+) -> Vec<Option<RouteSpec>> {
+    let help = "at least one: name, path and upstream";
+    let Some(list) = raw.routes.required("routes", at, help, report) else {
+        return Vec::new();
+    };
+    if list.value.is_empty {
+        report.problem(list.key, "there is no route", help);
+    }
+    distinct(&list.value.items, report);
+    let routes = list.value.items.iter();
+    routes.map(|item| route(item, around, report)).collect()
+}
+
+/// Reports routes that share a name, or that the same requests would reach.
+fn distinct(routes: &[Item<RawRoute>], report: &mut Report) {
+    let mut names = HashSet::new();
+    let mut places = HashMap::new();
+    for item in routes {
+        let route = &item.value;
+        let known = route.name.item().filter(|name| name.is_known());
+        let called = known.map(|name| name.quote(name.value.as_str()));
+        if let (Some(name), Some(called)) = (known, &called)
+            && !names.insert(name.value.as_str())
+        {
+            let help = "names are metric labels; give each route its own";
+            report.problem(
+                name.span,
+                format!("a second route is called {called}"),
+                help,
+            );
+        }
+        let Some(place) = place(route) else {
+            continue;
+        };
+        let called = called.map_or("another route".to_owned(), |name| format!("route {name}"));
+        match places.entry(place) {
+            Entry::Vacant(free) => {
+                free.insert(called);
+            }
+            Entry::Occupied(taken) => {
+                let message = format!("the same host and path as {}", taken.get());
+                let at = route.path.item().map_or(item.span, |path| path.span);
+                let help = "requests could go to either; another path or host";
+                report.problem(at, message, help);
+            }
+        }
+    }
+}
+
+/// What makes requests reach this route; `None` when that is wrong or not known.
+fn place(route: &RawRoute) -> Option<(Option<&HostPattern>, PathPrefix)> {
+    let path = match &route.path {
+        Field::Absent => None,
+        Field::Given(item) if item.is_known() => Some(item.value.clone()),
+        Field::Given(_) | Field::Wrong(_) => return None,
+    };
+    let host = match &route.host {
+        Field::Absent => None,
+        Field::Given(item) if item.is_known() => Some(&item.value),
+        Field::Given(_) | Field::Wrong(_) => return None,
+    };
+    (path.is_some() || host.is_some()).then(|| (host, path.unwrap_or_default()))
+}
+
+/// Warns of credentials and callers that nothing refers to.
+fn unused(
+    around: &Surroundings<'_>,
+    raw: &RawConfig,
+    routes: &[Option<RouteSpec>],
+    report: &mut Report,
+) {
+    // With a route that is wrong, what it would have used is not known.
+    let Some(routes) = routes
+        .iter()
+        .map(Option::as_ref)
+        .collect::<Option<Vec<_>>>()
+    else {
+        return;
+    };
+    unused_credentials(around, &routes, report);
+    unused_callers(around, &routes, report);
+    let mut proofs = around
+        .callers
+        .entries
+        .iter()
+        .filter_map(|named| named.spec.as_ref());
+    let verified = proofs.any(|spec| matches!(spec.proof, CallerProof::ServiceAccount { .. }));
+    if let Some(key) = raw.kubernetes.key().filter(|_| !verified) {
+        report.warning(key, "\"kubernetes\" is not used by any caller", "");
+    }
+}
+
+fn unused_credentials(around: &Surroundings<'_>, routes: &[&RouteSpec], report: &mut Report) {
+    let all = &around.credentials.entries;
+    let specs = all.iter().filter_map(|named| named.spec.as_ref());
+    let fallbacks = specs.filter_map(|spec| spec.fallback.as_ref());
+    let direct = routes
+        .iter()
+        .map(|route| all[route.credential].name.as_str());
+    let used: HashSet<&str> = fallbacks.map(Name::as_str).chain(direct).collect();
+    for named in all
+        .iter()
+        .filter(|named| !used.contains(named.name.as_str()))
+    {
+        let name = quoted_key(&named.name);
+        report.warning(
+            named.span,
+            format!("credential {name} is not used by any route"),
+            "",
+        );
+    }
+}
+
+fn unused_callers(around: &Surroundings<'_>, routes: &[&RouteSpec], report: &mut Report) {
+    let names = routes.iter().flat_map(|route| &route.callers);
+    let used: HashSet<&str> = names.map(Name::as_str).collect();
+    let all = around.callers.entries.iter();
+    for named in all.filter(|named| !used.contains(named.name.as_str())) {
+        let name = quoted_key(&named.name);
+        report.warning(
+            named.span,
+            format!("caller {name} is not used by any route"),
+            "",
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! Rules of callers: one proof each, and whatever that proof needs at the top level.
+
+use super::choice::RawTls;
+use super::file::{RawCaller, RawConfig, RawKubernetes};
+use super::node::Key;
+use super::read::{Field, Item};
+use super::report::Report;
+use super::roster::{Named, Roster};
+use super::scalar::Text;
+use super::sole::{Words, sole};
+use super::value::{BaseUrl, Name};
+use super::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
+use crate::secret::SecretSource;
+
+const WORDS: Words = Words {
+    owner: "caller",
+    choice: "proof",
+    instead: "a caller has exactly one proof; give the other a name too",
+};
+
+/// Every caller of the file; `None` stands for one that is wrong.
+pub(super) fn all(raw: &RawConfig, report: &mut Report) -> Roster<CallerSpec> {
+    let Some(table) = raw.callers.value() else {
+        return Roster::new(Vec::new());
+    };
+    let caller = |(key, item): &(Key, Option<Item<RawCaller>>)| {
+        let spec = item
+            .as_ref()
+            .and_then(|item| caller(key, &item.value, raw, report));
+        Named::new(key, spec)
+    };
+    Roster::new(table.0.iter().map(caller).collect())
+}
+
+fn caller(key: &Key, raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Option<CallerSpec> {
+    let name = Name::parse(&key.text);
+    if let Err(help) = &name {
+        report.problem(key.span, "a caller cannot have this name", help);
+    }
+    let proof = proof(key, raw, file, report);
+    Some(CallerSpec {
+        name: name.ok()?,
+        proof: proof?,
+    })
+}
+
+fn proof(key: &Key, raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Option<CallerProof> {
+    let given = [
+        ("api_key", raw.api_key.key()),
+        ("api_key_file", raw.api_key_file.key()),
+        ("client_certificate", raw.client_certificate.key()),
+        ("service_account", raw.service_account.key()),
+    ];
+    match sole(key, &WORDS, given, report)? {
+        "api_key" => Some(CallerProof::ApiKey(raw.api_key.value()?.0.clone())),
+        "api_key_file" => {
+            let file = raw.api_key_file.value()?.clone();
+            Some(CallerProof::ApiKey(SecretSource::File(file)))
+        }
+        "client_certificate" => client_certificate(raw, file, report),
+        _ => service_account(raw, file, report),
+    }
+}
+
+fn client_certificate(
+    raw: &RawCaller,
+    file: &RawConfig,
+    report: &mut Report,
+) -> Option<CallerProof> {
+    let item = raw.client_certificate.item()?;
+    let asked = match &file.tls {
+        Field::Given(tls) => match &tls.value {
+            RawTls::Files(files) => files.client_ca_file.key().is_some(),
+            RawTls::Local => false,
+        },
+        Field::Wrong(_) => true,
+        Field::Absent => false,
+    };
+    if !asked {
+        let message = "no client certificate is ever asked for";
+        report.problem(
+            item.key,
+            message,
+            "set client_ca_file in tls at the top level",
+        );
+    }
+    Some(CallerProof::ClientCertificate(item.value.0.clone()))
+}
+
+fn service_account(raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Option<CallerProof> {
+    let item = raw.service_account.item()?;
+    if file.kubernetes.key().is_none() {
+        let message = "service-account tokens cannot be verified";
+        report.problem(
+            item.key,
+            message,
+            "add kubernetes at the top level: issuer, audience and keys",
+        );
+    }
+    // RFC 1123 labels; a service account's name may have dots as well.
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text.len() <= 253
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
+    };
+    let account = item.value.0.split_once('/');
+    let account = account.filter(|(namespace, name)| plain(namespace) && plain(name));
+    if account.is_none() {
+        let help = "NAMESPACE/NAME, for example tools/report-job";
+        report.problem(
+            item.span,
+            "\"service_account\" takes a service account",
+            help,
+        );
+    }
+    // Without one there is a problem, or a stand-in: nothing that is used.
+    let (namespace, name) = account.unwrap_or_default();
+    Some(CallerProof::ServiceAccount {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    })
+}
+
+/// How service-account tokens are verified.
+pub(super) fn kubernetes(
+    field: &Field<RawKubernetes>,
+    report: &mut Report,
+) -> Option<KubernetesSpec> {
+    let item = field.item()?;
+    let raw = &item.value;
+    let help = "the iss of the tokens, an https:// URL";
+    let issuer = raw.issuer.required("issuer", item.key, help, report);
+    let help = "the aud of the tokens";
+    let audience = raw.audience.required("audience", item.key, help, report);
+    let keys = signing_keys(item, issuer, report);
+    Some(KubernetesSpec {
+        issuer: issuer?.value.0.clone(),
+        audience: audience?.value.0.clone(),
+        keys: keys?,
+    })
+}
+
+fn signing_keys(
+    item: &Item<RawKubernetes>,
+    issuer: Option<&Item<Text>>,
+    report: &mut Report,
+) -> Option<KubernetesKeys> {
+    let raw = &item.value;
+    match (
+        raw.jwks_file.key(),
+        raw.ca_file.key().or(raw.token_file.key()),
+    ) {
+        (Some(_), None) => raw.jwks_file.value().cloned().map(KubernetesKeys::File),
+        (None, Some(_)) => {
+            let help = "ca_file and token_file belong together: both are needed to fetch the keys";
+            let ca_file = raw.ca_file.required("ca_file", item.key, help, report);
+            let token_file = raw
+                .token_file
+                .required("token_file", item.key, help, report);
+            if let Some(issuer) = issuer.filter(|issuer| !fetchable(&issuer.value.0)) {
+                let message = "keys can be fetched only from an https:// issuer";
+                report.problem(
+                    issuer.span,
+                    message,
+                    "or give jwks_file, a file with the keys",
+                );
+            }
+            Some(KubernetesKeys::Fetch {
+                ca_file: ca_file?.value.clone(),
+                token_file: token_file?.value.clone(),
+            })
+        }
+        (Some(_), Some(second)) => {
+            let help = "either jwks_file, or ca_file and token_file";
+            report.problem(second, "the signing keys come from two places", help);
+            None
+        }
+        (None, None) => {
+            let help = "jwks_file, or ca_file and token_file to fetch them";
+            report.problem(item.key, "the signing keys are missing", help);
+            None
+        }
+    }
+}
+
+fn fetchable(issuer: &str) -> bool {
+    BaseUrl::parse(issuer).is_ok_and(|url| url.origin.secure)
+}

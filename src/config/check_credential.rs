@@ -1,0 +1,267 @@
+//! Rules of credentials: exactly one kind, an identity that can ask for tokens by itself, and no
+//! key that the kind would ignore.
+
+use super::check_fallback::fallbacks;
+use super::choice::RawManagedIdentity;
+use super::cloud::PUBLIC_AUTHORITY;
+use super::environment;
+use super::file::{RawConfig, RawCredential};
+use super::node::Key;
+use super::read::{Field, Item};
+use super::report::{Report, Span, quoted};
+use super::roster::{Named, Roster};
+use super::scalar::Text;
+use super::sole::{Words, sole};
+use super::value::{BaseUrl, Name};
+use super::variable::Variables;
+use super::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
+use crate::secret::SecretSource;
+
+const WORDS: Words = Words {
+    owner: "credential",
+    choice: "kind",
+    instead: "a credential has exactly one kind; see fallback for two",
+};
+
+/// Every credential of the file, or the one of the environment; `None` stands for one that is
+/// wrong.
+pub(super) fn all(
+    raw: &RawConfig,
+    at: Span,
+    vars: Variables<'_>,
+    report: &mut Report,
+) -> Roster<CredentialSpec> {
+    let table = match &raw.credentials {
+        Field::Absent => return Roster::new(vec![environment::credential(vars, at, report)]),
+        Field::Wrong(_) => return Roster::new(Vec::new()),
+        Field::Given(table) => table,
+    };
+    if table.value.0.is_empty() {
+        let help = "give one a name, or leave the key out to use the AZURE_* variables";
+        report.problem(table.span, "no credential is given", help);
+    }
+    let mut credentials = Vec::new();
+    for (key, item) in &table.value.0 {
+        let spec = item.as_ref().and_then(|item| credential(key, item, report));
+        credentials.push(Named::new(key, spec));
+    }
+    let credentials = Roster::new(credentials);
+    fallbacks(&table.value.0, &credentials, report);
+    credentials
+}
+
+fn credential(
+    key: &Key,
+    item: &Item<RawCredential>,
+    report: &mut Report,
+) -> Option<CredentialSpec> {
+    let name = Name::parse(&key.text);
+    if let Err(help) = &name {
+        report.problem(key.span, "a credential cannot have this name", help);
+    }
+    let raw = &item.value;
+    let kind = kind(key, raw, report);
+    Some(CredentialSpec {
+        name: name.ok()?,
+        kind: kind?,
+        continuous_access: raw.continuous_access.or(false),
+        expires: raw.expires.value().map(|day| day.0),
+        fallback: raw.fallback.value().cloned(),
+    })
+}
+
+fn kind(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<CredentialKind> {
+    let given = [
+        ("client_secret", raw.client_secret.key()),
+        ("client_secret_file", raw.client_secret_file.key()),
+        ("certificate_file", raw.certificate_file.key()),
+        ("federated_token_file", raw.federated_token_file.key()),
+        ("managed_identity", raw.managed_identity.key()),
+    ];
+    let kind = sole(key, &WORDS, given, report)?;
+    misplaced(kind, raw, report);
+    if kind == "managed_identity" {
+        return managed_identity(raw, report).map(CredentialKind::ManagedIdentity);
+    }
+    let password = password(raw, report);
+    let app = app(key, raw, report)?;
+    match kind {
+        "certificate_file" => Some(CredentialKind::Certificate {
+            app,
+            file: raw.certificate_file.value()?.clone(),
+            password,
+            send_chain: raw.send_chain.or(false),
+        }),
+        "federated_token_file" => Some(CredentialKind::FederatedToken {
+            app,
+            file: raw.federated_token_file.value()?.clone(),
+        }),
+        _ => Some(CredentialKind::ClientSecret {
+            app,
+            secret: match raw.client_secret.value() {
+                Some(reference) => reference.0.clone(),
+                None => SecretSource::File(raw.client_secret_file.value()?.clone()),
+            },
+        }),
+    }
+}
+
+/// Reports keys that this kind would ignore.
+fn misplaced(kind: &str, raw: &RawCredential, report: &mut Report) {
+    let managed = kind == "managed_identity";
+    let certificate = kind == "certificate_file";
+    let expiring = certificate || kind.starts_with("client_secret");
+    let rules = [
+        ("tenant_id", raw.tenant_id.key(), managed),
+        ("client_id", raw.client_id.key(), managed),
+        ("authority", raw.authority.key(), managed),
+        ("cloud", raw.cloud.key(), managed),
+        ("continuous_access", raw.continuous_access.key(), managed),
+        (
+            "certificate_password",
+            raw.certificate_password.key(),
+            !certificate,
+        ),
+        (
+            "certificate_password_file",
+            raw.certificate_password_file.key(),
+            !certificate,
+        ),
+        ("send_chain", raw.send_chain.key(), !certificate),
+        ("expires", raw.expires.key(), !expiring),
+    ];
+    for (key, span, wrong) in rules {
+        if let Some(span) = span.filter(|_| wrong) {
+            let message = format!("{} has no meaning beside {}", quoted(key), quoted(kind));
+            let help = match key {
+                "client_id" => "a user-assigned identity is managed_identity: {client_id: …}",
+                _ => "leave the key out",
+            };
+            report.problem(span, message, help);
+        }
+    }
+}
+
+fn password(raw: &RawCredential, report: &mut Report) -> Option<SecretSource> {
+    let file = raw.certificate_password_file.item();
+    match (raw.certificate_password.value(), file) {
+        (Some(_), Some(file)) => {
+            let message = "the password is given twice";
+            report.problem(file.span, message, "keep one of the two");
+            None
+        }
+        (Some(reference), None) => Some(reference.0.clone()),
+        (None, Some(file)) => Some(SecretSource::File(file.value.clone())),
+        (None, None) => None,
+    }
+}
+
+fn managed_identity(raw: &RawCredential, report: &mut Report) -> Option<IdentitySelector> {
+    let item = raw.managed_identity.item()?;
+    let selected = match &item.value {
+        RawManagedIdentity::System => return Some(IdentitySelector::System),
+        RawManagedIdentity::Selected(selected) => selected,
+    };
+    let text = |field: &Field<Text>| field.value().map(|text| text.0.clone());
+    let client_id = text(&selected.client_id).map(IdentitySelector::ClientId);
+    let object_id = text(&selected.object_id).map(IdentitySelector::ObjectId);
+    let resource_id = text(&selected.resource_id).map(IdentitySelector::ResourceId);
+    let fields = [
+        &selected.client_id,
+        &selected.object_id,
+        &selected.resource_id,
+    ];
+    if fields.iter().filter(|field| field.key().is_some()).count() != 1 {
+        let help = "exactly one of client_id, object_id and resource_id; or system";
+        report.problem(item.span, "a managed identity has one identifier", help);
+    }
+    client_id.or(object_id).or(resource_id)
+}
+
+fn app(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<AppIdentity> {
+    let help = "the tenant's GUID or a verified domain";
+    let tenant = raw.tenant_id.required("tenant_id", key.span, help, report);
+    let tenant_id =
+        tenant.and_then(|item| id(item, "\"tenant_id\" takes a tenant", tenant_id, report));
+    let help = "the application (client) ID";
+    let client = raw.client_id.required("client_id", key.span, help, report);
+    let message = "\"client_id\" takes an application ID";
+    let client_id = client.and_then(|item| id(item, message, client_id, report));
+    let authority = authority(raw, tenant_id.as_deref(), report);
+    Some(AppIdentity {
+        authority: authority?,
+        tenant_id: tenant_id?,
+        client_id: client_id?,
+    })
+}
+
+/// An identifier that its rule accepts; what stands in for one is accepted as it is.
+fn id(
+    item: &Item<Text>,
+    message: &str,
+    rule: fn(&str) -> Result<String, &'static str>,
+    report: &mut Report,
+) -> Option<String> {
+    match rule(&item.value.0) {
+        Err(_) if !item.is_known() => Some(item.value.0.clone()),
+        Err(help) => {
+            report.problem(item.span, message, help);
+            None
+        }
+        Ok(id) => Some(id),
+    }
+}
+
+/// A tenant that client credentials can ask; it becomes a segment of the token endpoint's path.
+pub(super) fn tenant_id(text: &str) -> Result<String, &'static str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    if matches!(
+        text.to_ascii_lowercase().as_str(),
+        "common" | "organizations" | "consumers"
+    ) {
+        Err("an app that asks for itself needs its own tenant: the GUID or a verified domain")
+    } else if text.len() <= 253 && text.bytes().all(plain) && !text.starts_with('.') {
+        Ok(text.to_owned())
+    } else {
+        Err("the tenant's GUID or a verified domain, such as contoso.onmicrosoft.com")
+    }
+}
+
+/// An application ID: Entra's are GUIDs, a test double's need not be.
+pub(super) fn client_id(text: &str) -> Result<String, &'static str> {
+    if text.len() <= 256 && text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("the application (client) ID of the app registration, a GUID; not its display name")
+    }
+}
+
+fn authority(raw: &RawCredential, tenant: Option<&str>, report: &mut Report) -> Option<BaseUrl> {
+    let Some(item) = raw.authority.item() else {
+        let cloud = raw.cloud.value().map(|cloud| cloud.authority());
+        return BaseUrl::parse(cloud.unwrap_or(PUBLIC_AUTHORITY)).ok();
+    };
+    if let Some(span) = raw.cloud.key() {
+        let message = "\"cloud\" and \"authority\" say the same";
+        report.problem(span, message, "keep one of the two");
+    }
+    if let Some(help) = authority_fault(&item.value, tenant) {
+        report.problem(item.span, "this authority cannot be used", help);
+    }
+    Some(item.value.clone())
+}
+
+/// Why an authority cannot be used.
+pub(super) fn authority_fault(url: &BaseUrl, tenant: Option<&str>) -> Option<&'static str> {
+    if !url.origin.secure && !url.origin.host.is_loopback() {
+        return Some("https:// (http:// only to loopback): secrets are sent there");
+    }
+    let mut segments = url.prefix.as_str().split('/');
+    let named = |segment: &str| {
+        tenant.is_some_and(|tenant| tenant.eq_ignore_ascii_case(segment))
+            || matches!(segment, "common" | "organizations" | "consumers" | "oauth2")
+    };
+    segments
+        .any(named)
+        .then_some("the authority without a tenant; that is tenant_id")
+}

@@ -1,0 +1,136 @@
+//! Rules of header edits: what frames a message, names its host or carries the token is not the
+//! file's to change.
+
+use std::collections::HashSet;
+
+use http::HeaderName;
+
+use super::HeaderEdits;
+use super::file::RawHeaderEdits;
+use super::read::{Field, Item, Table};
+use super::report::{Report, Span, quoted, quoted_key};
+
+/// Hop-by-hop and framing fields (RFC 9110 section 7.6.1, RFC 9112 section 6) and the host.
+const FRAMING: [&str; 11] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Whose headers are changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Request,
+    Response,
+}
+
+/// The edits of one direction.
+pub(super) fn edits(
+    field: &Field<RawHeaderEdits>,
+    direction: Direction,
+    report: &mut Report,
+) -> HeaderEdits {
+    let mut edits = HeaderEdits::default();
+    let Some(raw) = field.value() else {
+        return edits;
+    };
+    if let Some(set) = raw.set.value() {
+        edits.set = values(set, direction, report);
+    }
+    for item in raw.remove.value().map_or(&[][..], |list| &list.items) {
+        if let Some(name) = editable(&item.value, item.span, direction, report) {
+            edits.remove.push(name);
+        }
+    }
+    edits
+}
+
+fn values(
+    set: &Table<http::HeaderValue>,
+    direction: Direction,
+    report: &mut Report,
+) -> Vec<(HeaderName, http::HeaderValue)> {
+    let mut values: Vec<(HeaderName, http::HeaderValue)> = Vec::new();
+    let mut seen = HashSet::new();
+    for (key, value) in &set.0 {
+        let Ok(name) = key.text.parse::<HeaderName>() else {
+            let message = format!("{} is not a header name", quoted_key(&key.text));
+            report.problem(key.span, message, "letters, digits and hyphens");
+            continue;
+        };
+        let Some(name) = editable(&name, key.span, direction, report) else {
+            continue;
+        };
+        if !seen.insert(name.clone()) {
+            let message = format!("{} is set twice", quoted_key(&key.text));
+            report.problem(key.span, message, "names of headers compare without case");
+        } else if let Some(item) = value {
+            values.push((name, marked(item)));
+        }
+    }
+    values
+}
+
+/// A value that came from a variable may be a key: it is never printed.
+fn marked(item: &Item<http::HeaderValue>) -> http::HeaderValue {
+    let mut value = item.value.clone();
+    value.set_sensitive(!item.is_written());
+    value
+}
+
+/// The name, unless it is not the file's to change.
+fn editable(
+    name: &HeaderName,
+    span: Span,
+    direction: Direction,
+    report: &mut Report,
+) -> Option<HeaderName> {
+    let reason = match name.as_str() {
+        "authorization" if direction == Direction::Request => {
+            "it carries the token; that is what the route is for"
+        }
+        "x-content-type-options" | "cross-origin-resource-policy"
+            if direction == Direction::Response =>
+        {
+            "it keeps web pages of others from reading the answer"
+        }
+        text if FRAMING.contains(&text) => "it belongs to the connection, not to the message",
+        _ => return Some(name.clone()),
+    };
+    report.problem(
+        span,
+        format!("{} cannot be changed", quoted(name.as_str())),
+        reason,
+    );
+    None
+}
+
+/// The headers whose default strip or refusal is lifted.
+pub(super) fn kept(items: &[Item<HeaderName>], report: &mut Report) -> Vec<HeaderName> {
+    let mut kept = Vec::new();
+    for item in items {
+        let name = item.value.as_str();
+        let reason = match name {
+            "authorization" => "the route's own token takes its place",
+            _ if FRAMING.contains(&name) => "it belongs to the connection, not to the message",
+            _ => {
+                kept.push(item.value.clone());
+                continue;
+            }
+        };
+        report.problem(
+            item.span,
+            format!("{} cannot be kept", quoted(name)),
+            reason,
+        );
+    }
+    kept
+}

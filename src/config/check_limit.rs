@@ -1,0 +1,175 @@
+//! Bounds and time limits: the defaults, each with its reason, and what may be set.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::file::{RawLimits, RawTimeouts, RawUpstreamTimeouts};
+use super::read::Field;
+use super::report::{Report, quoted};
+use super::scalar::{Size, Time};
+use super::{Limits, Timeouts, UpstreamTimeouts};
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // With 256 KiB of buffers for each request in flight this is 2.5 GiB at the very worst.
+            connections: 10_000,
+            connections_per_peer: 1024,
+            in_flight: 10_000,
+            // Dataverse takes URLs up to 32 KiB; method, route path and version come on top.
+            request_line: 40 << 10,
+            header_block: 64 << 10,
+            headers: 100,
+            streams: 100,
+        }
+    }
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        Self {
+            // TCP retransmits after 1 s and 3 s; a handshake that needs longer will not come.
+            connect: Duration::from_secs(8),
+            // Dataverse works for up to two minutes before it answers.
+            response_head: Duration::from_secs(150),
+            response_body_idle: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(10),
+            request_head: Duration::from_secs(15),
+            // Above the idle time of .NET's (60 s) and Go's (90 s) pools: the caller closes first.
+            keep_alive: Duration::from_secs(120),
+            request_body_idle: Duration::from_secs(30),
+            token_wait: Duration::from_secs(15),
+            write_stall: Duration::from_secs(60),
+            // Kubernetes needs some seconds to take a pod out of every Service.
+            drain_delay: Duration::from_secs(5),
+            // With the delay below the 30 s that Kubernetes waits before it kills.
+            drain: Duration::from_secs(20),
+            upstream: UpstreamTimeouts::default(),
+        }
+    }
+}
+
+/// The bounds of the file over the defaults.
+pub(super) fn limits(raw: &Field<RawLimits>, report: &mut Report) -> Limits {
+    let default = Limits::default();
+    let Some(raw) = raw.value() else {
+        return default;
+    };
+    let count =
+        |field: &Field<NonZeroUsize>, default| field.value().map_or(default, |number| number.get());
+    let streams = count(&raw.streams, default.streams as usize);
+    Limits {
+        connections: count(&raw.connections, default.connections),
+        connections_per_peer: count(&raw.connections_per_peer, default.connections_per_peer),
+        in_flight: count(&raw.in_flight, default.in_flight),
+        request_line: head_size(
+            "request_line",
+            &raw.request_line,
+            default.request_line,
+            report,
+        ),
+        header_block: head_size(
+            "header_block",
+            &raw.header_block,
+            default.header_block,
+            report,
+        ),
+        headers: count(&raw.headers, default.headers),
+        streams: u32::try_from(streams).unwrap_or(default.streams),
+    }
+}
+
+/// A size that every connection may take in memory at once.
+fn head_size(key: &str, field: &Field<Size>, default: usize, report: &mut Report) -> usize {
+    const MOST: u64 = 1 << 20;
+    let Some(item) = field.item() else {
+        return default;
+    };
+    let Size(bytes) = item.value;
+    if bytes == 0 || bytes > MOST {
+        let message = format!("{} is out of bounds", quoted(key));
+        report.problem(
+            item.span,
+            message,
+            "from 1 to 1MiB: each connection may take it",
+        );
+    }
+    usize::try_from(bytes).unwrap_or(default)
+}
+
+/// The time limits of the file over the defaults.
+pub(super) fn timeouts(raw: &Field<RawTimeouts>, report: &mut Report) -> Timeouts {
+    let default = Timeouts::default();
+    let Some(raw) = raw.value() else {
+        return default;
+    };
+    let mut limit = |key, field, default| positive(key, field, default, report);
+    let upstream = default.upstream;
+    Timeouts {
+        first_byte: limit("first_byte", &raw.first_byte, default.first_byte),
+        request_head: limit("request_head", &raw.request_head, default.request_head),
+        keep_alive: limit("keep_alive", &raw.keep_alive, default.keep_alive),
+        request_body_idle: limit(
+            "request_body_idle",
+            &raw.request_body_idle,
+            default.request_body_idle,
+        ),
+        token_wait: limit("token_wait", &raw.token_wait, default.token_wait),
+        write_stall: limit("write_stall", &raw.write_stall, default.write_stall),
+        upstream: UpstreamTimeouts {
+            connect: limit("connect", &raw.connect, upstream.connect),
+            response_head: limit("response_head", &raw.response_head, upstream.response_head),
+            response_body_idle: limit(
+                "response_body_idle",
+                &raw.response_body_idle,
+                upstream.response_body_idle,
+            ),
+        },
+        // Zero is a choice here: stop at once.
+        drain_delay: raw.drain_delay.or(Time(default.drain_delay)).0,
+        drain: raw.drain.or(Time(default.drain)).0,
+    }
+}
+
+/// A route's own time limits over those of the top level.
+pub(super) fn upstream_timeouts(
+    raw: &Field<RawUpstreamTimeouts>,
+    default: &UpstreamTimeouts,
+    report: &mut Report,
+) -> UpstreamTimeouts {
+    let Some(raw) = raw.value() else {
+        return default.clone();
+    };
+    let mut limit = |key, field, default| positive(key, field, default, report);
+    UpstreamTimeouts {
+        connect: limit("connect", &raw.connect, default.connect),
+        response_head: limit("response_head", &raw.response_head, default.response_head),
+        response_body_idle: limit(
+            "response_body_idle",
+            &raw.response_body_idle,
+            default.response_body_idle,
+        ),
+    }
+}
+
+fn positive(key: &str, field: &Field<Time>, default: Duration, report: &mut Report) -> Duration {
+    let Some(item) = field.item() else {
+        return default;
+    };
+    if item.value.0.is_zero() {
+        let message = format!("{} cannot be zero", quoted(key));
+        report.problem(
+            item.span,
+            message,
+            "every stage has a time limit, for example 30s",
+        );
+    }
+    item.value.0
+}

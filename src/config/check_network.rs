@@ -1,0 +1,155 @@
+//! Rules of addresses: what is listened on, what is served, and what would lead back here.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::ListenAddress;
+use super::choice::RawAdmin;
+use super::file::RawConfig;
+use super::read::Item;
+use super::report::{Report, quoted_key};
+use super::value::{BaseUrl, HostName, Origin, split_port};
+
+/// Where this process is, and what it knows about addresses.
+pub(super) struct Network {
+    pub(super) listen: Vec<ListenAddress>,
+    pub(super) admin: Vec<ListenAddress>,
+    pub(super) public_url: Option<BaseUrl>,
+    pub(super) resolve: BTreeMap<(HostName, u16), SocketAddr>,
+}
+
+// 8080 is what people expect of a local proxy.
+const LISTEN: ListenAddress = ListenAddress::Loopback(8080);
+const ADMIN: ListenAddress = ListenAddress::Loopback(8081);
+// Each has its own accepting task in every worker.
+const MOST_ADDRESSES: usize = 64;
+
+/// Reads the addresses of the top level.
+pub(super) fn network(raw: &RawConfig, report: &mut Report) -> Network {
+    let listen = raw.listen.value().map_or(&[][..], |addresses| &addresses.0);
+    if let Some(item) = raw.listen.item().filter(|item| item.value.0.is_empty()) {
+        let help = "listen: localhost:8080";
+        report.problem(item.key, "there is nothing to listen on", help);
+    }
+    let admin = match raw.admin.value() {
+        Some(RawAdmin::On(addresses)) => &addresses.0[..],
+        Some(RawAdmin::Off) | None => &[],
+    };
+    let mut taken = Vec::new();
+    if raw.listen.key().is_none() {
+        taken.push((LISTEN, " (the default of listen)"));
+    }
+    if raw.admin.key().is_none() {
+        taken.push((ADMIN, " (the default of admin)"));
+    }
+    let listen = bound(listen, &mut taken, report);
+    let admin = bound(admin, &mut taken, report);
+    Network {
+        listen: if raw.listen.key().is_none() {
+            vec![LISTEN]
+        } else {
+            listen
+        },
+        admin: if raw.admin.key().is_none() {
+            vec![ADMIN]
+        } else {
+            admin
+        },
+        public_url: raw.public_url.value().cloned(),
+        resolve: resolve(raw, report),
+    }
+}
+
+/// The addresses, each of which can be bound beside those that are taken.
+fn bound(
+    items: &[Item<ListenAddress>],
+    taken: &mut Vec<(ListenAddress, &str)>,
+    report: &mut Report,
+) -> Vec<ListenAddress> {
+    if let Some(item) = items.get(MOST_ADDRESSES) {
+        let message = format!("more than {MOST_ADDRESSES} addresses to listen on");
+        let help = "0.0.0.0:PORT or [::]:PORT stands for every address";
+        report.problem(item.span, message, help);
+    }
+    let items = &items[..items.len().min(MOST_ADDRESSES)];
+    for item in items.iter().filter(|item| item.is_known()) {
+        let address = &item.value;
+        if let Some(other) = taken.iter().find(|(other, _)| address.overlaps(other)) {
+            let (other, default) = other;
+            let message = format!("{address} and {other}{default} cannot both be listened on");
+            report.problem(item.span, message, "another port for one of the two");
+        }
+        taken.push((address.clone(), ""));
+    }
+    items.iter().map(|item| item.value.clone()).collect()
+}
+
+fn resolve(raw: &RawConfig, report: &mut Report) -> BTreeMap<(HostName, u16), SocketAddr> {
+    let mut map = BTreeMap::new();
+    let Some(table) = raw.resolve.value() else {
+        return map;
+    };
+    for (key, item) in &table.0 {
+        let parsed = split_port(&key.text).and_then(|(host, port)| match port {
+            Some(port) => Ok((HostName::parse(host)?, port)),
+            None => Err("the port is missing".to_owned()),
+        });
+        match (parsed, item) {
+            (Ok(place), Some(item)) => {
+                if map.insert(place, item.value).is_some() {
+                    let message = format!("{} is given twice", quoted_key(&key.text));
+                    report.problem(key.span, message, "keep one of the two");
+                }
+            }
+            (Ok(_), None) => {}
+            (Err(fault), _) => {
+                let message = format!(
+                    "{} is not a host and a port: {fault}",
+                    quoted_key(&key.text)
+                );
+                report.problem(
+                    key.span,
+                    message,
+                    "login.microsoftonline.com:443: 10.0.0.4:443",
+                );
+            }
+        }
+    }
+    map
+}
+
+impl Network {
+    /// Whether a request to this origin would arrive at this process again.
+    pub(super) fn leads_back(&self, origin: &Origin) -> bool {
+        let public = self
+            .public_url
+            .as_ref()
+            .is_some_and(|url| url.origin == *origin);
+        let fixed = self.resolve.get(&(origin.host.clone(), origin.port));
+        let targets: Vec<(IpAddr, u16)> = match fixed {
+            Some(address) => vec![(address.ip().to_canonical(), address.port())],
+            None => addresses(&origin.host)
+                .into_iter()
+                .map(|ip| (ip, origin.port))
+                .collect(),
+        };
+        let listeners = || self.listen.iter().chain(&self.admin);
+        public
+            || targets
+                .iter()
+                .any(|(ip, port)| listeners().any(|at| at.receives(*ip, *port)))
+    }
+}
+
+/// The addresses of a host that are known without asking anybody.
+fn addresses(host: &HostName) -> Vec<IpAddr> {
+    let text = host.as_str();
+    if text == "localhost" || text.ends_with(".localhost") {
+        return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    }
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>()
+        .map(|ip| ip.to_canonical())
+        .into_iter()
+        .collect()
+}

@@ -1,0 +1,335 @@
+//! Rules of a single route, and how it relates to the credentials and callers of the file.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::check::Surroundings;
+use super::check_header::{Direction, edits, kept};
+use super::check_limit::upstream_timeouts;
+use super::check_scope;
+use super::choice::RawThrottle;
+use super::file::{RawRetry, RawRoute};
+use super::read::{Field, Item, List};
+use super::report::{Report, Span, quoted};
+use super::scalar::{Size, Status, Time};
+use super::value::{BaseUrl, HostPattern, Name};
+use super::{
+    AllowSpec, BatchRule, CallerProof, RetrySpec, RewriteLinks, RouteSpec, Throttle, UpstreamHttp,
+};
+
+/// Checks one route; `None` when a part that it cannot do without is wrong.
+pub(super) fn route(
+    item: &Item<RawRoute>,
+    around: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<RouteSpec> {
+    let raw = &item.value;
+    let at = item.span;
+    let help = "each route has a name; it is a metric label";
+    let name = raw.name.required("name", at, help, report);
+    reachable(raw, at, report);
+    let upstream = upstream(raw, at, around, report);
+    let credential = credential(raw, at, around, report);
+    let scope = check_scope::scope(raw, upstream.as_ref(), report);
+    if let Some(upstream) = &upstream {
+        check_scope::cloud(raw, upstream, credential, around, report);
+    }
+    Some(RouteSpec {
+        path: raw.path.value().cloned().unwrap_or_default(),
+        host: raw.host.value().cloned(),
+        allow: allow(raw, report),
+        callers: callers(raw, around, report),
+        rewrite_links: raw.rewrite_links.or(RewriteLinks::On),
+        link_keys: link_keys(raw, report),
+        request_headers: edits(&raw.request_headers, Direction::Request, report),
+        response_headers: edits(&raw.response_headers, Direction::Response, report),
+        keep_headers: kept(elements(&raw.keep_headers), report),
+        max_concurrency: raw.max_concurrency.value().copied(),
+        throttle: throttle(raw, upstream.as_ref(), report),
+        retry: retry(&raw.retry, report),
+        batch: batch(raw, report),
+        max_batch_bytes: max_batch_bytes(raw, report),
+        follow_downloads: follow_downloads(raw, report),
+        timeouts: upstream_timeouts(&raw.timeouts, around.upstream_timeouts, report),
+        max_body_bytes: max_body_bytes(raw, report),
+        upstream_http: raw.upstream_http.or(UpstreamHttp::One),
+        // Last, so that everything above is checked although one of these is wrong.
+        name: name?.value.clone(),
+        upstream: upstream?,
+        scope: scope?,
+        credential: credential?,
+    })
+}
+
+/// Reports a route that no request would reach.
+fn reachable(raw: &RawRoute, at: Span, report: &mut Report) {
+    if raw.path.key().is_none() && raw.host.key().is_none() {
+        let help = "path: /graph, or host: graph.example.com, or both";
+        report.problem(at, "the route has neither a path nor a host", help);
+    }
+}
+
+/// The elements of a list that may not be there.
+fn elements<T>(field: &Field<List<T>>) -> &[Item<T>] {
+    field.value().map_or(&[], |list| &list.items)
+}
+
+fn upstream(
+    raw: &RawRoute,
+    at: Span,
+    around: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<BaseUrl> {
+    let help = "where requests go, for example https://graph.microsoft.com";
+    let item = raw.upstream.required("upstream", at, help, report)?;
+    let url = item.value.clone();
+    if !url.origin.secure && !url.origin.host.is_loopback() {
+        let message = "the token would travel in the clear";
+        report.problem(item.span, message, "https:// (http:// only to loopback)");
+    } else if around.network.leads_back(&url.origin) {
+        let message = "the upstream is this proxy itself";
+        report.problem(
+            item.span,
+            message,
+            "the address of the API, for example https://graph.microsoft.com",
+        );
+    }
+    Some(url)
+}
+
+fn credential(
+    raw: &RawRoute,
+    at: Span,
+    around: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<usize> {
+    let all = around.credentials;
+    match &raw.credential {
+        Field::Wrong(_) => None,
+        Field::Given(item) if !item.is_known() => Some(0),
+        Field::Given(item) => {
+            let name = item.value.as_str();
+            let found = all.find(name);
+            if found.is_none() && !all.entries.is_empty() {
+                let message = format!("unknown credential {}", item.quote(name));
+                let help = format!("credentials defined here are {}", all.names());
+                report.problem(item.span, message, &help);
+            }
+            found
+        }
+        Field::Absent => {
+            if all.entries.len() > 1 {
+                let names = all.names();
+                let help = format!("one of {names}; only a single credential can be left out");
+                report.problem(at, "\"credential\" is missing", &help);
+            }
+            (all.entries.len() == 1).then_some(0)
+        }
+    }
+}
+
+fn allow(raw: &RawRoute, report: &mut Report) -> Option<Vec<AllowSpec>> {
+    let item = raw.allow.item()?;
+    if item.value.is_empty {
+        let message = "an empty \"allow\" lets nothing through";
+        report.problem(
+            item.key,
+            message,
+            "leave the key out to let everything through",
+        );
+    }
+    let own = raw.path.value().map_or("", |path| path.as_str());
+    for line in &item.value.items {
+        if !own.is_empty() && line.is_known() && line.value.begins_with(own) {
+            let message = format!(
+                "the pattern begins with the route's own path {}",
+                quoted(own)
+            );
+            let help = "patterns see the path after it is removed: GET /v1.0/users/**";
+            report.warning(line.span, message, help);
+        }
+    }
+    let lines = item.value.items.iter();
+    Some(lines.map(|line| line.value.clone()).collect())
+}
+
+fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Vec<Name> {
+    let Some(item) = raw.callers.item() else {
+        return Vec::new();
+    };
+    if item.value.is_empty {
+        let message = "an empty \"callers\" would let anybody in";
+        report.problem(item.key, message, "leave the key out if that is meant");
+    }
+    let keys = |caller: &Item<Name>| {
+        let found = around.callers.find(caller.value.as_str());
+        let spec = found.and_then(|index| around.callers.entries[index].spec.as_ref());
+        spec.is_some_and(|spec| matches!(spec.proof, CallerProof::ApiKey(_)))
+    };
+    let kept = elements(&raw.keep_headers)
+        .iter()
+        .find(|header| header.value == "x-api-key");
+    if let Some(header) = kept.filter(|_| item.value.items.iter().any(keys)) {
+        let message = "the callers' own keys would go to the upstream";
+        report.problem(
+            header.span,
+            message,
+            "callers of this route prove themselves with X-Api-Key",
+        );
+    }
+    let mut names = Vec::new();
+    for caller in &item.value.items {
+        let name = caller.value.as_str();
+        if around.callers.find(name).is_none() && caller.is_known() {
+            let message = format!("unknown caller {}", caller.quote(name));
+            let help = if around.callers.entries.is_empty() {
+                "define it in callers at the top level".to_owned()
+            } else {
+                format!("callers defined here are {}", around.callers.names())
+            };
+            report.problem(caller.span, message, &help);
+        }
+        names.push(caller.value.clone());
+    }
+    names
+}
+
+fn link_keys(raw: &RawRoute, report: &mut Report) -> Vec<String> {
+    let items = elements(&raw.link_keys);
+    for item in items {
+        // What JSON would escape cannot be compared byte for byte while streaming.
+        let plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
+        if item.value.0.len() > 128 || !item.value.0.bytes().all(plain) {
+            let message = "\"link_keys\" takes names of JSON members";
+            report.problem(
+                item.span,
+                message,
+                "up to 128 ASCII characters, without quotes: nextLink",
+            );
+        }
+    }
+    if let (Some(key), Some(RewriteLinks::Off)) = (raw.link_keys.key(), raw.rewrite_links.value()) {
+        let message = "\"link_keys\" has no effect with rewrite_links: false";
+        report.warning(key, message, "leave one of the two out");
+    }
+    items.iter().map(|item| item.value.0.clone()).collect()
+}
+
+fn throttle(raw: &RawRoute, upstream: Option<&BaseUrl>, report: &mut Report) -> Throttle {
+    let Some(item) = raw.throttle.item() else {
+        return Throttle::Pass;
+    };
+    let throttle = match &item.value {
+        RawThrottle::Pass => return Throttle::Pass,
+        RawThrottle::Hold => Throttle::Hold(Duration::ZERO),
+        RawThrottle::HoldFor(raw) => {
+            let help = "how long a request may wait: {hold: 20s}";
+            let hold = raw.hold.required("hold", item.span, help, report);
+            Throttle::Hold(hold.map_or(Duration::ZERO, |hold| hold.value.0))
+        }
+    };
+    if upstream.is_some_and(|url| check_scope::is_graph(url.origin.host.as_str())) {
+        let message = "the limit of one mailbox would silence the whole route";
+        report.warning(
+            item.span,
+            message,
+            "Graph has many separate limits; throttle: pass leaves each its own",
+        );
+    }
+    throttle
+}
+
+fn retry(field: &Field<RawRetry>, report: &mut Report) -> Option<RetrySpec> {
+    let raw = field.value()?;
+    let attempts = raw.attempts.or(NonZeroUsize::new(3)?).get();
+    if let Some(item) = raw.attempts.item()
+        && !(2..=10).contains(&attempts)
+    {
+        let message = "\"attempts\" is out of bounds";
+        report.problem(
+            item.span,
+            message,
+            "from 2 to 10, the first one included; leave retry out for one",
+        );
+    }
+    let statuses: Vec<u16> = elements(&raw.statuses)
+        .iter()
+        .map(|item| item.value.0)
+        .collect();
+    if let Some(item) = raw.statuses.item().filter(|item| item.value.is_empty) {
+        report.problem(
+            item.key,
+            "an empty \"statuses\" retries nothing",
+            "leave retry out",
+        );
+    }
+    let max_wait = raw.max_wait.or(Time(Duration::from_secs(30))).0;
+    let default = || {
+        [429, 503, 504]
+            .map(Status)
+            .iter()
+            .map(|status| status.0)
+            .collect()
+    };
+    Some(RetrySpec {
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        statuses: raw.statuses.item().map_or_else(default, |_| statuses),
+        max_wait,
+    })
+}
+
+fn batch(raw: &RawRoute, report: &mut Report) -> BatchRule {
+    let rule = raw.batch.or(BatchRule::Check);
+    if let Some(item) = raw.batch.item().filter(|_| rule == BatchRule::Pass) {
+        let message = "batches pass unread: any operation inside one gets past \"allow\"";
+        report.warning(
+            item.span,
+            message,
+            "batch: check reads them, batch: refuse refuses them",
+        );
+    }
+    rule
+}
+
+/// A batch is held in memory while it is read.
+fn max_batch_bytes(raw: &RawRoute, report: &mut Report) -> u64 {
+    const MOST: u64 = 64 << 20;
+    let Size(bytes) = raw.max_batch_bytes.or(Size(4 << 20));
+    if let Some(item) = raw.max_batch_bytes.item()
+        && !(1..=MOST).contains(&bytes)
+    {
+        let message = "\"max_batch_bytes\" is out of bounds";
+        report.problem(
+            item.span,
+            message,
+            "from 1 to 64MiB: a batch is held in memory",
+        );
+    }
+    bytes
+}
+
+fn max_body_bytes(raw: &RawRoute, report: &mut Report) -> Option<u64> {
+    let item = raw.max_body_bytes.item()?;
+    if item.value.0 == 0 {
+        let message = "\"max_body_bytes\" cannot be zero";
+        report.problem(item.span, message, "leave the key out for no limit");
+    }
+    Some(item.value.0)
+}
+
+fn follow_downloads(raw: &RawRoute, report: &mut Report) -> Vec<HostPattern> {
+    let items = elements(&raw.follow_downloads);
+    for item in items {
+        if let HostPattern::Suffix(suffix) = &item.value
+            && !suffix.as_str().contains('.')
+        {
+            let message = "this follows redirects to a whole top-level domain";
+            report.problem(
+                item.span,
+                message,
+                "at least two labels after the star: *.sharepoint.com",
+            );
+        }
+    }
+    items.iter().map(|item| item.value.clone()).collect()
+}

@@ -1,0 +1,127 @@
+//! Values that are written as a word or as something longer: `admin`, `tls`, `throttle` and
+//! `managed_identity`.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::ListenAddress;
+use super::file::{RawHold, RawIdentitySelector, RawTlsFiles};
+use super::node::{Content, Key, Node, Provenance};
+use super::read::{OneOrMany, Read};
+use super::report::{Report, quoted_key};
+
+/// `off`, or where the admin listener is.
+pub(super) enum RawAdmin {
+    Off,
+    On(OneOrMany<ListenAddress>),
+}
+
+/// `local`, or files.
+pub(super) enum RawTls {
+    Files(RawTlsFiles),
+    Local,
+}
+
+/// `pass`, `hold`, or `{hold: 20s}`.
+pub(super) enum RawThrottle {
+    Hold,
+    HoldFor(RawHold),
+    Pass,
+}
+
+/// `system`, or one of the identifiers.
+pub(super) enum RawManagedIdentity {
+    Selected(RawIdentitySelector),
+    System,
+}
+
+/// The single word that a value is, if it is one.
+fn word(node: &Node) -> Option<&str> {
+    match &node.content {
+        Content::Scalar(text) => Some(text),
+        Content::Empty | Content::List(_) | Content::Mapping(_) => None,
+    }
+}
+
+/// Whether the text only stands in for a variable that is not set.
+fn is_stand_in(node: &Node) -> bool {
+    node.provenance == Provenance::Unknown
+}
+
+fn wrong_word(node: &Node, key: &Key, expected: &str, report: &mut Report) {
+    let message = format!("{} takes {expected}", quoted_key(&key.text));
+    report.problem(node.span, message, "");
+}
+
+impl Read for RawAdmin {
+    fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
+        match word(node) {
+            Some("off") => Some(Self::Off),
+            Some(_) if is_stand_in(node) => Some(Self::Off),
+            _ => OneOrMany::read(node, key, report).map(Self::On),
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        OneOrMany::<ListenAddress>::schema(generator)
+    }
+}
+
+impl Read for RawTls {
+    fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
+        match word(node) {
+            None => RawTlsFiles::read(node, key, report).map(Self::Files),
+            Some("local") => Some(Self::Local),
+            Some(_) if is_stand_in(node) => Some(Self::Local),
+            Some(_) => {
+                let expected = "local, or certificate_file and key_file";
+                wrong_word(node, key, expected, report);
+                None
+            }
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let files = RawTlsFiles::schema(generator);
+        json_schema!({ "anyOf": [{ "const": "local" }, files] })
+    }
+}
+
+impl Read for RawThrottle {
+    fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
+        match word(node) {
+            None => RawHold::read(node, key, report).map(Self::HoldFor),
+            Some("hold") => Some(Self::Hold),
+            Some("pass") => Some(Self::Pass),
+            Some(_) if is_stand_in(node) => Some(Self::Pass),
+            Some(_) => {
+                wrong_word(node, key, "pass, hold or {hold: 20s}", report);
+                None
+            }
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let hold = RawHold::schema(generator);
+        json_schema!({ "anyOf": [{ "enum": ["pass", "hold"] }, hold] })
+    }
+}
+
+impl Read for RawManagedIdentity {
+    fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
+        match word(node) {
+            None => RawIdentitySelector::read(node, key, report).map(Self::Selected),
+            Some("system") => Some(Self::System),
+            Some(_) if is_stand_in(node) => Some(Self::System),
+            Some(_) => {
+                let expected = "system, or {client_id: …}, {object_id: …} or {resource_id: …}";
+                wrong_word(node, key, expected, report);
+                None
+            }
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let selected = RawIdentitySelector::schema(generator);
+        json_schema!({ "anyOf": [{ "const": "system" }, selected] })
+    }
+}

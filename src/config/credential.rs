@@ -1,0 +1,78 @@
+//! Checked credentials: who asks at Entra and how it proves itself. A secret's place is recorded
+//! here, never the secret.
+
+use std::path::PathBuf;
+
+use super::value::{BaseUrl, Name};
+use crate::secret::SecretSource;
+
+/// A credential: an identity and how it proves itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialSpec {
+    /// Its name in the file.
+    pub name: Name,
+    /// The kind with what belongs to it.
+    pub kind: CredentialKind,
+    /// Whether `cp1` is declared (continuous access evaluation).
+    pub continuous_access: bool,
+    /// A declared expiry of the secret, seconds since 1970.
+    pub expires: Option<u64>,
+    /// The credential that takes over when this one is refused as invalid or expired.
+    pub fallback: Option<Name>,
+}
+
+/// Who asks at an Entra authority.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppIdentity {
+    /// For example `https://login.microsoftonline.com`.
+    pub authority: BaseUrl,
+    /// Tenant GUID or verified domain.
+    pub tenant_id: String,
+    /// Application (client) ID.
+    pub client_id: String,
+}
+
+/// The ways an organisation may hold a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// PEM certificate and RSA key.
+    Certificate {
+        /// The app.
+        app: AppIdentity,
+        /// Certificate and key.
+        file: PathBuf,
+        /// For an encrypted key.
+        password: Option<SecretSource>,
+        /// Adds `x5c` to the assertion.
+        send_chain: bool,
+    },
+    /// A shared secret.
+    ClientSecret {
+        /// The app.
+        app: AppIdentity,
+        /// Where the secret is.
+        secret: SecretSource,
+    },
+    /// A token of another issuer in a file (workload identity).
+    FederatedToken {
+        /// The app.
+        app: AppIdentity,
+        /// The file, read at each token call.
+        file: PathBuf,
+    },
+    /// The platform's own identity.
+    ManagedIdentity(IdentitySelector),
+}
+
+/// Which managed identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum IdentitySelector {
+    /// User-assigned, by client id.
+    ClientId(String),
+    /// User-assigned, by object id.
+    ObjectId(String),
+    /// User-assigned, by ARM resource id.
+    ResourceId(String),
+    /// System-assigned.
+    System,
+}

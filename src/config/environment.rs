@@ -1,0 +1,155 @@
+//! The credential of the standard `AZURE_*` variables, for a file that names none. The variables
+//! and their order are those of Microsoft's own libraries (EnvironmentCredential, then workload
+//! identity).
+
+use super::check_credential::{authority_fault, client_id, tenant_id};
+use super::cloud::PUBLIC_AUTHORITY;
+use super::report::{Report, Span, listed};
+use super::roster::Named;
+use super::value::{BaseUrl, Name};
+use super::variable::Variables;
+use super::{AppIdentity, CredentialKind, CredentialSpec};
+use crate::secret::SecretSource;
+
+/// The name of the credential in metrics and on the status page.
+const NAME: &str = "environment";
+
+const SECRET: &str = "AZURE_CLIENT_SECRET";
+const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+const FEDERATED: &str = "AZURE_FEDERATED_TOKEN_FILE";
+const PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
+
+/// What stands for a variable that is not set, where that is allowed.
+const STAND_IN: &str = "unset";
+
+/// The credential that the variables describe; problems are placed at `at`.
+pub(super) fn credential(
+    vars: Variables<'_>,
+    at: Span,
+    report: &mut Report,
+) -> Named<CredentialSpec> {
+    let mut reader = Reader { vars, at, report };
+    let tenant = reader.id("AZURE_TENANT_ID", tenant_id);
+    let client = reader.id("AZURE_CLIENT_ID", client_id);
+    let authority = reader.authority(tenant.as_deref());
+    let app = move || {
+        Some(AppIdentity {
+            authority: authority?,
+            tenant_id: tenant?,
+            client_id: client?,
+        })
+    };
+    let kind = reader.kind(app());
+    let spec = Name::parse(NAME)
+        .ok()
+        .zip(kind)
+        .map(|(name, kind)| CredentialSpec {
+            name,
+            kind,
+            continuous_access: false,
+            expires: None,
+            fallback: None,
+        });
+    Named {
+        name: NAME.to_owned(),
+        span: at,
+        spec,
+    }
+}
+
+struct Reader<'a> {
+    vars: Variables<'a>,
+    at: Span,
+    report: &'a mut Report,
+}
+
+impl Reader<'_> {
+    fn value(&self, name: &str) -> Option<String> {
+        (self.vars.env)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    fn problem(&mut self, message: &str, help: &str) {
+        let message = format!("no \"credentials\" are given, and {message}");
+        self.report.problem(self.at, message, help);
+    }
+
+    fn id(
+        &mut self,
+        name: &str,
+        parse: fn(&str) -> Result<String, &'static str>,
+    ) -> Option<String> {
+        match self.value(name) {
+            Some(value) => parse(&value)
+                .map_err(|help| {
+                    self.problem(&format!("environment variable {name} is wrong"), help)
+                })
+                .ok(),
+            None if self.vars.allow_missing => Some(STAND_IN.to_owned()),
+            None => {
+                let message = format!("environment variable {name} is not set");
+                self.problem(&message, "set it, or write a credentials: block");
+                None
+            }
+        }
+    }
+
+    fn authority(&mut self, tenant: Option<&str>) -> Option<BaseUrl> {
+        let Some(value) = self.value("AZURE_AUTHORITY_HOST") else {
+            return BaseUrl::parse(PUBLIC_AUTHORITY).ok();
+        };
+        let checked = BaseUrl::parse(&value).and_then(|url| match authority_fault(&url, tenant) {
+            Some(help) => Err(help.to_owned()),
+            None => Ok(url),
+        });
+        checked
+            .map_err(|help| {
+                self.problem("environment variable AZURE_AUTHORITY_HOST is wrong", &help)
+            })
+            .ok()
+    }
+
+    fn kind(&mut self, app: Option<AppIdentity>) -> Option<CredentialKind> {
+        let set: Vec<&str> = [SECRET, CERTIFICATE, FEDERATED]
+            .into_iter()
+            .filter(|name| self.value(name).is_some())
+            .collect();
+        self.ignored(&set);
+        match set.first() {
+            Some(&CERTIFICATE) => Some(CredentialKind::Certificate {
+                app: app?,
+                file: self.value(CERTIFICATE)?.into(),
+                password: self
+                    .value(PASSWORD)
+                    .map(|_| SecretSource::Env(PASSWORD.to_owned())),
+                send_chain: self
+                    .value("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")
+                    .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")),
+            }),
+            Some(&FEDERATED) => Some(CredentialKind::FederatedToken {
+                app: app?,
+                file: self.value(FEDERATED)?.into(),
+            }),
+            None if !self.vars.allow_missing => {
+                let message = format!("none of {SECRET}, {CERTIFICATE} and {FEDERATED} is set");
+                self.problem(&message, "set one of them, or write a credentials: block");
+                None
+            }
+            Some(_) | None => Some(CredentialKind::ClientSecret {
+                app: app?,
+                secret: SecretSource::Env(SECRET.to_owned()),
+            }),
+        }
+    }
+
+    /// Warns when more than one kind is set.
+    fn ignored(&mut self, set: &[&str]) {
+        if let [first, rest @ ..] = set
+            && !rest.is_empty()
+        {
+            let rest = listed(rest.iter().copied());
+            let message = format!("{first} is used; set as well, and ignored: {rest}");
+            let help = "unset what is not meant, or write a credentials: block";
+            self.report.warning(self.at, message, help);
+        }
+    }
+}

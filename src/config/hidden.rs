@@ -1,0 +1,172 @@
+//! Which parts of the source are never shown. A source line helps a person who reads a problem,
+//! and may hold a secret that somebody wrote in place: into its own key, into a misspelt one, or
+//! into a file that is not even YAML.
+
+use super::file;
+use super::node::{Content, Node};
+use super::report::{Span, is_word};
+use super::variable;
+
+/// The places to hide in a file that could be read: what stands below the keys of secrets, unless
+/// it is a plain reference, and below keys that are unknown and may be misspelt secrets.
+pub(super) fn in_tree(root: &Node) -> Vec<Span> {
+    let mut spans = Vec::new();
+    walk(root, false, false, &mut spans);
+    spans
+}
+
+/// Keys below which the file chooses the names.
+const TABLES: [&str; 4] = ["callers", "credentials", "resolve", "set"];
+
+fn walk(node: &Node, hide: bool, names: bool, spans: &mut Vec<Span>) {
+    match &node.content {
+        Content::Empty => {}
+        Content::Scalar(text) => {
+            let hide = hide || names || has_password(text) || is_structure(text);
+            if hide && variable::sole_reference(text).is_none() {
+                spans.push(node.span);
+            }
+        }
+        Content::List(items) => {
+            for item in items {
+                walk(item, hide, false, spans);
+            }
+        }
+        Content::Mapping(entries) => {
+            for entry in entries {
+                let key = entry.key.text.as_str();
+                let known = file::is_key(key);
+                // Without a value it may be one itself, behind a comma too many.
+                let stray = !names && matches!(entry.value.content, Content::Empty);
+                if !known && (hide || stray || !is_word(key)) {
+                    spans.push(entry.key.span);
+                }
+                let secret = variable::SECRET_KEYS.contains(&key);
+                let mapping = matches!(entry.value.content, Content::Mapping(_));
+                let named = names && mapping && is_word(key);
+                let hide = hide || secret || !(known || named);
+                walk(&entry.value, hide, TABLES.contains(&key), spans);
+            }
+        }
+    }
+}
+
+/// Whether the text is more than one value: keys that a stray quote or '>' made part of it.
+fn is_structure(text: &str) -> bool {
+    text.contains(": ") || text.contains('\n')
+}
+
+/// Whether the text may be a URL with a password in it.
+fn has_password(text: &str) -> bool {
+    let before = text.split_once('@').map(|(before, _)| before);
+    before.is_some_and(|before| before.contains(':'))
+}
+
+/// Parts of the names that people give to keys of secrets.
+const WORDS: [&str; 6] = ["secret", "passw", "api_key", "apikey", "api-key", "token"];
+
+/// The places to hide in one line of a file that is not YAML. Nothing is known about its
+/// structure, so a line is shown only when it begins with a known key (or stands in the list of
+/// one) and nothing on it or above it can be a secret's value.
+pub(super) fn in_text(text: &str, line: Span) -> Vec<Span> {
+    // Nobody writes so much by hand; what stands behind it is not worth the reading.
+    const MOST_BYTES: usize = 64 << 10;
+    if line.start > MOST_BYTES {
+        return vec![line];
+    }
+    let mut state = Scan::default();
+    let mut at = 0;
+    for content in text.split_inclusive('\n') {
+        let structure = state.line(content);
+        let shown = if has_password(content) { 0 } else { structure };
+        if at == line.start {
+            let start = at + shown.min(content.len());
+            return vec![Span {
+                start,
+                end: line.end.max(start),
+            }];
+        }
+        at += content.len();
+    }
+    Vec::new()
+}
+
+/// What the lines so far say about the next one.
+#[derive(Default)]
+struct Scan {
+    /// The indentation of a secret's key whose value may go on.
+    secret: Option<usize>,
+    /// A quote or bracket of a secret's value is open: no end can be told.
+    open: bool,
+    /// The last key is a known one, so its list may be shown.
+    known: bool,
+}
+
+impl Scan {
+    /// How many bytes of this line may be shown.
+    fn line(&mut self, line: &str) -> usize {
+        let content = line.trim_start_matches([' ', '\t', '-']);
+        let indent = line.len() - content.len();
+        let goes_on = self.secret.is_some_and(|key| indent > key);
+        if self.open || goes_on && !content.trim().is_empty() {
+            return 0;
+        }
+        self.secret = self.secret.filter(|_| content.trim().is_empty());
+        if let Some(after) = after_secret_word(line) {
+            return self.secret_line(line, indent, after);
+        }
+        let word = content.trim_start_matches(['{', '[', '"', '\'', ' ']);
+        let end = word
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(word.len());
+        let has_key = word[end..].trim_start_matches(['"', '\'']).starts_with(':');
+        let listed = self.known && line.trim_start().starts_with("- ") && !has_key;
+        if has_key {
+            self.known = file::is_key(&word[..end]);
+        }
+        if file::is_key(&word[..end]) || listed || content.trim().is_empty() {
+            line.len()
+        } else {
+            indent
+        }
+    }
+
+    fn secret_line(&mut self, line: &str, indent: usize, after: usize) -> usize {
+        let rest = line[after..].trim_start_matches(['"', '\'', ' ']);
+        let value = rest.strip_prefix(':').unwrap_or(rest).trim();
+        let bare = value.trim_matches(['"', '\'']);
+        if variable::sole_reference(bare).is_some() {
+            return line.len();
+        }
+        self.secret = Some(indent);
+        let flow = line[..after].contains(['{', '[']);
+        self.open = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => !value[1..].contains(quote),
+            Some('[' | '{') => true,
+            Some(_) => false,
+            None => flow,
+        };
+        after
+    }
+}
+
+/// The end of the first word of this line that may name a secret.
+fn after_secret_word(line: &str) -> Option<usize> {
+    let lower = line.to_ascii_lowercase();
+    let mut first: Option<usize> = None;
+    for word in WORDS {
+        for (at, _) in lower.match_indices(word) {
+            let tail = &lower[at..];
+            let end = tail
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')
+                .unwrap_or(tail.len());
+            let start = lower[..at].trim_end_matches(|c: char| c.is_ascii_lowercase() || c == '_');
+            let whole = &lower[start.len()..at + end];
+            let harmless = file::is_key(whole) && !variable::SECRET_KEYS.contains(&whole);
+            if !harmless {
+                first = Some(first.map_or(at + end, |other| other.min(at + end)));
+            }
+        }
+    }
+    first
+}

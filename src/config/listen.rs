@@ -1,0 +1,175 @@
+//! Addresses to listen on: how they are written, and whether a URL leads back to one.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::ListenAddress;
+use super::value::split_port;
+
+impl ListenAddress {
+    /// Parses `localhost:PORT`, `IP:PORT`, `[IPV6]:PORT` or `unix:PATH`. Port 0 is any free port.
+    ///
+    /// # Errors
+    /// What would be accepted, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() {
+                Err("unix: is followed by the path of the socket: unix:/run/tokenferry.sock".into())
+            } else {
+                Ok(Self::Unix(PathBuf::from(path)))
+            };
+        }
+        let (host, port) = split_port(text)?;
+        let Some(port) = port else {
+            return Err(ACCEPTED.to_owned());
+        };
+        if host.eq_ignore_ascii_case("localhost") {
+            return Ok(Self::Loopback(port));
+        }
+        match text.parse::<SocketAddr>() {
+            Ok(address) => Ok(Self::Tcp(address)),
+            Err(_) => Err(ACCEPTED.to_owned()),
+        }
+    }
+
+    /// The port, unless it is a socket file.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Loopback(port) => Some(*port),
+            Self::Tcp(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether a connection to this address and port of this machine arrives here.
+    pub(super) fn receives(&self, ip: IpAddr, port: u16) -> bool {
+        if port == 0 || self.port() != Some(port) {
+            return false;
+        }
+        let loopback = [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ];
+        match self {
+            Self::Loopback(_) => loopback.contains(&ip) || ip.is_unspecified(),
+            Self::Tcp(address) if address.ip().is_unspecified() => {
+                ip.is_loopback() || ip.is_unspecified()
+            }
+            Self::Tcp(address) => {
+                address.ip() == ip || ip.is_unspecified() && address.ip().is_loopback()
+            }
+            Self::Unix(_) => false,
+        }
+    }
+
+    /// Whether both cannot be listened on at once.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(a), Self::Unix(b)) => a == b,
+            (Self::Unix(_), _) | (_, Self::Unix(_)) => false,
+            (Self::Loopback(a), Self::Loopback(b)) => a == b && *a != 0,
+            (Self::Loopback(port), Self::Tcp(address))
+            | (Self::Tcp(address), Self::Loopback(port)) => {
+                *port != 0
+                    && *port == address.port()
+                    && (address.ip().is_unspecified() || address.ip().is_loopback())
+            }
+            (Self::Tcp(a), Self::Tcp(b)) => {
+                let same_family = a.is_ipv4() == b.is_ipv4();
+                let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+                a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || any && same_family)
+            }
+        }
+    }
+}
+
+const ACCEPTED: &str = "localhost:8080 (both loopback addresses), 0.0.0.0:8080 or [::]:8080 \
+                        (every address), another IP address with a port, or unix:/path/to/socket";
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loopback(port) => write!(f, "localhost:{port}"),
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> ListenAddress {
+        ListenAddress::parse(text).unwrap()
+    }
+
+    #[test]
+    fn localhost_is_both_loopback_addresses() {
+        assert_eq!(parse("localhost:8080"), ListenAddress::Loopback(8080));
+        assert_eq!(parse("LocalHost:0"), ListenAddress::Loopback(0));
+        let listener = parse("localhost:8080");
+        assert!(listener.receives("127.0.0.1".parse().unwrap(), 8080));
+        assert!(listener.receives("::1".parse().unwrap(), 8080));
+        assert!(!listener.receives("127.0.0.1".parse().unwrap(), 8081));
+        assert!(!listener.receives("192.0.2.1".parse().unwrap(), 8080));
+    }
+
+    #[test]
+    fn every_written_form_comes_back() {
+        for text in [
+            "localhost:8080",
+            "0.0.0.0:80",
+            "[::]:443",
+            "[::1]:9000",
+            "192.0.2.7:65535",
+            "unix:/run/x",
+            "unix:relative.sock",
+        ] {
+            assert_eq!(parse(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn other_forms_are_refused_with_the_ones_that_work() {
+        for text in [
+            "",
+            "8080",
+            ":8080",
+            "*:8080",
+            "localhost",
+            "127.0.0.1",
+            "gateway:80",
+            "::1:80",
+            "[::1]",
+            "localhost:99999",
+            "localhost:x",
+            "unix:",
+            "http://localhost:80",
+        ] {
+            assert!(ListenAddress::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_receives_what_is_sent_to_loopback() {
+        assert!(parse("0.0.0.0:80").receives("127.0.0.1".parse().unwrap(), 80));
+        assert!(parse("[::]:80").receives("::1".parse().unwrap(), 80));
+        assert!(!parse("unix:/x").receives("::1".parse().unwrap(), 80));
+        assert!(!parse("0.0.0.0:0").receives("127.0.0.1".parse().unwrap(), 0));
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_bound_together_overlap() {
+        let overlap = |a, b| parse(a).overlaps(&parse(b)) && parse(b).overlaps(&parse(a));
+        assert!(overlap("localhost:80", "127.0.0.1:80"));
+        assert!(overlap("localhost:80", "0.0.0.0:80"));
+        assert!(overlap("0.0.0.0:80", "192.0.2.1:80"));
+        assert!(overlap("unix:/a", "unix:/a"));
+        assert!(!overlap("0.0.0.0:80", "[::1]:80"));
+        assert!(!overlap("localhost:80", "localhost:81"));
+        assert!(!overlap("localhost:0", "localhost:0"));
+        assert!(!overlap("unix:/a", "localhost:80"));
+    }
+}

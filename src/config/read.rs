@@ -1,0 +1,349 @@
+//! From the tree to the shapes of `file`: every key is known or reported, every value is parsed
+//! once, and reading goes on after a fault so that all of them are found.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::node::{Content, Key, Node, Provenance};
+use super::report::{Report, Span, is_word, listed, quoted, quoted_key};
+use super::{file, spelling, variable};
+
+/// Something that a value of the file can be read as.
+pub(super) trait Read: Sized {
+    /// Reads the value of this key; `None` when a problem has been reported.
+    fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self>;
+
+    /// What an editor accepts here.
+    fn schema(generator: &mut SchemaGenerator) -> Schema;
+}
+
+/// Something that is written as a single value.
+pub(super) trait Scalar: Sized {
+    /// What it is, with its article: "a duration".
+    const NOUN: &'static str;
+    /// What stands for a value whose variable is not set, where that is allowed.
+    const STAND_IN: &'static str;
+
+    /// Parses the text.
+    ///
+    /// # Errors
+    /// What would be accepted.
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// What an editor accepts here.
+    fn schema() -> Schema;
+}
+
+/// The value of a key.
+#[derive(Default)]
+pub(super) enum Field<T> {
+    /// The key is not in the file.
+    #[default]
+    Absent,
+    /// The key is there.
+    Given(Item<T>),
+    /// The key is there, and what is wrong with it has been reported.
+    Wrong(Span),
+}
+
+/// A value with its place.
+pub(super) struct Item<T> {
+    pub(super) value: T,
+    pub(super) span: Span,
+    pub(super) key: Span,
+    pub(super) provenance: Provenance,
+}
+
+/// A list; elements that are wrong have been reported and are left out.
+pub(super) struct List<T> {
+    pub(super) items: Vec<Item<T>>,
+    /// Whether the file gives no element at all.
+    pub(super) is_empty: bool,
+}
+
+/// A list, or a single value that stands for a list of one.
+pub(super) struct OneOrMany<T>(pub(super) Vec<Item<T>>);
+
+/// A mapping whose keys are names that the file chooses; a value that is wrong is `None`, so that
+/// its name is known all the same.
+pub(super) struct Table<T>(pub(super) Vec<(Key, Option<Item<T>>)>);
+
+impl<T> Field<T> {
+    pub(super) fn item(&self) -> Option<&Item<T>> {
+        match self {
+            Self::Given(item) => Some(item),
+            Self::Absent | Self::Wrong(_) => None,
+        }
+    }
+
+    pub(super) fn value(&self) -> Option<&T> {
+        self.item().map(|item| &item.value)
+    }
+
+    /// Where the key stands, whether its value is right or wrong.
+    pub(super) fn key(&self) -> Option<Span> {
+        match self {
+            Self::Absent => None,
+            Self::Given(item) => Some(item.key),
+            Self::Wrong(span) => Some(*span),
+        }
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn required(
+        &self,
+        key: &str,
+        within: Span,
+        help: &str,
+        report: &mut Report,
+    ) -> Option<&Item<T>> {
+        if matches!(self, Self::Absent) {
+            report.problem(within, format!("{} is missing", quoted(key)), help);
+        }
+        self.item()
+    }
+}
+
+impl<T: Clone> Field<T> {
+    pub(super) fn or(&self, default: T) -> T {
+        self.value().cloned().unwrap_or(default)
+    }
+}
+
+impl<T> Item<T> {
+    /// Whether the file says it: no variable had a part in it.
+    pub(super) fn is_written(&self) -> bool {
+        self.provenance == Provenance::Written
+    }
+
+    /// Whether it is what will be used, and not a stand-in for a variable that is not set.
+    pub(super) fn is_known(&self) -> bool {
+        self.provenance != Provenance::Unknown
+    }
+
+    /// The value in quotes, unless it came from a variable: that may be anything.
+    pub(super) fn quote(&self, shown: &str) -> String {
+        match self.provenance {
+            Provenance::Written => quoted(shown),
+            Provenance::Substituted | Provenance::Unknown => "what the variable holds".to_owned(),
+        }
+    }
+}
+
+impl<T: Scalar> Read for T {
+    fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
+        let Content::Scalar(text) = &node.content else {
+            wrong_shape(node, key, T::NOUN, report);
+            return None;
+        };
+        match T::parse(text) {
+            Ok(value) => Some(value),
+            Err(_) if node.provenance == Provenance::Unknown => T::parse(T::STAND_IN).ok(),
+            Err(help) => {
+                let message = format!("{} takes {}", quoted_key(&key.text), T::NOUN);
+                report.problem(node.span, message, &help);
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        T::schema()
+    }
+}
+
+fn item<T: Read>(node: &Node, key: &Key, report: &mut Report) -> Option<Item<T>> {
+    Some(Item {
+        value: T::read(node, key, report)?,
+        span: node.span,
+        key: key.span,
+        provenance: node.provenance,
+    })
+}
+
+fn items<T: Read>(nodes: &[Node], key: &Key, report: &mut Report) -> Vec<Item<T>> {
+    nodes
+        .iter()
+        .filter_map(|node| item(node, key, report))
+        .collect()
+}
+
+impl<T: Read> Read for List<T> {
+    fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
+        if let Content::List(nodes) = &node.content {
+            return Some(Self {
+                items: items(nodes, key, report),
+                is_empty: nodes.is_empty(),
+            });
+        }
+        wrong_shape(node, key, "a list", report);
+        None
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let items = T::schema(generator);
+        json_schema!({ "type": "array", "items": items })
+    }
+}
+
+impl<T: Read> Read for OneOrMany<T> {
+    fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
+        match &node.content {
+            Content::List(nodes) => Some(Self(items(nodes, key, report))),
+            _ => item(node, key, report).map(|item| Self(vec![item])),
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = T::schema(generator);
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+}
+
+impl<T: Read> Read for Table<T> {
+    fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
+        let Content::Mapping(entries) = &node.content else {
+            wrong_shape(node, key, "a mapping", report);
+            return None;
+        };
+        let mut seen = std::collections::HashSet::new();
+        let mut rows = Vec::new();
+        for entry in entries {
+            let name = entry.key.text.as_str();
+            if variable::SECRET_KEYS.contains(&name) {
+                let message = format!("{} stands where a name is expected", quoted(name));
+                let help = format!("NAME: in a line above, and {name} further indented");
+                report.problem(entry.key.span, message, &help);
+            } else if !is_word(name) {
+                let message = format!("{} is not a name", quoted_key(name));
+                let help = "a key is a word, then a colon and a space";
+                report.problem(entry.key.span, message, help);
+                rows.push((entry.key.clone(), None));
+            } else if !seen.insert(name) {
+                duplicate(&entry.key, report);
+            } else {
+                let value = item(&entry.value, &entry.key, report);
+                rows.push((entry.key.clone(), value));
+            }
+        }
+        Some(Self(rows))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let values = T::schema(generator);
+        json_schema!({ "type": "object", "additionalProperties": values })
+    }
+}
+
+impl<T: Read> JsonSchema for Field<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Field".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::schema(generator)
+    }
+}
+
+/// The entries of a mapping whose keys are fixed.
+pub(super) struct Entries<'a> {
+    taken: Vec<(&'a Key, &'a Node)>,
+    /// Misspelt keys and what they were most likely meant to be.
+    meant: Vec<(&'a Key, String)>,
+}
+
+impl<'a> Entries<'a> {
+    /// Opens a mapping, reporting the keys that do not belong there.
+    pub(super) fn of(
+        node: &'a Node,
+        key: &Key,
+        known: &[&str],
+        report: &mut Report,
+    ) -> Option<Self> {
+        let Content::Mapping(entries) = &node.content else {
+            wrong_shape(node, key, "a mapping", report);
+            return None;
+        };
+        let mut taken: Vec<(&Key, &Node)> = Vec::new();
+        let mut meant = Vec::new();
+        for entry in entries {
+            let name = entry.key.text.as_str();
+            if !known.contains(&name) {
+                if report.is_full() {
+                    continue;
+                }
+                let near = spelling::nearest(name, known);
+                let help = instead_of(name, near, known);
+                let stray = near.is_none() && matches!(entry.value.content, Content::Empty);
+                let message = if stray {
+                    "unknown key, without a value".to_owned()
+                } else {
+                    unknown_key(name)
+                };
+                report.problem(entry.key.span, message, &help);
+                meant.extend(near.map(|near| (&entry.key, near.to_owned())));
+            } else if taken.iter().any(|(key, _)| key.text == name) {
+                duplicate(&entry.key, report);
+            } else {
+                taken.push((&entry.key, &entry.value));
+            }
+        }
+        Some(Self { taken, meant })
+    }
+
+    /// Reads the value of a key.
+    pub(super) fn field<T: Read>(&self, name: &str, report: &mut Report) -> Field<T> {
+        let Some((key, node)) = self.taken.iter().find(|(key, _)| key.text == name) else {
+            // A misspelt key is reported once, and not as a missing one as well.
+            let misspelt = self.meant.iter().find(|(_, meant)| meant == name);
+            return misspelt.map_or(Field::Absent, |(key, _)| Field::Wrong(key.span));
+        };
+        item(node, key, report).map_or(Field::Wrong(key.span), Field::Given)
+    }
+}
+
+fn duplicate(key: &Key, report: &mut Report) {
+    let message = format!("{} is given twice", quoted_key(&key.text));
+    report.problem(key.span, message, "keep one of the two");
+}
+
+/// Reports a value of the wrong shape; without a value the key is what is looked at.
+pub(super) fn wrong_shape(node: &Node, key: &Key, expected: &str, report: &mut Report) {
+    let name = quoted_key(&key.text);
+    if matches!(node.content, Content::Empty) {
+        let help = format!("give it {expected}, or leave the key out");
+        report.problem(key.span, format!("{name} has no value"), &help);
+    } else {
+        let message = format!("{name} takes {expected}, not {}", node.noun());
+        let help = match expected {
+            "a list" => "one element a line, each after '- '",
+            "a mapping" => "one key a line below it, further indented",
+            _ => "",
+        };
+        report.problem(node.span, message, help);
+    }
+}
+
+fn unknown_key(name: &str) -> String {
+    let hint = if is_word(name) {
+        ""
+    } else {
+        ": a key is a word, then a colon and a space"
+    };
+    format!("unknown key {}{hint}", quoted_key(name))
+}
+
+/// What to write instead of an unknown key.
+fn instead_of(name: &str, near: Option<&str>, known: &[&str]) -> String {
+    if let Some(near) = near {
+        return format!("did you mean {}?", quoted(near));
+    }
+    let elsewhere = spelling::nearest(name, &file::keys());
+    match elsewhere.and_then(|key| Some((key, file::home_of(key)?))) {
+        Some((key, home)) => format!("{} belongs to {home}", quoted(key)),
+        None => format!("keys here are {}", listed(known.iter().copied())),
+    }
+}

@@ -1,0 +1,148 @@
+//! Checked routes: where requests go, what the token is for, and what may pass.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::UpstreamTimeouts;
+use super::value::{BaseUrl, HostPattern, Name, PathPrefix, Scope};
+
+/// A route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteSpec {
+    /// Its name; a metric label.
+    pub name: Name,
+    /// Path prefix, removed before forwarding; the root when only a host is given.
+    pub path: PathPrefix,
+    /// Host, when the route is bound to one.
+    pub host: Option<HostPattern>,
+    /// Where requests go.
+    pub upstream: BaseUrl,
+    /// What the token is for.
+    pub scope: Scope,
+    /// Index into [`Config::credentials`].
+    pub credential: usize,
+    /// What may pass; `None` means everything.
+    pub allow: Option<Vec<AllowSpec>>,
+    /// Names of callers that may use the route; empty means anybody.
+    pub callers: Vec<Name>,
+    /// Which links are rewritten.
+    pub rewrite_links: RewriteLinks,
+    /// Further JSON names that hold links.
+    pub link_keys: Vec<String>,
+    /// Changes to the request's headers.
+    pub request_headers: HeaderEdits,
+    /// Changes to the response's headers.
+    pub response_headers: HeaderEdits,
+    /// Headers whose default strip or refusal is lifted, lower-case.
+    pub keep_headers: Vec<http::HeaderName>,
+    /// Concurrent requests to the upstream.
+    pub max_concurrency: Option<NonZeroUsize>,
+    /// What a 429 of the upstream does to later requests.
+    pub throttle: Throttle,
+    /// Opt-in retries.
+    pub retry: Option<RetrySpec>,
+    /// What is done about `$batch`.
+    pub batch: BatchRule,
+    /// Bytes of a batch that are read for checking.
+    pub max_batch_bytes: u64,
+    /// Hosts whose pre-authenticated downloads are followed.
+    pub follow_downloads: Vec<HostPattern>,
+    /// Time limits towards the upstream.
+    pub timeouts: UpstreamTimeouts,
+    /// Bytes of a request body; `None` means no limit.
+    pub max_body_bytes: Option<u64>,
+    /// The protocol towards the upstream.
+    pub upstream_http: UpstreamHttp,
+}
+
+/// One line of `allow`: methods and a path pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowSpec {
+    /// Upper-case methods.
+    pub methods: Vec<http::Method>,
+    /// The pattern's segments.
+    pub pattern: Vec<PatternSegment>,
+}
+
+impl AllowSpec {
+    /// Whether the pattern begins with the segments of this path, spelt out.
+    pub(super) fn begins_with(&self, path: &str) -> bool {
+        let mut pattern = self.pattern.iter();
+        path.trim_start_matches('/').split('/').all(|segment| {
+            matches!(pattern.next(), Some(PatternSegment::Literal(text)) if text == segment)
+        })
+    }
+}
+
+/// One segment of an `allow` pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PatternSegment {
+    /// `**`: zero or more segments.
+    AnyNumber,
+    /// `*`: one segment without an encoded slash.
+    AnyOne,
+    /// This text, case counts.
+    Literal(String),
+}
+
+/// Which links of a response are rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RewriteLinks {
+    /// Every JSON string value that begins with the upstream's origin.
+    All,
+    /// None.
+    Off,
+    /// The next, delta and context links.
+    On,
+}
+
+/// Headers to set and to remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// Set to these values, after removal.
+    pub set: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Removed.
+    pub remove: Vec<http::HeaderName>,
+}
+
+/// What a 429 of the upstream does to later requests of the route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Throttle {
+    /// Later requests are answered 429 here, or wait up to this long.
+    Hold(Duration),
+    /// Nothing.
+    Pass,
+}
+
+/// Opt-in retries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetrySpec {
+    /// Attempts in all.
+    pub attempts: u32,
+    /// Statuses that are retried.
+    pub statuses: Vec<u16>,
+    /// The longest pause.
+    pub max_wait: Duration,
+}
+
+/// What is done about `$batch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchRule {
+    /// The operations inside are read and checked.
+    Check,
+    /// It passes unread.
+    Pass,
+    /// It is refused.
+    Refuse,
+}
+
+/// The protocol towards an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamHttp {
+    /// What ALPN settles.
+    Auto,
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2.
+    Two,
+}

@@ -1,0 +1,269 @@
+//! How each kind of single value is written in routes.yaml. The types are those of the checked
+//! configuration where one exists; the rest are words of this file only.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use schemars::{Schema, json_schema};
+
+use super::read::Scalar;
+use super::value::{
+    BaseUrl, HostPattern, Name, Origin, PathPrefix, Scope, parse_bytes, parse_duration,
+};
+use super::{AllowSpec, BatchRule, ListenAddress, LogFormat, RewriteLinks, UpstreamHttp};
+
+/// A duration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Time(pub(super) Duration);
+
+/// A number of bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Size(pub(super) u64);
+
+/// Text that may not be empty.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Text(pub(super) String);
+
+/// A status code that may be retried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Status(pub(super) u16);
+
+/// A day, as seconds since 1970 at its beginning.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Day(pub(super) u64);
+
+/// One of Microsoft's clouds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cloud {
+    China,
+    Public,
+    UsGov,
+    UsGovDod,
+}
+
+/// The one of these words that is written.
+fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("one of {}", words.join(", "))
+    })
+}
+
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+/// Types that parse themselves, with what an editor accepts for them.
+macro_rules! parsed {
+    ($schema:expr; $($type:ty, $noun:literal, $stand_in:literal, $parse:expr;)+) => {$(
+        impl Scalar for $type {
+            const NOUN: &'static str = $noun;
+            const STAND_IN: &'static str = $stand_in;
+
+            fn parse(text: &str) -> Result<Self, String> {
+                let parse: fn(&str) -> Result<Self, String> = $parse;
+                parse(text)
+            }
+
+            fn schema() -> Schema {
+                $schema
+            }
+        }
+    )+};
+}
+
+/// Words and the value each stands for; some are numbers or booleans to an editor.
+macro_rules! words {
+    ($type:ty, $noun:literal, $editor:tt, { $first:literal => $value:expr, $($more:tt)* }) => {
+        parsed! {
+            // Or a reference, whose value no editor knows.
+            json_schema!({ "anyOf": [{ "enum": $editor }, { "type": "string", "pattern": r"\$\{" }] });
+            $type, $noun, $first, |text| word(text, &words!(@ $first => $value, $($more)*));
+        }
+    };
+    (@ $($word:literal => $value:expr,)+) => { [$(($word, $value)),+] };
+}
+
+words!(bool, "true or false", [true, false, "true", "false"], {
+    "true" => true, "false" => false,
+});
+words!(BatchRule, "a batch rule", ["check", "pass", "refuse"], {
+    "check" => BatchRule::Check, "pass" => BatchRule::Pass, "refuse" => BatchRule::Refuse,
+});
+words!(Cloud, "the name of a cloud", ["public", "usgov", "usgov-dod", "china"], {
+    "public" => Cloud::Public, "usgov" => Cloud::UsGov, "usgov-dod" => Cloud::UsGovDod,
+    "china" => Cloud::China,
+});
+words!(LogFormat, "a log format", ["json", "text"], {
+    "json" => LogFormat::Json, "text" => LogFormat::Text,
+});
+words!(RewriteLinks, "true, all or false", [true, false, "all"], {
+    "true" => RewriteLinks::On, "all" => RewriteLinks::All, "false" => RewriteLinks::Off,
+});
+words!(UpstreamHttp, "an HTTP version", [1, 2, "1", "2", "auto"], {
+    "1" => UpstreamHttp::One, "2" => UpstreamHttp::Two, "auto" => UpstreamHttp::Auto,
+});
+
+parsed! {
+    json_schema!({ "type": "string" });
+    AllowSpec, "a method and a path", "GET /unset", Self::parse;
+    BaseUrl, "a URL", "https://unset.invalid", Self::parse;
+    HostPattern, "a host", "unset.invalid", Self::parse;
+    ListenAddress, "an address to listen on", "localhost:0", Self::parse;
+    Name, "a name", "unset", Self::parse;
+    PathPrefix, "a path", "/unset", Self::parse;
+    Scope, "a scope", "https://unset.invalid/.default", Self::parse;
+    Text, "a text", "unset", |text| match text.trim() {
+        "" => Err("it is empty".to_owned()),
+        _ => Ok(Self(text.to_owned())),
+    };
+    PathBuf, "the path of a file", "unset", |text| match text {
+        "" => Err("it is empty".to_owned()),
+        _ => Ok(Self::from(text)),
+    };
+    SocketAddr, "an address and a port", "127.0.0.1:0", |text| text.parse().map_err(|_| {
+        "an IP address and a port: 10.0.0.4:443 or [fd00::4]:443".to_owned()
+    });
+    Origin, "the origin of web pages", "https://unset.invalid", |text| {
+        let url = BaseUrl::parse(text).ok().filter(|url| url.prefix.as_str().is_empty());
+        url.map(|url| url.origin)
+            .ok_or_else(|| "scheme, host and port, nothing else: https://app.contoso.com".to_owned())
+    };
+    HeaderName, "a header name", "x-unset", |text| {
+        // '*' is a legal character of a name and never one of a real header.
+        let name = if text.contains('*') { None } else { text.parse().ok() };
+        name.ok_or_else(|| "the whole name of a header, without a pattern or a colon".to_owned())
+    };
+    HeaderValue, "a header value", "unset", |text| {
+        text.parse().map_err(|_| "visible ASCII characters on one line".to_owned())
+    };
+    Day, "a day", "2000-01-01", parse_day;
+}
+
+parsed! {
+    // A string as well: the number may come from a variable, or have a unit.
+    json_schema!({ "anyOf": [{ "type": "integer" }, { "type": "string" }] });
+    Time, "a duration", "1s", |text| parse_duration(text).map(Self);
+    Size, "a size", "1", |text| parse_bytes(text).map(Self);
+    NonZeroUsize, "a number", "1", |text| number(text)
+        // Everything that is counted here fits 31 bits many times over.
+        .filter(|number| *number <= i32::MAX as u64)
+        .and_then(|number| Self::new(usize::try_from(number).ok()?))
+        .ok_or_else(|| "a whole number from 1".to_owned());
+    Status, "a status", "503", |text| number(text)
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|status| RETRIED.contains(status))
+        .map(Self)
+        .ok_or_else(|| format!("one of those that waiting can cure: {RETRIED:?}"));
+}
+
+/// Other statuses answer the same again, however long one waits (RFC 9110 section 15).
+const RETRIED: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
+
+/// Parses `2027-03-01` to seconds since 1970 (UTC).
+fn parse_day(text: &str) -> Result<Day, String> {
+    let expected = || "a day such as 2027-03-01".to_owned();
+    let shape = text.len() == 10
+        && text.bytes().enumerate().all(|(i, b)| match i {
+            4 | 7 => b == b'-',
+            _ => b.is_ascii_digit(),
+        });
+    if !shape {
+        return Err(expected());
+    }
+    let part = |range: std::ops::Range<usize>| number(&text[range]).ok_or_else(expected);
+    let (year, month, day) = (part(0..4)?, part(5..7)?, part(8..10)?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let lengths = [
+        31,
+        28 + u64::from(leap),
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ];
+    let fits = (1970..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && day >= 1
+        && day <= lengths[month as usize - 1];
+    if !fits {
+        return Err(expected());
+    }
+    let years = year - 1970;
+    // Leap days of the years before this one: every fourth, not every hundredth, every 400th.
+    let leaps = |year: u64| year / 4 - year / 100 + year / 400;
+    let months: u64 = lengths[..month as usize - 1].iter().sum();
+    let days = years * 365 + leaps(year - 1) - leaps(1969) + months + day - 1;
+    Ok(Day(days * 86_400))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_its_first_second_in_utc() {
+        let seconds = |text| parse_day(text).map(|day| day.0);
+        assert_eq!(seconds("1970-01-01"), Ok(0));
+        assert_eq!(seconds("2000-03-01"), Ok(951_868_800));
+        assert_eq!(seconds("2027-03-01"), Ok(1_803_859_200));
+        assert_eq!(seconds("2028-02-29"), Ok(1_835_395_200));
+        for wrong in [
+            "2027-02-29",
+            "2027-13-01",
+            "2027-00-01",
+            "2027-01-00",
+            "1969-01-01",
+            "27-3-1",
+            "2027-3-01",
+            "2027/03/01",
+            "soon",
+            "2027-03-0é",
+        ] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_stand_in_parses() {
+        fn check<T: Scalar>() {
+            assert!(T::parse(T::STAND_IN).is_ok(), "{}", T::NOUN);
+        }
+        check::<AllowSpec>();
+        check::<BaseUrl>();
+        check::<Day>();
+        check::<HeaderName>();
+        check::<HostPattern>();
+        check::<ListenAddress>();
+        check::<Name>();
+        check::<NonZeroUsize>();
+        check::<Origin>();
+        check::<PathBuf>();
+        check::<PathPrefix>();
+        check::<Scope>();
+        check::<Size>();
+        check::<SocketAddr>();
+        check::<Status>();
+        check::<Text>();
+        check::<Time>();
+    }
+
+    #[test]
+    fn header_names_are_whole_names() {
+        assert!(HeaderName::parse("MSCRM.BypassCustomPluginExecution").is_ok());
+        for wrong in ["", "MSCRM.Bypass*", "x y", "x:"] {
+            assert!(<HeaderName as Scalar>::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What a whole file means: every key arrives where it belongs, and nothing else is accepted.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::load::load_with;
+use super::{
+    BatchRule, Checked, Config, CredentialKind, HostName, IdentitySelector, ListenAddress,
+    Problems, RetrySpec, RewriteLinks, Scope, Source, Throttle, UpstreamHttp, schema, unbuilt,
+};
+use crate::secret::SecretSource;
+
+const EXAMPLE: &str = include_str!("../../tests/config/valid/example.yaml");
+pub(super) const EVERY_KEY: &str = include_str!("../../tests/config/valid/every_key.yaml");
+
+pub(super) fn check(text: &str, unbuilt: &[&str]) -> Result<Checked, Problems> {
+    let source = Source {
+        file: "routes.yaml",
+        text,
+        env: &|name| match name {
+            "WORKERS" => Some("4".to_owned()),
+            "PORT" => Some("8080".to_owned()),
+            "AZURE_AUTHORITY_HOST" => None,
+            _ => Some("value-of-a-variable".to_owned()),
+        },
+        allow_missing_env: false,
+    };
+    load_with(&source, unbuilt)
+}
+
+fn every_key() -> Config {
+    check(EVERY_KEY, &[]).unwrap().config
+}
+
+#[test]
+fn the_example_of_the_specification_has_every_default() {
+    let config = check(EXAMPLE, unbuilt::KEYS).unwrap().config;
+    assert_eq!(config.listen, [ListenAddress::Loopback(8080)]);
+    assert_eq!(config.admin, [ListenAddress::Loopback(8081)]);
+    assert_eq!(
+        config.timeouts.upstream.response_head,
+        Duration::from_secs(150)
+    );
+    assert_eq!(config.timeouts.keep_alive, Duration::from_secs(120));
+    assert_eq!(config.limits.request_line, 40 * 1024);
+    assert!(config.log.access);
+    let graph = &config.routes[0];
+    assert_eq!(graph.path.as_str(), "/graph");
+    assert_eq!(graph.allow.as_ref().map(Vec::len), Some(2));
+    assert_eq!(graph.rewrite_links, RewriteLinks::On);
+    assert_eq!(graph.batch, BatchRule::Check);
+    assert_eq!(graph.max_batch_bytes, 4 << 20);
+    assert_eq!(graph.throttle, Throttle::Pass);
+    assert_eq!(graph.upstream_http, UpstreamHttp::One);
+    assert_eq!(graph.retry, None);
+    let dynamics = &config.routes[1];
+    let scope = "https://myorg.crm.dynamics.com/.default";
+    assert_eq!(dynamics.scope, Scope::parse(scope).unwrap());
+    assert_eq!(dynamics.credential, 0);
+    let CredentialKind::ClientSecret { app, secret } = &config.credentials[0].kind else {
+        panic!("not a client secret");
+    };
+    assert_eq!(
+        app.authority.to_string(),
+        "https://login.microsoftonline.com"
+    );
+    assert_eq!(*secret, SecretSource::Env("AZURE_CLIENT_SECRET".to_owned()));
+}
+
+#[test]
+fn every_key_of_the_top_level_arrives() {
+    let config = every_key();
+    assert_eq!(config.listen.len(), 4);
+    assert_eq!(config.listen[0], ListenAddress::Loopback(8080));
+    assert_eq!(config.admin, []);
+    assert_eq!(config.workers, NonZeroUsize::new(4));
+    assert_eq!(
+        config.trust_ca_file,
+        Some(PathBuf::from("/etc/ssl/contoso.pem"))
+    );
+    let graph = (HostName::parse("graph.microsoft.com").unwrap(), 443);
+    assert_eq!(
+        config.resolve[&graph],
+        SocketAddr::from(([10, 0, 0, 4], 443))
+    );
+    assert_eq!(config.timeouts.drain_delay, Duration::ZERO);
+    assert_eq!(config.timeouts.drain, Duration::from_secs(60));
+    assert_eq!(config.timeouts.token_wait, Duration::from_millis(500));
+    assert_eq!(config.limits.header_block, 32 * 1024);
+    assert_eq!(config.limits.streams, 10);
+    assert!(!config.log.access);
+    assert_eq!(config.callers.len(), 4);
+    let issuer = config.kubernetes.map(|kubernetes| kubernetes.issuer);
+    assert_eq!(
+        issuer.as_deref(),
+        Some("https://kubernetes.default.svc.cluster.local/")
+    );
+}
+
+#[test]
+fn every_key_of_a_credential_arrives() {
+    let credentials = every_key().credentials;
+    assert_eq!(credentials[0].expires, Some(1_803_859_200));
+    assert!(credentials[0].continuous_access);
+    assert_eq!(
+        credentials[0].fallback.as_ref().unwrap().as_str(),
+        "certificate"
+    );
+    let CredentialKind::ClientSecret { app, secret } = &credentials[1].kind else {
+        panic!("not a client secret");
+    };
+    assert_eq!(
+        app.authority.to_string(),
+        "https://login.microsoftonline.us"
+    );
+    assert_eq!(*secret, SecretSource::File("/run/secrets/graph".into()));
+    let CredentialKind::Certificate {
+        send_chain,
+        password,
+        ..
+    } = &credentials[2].kind
+    else {
+        panic!("not a certificate");
+    };
+    assert!(send_chain);
+    assert_eq!(
+        *password,
+        Some(SecretSource::File("/run/secrets/app.password".into()))
+    );
+    let system = CredentialKind::ManagedIdentity(IdentitySelector::System);
+    assert_eq!(credentials[4].kind, system);
+    let id = IdentitySelector::ObjectId("11111111-2222-3333-4444-555555555555".to_owned());
+    assert_eq!(credentials[6].kind, CredentialKind::ManagedIdentity(id));
+}
+
+#[test]
+fn every_key_of_a_route_arrives() {
+    let routes = every_key().routes;
+    let graph = &routes[0];
+    let retry = RetrySpec {
+        attempts: 4,
+        statuses: vec![429, 502],
+        max_wait: Duration::from_secs(60),
+    };
+    assert_eq!(graph.retry, Some(retry));
+    assert_eq!(graph.upstream.to_string(), "https://graph.microsoft.com");
+    assert_eq!(graph.callers.len(), 4);
+    assert_eq!(graph.keep_headers[1], "mscrm.bypasscustompluginexecution");
+    assert_eq!(graph.timeouts.response_body_idle, Duration::from_secs(3));
+    assert_eq!(graph.max_body_bytes, Some(256 << 20));
+    assert_eq!(graph.follow_downloads.len(), 2);
+    let (name, value) = &graph.request_headers.set[1];
+    assert_eq!(
+        (name.as_str(), value.as_bytes()),
+        ("x-key", &b"value-of-a-variable"[..])
+    );
+    assert!(
+        value.is_sensitive(),
+        "a header from a variable may be a key"
+    );
+    let dynamics = &routes[1];
+    assert_eq!(dynamics.throttle, Throttle::Hold(Duration::from_secs(20)));
+    assert_eq!(dynamics.retry.as_ref().unwrap().statuses, [429, 503, 504]);
+    assert_eq!(dynamics.timeouts.response_body_idle, Duration::from_secs(8));
+    assert_eq!(routes[2].throttle, Throttle::Hold(Duration::ZERO));
+    assert_eq!(routes[7].path.as_str(), "");
+}
+
+#[test]
+fn a_key_that_is_not_built_is_refused_at_its_place() {
+    let text = "routes:\n  - {name: a, path: /a, upstream: \"https://a.com\", batch: check}\n";
+    let keys = ["routes.*.batch=check"];
+    let problems = check(text, &keys).unwrap_err().to_string();
+    let found = "routes.yaml:2:59: \"batch: check\" is not supported yet\n";
+    assert!(problems.starts_with(found), "{problems}");
+    assert!(check(&text.replace("check", "refuse"), &keys).is_ok());
+}
+
+#[test]
+fn every_unbuilt_key_stands_for_something_in_the_file() {
+    let further = "tls: local\nroutes: [{rewrite_links: all, throttle: {hold: 1s}}]\n\
+                   credentials: {a: {certificate_password: \"${A}\"}}\n";
+    for key in unbuilt::KEYS {
+        let found = [EVERY_KEY, further].iter().any(|text| {
+            let refused = check(text, &[key])
+                .err()
+                .map(|problems| problems.to_string());
+            refused.is_some_and(|text| text.contains("is not supported yet"))
+        });
+        assert!(found, "{key}");
+    }
+}
+
+#[test]
+fn the_environment_cannot_choose_a_kind_that_is_not_built() {
+    let source = Source {
+        file: "routes.yaml",
+        text: "routes: [{name: a, path: /a, upstream: \"https://a.com\"}]",
+        env: &|name| {
+            (name != "AZURE_CLIENT_SECRET" && name != "AZURE_AUTHORITY_HOST")
+                .then(|| "contoso".to_owned())
+        },
+        allow_missing_env: false,
+    };
+    let kind = "credentials.*.certificate_file";
+    let problems = load_with(&source, &[kind]).unwrap_err().to_string();
+    assert!(
+        problems.contains("AZURE_CLIENT_CERTIFICATE_PATH is not supported yet"),
+        "{problems}"
+    );
+    assert!(load_with(&source, &[]).is_ok());
+}
+
+#[test]
+fn every_key_is_documented() {
+    let manual = include_str!("../../docs/configuration.md");
+    for key in super::file::keys() {
+        let explained = manual.contains(&format!("`{key}`"))
+            || manual.contains(&format!("`{key}: "))
+            || manual.contains(&format!("{{{key}: "));
+        assert!(explained, "{key}");
+    }
+}
+
+#[test]
+fn the_schema_names_every_key_and_refuses_others() {
+    let schema = schema();
+    for key in super::file::keys() {
+        let text = schema.to_string();
+        assert!(text.contains(&format!("\"{key}\":")), "{key}");
+    }
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(schema["$defs"]["RawRoute"]["required"][0], "name");
+    assert_eq!(schema["$defs"]["RawRoute"]["additionalProperties"], false);
+}

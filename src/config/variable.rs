@@ -1,0 +1,235 @@
+//! `${NAME}` and `${NAME:-default}` inside values. The environment is an argument, so the same
+//! check serves `check` in a pipeline, `run`, a reload and the tests.
+
+use super::node::{Content, Node, Provenance};
+use super::report::{Report, Span, quoted};
+
+/// The variables that values may refer to.
+#[derive(Clone, Copy)]
+pub(super) struct Variables<'a> {
+    /// The environment.
+    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether a missing variable is allowed: a pipeline that checks has no secrets.
+    pub(super) allow_missing: bool,
+}
+
+/// The keys whose value is a secret: they are left alone, and read by `SecretRef`.
+pub(super) const SECRET_KEYS: [&str; 3] = ["api_key", "certificate_password", "client_secret"];
+
+/// What stands for a variable that is not set, where that is allowed.
+const STAND_IN: &str = "unset";
+
+/// Replaces the variables in every value of the tree.
+pub(super) fn substitute(root: &mut Node, text: &str, vars: Variables<'_>, report: &mut Report) {
+    let mut pass = Pass { text, vars, report };
+    pass.node(root, None);
+}
+
+/// The name, when the text is exactly one reference without a default.
+pub(super) fn sole_reference(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("${")?.strip_suffix('}')?;
+    is_name(name).then_some(name)
+}
+
+struct Pass<'a> {
+    text: &'a str,
+    vars: Variables<'a>,
+    report: &'a mut Report,
+}
+
+impl Pass<'_> {
+    fn node(&mut self, node: &mut Node, secret: Option<&str>) {
+        let span = node.span;
+        match &mut node.content {
+            Content::Empty => {}
+            Content::List(items) => items.iter_mut().for_each(|item| self.node(item, secret)),
+            Content::Mapping(entries) => {
+                for entry in entries {
+                    let key = entry.key.text.as_str();
+                    let secret = SECRET_KEYS.contains(&key).then_some(key);
+                    self.node(&mut entry.value, secret);
+                }
+            }
+            Content::Scalar(text) => match secret {
+                Some(key) => self.secret(key, text, span),
+                None if text.contains("${") => {
+                    let (replaced, provenance) = self.scalar(text, span);
+                    *text = replaced;
+                    node.provenance = provenance;
+                    if provenance == Provenance::Unknown {
+                        self.report.stand_in(span);
+                    }
+                }
+                None => {}
+            },
+        }
+    }
+
+    /// A secret stays a reference; only that its variable exists is checked.
+    fn secret(&mut self, key: &str, text: &str, span: Span) {
+        let Some(name) = sole_reference(text) else {
+            return;
+        };
+        let message = match (self.vars.env)(name) {
+            Some(value) if value.trim().is_empty() => "is empty",
+            Some(_) => return,
+            None => "is not set",
+        };
+        if !self.vars.allow_missing {
+            let help = format!("set it, or use {key}_file: PATH");
+            let message = format!("environment variable {name} {message}");
+            self.report.problem(span, message, &help);
+        }
+    }
+
+    fn scalar(&mut self, text: &str, span: Span) -> (String, Provenance) {
+        let mut out = String::with_capacity(text.len());
+        let mut provenance = Provenance::Substituted;
+        let mut rest = text;
+        while let Some(at) = rest.find("${") {
+            out.push_str(&rest[..at]);
+            let reference = rest[at..].find('}').map(|end| &rest[at..=at + end]);
+            let parsed = reference.and_then(|reference| parse(&reference[2..reference.len() - 1]));
+            let (Some(reference), Some((name, default))) = (reference, parsed) else {
+                self.malformed(span);
+                return (String::new(), Provenance::Unknown);
+            };
+            match (self.vars.env)(name).filter(|value| default.is_none() || !value.is_empty()) {
+                Some(value) => out.push_str(&value),
+                None => match default {
+                    Some(default) => out.push_str(default),
+                    None => {
+                        self.missing(name, reference, span);
+                        out.push_str(STAND_IN);
+                        provenance = Provenance::Unknown;
+                    }
+                },
+            }
+            rest = &rest[at + reference.len()..];
+        }
+        out.push_str(rest);
+        (out, provenance)
+    }
+
+    fn missing(&mut self, name: &str, reference: &str, span: Span) {
+        if !self.vars.allow_missing && !self.report.is_full() {
+            let place = self.place_of(reference, span);
+            let message = format!("environment variable {name} is not set");
+            let help = format!("set it, or give a default: ${{{name}:-…}}");
+            self.report.problem(place, message, &help);
+        }
+    }
+
+    fn malformed(&mut self, span: Span) {
+        let place = self.place_of("${", span);
+        let message = format!("{} begins a variable and does not end as one", quoted("${"));
+        self.report
+            .problem(place, message, "write ${NAME} or ${NAME:-default}");
+    }
+
+    /// Where the reference stands, when the value is written without escapes.
+    fn place_of(&self, reference: &str, span: Span) -> Span {
+        let written = self.text.get(span.start..span.end).unwrap_or_default();
+        written.find(reference).map_or(span, |at| Span {
+            start: span.start + at,
+            end: span.start + at + reference.len(),
+        })
+    }
+}
+
+/// Name and default of what stands between the braces.
+fn parse(inner: &str) -> Option<(&str, Option<&str>)> {
+    let (name, default) = match inner.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inner, None),
+    };
+    is_name(name).then_some((name, default))
+}
+
+/// POSIX: letters, digits and underscores, not beginning with a digit.
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && !text.as_bytes()[0].is_ascii_digit()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::node;
+
+    /// What a value becomes, and the problems of that.
+    fn replaced(value: &str) -> (String, Vec<String>) {
+        let env = |name: &str| match name {
+            "HOST" => Some("graph.microsoft.com".to_owned()),
+            "EMPTY" => Some(String::new()),
+            "TRICK" => Some("${HOST}: {a: b}".to_owned()),
+            _ => None,
+        };
+        let vars = Variables {
+            env: &env,
+            allow_missing: false,
+        };
+        let text = format!("key: '{value}'");
+        let mut root = node::parse(&text).unwrap();
+        let mut report = Report::default();
+        substitute(&mut root, &text, vars, &mut report);
+        let Content::Mapping(mut entries) = root.content else {
+            panic!("not a mapping");
+        };
+        let Content::Scalar(text) = entries.remove(0).value.content else {
+            panic!("not a scalar");
+        };
+        let problems = report.problems.into_iter().map(|fault| fault.message);
+        (text, problems.collect())
+    }
+
+    #[test]
+    fn a_reference_becomes_its_value_wherever_it_stands() {
+        assert_eq!(
+            replaced("https://${HOST}/x").0,
+            "https://graph.microsoft.com/x"
+        );
+        assert_eq!(
+            replaced("${HOST}${HOST}").0,
+            "graph.microsoft.comgraph.microsoft.com"
+        );
+        assert_eq!(replaced("/$batch/$ref").0, "/$batch/$ref");
+        assert_eq!(replaced("$HOST").0, "$HOST");
+    }
+
+    #[test]
+    fn a_default_stands_for_a_variable_that_is_unset_or_empty() {
+        assert_eq!(replaced("${NONE:-a:-b}").0, "a:-b");
+        assert_eq!(replaced("${EMPTY:-a}").0, "a");
+        assert_eq!(replaced("${NONE:-}x").0, "x");
+        assert_eq!(replaced("${EMPTY}x").0, "x");
+        assert_eq!(replaced("${HOST:-a}").0, "graph.microsoft.com");
+    }
+
+    #[test]
+    fn what_a_variable_holds_is_not_read_again() {
+        assert_eq!(replaced("${TRICK}").0, "${HOST}: {a: b}");
+    }
+
+    #[test]
+    fn a_missing_or_malformed_reference_is_a_problem() {
+        let missing = "environment variable NONE is not set";
+        assert_eq!(replaced("a${NONE}b").1, [missing]);
+        for wrong in [
+            "${", "${}", "${1A}", "${A B}", "${A-b}", "${A:b}", "x${HOST",
+        ] {
+            assert_eq!(replaced(wrong).1.len(), 1, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_a_plain_reference_names_a_secret() {
+        assert_eq!(sole_reference("${SECRET_1}"), Some("SECRET_1"));
+        for wrong in [
+            "${A:-b}", " ${A}", "${A}${B}", "x${A}", "${A", "A", "${}", "${a-b}",
+        ] {
+            assert_eq!(sole_reference(wrong), None, "{wrong}");
+        }
+    }
+}

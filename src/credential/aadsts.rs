@@ -1,0 +1,158 @@
+//! The AADSTS codes worth explaining: what each means, what a person does about it, and how soon
+//! asking again can help.
+//!
+//! Microsoft reserves the right to add and change codes ("Microsoft Entra authentication and
+//! authorization error codes"), so a code refines what status and OAuth `error` already decided and
+//! an unknown one is no surprise.
+
+/// How soon asking again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Only a person's change helps.
+    Permanent,
+    /// A change that has been made needs minutes to arrive everywhere, or clocks disagree.
+    Slow,
+    /// Entra says that it was asked too often.
+    Throttled,
+    /// Entra is unwell.
+    Transient,
+}
+
+/// One code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The number behind `AADSTS`.
+    pub code: u32,
+    /// How soon asking again can help.
+    pub class: Class,
+    /// What it means, in a few words.
+    pub meaning: &'static str,
+    /// What to do, in one sentence without a full stop.
+    pub remedy: &'static str,
+}
+
+/// Finds a code.
+pub fn look_up(code: u32) -> Option<&'static Entry> {
+    TABLE
+        .binary_search_by_key(&code, |entry| entry.code)
+        .ok()
+        .map(|at| &TABLE[at])
+}
+
+const fn entry(code: u32, class: Class, meaning: &'static str, remedy: &'static str) -> Entry {
+    Entry {
+        code,
+        class,
+        meaning,
+        remedy,
+    }
+}
+
+const WAIT: &str = "nothing needs to be changed, it is asked again";
+const RESOURCE: &str = "check the scope's host for a typing error, that the product exists in this tenant, and the cloud";
+const CLOUD: &str = "set `cloud` or `authority` to the cloud that the tenant lives in";
+const ONE_RESOURCE: &str = "give the route one scope of the form https://host/.default";
+const CONSENT: &str = "add the API permission to the app registration and grant admin consent";
+const FEDERATION: &str = "compare iss, sub and aud of the token in the file with the app's federated credential: case and a trailing slash count, and a new one takes minutes to work";
+const ASSERTION: &str =
+    "check client_id, authority and this machine's clock; report it if they are right";
+const POLICY: &str =
+    "change the Conditional Access policy for workload identities, or call from an allowed address";
+const REPORT: &str = "report it with the trace id";
+
+use Class::{Permanent, Slow, Throttled, Transient};
+
+/// Sorted by code.
+#[rustfmt::skip]
+const TABLE: &[Entry] = &[
+    entry(28002, Permanent, "the scope is empty or not valid", ONE_RESOURCE),
+    entry(28003, Permanent, "the scope is empty or names several resources", ONE_RESOURCE),
+    entry(50001, Permanent, "the resource is unknown or disabled in this tenant", RESOURCE),
+    entry(50012, Permanent, "the client assertion is not valid", ASSERTION),
+    entry(50013, Permanent, "the client assertion is not valid", ASSERTION),
+    entry(50027, Permanent, "the client assertion is not a valid JWT", ASSERTION),
+    entry(50033, Transient, "the directory is temporarily unavailable", WAIT),
+    entry(50048, Permanent, "issuer and subject of the client assertion differ", ASSERTION),
+    entry(50087, Transient, "the directory is temporarily unavailable", WAIT),
+    entry(50194, Permanent, "the app is not multi-tenant and cannot be used on a shared authority", "set tenant_id to the tenant's GUID"),
+    entry(50196, Throttled, "the same token was asked for too often", "look for another process that asks with this app and does not cache"),
+    entry(53003, Permanent, "Conditional Access blocks this app", POLICY),
+    entry(65001, Permanent, "consent is missing", CONSENT),
+    entry(70002, Permanent, "the request held no usable credential", "check which credential kind the app registration expects"),
+    entry(70011, Permanent, "the scope is not valid", ONE_RESOURCE),
+    entry(70021, Slow, "no federated credential of the app matches", FEDERATION),
+    entry(90002, Permanent, "the tenant was not found", "check tenant_id, and `cloud` or `authority`"),
+    entry(90006, Transient, "an internal service did not answer", WAIT),
+    entry(90012, Transient, "the request to the directory timed out", WAIT),
+    entry(90014, Permanent, "a required parameter is missing", REPORT),
+    entry(90024, Transient, "the directory is temporarily unavailable", WAIT),
+    entry(90033, Transient, "the directory is temporarily unavailable", WAIT),
+    entry(90036, Permanent, "Entra failed and says that asking again does not help", REPORT),
+    entry(90038, Permanent, "the tenant belongs to another cloud", CLOUD),
+    entry(90055, Throttled, "the tenant sent too many requests", "look for clients of this tenant that do not cache tokens"),
+    entry(90061, Slow, "Entra cannot reach the issuer of the federated token", "make the issuer's OpenID metadata reachable from the internet"),
+    entry(90090, Transient, "an internal service did not answer", WAIT),
+    entry(100_007, Permanent, "the regional endpoint cannot be used like this", "set `authority` to the global one of the cloud"),
+    entry(500_011, Permanent, "the resource has no service principal in this tenant", RESOURCE),
+    entry(500_014, Permanent, "the resource's service principal is disabled", "enable it under Enterprise applications"),
+    entry(530_035, Permanent, "a security default or policy blocks this app", POLICY),
+    entry(650_052, Permanent, "the organisation has not subscribed to the service", "subscribe to the service, or enable its service principal, in this tenant"),
+    entry(650_056, Permanent, "the app registration is misconfigured or consent is missing", CONSENT),
+    entry(650_057, Permanent, "the resource is not among the app's requested permissions", CONSENT),
+    entry(700_016, Permanent, "the app was not found in this tenant", "check client_id and tenant_id; an app of another tenant needs admin consent here first"),
+    entry(700_022, Permanent, "the scope names several resources", ONE_RESOURCE),
+    entry(700_023, Permanent, "the scope names no resource", ONE_RESOURCE),
+    entry(700_024, Slow, "the client assertion is outside its validity", "set this machine's clock; for a federated token, check that its file is still being renewed"),
+    entry(700_025, Permanent, "the app is registered as a public client", "allow client credentials in the app registration"),
+    entry(700_027, Permanent, "the certificate is not registered with the app", "upload the public certificate to the app registration, or use the key that belongs to the uploaded one"),
+    entry(700_030, Permanent, "the certificate's subject or issuer is not authorised", "upload the certificate itself to the app registration, or remove send_chain"),
+    entry(700_211, Slow, "no federated credential of the app matches the issuer", FEDERATION),
+    entry(700_212, Slow, "no federated credential of the app matches the audience", FEDERATION),
+    entry(700_213, Slow, "no federated credential of the app matches the subject", FEDERATION),
+    entry(700_229, Permanent, "this kind of token cannot be used as a federated credential", "use a service-account token or another app-only token"),
+    entry(900_023, Permanent, "the tenant identifier is malformed", "set tenant_id to the tenant's GUID or a verified domain"),
+    entry(900_144, Permanent, "a required parameter is missing", REPORT),
+    entry(900_382, Permanent, "the app belongs to another cloud", CLOUD),
+    entry(900_432, Permanent, "confidential clients do not work across clouds", CLOUD),
+    entry(900_561, Permanent, "the endpoint only takes POST", "look for a proxy between here and Entra that changes or redirects requests"),
+    entry(1_002_012, Permanent, "client credentials take a scope that ends in /.default", ONE_RESOURCE),
+    entry(7_000_112, Permanent, "the app is disabled", "enable the app's service principal under Enterprise applications"),
+    entry(7_000_215, Permanent, "the client secret is not the app's", "use the secret's value, not its id, and check client_id"),
+    entry(7_000_218, Permanent, "the request held no credential", "check which credential kind the app registration expects"),
+    entry(7_000_222, Permanent, "the client secret has expired", "create a new secret for the app and put it in place of the old one"),
+    entry(7_000_229, Permanent, "the app has no service principal in this tenant", "create the enterprise application, or grant admin consent, in this tenant"),
+    entry(7_002_137, Slow, "no federated credential of the app matches", FEDERATION),
+    entry(7_002_138, Slow, "no federated credential of the app matches", FEDERATION),
+    entry(9_001_023, Permanent, "the grant does not work on a shared authority", "set tenant_id to the tenant's GUID"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_found_because_the_table_is_sorted() {
+        assert!(TABLE.is_sorted_by(|a, b| a.code < b.code));
+        for entry in TABLE {
+            assert_eq!(look_up(entry.code), Some(entry));
+        }
+        assert_eq!(look_up(7_000_214), None);
+    }
+
+    #[test]
+    fn texts_read_as_parts_of_a_sentence() {
+        for entry in TABLE {
+            for text in [entry.meaning, entry.remedy] {
+                assert!(!text.is_empty() && !text.ends_with('.'), "{}", entry.code);
+            }
+        }
+    }
+
+    #[test]
+    fn an_expired_secret_is_permanent_and_a_directory_outage_is_not() {
+        assert_eq!(look_up(7_000_222).unwrap().class, Permanent);
+        assert_eq!(look_up(90033).unwrap().class, Transient);
+        assert_eq!(look_up(90055).unwrap().class, Throttled);
+        assert_eq!(look_up(700_213).unwrap().class, Slow);
+    }
+}

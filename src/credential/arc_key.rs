@@ -1,0 +1,126 @@
+//! The key file of Azure Arc: its agent answers the first request with the name of a file that only
+//! a privileged user can read, and whoever sends back its contents is let in. An impostor on the
+//! agent's port must not make this process read and send any other file.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::platform::PlatformError;
+use crate::secret::Secret;
+
+/// Keys are about a hundred bytes; Microsoft's libraries refuse more than this.
+const MOST: u64 = 4096;
+
+/// The path in `Basic realm=PATH`.
+pub(super) fn named_by(challenge: &str) -> Option<PathBuf> {
+    let (scheme, parameter) = challenge.trim().split_once(' ')?;
+    let (name, path) = parameter.trim().split_once('=')?;
+    let path = path.trim().trim_matches('"');
+    (scheme.eq_ignore_ascii_case("basic")
+        && name.trim().eq_ignore_ascii_case("realm")
+        && !path.is_empty())
+    .then(|| path.into())
+}
+
+/// Reads a key that lies directly in `keys`, ends in `.key` and is small; nothing else, whatever
+/// symbolic links say.
+///
+/// # Errors
+/// When it is not such a file, or cannot be read.
+pub(super) fn read(file: &Path, keys: &Path) -> Result<Secret, PlatformError> {
+    let refused = || PlatformError::ArcKey { keys: keys.into() };
+    let unreadable = |_| PlatformError::ArcKeyUnreadable { file: file.into() };
+    let is_key = |path: &Path| path.extension().is_some_and(|ending| ending == "key");
+    if file.parent() != Some(keys) || !is_key(file) {
+        return Err(refused());
+    }
+    let real = file.canonicalize().map_err(unreadable)?;
+    let real_keys = keys.canonicalize().map_err(unreadable)?;
+    if real.parent() != Some(&real_keys) || !is_key(&real) || !real.is_file() {
+        return Err(refused());
+    }
+    let mut contents = Vec::new();
+    File::open(&real)
+        .and_then(|file| file.take(MOST + 1).read_to_end(&mut contents))
+        .map_err(unreadable)?;
+    let key = Secret::new(contents);
+    if key.expose().len() as u64 > MOST {
+        return Err(refused());
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_realm_names_the_file_quoted_or_not() {
+        let file = Some(PathBuf::from("/var/opt/azcmagent/tokens/a.key"));
+        for text in [
+            "Basic realm=/var/opt/azcmagent/tokens/a.key",
+            "basic Realm=\"/var/opt/azcmagent/tokens/a.key\"",
+        ] {
+            assert_eq!(named_by(text), file, "{text}");
+        }
+        for text in [
+            "",
+            "Basic",
+            "Basic realm=",
+            "Bearer realm=/a.key",
+            "Basic a.key",
+        ] {
+            assert_eq!(named_by(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_small_key_in_the_agents_folder_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        let keys = root.path().join("tokens");
+        std::fs::create_dir_all(keys.join("below")).unwrap();
+        let write = |path: PathBuf, contents: &str| {
+            std::fs::write(&path, contents).unwrap();
+            path
+        };
+        let good = write(keys.join("good.key"), "key");
+        assert_eq!(read(&good, &keys).unwrap().expose(), b"key");
+        let refused = PlatformError::ArcKey { keys: keys.clone() };
+        let outside = write(root.path().join("outside.key"), "secret");
+        for file in [
+            outside,
+            write(keys.join("wrong.txt"), "secret"),
+            write(keys.join("below").join("deep.key"), "secret"),
+            write(keys.join("large.key"), &"x".repeat(4097)),
+            keys.join("..").join("outside.key"),
+            PathBuf::from("good.key"),
+        ] {
+            assert_eq!(
+                read(&file, &keys).unwrap_err(),
+                refused,
+                "{}",
+                file.display()
+            );
+        }
+        let absent = keys.join("absent.key");
+        let unreadable = PlatformError::ArcKeyUnreadable {
+            file: absent.clone(),
+        };
+        assert_eq!(read(&absent, &keys).unwrap_err(), unreadable);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_out_of_the_agents_folder_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let keys = root.path().join("tokens");
+        std::fs::create_dir(&keys).unwrap();
+        let outside = root.path().join("outside.key");
+        std::fs::write(&outside, "secret").unwrap();
+        let link = keys.join("link.key");
+        std::os::unix::fs::symlink(&outside, &link).unwrap();
+        let refused = PlatformError::ArcKey { keys: keys.clone() };
+        assert_eq!(read(&link, &keys).unwrap_err(), refused);
+    }
+}

@@ -1,0 +1,174 @@
+//! A certificate: instead of a secret, a short-lived assertion signed with its key. The file is
+//! read at each token call and parsed again when its contents, or the password, have changed.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::RSA_PSS_SHA256;
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::answer::AccessToken;
+use super::endpoint::{Endpoint, Form};
+use super::error::{CredentialError, Rejection};
+use super::guid::guid;
+use super::key_file::{KeyFault, KeyFile};
+use crate::config::Scope;
+use crate::secret::SecretSource;
+
+/// Microsoft advises 5 to 10 minutes at most.
+const LIFETIME: Duration = Duration::from_secs(600);
+/// Assertions are dated back by this much, in case this machine's clock is ahead of Entra's.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// An app that proves itself with a certificate.
+pub(super) struct Certificate {
+    /// The app.
+    pub(super) client_id: String,
+    /// Its token endpoint.
+    pub(super) endpoint: Endpoint,
+    /// The URL of that endpoint as Entra knows it.
+    pub(super) audience: String,
+    /// Certificate and key.
+    pub(super) file: PathBuf,
+    /// For an encrypted key.
+    pub(super) password: Option<SecretSource>,
+    /// Adds `x5c`.
+    pub(super) send_chain: bool,
+    /// What was parsed last, with the digest of what it was parsed from.
+    pub(super) parsed: Mutex<Option<(Digest, Arc<KeyFile>)>>,
+}
+
+pub(super) type Digest = [u8; 32];
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// What it holds is not right.
+    #[error("{fault} {}", file.display())]
+    Fault {
+        /// What is wrong.
+        fault: KeyFault,
+        /// The file.
+        file: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("cannot read {}; check that it exists and that this user may read it", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The library refused to sign.
+    #[error("the key in {} does not sign; make a new key and certificate", file.display())]
+    Unsigned {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+impl Certificate {
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        scope: &Scope,
+        claims: Option<&str>,
+    ) -> Result<AccessToken, CredentialError> {
+        // Decrypting a key takes a good part of a second on purpose, and signing milliseconds.
+        let this = self.clone();
+        let signed = tokio::task::spawn_blocking(move || this.assertion(SystemTime::now())).await;
+        let assertion = match signed {
+            Ok(assertion) => assertion?,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is shutting down.
+                Err(_) => std::future::pending().await,
+            },
+        };
+        let form = Form::new(&self.client_id, scope.as_str(), claims).with_assertion(&assertion);
+        self.endpoint.exchange(form).await
+    }
+
+    /// A fresh assertion (RFC 7523 section 3; "Microsoft identity platform application
+    /// authentication certificate credentials").
+    fn assertion(&self, now: SystemTime) -> Result<Zeroizing<String>, Rejection> {
+        let loaded = self.load(now)?;
+        let mut header = json!({"alg": "PS256", "typ": "JWT", "x5t#S256": loaded.thumbprint});
+        if self.send_chain {
+            let chain = loaded.chain.iter().map(|der| BASE64_STANDARD.encode(der));
+            header["x5c"] = chain.collect();
+        }
+        let from = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let from = from.saturating_sub(SKEW).as_secs();
+        let claims = json!({
+            "aud": self.audience,
+            "iss": self.client_id,
+            "sub": self.client_id,
+            "jti": guid(),
+            "iat": from,
+            "nbf": from,
+            "exp": from + LIFETIME.as_secs(),
+        });
+        let part = |json: &serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
+        let mut token = Zeroizing::new(format!("{}.{}", part(&header), part(&claims)));
+        let mut signature = vec![0; loaded.key.public_modulus_len()];
+        loaded
+            .key
+            .sign(
+                &RSA_PSS_SHA256,
+                &SystemRandom::new(),
+                token.as_bytes(),
+                &mut signature,
+            )
+            .map_err(|_| CertificateError::Unsigned {
+                file: self.file.clone(),
+            })?;
+        token.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(&signature, &mut token);
+        Ok(token)
+    }
+
+    /// Reads the file, and parses it unless that was done already.
+    pub(super) fn load(&self, now: SystemTime) -> Result<Arc<KeyFile>, Rejection> {
+        let text = std::fs::read(&self.file).map_err(|source| CertificateError::Unreadable {
+            file: self.file.clone(),
+            source,
+        })?;
+        let text = Zeroizing::new(text);
+        let password = self.password.as_ref().map(SecretSource::read).transpose()?;
+        let mut digest = Context::new(&SHA256);
+        digest.update(&text);
+        digest.update(b"\0");
+        digest.update(password.as_ref().map_or(b"", |password| password.expose()));
+        let digest: Digest = digest.finish().as_ref().try_into().unwrap_or_default();
+        let fault = |fault| CertificateError::Fault {
+            fault,
+            file: self.file.clone(),
+        };
+        let known = self.parsed().filter(|(known, _)| *known == digest);
+        let loaded = match known {
+            Some((_, loaded)) => loaded,
+            None => Arc::new(KeyFile::parse(&text, password.as_ref()).map_err(fault)?),
+        };
+        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        *parsed = Some((digest, loaded.clone()));
+        drop(parsed);
+        loaded.check_expiry(now).map_err(fault)?;
+        Ok(loaded)
+    }
+
+    /// When the certificate that was read last expires.
+    pub(super) fn not_after(&self) -> Option<SystemTime> {
+        self.parsed().map(|(_, loaded)| loaded.not_after)
+    }
+
+    fn parsed(&self) -> Option<(Digest, Arc<KeyFile>)> {
+        let parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        parsed.clone()
+    }
+}

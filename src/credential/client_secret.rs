@@ -1,0 +1,45 @@
+//! A shared secret. It is read at each token call, so that a changed file or a new value is used at
+//! the next one, and kept nowhere in between.
+
+use super::answer::AccessToken;
+use super::endpoint::{Endpoint, Form};
+use super::error::{CredentialError, Rejection};
+use crate::config::Scope;
+use crate::secret::{Secret, SecretSource};
+
+/// An app that proves itself with a secret.
+pub(super) struct ClientSecret {
+    /// The app.
+    pub(super) client_id: String,
+    /// Its token endpoint.
+    pub(super) endpoint: Endpoint,
+    /// Where the secret is.
+    pub(super) source: SecretSource,
+}
+
+impl ClientSecret {
+    pub(super) async fn acquire(
+        &self,
+        scope: &Scope,
+        claims: Option<&str>,
+    ) -> Result<AccessToken, CredentialError> {
+        let secret = self.check()?;
+        let text = text_of(&secret, &self.source)?;
+        let form = Form::new(&self.client_id, scope.as_str(), claims).with("client_secret", text);
+        self.endpoint.exchange(form).await
+    }
+
+    /// Reads the secret once.
+    pub(super) fn check(&self) -> Result<Secret, Rejection> {
+        let secret = self.source.read()?;
+        text_of(&secret, &self.source)?;
+        Ok(secret)
+    }
+}
+
+/// A form takes text: a secret of other bytes cannot be sent.
+pub(super) fn text_of<'a>(secret: &'a Secret, source: &SecretSource) -> Result<&'a str, Rejection> {
+    secret.expose_str().ok_or_else(|| Rejection::NotText {
+        source_name: source.to_string(),
+    })
+}

@@ -1,0 +1,298 @@
+//! HTTP towards token endpoints: one exchange, never repeated, never redirected, bounded in time and
+//! size. Entra is reached through the environment's proxy; loopback, metadata endpoints and
+//! addresses given in `resolve` never are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use reqwest::{Client, ClientBuilder, RequestBuilder};
+use url::form_urlencoded::Serializer;
+use zeroize::Zeroizing;
+
+use super::answer::{self, AccessToken};
+use super::error::{CredentialError, Flaw, Outage, Peer};
+use super::guid::guid;
+use super::refusal;
+use crate::config::{HostName, Origin};
+
+/// Largest answer that is read: a token of 16 KiB and what else an endpoint says beside it.
+pub(super) const MAX_ANSWER: usize = 64 * 1024;
+/// TCP and TLS towards Entra: the `connect` limit of the upstreams.
+const CONNECT: Duration = Duration::from_secs(8);
+/// Metadata endpoints are on this machine or its host: an answer there takes milliseconds.
+const CONNECT_METADATA: Duration = Duration::from_secs(2);
+
+/// How this process reaches the outside, for token calls.
+#[derive(Clone)]
+pub struct Egress {
+    /// The one TLS configuration of the process; its ALPN list is ignored.
+    pub tls: Arc<rustls::ClientConfig>,
+    /// Fixed addresses for `host:port`.
+    pub resolve: BTreeMap<(HostName, u16), SocketAddr>,
+}
+
+/// The HTTP clients of all credentials. Built once per configuration.
+#[derive(Clone)]
+pub struct TokenClient {
+    egress: Egress,
+    proxied: Client,
+    direct: Client,
+    metadata: Client,
+}
+
+impl TokenClient {
+    /// Builds the clients.
+    ///
+    /// # Errors
+    /// When the HTTP library refuses the TLS configuration or the environment's proxy settings.
+    pub fn new(egress: Egress) -> Result<Self, reqwest::Error> {
+        let base = || client(&egress.tls, CONNECT);
+        Ok(Self {
+            proxied: base().build()?,
+            direct: base().no_proxy().build()?,
+            metadata: client(&egress.tls, CONNECT_METADATA).no_proxy().build()?,
+            egress,
+        })
+    }
+
+    /// An Entra endpoint: `path` below `origin`.
+    pub(super) fn entra(&self, origin: &Origin, path: &str) -> Result<Endpoint, reqwest::Error> {
+        let peer = Peer::new(&origin.authority());
+        let hint = "check the network, DNS, HTTPS_PROXY and `trust`";
+        let pinned = self.egress.resolve.get(&(origin.host.clone(), origin.port));
+        let client = match pinned {
+            Some(address) if origin.secure => client(&self.egress.tls, CONNECT)
+                .no_proxy()
+                .resolve(origin.host.as_str(), *address)
+                .build()?,
+            None if origin.secure && !is_loopback(&origin.host) => self.proxied.clone(),
+            _ => self.direct.clone(),
+        };
+        Ok(Endpoint::new(client, origin, pinned, path, peer, hint))
+    }
+
+    /// A metadata endpoint: plain HTTP on this machine or its host, never through a proxy.
+    pub(super) fn metadata(&self, origin: &Origin, path: &str) -> Endpoint {
+        let peer = Peer::new(&format!(
+            "the managed identity endpoint at {}",
+            origin.authority()
+        ));
+        let hint = "managed identity works only where Azure provides one";
+        let pinned = self.egress.resolve.get(&(origin.host.clone(), origin.port));
+        Endpoint::new(self.metadata.clone(), origin, pinned, path, peer, hint)
+    }
+}
+
+impl fmt::Debug for TokenClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenClient").finish_non_exhaustive()
+    }
+}
+
+fn client(tls: &rustls::ClientConfig, connect: Duration) -> ClientBuilder {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        // A redirect would carry the secret elsewhere.
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        // Calls are an hour apart: a kept connection would only ever be a stale one.
+        .pool_max_idle_per_host(0)
+        .connect_timeout(connect)
+        .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")))
+}
+
+fn is_loopback(host: &HostName) -> bool {
+    let name = host.as_str();
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+/// One URL and the client that reaches it.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    client: Client,
+    url: String,
+    /// The `Host` to send when the URL had to be bent towards a fixed address.
+    host: Option<HeaderValue>,
+    peer: Peer,
+    hint: &'static str,
+}
+
+impl Endpoint {
+    /// The HTTP library resolves names but takes ports and addresses from the URL. A fixed address
+    /// therefore goes into the URL of a plain request, and for TLS, where the name must stay for
+    /// the certificate, the port is left out so that the fixed one is used.
+    fn new(
+        client: Client,
+        origin: &Origin,
+        pinned: Option<&SocketAddr>,
+        path: &str,
+        peer: Peer,
+        hint: &'static str,
+    ) -> Self {
+        let url = match pinned {
+            None => format!("{origin}{path}"),
+            Some(address) if !origin.secure => format!("http://{address}{path}"),
+            Some(_) => format!("https://{}{path}", origin.host),
+        };
+        let host = pinned.and_then(|_| HeaderValue::from_str(&origin.authority()).ok());
+        Self {
+            client,
+            url,
+            host,
+            peer,
+            hint,
+        }
+    }
+
+    /// Who is asked, in words.
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Asks for a token with a form and sorts the answer.
+    pub(super) async fn exchange(&self, form: Form) -> Result<AccessToken, CredentialError> {
+        let request = self
+            .client
+            .post(&self.url)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("client-request-id", guid())
+            .header("return-client-request-id", "true")
+            .body(form.into_body());
+        let reply = self.send(request).await?;
+        if reply.status == 200 {
+            reply.token()
+        } else {
+            Err(refusal::of_entra(&reply))
+        }
+    }
+
+    /// Asks with a query and headers; the answer's status is the caller's to sort.
+    pub(super) async fn get(
+        &self,
+        query: &[(&str, &str)],
+        headers: HeaderMap,
+    ) -> Result<Reply, CredentialError> {
+        let query = Serializer::new(String::new()).extend_pairs(query).finish();
+        let url = format!("{}?{query}", self.url);
+        self.send(self.client.get(url).headers(headers)).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Reply, CredentialError> {
+        let request = match &self.host {
+            Some(host) => request.header(HOST, host.clone()),
+            None => request,
+        };
+        let mut response = request.send().await.map_err(|e| self.broken(e))?;
+        let received = SystemTime::now();
+        let status = response.status().as_u16();
+        let mut body = Zeroizing::new(Vec::with_capacity(MAX_ANSWER));
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_ANSWER => {
+                    body.extend_from_slice(&chunk);
+                }
+                Ok(Some(_)) => return Err(self.malformed(Flaw::Large)),
+                Ok(None) => break,
+                // The status of a refusal says enough, whatever became of its text.
+                Err(_) if status != 200 => break,
+                Err(error) => return Err(self.broken(error)),
+            }
+        }
+        Ok(Reply {
+            from: self.peer.clone(),
+            status,
+            headers: std::mem::take(response.headers_mut()),
+            body,
+            received,
+        })
+    }
+
+    fn broken(&self, error: reqwest::Error) -> CredentialError {
+        Outage::Connection {
+            to: self.peer.clone(),
+            hint: self.hint,
+            source: error.without_url(),
+        }
+        .into()
+    }
+
+    fn malformed(&self, flaw: Flaw) -> CredentialError {
+        CredentialError::Malformed {
+            from: self.peer.clone(),
+            flaw,
+        }
+    }
+}
+
+/// An answer, read to its end.
+pub(super) struct Reply {
+    /// Who answered.
+    pub(super) from: Peer,
+    /// HTTP status.
+    pub(super) status: u16,
+    /// Header fields.
+    pub(super) headers: HeaderMap,
+    /// At most [`MAX_ANSWER`] bytes; may hold a token.
+    pub(super) body: Zeroizing<Vec<u8>>,
+    /// When the head came.
+    pub(super) received: SystemTime,
+}
+
+impl Reply {
+    /// The token of a successful answer.
+    pub(super) fn token(&self) -> Result<AccessToken, CredentialError> {
+        answer::read(self).map_err(|flaw| CredentialError::Malformed {
+            from: self.from.clone(),
+            flaw,
+        })
+    }
+}
+
+/// The fields of a token request, form-encoded and wiped after use.
+pub(super) struct Form(Zeroizing<String>);
+
+impl Form {
+    /// The fields that every client-credentials request has.
+    pub(super) fn new(client_id: &str, scope: &str, claims: Option<&str>) -> Self {
+        let form = Self(Zeroizing::new(String::with_capacity(4096)))
+            .with("grant_type", "client_credentials")
+            .with("client_id", client_id)
+            .with("scope", scope);
+        match claims {
+            Some(claims) => form.with("claims", claims),
+            None => form,
+        }
+    }
+
+    /// Adds a field.
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        let text = std::mem::take(&mut *self.0);
+        let text = Serializer::new(text).append_pair(name, value).finish();
+        self.0 = Zeroizing::new(text);
+        self
+    }
+
+    /// RFC 7521 section 4.2: the fields of an assertion.
+    pub(super) fn with_assertion(self, assertion: &str) -> Self {
+        self.with(
+            "client_assertion_type",
+            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        )
+        .with("client_assertion", assertion)
+    }
+
+    fn into_body(mut self) -> Bytes {
+        let bytes = std::mem::take(&mut *self.0).into_bytes();
+        Bytes::from_owner(Zeroizing::new(bytes))
+    }
+}

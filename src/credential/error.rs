@@ -1,0 +1,214 @@
+//! Why no token came, sorted by what is done about it: a person changes something, or it is asked
+//! again later. Nothing in here holds a secret or the words of a server.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::certificate::CertificateError;
+use super::platform::PlatformError;
+use super::refusal::Refusal;
+use crate::secret::SecretError;
+
+/// Why no token came.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// An answer that is neither a token nor a refusal. Asked again like an outage.
+    #[error("{from} sent an answer that is not a token: {flaw}")]
+    Malformed {
+        /// Who answered.
+        from: Peer,
+        /// What is wrong with the answer.
+        flaw: Flaw,
+    },
+    /// A person must change something.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Asked too often.
+    #[error("{refusal}")]
+    Throttled {
+        /// What was answered.
+        refusal: Box<Refusal>,
+        /// How long the server wants quiet.
+        retry_after: Option<Duration>,
+    },
+    /// An outage, here, there or in between.
+    #[error(transparent)]
+    Unavailable(#[from] Outage),
+}
+
+/// What a person must change.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejection {
+    /// The endpoint refused.
+    #[error("{0}")]
+    Answer(Box<Refusal>),
+    /// The certificate or its key cannot be used; nothing was sent.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The platform's identity endpoint refused.
+    #[error("{0}")]
+    Identity(Box<Refusal>),
+    /// The platform has no identity that can be used; no token was asked for.
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+    /// The secret or token file cannot be read; nothing was sent.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The secret or token is not text; nothing was sent.
+    #[error("{source_name} does not hold text; put the value there, in UTF-8")]
+    NotText {
+        /// The variable or file.
+        source_name: String,
+    },
+}
+
+/// An outage.
+#[derive(Debug, thiserror::Error)]
+pub enum Outage {
+    /// The server answered that it is unwell.
+    #[error("{refusal}")]
+    Answer {
+        /// What was answered.
+        refusal: Box<Refusal>,
+        /// How long the server wants quiet.
+        retry_after: Option<Duration>,
+    },
+    /// No connection, or one that broke.
+    #[error("cannot reach {to}; {hint}")]
+    Connection {
+        /// Who was called.
+        to: Peer,
+        /// What to look at.
+        hint: &'static str,
+        /// What happened; without the URL.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// No answer in time.
+    #[error("{to} did not answer within {} s", within.as_secs())]
+    Timeout {
+        /// Who was called.
+        to: Peer,
+        /// How long was waited.
+        within: Duration,
+    },
+}
+
+/// What is wrong with an answer that should have been a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// A body of no bytes.
+    #[error("it is empty")]
+    Empty,
+    /// More than 64 KiB.
+    #[error("it is larger than 64 KiB")]
+    Large,
+    /// Not a JSON object with the members of RFC 6749 section 5.1.
+    #[error("it is not the JSON of a token answer")]
+    NotJson,
+    /// A status that is neither success nor error.
+    #[error("its status is {0}; look for a proxy or portal in between")]
+    Status(u16),
+    /// No access token, or an empty one.
+    #[error("it holds no access token")]
+    TokenAbsent,
+    /// Bytes that cannot stand in a header.
+    #[error("its token holds bytes that cannot be sent in a header")]
+    TokenBytes,
+    /// More than 16 KiB: no upstream takes such a header.
+    #[error("its token is longer than 16 KiB")]
+    TokenLong,
+    /// Not a bearer token.
+    #[error("its token_type is not Bearer")]
+    TokenType,
+}
+
+/// How soon asking again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// At most once a minute.
+    Permanent,
+    /// After half a minute to a minute: a change is on its way through the directory.
+    Slow,
+    /// After a back-off.
+    Soon,
+}
+
+/// Who was asked, as people call it: a host, or the platform's identity endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer(Arc<str>);
+
+impl Peer {
+    /// Names a peer.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl CredentialError {
+    /// What happened and what to do, for the log and the status page. May name files.
+    pub fn words(&self) -> String {
+        let mut root: Option<&dyn Error> = None;
+        let mut next = self.source();
+        while let Some(cause) = next {
+            root = Some(cause);
+            next = cause.source();
+        }
+        match root {
+            Some(root) => format!("{self}: {root}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// The same for a caller of the proxy: without file names and without what lies below.
+    pub fn caller_words(&self) -> String {
+        match self {
+            Self::Rejected(Rejection::Answer(_) | Rejection::Identity(_))
+            | Self::Malformed { .. }
+            | Self::Throttled { .. }
+            | Self::Unavailable(_) => self.to_string(),
+            Self::Rejected(
+                Rejection::Certificate(_)
+                | Rejection::Platform(_)
+                | Rejection::Secret(_)
+                | Rejection::NotText { .. },
+            ) => "the credential cannot be used as it is configured; the log and the status page of the proxy say why".to_owned(),
+        }
+    }
+
+    /// How long the server wants quiet, when it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after, .. }
+            | Self::Unavailable(Outage::Answer { retry_after, .. }) => *retry_after,
+            Self::Malformed { .. } | Self::Rejected(_) | Self::Unavailable(_) => None,
+        }
+    }
+
+    /// How soon asking again can help.
+    pub fn pace(&self) -> Pace {
+        match self {
+            Self::Rejected(Rejection::Answer(refusal)) if refusal.is_slow() => Pace::Slow,
+            Self::Rejected(_) => Pace::Permanent,
+            Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => Pace::Soon,
+        }
+    }
+
+    /// Whether it was the credential that was refused, as invalid or expired, and not the scope,
+    /// the tenant or a policy: another credential can help.
+    pub fn refuses_credential(&self) -> bool {
+        match self {
+            Self::Rejected(Rejection::Answer(refusal)) => refusal.refuses_credential(),
+            Self::Rejected(_) => true,
+            Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => false,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Exchanges over a real socket: what is sent, and what becomes of each kind of answer.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::endpoint::{Egress, MAX_ANSWER, TokenClient};
+use super::error::{CredentialError, Flaw, Outage};
+use super::stand_in::{
+    self, StandIn, ask, ask_within, build, client, granted, response, scope, secret_file,
+    secret_in, spec,
+};
+use super::{ClaimsRequest, TokenRequest};
+use crate::config::{AppIdentity, BaseUrl, CredentialKind, HostName};
+
+#[tokio::test]
+async fn a_secret_goes_up_form_encoded_and_only_in_the_body() {
+    let entra = StandIn::start(|_| granted("token-1")).await;
+    let (_folder, file) = secret_file("s~e+c/r&e=t \n");
+    let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
+    let token = ask(credential).await.unwrap();
+    assert_eq!(token.secret.expose(), b"token-1");
+    assert_eq!(token.expires_in, Duration::from_secs(3599));
+    let seen = &entra.requests()[0];
+    assert_eq!(seen.line, "POST /tenant-1/oauth2/v2.0/token HTTP/1.1");
+    assert_eq!(
+        seen.headers["content-type"],
+        "application/x-www-form-urlencoded"
+    );
+    assert_eq!(seen.headers["client-request-id"].len(), 36);
+    assert_eq!(seen.field("grant_type").unwrap(), "client_credentials");
+    assert_eq!(seen.field("client_id").unwrap(), "client-1");
+    assert_eq!(seen.field("scope").unwrap(), "https://graph.test/.default");
+    assert_eq!(seen.field("client_secret").unwrap(), "s~e+c/r&e=t");
+    assert_eq!(seen.field("claims"), None);
+    assert!(!seen.headers.contains_key("cookie") && !seen.headers.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn a_changed_file_is_used_at_the_next_call_without_a_restart() {
+    let entra = StandIn::start(|_| granted("t")).await;
+    let (_folder, file) = secret_file("old");
+    let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
+    ask(credential).await.unwrap();
+    let stamp = credential.stamp();
+    std::fs::write(&file, "new").unwrap();
+    assert_ne!(credential.stamp(), stamp);
+    ask(credential).await.unwrap();
+    let sent: Vec<_> = entra
+        .requests()
+        .iter()
+        .map(|r| r.field("client_secret").unwrap())
+        .collect();
+    assert_eq!(sent, ["old", "new"]);
+}
+
+#[tokio::test]
+async fn a_federated_token_stands_in_for_the_secret() {
+    let entra = StandIn::start(|_| granted("t")).await;
+    let (_folder, file) = secret_file("eyJh.fake.jwt\n");
+    let kind = CredentialKind::FederatedToken {
+        app: entra.app(),
+        file,
+    };
+    ask(&build(&[spec("a", kind)], &client())[0]).await.unwrap();
+    let seen = &entra.requests()[0];
+    assert_eq!(seen.field("client_assertion").unwrap(), "eyJh.fake.jwt");
+    assert_eq!(
+        seen.field("client_assertion_type").unwrap(),
+        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    );
+    assert_eq!(seen.field("client_secret"), None);
+}
+
+#[tokio::test]
+async fn demanded_claims_and_the_capability_are_sent() {
+    let entra = StandIn::start(|_| granted("t")).await;
+    let (_folder, file) = secret_file("s");
+    let mut spec = spec("a", secret_in(&file, entra.app()));
+    spec.continuous_access = true;
+    let credential = &build(&[spec], &client())[0];
+    let claims = ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#).unwrap();
+    let request = TokenRequest {
+        scope: &scope(),
+        claims: Some(&claims),
+        within: Duration::from_secs(30),
+    };
+    credential.acquire(request).await.unwrap();
+    assert_eq!(
+        entra.requests()[0].field("claims").unwrap(),
+        r#"{"access_token":{"nbf":{"essential":true},"xms_cc":{"values":["cp1"]}}}"#
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_with_the_secret() {
+    let other = StandIn::start(|_| granted("t")).await;
+    let place = format!("Location: http://{}/x\r\n", other.address);
+    let entra = StandIn::start(move |_| response(307, &place, "")).await;
+    let (_folder, file) = secret_file("s");
+    let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
+    let error = ask(credential).await.unwrap_err();
+    assert!(matches!(
+        error,
+        CredentialError::Malformed {
+            flaw: Flaw::Status(307),
+            ..
+        }
+    ));
+    assert_eq!((entra.requests().len(), other.requests().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn garbage_is_malformed_and_asked_for_once() {
+    let long = "x".repeat(MAX_ANSWER + 1);
+    for (body, flaw) in [
+        ("", Flaw::Empty),
+        ("<html>", Flaw::NotJson),
+        ("{}", Flaw::TokenAbsent),
+        (long.as_str(), Flaw::Large),
+    ] {
+        let answer = response(200, "", body);
+        let entra = StandIn::start(move |_| answer.clone()).await;
+        let (_folder, file) = secret_file("s");
+        let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
+        let error = ask(credential).await.unwrap_err();
+        let CredentialError::Malformed { flaw: found, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(*found, flaw);
+        assert_eq!(entra.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_or_absent_connection_is_an_outage_in_words() {
+    let entra =
+        StandIn::start(|_| "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{".to_owned()).await;
+    let (_folder, file) = secret_file("s");
+    let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
+    let error = ask(credential).await.unwrap_err();
+    assert!(matches!(
+        error,
+        CredentialError::Unavailable(Outage::Connection { .. })
+    ));
+    assert_eq!(entra.requests().len(), 1);
+
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    drop(socket);
+    let mut app = entra.app();
+    app.authority = BaseUrl::parse(&format!("http://{address}")).unwrap();
+    let credential = &build(&[spec("a", secret_in(&file, app))], &client())[0];
+    let words = ask(credential).await.unwrap_err().words();
+    assert!(
+        words.starts_with(&format!("cannot reach {address}; check the network")),
+        "{words}"
+    );
+    assert!(words.contains("refused"), "{words}");
+}
+
+#[tokio::test]
+async fn silence_is_an_outage_after_the_time_limit() {
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (_folder, file) = secret_file("s");
+    let app = AppIdentity {
+        authority: BaseUrl::parse(&format!("http://{}", socket.local_addr().unwrap())).unwrap(),
+        tenant_id: "t".to_owned(),
+        client_id: "c".to_owned(),
+    };
+    let credential = &build(&[spec("a", secret_in(&file, app))], &client())[0];
+    let error = ask_within(credential, Duration::from_millis(50))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, CredentialError::Unavailable(Outage::Timeout { .. })),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_absent_secret_names_the_file_to_the_operator_and_not_to_the_caller() {
+    let entra = StandIn::start(|_| granted("t")).await;
+    let (_folder, file) = secret_file("s");
+    let file = file.with_file_name("absent");
+    let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
+    for error in [
+        ask(credential).await.unwrap_err(),
+        credential.check().unwrap_err(),
+    ] {
+        let path = file.display().to_string();
+        assert!(error.words().contains(&path) && !error.caller_words().contains(&path));
+        assert!(error.refuses_credential());
+    }
+    assert!(entra.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_fixed_address_is_used_for_tls_with_the_real_name_and_port_in_host() {
+    let made = rcgen::generate_simple_self_signed(["login.test".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let certificate = made.cert.der().clone();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let socket = acceptor.accept(socket).await.unwrap();
+            let _ = stand_in::serve(socket, &kept, &|_: &stand_in::Seen| granted("t")).await;
+        }
+    });
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let host = HostName::parse("login.test").unwrap();
+    let client = TokenClient::new(Egress {
+        tls: stand_in::tls(roots),
+        resolve: BTreeMap::from([((host.clone(), 443), address), ((host, 8443), address)]),
+    })
+    .unwrap();
+    let (_folder, file) = secret_file("s");
+    for (authority, expected) in [
+        ("https://login.test", "login.test"),
+        ("https://login.test:8443", "login.test:8443"),
+    ] {
+        let app = AppIdentity {
+            authority: BaseUrl::parse(authority).unwrap(),
+            tenant_id: "t".to_owned(),
+            client_id: "c".to_owned(),
+        };
+        let credential = &build(&[spec("a", secret_in(&file, app))], &client)[0];
+        ask(credential).await.unwrap();
+        let seen = seen.lock().unwrap().pop().unwrap();
+        assert_eq!(seen.headers["host"], expected);
+    }
+}

@@ -1,0 +1,132 @@
+//! Whose turn it is: the first credential's or its fallback's.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Credential;
+use super::fallback::Fallback;
+use super::stamp::Stamp;
+use super::stand_in::{Seen, StandIn, ask, build, client, granted, response, secret_in, spec};
+use crate::config::Name;
+
+const EXPIRED: &str = r#"{"error":"invalid_client","error_codes":[7000222]}"#;
+
+struct Pair {
+    entra: StandIn,
+    folder: tempfile::TempDir,
+    credential: Arc<Credential>,
+}
+
+impl Pair {
+    /// Entra takes secrets that begin with `good`, answers `busy` ones with 503 and `scope` ones
+    /// with a refusal of the scope.
+    async fn start(first: &str, second: &str) -> Self {
+        let entra = StandIn::start(|seen: &Seen| {
+            let secret = seen.field("client_secret").unwrap();
+            match secret.split('-').next() {
+                Some("good") => granted(&secret),
+                Some("busy") => response(503, "", ""),
+                Some("scope") => response(400, "", r#"{"error":"invalid_scope"}"#),
+                _ => response(401, "", EXPIRED),
+            }
+        })
+        .await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| -> PathBuf {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let mut one = spec("one", secret_in(&file("one", first), entra.app()));
+        one.fallback = Some(Name::parse("two").unwrap());
+        let two = spec("two", secret_in(&file("two", second), entra.app()));
+        let credential = build(&[one, two], &client()).remove(0);
+        Self {
+            entra,
+            folder,
+            credential,
+        }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        let seen = self.entra.requests();
+        seen.iter()
+            .map(|seen| seen.field("client_secret").unwrap())
+            .collect()
+    }
+
+    fn active(&self) -> String {
+        self.credential.active().name().to_string()
+    }
+}
+
+#[tokio::test]
+async fn the_fallback_takes_over_when_the_first_has_expired_and_stays() {
+    let pair = Pair::start("old-1", "good-2").await;
+    for _ in 0..2 {
+        let token = ask(&pair.credential).await.unwrap();
+        assert_eq!(token.secret.expose(), b"good-2");
+        assert!(token.refresh_in.unwrap() <= Duration::from_secs(3600));
+    }
+    assert_eq!(pair.asked(), ["old-1", "good-2", "good-2"]);
+    assert_eq!(pair.active(), "two");
+}
+
+#[tokio::test]
+async fn the_first_is_tried_again_when_its_file_changes() {
+    let pair = Pair::start("old-1", "good-2").await;
+    ask(&pair.credential).await.unwrap();
+    let stamp = pair.credential.stamp();
+    std::fs::write(pair.folder.path().join("one"), "good-1").unwrap();
+    assert_ne!(pair.credential.stamp(), stamp);
+    let token = ask(&pair.credential).await.unwrap();
+    assert_eq!(token.secret.expose(), b"good-1");
+    assert_eq!(token.refresh_in, None);
+    assert_eq!(pair.active(), "one");
+}
+
+#[tokio::test]
+async fn an_outage_or_a_wrong_scope_is_no_reason_for_the_fallback() {
+    for first in ["busy-1", "scope-1"] {
+        let pair = Pair::start(first, "good-2").await;
+        ask(&pair.credential).await.unwrap_err();
+        assert_eq!(pair.asked(), [first]);
+        assert_eq!(pair.active(), "one");
+    }
+}
+
+#[tokio::test]
+async fn a_first_without_its_file_is_refused_like_an_expired_one() {
+    let pair = Pair::start("old-1", "good-2").await;
+    std::fs::remove_file(pair.folder.path().join("one")).unwrap();
+    ask(&pair.credential).await.unwrap();
+    assert_eq!(pair.asked(), ["good-2"]);
+}
+
+#[tokio::test]
+async fn when_both_fail_the_seconds_reason_is_told() {
+    let pair = Pair::start("old-1", "busy-2").await;
+    let error = ask(&pair.credential).await.unwrap_err();
+    assert!(error.words().contains("503"), "{error}");
+}
+
+#[test]
+fn the_first_is_due_again_within_the_hour() {
+    let platform = super::Platform::detect(|_| None);
+    let file = PathBuf::from("/nonexistent");
+    let app = crate::config::AppIdentity {
+        authority: crate::config::BaseUrl::parse("https://login.test").unwrap(),
+        tenant_id: "t".to_owned(),
+        client_id: "c".to_owned(),
+    };
+    let second = Credential::alone(&spec("two", secret_in(&file, app)), &client(), &platform);
+    let fallback = Fallback::new(second.unwrap());
+    let (now, stamp) = (Instant::now(), Stamp::default());
+    assert!(fallback.first_is_due(&stamp, now));
+    assert!(fallback.first_refused(stamp.clone(), now), "news");
+    assert!(!fallback.first_refused(stamp.clone(), now), "no news");
+    assert!(!fallback.first_is_due(&stamp, now + Duration::from_secs(2999)));
+    assert!(fallback.first_is_due(&stamp, now + Duration::from_secs(3000)));
+    assert!(fallback.first_accepted() && !fallback.is_active());
+}

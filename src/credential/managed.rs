@@ -1,0 +1,166 @@
+//! Managed identity: the platform vouches for the process, at an endpoint on the machine or its
+//! host. Never through a proxy, never with claims (continuous access evaluation does not reach
+//! managed identities), and with `resource` where Entra says `scope`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+
+use super::answer::AccessToken;
+use super::arc_key;
+use super::endpoint::{Endpoint, Reply, TokenClient};
+use super::error::{CredentialError, Flaw, Rejection};
+use super::platform::{Platform, PlatformError, Source};
+use super::refusal;
+use crate::config::{IdentitySelector, Scope};
+use crate::secret::Secret;
+
+/// An updating IMDS answers 410 and is back within 70 s; Microsoft's libraries ask seven times, ten
+/// seconds apart.
+const GONE_AGAIN: Duration = Duration::from_secs(10);
+
+/// The platform's identity.
+pub(super) struct ManagedIdentity {
+    selector: IdentitySelector,
+    source: Source,
+    /// Where it is asked.
+    pub(super) endpoint: Endpoint,
+}
+
+impl ManagedIdentity {
+    /// The identity of this platform.
+    ///
+    /// # Errors
+    /// When this platform, or this identity of it, cannot be used.
+    pub(super) fn new(
+        selector: &IdentitySelector,
+        platform: &Platform,
+        client: &TokenClient,
+    ) -> Result<Self, PlatformError> {
+        let source = platform.source()?.clone();
+        let url = match &source {
+            Source::Arc { .. } if *selector != IdentitySelector::System => {
+                return Err(PlatformError::ArcSystemOnly);
+            }
+            Source::AppService { endpoint, .. }
+            | Source::Arc { endpoint, .. }
+            | Source::Imds { endpoint } => endpoint,
+        };
+        let endpoint = client.metadata(&url.origin, url.prefix.as_str());
+        Ok(Self {
+            selector: selector.clone(),
+            source,
+            endpoint,
+        })
+    }
+
+    pub(super) async fn acquire(&self, scope: &Scope) -> Result<AccessToken, CredentialError> {
+        let resource = scope.resource();
+        let reply = match &self.source {
+            Source::AppService { header, .. } => {
+                let headers = one("x-identity-header", sensitive(header.expose())?);
+                self.ask("2019-08-01", resource, headers).await?
+            }
+            Source::Imds { .. } => self.ask("2018-02-01", resource, metadata()).await?,
+            Source::Arc { keys, .. } => {
+                let challenge = self.ask("2020-06-01", resource, metadata()).await?;
+                let Some(file) = file_named_by(&challenge) else {
+                    return read(&challenge);
+                };
+                let key = arc_key::read(&file, keys).map_err(Rejection::from)?;
+                let mut headers = metadata();
+                headers.insert(AUTHORIZATION, basic(&key)?);
+                self.ask("2020-06-01", resource, headers).await?
+            }
+        };
+        read(&reply)
+    }
+
+    async fn ask(
+        &self,
+        version: &str,
+        resource: &str,
+        headers: HeaderMap,
+    ) -> Result<Reply, CredentialError> {
+        let mut query = vec![("api-version", version), ("resource", resource)];
+        query.extend(self.selected());
+        self.endpoint.get(&query, headers).await
+    }
+
+    /// The parameter that selects a user-assigned identity. IMDS and App Service spell the resource
+    /// id differently.
+    fn selected(&self) -> Option<(&'static str, &str)> {
+        match &self.selector {
+            IdentitySelector::ClientId(id) => Some(("client_id", id)),
+            IdentitySelector::ObjectId(id) => Some(("object_id", id)),
+            IdentitySelector::ResourceId(id) => match self.source {
+                Source::AppService { .. } => Some(("mi_res_id", id)),
+                Source::Arc { .. } | Source::Imds { .. } => Some(("msi_res_id", id)),
+            },
+            IdentitySelector::System => None,
+        }
+    }
+}
+
+fn read(reply: &Reply) -> Result<AccessToken, CredentialError> {
+    match reply.status {
+        200 => reply.token(),
+        _ => Err(sort(reply)),
+    }
+}
+
+/// Sorts an answer that is not a token, as "How to use managed identities on an Azure VM" says.
+fn sort(reply: &Reply) -> CredentialError {
+    let refusal = refusal::read(reply, hint);
+    let asked = refusal::retry_after(&reply.headers, reply.received);
+    match reply.status {
+        429 => refusal::throttled(reply, refusal),
+        410 => refusal::unavailable(refusal, asked.or(Some(GONE_AGAIN))),
+        404 | 408 | 500.. => refusal::unavailable(refusal, asked),
+        400..=499 => Rejection::Identity(Box::new(refusal)).into(),
+        status => CredentialError::Malformed {
+            from: reply.from.clone(),
+            flaw: Flaw::Status(status),
+        },
+    }
+}
+
+fn hint(status: u16, _error: Option<&str>) -> &'static str {
+    match status {
+        404 | 410 => "the endpoint is being updated, it is asked again",
+        408 | 429 => "nothing needs to be changed, it is asked again",
+        500.. => "it is asked again; a wrong identity or scope can look like this as well",
+        _ => "check that the identity is assigned here, its id, and the route's scope",
+    }
+}
+
+/// The key file that a 401 of the Arc agent names.
+fn file_named_by(challenge: &Reply) -> Option<PathBuf> {
+    if challenge.status != 401 {
+        return None;
+    }
+    let text = challenge.headers.get(WWW_AUTHENTICATE)?.to_str().ok()?;
+    arc_key::named_by(text)
+}
+
+fn metadata() -> HeaderMap {
+    one("metadata", HeaderValue::from_static("true"))
+}
+
+fn one(name: &'static str, value: HeaderValue) -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static(name), value)])
+}
+
+fn basic(key: &Secret) -> Result<HeaderValue, CredentialError> {
+    let text = zeroize::Zeroizing::new([b"Basic ", key.expose().trim_ascii()].concat());
+    sensitive(&text)
+}
+
+fn sensitive(bytes: &[u8]) -> Result<HeaderValue, CredentialError> {
+    let mut value = HeaderValue::from_bytes(bytes).map_err(|_| Rejection::NotText {
+        source_name: "the platform's identity key".to_owned(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,243 @@
+//! Reads an answer that is not a success: by status first, then the OAuth `error`, then the AADSTS
+//! code; never by the wording, which Microsoft does not promise. Only names, numbers and ids are
+//! kept, so that no text of a server reaches a log or a caller.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use http::header::{DATE, HeaderMap, RETRY_AFTER};
+use serde_json::Value;
+
+use super::aadsts::{self, Class};
+use super::endpoint::Reply;
+use super::error::{CredentialError, Flaw, Outage, Peer, Rejection};
+
+/// A refusal, reduced to what may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Who refused.
+    pub from: Peer,
+    /// HTTP status.
+    pub status: u16,
+    /// OAuth `error`, when it has the shape of one.
+    pub error: Option<String>,
+    /// The first AADSTS code that is known here, else the first.
+    pub code: Option<u32>,
+    /// For Microsoft's support.
+    pub trace_id: Option<String>,
+    /// For Microsoft's support.
+    pub correlation_id: Option<String>,
+    /// Seconds that this machine's clock is ahead of the server's, when that is what is wrong.
+    pub clock_ahead: Option<i64>,
+    /// What to do when there is no code.
+    pub hint: &'static str,
+}
+
+/// Sorts the answer of an Entra token endpoint.
+pub(super) fn of_entra(reply: &Reply) -> CredentialError {
+    let refusal = read(reply, entra_hint);
+    let code_class = refusal.entry().map(|entry| entry.class);
+    let transient = matches!(
+        refusal.error.as_deref(),
+        Some("temporarily_unavailable" | "server_error" | "request_timeout")
+    );
+    match (reply.status, code_class) {
+        (429, _) => throttled(reply, refusal),
+        (408 | 500.., _) => unavailable(refusal, retry_after(&reply.headers, reply.received)),
+        (400..=499, _) if transient => {
+            unavailable(refusal, retry_after(&reply.headers, reply.received))
+        }
+        (400..=499, Some(Class::Throttled)) => throttled(reply, refusal),
+        (400..=499, Some(Class::Transient)) => {
+            unavailable(refusal, retry_after(&reply.headers, reply.received))
+        }
+        (400..=499, _) => Rejection::Answer(Box::new(refusal)).into(),
+        _ => CredentialError::Malformed {
+            from: reply.from.clone(),
+            flaw: Flaw::Status(reply.status),
+        },
+    }
+}
+
+/// Reads whatever the document says.
+pub(super) fn read(reply: &Reply, hint: fn(u16, Option<&str>) -> &'static str) -> Refusal {
+    let document: Value = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
+    let error = document["error"].as_str().filter(|e| is_name(e));
+    let code = code(&document);
+    Refusal {
+        from: reply.from.clone(),
+        status: reply.status,
+        error: error.map(str::to_owned),
+        code,
+        trace_id: id(document["trace_id"].as_str())
+            .or_else(|| id(reply.headers.get("x-ms-request-id")?.to_str().ok())),
+        correlation_id: id(document["correlation_id"].as_str()),
+        clock_ahead: (code == Some(ASSERTION_EXPIRED))
+            .then(|| clock_ahead(reply))
+            .flatten(),
+        hint: hint(reply.status, error),
+    }
+}
+
+/// "Client assertion is not within its valid time range".
+const ASSERTION_EXPIRED: u32 = 700_024;
+
+pub(super) fn throttled(reply: &Reply, refusal: Refusal) -> CredentialError {
+    CredentialError::Throttled {
+        retry_after: retry_after(&reply.headers, reply.received),
+        refusal: Box::new(refusal),
+    }
+}
+
+pub(super) fn unavailable(refusal: Refusal, retry_after: Option<Duration>) -> CredentialError {
+    Outage::Answer {
+        refusal: Box::new(refusal),
+        retry_after,
+    }
+    .into()
+}
+
+/// `error_codes`, else the number that `error_description` begins with; of several the first that
+/// is known here.
+fn code(document: &Value) -> Option<u32> {
+    let listed: Vec<u32> = document["error_codes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|code| match code {
+            Value::Number(number) => number.as_u64()?.try_into().ok(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        })
+        .collect();
+    let known = listed.iter().find(|code| aadsts::look_up(**code).is_some());
+    known.or(listed.first()).copied().or_else(|| {
+        let digits = document["error_description"]
+            .as_str()?
+            .strip_prefix("AADSTS")?;
+        let end = digits.find(|c: char| !c.is_ascii_digit());
+        digits[..end.unwrap_or(digits.len())].parse().ok()
+    })
+}
+
+/// Whether this is a name and not prose: `[a-z0-9_]`, at most 64 characters.
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// A GUID-like id, or nothing.
+fn id(text: Option<&str>) -> Option<String> {
+    text.filter(|t| (1..=64).contains(&t.len()))
+        .filter(|t| t.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
+        .map(str::to_owned)
+}
+
+/// `Retry-After`: seconds, a fraction of them, or a date counted against the server's own `Date`
+/// (RFC 9110 section 10.2.3; fractions are seen on Microsoft's services).
+pub(super) fn retry_after(headers: &HeaderMap, received: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        // A day is far above the hour that anybody obeys, and safe to convert.
+        return (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(86_400.0)));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    let from = date(headers).unwrap_or(received);
+    Some(until.duration_since(from).unwrap_or_default())
+}
+
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
+}
+
+/// Seconds that this machine is ahead of the server, when it is enough to matter.
+fn clock_ahead(reply: &Reply) -> Option<i64> {
+    let there = date(&reply.headers)?;
+    let ahead = match reply.received.duration_since(there) {
+        Ok(ahead) => i64::try_from(ahead.as_secs()).ok()?,
+        Err(behind) => -i64::try_from(behind.duration().as_secs()).ok()?,
+    };
+    // `Date` has whole seconds and the answer was under way: less than this is agreement.
+    (ahead.abs() > 5).then_some(ahead)
+}
+
+fn entra_hint(status: u16, error: Option<&str>) -> &'static str {
+    match (error, status) {
+        (Some("invalid_client"), _) => "check client_id and the credential",
+        (Some("unauthorized_client"), _) => {
+            "check client_id and tenant_id, and that the app may use client credentials"
+        }
+        (Some("invalid_scope" | "invalid_resource"), _) => "check the route's scope",
+        (Some("invalid_tenant"), _) => "check tenant_id, and `cloud` or `authority`",
+        (Some("interaction_required"), _) => {
+            "a policy wants a signed-in user, which an app is not; change the policy"
+        }
+        (_, 429) => "it is asked again after the pause it asked for",
+        (_, 408 | 500..) => "nothing needs to be changed, it is asked again",
+        (None, _) => "this is no answer of Entra; check `authority` and proxies in between",
+        (Some(_), _) => "look the error up with the trace id",
+    }
+}
+
+impl Refusal {
+    fn entry(&self) -> Option<&'static aadsts::Entry> {
+        aadsts::look_up(self.code?)
+    }
+
+    /// Whether a change that has been made may still be on its way.
+    pub(super) fn is_slow(&self) -> bool {
+        self.entry().is_some_and(|entry| entry.class == Class::Slow)
+    }
+
+    /// RFC 6749 section 5.2: `invalid_client` is failed authentication, `unauthorized_client` an app
+    /// that may not do this. The platform's identity endpoint knows neither word.
+    pub(super) fn refuses_credential(&self) -> bool {
+        matches!(
+            self.error.as_deref(),
+            Some("invalid_client" | "unauthorized_client")
+        )
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code, self.entry()) {
+            (Some(code), Some(entry)) => {
+                write!(f, "AADSTS{code}: {}; {}", entry.meaning, entry.remedy)?;
+            }
+            (Some(code), None) => write!(
+                f,
+                "AADSTS{code}; look it up at https://login.microsoftonline.com/error?code={code}"
+            )?,
+            (None, _) => write!(f, "{} answered {}; {}", self.from, self.status, self.hint)?,
+        }
+        if let Some(ahead) = self.clock_ahead {
+            let side = if ahead > 0 { "ahead of" } else { "behind" };
+            let seconds = ahead.abs();
+            write!(
+                f,
+                "; this machine's clock is {seconds} s {side} the server's"
+            )?;
+        }
+        let mut open = " (";
+        let status = self.code.map(|_| format!("status {}", self.status));
+        for (label, value) in [
+            ("", self.error.as_ref()),
+            ("", status.as_ref()),
+            ("trace id ", self.trace_id.as_ref()),
+            ("correlation id ", self.correlation_id.as_ref()),
+        ] {
+            if let Some(value) = value {
+                write!(f, "{open}{label}{value}")?;
+                open = ", ";
+            }
+        }
+        if open == ", " {
+            f.write_str(")")
+        } else {
+            Ok(())
+        }
+    }
+}

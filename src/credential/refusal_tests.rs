@@ -1,0 +1,206 @@
+//! What each refusal of a token endpoint leads to, by fixtures of real shapes.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use zeroize::Zeroizing;
+
+use super::endpoint::Reply;
+use super::error::{CredentialError, Flaw, Outage, Pace, Peer};
+use super::refusal::of_entra;
+
+fn received() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_767_225_600)
+}
+
+fn refuse(status: u16, headers: &[(&'static str, &str)], body: &str) -> CredentialError {
+    let headers = headers.iter().map(|(name, value)| {
+        let value = HeaderValue::from_str(value).unwrap();
+        (HeaderName::from_static(name), value)
+    });
+    of_entra(&Reply {
+        from: Peer::new("login.test"),
+        status,
+        headers: HeaderMap::from_iter(headers),
+        body: Zeroizing::new(body.as_bytes().to_vec()),
+        received: received(),
+    })
+}
+
+fn document(error: &str, code: u32) -> String {
+    format!(
+        r#"{{"error":"{error}","error_description":"AADSTS{code}: SECRET WORDS of the server.\r\nTrace ID: x",
+        "error_codes":[{code}],"trace_id":"33333333-aaaa-4bbb-8ccc-000000000003",
+        "correlation_id":"44444444-aaaa-4bbb-8ccc-000000000004"}}"#
+    )
+}
+
+#[test]
+fn an_expired_secret_says_what_to_do_and_what_to_tell_microsoft() {
+    let error = refuse(401, &[], &document("invalid_client", 7_000_222));
+    assert_eq!(error.pace(), Pace::Permanent);
+    assert!(error.refuses_credential());
+    assert_eq!(
+        error.words(),
+        "AADSTS7000222: the client secret has expired; create a new secret for the app and put it \
+         in place of the old one (invalid_client, status 401, \
+         trace id 33333333-aaaa-4bbb-8ccc-000000000003, \
+         correlation id 44444444-aaaa-4bbb-8ccc-000000000004)"
+    );
+    assert_eq!(error.caller_words(), error.words());
+}
+
+#[test]
+fn refusals_of_scope_tenant_and_policy_do_not_blame_the_credential() {
+    for (error, code) in [
+        ("invalid_scope", 70011),
+        ("invalid_scope", 1_002_012),
+        ("invalid_resource", 500_011),
+        ("invalid_tenant", 90002),
+        ("invalid_grant", 53003),
+    ] {
+        let error = refuse(400, &[], &document(error, code));
+        assert!(matches!(error, CredentialError::Rejected(_)), "{code}");
+        assert_eq!(error.pace(), Pace::Permanent, "{code}");
+        assert!(!error.refuses_credential(), "{code}");
+    }
+}
+
+#[test]
+fn a_change_on_its_way_through_the_directory_is_asked_for_again_sooner() {
+    for code in [700_024, 700_213, 70021] {
+        let error = refuse(401, &[], &document("invalid_client", code));
+        assert!(matches!(error, CredentialError::Rejected(_)), "{code}");
+        assert_eq!(error.pace(), Pace::Slow, "{code}");
+    }
+}
+
+#[test]
+fn transient_codes_and_errors_are_outages_whatever_the_status() {
+    for (status, error, code) in [
+        (400, "temporarily_unavailable", 90033),
+        (400, "invalid_grant", 90033),
+        (400, "temporarily_unavailable", 1),
+        (503, "invalid_client", 7_000_215),
+        (500, "server_error", 90024),
+        (408, "request_timeout", 90012),
+    ] {
+        let error = refuse(status, &[("retry-after", "7")], &document(error, code));
+        assert!(matches!(
+            error,
+            CredentialError::Unavailable(Outage::Answer { .. })
+        ));
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+        assert_eq!(error.pace(), Pace::Soon);
+    }
+}
+
+#[test]
+fn throttling_in_plain_text_is_throttling() {
+    let headers = [("content-type", "text/plain"), ("retry-after", "60")];
+    let error = refuse(429, &headers, "Too Many Requests");
+    assert!(matches!(error, CredentialError::Throttled { .. }));
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(60)));
+    for code in [50196, 90055] {
+        let error = refuse(400, &[], &document("invalid_request", code));
+        assert!(matches!(error, CredentialError::Throttled { .. }), "{code}");
+    }
+}
+
+#[test]
+fn an_unknown_code_is_permanent_and_can_be_looked_up() {
+    let error = refuse(400, &[], &document("invalid_request", 123_456));
+    assert_eq!(error.pace(), Pace::Permanent);
+    let address = "https://login.microsoftonline.com/error?code=123456";
+    assert!(error.words().contains(address), "{}", error.words());
+}
+
+#[test]
+fn of_several_codes_the_known_one_counts() {
+    let body = r#"{"error":"invalid_client","error_codes":[1,"7000215",7000222]}"#;
+    assert!(
+        refuse(401, &[], body)
+            .words()
+            .starts_with("AADSTS7000215: ")
+    );
+    let body = r#"{"error":"invalid_client","error_description":"AADSTS7000215: x"}"#;
+    assert!(
+        refuse(401, &[], body)
+            .words()
+            .starts_with("AADSTS7000215: ")
+    );
+}
+
+#[test]
+fn gateway_pages_are_judged_by_their_status_alone() {
+    let page = "<html><body>SECRET WORDS</body></html>";
+    assert!(matches!(
+        refuse(502, &[], page),
+        CredentialError::Unavailable(_)
+    ));
+    assert!(matches!(
+        refuse(403, &[], page),
+        CredentialError::Rejected(_)
+    ));
+    for status in [204, 302] {
+        let error = refuse(status, &[("location", "https://evil.test")], page);
+        let CredentialError::Malformed { flaw, .. } = error else {
+            panic!("{status} is {error}");
+        };
+        assert_eq!(flaw, Flaw::Status(status));
+    }
+}
+
+#[test]
+fn words_of_a_server_never_reach_an_error() {
+    let hostile = r#"{"error":"SECRET WORDS","error_codes":["SECRET"],"trace_id":"SECRET WORDS",
+        "correlation_id":{"SECRET":1},"error_description":"AADSTS SECRET WORDS"}"#;
+    for body in [
+        hostile,
+        &document("invalid_client", 7_000_215),
+        "SECRET",
+        "{\"error\":",
+    ] {
+        for status in [400, 401, 403, 429, 500, 302] {
+            let error = refuse(status, &[("x-ms-request-id", "SECRET WORDS")], body);
+            let shown = format!(
+                "{error} {error:?} {} {}",
+                error.words(),
+                error.caller_words()
+            );
+            assert!(!shown.contains("SECRET"), "{status}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn retry_after_is_seconds_a_fraction_or_a_date_against_the_servers_own_clock() {
+    let wait = |headers: &[(&'static str, &str)]| refuse(429, headers, "").retry_after();
+    let millis = |n| Some(Duration::from_millis(n));
+    assert_eq!(wait(&[("retry-after", "2.128")]), millis(2128));
+    assert_eq!(wait(&[("retry-after", " 10 ")]), millis(10_000));
+    let date = ("date", "Tue, 01 Jan 2030 00:05:00 GMT");
+    let later = ("retry-after", "Tue, 01 Jan 2030 00:05:30 GMT");
+    assert_eq!(wait(&[date, later]), millis(30_000));
+    let past = ("retry-after", "Tue, 01 Jan 2030 00:04:00 GMT");
+    assert_eq!(wait(&[date, past]), millis(0));
+    let wall = ("retry-after", "Thu, 01 Jan 2026 00:00:09 GMT");
+    assert_eq!(wait(&[wall]), millis(9000));
+    for nonsense in ["", "-1", "soon", "nan", "inf inf"] {
+        assert_eq!(wait(&[("retry-after", nonsense)]), None, "{nonsense}");
+    }
+    assert!(wait(&[("retry-after", "1e300")]).is_some());
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_named_as_the_reason() {
+    let ahead = [("date", "Wed, 31 Dec 2025 23:50:00 GMT")];
+    let words = refuse(401, &ahead, &document("invalid_client", 700_024)).words();
+    assert!(
+        words.contains("clock is 600 s ahead of the server's"),
+        "{words}"
+    );
+    let right = [("date", "Thu, 01 Jan 2026 00:00:01 GMT")];
+    let words = refuse(401, &right, &document("invalid_client", 700_024)).words();
+    assert!(!words.contains("clock is"), "{words}");
+}

@@ -1,0 +1,56 @@
+//! Fingerprints of credential files. Contents decide, not times: Kubernetes swaps symbolic links,
+//! and some file systems count in seconds.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use zeroize::Zeroizing;
+
+/// More than any secret, certificate chain or token has; keeps a wrong path from being read for ever.
+const MOST: u64 = 1 << 20;
+
+/// What a credential's files held when it was taken. Equal stamps mean equal contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamp(Vec<Option<[u8; 32]>>);
+
+impl Stamp {
+    /// Reads the files; one that cannot be read counts as such.
+    pub fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
+        Self(files.into_iter().map(fingerprint).collect())
+    }
+
+    /// Puts two stamps together.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+}
+
+fn fingerprint(path: &Path) -> Option<[u8; 32]> {
+    let mut contents = Zeroizing::new(Vec::new());
+    File::open(path)
+        .and_then(|file| file.take(MOST).read_to_end(&mut contents))
+        .ok()?;
+    digest(&SHA256, &contents).as_ref().try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_follows_contents_and_absence() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        let absent = Stamp::of([file.as_path()]);
+        std::fs::write(&file, "one").unwrap();
+        let one = Stamp::of([file.as_path()]);
+        assert_ne!(absent, one);
+        std::fs::write(&file, "one").unwrap();
+        assert_eq!(one, Stamp::of([file.as_path()]));
+        std::fs::write(&file, "two").unwrap();
+        assert_ne!(one, Stamp::of([file.as_path()]));
+    }
+}

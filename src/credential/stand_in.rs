@@ -1,0 +1,198 @@
+//! A stand-in for token endpoints in tests: a socket on loopback that answers as it is told and
+//! keeps what it was asked.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::endpoint::{Egress, TokenClient};
+use super::error::CredentialError;
+use super::{AccessToken, Credential, Platform, TokenRequest};
+use crate::config::{AppIdentity, BaseUrl, CredentialKind, CredentialSpec, Name, Scope};
+use crate::secret::SecretSource;
+
+/// One request, as it came.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// `POST /path HTTP/1.1`.
+    pub(super) line: String,
+    /// Lower-case names.
+    pub(super) headers: BTreeMap<String, String>,
+    /// The body.
+    pub(super) body: String,
+}
+
+impl Seen {
+    /// A field of the form that was sent.
+    pub(super) fn field(&self, name: &str) -> Option<String> {
+        let mut fields = url::form_urlencoded::parse(self.body.as_bytes());
+        fields
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.into_owned())
+    }
+}
+
+/// A socket that answers.
+pub(super) struct StandIn {
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// Every request so far.
+    pub(super) seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl StandIn {
+    /// Answers each request with what this function makes of it: the bytes of a response.
+    pub(super) async fn start(answer: impl Fn(&Seen) -> String + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let kept = seen.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let _ = serve(socket, &kept, &answer).await;
+            }
+        });
+        Self { address, seen }
+    }
+
+    /// An app at this endpoint.
+    pub(super) fn app(&self) -> AppIdentity {
+        AppIdentity {
+            authority: BaseUrl::parse(&format!("http://{}", self.address)).unwrap(),
+            tenant_id: "tenant-1".to_owned(),
+            client_id: "client-1".to_owned(),
+        }
+    }
+
+    /// Every request so far.
+    pub(super) fn requests(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// Reads one request and answers it.
+pub(super) async fn serve(
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    seen: &Mutex<Vec<Seen>>,
+    answer: &(impl Fn(&Seen) -> String + Send + Sync),
+) -> std::io::Result<()> {
+    let mut text = Vec::new();
+    let head = loop {
+        if let Some(at) = text.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at;
+        }
+        if socket.read_buf(&mut text).await? == 0 {
+            return Ok(());
+        }
+    };
+    let lines = String::from_utf8(text[..head].to_vec()).unwrap();
+    let mut lines = lines.split("\r\n");
+    let line = lines.next().unwrap().to_owned();
+    let headers: BTreeMap<String, String> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let length = headers
+        .get("content-length")
+        .map_or(0, |n| n.parse().unwrap());
+    while text.len() < head + 4 + length {
+        socket.read_buf(&mut text).await?;
+    }
+    let body = String::from_utf8(text.split_off(head + 4)).unwrap();
+    let request = Seen {
+        line,
+        headers,
+        body,
+    };
+    let answer = answer(&request);
+    seen.lock().unwrap().push(request);
+    socket.write_all(answer.as_bytes()).await?;
+    socket.shutdown().await
+}
+
+/// A response with a body.
+pub(super) fn response(status: u16, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status} Status\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
+}
+
+/// A token answer.
+pub(super) fn granted(token: &str) -> String {
+    let body = format!(r#"{{"token_type":"Bearer","expires_in":3599,"access_token":"{token}"}}"#);
+    response(200, "Content-Type: application/json\r\n", &body)
+}
+
+/// A TLS configuration that trusts these roots.
+pub(super) fn tls(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+/// Clients that reach loopback.
+pub(super) fn client() -> TokenClient {
+    TokenClient::new(Egress {
+        tls: tls(rustls::RootCertStore::empty()),
+        resolve: BTreeMap::new(),
+    })
+    .unwrap()
+}
+
+pub(super) fn scope() -> Scope {
+    Scope::parse("https://graph.test/.default").unwrap()
+}
+
+pub(super) fn spec(name: &str, kind: CredentialKind) -> CredentialSpec {
+    CredentialSpec {
+        name: Name::parse(name).unwrap(),
+        kind,
+        continuous_access: false,
+        expires: None,
+        fallback: None,
+    }
+}
+
+pub(super) fn secret_in(file: &Path, app: AppIdentity) -> CredentialKind {
+    CredentialKind::ClientSecret {
+        app,
+        secret: SecretSource::File(file.to_owned()),
+    }
+}
+
+pub(super) fn build(specs: &[CredentialSpec], client: &TokenClient) -> Vec<Arc<Credential>> {
+    let platform = Platform::detect(|_| None);
+    Credential::all(specs, client, &platform).unwrap()
+}
+
+pub(super) async fn ask(credential: &Credential) -> Result<AccessToken, CredentialError> {
+    ask_within(credential, Duration::from_secs(30)).await
+}
+
+pub(super) async fn ask_within(
+    credential: &Credential,
+    within: Duration,
+) -> Result<AccessToken, CredentialError> {
+    let request = TokenRequest {
+        scope: &scope(),
+        claims: None,
+        within,
+    };
+    credential.acquire(request).await
+}
+
+/// A file with a secret, in a folder that lives as long as the test.
+pub(super) fn secret_file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, text).unwrap();
+    (folder, file)
+}

@@ -1,0 +1,187 @@
+//! The collector: reads every cell and source, and makes the families of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Metric, MetricFamily};
+
+use super::Store;
+use super::family::{self, Family};
+use super::label::{ConnectionState, RefreshOutcome, RetryReason};
+use super::route::RouteTotals;
+use super::token::{LookUps, TokenLabels, TokenNumbers};
+use crate::code::Code;
+
+/// Our side of the registry.
+pub(super) struct Scrape {
+    store: Arc<Store>,
+    descriptions: Vec<Desc>,
+}
+
+impl Scrape {
+    pub(super) fn of(store: Arc<Store>) -> prometheus::Result<Self> {
+        let describe = |family: &Family| family.describe();
+        Ok(Self {
+            store,
+            descriptions: family::ALL.iter().map(describe).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Collector for Scrape {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let sources = self.store.sources();
+        let look_ups = self.store.tokens.sums(LookUps::add);
+        let mut families = routes(&self.store.route_totals());
+        families.extend(tokens(look_ups, &(sources.tokens)()));
+        families.push(credentials((sources.credentials)()));
+        families.push(refusals(&self.store));
+        families.extend(self.store.program.families((sources.log_dropped)()));
+        families
+    }
+}
+
+fn routes(routes: &BTreeMap<String, RouteTotals>) -> Vec<MetricFamily> {
+    // What has an upstream: all but the requests that matched no route.
+    let matched = || routes.iter().filter(|(route, _)| !route.is_empty());
+    let all = |family: &Family, sample: &dyn Fn(&str, &RouteTotals) -> Metric| {
+        family.with(
+            routes
+                .iter()
+                .map(|(route, sums)| sample(route, sums))
+                .collect(),
+        )
+    };
+    let each = |family: &Family, sample: &dyn Fn(&str, &RouteTotals) -> Metric| {
+        family.with(matched().map(|(route, sums)| sample(route, sums)).collect())
+    };
+    use family::*;
+    vec![
+        requests(routes),
+        all(&REQUEST_DURATION, &|r, t| {
+            REQUEST_DURATION.histogram(&[r], &t.durations)
+        }),
+        all(&IN_FLIGHT, &|r, t| IN_FLIGHT.count(&[r], t.in_flight)),
+        all(&REQUEST_BYTES, &|r, t| {
+            REQUEST_BYTES.count(&[r], t.request_bytes)
+        }),
+        all(&RESPONSE_BYTES, &|r, t| {
+            RESPONSE_BYTES.count(&[r], t.response_bytes)
+        }),
+        each(&UPSTREAM_RESPONSE, &|r, t| {
+            UPSTREAM_RESPONSE.histogram(&[r], &t.heads)
+        }),
+        each(&THROTTLED, &|r, t| THROTTLED.count(&[r], t.throttled)),
+        each(&LINKS, &|r, t| LINKS.count(&[r], t.links)),
+        RETRIES.with(
+            matched()
+                .flat_map(|(route, sums)| retries(route, sums))
+                .collect(),
+        ),
+        CONNECTIONS.with(
+            matched()
+                .flat_map(|(route, sums)| connections(route, sums))
+                .collect(),
+        ),
+    ]
+}
+
+fn requests(routes: &BTreeMap<String, RouteTotals>) -> MetricFamily {
+    let family = &family::REQUESTS;
+    let samples = routes.iter().flat_map(|(route, sums)| {
+        sums.answers().map(move |(method, status, count)| {
+            family.count(&[route, method.as_str(), &status.to_string()], count)
+        })
+    });
+    family.with(samples.collect())
+}
+
+fn retries(route: &str, sums: &RouteTotals) -> Vec<Metric> {
+    let each = RetryReason::ALL.iter().zip(sums.retries);
+    each.map(|(reason, count)| family::RETRIES.count(&[route, reason.as_str()], count))
+        .collect()
+}
+
+fn connections(route: &str, sums: &RouteTotals) -> Vec<Metric> {
+    let each = ConnectionState::ALL.iter().zip(sums.connections);
+    each.map(|(state, count)| family::CONNECTIONS.count(&[route, state.as_str()], count))
+        .collect()
+}
+
+/// One token from both sides: the workers' look-ups and the cache's numbers.
+#[derive(Default)]
+struct Token {
+    look_ups: LookUps,
+    numbers: TokenNumbers,
+}
+
+fn tokens(look_ups: BTreeMap<TokenLabels, LookUps>, numbers: &[TokenNumbers]) -> Vec<MetricFamily> {
+    let mut tokens: BTreeMap<TokenLabels, Token> = BTreeMap::new();
+    for (labels, counts) in look_ups {
+        tokens.entry(labels).or_default().look_ups = counts;
+    }
+    for numbers in numbers {
+        let labels = TokenLabels::new(&numbers.credential, &numbers.scope);
+        tokens.entry(labels).or_default().numbers.merge(numbers);
+    }
+    let each = |family: &Family, sample: &dyn Fn(&[&str], &Token) -> Metric| {
+        let of_one = |(labels, token): (&TokenLabels, &Token)| {
+            sample(&[&labels.credential, &labels.scope], token)
+        };
+        family.with(tokens.iter().map(of_one).collect())
+    };
+    use family::*;
+    vec![
+        each(&TOKEN_HITS, &|l, t| TOKEN_HITS.count(l, t.look_ups.hits)),
+        each(&TOKEN_MISSES, &|l, t| {
+            TOKEN_MISSES.count(l, t.look_ups.misses)
+        }),
+        each(&TOKEN_REFRESH_DURATION, &|l, t| {
+            TOKEN_REFRESH_DURATION.histogram(l, &t.numbers.refreshes.durations)
+        }),
+        each(&TOKEN_EXPIRY, &|l, t| {
+            TOKEN_EXPIRY.sample(l, t.numbers.expires.map_or(0.0, unix_seconds))
+        }),
+        each(&TOKEN_WAITERS, &|l, t| {
+            TOKEN_WAITERS.count(l, t.numbers.waiters)
+        }),
+        TOKEN_REFRESHES.with(tokens.iter().flat_map(|(l, t)| refreshes(l, t)).collect()),
+    ]
+}
+
+fn refreshes(labels: &TokenLabels, token: &Token) -> Vec<Metric> {
+    let sample = |outcome: &RefreshOutcome| {
+        let labels = [&labels.credential, &labels.scope, outcome.as_str()];
+        let ended = token.numbers.refreshes.ended(*outcome);
+        family::TOKEN_REFRESHES.count(&labels, ended)
+    };
+    RefreshOutcome::ALL.iter().map(sample).collect()
+}
+
+/// The earliest expiry counts when a name comes twice.
+fn credentials(mut expiries: Vec<(String, SystemTime)>) -> MetricFamily {
+    expiries.sort();
+    expiries.dedup_by(|later, earlier| later.0 == earlier.0);
+    let family = &family::CREDENTIAL_EXPIRY;
+    let sample =
+        |(name, expires): &(String, SystemTime)| family.sample(&[name], unix_seconds(*expires));
+    family.with(expiries.iter().map(sample).collect())
+}
+
+fn refusals(store: &Store) -> MetricFamily {
+    let family = &family::REFUSED;
+    let totals = store.refusal_totals();
+    let sample = |(code, count): (&Code, u64)| family.count(&[code.as_str()], count);
+    family.with(Code::ALL.iter().zip(totals).map(sample).collect())
+}
+
+fn unix_seconds(moment: SystemTime) -> f64 {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as f64 / 1000.0
+}

@@ -1,0 +1,394 @@
+//! The page, read back by a strict reader.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::page::Page;
+use super::*;
+
+const GRAPH: &str = "https://graph.microsoft.com/.default";
+
+fn metrics() -> Arc<Metrics> {
+    Metrics::new(UNIX_EPOCH + Duration::from_secs(1_000))
+}
+
+fn read(metrics: &Metrics) -> Page {
+    Page::read(&metrics.render())
+}
+
+/// Names, kinds and labels that dashboards of other people rely on.
+const PROMISED: &[(&str, &str, &[&str])] = &[
+    (
+        "tokenferry_requests_total",
+        "counter",
+        &["route", "method", "code"],
+    ),
+    (
+        "tokenferry_request_duration_seconds",
+        "histogram",
+        &["route"],
+    ),
+    (
+        "tokenferry_upstream_response_seconds",
+        "histogram",
+        &["route"],
+    ),
+    ("tokenferry_requests_in_flight", "gauge", &["route"]),
+    ("tokenferry_request_bytes_total", "counter", &["route"]),
+    ("tokenferry_response_bytes_total", "counter", &["route"]),
+    (
+        "tokenferry_token_cache_hits_total",
+        "counter",
+        &["credential", "scope"],
+    ),
+    (
+        "tokenferry_token_cache_misses_total",
+        "counter",
+        &["credential", "scope"],
+    ),
+    (
+        "tokenferry_token_refreshes_total",
+        "counter",
+        &["credential", "scope", "outcome"],
+    ),
+    (
+        "tokenferry_token_refresh_duration_seconds",
+        "histogram",
+        &["credential", "scope"],
+    ),
+    (
+        "tokenferry_token_expiry_timestamp_seconds",
+        "gauge",
+        &["credential", "scope"],
+    ),
+    (
+        "tokenferry_token_waiters",
+        "gauge",
+        &["credential", "scope"],
+    ),
+    (
+        "tokenferry_credential_expiry_timestamp_seconds",
+        "gauge",
+        &["credential"],
+    ),
+    (
+        "tokenferry_upstream_retries_total",
+        "counter",
+        &["route", "reason"],
+    ),
+    ("tokenferry_upstream_throttled_total", "counter", &["route"]),
+    (
+        "tokenferry_upstream_connections",
+        "gauge",
+        &["route", "state"],
+    ),
+    ("tokenferry_refused_total", "counter", &["reason"]),
+    ("tokenferry_links_rewritten_total", "counter", &["route"]),
+    ("tokenferry_config_reloads_total", "counter", &["outcome"]),
+    ("tokenferry_config_last_reload_successful", "gauge", &[]),
+    (
+        "tokenferry_config_last_reload_timestamp_seconds",
+        "gauge",
+        &[],
+    ),
+    ("tokenferry_build_info", "gauge", &["version", "revision"]),
+    ("tokenferry_access_log_dropped_total", "counter", &[]),
+    ("tokenferry_panics_total", "counter", &[]),
+];
+
+#[test]
+fn every_promised_metric_is_there_at_zero_before_the_first_request() {
+    let metrics = metrics();
+    metrics.route_cells(0, "graph");
+    metrics.token_cells(0, "contoso", GRAPH);
+    let expires = UNIX_EPOCH + Duration::from_secs(9);
+    metrics.set_credential_expiry(Box::new(move || vec![("contoso".into(), expires)]));
+    let page = read(&metrics);
+    for (name, kind, labels) in PROMISED {
+        assert_eq!(
+            page.kinds.get(*name).map(String::as_str),
+            Some(*kind),
+            "{name}"
+        );
+        let expected: BTreeSet<String> = labels.iter().map(|&label| label.into()).collect();
+        assert_eq!(page.label_names(name), expected, "{name}");
+    }
+    let ours = page
+        .kinds
+        .keys()
+        .filter(|name| name.starts_with("tokenferry_"));
+    assert_eq!(ours.count(), PROMISED.len());
+    for code in Code::ALL {
+        assert_eq!(
+            page.value("tokenferry_refused_total", &[("reason", code.as_str())]),
+            0.0
+        );
+    }
+    let get = [("route", "graph"), ("method", "GET"), ("code", "200")];
+    assert_eq!(page.value("tokenferry_requests_total", &get), 0.0);
+    let rejected = [
+        ("credential", "contoso"),
+        ("scope", GRAPH),
+        ("outcome", "rejected"),
+    ];
+    assert_eq!(
+        page.value("tokenferry_token_refreshes_total", &rejected),
+        0.0
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_process_itself_is_on_the_page() {
+    let page = read(&metrics());
+    assert!(page.value("process_resident_memory_bytes", &[]) > 0.0);
+    assert!(page.value("process_start_time_seconds", &[]) > 0.0);
+}
+
+#[test]
+fn a_route_has_at_most_fifty_series_before_its_first_request() {
+    let metrics = metrics();
+    metrics.route_cells(0, "graph");
+    metrics.route_cells(1, "graph");
+    let series = read(&metrics).series_with("route", "graph");
+    assert!(series <= 50, "{series}");
+}
+
+#[test]
+fn workers_count_apart_and_the_page_shows_their_sum() {
+    let metrics = metrics();
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let (route, token) = (
+                metrics.route_cells(worker, "graph"),
+                metrics.token_cells(worker, "contoso", GRAPH),
+            );
+            let refusals = metrics.refusals(worker);
+            scope.spawn(move || {
+                for n in 0..5_000 {
+                    route.request_started();
+                    route.head_arrived(Duration::from_millis(6));
+                    let status = if n % 5 == 0 { 429 } else { 200 };
+                    let took = Duration::from_millis(80);
+                    route.request_ended(MethodLabel::Post, status, took, 3, 1 << 40);
+                    token.hit();
+                    refusals.refused(Code::Throttled);
+                }
+                token.miss();
+                route.retried(RetryReason::Token);
+                route.throttled();
+                route.links_rewritten(7);
+                route.request_started();
+                route.connection_entered(ConnectionState::Active);
+                route.connection_entered(ConnectionState::Idle);
+                route.connection_left(ConnectionState::Active);
+            });
+        }
+        // The page is in order while they count, too.
+        for _ in 0..20 {
+            read(&metrics);
+        }
+    });
+    let page = read(&metrics);
+    let of = |name: &str, labels: &[(&str, &str)]| {
+        let labels = [&[("route", "graph")], labels].concat();
+        page.value(&format!("tokenferry_{name}"), &labels)
+    };
+    assert_eq!(
+        of("requests_total", &[("method", "POST"), ("code", "200")]),
+        16_000.0
+    );
+    assert_eq!(
+        of("requests_total", &[("method", "POST"), ("code", "429")]),
+        4_000.0
+    );
+    assert_eq!(of("request_duration_seconds_count", &[]), 20_000.0);
+    assert_eq!(of("request_duration_seconds_sum", &[]), 1_600.0);
+    assert_eq!(
+        of("request_duration_seconds_bucket", &[("le", "0.075")]),
+        0.0
+    );
+    assert_eq!(
+        of("request_duration_seconds_bucket", &[("le", "0.1")]),
+        20_000.0
+    );
+    assert_eq!(
+        of("upstream_response_seconds_bucket", &[("le", "0.01")]),
+        20_000.0
+    );
+    assert_eq!(of("request_bytes_total", &[]), 60_000.0);
+    assert_eq!(
+        of("response_bytes_total", &[]),
+        20_000.0 * (1u64 << 40) as f64
+    );
+    assert_eq!(of("requests_in_flight", &[]), 4.0);
+    assert_eq!(of("upstream_retries_total", &[("reason", "token")]), 4.0);
+    assert_eq!(of("upstream_throttled_total", &[]), 4.0);
+    assert_eq!(of("links_rewritten_total", &[]), 28.0);
+    assert_eq!(of("upstream_connections", &[("state", "active")]), 0.0);
+    assert_eq!(of("upstream_connections", &[("state", "idle")]), 4.0);
+    let throttled = [("reason", "throttled")];
+    assert_eq!(page.value("tokenferry_refused_total", &throttled), 20_000.0);
+    let token = [("credential", "contoso"), ("scope", GRAPH)];
+    assert_eq!(
+        page.value("tokenferry_token_cache_hits_total", &token),
+        20_000.0
+    );
+    assert_eq!(
+        page.value("tokenferry_token_cache_misses_total", &token),
+        4.0
+    );
+}
+
+#[test]
+fn buckets_are_the_published_ones() {
+    let metrics = metrics();
+    metrics.route_cells(0, "graph");
+    let labels = [("route".to_owned(), "graph".to_owned())].into();
+    let page = read(&metrics);
+    let mut buckets = page.buckets("tokenferry_request_duration_seconds", &labels);
+    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let bounds: Vec<f64> = buckets.into_iter().map(|(bound, _)| bound).collect();
+    let expected = [
+        0.005,
+        0.01,
+        0.025,
+        0.05,
+        0.075,
+        0.1,
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+        2.5,
+        5.0,
+        7.5,
+        10.0,
+        30.0,
+        100.0,
+        f64::INFINITY,
+    ];
+    assert_eq!(bounds, expected);
+}
+
+#[test]
+fn labels_with_the_same_concatenation_stay_apart() {
+    let metrics = metrics();
+    metrics.token_cells(0, "ab", "c").hit();
+    metrics.token_cells(0, "a", "bc").miss();
+    let page = read(&metrics);
+    let hits = "tokenferry_token_cache_hits_total";
+    assert_eq!(
+        page.value(hits, &[("credential", "ab"), ("scope", "c")]),
+        1.0
+    );
+    assert_eq!(
+        page.value(hits, &[("credential", "a"), ("scope", "bc")]),
+        0.0
+    );
+}
+
+#[test]
+fn any_label_value_is_escaped() {
+    let odd = "a\"b\\c\nd}e,f=\"g\" 1";
+    let metrics = metrics();
+    metrics.token_cells(0, odd, odd).hit();
+    let page = read(&metrics);
+    let labels = [("credential", odd), ("scope", odd)];
+    assert_eq!(
+        page.value("tokenferry_token_cache_hits_total", &labels),
+        1.0
+    );
+}
+
+#[test]
+fn two_slots_under_one_name_become_one_series() {
+    let calls = Refreshes::default();
+    calls.ended(RefreshOutcome::Success, Duration::from_millis(300));
+    calls.ended(RefreshOutcome::Throttled, Duration::from_millis(20));
+    let numbers = |expires: u64| TokenNumbers {
+        credential: "contoso".into(),
+        scope: GRAPH.into(),
+        refreshes: calls.totals(),
+        expires: Some(UNIX_EPOCH + Duration::from_millis(expires)),
+        waiters: 2,
+    };
+    let metrics = metrics();
+    let both = [numbers(5_500), numbers(7_000)];
+    metrics.set_token_source(Box::new(move || both.to_vec()));
+    metrics.set_credential_expiry(Box::new(|| {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        vec![("contoso".into(), at(9)), ("contoso".into(), at(8))]
+    }));
+    let page = read(&metrics);
+    let of = |name: &str, more: &[(&str, &str)]| {
+        let labels = [&[("credential", "contoso"), ("scope", GRAPH)], more].concat();
+        page.value(&format!("tokenferry_token_{name}"), &labels)
+    };
+    assert_eq!(of("refreshes_total", &[("outcome", "success")]), 2.0);
+    assert_eq!(of("refreshes_total", &[("outcome", "throttled")]), 2.0);
+    assert_eq!(of("refresh_duration_seconds_count", &[]), 4.0);
+    assert_eq!(of("expiry_timestamp_seconds", &[]), 5.5);
+    assert_eq!(of("waiters", &[]), 4.0);
+    let credential = [("credential", "contoso")];
+    assert_eq!(
+        page.value(
+            "tokenferry_credential_expiry_timestamp_seconds",
+            &credential
+        ),
+        8.0
+    );
+}
+
+#[test]
+fn a_refused_reload_shows_until_one_is_in_force() {
+    let metrics = metrics();
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    let successful = "tokenferry_config_last_reload_successful";
+    let timestamp = "tokenferry_config_last_reload_timestamp_seconds";
+    assert_eq!(read(&metrics).value(successful, &[]), 1.0);
+    assert_eq!(read(&metrics).value(timestamp, &[]), 1_000.0);
+    metrics.reload_ended(false, at(2_000));
+    assert_eq!(read(&metrics).value(successful, &[]), 0.0);
+    metrics.reload_ended(true, at(3_000));
+    let page = read(&metrics);
+    assert_eq!(page.value(successful, &[]), 1.0);
+    assert_eq!(page.value(timestamp, &[]), 3_000.0);
+    for outcome in ["success", "failure"] {
+        let labels = [("outcome", outcome)];
+        assert_eq!(page.value("tokenferry_config_reloads_total", &labels), 1.0);
+    }
+}
+
+#[test]
+fn requests_that_match_no_route_have_no_upstream() {
+    let metrics = metrics();
+    let cells = metrics.route_cells(0, "");
+    cells.request_started();
+    cells.request_ended(
+        MethodLabel::of(&"BREW".parse().unwrap()),
+        404,
+        Duration::ZERO,
+        0,
+        9,
+    );
+    let page = read(&metrics);
+    let labels = [("route", ""), ("method", "_OTHER"), ("code", "404")];
+    assert_eq!(page.value("tokenferry_requests_total", &labels), 1.0);
+    assert!(
+        !page
+            .kinds
+            .contains_key("tokenferry_upstream_response_seconds")
+    );
+    assert_eq!(metrics.route_totals()[""].answered(400, 500), 1);
+}
+
+#[test]
+fn faults_and_dropped_lines_are_on_the_page() {
+    let metrics = metrics();
+    metrics.panicked();
+    metrics.set_log_dropped(Box::new(|| 12));
+    let page = read(&metrics);
+    assert_eq!(page.value("tokenferry_panics_total", &[]), 1.0);
+    assert_eq!(page.value("tokenferry_access_log_dropped_total", &[]), 12.0);
+}

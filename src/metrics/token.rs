@@ -1,0 +1,132 @@
+//! What is counted about tokens: look-ups by the workers, renewals where tokens are renewed.
+
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use super::label::RefreshOutcome;
+use super::tally::{DurationTotals, Durations, Tally};
+
+/// One worker's look-ups of one token. Only that worker's thread may count; any thread may read.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct TokenCells {
+    hits: Tally,
+    misses: Tally,
+}
+
+impl TokenCells {
+    /// A forwarded request found a usable token.
+    #[inline]
+    pub fn hit(&self) {
+        self.hits.add(1);
+    }
+
+    /// A forwarded request had to wait for a token.
+    #[inline]
+    pub fn miss(&self) {
+        self.misses.add(1);
+    }
+}
+
+/// Look-ups of one token, summed over workers.
+#[derive(Debug, Default)]
+pub(super) struct LookUps {
+    pub(super) hits: u64,
+    pub(super) misses: u64,
+}
+
+impl LookUps {
+    pub(super) fn add(cells: &TokenCells, sums: &mut Self) {
+        sums.hits += cells.hits.read();
+        sums.misses += cells.misses.read();
+    }
+}
+
+/// The calls for one token, for whoever makes them; any thread may count.
+#[derive(Debug, Default)]
+pub struct Refreshes {
+    counted: Mutex<RefreshTotals>,
+}
+
+/// What [`Refreshes`] held when they were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RefreshTotals {
+    pub(super) outcomes: [u64; RefreshOutcome::ALL.len()],
+    pub(super) durations: DurationTotals,
+}
+
+impl Refreshes {
+    /// A call ended.
+    pub fn ended(&self, outcome: RefreshOutcome, after: Duration) {
+        let duration = Durations::default();
+        duration.record(after);
+        let mut counted = self.lock();
+        counted.outcomes[outcome as usize] += 1;
+        counted.durations.add(&duration.totals());
+    }
+
+    /// What was counted so far.
+    pub fn totals(&self) -> RefreshTotals {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, RefreshTotals> {
+        self.counted
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl RefreshTotals {
+    /// Calls that ended like this.
+    pub fn ended(&self, outcome: RefreshOutcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        for (sum, more) in self.outcomes.iter_mut().zip(other.outcomes) {
+            *sum += more;
+        }
+        self.durations.add(&other.durations);
+    }
+}
+
+/// What the token cache tells about one of its tokens at a scrape.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenNumbers {
+    /// The credential's name.
+    pub credential: String,
+    /// The scope.
+    pub scope: String,
+    /// The calls so far.
+    pub refreshes: RefreshTotals,
+    /// When the token that is in use expires; `None` when there is none.
+    pub expires: Option<SystemTime>,
+    /// Requests that wait for the token now.
+    pub waiters: u64,
+}
+
+/// What tells the tokens of the metrics apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TokenLabels {
+    pub(super) credential: String,
+    pub(super) scope: String,
+}
+
+impl TokenLabels {
+    pub(super) fn new(credential: &str, scope: &str) -> Self {
+        Self {
+            credential: credential.to_owned(),
+            scope: scope.to_owned(),
+        }
+    }
+}
+
+impl TokenNumbers {
+    /// Adds what came under the same labels: a page with a series twice would be refused whole.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.refreshes.add(&other.refreshes);
+        self.expires = self.expires.into_iter().chain(other.expires).min();
+        self.waiters += other.waiters;
+    }
+}

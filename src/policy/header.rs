@@ -1,0 +1,220 @@
+//! What both directions of header hygiene share: closed tables of names that are found in constant
+//! time, the names that `Connection` nominates, and a `Content-Length` of one spelling.
+//!
+//! The rules are a deny list: a header without a fate crosses untouched, values byte for byte.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName};
+use http::{HeaderMap, HeaderValue};
+
+use crate::config::HeaderEdits;
+
+/// What is done with a header by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Removed. Hop-by-hop, framing, callers' credentials, what tokenferry sets: never lifted.
+    Remove,
+    /// Removed unless the route keeps it.
+    RemoveUnlessKept,
+    /// The message is refused unless the route keeps it: its silent loss would change the meaning.
+    RefuseUnlessKept,
+}
+
+/// A closed set of lower-case header names, each with its fate. At most 64, so that a set of them
+/// is one word.
+pub(super) struct Names<const N: usize> {
+    names: [HeaderName; N],
+    texts: [&'static str; N],
+    fates: [Fate; N],
+    /// Open addressing: index into the others, or [`EMPTY`].
+    slots: [u8; 256],
+}
+
+const EMPTY: u8 = u8::MAX;
+
+impl<const N: usize> Names<N> {
+    pub(super) const fn new(
+        names: [HeaderName; N],
+        texts: [&'static str; N],
+        fates: [Fate; N],
+    ) -> Self {
+        assert!(N <= 64, "a set of names is one word");
+        let mut slots = [EMPTY; 256];
+        let mut at = 0;
+        while at < N {
+            let mut slot = hash(texts[at].as_bytes());
+            while slots[slot] != EMPTY {
+                slot = (slot + 1) % 256;
+            }
+            slots[slot] = at as u8;
+            at += 1;
+        }
+        Self {
+            names,
+            texts,
+            fates,
+            slots,
+        }
+    }
+
+    /// Where a lower-case name is in the table.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        let mut slot = hash(name.as_bytes());
+        loop {
+            let at = usize::from(self.slots[slot]);
+            match self.texts.get(at) {
+                Some(text) if *text == name => return Some(at),
+                Some(_) => slot = (slot + 1) % 256,
+                None => return None,
+            }
+        }
+    }
+
+    pub(super) fn name(&self, at: usize) -> &HeaderName {
+        &self.names[at]
+    }
+
+    pub(super) fn fate(&self, at: usize) -> Fate {
+        self.fates[at]
+    }
+
+    /// The set of names with this fate.
+    pub(super) fn with(&self, fate: Fate) -> NameSet {
+        let members = (0..N).filter(|&at| self.fates[at] == fate);
+        members.fold(NameSet::default(), |set, at| set.and(at))
+    }
+
+    /// Removes every member from a message; several fields of one name go together.
+    pub(super) fn remove(&self, set: NameSet, headers: &mut HeaderMap) {
+        let mut left = set.0;
+        while left != 0 {
+            headers.remove(&self.names[left.trailing_zeros() as usize]);
+            left &= left - 1;
+        }
+    }
+}
+
+/// Length, first and last byte tell most names apart.
+const fn hash(name: &[u8]) -> usize {
+    match name {
+        [] => 0,
+        [only] => *only as usize,
+        [first, .., last] => (name.len() * 31 + *first as usize * 7 + *last as usize * 3) % 256,
+    }
+}
+
+/// Writes a table of names once.
+macro_rules! names {
+    ($($name:literal => $fate:ident,)*) => {
+        Names::new(
+            [$(HeaderName::from_static($name),)*],
+            [$($name,)*],
+            [$(Fate::$fate,)*],
+        )
+    };
+}
+pub(super) use names;
+
+/// A set of positions of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct NameSet(u64);
+
+impl NameSet {
+    pub(super) const fn and(self, at: usize) -> Self {
+        Self(self.0 | 1 << at)
+    }
+
+    pub(super) const fn without(self, at: usize) -> Self {
+        Self(self.0 & !(1 << at))
+    }
+
+    pub(super) const fn has(self, at: usize) -> bool {
+        self.0 >> at & 1 == 1
+    }
+
+    pub(super) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) const fn common(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub(super) const fn first(self) -> Option<usize> {
+        match self.0 {
+            0 => None,
+            word => Some(word.trailing_zeros() as usize),
+        }
+    }
+}
+
+/// The names that `Connection` lines nominate, all lines, except those that `known` says are
+/// removed anyway. `Content-Length` is not a caller's to take away: it is framing.
+pub(super) fn nominated(headers: &HeaderMap, known: impl Fn(&str) -> bool) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for line in headers.get_all(CONNECTION) {
+        for option in line.as_bytes().split(|&b| b == b',') {
+            let option = option.trim_ascii();
+            if option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close") {
+                continue;
+            }
+            if let Ok(name) = HeaderName::from_bytes(option)
+                && name != CONTENT_LENGTH
+                && !known(name.as_str())
+            {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+/// Leaves one `Content-Length` in its shortest spelling, or none when there is no single number:
+/// hyper repeats what it finds, `005` and doubled fields included, and it describes a body that
+/// hyper has read by the same number.
+pub(super) fn normalise_length(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lines.next() else {
+        return;
+    };
+    let plain = match first.as_bytes() {
+        [digit] => digit.is_ascii_digit(),
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let alone = lines.next().is_none();
+    if plain && alone {
+        return;
+    }
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lines.next().and_then(number);
+    match length.filter(|length| lines.all(|line| number(line) == Some(*length))) {
+        Some(length) => headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
+        None => headers.remove(CONTENT_LENGTH),
+    };
+}
+
+fn number(line: &HeaderValue) -> Option<u64> {
+    let digits = line.as_bytes();
+    let whole = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    whole
+        .then(|| std::str::from_utf8(digits).ok()?.parse().ok())
+        .flatten()
+}
+
+/// Applies a route's edits: removals first, so that a name may be replaced as a whole.
+pub(super) fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
+    for name in &edits.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &edits.set {
+        headers.insert(name, value.clone());
+    }
+}
+
+/// The edits of a route without those that would touch what `fixed` names.
+pub(super) fn editable(edits: &HeaderEdits, fixed: impl Fn(&HeaderName) -> bool) -> HeaderEdits {
+    let mut edits = edits.clone();
+    edits.remove.retain(|name| !fixed(name));
+    edits.set.retain(|(name, _)| !fixed(name));
+    edits
+}

@@ -1,0 +1,288 @@
+//! Which request headers go up. Decided and done in one pass over the names, in place; afterwards
+//! the caller of this adds its own (`Host`, `Authorization`, `client-request-id`), so that nothing a
+//! request nominates or carries can take those away.
+//!
+//! Body framing is left as one well-spelt `Content-Length` or nothing: `Transfer-Encoding` is gone
+//! and the client connection frames what it sends.
+
+use http::header::{CONTENT_LENGTH, HeaderName, TE};
+use http::{HeaderMap, HeaderValue};
+
+use super::Refusal;
+use super::header::{Fate, NameSet, Names, edit, editable, names, nominated, normalise_length};
+use crate::code::Code;
+use crate::config::HeaderEdits;
+
+static NAMES: Names<41> = names! {
+    "connection" => Remove,
+    "te" => Remove,
+    // RFC 9110 section 7.6.1 and what RFC 2616 counted as hop-by-hop.
+    "http2-settings" => Remove,
+    "keep-alive" => Remove,
+    "proxy-authorization" => Remove,
+    "proxy-connection" => Remove,
+    "trailer" => Remove,
+    "transfer-encoding" => Remove,
+    "upgrade" => Remove,
+    // Answered here, or set here.
+    "authorization" => Remove,
+    "expect" => Remove,
+    "host" => Remove,
+    "x-api-key" => Remove,
+    "cookie" => RemoveUnlessKept,
+    "cookie2" => RemoveUnlessKept,
+    "forwarded" => RemoveUnlessKept,
+    "origin" => RemoveUnlessKept,
+    "referer" => RemoveUnlessKept,
+    "sec-ch-ua" => RemoveUnlessKept,
+    "sec-ch-ua-mobile" => RemoveUnlessKept,
+    "sec-ch-ua-platform" => RemoveUnlessKept,
+    "sec-fetch-dest" => RemoveUnlessKept,
+    "sec-fetch-mode" => RemoveUnlessKept,
+    "sec-fetch-site" => RemoveUnlessKept,
+    "sec-fetch-user" => RemoveUnlessKept,
+    "sec-gpc" => RemoveUnlessKept,
+    "via" => RemoveUnlessKept,
+    "x-forwarded-for" => RemoveUnlessKept,
+    "x-forwarded-host" => RemoveUnlessKept,
+    "x-forwarded-port" => RemoveUnlessKept,
+    "x-forwarded-prefix" => RemoveUnlessKept,
+    "x-forwarded-proto" => RemoveUnlessKept,
+    "x-forwarded-server" => RemoveUnlessKept,
+    "x-ms-authorization-auxiliary" => RemoveUnlessKept,
+    "callerobjectid" => RefuseUnlessKept,
+    "mscrm.bypasscustompluginexecution" => RefuseUnlessKept,
+    "mscrm.suppresscallbackregistrationexpanderjob" => RefuseUnlessKept,
+    "mscrmcallerid" => RefuseUnlessKept,
+    "x-http-method" => RefuseUnlessKept,
+    "x-http-method-override" => RefuseUnlessKept,
+    "x-method-override" => RefuseUnlessKept,
+};
+
+const CONNECTION_AT: usize = 0;
+const TE_AT: usize = 1;
+
+/// What a header name means for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// In the table.
+    Known(usize),
+    /// Of a family of names that is open.
+    Family(Fate),
+    /// Not made of letters, digits, `-` and `.`: some servers read `_` and others as `-`.
+    Odd,
+    /// Nothing.
+    Plain,
+}
+
+/// The request header rules of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestRules {
+    removed: NameSet,
+    refused: NameSet,
+    kept: Vec<HeaderName>,
+    edits: HeaderEdits,
+}
+
+impl RequestRules {
+    /// The rules of a route from its `keep_headers` and `request_headers`. The first cannot keep, and
+    /// the second cannot change, what [`is_fixed`] names.
+    pub fn new(keep_headers: &[HeaderName], edits: &HeaderEdits) -> Self {
+        let mut rules = Self {
+            removed: NAMES.with(Fate::Remove),
+            refused: NAMES.with(Fate::RefuseUnlessKept),
+            kept: Vec::new(),
+            edits: editable(edits, |name| is_fixed(name) && name != "x-api-key"),
+        };
+        let mut optional = NAMES.with(Fate::RemoveUnlessKept);
+        for name in keep_headers.iter().filter(|name| !is_fixed(name)) {
+            rules.kept.push(name.clone());
+            if let Some(at) = NAMES.position(name.as_str()) {
+                optional = optional.without(at);
+                rules.refused = rules.refused.without(at);
+            }
+        }
+        rules.removed = rules.removed.or(optional);
+        rules
+    }
+
+    /// Takes away what must not go up and applies the route's edits.
+    ///
+    /// # Errors
+    /// 403 for a header that would have to be kept by the route, 400 for a name that servers read
+    /// in different ways. `headers` is unchanged then.
+    pub fn apply(&self, headers: &mut HeaderMap) -> Result<(), Refusal> {
+        let (found, mut doomed) = self.survey(headers)?;
+        if found.has(CONNECTION_AT) {
+            let options = nominated(headers, |name| self.removes(name));
+            if let Some(name) = options
+                .iter()
+                .find(|name| headers.contains_key(*name) && meant(name))
+            {
+                return Err(refused(name.as_str()));
+            }
+            doomed.extend(options);
+        }
+        let trailers = found.has(TE_AT) && wants_trailers(headers);
+        NAMES.remove(found.common(self.removed), headers);
+        for name in &doomed {
+            headers.remove(name);
+        }
+        if trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        normalise_length(headers);
+        edit(headers, &self.edits);
+        Ok(())
+    }
+
+    /// Takes away from request trailers whatever would not pass as a header.
+    pub fn trailers(&self, trailers: &mut HeaderMap) {
+        let passes = |name: &HeaderName| match meaning(name.as_str()) {
+            Meaning::Plain => name != CONTENT_LENGTH,
+            _ => false,
+        };
+        let doomed: Vec<HeaderName> = trailers
+            .keys()
+            .filter(|name| !passes(name))
+            .cloned()
+            .collect();
+        for name in doomed {
+            trailers.remove(name);
+        }
+    }
+
+    /// Whether an operation inside a batch must not carry a header of this name, in any case.
+    ///
+    /// Beside what is refused on a request these are credentials: nothing can be taken out of a
+    /// batch that goes up as it is.
+    pub fn refuses(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        if self.kept.iter().any(|kept| *kept == name.as_str()) {
+            return false;
+        }
+        match meaning(&name) {
+            Meaning::Known(at) => {
+                NAMES.fate(at) == Fate::RefuseUnlessKept || CREDENTIALS.contains(&name.as_str())
+            }
+            Meaning::Family(fate) => fate == Fate::RefuseUnlessKept,
+            Meaning::Odd => true,
+            Meaning::Plain => false,
+        }
+    }
+
+    /// What the table knows of the names in a message, and further names to remove.
+    fn survey(&self, headers: &HeaderMap) -> Result<(NameSet, Vec<HeaderName>), Refusal> {
+        let mut found = NameSet::default();
+        let mut doomed = Vec::new();
+        for name in headers.keys() {
+            match meaning(name.as_str()) {
+                Meaning::Plain => {}
+                Meaning::Known(at) => found = found.and(at),
+                _ if self.kept.contains(name) => {}
+                Meaning::Family(Fate::RefuseUnlessKept) => return Err(refused(name.as_str())),
+                Meaning::Family(_) => doomed.push(name.clone()),
+                Meaning::Odd => return Err(odd(name.as_str())),
+            }
+        }
+        match found.common(self.refused).first() {
+            Some(at) => Err(refused(NAMES.name(at).as_str())),
+            None => Ok((found, doomed)),
+        }
+    }
+
+    /// Whether the table removes a name already.
+    fn removes(&self, name: &str) -> bool {
+        NAMES.position(name).is_some_and(|at| self.removed.has(at))
+    }
+}
+
+const CREDENTIALS: [&str; 5] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-api-key",
+    "x-ms-authorization-auxiliary",
+];
+
+/// Whether a route can neither keep nor (but for `X-Api-Key`) set a header: hop-by-hop, framing,
+/// `Host`, `Authorization`, `Expect`, callers' keys, in any spelling that a server may read so.
+pub fn is_fixed(name: &HeaderName) -> bool {
+    let dashed = name.as_str().replace('_', "-");
+    dashed == "content-length"
+        || dashed.starts_with("proxy-")
+        || NAMES
+            .position(&dashed)
+            .is_some_and(|at| NAMES.fate(at) == Fate::Remove)
+}
+
+fn meaning(name: &str) -> Meaning {
+    if let Some(at) = NAMES.position(name) {
+        return Meaning::Known(at);
+    }
+    let family = match name.bytes().next() {
+        Some(b'm') if name.starts_with("mscrm.bypass") => Some(Fate::RefuseUnlessKept),
+        Some(b'p') if name.starts_with("proxy-") => Some(Fate::Remove),
+        Some(b's') if name.starts_with("sec-") => Some(Fate::RemoveUnlessKept),
+        Some(b'x') if name.starts_with("x-forwarded-") => Some(Fate::RemoveUnlessKept),
+        _ => None,
+    };
+    match family {
+        Some(fate) => Meaning::Family(fate),
+        None if regular(name) => Meaning::Plain,
+        None => Meaning::Odd,
+    }
+}
+
+/// Letters, digits, `-`; and `.`, which Dataverse's own names have.
+static REGULAR: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.');
+        byte += 1;
+    }
+    table
+};
+
+fn regular(name: &str) -> bool {
+    name.bytes()
+        .fold(true, |so_far, byte| so_far & REGULAR[usize::from(byte)])
+}
+
+/// Whether the silent loss of a header changes what a request means.
+fn meant(name: &HeaderName) -> bool {
+    match meaning(name.as_str()) {
+        Meaning::Known(at) => NAMES.fate(at) == Fate::RefuseUnlessKept,
+        Meaning::Family(fate) => fate == Fate::RefuseUnlessKept,
+        Meaning::Odd | Meaning::Plain => false,
+    }
+}
+
+/// Whether the caller takes trailers (RFC 9110 section 10.1.4).
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(TE)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&b| b == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+fn refused(name: &str) -> Refusal {
+    Refusal::new(
+        Code::NotAllowed,
+        format!(
+            "the header \"{name}\" changes what a request means and is not let through; list it under keep_headers of the route, or leave it out"
+        ),
+    )
+}
+
+fn odd(name: &str) -> Refusal {
+    let shown: String = name.chars().take(64).collect();
+    Refusal::new(
+        Code::BadRequest,
+        format!(
+            "the header name \"{shown}\" holds a character other than letters, digits, \"-\" and \".\"; servers read it in different ways; rename it, or list it under keep_headers of the route"
+        ),
+    )
+}

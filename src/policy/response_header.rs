@@ -1,0 +1,127 @@
+//! Which response headers come down. Done in one pass over the names, in place: what belongs to the
+//! connection or the origin of the upstream goes, two headers against browsers are added, all else
+//! stays as the upstream sent it. A challenge in `WWW-Authenticate` must be read before this.
+
+use http::header::{HeaderName, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue};
+
+use super::header::{Fate, NameSet, Names, edit, editable, names, nominated, normalise_length};
+use crate::config::HeaderEdits;
+
+static NAMES: Names<23> = names! {
+    "connection" => Remove,
+    // RFC 9110 section 7.6.1. `Trailer` stays, so that trailers arrive.
+    "keep-alive" => Remove,
+    "proxy-authenticate" => Remove,
+    "proxy-authentication-info" => Remove,
+    "proxy-connection" => Remove,
+    "te" => Remove,
+    "transfer-encoding" => Remove,
+    "upgrade" => Remove,
+    // Spoken for another origin than the one the caller asked.
+    "access-control-allow-credentials" => RemoveUnlessKept,
+    "access-control-allow-headers" => RemoveUnlessKept,
+    "access-control-allow-methods" => RemoveUnlessKept,
+    "access-control-allow-origin" => RemoveUnlessKept,
+    "access-control-expose-headers" => RemoveUnlessKept,
+    "access-control-max-age" => RemoveUnlessKept,
+    "alt-svc" => RemoveUnlessKept,
+    "clear-site-data" => RemoveUnlessKept,
+    "public-key-pins" => RemoveUnlessKept,
+    "public-key-pins-report-only" => RemoveUnlessKept,
+    "set-cookie" => RemoveUnlessKept,
+    "set-cookie2" => RemoveUnlessKept,
+    "strict-transport-security" => RemoveUnlessKept,
+    "www-authenticate" => RemoveUnlessKept,
+    // Set anew below.
+    "cross-origin-resource-policy" => Remove,
+};
+
+const CONNECTION_AT: usize = 0;
+
+static CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+
+/// The response header rules of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseRules {
+    removed: NameSet,
+    kept: Vec<HeaderName>,
+    edits: HeaderEdits,
+}
+
+impl ResponseRules {
+    /// The rules of a route from its `keep_headers` and `response_headers`. Hop-by-hop headers and
+    /// framing can neither be kept nor changed.
+    pub fn new(keep_headers: &[HeaderName], edits: &HeaderEdits) -> Self {
+        let mut rules = Self {
+            removed: NAMES
+                .with(Fate::Remove)
+                .or(NAMES.with(Fate::RemoveUnlessKept)),
+            kept: keep_headers.to_vec(),
+            edits: editable(edits, is_framing),
+        };
+        for name in keep_headers {
+            match NAMES.position(name.as_str()) {
+                Some(at) if NAMES.fate(at) != Fate::Remove => {
+                    rules.removed = rules.removed.without(at);
+                }
+                _ => {}
+            }
+        }
+        rules
+    }
+
+    /// Takes away what must not come down, adds what keeps browsers apart, applies the edits.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        let (found, mut doomed) = self.survey(headers);
+        if found.has(CONNECTION_AT) {
+            doomed.extend(nominated(headers, |name| {
+                NAMES.position(name).is_some_and(|at| self.removed.has(at))
+            }));
+        }
+        NAMES.remove(found.common(self.removed), headers);
+        for name in &doomed {
+            headers.remove(name);
+        }
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(
+            &CROSS_ORIGIN_RESOURCE_POLICY,
+            HeaderValue::from_static("same-origin"),
+        );
+        normalise_length(headers);
+        edit(headers, &self.edits);
+    }
+
+    /// Takes away from response trailers whatever would not pass as a header.
+    pub fn trailers(&self, trailers: &mut HeaderMap) {
+        let (found, doomed) = self.survey(trailers);
+        NAMES.remove(found.common(self.removed), trailers);
+        for name in &doomed {
+            trailers.remove(name);
+        }
+        trailers.remove(http::header::CONTENT_LENGTH);
+    }
+
+    fn survey(&self, headers: &HeaderMap) -> (NameSet, Vec<HeaderName>) {
+        let mut found = NameSet::default();
+        let mut doomed = Vec::new();
+        for name in headers.keys() {
+            if let Some(at) = NAMES.position(name.as_str()) {
+                found = found.and(at);
+            } else if name.as_str().starts_with("access-control-") && !self.kept.contains(name) {
+                doomed.push(name.clone());
+            }
+        }
+        (found, doomed)
+    }
+}
+
+/// Headers of the connection, or of the body's framing.
+fn is_framing(name: &HeaderName) -> bool {
+    name == http::header::CONTENT_LENGTH
+        || name == http::header::TRAILER
+        || NAMES.position(name.as_str()).is_some_and(|at| {
+            NAMES.fate(at) == Fate::Remove && name != CROSS_ORIGIN_RESOURCE_POLICY
+        })
+}

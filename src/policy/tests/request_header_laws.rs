@@ -1,0 +1,121 @@
+//! Laws of what goes up, over any set of headers.
+
+use http::HeaderName;
+use proptest::prelude::*;
+
+use super::request_header::{headers, rules};
+
+/// Names that matter, names near them, and any other.
+fn any_name() -> impl Strategy<Value = String> {
+    let near = vec![
+        "connection",
+        "te",
+        "host",
+        "authorization",
+        "x-api-key",
+        "cookie",
+        "forwarded",
+        "origin",
+        "x-forwarded-for",
+        "x-forwarded-",
+        "sec-",
+        "sec-x",
+        "proxy-x",
+        "via",
+        "referer",
+        "upgrade",
+        "keep-alive",
+        "callerobjectid",
+        "mscrm.bypass",
+        "mscrm.solutionuniquename",
+        "x-http-method",
+        "content-length",
+        "content-type",
+        "accept",
+        "x_y",
+        "expect",
+        "trailer",
+    ];
+    prop_oneof![4 => prop::sample::select(near).prop_map(str::to_owned), 1 => "[a-z][a-z0-9-]{0,12}"]
+}
+
+fn any_lines() -> impl Strategy<Value = Vec<(String, String)>> {
+    let value = prop_oneof![any_name(), "[a-z, ]{0,16}", "(trailers|5|close|x-a, te)"];
+    prop::collection::vec((any_name(), value), 0..12)
+}
+
+/// The contract's list, read without any table.
+fn forbidden(field: &str) -> bool {
+    let listed = [
+        "authorization",
+        "x-api-key",
+        "x-ms-authorization-auxiliary",
+        "cookie",
+        "forwarded",
+        "via",
+        "origin",
+        "referer",
+        "host",
+        "connection",
+        "keep-alive",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "expect",
+        "callerobjectid",
+        "mscrmcallerid",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+    ];
+    listed.contains(&field)
+        || ["x-forwarded-", "sec-", "proxy-", "mscrm.bypass"]
+            .iter()
+            .any(|p| field.starts_with(p))
+        || field.contains('_')
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_goes_up_is_clean_and_the_rest_of_it_untouched(lines in any_lines()) {
+        let borrowed: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (&**n, &**v)).collect();
+        let before = headers(&borrowed);
+        let mut after = before.clone();
+        if rules(&[]).apply(&mut after).is_err() {
+            prop_assert_eq!(&after, &before);
+            return Ok(());
+        }
+        let nominated: Vec<String> = lines
+            .iter()
+            .filter(|(n, _)| n == "connection")
+            .flat_map(|(_, v)| v.split(',').map(|o| o.trim().to_ascii_lowercase()).collect::<Vec<_>>())
+            .collect();
+        for field in before.keys().map(HeaderName::as_str) {
+            let came: Vec<_> = before.get_all(field).iter().collect();
+            let went: Vec<_> = after.get_all(field).iter().collect();
+            match field {
+                "te" => prop_assert!(went.is_empty() || went == ["trailers"]),
+                "content-length" => prop_assert!(went.len() <= 1),
+                _ if forbidden(field) || nominated.iter().any(|n| n == field) => {
+                    prop_assert!(went.is_empty(), "{}", field);
+                }
+                _ => prop_assert_eq!(went, came, "{}", field),
+            }
+        }
+        prop_assert!(after.keys().all(|field| before.contains_key(field)));
+    }
+
+    #[test]
+    fn doing_it_twice_does_nothing_more(lines in any_lines()) {
+        let borrowed: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (&**n, &**v)).collect();
+        let mut once = headers(&borrowed);
+        if rules(&[]).apply(&mut once).is_err() {
+            return Ok(());
+        }
+        let mut twice = once.clone();
+        rules(&[]).apply(&mut twice).unwrap();
+        prop_assert_eq!(once, twice);
+    }
+}

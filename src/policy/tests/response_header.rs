@@ -1,0 +1,160 @@
+//! What comes down.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
+
+use crate::config::HeaderEdits;
+use crate::policy::response_header::ResponseRules;
+
+fn name(text: &str) -> HeaderName {
+    HeaderName::from_bytes(text.as_bytes()).unwrap()
+}
+
+fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (field, value) in lines {
+        map.append(name(field), HeaderValue::from_str(value).unwrap());
+    }
+    map
+}
+
+fn rules(keep: &[&str]) -> ResponseRules {
+    let keep: Vec<HeaderName> = keep.iter().map(|text| name(text)).collect();
+    ResponseRules::new(&keep, &HeaderEdits::default())
+}
+
+/// What is left beside the two headers that are always added.
+fn left(rules: &ResponseRules, lines: &[(&str, &str)]) -> Vec<String> {
+    let mut map = headers(lines);
+    rules.apply(&mut map);
+    assert_eq!(map.remove("x-content-type-options").unwrap(), "nosniff");
+    assert_eq!(
+        map.remove("cross-origin-resource-policy").unwrap(),
+        "same-origin"
+    );
+    let mut lines: Vec<String> = map
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn what_belongs_to_the_upstream_stays_there() {
+    for field in [
+        "Set-Cookie",
+        "WWW-Authenticate",
+        "Strict-Transport-Security",
+        "Alt-Svc",
+        "Clear-Site-Data",
+        "Access-Control-Allow-Origin",
+        "Access-Control-Anything",
+        "Public-Key-Pins",
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Authenticate",
+        "Transfer-Encoding",
+        "Upgrade",
+        "Cross-Origin-Resource-Policy",
+    ] {
+        let lines = [(field, "a"), ("etag", "1"), (field, "b")];
+        assert_eq!(left(&rules(&[]), &lines), ["etag: 1"], "{field}");
+    }
+}
+
+#[test]
+fn the_rest_comes_down_untouched() {
+    let lines = [
+        ("cache-control", "private"),
+        ("content-length", "0"),
+        ("location", "https://a/b"),
+        ("odata-entityid", "x"),
+        ("request-id", "1"),
+        ("retry-after", "1"),
+        ("trailer", "x-checksum"),
+        ("vary", "Accept"),
+        ("vary", "Prefer"),
+        ("x_y", "1"),
+    ];
+    let mut expected: Vec<String> = lines.iter().map(|(n, v)| format!("{n}: {v}")).collect();
+    expected.sort();
+    assert_eq!(left(&rules(&[]), &lines), expected);
+}
+
+#[test]
+fn names_nominated_by_the_upstream_go_whatever_the_line() {
+    let lines = [
+        ("connection", "close"),
+        ("connection", "X-Secret"),
+        ("x-secret", "1"),
+        ("x-other", "2"),
+    ];
+    assert_eq!(left(&rules(&[]), &lines), ["x-other: 2"]);
+}
+
+#[test]
+fn a_kept_header_comes_down_and_framing_is_not_kept() {
+    let rules = rules(&["set-cookie", "access-control-x", "transfer-encoding"]);
+    let lines = [
+        ("set-cookie", "a"),
+        ("access-control-x", "b"),
+        ("transfer-encoding", "gzip"),
+    ];
+    assert_eq!(
+        left(&rules, &lines),
+        ["access-control-x: b", "set-cookie: a"]
+    );
+}
+
+#[test]
+fn an_edit_has_the_last_word_but_not_on_framing() {
+    let edits = HeaderEdits {
+        set: vec![
+            (
+                name("x-content-type-options"),
+                HeaderValue::from_static("off"),
+            ),
+            (name("content-length"), HeaderValue::from_static("7")),
+        ],
+        remove: vec![name("server"), name("trailer")],
+    };
+    let mut map = headers(&[("server", "IIS"), ("content-length", "3"), ("trailer", "x")]);
+    ResponseRules::new(&[], &edits).apply(&mut map);
+    let expected = [
+        ("content-length", "3"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("trailer", "x"),
+        ("x-content-type-options", "off"),
+    ];
+    assert_eq!(map, headers(&expected));
+}
+
+#[test]
+fn trailers_carry_nothing_that_a_header_may_not() {
+    let mut trailers = headers(&[
+        ("x-checksum", "1"),
+        ("set-cookie", "2"),
+        ("content-length", "3"),
+        ("access-control-x", "4"),
+    ]);
+    rules(&[]).trailers(&mut trailers);
+    assert_eq!(trailers, headers(&[("x-checksum", "1")]));
+}
+
+proptest! {
+    #[test]
+    fn doing_it_twice_does_nothing_more(
+        lines in prop::collection::vec(
+            ("(connection|set-cookie|alt-svc|etag|trailer|x-a|access-control-x|content-length)", "(x-a|5|05|close, etag)"),
+            0..10,
+        ),
+    ) {
+        let borrowed: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (&**n, &**v)).collect();
+        let mut once = headers(&borrowed);
+        rules(&[]).apply(&mut once);
+        let mut twice = once.clone();
+        rules(&[]).apply(&mut twice);
+        prop_assert_eq!(once, twice);
+    }
+}

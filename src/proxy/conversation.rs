@@ -1,0 +1,150 @@
+//! What is known of one caller's connection while it lasts: who is at the other end, and which
+//! stage it is in, so that the byte stream below can keep the time limits and the exchanges above
+//! need no timers of their own.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::Context;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::alarm::{Alarm, AlarmClock};
+
+/// The time limits of a caller's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// To the first byte.
+    pub first_byte: Duration,
+    /// From the first byte of a head to its end.
+    pub request_head: Duration,
+    /// Between two requests.
+    pub keep_alive: Duration,
+    /// Without progress while writing.
+    pub write_stall: Duration,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// At least one exchange is open.
+    Exchange,
+    /// Nothing has come yet.
+    FirstByte,
+    /// Part of a request head has come.
+    Head,
+    /// Between two requests.
+    Idle,
+}
+
+/// One caller's connection.
+#[derive(Debug)]
+pub struct Conversation {
+    /// The address at the other end; `None` on a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// Whether it is TLS.
+    pub secure: bool,
+    /// The client certificate, DER.
+    pub certificate: Option<Bytes>,
+    patience: Patience,
+    stage: Cell<Stage>,
+    open: Cell<usize>,
+    streams: Cell<bool>,
+    unread: Cell<bool>,
+    read: Alarm,
+    write: Alarm,
+}
+
+impl Conversation {
+    /// A connection that was just accepted.
+    pub fn new(
+        clock: &Rc<AlarmClock>,
+        patience: Patience,
+        peer: Option<IpAddr>,
+        secure: bool,
+    ) -> Self {
+        let read = clock.alarm();
+        read.set(patience.first_byte);
+        Self {
+            peer,
+            secure,
+            certificate: None,
+            patience,
+            stage: Cell::new(Stage::FirstByte),
+            open: Cell::new(0),
+            streams: Cell::new(false),
+            unread: Cell::new(false),
+            read,
+            write: clock.alarm(),
+        }
+    }
+
+    /// HTTP/2 is spoken: frames come between requests too, and are no request head.
+    pub fn speaks_http2(&self) {
+        self.streams.set(true);
+    }
+
+    /// Where it stands.
+    pub fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    /// Bytes arrived.
+    pub fn bytes_arrived(&self) {
+        let begins_head = match self.stage.get() {
+            Stage::FirstByte => true,
+            Stage::Idle => !self.streams.get(),
+            Stage::Exchange | Stage::Head => false,
+        };
+        if begins_head {
+            self.stage.set(Stage::Head);
+            self.read.set(self.patience.request_head);
+        }
+    }
+
+    /// A request head is complete.
+    pub fn exchange_began(&self) {
+        self.open.set(self.open.get() + 1);
+        self.stage.set(Stage::Exchange);
+        self.read.clear();
+    }
+
+    /// An exchange is over; `unread` when some of its request body was not read.
+    pub fn exchange_ended(&self, unread: bool) {
+        self.open.set(self.open.get() - 1);
+        self.unread.set(self.unread.get() || unread);
+        if self.open.get() == 0 {
+            self.stage.set(Stage::Idle);
+            self.read.set(self.patience.keep_alive);
+        }
+    }
+
+    /// Whether the caller may still be sending what nobody reads.
+    pub fn has_unread(&self) -> bool {
+        self.unread.get()
+    }
+
+    /// Whether what has to arrive in this stage is overdue.
+    pub fn is_overdue(&self, cx: &Context<'_>) -> bool {
+        self.read.has_rung(cx)
+    }
+
+    /// Writing made progress.
+    pub fn write_progressed(&self) {
+        if self.write.is_set() {
+            self.write.clear();
+        }
+    }
+
+    /// Writing waits; whether it has for too long.
+    pub fn write_stalls(&self, cx: &Context<'_>) -> bool {
+        if self.write.has_rung(cx) {
+            return true;
+        }
+        if !self.write.is_set() {
+            self.write.set(self.patience.write_stall);
+        }
+        false
+    }
+}

@@ -1,0 +1,162 @@
+//! Every way in which a request is answered here, and the one table from it to the wire.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::code::Code;
+use crate::policy::{Refusal, target};
+use crate::timestamp::Timestamp;
+use crate::token::TokenError;
+use crate::upstream::{BodyFault, ConnectError, UpstreamError};
+
+static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Why a request is answered by the proxy and not by its upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The caller's body failed.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
+    /// A bound is reached.
+    #[error("{0}")]
+    Overloaded(&'static str),
+    /// The request is not one that passes.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    /// No token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The upstream gave no answer.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+}
+
+impl From<Refusal> for ProxyError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What goes to the caller.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The code, with its status.
+    pub code: Code,
+    /// What happened, to what, and what to do about it. Holds no secret and no upstream's text.
+    pub message: Cow<'static, str>,
+    /// When to ask again.
+    pub retry_after: Option<Duration>,
+}
+
+impl ProxyError {
+    /// The one table. Exhaustive on purpose: a new failure has no answer until one is chosen.
+    pub fn answer(&self) -> Answer {
+        let (code, message, retry_after) = match self {
+            Self::Body(fault) => match fault {
+                BodyFault::Broken => (Code::BadRequest, "the request body broke off or is malformed; send it whole".into(), None),
+                BodyFault::Stalled => (
+                    Code::RequestTimeout,
+                    "the request body paused for longer than timeouts.request_body_idle; send it without pauses".into(),
+                    None,
+                ),
+                BodyFault::TooLarge => (
+                    Code::BodyTooLarge,
+                    "the request body is larger than the route's max_body_bytes; send less, or raise the limit".into(),
+                    None,
+                ),
+            },
+            Self::Overloaded(message) => (Code::Overloaded, (*message).into(), Some(Duration::from_secs(1))),
+            Self::Refused(refusal) => (refusal.code, refusal.message.clone(), None),
+            Self::Token(error) => (error.code(), error.caller_words().into(), error.retry_after()),
+            Self::Upstream(error) => match error {
+                UpstreamError::CallerBody => (Code::BadRequest, "the request body broke off or is malformed; send it whole".into(), None),
+                UpstreamError::Connect(connect) => match **connect {
+                    ConnectError::Timeout { .. } => (Code::UpstreamTimeout, connect.to_string().into(), None),
+                    ConnectError::Dns { .. }
+                    | ConnectError::Protocol { .. }
+                    | ConnectError::Proxy { .. }
+                    | ConnectError::Refused { .. }
+                    | ConnectError::Tls { .. } => (Code::UpstreamUnreachable, connect.to_string().into(), None),
+                },
+                UpstreamError::Broken(_) => (
+                    Code::UpstreamUnreachable,
+                    "the upstream closed the connection or answered something that is not HTTP before it answered; the request may or may not have been acted on".into(),
+                    None,
+                ),
+                UpstreamError::HeadTimeout => (
+                    Code::UpstreamTimeout,
+                    "the upstream did not answer within timeouts.response_head; the request may or may not have been acted on".into(),
+                    None,
+                ),
+                UpstreamError::Upgrade => (
+                    Code::UpstreamUnreachable,
+                    "the upstream switched protocols although nobody asked it to; that answer is not passed on".into(),
+                    None,
+                ),
+            },
+        };
+        Answer {
+            code,
+            message,
+            retry_after,
+        }
+    }
+}
+
+impl Answer {
+    /// Status, headers and body in the OData error form, with `Proxy-Status` (RFC 9209).
+    pub fn render(
+        &self,
+        request_id: &HeaderValue,
+        at: SystemTime,
+    ) -> (StatusCode, HeaderMap, String) {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        );
+        headers.insert(
+            http::header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        );
+        headers.insert(
+            http::header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        headers.insert(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("same-origin"),
+        );
+        let status = format!("tokenferry; error={}", self.code.proxy_error());
+        if let Ok(status) = HeaderValue::try_from(status) {
+            headers.insert(&PROXY_STATUS, status);
+        }
+        headers.insert(HeaderName::from_static("request-id"), request_id.clone());
+        if let Some(after) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+        }
+        if self.code == Code::MethodNotSupported {
+            headers.insert(ALLOW, HeaderValue::from_static(target::METHODS));
+        }
+        let body = serde_json::json!({
+            "error": {
+                "code": self.code.as_str(),
+                "message": self.message,
+                "innerError": {
+                    "request-id": request_id.to_str().unwrap_or_default(),
+                    "date": Timestamp::of(at).as_str(),
+                }
+            }
+        });
+        (self.code.status(), headers, body.to_string())
+    }
+}
+
+/// Whole seconds, rounded up and at least one: several SDKs read nothing else.
+pub fn whole_seconds(after: Duration) -> u64 {
+    let up = u64::from(after.subsec_nanos() > 0);
+    (after.as_secs() + up).max(1)
+}

@@ -1,0 +1,163 @@
+//! The record of one exchange, from the complete request head to the last byte of the answer. It is
+//! closed exactly once, when it is dropped: that is when the metrics count and the log line is
+//! written, however the exchange ended.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderValue, Method, Uri};
+
+use super::Proxy;
+use super::conversation::Conversation;
+use super::lane::Lane;
+use crate::access_log::{AccessRecord, Outcome, TokenUse};
+use crate::clock::Now;
+use crate::code::Code;
+use crate::metrics::{MethodLabel, RouteCells};
+use crate::policy::browser::Page;
+use crate::upstream::Upload;
+
+/// One exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    proxy: Rc<Proxy>,
+    conversation: Rc<Conversation>,
+    /// The configuration that holds for all of it.
+    pub lane: Rc<Lane>,
+    /// When the request head was complete.
+    pub opened: Now,
+    /// The caller's `client-request-id`, or ours.
+    pub request_id: HeaderValue,
+    method: Method,
+    uri: Uri,
+    /// Index of the route, once it is found.
+    pub route: Option<usize>,
+    /// The name of the caller, when the route asks for one.
+    pub caller: Option<Rc<str>>,
+    /// Where the token came from.
+    pub token: Option<TokenUse>,
+    /// Requests sent to the upstream.
+    pub attempts: u32,
+    /// Which page asks, if a listed one does.
+    pub page: Page,
+    /// The progress of the request body, when there is one.
+    pub upload: Option<Rc<Upload>>,
+    /// The upstream's id of the request.
+    pub upstream_request_id: Option<HeaderValue>,
+    /// Bytes of the answer's body.
+    pub response_bytes: u64,
+    /// How it ended, so far.
+    pub outcome: Outcome,
+    /// Whether it holds one of the places of `limits.in_flight`.
+    admitted: bool,
+    status: u16,
+    head: Option<Duration>,
+    refused: Option<Code>,
+}
+
+impl Exchange {
+    /// Begins with a complete request head.
+    pub fn open(proxy: &Rc<Proxy>, conversation: &Rc<Conversation>, parts: &Parts) -> Self {
+        let opened = Now::read();
+        conversation.exchange_began();
+        let sent = parts.headers.get("client-request-id");
+        Self {
+            lane: proxy.lane(),
+            request_id: proxy.request_ids.of(sent),
+            proxy: Rc::clone(proxy),
+            conversation: Rc::clone(conversation),
+            opened,
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            route: None,
+            caller: None,
+            token: None,
+            attempts: 0,
+            page: Page::Own,
+            upload: None,
+            upstream_request_id: None,
+            response_bytes: 0,
+            outcome: Outcome::Dropped,
+            admitted: proxy.places.take(),
+            status: 0,
+            head: None,
+            refused: None,
+        }
+    }
+
+    /// Whether it may go on: there was a place for it.
+    pub fn is_admitted(&self) -> bool {
+        self.admitted
+    }
+
+    /// The route was found.
+    pub fn matched(&mut self, route: usize) {
+        self.route = Some(route);
+        self.lane.routes[route].cells.request_started();
+    }
+
+    /// The head of the answer goes out.
+    pub fn answered(&mut self, status: u16, refused: Option<Code>) {
+        self.status = status;
+        self.refused = refused;
+        self.head = Some(self.opened.mono.elapsed());
+        if let Some(code) = refused {
+            self.proxy.refusals.refused(code);
+        }
+    }
+
+    /// The cells of the route, or of requests without one.
+    fn cells(&self) -> &RouteCells {
+        match self.route {
+            Some(route) => &self.lane.routes[route].cells,
+            None => &self.proxy.unrouted,
+        }
+    }
+
+    fn record(&self, total: Duration, request_bytes: u64) -> AccessRecord<'_> {
+        AccessRecord {
+            time: self.opened.wall,
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            caller: self.caller.as_deref(),
+            route: self.route.map(|route| self.lane.name(route)),
+            method: self.method.as_str(),
+            path: self.uri.path().as_bytes(),
+            status: self.status,
+            request_bytes,
+            response_bytes: self.response_bytes,
+            head: self.head,
+            total,
+            token: self.token,
+            attempts: self.attempts,
+            upstream_request_id: self.upstream_request_id.as_ref().map(HeaderValue::as_bytes),
+            refused: self.refused,
+            outcome: self.outcome,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let total = Instant::now().duration_since(self.opened.mono);
+        let request_bytes = self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        if self.route.is_none() {
+            self.proxy.unrouted.request_started();
+        }
+        self.cells().request_ended(
+            MethodLabel::of(&self.method),
+            self.status,
+            total,
+            request_bytes,
+            self.response_bytes,
+        );
+        if self.proxy.access_log.is_on() {
+            self.proxy.access_log.write(&self.record(total, request_bytes));
+        }
+        let unread = self.upload.as_ref().is_some_and(|upload| !upload.ended());
+        self.conversation.exchange_ended(unread);
+        if self.admitted {
+            self.proxy.places.give();
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! One configured world: everything that a configuration decides, made once, never changed. A
+//! request sees exactly one generation from its first to its last byte.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+
+use crate::config::{Config, RouteSpec};
+use crate::credential::Credential;
+use crate::policy::allow::Allow;
+use crate::policy::browser::Fence;
+use crate::policy::host::HostPolicy;
+use crate::policy::request_header::RequestRules;
+use crate::policy::response_header::ResponseRules;
+use crate::route::table::RouteTable;
+use crate::token::TokenEntry;
+use crate::upstream::{Egress, UpstreamSpec};
+
+/// A configured world.
+#[derive(Debug)]
+pub struct Generation {
+    /// What it was made from.
+    pub config: Config,
+    /// Which route a request takes.
+    pub table: RouteTable,
+    /// Which hosts are served.
+    pub hosts: HostPolicy,
+    /// Which web pages may call.
+    pub fence: Fence,
+    /// The routes, in file order.
+    pub routes: Vec<Route>,
+    /// How upstreams are reached.
+    pub egress: Egress,
+    /// The credentials, in file order.
+    pub credentials: Vec<Arc<Credential>>,
+}
+
+/// What a matched request needs to know.
+#[derive(Debug)]
+pub struct Route {
+    /// What the file says.
+    pub spec: RouteSpec,
+    /// What may pass.
+    pub allow: Allow,
+    /// What goes up.
+    pub request_rules: RequestRules,
+    /// What comes down.
+    pub response_rules: ResponseRules,
+    /// `Host` of the upstream.
+    pub host: HeaderValue,
+    /// The connections it is reached by.
+    pub upstream: UpstreamSpec,
+    /// The token of its scope.
+    pub token: Arc<TokenEntry>,
+}
+
+impl Generation {
+    /// Makes the world of a configuration; `tokens` holds one entry for each route.
+    pub fn new(
+        config: Config,
+        egress: Egress,
+        credentials: Vec<Arc<Credential>>,
+        tokens: Vec<Arc<TokenEntry>>,
+    ) -> Self {
+        let routes = config
+            .routes
+            .iter()
+            .zip(tokens)
+            .map(|(spec, token)| Route::new(spec, token, config.limits.in_flight))
+            .collect();
+        Self {
+            table: RouteTable::new(&config.routes),
+            hosts: HostPolicy::new(&config),
+            fence: Fence::new(&config),
+            routes,
+            egress,
+            credentials,
+            config,
+        }
+    }
+}
+
+impl Route {
+    fn new(spec: &RouteSpec, token: Arc<TokenEntry>, connections: usize) -> Self {
+        let authority = spec.upstream.origin.authority();
+        Self {
+            allow: Allow::new(spec.allow.as_deref(), &spec.keep_headers),
+            request_rules: RequestRules::new(&spec.keep_headers, &spec.request_headers),
+            response_rules: ResponseRules::new(&spec.keep_headers, &spec.response_headers),
+            // A checked origin holds only characters of a host and port.
+            host: HeaderValue::try_from(authority)
+                .unwrap_or_else(|_| HeaderValue::from_static("invalid")),
+            upstream: UpstreamSpec {
+                origin: spec.upstream.origin.clone(),
+                http: spec.upstream_http,
+                timeouts: spec.timeouts.clone(),
+                connections,
+            },
+            token,
+            spec: spec.clone(),
+        }
+    }
+}
+
+/// The generation in force. Workers look at its number before each request, which is one load of
+/// memory that hardly ever changes.
+#[derive(Debug)]
+pub struct InForce {
+    number: AtomicU64,
+    generation: ArcSwap<Generation>,
+}
+
+impl InForce {
+    /// The first generation.
+    pub fn new(generation: Generation) -> Self {
+        Self {
+            number: AtomicU64::new(1),
+            generation: ArcSwap::from_pointee(generation),
+        }
+    }
+
+    /// Puts another in force; exchanges in flight finish on the one they began with.
+    pub fn replace(&self, generation: Generation) {
+        self.generation.store(Arc::new(generation));
+        self.number.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts the replacements.
+    pub fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// The one in force.
+    pub fn load(&self) -> Arc<Generation> {
+        self.generation.load_full()
+    }
+}

@@ -1,0 +1,135 @@
+//! One worker's share of a generation: its own connections, its own copy of each token and its own
+//! counters, so that a request writes nothing that another core reads.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::generation::{Generation, Route};
+use crate::alarm::AlarmClock;
+use crate::metrics::{ConnectionState, Metrics, RouteCells, TokenCells};
+use crate::token::TokenReader;
+use crate::upstream::{Observer, Upstream};
+
+/// A worker's share of a generation.
+#[derive(Debug)]
+pub struct Lane {
+    /// The number of the generation.
+    pub number: u64,
+    /// The generation.
+    pub generation: Arc<Generation>,
+    /// One for each route, in file order.
+    pub routes: Vec<LaneRoute>,
+}
+
+/// A worker's share of a route.
+#[derive(Debug)]
+pub struct LaneRoute {
+    /// Its connections.
+    pub upstream: Rc<Upstream>,
+    /// Its copy of the token.
+    pub token: TokenReader,
+    /// Its counters.
+    pub cells: Arc<RouteCells>,
+    /// Its counters of the token cache.
+    pub token_cells: Arc<TokenCells>,
+}
+
+impl Lane {
+    /// A lane through `generation`; connections of `previous` to equal upstreams are taken over.
+    pub fn new(
+        worker: usize,
+        number: u64,
+        generation: Arc<Generation>,
+        metrics: &Arc<Metrics>,
+        clock: &Rc<AlarmClock>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let routes = generation
+            .routes
+            .iter()
+            .map(|route| {
+                let name = route.spec.name.as_str();
+                let cells = metrics.route_cells(worker, name);
+                let credential = &generation.config.credentials[route.spec.credential];
+                let upstream = previous
+                    .and_then(|lane| lane.reusable(&generation, route))
+                    .unwrap_or_else(|| {
+                        Rc::new(Upstream::new(
+                            route.upstream.clone(),
+                            generation.egress.clone(),
+                            Rc::clone(clock),
+                            census(&cells),
+                        ))
+                    });
+                LaneRoute {
+                    upstream,
+                    token: TokenReader::new(Arc::clone(&route.token)),
+                    token_cells: metrics.token_cells(
+                        worker,
+                        credential.name.as_str(),
+                        route.spec.scope.as_str(),
+                    ),
+                    cells,
+                }
+            })
+            .collect();
+        Self {
+            number,
+            generation,
+            routes,
+        }
+    }
+
+    /// The generation's side of a route.
+    pub fn route(&self, index: usize) -> &Route {
+        &self.generation.routes[index]
+    }
+
+    /// A route's name.
+    pub fn name(&self, index: usize) -> &str {
+        self.route(index).spec.name.as_str()
+    }
+
+    /// Closes connections that are old, idle for too long or dead.
+    pub fn sweep(&self, now: Instant) {
+        for route in &self.routes {
+            route.upstream.sweep(now);
+        }
+    }
+
+    /// The connections of the route of the same name, when nothing about them has changed.
+    fn reusable(&self, next: &Generation, route: &Route) -> Option<Rc<Upstream>> {
+        let (old, new) = (&self.generation.config, &next.config);
+        if old.trust_ca_file != new.trust_ca_file || old.resolve != new.resolve {
+            return None;
+        }
+        let same = |at: &usize| {
+            let known = self.route(*at);
+            known.spec.name == route.spec.name && known.upstream == route.upstream
+        };
+        let at = (0..self.routes.len()).find(same)?;
+        Some(Rc::clone(&self.routes[at].upstream))
+    }
+}
+
+/// Keeps the gauge of connections: told open and idle numbers, it counts the differences.
+fn census(cells: &Arc<RouteCells>) -> Observer {
+    let cells = Arc::clone(cells);
+    let known = std::cell::Cell::new((0, 0));
+    Box::new(move |open, idle| {
+        let (active, idle) = (open.saturating_sub(idle), idle);
+        let (was_active, was_idle) = known.replace((active, idle));
+        for (state, was, is) in [
+            (ConnectionState::Active, was_active, active),
+            (ConnectionState::Idle, was_idle, idle),
+        ] {
+            for _ in was..is {
+                cells.connection_entered(state);
+            }
+            for _ in is..was {
+                cells.connection_left(state);
+            }
+        }
+    })
+}

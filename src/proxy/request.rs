@@ -1,0 +1,89 @@
+//! The request that goes up, made anew from the caller's for each attempt.
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+
+use super::generation::Route;
+use crate::policy::Refusal;
+use crate::token::Bearer;
+use crate::upstream::RequestBody;
+
+static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
+
+/// A request that is ready but for the token.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    parts: &'a Parts,
+    route: &'a Route,
+    request_id: HeaderValue,
+    uri: Uri,
+    /// The headers of the next attempt, when they are made already.
+    headers: Option<HeaderMap>,
+}
+
+impl<'a> Outgoing<'a> {
+    /// Applies the route's rules.
+    ///
+    /// # Errors
+    /// When a header would change what the request means and the route does not keep it.
+    pub fn new(
+        parts: &'a Parts,
+        path: PathAndQuery,
+        route: &'a Route,
+        request_id: HeaderValue,
+    ) -> Result<Self, Refusal> {
+        let mut outgoing = Self {
+            parts,
+            route,
+            request_id,
+            uri: Uri::from(path),
+            headers: None,
+        };
+        outgoing.headers = Some(outgoing.make_headers()?);
+        Ok(outgoing)
+    }
+
+    /// Strips what must not go up, then adds what is ours: in this order, so that no header of the
+    /// caller can name one of ours for removal (RFC 9110 section 7.6.1).
+    fn make_headers(&self) -> Result<HeaderMap, Refusal> {
+        let mut headers = self.parts.headers.clone();
+        self.route.request_rules.apply(&mut headers)?;
+        headers.insert(HOST, self.route.host.clone());
+        headers.insert(&CLIENT_REQUEST_ID, self.request_id.clone());
+        Ok(headers)
+    }
+
+    /// Whether repeating the request asks for nothing new (RFC 9110 section 9.2.1).
+    pub fn is_safe(&self) -> bool {
+        self.parts.method.is_safe()
+    }
+
+    /// The length that the caller declared.
+    pub fn declared_length(&self) -> Option<u64> {
+        let length = self.parts.headers.get(CONTENT_LENGTH)?;
+        length.to_str().ok()?.parse().ok()
+    }
+
+    /// One attempt with a token and a body.
+    ///
+    /// # Errors
+    /// Never once [`Self::new`] passed: the rules are the same.
+    pub fn attempt(
+        &mut self,
+        bearer: &Bearer,
+        body: RequestBody,
+    ) -> Result<Request<RequestBody>, Refusal> {
+        let mut headers = match self.headers.take() {
+            Some(headers) => headers,
+            None => self.make_headers()?,
+        };
+        headers.insert(AUTHORIZATION, bearer.header.clone());
+        let mut request = Request::new(body);
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}

@@ -1,0 +1,100 @@
+//! Request ids: the caller's `client-request-id`, or a fresh random UUID (RFC 9562 version 4).
+//!
+//! An id has to be unlikely to repeat, not hard to guess, so a small generator per worker, seeded
+//! from the system's randomness, makes them.
+
+use std::cell::Cell;
+
+use http::HeaderValue;
+
+/// Longer ids than any product sends are not passed on as ids.
+const LONGEST: usize = 128;
+
+/// Makes ids for one worker.
+#[derive(Debug)]
+pub struct RequestIds(Cell<u64>);
+
+impl RequestIds {
+    /// Seeded from the system.
+    pub fn new() -> Self {
+        let mut seed = [0_u8; 8];
+        // Without randomness ids may repeat between workers, which only support would notice.
+        let _ = aws_lc_rs::rand::fill(&mut seed);
+        Self(Cell::new(u64::from_le_bytes(seed)))
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn next(&self) -> u64 {
+        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A fresh id.
+    pub fn make(&self) -> HeaderValue {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut bytes = [0_u8; 16];
+        bytes[..8].copy_from_slice(&self.next().to_le_bytes());
+        bytes[8..].copy_from_slice(&self.next().to_le_bytes());
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let mut text = [b'-'; 36];
+        let mut at = 0;
+        for (index, byte) in bytes.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                at += 1;
+            }
+            text[at] = HEX[usize::from(byte >> 4)];
+            text[at + 1] = HEX[usize::from(byte & 15)];
+            at += 2;
+        }
+        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    }
+
+    /// The caller's id when it is usable, else a fresh one.
+    pub fn of(&self, sent: Option<&HeaderValue>) -> HeaderValue {
+        match sent {
+            Some(id) if is_usable(id) => id.clone(),
+            _ => self.make(),
+        }
+    }
+}
+
+fn is_usable(id: &HeaderValue) -> bool {
+    !id.is_empty() && id.len() <= LONGEST && id.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fresh_ids_are_version_4_uuids_and_differ() {
+        let ids = RequestIds::new();
+        let (first, second) = (ids.make(), ids.make());
+        let text = first.to_str().unwrap();
+        assert_eq!(text.len(), 36);
+        assert_eq!(text.as_bytes()[14], b'4');
+        assert!(matches!(text.as_bytes()[19], b'8' | b'9' | b'a' | b'b'));
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn a_callers_id_is_kept_unless_it_could_break_a_log() {
+        let ids = RequestIds::new();
+        let sent = HeaderValue::from_static("my-id-7");
+        assert_eq!(ids.of(Some(&sent)), sent);
+        for odd in ["with space", ""] {
+            let odd = HeaderValue::from_str(odd).unwrap();
+            assert_ne!(ids.of(Some(&odd)), odd);
+        }
+    }
+}

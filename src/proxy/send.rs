@@ -1,0 +1,92 @@
+//! Sending: one attempt, and one silent repeat when the connection died under it.
+
+use std::time::Instant;
+
+use http::{HeaderValue, Response};
+
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::lane::LaneRoute;
+use super::request::Outgoing;
+use crate::metrics::RetryReason;
+use crate::token::Bearer;
+use crate::upstream::{Failure, RequestBody, UpstreamBody, UpstreamError};
+
+/// Graph's and Dataverse's names of their id of a request, which support asks for first.
+const UPSTREAM_IDS: [&str; 2] = ["request-id", "x-ms-service-request-id"];
+
+/// Sends the request and returns the upstream's answer, whatever its status.
+pub(super) async fn send(
+    exchange: &mut Exchange,
+    own: &LaneRoute,
+    mut outgoing: Outgoing<'_>,
+    bearer: &Bearer,
+    body: RequestBody,
+) -> Result<Response<UpstreamBody>, ProxyError> {
+    let repeatable = matches!(body, RequestBody::Empty);
+    let request = outgoing.attempt(bearer, body)?;
+    exchange.attempts += 1;
+    let sent = Instant::now();
+    let outcome = match own.upstream.send(request, false).await {
+        Err(failure) => match repeat(&failure, outgoing.is_safe(), repeatable) {
+            true => {
+                own.cells.retried(RetryReason::Connection);
+                exchange.attempts += 1;
+                let request = outgoing.attempt(bearer, failure.body.unwrap_or_default())?;
+                own.upstream.send(request, true).await
+            }
+            false => Err(failure),
+        },
+        answer => answer,
+    };
+    match outcome {
+        Ok(response) => {
+            own.cells.head_arrived(sent.elapsed());
+            exchange.upstream_request_id = UPSTREAM_IDS
+                .iter()
+                .find_map(|name| response.headers().get(*name))
+                .map(HeaderValue::clone);
+            Ok(response)
+        }
+        Err(failure) => Err(explain(exchange, failure)),
+    }
+}
+
+/// Whether a failed attempt may be made again on a fresh connection: the connection died before
+/// the answer began, and either the upstream did not act on the request and its body is still
+/// whole, or the request is safe and has no body. A write that the upstream may have read is never
+/// sent twice.
+fn repeat(failure: &Failure, safe: bool, empty: bool) -> bool {
+    let whole = empty || failure.body.is_some();
+    matches!(failure.error, UpstreamError::Broken(_))
+        && ((failure.unprocessed && whole) || (safe && empty))
+}
+
+/// A failure of the caller's own body is told apart from one of the upstream.
+fn explain(exchange: &Exchange, failure: Failure) -> ProxyError {
+    match exchange.upload.as_ref().and_then(|upload| upload.fault()) {
+        Some(fault) => fault.into(),
+        None => {
+            if let UpstreamError::Broken(error) = &failure.error {
+                tracing::warn!(
+                    route = exchange.route.map(|route| exchange.lane.name(route)),
+                    error = %chain(error),
+                    "the upstream broke off before its answer"
+                );
+            }
+            failure.error.into()
+        }
+    }
+}
+
+/// An error with its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,196 @@
+//! Accepting: each connection goes to the worker with the fewest, the first of equals. So callers
+//! that come one after the other meet warm pools, and many at once spread evenly.
+//!
+//! Beyond the limit of connections accepting pauses, and the system's backlog holds what comes. A
+//! peer with too many is closed at once. When descriptors run out accepting rests and goes on.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::listener::Listener;
+use super::worker::{Carried, Order, Worker};
+
+/// The rest after an accept that failed for want of descriptors or memory.
+const REST: Duration = Duration::from_millis(100);
+
+/// An accepted socket.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(std::net::TcpStream),
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// A connection on its way to a worker.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) socket: Socket,
+    pub(super) peer: Option<IpAddr>,
+    pub(super) permit: Permit,
+}
+
+/// The places that a connection takes while it lasts.
+#[derive(Debug)]
+pub(super) struct Permit {
+    _total: OwnedSemaphorePermit,
+    _peer: Option<PeerPlace>,
+    _carried: Carried,
+}
+
+/// The bounds on connections.
+#[derive(Debug)]
+pub(super) struct Door {
+    total: Arc<Semaphore>,
+    peers: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    per_peer: usize,
+}
+
+#[derive(Debug)]
+struct PeerPlace {
+    peers: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    peer: IpAddr,
+}
+
+impl Drop for PeerPlace {
+    fn drop(&mut self) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = peers.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                peers.remove(&self.peer);
+            }
+        }
+    }
+}
+
+impl Door {
+    pub(super) fn new(connections: usize, per_peer: usize) -> Self {
+        Self {
+            total: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+            peers: Arc::default(),
+            per_peer,
+        }
+    }
+
+    fn place_for(&self, peer: IpAddr) -> Option<PeerPlace> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = peers.entry(peer).or_default();
+        if *count >= self.per_peer {
+            return None;
+        }
+        *count += 1;
+        Some(PeerPlace {
+            peers: Arc::clone(&self.peers),
+            peer,
+        })
+    }
+}
+
+/// Accepts for ever.
+pub(super) async fn accept(listener: Arc<Listener>, door: Arc<Door>, workers: Arc<[Worker]>) {
+    let incoming = match Incoming::new(&listener) {
+        Ok(incoming) => incoming,
+        Err(error) => {
+            tracing::error!(%error, %listener, "the listener cannot be used");
+            return;
+        }
+    };
+    loop {
+        // The semaphore is never closed.
+        let Ok(total) = Arc::clone(&door.total).acquire_owned().await else {
+            return;
+        };
+        match incoming.next().await {
+            Ok((socket, peer)) => {
+                let place = match peer.map(|peer| door.place_for(peer)) {
+                    Some(None) => continue,
+                    Some(place) => place,
+                    None => None,
+                };
+                hand_over(&workers, socket, peer, total, place);
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "accepting rests; raise the limit of open files if this lasts");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+fn hand_over(
+    workers: &[Worker],
+    socket: Socket,
+    peer: Option<IpAddr>,
+    total: OwnedSemaphorePermit,
+    place: Option<PeerPlace>,
+) {
+    let load = |worker: &&Worker| worker.load.load(std::sync::atomic::Ordering::Relaxed);
+    let Some(worker) = workers.iter().min_by_key(load) else {
+        return;
+    };
+    let permit = Permit {
+        _total: total,
+        _peer: place,
+        _carried: Carried::by(worker),
+    };
+    let arrival = Arrival {
+        socket,
+        peer,
+        permit,
+    };
+    // A worker that has ended cannot serve; the socket closes.
+    let _ = worker.orders.send(Order::Serve(arrival));
+}
+
+/// Errors of one connection that was gone before it was accepted.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// A listener registered with this runtime.
+enum Incoming {
+    Tcp(tokio::net::TcpListener),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixListener),
+}
+
+impl Incoming {
+    fn new(listener: &Listener) -> io::Result<Self> {
+        match listener {
+            Listener::Tcp(listener) => {
+                tokio::net::TcpListener::from_std(listener.try_clone()?).map(Self::Tcp)
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener, _) => {
+                tokio::net::UnixListener::from_std(listener.try_clone()?).map(Self::Unix)
+            }
+        }
+    }
+
+    async fn next(&self) -> io::Result<(Socket, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = listener.accept().await?;
+                socket.set_nodelay(true)?;
+                Ok((Socket::Tcp(socket.into_std()?), Some(peer.ip())))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener) => {
+                let (socket, _) = listener.accept().await?;
+                Ok((Socket::Unix(socket.into_std()?), None))
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! One caller's connection, from the accepted socket to its end.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::plain_answer::PlainAnswer;
+use super::timed::Timed;
+use crate::alarm::AlarmClock;
+use crate::config::Limits;
+use crate::executor::LocalExec;
+use crate::proxy::Proxy;
+use crate::proxy::conversation::{Conversation, Stage};
+
+/// HTTP/2 windows towards callers: what one stream, and what all together may send unread.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What hyper may hold of one stream's answer.
+const SEND_BUFFER: usize = 64 * 1024;
+/// A vanished HTTP/2 caller is noticed: a PING every 20 s, its answer within 10 s.
+const PING: Duration = Duration::from_secs(20);
+const PONG: Duration = Duration::from_secs(10);
+
+/// What the connections of a worker have in common.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) proxy: Rc<Proxy>,
+    pub(super) clock: Rc<AlarmClock>,
+    pub(super) limits: Limits,
+    pub(super) draining: Cell<Drain>,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Not at all.
+    No,
+    /// Idle HTTP/1.1 connections close, and each other after the exchange it is in.
+    Now,
+    /// It is announced: GOAWAY goes out, and HTTP/1.1 answers say `Connection: close`.
+    Soon,
+}
+
+/// Serves a socket that speaks plain HTTP: HTTP/1.1, or HTTP/2 with prior knowledge.
+pub(super) async fn serve_plain<S>(desk: Rc<Desk>, socket: S, conversation: Rc<Conversation>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let mut socket = Timed::new(socket, Rc::clone(&conversation), desk.clock.alarm());
+    match socket.begins_http2().await {
+        Ok(true) => serve_http2(&desk, socket, conversation).await,
+        Ok(false) => serve_http1(&desk, socket, conversation).await,
+        // Nothing came in time, or the caller left: there is nobody to answer.
+        Err(_) => {}
+    }
+}
+
+/// Serves HTTP/1.1.
+pub(super) async fn serve_http1<S>(desk: &Rc<Desk>, socket: S, conversation: Rc<Conversation>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let socket = PlainAnswer::new(socket, Rc::clone(&conversation), Rc::clone(&desk.proxy));
+    let mut builder = http1::Builder::new();
+    // The bound on fields is hyper's own; another number would cost an allocation per request.
+    builder
+        .max_header_size(desk.limits.request_line + desk.limits.header_block)
+        .max_buf_size(desk.limits.request_line + desk.limits.header_block + 64 * 1024)
+        .pipeline_flush(true)
+        .header_read_timeout(None);
+    if desk.limits.headers != 100 {
+        builder.max_headers(desk.limits.headers);
+    }
+    let proxy = Rc::clone(&desk.proxy);
+    let service = service_fn(move |request| {
+        let answer = Rc::clone(&proxy).handle(request, Rc::clone(&conversation));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let mut told = false;
+    let end = std::future::poll_fn(|cx| {
+        if desk.draining.get() == Drain::Now && !told {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    });
+    ended(end.await);
+}
+
+/// Serves HTTP/2.
+pub(super) async fn serve_http2<S>(desk: &Rc<Desk>, socket: S, conversation: Rc<Conversation>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    conversation.speaks_http2();
+    let mut builder = http2::Builder::new(LocalExec);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(desk.limits.streams)
+        .max_header_list_size(
+            u32::try_from(desk.limits.request_line + desk.limits.header_block).unwrap_or(u32::MAX),
+        )
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_local_error_reset_streams(100)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG);
+    let proxy = Rc::clone(&desk.proxy);
+    let known = Rc::clone(&conversation);
+    let service = service_fn(move |request| {
+        let answer = Rc::clone(&proxy).handle(request, Rc::clone(&known));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let mut told = false;
+    let end = std::future::poll_fn(|cx| {
+        let quiet = conversation.stage() == Stage::Idle && conversation.is_overdue(cx);
+        if (desk.draining.get() != Drain::No || quiet) && !told {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        match connection.as_mut().poll(cx) {
+            // GOAWAY is out; a caller that says nothing either is not waited for.
+            Poll::Pending if quiet => Poll::Ready(Ok(())),
+            other => other,
+        }
+    });
+    ended(end.await);
+}
+
+fn ended(outcome: Result<(), hyper::Error>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a caller's connection ended");
+    }
+}

@@ -1,0 +1,169 @@
+//! The answers that hyper writes by itself, in our form.
+//!
+//! A head that hyper cannot parse never reaches the proxy: hyper writes a bare 400, 414 or 431 and
+//! closes. This layer, between hyper and the socket, notices such an answer (bytes written while a
+//! head is still incomplete are nobody else's) and writes ours instead, counted as any refusal. It
+//! also answers 408 when the head does not come in time.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use http::HeaderValue;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::code::Code;
+use crate::proxy::Proxy;
+use crate::proxy::conversation::{Conversation, Stage};
+use crate::proxy::error::Answer;
+
+/// A caller's stream on which every answer has our form.
+pub(super) struct PlainAnswer<S> {
+    inner: S,
+    conversation: Rc<Conversation>,
+    proxy: Rc<Proxy>,
+    /// What is written instead of hyper's answer, and how much of it is out.
+    instead: Option<(Vec<u8>, usize)>,
+}
+
+impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
+    /// Watches a stream.
+    pub(super) fn new(inner: S, conversation: Rc<Conversation>, proxy: Rc<Proxy>) -> Self {
+        Self {
+            inner,
+            conversation,
+            proxy,
+            instead: None,
+        }
+    }
+
+    /// Our answer to what hyper answers by itself; `None` when `bytes` are not that.
+    fn answer_to(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.conversation.stage() != Stage::Head {
+            return None;
+        }
+        let status = bytes.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+        let (code, message) = match status {
+            b"400" => (
+                Code::BadRequest,
+                "the request is not well-formed HTTP; nothing of it was forwarded",
+            ),
+            b"414" => (
+                Code::UriTooLong,
+                "the request line is longer than limits.request_line; long queries fit into a $batch",
+            ),
+            b"431" => (
+                Code::HeadersTooLarge,
+                "the request has more header fields than limits.headers, or more bytes of them than limits.header_block",
+            ),
+            _ => return None,
+        };
+        Some(self.render(code, message))
+    }
+
+    fn render(&self, code: Code, message: &'static str) -> Vec<u8> {
+        self.proxy.refused_unread(code);
+        let answer = Answer {
+            code,
+            message: message.into(),
+            retry_after: None,
+        };
+        let id: HeaderValue = self.proxy.fresh_request_id();
+        let (status, headers, body) = answer.render(&id, SystemTime::now());
+        let mut text = format!("HTTP/1.1 {status}\r\nconnection: close\r\n").into_bytes();
+        for (name, value) in &headers {
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(value.as_bytes());
+            text.extend_from_slice(b"\r\n");
+        }
+        text.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+        text.extend_from_slice(body.as_bytes());
+        text
+    }
+
+    /// Writes what is left of our answer.
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some((text, done)) = &mut self.instead {
+            let written =
+                std::task::ready!(Pin::new(&mut self.inner).poll_write(cx, &text[*done..]))?;
+            *done += written;
+            if *done >= text.len() || written == 0 {
+                self.instead = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for PlainAnswer<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_read(cx, buf);
+        if let Poll::Ready(Err(error)) = &outcome
+            && error.kind() == io::ErrorKind::TimedOut
+            && this.conversation.stage() == Stage::Head
+        {
+            let text = this.render(
+                Code::RequestTimeout,
+                "the request head did not arrive within timeouts.request_head",
+            );
+            this.instead = Some((text, 0));
+            // One attempt: who is this slow is not waited for once more.
+            let _ = this.poll_instead(cx);
+            let _ = Pin::new(&mut this.inner).poll_flush(cx);
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PlainAnswer<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if let Some(text) = this.answer_to(buf) {
+            this.instead = Some((text, 0));
+            // hyper's own bytes count as written; ours go out with the next flush.
+            return Poll::Ready(Ok(buf.len()));
+        }
+        std::task::ready!(this.poll_instead(cx))?;
+        Pin::new(&mut this.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.conversation.stage() == Stage::Head {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |buf| buf));
+        }
+        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        std::task::ready!(this.poll_instead(cx))?;
+        Pin::new(&mut this.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        std::task::ready!(this.poll_instead(cx))?;
+        Pin::new(&mut this.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,175 @@
+//! The byte stream to a caller, which keeps the time limits of its connection: whoever reads or
+//! writes through it is told when the other side has been waited for long enough. It sits below
+//! TLS, so handshakes are timed too.
+//!
+//! Closing lingers (RFC 9112 section 9.6): when a request was answered before all of it was read,
+//! what still comes is read and thrown away for a while, so that the caller gets to read the answer
+//! before its system is told that nobody listened.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::alarm::Alarm;
+use crate::proxy::conversation::Conversation;
+
+/// How long closing reads on.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much closing reads at the most: two seconds of a fast upload.
+const LINGER_BYTES: usize = 256 * 1024 * 1024;
+
+/// A caller's socket under its connection's time limits.
+pub(super) struct Timed<S> {
+    inner: S,
+    conversation: Rc<Conversation>,
+    /// Read ahead to see which protocol is spoken.
+    ahead: Vec<u8>,
+    linger: Linger,
+    alarm: Alarm,
+}
+
+enum Linger {
+    No,
+    Reading(usize),
+    Over,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
+    /// Takes charge of a socket. `alarm` is for lingering.
+    pub(super) fn new(inner: S, conversation: Rc<Conversation>, alarm: Alarm) -> Self {
+        Self {
+            inner,
+            conversation,
+            ahead: Vec::new(),
+            linger: Linger::No,
+            alarm,
+        }
+    }
+
+    /// Whether what comes begins as HTTP/2's preface does (RFC 9113 section 3.4). No method of
+    /// HTTP/1.1 begins so.
+    pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
+        use tokio::io::AsyncReadExt;
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+        let mut seen = Vec::with_capacity(PREFACE.len());
+        let mut piece = [0_u8; PREFACE.len()];
+        while PREFACE.starts_with(&seen) && seen.len() < PREFACE.len() {
+            let wanted = PREFACE.len() - seen.len();
+            let read = self.read(&mut piece[..wanted]).await?;
+            if read == 0 {
+                break;
+            }
+            seen.extend_from_slice(&piece[..read]);
+        }
+        let is_preface = seen == PREFACE;
+        self.ahead = seen;
+        Ok(is_preface)
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waste = [0_u8; 16 * 1024];
+        while let Linger::Reading(budget) = self.linger {
+            let mut buffer = ReadBuf::new(&mut waste);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() && budget > 0 => {
+                    self.linger = Linger::Reading(budget.saturating_sub(buffer.filled().len()));
+                }
+                Poll::Pending if !self.alarm.has_rung(cx) => return Poll::Pending,
+                Poll::Ready(_) | Poll::Pending => self.linger = Linger::Over,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn written<T>(&self, cx: &Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match outcome {
+            Poll::Ready(Ok(done)) => {
+                self.conversation.write_progressed();
+                Poll::Ready(Ok(done))
+            }
+            Poll::Pending if self.conversation.write_stalls(cx) => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            other => other,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.ahead.is_empty() {
+            let fits = this.ahead.len().min(buf.remaining());
+            buf.put_slice(&this.ahead[..fits]);
+            this.ahead.drain(..fits);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.inner).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                if buf.filled().len() > before {
+                    this.conversation.bytes_arrived();
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending if this.conversation.is_overdue(cx) => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            other => other,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_write(cx, buf);
+        this.written(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        this.written(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_flush(cx);
+        this.written(cx, outcome)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Linger::No = this.linger {
+            std::task::ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            this.linger = if this.conversation.has_unread() {
+                this.alarm.set(LINGER);
+                Linger::Reading(LINGER_BYTES)
+            } else {
+                Linger::Over
+            };
+        }
+        this.poll_linger(cx).map(Ok)
+    }
+}

@@ -1,0 +1,177 @@
+//! A worker: one thread with a runtime, connections, pools and counters of its own.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::Plan;
+use super::accept::{Arrival, Socket};
+use super::connection::{Desk, Drain, serve_plain};
+use crate::alarm::AlarmClock;
+use crate::proxy::conversation::{Conversation, Patience};
+use crate::proxy::Proxy;
+
+/// Threads for name resolution, the only blocking work: a resolver that hangs must not take more.
+const BLOCKING_THREADS: usize = 8;
+/// How often pools are swept and a reload is followed without a request.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What a worker is told.
+pub(super) enum Order {
+    /// Close each connection after the exchange it is in; idle ones at once with `Drain::Now`.
+    Drain(Drain),
+    /// Serve a connection.
+    Serve(Arrival),
+    /// End, whatever is in flight.
+    Stop,
+}
+
+/// The control side of a worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+    /// Its open connections.
+    pub(super) load: Arc<AtomicUsize>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Worker {
+    /// Starts the thread.
+    pub(super) fn start(index: usize, plan: &Plan) -> io::Result<Self> {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let load = Arc::new(AtomicUsize::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()?;
+        let plan = plan.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || LocalSet::new().block_on(&runtime, work(index, plan, inbox)))?;
+        Ok(Self {
+            orders,
+            load,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Ends the thread and waits for that.
+    pub(super) fn stop(&self) {
+        // A worker that has ended takes no orders.
+        let _ = self.orders.send(Order::Stop);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panic of the thread was logged and counted where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Alarms may ring a tenth of the shortest limit late, at most 100 ms.
+fn tick(plan: &Plan) -> Duration {
+    let timeouts = &plan.timeouts;
+    let shortest = [
+        timeouts.first_byte,
+        timeouts.request_head,
+        timeouts.keep_alive,
+        timeouts.request_body_idle,
+        timeouts.write_stall,
+        timeouts.upstream.response_head,
+        timeouts.upstream.response_body_idle,
+    ]
+    .into_iter()
+    .chain(plan.in_force.load().routes.iter().flat_map(|route| {
+        let timeouts = &route.spec.timeouts;
+        [timeouts.response_head, timeouts.response_body_idle]
+    }))
+    .min()
+    .unwrap_or(SWEEP);
+    (shortest / 10).clamp(Duration::from_millis(1), Duration::from_millis(100))
+}
+
+async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order>) {
+    let clock = AlarmClock::new(tick(&plan));
+    tokio::task::spawn_local(Rc::clone(&clock).run());
+    let proxy = Proxy::new(
+        index,
+        Arc::clone(&plan.in_force),
+        Arc::clone(&plan.metrics),
+        plan.access_log.lane(index),
+        Arc::clone(&plan.admission),
+        Rc::clone(&clock),
+    );
+    let patience = Patience {
+        first_byte: plan.timeouts.first_byte,
+        request_head: plan.timeouts.request_head,
+        keep_alive: plan.timeouts.keep_alive,
+        write_stall: plan.timeouts.write_stall,
+    };
+    let desk = Rc::new(Desk {
+        proxy: Rc::clone(&proxy),
+        clock: Rc::clone(&clock),
+        limits: plan.limits.clone(),
+        draining: Cell::new(Drain::No),
+    });
+    let mut sweeper = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            order = inbox.recv() => match order {
+                Some(Order::Serve(arrival)) => {
+                    tokio::task::spawn_local(serve(Rc::clone(&desk), patience, arrival));
+                }
+                Some(Order::Drain(drain)) => {
+                    desk.draining.set(drain);
+                    proxy.say_goodbye();
+                    clock.wake_all();
+                }
+                Some(Order::Stop) | None => return,
+            },
+            _ = sweeper.tick() => proxy.sweep(),
+        }
+    }
+}
+
+async fn serve(desk: Rc<Desk>, patience: Patience, arrival: Arrival) {
+    let Arrival {
+        socket,
+        peer,
+        permit,
+    } = arrival;
+    let conversation = Rc::new(Conversation::new(&desk.clock, patience, peer, false));
+    match socket {
+        Socket::Tcp(socket) => match tokio::net::TcpStream::from_std(socket) {
+            Ok(socket) => serve_plain(desk, socket, conversation).await,
+            Err(error) => tracing::warn!(%error, "an accepted connection cannot be used"),
+        },
+        #[cfg(unix)]
+        Socket::Unix(socket) => match tokio::net::UnixStream::from_std(socket) {
+            Ok(socket) => serve_plain(desk, socket, conversation).await,
+            Err(error) => tracing::warn!(%error, "an accepted connection cannot be used"),
+        },
+    }
+    drop(permit);
+}
+
+/// Counts a connection with its worker while it lasts.
+#[derive(Debug)]
+pub(super) struct Carried(Arc<AtomicUsize>);
+
+impl Carried {
+    pub(super) fn by(worker: &Worker) -> Self {
+        worker.load.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&worker.load))
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

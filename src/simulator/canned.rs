@@ -1,0 +1,169 @@
+//! Faults ready made: the refusals and breakdowns that Entra, Graph, Dataverse and the gateways in
+//! front of them are known for.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::fault::{Fault, Gate};
+use super::wire::Ending;
+
+/// The three limits of Dataverse's service protection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// 52 requests at once.
+    Concurrency,
+    /// 6000 requests in 300 s.
+    Requests,
+    /// 1,200,000 ms of execution in 300 s.
+    Time,
+}
+
+impl Fault {
+    /// A bare status.
+    ///
+    /// # Panics
+    /// When the number is no status (100 to 999).
+    pub fn status(status: u16) -> Self {
+        Self::answer(status, &[], "")
+    }
+
+    /// A status with fields and content.
+    ///
+    /// # Panics
+    /// When the number is no status (100 to 999).
+    pub fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
+        let own = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        Self::Answer {
+            status: StatusCode::from_u16(status).expect("a script is given a status that exists"),
+            headers: headers.iter().map(own).collect(),
+            body: body.into(),
+        }
+    }
+
+    fn json(status: u16, headers: &[(&str, &str)], code: &str, message: &str) -> Self {
+        let inner = json!({"date": "2030-01-01T00:05:00", "request-id": "33333333-aaaa-4bbb-8ccc-000000000003"});
+        let body = json!({"error": {"code": code, "message": message, "innerError": inner}});
+        let mut all = vec![("content-type", "application/json; charset=utf-8")];
+        all.extend_from_slice(headers);
+        Self::answer(status, &all, body.to_string())
+    }
+
+    /// 429 as Graph gives it, with or without `Retry-After` (which may be a fraction or a date).
+    pub fn graph_429(retry_after: Option<&str>) -> Self {
+        let headers: Vec<_> = retry_after
+            .map(|value| ("retry-after", value))
+            .into_iter()
+            .collect();
+        Self::json(
+            429,
+            &headers,
+            "TooManyRequests",
+            "Please retry again later.",
+        )
+    }
+
+    /// 503 as Graph gives it.
+    pub fn graph_503(retry_after: Option<&str>) -> Self {
+        let headers: Vec<_> = retry_after
+            .map(|value| ("retry-after", value))
+            .into_iter()
+            .collect();
+        Self::json(
+            503,
+            &headers,
+            "ServiceNotAvailable",
+            "Temporarily unavailable.",
+        )
+    }
+
+    /// 403 as Graph gives it to an app without the permission.
+    pub fn graph_403() -> Self {
+        let text = "Insufficient privileges to complete the operation.";
+        Self::json(403, &[], "Authorization_RequestDenied", text)
+    }
+
+    /// 429 as Dataverse gives it.
+    pub fn dataverse_429(limit: Limit, retry_after: &str) -> Self {
+        let (code, message) = match limit {
+            Limit::Concurrency => (
+                "0x80072326",
+                "Number of concurrent requests exceeded the limit of 52.",
+            ),
+            Limit::Requests => (
+                "0x80072322",
+                "Number of requests exceeded the limit of 6000 over time window of 300 seconds.",
+            ),
+            Limit::Time => (
+                "0x80072321",
+                "Combined execution time of incoming requests exceeded limit of 1,200,000 milliseconds over time window of 300 seconds.",
+            ),
+        };
+        Self::json(429, &[("retry-after", retry_after)], code, message)
+    }
+
+    /// 403 as Dataverse gives it to an application user without the role.
+    pub fn dataverse_403() -> Self {
+        let text = "Principal user aaaa0009-0000-0000-0000-000000000000 is missing prvReadAccount privilege.";
+        Self::json(403, &[], "0x80040220", text)
+    }
+
+    /// 429 as Entra gives it: plain text with `Retry-After`.
+    pub fn plain_429(retry_after: &str) -> Self {
+        let headers = [("content-type", "text/plain"), ("retry-after", retry_after)];
+        Self::answer(429, &headers, "Too Many Requests")
+    }
+
+    /// 502 as a gateway in front gives it: an HTML page.
+    pub fn html_502() -> Self {
+        let page = "<html><head><title>502 Bad Gateway</title></head><body>fake</body></html>";
+        Self::answer(502, &[("content-type", "text/html")], page)
+    }
+
+    /// 200 with nothing in it.
+    pub fn empty_200() -> Self {
+        Self::answer(200, &[("content-type", "application/json")], "")
+    }
+
+    /// 200 with something that is not JSON, as a captive portal gives it.
+    pub fn not_json() -> Self {
+        let headers = [("content-type", "application/json")];
+        Self::answer(
+            200,
+            &headers,
+            "<html>please log in to the guest network</html>",
+        )
+    }
+
+    /// Never answers, and keeps the connection open.
+    pub fn hang() -> Self {
+        Self::Hold(Gate::new())
+    }
+
+    /// RST before the head.
+    pub fn reset() -> Self {
+        Self::Break {
+            after: None,
+            ending: Ending::Reset,
+        }
+    }
+
+    /// FIN without `close_notify` this far into the body.
+    pub fn truncate(after: usize) -> Self {
+        Self::Break {
+            after: Some(after),
+            ending: Ending::Close,
+        }
+    }
+
+    /// 101 that nobody asked for.
+    pub fn switching() -> Self {
+        let head =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n";
+        Self::Raw(head.into(), Ending::Hang)
+    }
+
+    /// 103 in front of the real answer.
+    pub fn early_hints() -> Self {
+        Self::Interim(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n".into())
+    }
+}

@@ -1,0 +1,132 @@
+//! Dataverse, the Web API of Dynamics 365: who is let in, and which part answers.
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::call::Call;
+use super::directory::TENANT_ID;
+use super::ident::guid;
+use super::token::Refusal;
+use super::world::World;
+use super::{dataverse_batch, dataverse_file, dataverse_row, host, probe};
+use crate::clock::Now;
+
+/// The media type of Dataverse's JSON.
+pub(super) const JSON: &str = "application/json; odata.metadata=minimal";
+/// Where the Web API begins.
+pub(super) const ROOT: &str = "/api/data/v9.2/";
+
+/// Answers a request to the organisation.
+pub(super) fn answer(world: &World, call: &Call) -> Answer {
+    if let Err(refusal) = world
+        .tokens
+        .judge(&call.authority, &call.headers, Now::read())
+    {
+        if let Some(offence) = refusal.offence() {
+            world.offend(call, &offence);
+        }
+        return unauthorized(call, &refusal);
+    }
+    dressed(admitted(world, call), call)
+}
+
+/// Answers a request, or an operation of a batch, that carries a good token.
+pub(super) fn admitted(world: &World, call: &Call) -> Answer {
+    if let Some(rest) = call.path().strip_prefix("/sim/") {
+        return probe::answer(world, call, rest);
+    }
+    if call.path() == "/api/discovery/v2.0/Instances" {
+        return instances();
+    }
+    let Some(rest) = call.path().strip_prefix(ROOT) else {
+        return missing(call);
+    };
+    match rest {
+        "$batch" if call.method == Method::POST => dataverse_batch::answer(world, call),
+        "WhoAmI" | "WhoAmI()" => who_am_i(call),
+        path if dataverse_file::is_file(path) => dataverse_file::answer(world, call, path),
+        path => dataverse_row::answer(world, call, path),
+    }
+}
+
+fn who_am_i(call: &Call) -> Answer {
+    let context = format!(
+        "{}{ROOT}$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse",
+        call.origin()
+    );
+    let who = json!({
+        "@odata.context": context,
+        "BusinessUnitId": "aaaa0010-0000-0000-0000-000000000000",
+        "UserId": "aaaa0009-0000-0000-0000-000000000000",
+        "OrganizationId": "aaaa0011-0000-0000-0000-000000000000",
+    });
+    json(200, &who)
+}
+
+/// The environments there are. The context names an address inside Microsoft's network, which is
+/// nobody's to rewrite.
+fn instances() -> Answer {
+    let context = "https://10.0.0.9:20193/api/discovery/v2.0/$metadata#Instances(ApiUrl)";
+    let instance = json!({"ApiUrl": format!("https://{}", host::ORGANISATION_API)});
+    json(
+        200,
+        &json!({"@odata.context": context, "value": [instance]}),
+    )
+}
+
+/// The fields that every answer of the organisation carries, the affinity cookie among them.
+fn dressed(answer: Answer, call: &Call) -> Answer {
+    let id = guid();
+    let name = host::name(&call.authority);
+    let cookie = format!(
+        "ARRAffinity={}; domain={name}; path=/; secure; HttpOnly",
+        id.replace('-', "")
+    );
+    answer
+        .with("cache-control", "no-cache")
+        .with("odata-version", "4.0")
+        .with(
+            "strict-transport-security",
+            "max-age=31536000; includeSubDomains",
+        )
+        .with("x-ms-service-request-id", &id)
+        .with("req_id", &id)
+        .with("x-ms-ratelimit-burst-remaining-xrm-requests", "5991")
+        .with("x-ms-ratelimit-time-remaining-xrm-requests", "1,197.40")
+        .with("set-cookie", &cookie)
+}
+
+/// An answer in JSON.
+pub(super) fn json(status: u16, value: &Value) -> Answer {
+    Answer::json(
+        StatusCode::from_u16(status).unwrap_or_default(),
+        JSON,
+        value,
+    )
+}
+
+/// An answer in Dataverse's error form.
+pub(super) fn error(status: u16, code: &str, message: &str) -> Answer {
+    json(
+        status,
+        &json!({"error": {"code": code, "message": message}}),
+    )
+}
+
+/// 404.
+pub(super) fn missing(call: &Call) -> Answer {
+    let text = format!("Resource not found for the segment '{}'.", call.path());
+    error(404, "0x8006088a", &text)
+}
+
+/// 401, with the challenge in Dataverse's form: nothing quoted, a slash at the end.
+fn unauthorized(call: &Call, refusal: &Refusal) -> Answer {
+    let uri = format!("https://{}/{TENANT_ID}/oauth2/authorize", host::LOGIN);
+    let resource = format!("{}/", call.origin());
+    let mut challenge = format!("Bearer authorization_uri={uri}, resource_id={resource}");
+    if *refusal != Refusal::Absent {
+        challenge.push_str(", error=invalid_token");
+    }
+    Answer::new(StatusCode::UNAUTHORIZED).with("www-authenticate", &challenge)
+}

@@ -1,0 +1,75 @@
+//! File columns: sent whole or in pieces, through an address that carries the session and needs the
+//! token; fetched whole or by ranges.
+
+use http::{Method, StatusCode};
+
+use super::answer::Answer;
+use super::call::Call;
+use super::dataverse::{ROOT, error, missing};
+use super::download::{content_range, ranged};
+use super::graph::reads;
+use super::world::World;
+
+/// Bytes in a piece, as the service proposes it.
+const PIECE: &str = "4194304";
+/// The session, encoded in lower case where others write upper.
+const SESSION: &str = "FAKE%2bSESSION%3d";
+
+/// Whether a path below the root leads to a file column.
+pub(super) fn is_file(path: &str) -> bool {
+    path.contains(")/") && path.trim_end_matches("/$value").ends_with("filecolumn")
+}
+
+/// Answers for file columns.
+pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
+    if reads(&call.method) {
+        let text = format!(
+            "\"@odata.nextLink\":\"{}{ROOT}accounts\" file ",
+            call.origin()
+        );
+        return ranged(call, text.repeat(500).as_bytes())
+            .with("content-type", "application/octet-stream")
+            .with("content-disposition", "attachment; filename=\"25mb.pdf\"")
+            .with("x-ms-file-name", "25mb.pdf")
+            .with("mimetype", "application/pdf");
+    }
+    if call.method == Method::DELETE {
+        return Answer::new(StatusCode::NO_CONTENT);
+    }
+    if call.method != Method::PATCH {
+        return missing(call);
+    }
+    if call.header("x-ms-transfer-mode") == Some("chunked") {
+        let location = format!("{}{ROOT}{path}?sessiontoken={SESSION}", call.origin());
+        return Answer::new(StatusCode::OK)
+            .with("accept-ranges", "bytes")
+            .with("location", &location)
+            .with("x-ms-chunk-size", PIECE)
+            .with("access-control-expose-headers", "x-ms-chunk-size");
+    }
+    match call.raw_option("sessiontoken") {
+        None => Answer::new(StatusCode::NO_CONTENT),
+        Some(SESSION) => piece(call),
+        Some(_) => {
+            world.offend(
+                call,
+                "an upload address that was not followed byte for byte",
+            );
+            error(400, "0x80090001", "The session token is not valid.")
+        }
+    }
+}
+
+fn piece(call: &Call) -> Answer {
+    let Some((first, last, total)) = content_range(call) else {
+        return error(400, "0x80090001", "Content-Range is missing.");
+    };
+    if last.checked_sub(first).map(|length| length + 1) != Some(call.body.length) {
+        return error(400, "0x80090001", "Content-Range and body differ.");
+    }
+    if last + 1 == total {
+        Answer::new(StatusCode::NO_CONTENT)
+    } else {
+        Answer::new(StatusCode::PARTIAL_CONTENT)
+    }
+}

@@ -1,0 +1,347 @@
+//! Dataverse and the metadata services.
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::client::{Reply, bearer, fetch, once, request};
+use super::*;
+
+const ROOT: &str = "/api/data/v9.2";
+
+async fn send(
+    simulator: &Simulator,
+    method: &str,
+    target: &str,
+    extra: (&str, &str),
+    body: &str,
+) -> Reply {
+    let bearer = bearer(simulator, ORGANISATION).await;
+    let headers = [("authorization", bearer.as_str()), extra];
+    let request = request(method, ORGANISATION, target, &headers, body.to_owned());
+    once(simulator, ORGANISATION, request).await.unwrap()
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test]
+async fn both_addresses_of_the_organisation_take_the_same_token() {
+    let simulator = Simulator::start().await.unwrap();
+    let bearer = bearer(&simulator, ORGANISATION).await;
+    let target = format!("{ROOT}/WhoAmI");
+    let request = request(
+        "GET",
+        ORGANISATION_API,
+        &target,
+        &[("authorization", &bearer)],
+        "",
+    );
+    let reply = once(&simulator, ORGANISATION_API, request).await.unwrap();
+    assert_eq!(reply.status, 200);
+    let context = reply.json()["@odata.context"].as_str().unwrap().to_owned();
+    assert!(context.starts_with("https://contoso.api.crm.dynamics.com/api/data/v9.2/$metadata"));
+    assert_eq!(simulator.violations(), []);
+}
+
+#[tokio::test]
+async fn without_a_token_the_challenge_names_tenant_and_resource() {
+    let simulator = Simulator::start().await.unwrap();
+    let request = request("GET", ORGANISATION, &format!("{ROOT}/WhoAmI"), &[], "");
+    let reply = once(&simulator, ORGANISATION, request).await.unwrap();
+    assert_eq!(reply.status, 401);
+    let expected = format!(
+        "Bearer authorization_uri=https://login.microsoftonline.com/{TENANT_ID}/oauth2/authorize, resource_id=https://contoso.crm.dynamics.com/"
+    );
+    assert_eq!(reply.header("www-authenticate"), expected);
+}
+
+#[tokio::test]
+async fn a_new_row_is_known_by_its_header_only() {
+    let simulator = Simulator::start().await.unwrap();
+    let made = send(
+        &simulator,
+        "POST",
+        &format!("{ROOT}/accounts"),
+        JSON,
+        "{\"name\":\"x\"}",
+    )
+    .await;
+    assert_eq!((made.status.as_u16(), made.body.len()), (204, 0));
+    let location = made.header("odata-entityid").to_owned();
+    assert!(location.starts_with("https://contoso.crm.dynamics.com/api/data/v9.2/accounts("));
+    assert_eq!(fetch(&simulator, ORGANISATION, &location).await.status, 200);
+    let refused = send(
+        &simulator,
+        "PATCH",
+        &location,
+        ("if-match", "W/\"1\""),
+        "{}",
+    )
+    .await;
+    assert_eq!(refused.status, 412);
+}
+
+#[tokio::test]
+async fn a_reference_has_to_name_the_organisation() {
+    let simulator = Simulator::start().await.unwrap();
+    let base = format!(
+        "{ROOT}/accounts(aaaa0001-0000-0000-0000-000000000000)/opportunity_customer_accounts/$ref?$id="
+    );
+    let own = "https://contoso.crm.dynamics.com/api/data/v9.2/opportunities(cccc0001-0000-0000-0000-000000000000)";
+    for link in [
+        own.to_owned(),
+        own.replace("contoso.", "contoso.api."),
+        own.replace('/', "%2F"),
+    ] {
+        let reply = send(&simulator, "DELETE", &format!("{base}{link}"), JSON, "").await;
+        assert_eq!(reply.status, 204, "{link}");
+    }
+    assert_eq!(simulator.violations(), []);
+    let proxied = own.replace(
+        "https://contoso.crm.dynamics.com",
+        "http://localhost:8080/dynamics",
+    );
+    assert_eq!(
+        send(&simulator, "DELETE", &format!("{base}{proxied}"), JSON, "")
+            .await
+            .status,
+        400
+    );
+    assert_eq!(simulator.violations().len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_is_sent_in_pieces_to_the_address_of_its_session() {
+    let simulator = Simulator::start().await.unwrap();
+    let column = format!("{ROOT}/accounts(aaaa0001-0000-0000-0000-000000000000)/sample_filecolumn");
+    let target = format!("{column}?x-ms-file-name=25mb.pdf");
+    let begun = send(
+        &simulator,
+        "PATCH",
+        &target,
+        ("x-ms-transfer-mode", "chunked"),
+        "",
+    )
+    .await;
+    assert_eq!(
+        (begun.status.as_u16(), begun.header("x-ms-chunk-size")),
+        (200, "4194304")
+    );
+    let location = begun.header("location").to_owned();
+    assert!(
+        location.ends_with("?sessiontoken=FAKE%2bSESSION%3d"),
+        "{location}"
+    );
+    for (range, expected) in [("bytes 0-3/6", 206), ("bytes 4-5/6", 204)] {
+        let body = if expected == 206 { "abcd" } else { "ef" };
+        let reply = send(
+            &simulator,
+            "PATCH",
+            &location,
+            ("content-range", range),
+            body,
+        )
+        .await;
+        assert_eq!(reply.status, expected);
+    }
+    assert_eq!(simulator.violations(), []);
+}
+
+#[tokio::test]
+async fn a_session_address_that_was_tidied_up_is_refused() {
+    let simulator = Simulator::start().await.unwrap();
+    let column = format!("{ROOT}/accounts(aaaa0001-0000-0000-0000-000000000000)/sample_filecolumn");
+    let upper = format!("{column}?sessiontoken=FAKE%2BSESSION%3D");
+    assert_eq!(
+        send(
+            &simulator,
+            "PATCH",
+            &upper,
+            ("content-range", "bytes 0-0/1"),
+            "a"
+        )
+        .await
+        .status,
+        400
+    );
+    assert_eq!(simulator.violations().len(), 1);
+    let part = send(
+        &simulator,
+        "GET",
+        &format!("{column}/$value"),
+        ("range", "bytes=0-9"),
+        "",
+    )
+    .await;
+    assert_eq!((part.status.as_u16(), part.body.len()), (206, 10));
+}
+
+fn part(line: &str) -> String {
+    format!(
+        "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n{line} HTTP/1.1\r\nAccept: application/json\r\n\r\n\r\n"
+    )
+}
+
+#[tokio::test]
+async fn a_batch_runs_operations_and_change_sets() {
+    let simulator = Simulator::start().await.unwrap();
+    let change = |id: u8, line: &str, body: &str| {
+        format!(
+            "--c\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\nContent-ID: {id}\r\n\r\n{line} HTTP/1.1\r\nContent-Type: application/json; type=entry\r\n\r\n{body}\r\n"
+        )
+    };
+    let body = format!(
+        "--b\r\n{}--b\r\nContent-Type: multipart/mixed; boundary=\"c\"\r\n\r\n{}{}--c--\r\n\r\n--b--\r\n",
+        part("GET https://contoso.crm.dynamics.com/api/data/v9.2/accounts?$select=name&$top=1"),
+        change(1, "POST /api/data/v9.2/tasks", "{\"subject\":\"x\"}"),
+        change(2, "PATCH $1", "{\"subject\":\"y\"}"),
+    );
+    let batch = ("content-type", "multipart/mixed; boundary=\"b\"");
+    let reply = send(&simulator, "POST", &format!("{ROOT}/$batch"), batch, &body).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let text = String::from_utf8(reply.body.to_vec()).unwrap();
+    assert_eq!(text.matches("HTTP/1.1 204 No Content").count(), 2, "{text}");
+    assert!(
+        text.contains(
+            "\"@odata.context\":\"https://contoso.crm.dynamics.com/api/data/v9.2/$metadata"
+        )
+    );
+    assert!(text.contains("odata-entityid: https://contoso.crm.dynamics.com/api/data/v9.2/tasks("));
+    assert_eq!(simulator.violations(), []);
+    let proxied = format!(
+        "--b\r\n{}--b--\r\n",
+        part("GET http://localhost:8080/dynamics/api/data/v9.2/accounts")
+    );
+    let reply = send(
+        &simulator,
+        "POST",
+        &format!("{ROOT}/$batch"),
+        batch,
+        &proxied,
+    )
+    .await;
+    assert_eq!(reply.status, 400);
+    assert_eq!(simulator.violations().len(), 1);
+}
+
+#[tokio::test]
+async fn service_protection_has_three_codes() {
+    let simulator = Simulator::start().await.unwrap();
+    for (limit, code) in [
+        (Limit::Requests, "0x80072322"),
+        (Limit::Time, "0x80072321"),
+        (Limit::Concurrency, "0x80072326"),
+    ] {
+        simulator.script(Script::on(ORGANISATION, Fault::dataverse_429(limit, "27")).times(1));
+        let reply = fetch(&simulator, ORGANISATION, &format!("{ROOT}/accounts")).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.header("retry-after")),
+            (429, "27")
+        );
+        assert_eq!(reply.json()["error"]["code"], code);
+    }
+}
+
+/// GETs from the metadata listener; returns head and body.
+async fn metadata(simulator: &Simulator, target: &str, field: &str) -> (String, serde_json::Value) {
+    let mut tcp = TcpStream::connect(simulator.metadata_address())
+        .await
+        .unwrap();
+    let head = format!(
+        "GET {target} HTTP/1.1\r\nHost: 169.254.169.254\r\n{field}\r\nConnection: close\r\n\r\n"
+    );
+    tcp.write_all(head.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    tcp.read_to_string(&mut text).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (
+        head.to_owned(),
+        serde_json::from_str(body).unwrap_or_default(),
+    )
+}
+
+#[tokio::test]
+async fn a_machine_hands_out_the_same_token_until_it_has_expired() {
+    let simulator = Simulator::start().await.unwrap();
+    let target = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fgraph.microsoft.com";
+    let (_, first) = metadata(&simulator, target, "Metadata: true").await;
+    assert_eq!(
+        (&first["expires_in"], &first["refresh_token"]),
+        (&json!("3599"), &json!(""))
+    );
+    let (_, second) = metadata(&simulator, target, "Metadata: true").await;
+    assert_eq!(first["access_token"], second["access_token"]);
+    simulator.expire_tokens(None);
+    let (_, third) = metadata(&simulator, target, "Metadata: true").await;
+    assert_ne!(first["access_token"], third["access_token"]);
+    let (_, user) = metadata(
+        &simulator,
+        &format!("{target}&client_id={CLIENT_ID}"),
+        "Metadata: true",
+    )
+    .await;
+    assert_ne!(user["access_token"], third["access_token"]);
+    let (_, bare) = metadata(&simulator, target, "Accept: */*").await;
+    assert_eq!(bare["error"], "bad_request_102");
+    let (_, unknown) = metadata(
+        &simulator,
+        &format!("{target}&client_id=x"),
+        "Metadata: true",
+    )
+    .await;
+    assert_eq!(unknown["error_description"], "Identity not found");
+    assert_eq!(simulator.metadata_calls(), 6);
+    assert_eq!(simulator.token_calls(), 0);
+}
+
+#[tokio::test]
+async fn app_service_and_arc_ask_for_their_proof() {
+    let simulator = Simulator::start().await.unwrap();
+    let resource = "resource=https%3A%2F%2Fgraph.microsoft.com";
+    let target = format!("/msi/token?api-version=2019-08-01&{resource}");
+    let header = simulator.identity_header();
+    let header = format!("X-IDENTITY-HEADER: {}", header.expose_str().unwrap());
+    let (_, document) = metadata(&simulator, &target, &header).await;
+    assert!(document["expires_on"].is_string() && document.get("expires_in").is_none());
+    let (head, _) = metadata(&simulator, &target, "X-IDENTITY-HEADER: wrong").await;
+    assert!(head.starts_with("HTTP/1.1 401"));
+    let key = simulator.arc_key("/var/opt/azcmagent/tokens/x.key");
+    let target = format!("/metadata/identity/oauth2/token?api-version=2020-06-01&{resource}");
+    let (head, _) = metadata(&simulator, &target, "Metadata: true").await;
+    assert!(
+        head.contains("www-authenticate: Basic realm=/var/opt/azcmagent/tokens/x.key"),
+        "{head}"
+    );
+    let proof = format!(
+        "Metadata: true\r\nAuthorization: Basic {}",
+        key.expose_str().unwrap()
+    );
+    let (head, document) = metadata(&simulator, &target, &proof).await;
+    assert!(
+        head.starts_with("HTTP/1.1 200") && document["access_token"].is_string(),
+        "{head}"
+    );
+}
+
+#[tokio::test]
+async fn the_apis_answer_without_tls_to_a_loopback_name() {
+    let simulator = Simulator::start().await.unwrap();
+    let origin = format!("http://{}", simulator.metadata_address());
+    let form = client::form(&simulator, &format!("{origin}/.default"));
+    let token = client::ask(&simulator, &form).await.json();
+    let mut tcp = TcpStream::connect(simulator.metadata_address())
+        .await
+        .unwrap();
+    let head = format!(
+        "GET /v1.0/users?$top=1 HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        simulator.metadata_address(),
+        token["access_token"].as_str().unwrap()
+    );
+    tcp.write_all(head.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    tcp.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+    let link = format!("\"@odata.nextLink\":\"{origin}/v1.0/users?$top=1&$skiptoken=");
+    assert!(text.contains(&link), "{text}");
+    assert_eq!(simulator.violations(), []);
+}

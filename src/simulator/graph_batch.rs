@@ -1,0 +1,116 @@
+//! JSON batches: up to twenty operations in one request, each run as if it had come alone, answered
+//! in another order than they were asked.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::answer::Answer;
+use super::call::Call;
+use super::graph::{self, Place, bad_body, error};
+use super::world::World;
+
+/// Most operations in a batch.
+const OPERATIONS: usize = 20;
+
+/// Answers `POST …/$batch`.
+pub(super) fn answer(world: &World, call: &Call, place: &Place<'_>) -> Answer {
+    let requests = call
+        .json()
+        .and_then(|body| body["requests"].as_array().cloned());
+    let Some(requests) = requests else {
+        return bad_body(call);
+    };
+    if requests.is_empty() || requests.len() > OPERATIONS {
+        let text = format!("A batch holds 1 to {OPERATIONS} operations.");
+        return error(call, 400, "BadRequest", &text);
+    }
+    let mut statuses: HashMap<String, StatusCode> = HashMap::new();
+    let mut responses = Vec::new();
+    for request in &requests {
+        let Some(id) = request["id"].as_str().map(str::to_owned) else {
+            return error(call, 400, "BadRequest", "An operation has no id.");
+        };
+        let answer = if waits_for_failure(request, &statuses) {
+            error(call, 424, "FailedDependency", "Failed Dependency")
+        } else {
+            operation(world, call, place, request)
+        };
+        responses.push(written(&id, &answer));
+        if statuses.insert(id, answer.status).is_some() {
+            return error(call, 400, "BadRequest", "Two operations have the same id.");
+        }
+    }
+    // The order means nothing; a client that counts on it should be found out.
+    responses.reverse();
+    graph::json(200, &json!({"responses": responses}))
+}
+
+fn waits_for_failure(request: &Value, statuses: &HashMap<String, StatusCode>) -> bool {
+    let before = request["dependsOn"].as_array().into_iter().flatten();
+    let mut before = before.filter_map(Value::as_str);
+    before.any(|id| !statuses.get(id).is_some_and(StatusCode::is_success))
+}
+
+/// Runs one operation.
+fn operation(world: &World, outer: &Call, place: &Place<'_>, request: &Value) -> Answer {
+    let refuse = |text| error(outer, 400, "BadRequest", text);
+    let method = request["method"].as_str().map(str::parse::<Method>);
+    let (Some(Ok(method)), Some(url)) = (method, request["url"].as_str()) else {
+        return refuse("An operation has no method or url.");
+    };
+    if url.contains("://") || url.contains("$batch") {
+        world.offend(outer, &format!("a batch operation on {url}"));
+        return refuse("Invalid url in a batch operation.");
+    }
+    let headers = fields(request["headers"].as_object());
+    if headers.contains_key("authorization") {
+        world.offend(outer, "a batch operation with an Authorization field");
+    }
+    let body = request.get("body").filter(|body| !body.is_null());
+    if body.is_some() && !headers.contains_key("content-type") {
+        return refuse("An operation with a body has no Content-Type.");
+    }
+    let target = format!("/{}/{}", place.version, url.trim_start_matches('/'));
+    let inner = outer.inner(method, target, headers, bytes(body));
+    let canned = world.faults.within(&inner);
+    canned.unwrap_or_else(|| graph::admitted(world, &inner))
+}
+
+fn fields(members: Option<&Map<String, Value>>) -> HeaderMap {
+    let pairs = members.into_iter().flatten().filter_map(|(name, value)| {
+        let name = HeaderName::try_from(name.as_str()).ok()?;
+        Some((name, HeaderValue::from_str(value.as_str()?).ok()?))
+    });
+    pairs.collect()
+}
+
+/// A body as it stands in a batch: JSON as it is, anything else as base64 text.
+fn bytes(body: Option<&Value>) -> Bytes {
+    let bytes = match body {
+        None => Vec::new(),
+        Some(Value::String(text)) => STANDARD.decode(text).unwrap_or_default(),
+        Some(body) => body.to_string().into_bytes(),
+    };
+    Bytes::from(bytes)
+}
+
+/// One answer, as it stands in the answer of the batch.
+fn written(id: &str, answer: &Answer) -> Value {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers: Map<String, Value> = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), json!(text(value))))
+        .collect();
+    let mut response = json!({"id": id, "status": answer.status.as_u16(), "headers": headers});
+    if !answer.bytes().is_empty() {
+        let parsed = serde_json::from_slice::<Value>(answer.bytes());
+        response["body"] = parsed.unwrap_or_else(|_| json!(STANDARD.encode(answer.bytes())));
+    }
+    response
+}

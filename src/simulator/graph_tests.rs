@@ -1,0 +1,395 @@
+//! Graph: who is let in, what changes, and every place where a link or a file hides.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::client::{Client, Reply, ask, bearer, fetch, form, once, request};
+use std::time::Duration;
+
+use super::*;
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+async fn send(simulator: &Simulator, method: &str, target: &str, body: &Value) -> Reply {
+    let bearer = bearer(simulator, GRAPH).await;
+    let headers = [("authorization", bearer.as_str()), JSON];
+    once(
+        simulator,
+        GRAPH,
+        request(method, GRAPH, target, &headers, body.to_string()),
+    )
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn tokens_are_judged_by_owner_age_and_standing() {
+    let simulator = Simulator::start().await.unwrap();
+    let get = |bearer: &str| {
+        request(
+            "GET",
+            GRAPH,
+            "/v1.0/users",
+            &[("authorization", bearer)],
+            "",
+        )
+    };
+    let good = bearer(&simulator, GRAPH).await;
+    let other = bearer(&simulator, ORGANISATION).await;
+    let reply = once(&simulator, GRAPH, get(&other)).await.unwrap();
+    assert_eq!(reply.status, 401);
+    let challenge = "Bearer realm=\"\", authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\", client_id=\"00000003-0000-0000-c000-000000000000\"";
+    assert_eq!(reply.header("www-authenticate"), challenge);
+    assert_eq!(reply.json()["error"]["code"], "InvalidAuthenticationToken");
+    assert_eq!(
+        once(&simulator, GRAPH, get("Bearer made-up"))
+            .await
+            .unwrap()
+            .status,
+        401
+    );
+    let nothing = request("GET", GRAPH, "/v1.0/users", &[], "");
+    assert_eq!(once(&simulator, GRAPH, nothing).await.unwrap().status, 401);
+    let two = [
+        ("authorization", good.as_str()),
+        ("authorization", good.as_str()),
+    ];
+    let two = request("HEAD", GRAPH, "/v1.0/users", &two, "");
+    assert_eq!(once(&simulator, GRAPH, two).await.unwrap().status, 401);
+    assert_eq!(simulator.violations().len(), 4);
+    simulator.expire_tokens(good.strip_prefix("Bearer "));
+    assert_eq!(
+        once(&simulator, GRAPH, get(&good)).await.unwrap().status,
+        401
+    );
+    // A token cannot know that it was declared expired.
+    assert_eq!(simulator.violations().len(), 4);
+    simulator.set_token_lifetime(Duration::ZERO, None);
+    let dead = bearer(&simulator, GRAPH).await;
+    assert_eq!(
+        once(&simulator, GRAPH, get(&dead)).await.unwrap().status,
+        401
+    );
+    assert_eq!(simulator.violations()[4].what, "a token past its expiry");
+}
+
+#[tokio::test]
+async fn a_claims_challenge_is_met_by_a_token_that_was_asked_for_with_them() {
+    let simulator = Simulator::start().await.unwrap();
+    let plain = bearer(&simulator, GRAPH).await;
+    simulator.demand_claims(
+        GRAPH,
+        Some(json!({"access_token": {"nbf": {"essential": true, "value": "1893456000"}}})),
+    );
+    let get = |bearer: &str| {
+        request(
+            "GET",
+            GRAPH,
+            "/v1.0/users",
+            &[("authorization", bearer)],
+            "",
+        )
+    };
+    let reply = once(&simulator, GRAPH, get(&plain)).await.unwrap();
+    assert_eq!(reply.status, 401);
+    let challenge = reply.header("www-authenticate");
+    let (_, rest) = challenge
+        .split_once("error=\"insufficient_claims\", claims=\"")
+        .unwrap();
+    let claims = STANDARD.decode(rest.split('"').next().unwrap()).unwrap();
+    let mut asked: Value = serde_json::from_slice(&claims).unwrap();
+    asked["access_token"]["xms_cc"] = json!({"values": ["cp1"]});
+    let mut form = form(&simulator, "https://graph.microsoft.com/.default");
+    form.push(("claims", asked.to_string()));
+    let reply = ask(&simulator, &form).await.json();
+    let fresh = format!("Bearer {}", reply["access_token"].as_str().unwrap());
+    assert_eq!(
+        once(&simulator, GRAPH, get(&fresh)).await.unwrap().status,
+        200
+    );
+    assert_eq!(
+        once(&simulator, GRAPH, get(&plain)).await.unwrap().status,
+        401
+    );
+    simulator.demand_claims(GRAPH, None);
+    assert_eq!(
+        once(&simulator, GRAPH, get(&plain)).await.unwrap().status,
+        200
+    );
+    assert_eq!(simulator.violations(), []);
+}
+
+#[tokio::test]
+async fn users_can_be_made_changed_and_deleted() {
+    let simulator = Simulator::start().await.unwrap();
+    let made = send(
+        &simulator,
+        "POST",
+        "/beta/users",
+        &json!({"displayName": "New"}),
+    )
+    .await;
+    assert_eq!(made.status, 201);
+    let location = made.header("location").to_owned();
+    assert!(
+        location.starts_with("https://graph.microsoft.com/beta/users/6666"),
+        "{location}"
+    );
+    assert_eq!(
+        send(&simulator, "DELETE", &location, &Value::Null)
+            .await
+            .status,
+        204
+    );
+    assert_eq!(fetch(&simulator, GRAPH, &location).await.status, 404);
+    assert_eq!(fetch(&simulator, GRAPH, "/v1.0/me").await.status, 400);
+    assert_eq!(simulator.violations(), []);
+}
+
+#[tokio::test]
+async fn conditions_on_users_are_kept() {
+    let simulator = Simulator::start().await.unwrap();
+    let first = "/v1.0/users('66666666-aaaa-4bbb-8ccc-000000000001')";
+    let before = fetch(&simulator, GRAPH, first).await;
+    let tag = before.header("etag").to_owned();
+    assert_eq!(
+        send(&simulator, "PATCH", first, &json!({"jobTitle": "x"}))
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        fetch(&simulator, GRAPH, first).await.json()["jobTitle"],
+        "x"
+    );
+    let bearer = bearer(&simulator, GRAPH).await;
+    let stale = [
+        ("authorization", bearer.as_str()),
+        JSON,
+        ("if-match", tag.as_str()),
+    ];
+    let patch = request("PATCH", GRAPH, first, &stale, "{}");
+    assert_eq!(once(&simulator, GRAPH, patch).await.unwrap().status, 412);
+    let head = request("HEAD", GRAPH, first, &[("authorization", &bearer)], "");
+    let head = once(&simulator, GRAPH, head).await.unwrap();
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    let current = fetch(&simulator, GRAPH, first)
+        .await
+        .header("etag")
+        .to_owned();
+    let cached = [
+        ("authorization", bearer.as_str()),
+        ("if-none-match", current.as_str()),
+    ];
+    let get = request("GET", GRAPH, first, &cached, "");
+    assert_eq!(once(&simulator, GRAPH, get).await.unwrap().status, 304);
+    assert_eq!(simulator.violations(), []);
+}
+
+#[tokio::test]
+async fn changes_lead_through_pages_to_a_link_for_next_time() {
+    let simulator = Simulator::start().await.unwrap();
+    simulator.set_users(500);
+    let first = fetch(&simulator, GRAPH, "/v1.0/users/delta?$select=displayName")
+        .await
+        .json();
+    let second = fetch(
+        &simulator,
+        GRAPH,
+        first["@odata.nextLink"].as_str().unwrap(),
+    )
+    .await
+    .json();
+    assert_eq!(second["value"].as_array().unwrap().len(), 100);
+    let later = fetch(
+        &simulator,
+        GRAPH,
+        second["@odata.deltaLink"].as_str().unwrap(),
+    )
+    .await
+    .json();
+    assert_eq!(later["value"][1]["@removed"]["reason"], "deleted");
+    let gone = fetch(&simulator, GRAPH, "/v1.0/users/delta?$deltatoken=expired").await;
+    assert_eq!(gone.status, 410);
+    assert!(
+        gone.header("location")
+            .starts_with("https://graph.microsoft.com/v1.0/users/delta?")
+    );
+    let empty = fetch(&simulator, GRAPH, "/v1.0/groups").await.json();
+    assert_eq!(empty["value"], json!([]));
+    let full = fetch(
+        &simulator,
+        GRAPH,
+        empty["@odata.nextLink"].as_str().unwrap(),
+    )
+    .await
+    .json();
+    assert_eq!(full["value"].as_array().unwrap().len(), 3);
+    let drive = fetch(&simulator, GRAPH, "/v1.0/drives/b!x/root/delta")
+        .await
+        .json();
+    assert!(
+        drive["@odata.nextLink"]
+            .as_str()
+            .unwrap()
+            .ends_with("delta(token='FAKE-token%2F1%3D')")
+    );
+}
+
+#[tokio::test]
+async fn a_reference_has_to_name_graph_itself() {
+    let simulator = Simulator::start().await.unwrap();
+    let target = "/v1.0/groups/g/members/$ref";
+    let good = json!({"@odata.id": "https://graph.microsoft.com/v1.0/directoryObjects/u"});
+    assert_eq!(send(&simulator, "POST", target, &good).await.status, 204);
+    assert_eq!(simulator.violations(), []);
+    let foreign = json!({"@odata.id": "http://localhost:8080/graph/v1.0/directoryObjects/u"});
+    assert_eq!(send(&simulator, "POST", target, &foreign).await.status, 400);
+    let bound = json!({"members@odata.bind": ["http://localhost:8080/graph/v1.0/x"]});
+    assert_eq!(
+        send(&simulator, "PATCH", "/v1.0/groups/g", &bound)
+            .await
+            .status,
+        400
+    );
+    assert_eq!(simulator.violations().len(), 2);
+    let team = json!({"template@odata.bind": "https://graph.microsoft.com/v1.0/teamsTemplates('standard')"});
+    let accepted = send(&simulator, "POST", "/v1.0/teams", &team).await;
+    assert_eq!(accepted.status, 202);
+    assert!(accepted.header("location").starts_with("/teams('"));
+}
+
+#[tokio::test]
+async fn files_lie_behind_a_ticket_and_must_not_see_a_token() {
+    let simulator = Simulator::start().await.unwrap();
+    let moved = fetch(&simulator, GRAPH, "/v1.0/drives/b!x/root:/a/b.txt:/content").await;
+    assert_eq!(moved.status, 302);
+    let location = moved.header("location").to_owned();
+    assert!(location.contains(TICKET_CANARY));
+    let file = once(
+        &simulator,
+        DOWNLOAD,
+        request("GET", DOWNLOAD, &location, &[], ""),
+    )
+    .await
+    .unwrap();
+    assert_eq!((file.status.as_u16(), file.body.len()), (200, 65_536));
+    let part = request("GET", DOWNLOAD, &location, &[("range", "bytes=10-19")], "");
+    let part = once(&simulator, DOWNLOAD, part).await.unwrap();
+    assert_eq!(
+        (part.status.as_u16(), &part.body[..]),
+        (206, &file.body[10..20])
+    );
+    assert_eq!(simulator.violations(), []);
+    let bearer = bearer(&simulator, GRAPH).await;
+    let leaked = request(
+        "GET",
+        DOWNLOAD,
+        &location,
+        &[("authorization", &bearer)],
+        "",
+    );
+    assert_eq!(
+        once(&simulator, DOWNLOAD, leaked).await.unwrap().status,
+        401
+    );
+    assert_eq!(simulator.violations().len(), 1);
+}
+
+#[tokio::test]
+async fn an_upload_session_takes_pieces_until_the_last() {
+    let simulator = Simulator::start().await.unwrap();
+    let session = send(
+        &simulator,
+        "POST",
+        "/v1.0/drives/d/items/x/createUploadSession",
+        &json!({}),
+    )
+    .await;
+    let upload = session.json()["uploadUrl"].as_str().unwrap().to_owned();
+    let mut client = Client::open(&simulator, DOWNLOAD, false).await.unwrap();
+    for (range, expected) in [("bytes 0-3/8", 202), ("bytes 4-7/8", 201)] {
+        let put = request(
+            "PUT",
+            DOWNLOAD,
+            &upload,
+            &[("content-range", range)],
+            "abcd",
+        );
+        assert_eq!(client.send(put).await.unwrap().status, expected);
+    }
+    let photo = fetch(&simulator, GRAPH, "/v1.0/users/u/photo/$value").await;
+    assert_eq!(photo.header("content-type"), "image/jpeg");
+}
+
+#[tokio::test]
+async fn a_batch_runs_what_is_in_it() {
+    let simulator = Simulator::start().await.unwrap();
+    simulator
+        .script(Script::on(GRAPH, Fault::graph_429(Some("10"))).under("/v1.0/users/u/messages"));
+    let batch = json!({"requests": [
+        {"id": "1", "method": "GET", "url": "/users?$top=1"},
+        {"id": "2", "method": "GET", "url": "users/u/messages?$top=1"},
+        {"id": "3", "method": "DELETE", "url": "/users/x", "dependsOn": ["2"]},
+        {"id": "4", "method": "GET", "url": "/users/u/photo/$value"},
+        {"id": "5", "method": "GET", "url": "https://graph.microsoft.com/v1.0/users"},
+        {"id": "6", "method": "POST", "url": "/users", "body": {"displayName": "x"}},
+        {"id": "7", "method": "POST", "url": "/users", "body": {"displayName": "x"},
+         "headers": {"Content-Type": "application/json"}},
+    ]});
+    let reply = send(&simulator, "POST", "/v1.0/$batch", &batch).await;
+    assert_eq!(reply.status, 200);
+    let document = reply.json();
+    let responses = document["responses"].as_array().unwrap();
+    assert_eq!(responses[0]["id"], "7");
+    let of = |id: &str| responses.iter().find(|one| one["id"] == id).unwrap();
+    let statuses: Vec<u64> = ["1", "2", "3", "4", "5", "6", "7"]
+        .map(|id| of(id)["status"].as_u64().unwrap())
+        .into();
+    assert_eq!(statuses, [200, 429, 424, 200, 400, 400, 201]);
+    assert!(
+        of("1")["body"]["@odata.nextLink"]
+            .as_str()
+            .unwrap()
+            .starts_with("https://graph.microsoft.com/v1.0/users?$top=1&$skip")
+    );
+    assert_eq!(of("2")["headers"]["retry-after"], "10");
+    assert!(STANDARD.decode(of("4")["body"].as_str().unwrap()).is_ok());
+    assert!(of("7")["headers"]["location"].is_string());
+    assert_eq!(simulator.violations().len(), 1);
+    let many: Vec<Value> = (0..21)
+        .map(|id| json!({"id": id.to_string(), "method": "GET", "url": "/users"}))
+        .collect();
+    assert_eq!(
+        send(
+            &simulator,
+            "POST",
+            "/v1.0/$batch",
+            &json!({"requests": many})
+        )
+        .await
+        .status,
+        400
+    );
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_read_or_refused() {
+    let simulator = Simulator::start().await.unwrap();
+    let bearer = bearer(&simulator, GRAPH).await;
+    let packed = gzip::packed(b"{\"displayName\":\"packed\"}").unwrap();
+    let headers = [
+        ("authorization", bearer.as_str()),
+        JSON,
+        ("content-encoding", "gzip"),
+    ];
+    let post = || request("POST", GRAPH, "/v1.0/users", &headers, packed.clone());
+    let reply = once(&simulator, GRAPH, post()).await.unwrap();
+    assert_eq!(
+        (reply.status.as_u16(), &reply.json()["displayName"]),
+        (201, &json!("packed"))
+    );
+    simulator.refuse_gzip(true);
+    assert_eq!(once(&simulator, GRAPH, post()).await.unwrap().status, 415);
+}

@@ -1,0 +1,198 @@
+//! Groups, teams, reports, meetings and mail in Graph: the places where links hide outside the usual
+//! two properties, or point somewhere that a proxy must leave alone.
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::call::Call;
+use super::graph::{Place, bad_body, error, json, missing, reads};
+use super::graph_user::{SKIP, altered};
+use super::user;
+use super::world::World;
+use super::{download, host};
+
+/// Groups there are, after a first page that is empty.
+const GROUPS: usize = 3;
+const TEAM: &str = "77777777-aaaa-4bbb-8ccc-000000000007";
+const OPERATION: &str = "88888888-aaaa-4bbb-8ccc-000000000008";
+
+/// Answers for everything below `groups`.
+pub(super) fn groups(world: &World, call: &Call, place: &Place<'_>) -> Answer {
+    match (&call.method, &place.segments[1..]) {
+        (method, []) if reads(method) => group_list(world, call, place),
+        (method, [id]) if reads(method) => json(200, &group(call, place, id)),
+        (method, [_, "members"]) if reads(method) => member_list(call, place),
+        (&Method::POST, [_, "members", "$ref"]) => {
+            let id = call
+                .json()
+                .and_then(|body| body["@odata.id"].as_str().map(str::to_owned));
+            match id {
+                Some(id) => reference(world, call, &id),
+                None => bad_body(call),
+            }
+        }
+        (&Method::DELETE, [_, "members", _, "$ref"]) => Answer::new(StatusCode::NO_CONTENT),
+        (&Method::PATCH, [_]) => bind(world, call),
+        _ => missing(call),
+    }
+}
+
+/// An empty page that leads to a full one: legal, and paging has to go on.
+fn group_list(world: &World, call: &Call, place: &Place<'_>) -> Answer {
+    let Ok(from) = SKIP.position(call) else {
+        return altered(world, call);
+    };
+    let root = format!("{}/{}", call.origin(), place.version);
+    let mut page = json!({"@odata.context": format!("{root}/$metadata#groups"), "value": []});
+    if from == 0 {
+        page["@odata.nextLink"] = json!(SKIP.link(call, 1));
+    } else {
+        let id = |index: usize| format!("99999999-aaaa-4bbb-8ccc-{index:012x}");
+        page["value"] = (0..GROUPS)
+            .map(|index| group(call, place, &id(index)))
+            .collect();
+    }
+    json(200, &page)
+}
+
+/// A group with its members expanded: links of their own inside an item, and the same words in text.
+fn group(call: &Call, place: &Place<'_>, id: &str) -> Value {
+    let root = format!("{}/{}", call.origin(), place.version);
+    json!({
+        "@odata.id": format!("{root}/directoryObjects/{id}/Microsoft.DirectoryServices.Group"),
+        "id": id,
+        "displayName": "Tools \"@odata.nextLink\": \"https://graph.microsoft.com/v1.0/x\"",
+        "members@odata.context": format!("{root}/$metadata#groups('{id}')/members"),
+        "members@odata.nextLink": format!("{root}/groups/{id}/members?$skiptoken=RFNw%2523{id}"),
+        "members": [{"@odata.type": "#microsoft.graph.user", "id": user::id(0)}],
+    })
+}
+
+fn member_list(call: &Call, place: &Place<'_>) -> Answer {
+    let context = format!(
+        "{}/{}/$metadata#directoryObjects",
+        call.origin(),
+        place.version
+    );
+    let member = json!({"@odata.type": "#microsoft.graph.user", "id": user::id(1)});
+    json(200, &json!({"@odata.context": context, "value": [member]}))
+}
+
+/// Takes a reference to a directory object, which must be an absolute link to Graph itself.
+fn reference(world: &World, call: &Call, link: &str) -> Answer {
+    let own = call.origin();
+    let rest = link.strip_prefix(&own).unwrap_or_default();
+    if rest.starts_with("/v1.0/") || rest.starts_with("/beta/") {
+        return Answer::new(StatusCode::NO_CONTENT);
+    }
+    world.offend(
+        call,
+        &format!("a reference to another host than Graph: {link}"),
+    );
+    let text = format!("Invalid entity reference: '{link}'.");
+    error(call, 400, "Request_BadRequest", &text)
+}
+
+/// Takes the `…@odata.bind` members of a body.
+fn bind(world: &World, call: &Call) -> Answer {
+    let Some(Value::Object(members)) = call.json() else {
+        return bad_body(call);
+    };
+    let bound = members
+        .iter()
+        .filter(|(name, _)| name.ends_with("@odata.bind"));
+    for (_, value) in bound {
+        let links = value
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| vec![value.clone()]);
+        for link in links {
+            let answer = reference(world, call, link.as_str().unwrap_or_default());
+            if answer.status != StatusCode::NO_CONTENT {
+                return answer;
+            }
+        }
+    }
+    Answer::new(StatusCode::NO_CONTENT)
+}
+
+/// Answers for everything below `teams`: creation takes time, and says so with links that are
+/// relative to the version.
+pub(super) fn teams(world: &World, call: &Call, place: &Place<'_>) -> Answer {
+    match (&call.method, &place.segments[1..]) {
+        (&Method::POST, []) => {
+            let accepted = bind(world, call);
+            if accepted.status != StatusCode::NO_CONTENT {
+                return accepted;
+            }
+            Answer::new(StatusCode::ACCEPTED)
+                .with(
+                    "location",
+                    &format!("/teams('{TEAM}')/operations('{OPERATION}')"),
+                )
+                .with("content-location", &format!("/teams('{TEAM}')"))
+        }
+        (method, [_, "operations", _]) if reads(method) => {
+            let root = format!("{}/{}", call.origin(), place.version);
+            let operation = json!({
+                "@odata.context": format!("{root}/$metadata#teams('{TEAM}')/operations/$entity"),
+                "id": OPERATION,
+                "status": "succeeded",
+                "targetResourceLocation": format!("/teams('{TEAM}')"),
+            });
+            json(200, &operation)
+        }
+        _ => missing(call),
+    }
+}
+
+/// A report lies elsewhere, ready to be fetched without a token.
+pub(super) fn report(world: &World) -> Answer {
+    let location = format!("{}&type=report", download::link(world, "report"));
+    Answer::new(StatusCode::FOUND).with("location", &location)
+}
+
+/// What a user has beside the user itself.
+pub(super) fn belongings(world: &World, call: &Call, place: &Place<'_>) -> Answer {
+    let root = format!("{}/{}", call.origin(), place.version);
+    match (&call.method, &place.segments[2..]) {
+        (method, ["messages"]) if reads(method) => {
+            let context = format!("{root}/$metadata#users/messages");
+            json(200, &json!({"@odata.context": context, "value": []}))
+        }
+        (method, ["messages", id, "$value"]) if reads(method) => {
+            let text = format!("Subject: {id}\r\n\r\n\"@odata.nextLink\":\"{root}/users\"\r\n");
+            Answer::content(StatusCode::OK, "text/plain", text).with(
+                "content-disposition",
+                "attachment; filename=\"message.eml\"",
+            )
+        }
+        (&Method::POST, ["messages", id, "attachments", "createUploadSession"]) => {
+            let url = format!(
+                "https://outlook.office.com/api/v2.0/Users('FAKE@TENANT')/Messages('{id}')/AttachmentSessions('AAMkFAKE2=')?authtoken={}",
+                world.ticket
+            );
+            let context = format!("{root}/$metadata#microsoft.graph.uploadSession");
+            json(
+                201,
+                &json!({"@odata.context": context, "uploadUrl": url, "nextExpectedRanges": ["0-"]}),
+            )
+        }
+        (&Method::POST, ["sendMail"]) => Answer::new(StatusCode::ACCEPTED),
+        (method, ["onlineMeetings", meeting, "recordings", id]) if reads(method) => {
+            let own = format!("{root}/users/u/onlineMeetings/{meeting}/recordings/{id}");
+            let recording = json!({
+                "@odata.context": format!("{root}/$metadata#users('u')/onlineMeetings('m')/recordings/$entity"),
+                "id": id,
+                "recordingContentUrl": format!("{own}/content"),
+            });
+            json(200, &recording)
+        }
+        (method, ["onlineMeetings", .., "content"]) if reads(method) => {
+            let link = format!("\"@odata.nextLink\":\"https://{}/v1.0/x\" ", host::GRAPH);
+            Answer::content(StatusCode::OK, "video/mp4", link.repeat(2000))
+        }
+        _ => missing(call),
+    }
+}

@@ -1,0 +1,200 @@
+//! The users of the tenant: as many as asked for, always the same ones, and what was changed about
+//! them since the start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use serde_json::{Map, Value, json};
+
+use super::locked;
+
+/// Users at start.
+const AT_START: usize = 1000;
+/// Changes remembered; a script that goes on creating users does not fill the memory.
+const CHANGES: usize = 10_000;
+
+/// Given names that try a client's patience with characters.
+const NAMES: &[&str] = &[
+    "Ada",
+    "Björn",
+    "Chloé \"C\"",
+    "王",
+    "Dieter\\Backslash",
+    "Eve\u{1F600}",
+    "Fatima",
+    "Gus\ttab",
+    "Hans</script>",
+    "Ines",
+];
+
+/// See the module.
+pub(super) struct Users(Mutex<State>);
+
+struct State {
+    count: usize,
+    created: BTreeMap<String, Value>,
+    changed: BTreeMap<String, Value>,
+    deleted: BTreeSet<String>,
+    version: u64,
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self(Mutex::new(State {
+            count: AT_START,
+            created: BTreeMap::new(),
+            changed: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            version: 1,
+        }))
+    }
+}
+
+/// The id of a user by position.
+pub(super) fn id(index: usize) -> String {
+    format!("66666666-aaaa-4bbb-8ccc-{:012x}", index + 1)
+}
+
+fn index(id: &str) -> Option<usize> {
+    let digits = id.strip_prefix("66666666-aaaa-4bbb-8ccc-")?;
+    usize::from_str_radix(digits, 16).ok()?.checked_sub(1)
+}
+
+/// A user as it was at start.
+fn original(index: usize) -> Value {
+    let given = NAMES[index % NAMES.len()];
+    let account = format!("user{index}@contoso-fake.example");
+    let mut user = json!({
+        "id": id(index),
+        "displayName": format!("{given} Fake {index}"),
+        "givenName": given,
+        "surname": "Fake",
+        "userPrincipalName": account,
+        "mail": account,
+        "jobTitle": null,
+        "businessPhones": [],
+    });
+    if index.is_multiple_of(10) {
+        // Links in a person's own words are nobody's links.
+        let text = "see https://graph.microsoft.com/v1.0/ and \"@odata.nextLink\":\"https://graph.microsoft.com/v1.0/me\"";
+        user["aboutMe"] = json!(text);
+    }
+    user
+}
+
+impl Users {
+    pub(super) fn set_count(&self, count: usize) {
+        locked(&self.0).count = count;
+    }
+
+    /// The users from `from` on, at most `limit` of them, and where the next page begins.
+    pub(super) fn page(&self, from: usize, limit: usize) -> (Vec<Value>, Option<usize>) {
+        let state = locked(&self.0);
+        let until = state.count.min(from.saturating_add(limit));
+        let ids = (from..until).map(|index| (id(index), index));
+        let alive = ids.filter(|(id, _)| !state.deleted.contains(id));
+        let current = |(id, index)| {
+            state
+                .changed
+                .get(&id)
+                .cloned()
+                .unwrap_or_else(|| original(index))
+        };
+        let mut users: Vec<Value> = alive.map(current).collect();
+        let next = (until < state.count).then_some(until);
+        if next.is_none() {
+            users.extend(state.created.values().cloned());
+        }
+        (users, next)
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        let state = locked(&self.0);
+        state.count + state.created.len() - state.deleted.len()
+    }
+
+    /// One user, by id.
+    pub(super) fn find(&self, id: &str) -> Option<Value> {
+        locked(&self.0).find(id)
+    }
+
+    /// Creates a user and returns it.
+    pub(super) fn create(&self, mut user: Map<String, Value>) -> Value {
+        let mut state = locked(&self.0);
+        state.version += 1;
+        let id = format!("66666666-bbbb-4bbb-8ccc-{:012x}", state.version);
+        user.insert("id".to_owned(), json!(id));
+        let user = Value::Object(user);
+        if state.created.len() < CHANGES {
+            state.created.insert(id, user.clone());
+        }
+        user
+    }
+
+    /// Lays members over a user; false when there is none.
+    pub(super) fn change(&self, id: &str, members: &Map<String, Value>) -> bool {
+        let mut state = locked(&self.0);
+        let Some(mut user) = state.find(id) else {
+            return false;
+        };
+        state.version += 1;
+        for (name, value) in members {
+            user[name.as_str()] = value.clone();
+        }
+        user["@odata.etag"] = json!(format!("W/\"{}\"", state.version));
+        let known = state.changed.contains_key(id) || state.changed.len() < CHANGES;
+        if state.created.contains_key(id) {
+            state.created.insert(id.to_owned(), user);
+        } else if known {
+            state.changed.insert(id.to_owned(), user);
+        }
+        true
+    }
+
+    /// Deletes a user; false when there is none.
+    pub(super) fn delete(&self, id: &str) -> bool {
+        let mut state = locked(&self.0);
+        if state.find(id).is_none() {
+            return false;
+        }
+        if state.created.remove(id).is_none() && state.deleted.len() < CHANGES {
+            state.deleted.insert(id.to_owned());
+        }
+        true
+    }
+}
+
+impl State {
+    fn find(&self, id: &str) -> Option<Value> {
+        if self.deleted.contains(id) {
+            return None;
+        }
+        let changed = self
+            .created
+            .get(id)
+            .or_else(|| self.changed.get(id))
+            .cloned();
+        changed.or_else(|| index(id).filter(|&index| index < self.count).map(original))
+    }
+}
+
+/// The entity tag of a user.
+pub(super) fn etag(user: &Value) -> &str {
+    user["@odata.etag"].as_str().unwrap_or("W/\"1\"")
+}
+
+/// The user with only the members of a `$select`.
+pub(super) fn selected(user: &Value, select: Option<&str>) -> Value {
+    let (Some(select), Some(members)) = (select, user.as_object()) else {
+        return user.clone();
+    };
+    let wanted: Vec<&str> = select.split(',').collect();
+    let kept = members
+        .iter()
+        .filter(|(name, _)| wanted.contains(&name.as_str()));
+    Value::Object(
+        kept.map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    )
+}

@@ -1,0 +1,372 @@
+//! The cache with scripted suppliers and paused time: who calls, who waits, who is told what.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+
+use super::refresh::clock;
+use super::script::{Asked, Script, rejected, run, settle, throttled, token, unavailable};
+use super::{TokenCache, TokenError, TokenReader, TokenState};
+use crate::code::Code;
+use crate::credential::{CredentialError, Flaw, Peer};
+use crate::metrics::RefreshOutcome;
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+const LIMIT: Duration = Duration::from_secs(15);
+
+fn cache() -> TokenCache {
+    TokenCache::new(Handle::current())
+}
+
+/// A reader whose first call was answered.
+async fn warm(cache: &TokenCache, script: &mut Script, expires_in: u64) -> TokenReader {
+    let reader = TokenReader::new(script.entry(cache));
+    script.next().await.grant(token("token-1", expires_in));
+    reader.wait(clock(), LIMIT).await.unwrap();
+    reader
+}
+
+#[test]
+fn ten_thousand_waiters_share_one_call_and_its_token() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let entry = script.entry(&cache);
+        let waiters: Vec<_> = (0..10_000)
+            .map(|_| {
+                let reader = TokenReader::new(entry.clone());
+                spawn_local(async move { reader.wait(clock(), LIMIT).await.map(|b| b.header) })
+            })
+            .collect();
+        let asked = script.next().await;
+        settle().await;
+        assert_eq!(entry.tally().waiters(), 10_000);
+        asked.grant(token("token-1", 3600));
+        for waiter in waiters {
+            assert_eq!(waiter.await.unwrap().unwrap(), "Bearer token-1");
+        }
+        assert_eq!(entry.tally().waiters(), 0);
+        assert_eq!(entry.tally().refreshes().ended(RefreshOutcome::Success), 1);
+        assert!(script.is_idle());
+    });
+}
+
+#[test]
+fn ten_thousand_waiters_share_one_failure() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let entry = script.entry(&cache);
+        let waiters: Vec<_> = (0..10_000)
+            .map(|_| {
+                let reader = TokenReader::new(entry.clone());
+                spawn_local(async move { reader.wait(clock(), LIMIT).await.map(|b| b.header) })
+            })
+            .collect();
+        script.next().await.refuse(unavailable());
+        for waiter in waiters {
+            let error = waiter.await.unwrap().unwrap_err();
+            assert_eq!(error.code(), Code::TokenUnavailable);
+            assert!(error.retry_after().unwrap() >= S(1));
+        }
+        assert_eq!(entry.tally().refreshes().ended(RefreshOutcome::Unavailable), 1);
+    });
+}
+
+#[test]
+fn a_waiter_that_goes_away_cancels_only_itself() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let entry = script.entry(&cache);
+        let spawn = || {
+            let reader = TokenReader::new(entry.clone());
+            spawn_local(async move { reader.wait(clock(), LIMIT).await.map(|b| b.header) })
+        };
+        let (leader, other) = (spawn(), spawn());
+        let asked = script.next().await;
+        leader.abort();
+        assert!(leader.await.unwrap_err().is_cancelled());
+        assert_eq!(entry.tally().waiters(), 1);
+        asked.grant(token("token-1", 3600));
+        assert_eq!(other.await.unwrap().unwrap(), "Bearer token-1");
+        assert!(script.is_idle());
+    });
+}
+
+#[test]
+fn the_first_call_needs_no_request() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let reader = TokenReader::new(script.entry(&cache));
+        script.next().await.grant(token("token-1", 3600));
+        cache.all_attempted().await;
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+    });
+}
+
+#[test]
+fn a_token_is_found_while_its_renewal_hangs_and_swapped_when_it_ends() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let reader = warm(&cache, &mut script, 3600).await;
+        let began = Instant::now();
+        let asked = script.next().await;
+        assert!((S(2592)..=S(2881)).contains(&began.elapsed()));
+        assert_eq!(asked.demand.within, S(10));
+        let first = reader.find(clock()).unwrap();
+        assert_eq!(first.header, "Bearer token-1");
+        asked.grant(token("token-2", 3600));
+        settle().await;
+        let second = reader.find(clock()).unwrap();
+        assert_eq!(second.header, "Bearer token-2");
+        assert_ne!(first.generation, second.generation);
+    });
+}
+
+#[test]
+fn an_outage_is_not_noticed_until_the_token_is_over_and_ends_by_itself() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let reader = warm(&cache, &mut script, 3600).await;
+        let began = Instant::now();
+        // Every call fails until the token is over.
+        let mut calls = 0;
+        while began.elapsed() < S(3570) {
+            let asked = script.next().await;
+            if began.elapsed() < S(3570) {
+                assert_eq!(
+                    reader.wait(clock(), LIMIT).await.unwrap().header,
+                    "Bearer token-1"
+                );
+            }
+            asked.refuse(unavailable());
+            calls += 1;
+            assert!(calls < 200, "{calls} calls");
+        }
+        let before = Instant::now();
+        let error = reader.wait(clock(), LIMIT).await.unwrap_err();
+        assert_eq!(before.elapsed(), Duration::ZERO, "it fails fast");
+        assert!((S(1)..=S(61)).contains(&error.retry_after().unwrap()));
+        assert!(reader.find(clock()).is_none());
+        // Nobody asks, and it recovers.
+        let asked = script.next().await;
+        assert_eq!(asked.demand.within, S(30));
+        asked.grant(token("token-2", 3600));
+        settle().await;
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
+    });
+}
+
+#[test]
+fn garbage_is_asked_for_again() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let reader = TokenReader::new(script.entry(&cache));
+        for _ in 0..3 {
+            script.next().await.refuse(CredentialError::Malformed {
+                from: Peer::new("login.test"),
+                flaw: Flaw::Empty,
+            });
+        }
+        script.next().await.grant(token("token-1", 3600));
+        settle().await;
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        assert_eq!(reader.entry().tally().refreshes().ended(RefreshOutcome::Malformed), 3);
+    });
+}
+
+#[test]
+fn a_pause_that_the_server_asks_for_is_kept() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let reader = TokenReader::new(script.entry(&cache));
+        script.next().await.refuse(throttled(60));
+        let began = Instant::now();
+        settle().await;
+        let error = reader.wait(clock(), LIMIT).await.unwrap_err();
+        assert!((S(60)..=S(66)).contains(&error.retry_after().unwrap()));
+        script.next().await.refuse(throttled(60));
+        assert!((S(60)..=S(66)).contains(&began.elapsed()));
+    });
+}
+
+#[test]
+fn a_permanent_refusal_is_asked_again_once_a_minute() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let reader = TokenReader::new(script.entry(&cache));
+        let began = Instant::now();
+        for _ in 0..10 {
+            script.next().await.refuse(rejected());
+            settle().await;
+            let error = reader.wait(clock(), LIMIT).await.unwrap_err();
+            assert!(matches!(error, TokenError::Rejected { .. }));
+            assert_eq!(
+                (error.code(), error.retry_after()),
+                (Code::TokenRejected, None)
+            );
+            assert!(!error.caller_words().contains("/run/secrets"), "{error}");
+        }
+        assert!((S(540)..=S(600)).contains(&began.elapsed()));
+        let status = &cache.snapshot(clock())[0];
+        assert_eq!(status.state, TokenState::Failing);
+        assert!(
+            status
+                .last_error
+                .as_ref()
+                .unwrap()
+                .words
+                .contains("/run/secrets")
+        );
+    });
+}
+
+#[test]
+fn a_changed_secret_file_is_tried_within_seconds() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "wrong").unwrap();
+        let (cache, mut script) = (cache(), Script::watching(&file));
+        let reader = TokenReader::new(script.entry(&cache));
+        script.next().await.refuse(rejected());
+        std::fs::write(&file, "right").unwrap();
+        let began = Instant::now();
+        let asked = script.next().await;
+        assert!(began.elapsed() <= S(5));
+        // Requests wait for this call instead of being told of the last.
+        let waiting = TokenReader::new(reader.entry().clone());
+        let waiting =
+            spawn_local(async move { waiting.wait(clock(), LIMIT).await.map(|b| b.header) });
+        settle().await;
+        asked.grant(token("token-1", 3600));
+        assert_eq!(waiting.await.unwrap().unwrap(), "Bearer token-1");
+    });
+}
+
+#[test]
+fn a_request_does_not_wait_longer_than_it_may() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let reader = TokenReader::new(script.entry(&cache));
+        let _never: Asked = script.next().await;
+        let began = Instant::now();
+        let error = reader.wait(clock(), LIMIT).await.unwrap_err();
+        assert_eq!(began.elapsed(), LIMIT);
+        assert_eq!(
+            (error.code(), error.retry_after()),
+            (Code::TokenUnavailable, Some(S(5)))
+        );
+    });
+}
+
+#[test]
+fn one_scope_that_hangs_does_not_touch_another() {
+    run(async {
+        let cache = cache();
+        let (mut stuck, mut fine) = (
+            Script::new(),
+            Script::for_scope("https://other.test/.default"),
+        );
+        let _entry = stuck.entry(&cache);
+        let _never: Asked = stuck.next().await;
+        let reader = warm(&cache, &mut fine, 3600).await;
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        assert_eq!(cache.entries().len(), 2);
+    });
+}
+
+#[test]
+fn a_new_secret_keeps_the_valid_token_and_is_used_at_the_next_call() {
+    run(async {
+        let (cache, mut old, mut new) = (cache(), Script::new(), Script::new());
+        let reader = warm(&cache, &mut old, 3600).await;
+        let entry = new.entry(&cache);
+        assert!(std::sync::Arc::ptr_eq(&entry, reader.entry()));
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        new.next().await.grant(token("token-2", 3600));
+        settle().await;
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
+        assert!(old.is_idle());
+    });
+}
+
+#[test]
+fn a_new_credential_after_a_refusal_is_tried_at_once() {
+    run(async {
+        let (cache, mut old, mut new) = (cache(), Script::new(), Script::new());
+        let reader = TokenReader::new(old.entry(&cache));
+        old.next().await.refuse(rejected());
+        settle().await;
+        let began = Instant::now();
+        new.entry(&cache);
+        new.next().await.grant(token("token-1", 3600));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(reader.wait(clock(), LIMIT).await.is_ok());
+    });
+}
+
+#[test]
+fn tokens_that_no_route_uses_are_stopped_and_their_waiters_told() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let reader = TokenReader::new(script.entry(&cache));
+        let _never: Asked = script.next().await;
+        let waiter =
+            spawn_local(async move { reader.wait(clock(), LIMIT).await.map(|b| b.header) });
+        settle().await;
+        cache.retain(&BTreeSet::new());
+        assert!(matches!(waiter.await.unwrap(), Err(TokenError::Retired)));
+        assert!(cache.entries().is_empty() && cache.snapshot(clock()).is_empty());
+    });
+}
+
+#[test]
+fn a_refresher_that_dies_is_announced() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let _entry = script.entry(&cache);
+        script.next().await.panic();
+        let token = cache.failed().await;
+        assert_eq!(
+            token,
+            "credential contoso, scope https://graph.test/.default"
+        );
+    });
+}
+
+#[test]
+fn the_status_tells_what_is_served_and_what_failed() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let entry = script.entry(&cache);
+        assert_eq!(entry.status(clock()).state, TokenState::Pending);
+        let reader = warm(&cache, &mut script, 3600).await;
+        let status = entry.status(clock());
+        assert_eq!(status.state, TokenState::Usable);
+        assert!(status.last_error.is_none() && status.last_renewal.is_some());
+        assert!(status.usable_for.unwrap() <= S(3570) && status.next_call_in <= S(2880));
+        assert_eq!(
+            reader.entry().tally().expiry().is_some(),
+            status.expires.is_some()
+        );
+        script.next().await.refuse(unavailable());
+        settle().await;
+        let status = entry.status(clock());
+        assert_eq!(status.state, TokenState::Stale);
+        assert_eq!(status.last_error.unwrap().outcome, RefreshOutcome::Unavailable);
+    });
+}
+
+#[test]
+fn no_print_of_a_reader_shows_the_token() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let reader = warm(&cache, &mut script, 3600).await;
+        let bearer = reader.find(clock()).unwrap();
+        assert!(bearer.header.is_sensitive());
+        let shown = format!("{bearer:?} {reader:?} {:?}", cache.snapshot(clock()));
+        assert!(!shown.contains("token-1"), "{shown}");
+    });
+}

@@ -1,0 +1,339 @@
+//! One token as everybody sees it: the published copy that workers read without a lock, the state
+//! behind a mutex that only calls and their waiters touch, and the word that a call has ended.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, watch};
+
+use super::error::TokenError;
+use super::key::TokenKey;
+use super::slot::{Deadline, Flight, Lifetime, Renewal, Slot, Step};
+use super::status::{TokenState, TokenStatus};
+use super::supplier::{Demand, Supplier};
+use super::tally::{self, Tally};
+use crate::metrics::RefreshOutcome;
+use crate::clock::Now;
+use crate::config::Name;
+use crate::credential::{AccessToken, ClaimsRequest, CredentialError};
+use crate::secret::Secret;
+
+/// The limit of a call while a usable token is cached: Microsoft's own calls take 0.5 to 30 s, and
+/// nobody waits for this one.
+const WITHIN_CACHED: Duration = Duration::from_secs(10);
+/// The limit when nothing usable is cached: a slow token is better than none.
+const WITHIN_COLD: Duration = Duration::from_secs(30);
+
+/// One token of the cache.
+#[derive(Debug)]
+pub struct TokenEntry {
+    version: Version,
+    published: ArcSwapOption<Published>,
+    key: TokenKey,
+    label: Name,
+    state: Mutex<State>,
+    phase: watch::Sender<Phase>,
+    /// Wakes the refresher to look at the state again.
+    nudge: Notify,
+    tally: Tally,
+}
+
+/// Counts publications. Workers load it with every request, so it has its cache lines to itself
+/// (two of 64 bytes, which some processors fetch together).
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Version(AtomicU64);
+
+/// A token as workers copy it.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) generation: u64,
+    pub(super) usable_until: Deadline,
+    pub(super) secret: Secret,
+}
+
+#[derive(Debug)]
+struct State {
+    slot: Slot,
+    supplier: Supplier,
+    last_renewal: Option<SystemTime>,
+    last_error: Option<LastError>,
+}
+
+/// The last call that failed.
+#[derive(Clone, Debug)]
+pub struct LastError {
+    /// When it ended.
+    pub at: SystemTime,
+    /// How it ended.
+    pub outcome: RefreshOutcome,
+    /// What happened and what to do about it.
+    pub words: String,
+}
+
+/// What those who wait for a call see of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Phase {
+    /// Calls that have ended.
+    pub(super) ended: u64,
+    /// Why the last one failed, unless the credential has changed since.
+    pub(super) failure: Option<Arc<CredentialError>>,
+    /// No call will be made any more.
+    pub(super) retired: bool,
+}
+
+/// What the refresher does next.
+pub(super) enum Begin {
+    Call(Call),
+    /// Look again after this time.
+    Wait(Duration),
+}
+
+/// A call that was begun.
+pub(super) struct Call {
+    pub(super) supplier: Supplier,
+    pub(super) demand: Demand,
+}
+
+impl TokenEntry {
+    pub(super) fn new(key: TokenKey, label: Name, supplier: Supplier) -> Self {
+        Self {
+            version: Version::default(),
+            published: ArcSwapOption::empty(),
+            key,
+            label,
+            state: Mutex::new(State {
+                slot: Slot::new(),
+                supplier,
+                last_renewal: None,
+                last_error: None,
+            }),
+            phase: watch::Sender::new(Phase::default()),
+            nudge: Notify::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &TokenKey {
+        &self.key
+    }
+
+    /// The name of the credential it was first made for: the `credential` label.
+    pub fn label(&self) -> &Name {
+        &self.label
+    }
+
+    /// Its counts.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Its state.
+    pub fn status(&self, now: Now) -> TokenStatus {
+        let state = self.lock();
+        let served = state.slot.usable(now);
+        let lease = state.slot.lease();
+        TokenStatus {
+            credential: self.label.clone(),
+            fallback: state.supplier.fallback(),
+            scope: self.key.scope().clone(),
+            state: match (served.is_some(), state.slot.is_failing()) {
+                (true, false) => TokenState::Usable,
+                (true, true) => TokenState::Stale,
+                (false, true) => TokenState::Failing,
+                (false, false) => TokenState::Pending,
+            },
+            expires: lease.map(|lease| lease.expires.wall),
+            usable_for: served.map(|lease| lease.usable_until.left(now)),
+            last_renewal: state.last_renewal,
+            last_error: state.last_error.clone(),
+            next_call_in: state.slot.next_call_in(now),
+            waiters: self.tally.waiters(),
+        }
+    }
+
+    /// Changes whenever there is something new to copy.
+    pub(super) fn version(&self) -> u64 {
+        self.version.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn published(&self) -> Option<Arc<Published>> {
+        self.published.load_full()
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    pub(super) fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// Waits until somebody wants the state looked at.
+    pub(super) async fn nudged(&self) {
+        self.nudge.notified().await;
+    }
+
+    /// What an error is to a request that meets it now.
+    pub(super) fn explain(&self, cause: Arc<CredentialError>, now: Now) -> TokenError {
+        TokenError::of(cause, self.lock().slot.next_call_in(now))
+    }
+
+    /// An upstream refused the token of this generation. Also tells how many calls had ended.
+    pub(super) fn reject(
+        &self,
+        generation: u64,
+        claims: Option<&ClaimsRequest>,
+        now: Now,
+    ) -> (Renewal, u64) {
+        let mut state = self.lock();
+        let renewal = state.slot.rejected(generation, claims, now);
+        (renewal, self.phase.borrow().ended)
+    }
+
+    /// Puts another credential of the same identity in place: its next call uses it.
+    pub(super) fn repoint(&self, supplier: Supplier) {
+        let mut state = self.lock();
+        let at_once = state.supplier.fallback().is_some();
+        state.supplier = supplier;
+        self.changed(&mut state, at_once);
+    }
+
+    /// The credential's files changed.
+    pub(super) fn files_changed(&self) {
+        let mut state = self.lock();
+        self.changed(&mut state, true);
+    }
+
+    fn changed(&self, state: &mut State, at_once: bool) {
+        if state.slot.credential_changed(at_once) {
+            // Requests wait for the call with the new credential, not fail with the old error.
+            self.phase.send_modify(|phase| phase.failure = None);
+            self.nudge();
+        }
+    }
+
+    /// The supplier, if a change of its files would matter now.
+    pub(super) fn watched(&self) -> Option<Supplier> {
+        let state = self.lock();
+        let matters = state.slot.is_failing() || state.supplier.fallback().is_some();
+        matters.then(|| state.supplier.clone())
+    }
+
+    /// Nobody uses this token any more.
+    pub(super) fn retire(&self) {
+        self.phase.send_modify(|phase| phase.retired = true);
+    }
+
+    /// Asks the state what to do, and begins a call if one is due.
+    pub(super) fn begin(&self, now: Now) -> Begin {
+        let mut state = self.lock();
+        match state.slot.next(now) {
+            Step::Wait(left) => return Begin::Wait(left),
+            // Only the refresher begins and ends calls, one at a time.
+            Step::InFlight => return Begin::Wait(Duration::MAX),
+            Step::Call => {}
+        }
+        let usable = state.slot.usable(now).is_some();
+        let claims = state
+            .slot
+            .started(now)
+            .and_then(|flight: Flight| flight.claims);
+        Begin::Call(Call {
+            supplier: state.supplier.clone(),
+            demand: Demand {
+                scope: self.key.scope().clone(),
+                claims,
+                within: if usable { WITHIN_CACHED } else { WITHIN_COLD },
+            },
+        })
+    }
+
+    /// Ends the call.
+    pub(super) fn finish(
+        &self,
+        outcome: Result<AccessToken, CredentialError>,
+        took: Duration,
+        now: Now,
+        random: f64,
+    ) {
+        let mut state = self.lock();
+        let failure = match outcome {
+            Ok(token) => {
+                self.tally.count(RefreshOutcome::Success, took);
+                self.publish(&mut state, token, now, random);
+                None
+            }
+            Err(error) => {
+                self.tally.count(tally::outcome(&error), took);
+                self.remember(&mut state, &error, now, random);
+                Some(Arc::new(error))
+            }
+        };
+        // Within the lock, so that `reject` sees state and phase in step.
+        self.phase.send_modify(|phase| {
+            phase.ended += 1;
+            phase.failure = failure;
+        });
+    }
+
+    fn publish(&self, state: &mut State, token: AccessToken, now: Now, random: f64) {
+        let same = self
+            .published
+            .load()
+            .as_ref()
+            .is_some_and(|held| held.secret.matches(token.secret.expose()));
+        let life = Lifetime {
+            expires_in: token.expires_in,
+            refresh_in: token.refresh_in,
+        };
+        let was_failing = state.slot.is_failing();
+        let Some(lease) = state.slot.succeeded(life, same, random) else {
+            return;
+        };
+        self.published.store(Some(Arc::new(Published {
+            generation: lease.generation,
+            usable_until: lease.usable_until,
+            secret: token.secret,
+        })));
+        self.version.0.fetch_add(1, Ordering::Release);
+        self.tally.expires(lease.expires.wall);
+        state.last_renewal = Some(now.wall);
+        let (credential, scope) = (&self.label, self.key.scope());
+        if was_failing {
+            tracing::info!(%credential, %scope, "token renewed, after failures");
+        } else {
+            tracing::debug!(%credential, %scope, "token renewed");
+        }
+    }
+
+    fn remember(&self, state: &mut State, error: &CredentialError, now: Now, random: f64) {
+        let last = LastError {
+            at: now.wall,
+            outcome: tally::outcome(error),
+            words: error.words(),
+        };
+        let before = state.last_error.as_ref().map(|error| error.outcome);
+        let news = !state.slot.is_failing() || before != Some(last.outcome);
+        let (credential, scope, reason) = (&self.label, self.key.scope(), &last.words);
+        let cached = state.slot.usable(now).is_some();
+        // Once per change of state: an outage of hours is not a log of thousands of lines.
+        if news {
+            tracing::warn!(%credential, %scope, cached, reason, "no new token");
+        } else {
+            tracing::debug!(%credential, %scope, cached, reason, "still no new token");
+        }
+        state
+            .slot
+            .failed(error.pace(), error.retry_after(), now, random);
+        state.last_error = Some(last);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while it is held ends the refresher, and the process with it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,184 @@
+//! A worker's view of one token. Finding it costs one shared load and a clone of the worker's own
+//! copy: no lock, no allocation, no write to memory that cores share. Only a request that finds
+//! nothing usable waits, and dropping it changes nothing for anybody else.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
+
+use super::entry::{Published, TokenEntry};
+use super::error::{RenewError, TokenError};
+use super::refresh::clock;
+use super::slot::{Deadline, Renewal};
+use crate::clock::Now;
+use crate::credential::ClaimsRequest;
+
+/// What a request sends.
+#[derive(Clone, Debug)]
+pub struct Bearer {
+    /// `Bearer …`, marked sensitive.
+    pub header: HeaderValue,
+    /// Which token it is, within its entry.
+    pub generation: u64,
+}
+
+/// One worker's view of one token. Each worker makes its own: a clone of a header writes the
+/// reference count of its bytes, and that count must not be shared between cores.
+#[derive(Debug)]
+pub struct TokenReader {
+    entry: Arc<TokenEntry>,
+    copy: RefCell<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    version: u64,
+    token: Option<(Bearer, Deadline)>,
+}
+
+impl TokenReader {
+    /// A view of this token.
+    pub fn new(entry: Arc<TokenEntry>) -> Self {
+        let copy = RefCell::new(Held {
+            version: 0,
+            token: None,
+        });
+        Self { entry, copy }
+    }
+
+    /// The token that is viewed.
+    pub fn entry(&self) -> &Arc<TokenEntry> {
+        &self.entry
+    }
+
+    /// The cached token, if it may be used now.
+    pub fn find(&self, now: Now) -> Option<Bearer> {
+        let version = self.entry.version();
+        let mut held = self.copy.borrow_mut();
+        if held.version != version {
+            held.version = version;
+            held.token = self.entry.published().and_then(|token| copy(&token));
+        }
+        match &held.token {
+            Some((bearer, usable_until)) if !usable_until.has_come(now) => Some(bearer.clone()),
+            _ => None,
+        }
+    }
+
+    /// The cached token, or the one that the call in flight brings.
+    ///
+    /// # Errors
+    /// Why the call failed, at once when the last one is known to have failed, or that `limit` has
+    /// passed.
+    pub async fn wait(&self, now: Now, limit: Duration) -> Result<Bearer, TokenError> {
+        if let Some(bearer) = self.find(now) {
+            return Ok(bearer);
+        }
+        let _waiting = self.entry.tally().waiting();
+        let mut phase = self.entry.watch();
+        let deadline = Instant::now() + limit;
+        let mut nudged = false;
+        loop {
+            let (failure, retired) = {
+                let seen = phase.borrow_and_update();
+                (seen.failure.clone(), seen.retired)
+            };
+            if let Some(bearer) = self.find(clock()) {
+                return Ok(bearer);
+            }
+            if retired {
+                return Err(TokenError::Retired);
+            }
+            if let Some(cause) = failure {
+                return Err(self.entry.explain(cause, clock()));
+            }
+            if !nudged {
+                // Timers sleep as long as a suspended machine does; the refresher may not know yet
+                // that the token is over.
+                self.entry.nudge();
+                nudged = true;
+            }
+            if timeout_at(deadline, phase.changed()).await.is_err() {
+                return Err(TokenError::Late { waited: limit });
+            }
+        }
+    }
+
+    /// Another token than the one that the upstream refused: the cached one if it is newer already,
+    /// else the one that a forced renewal brings, one for all who ask. Meanwhile the refused one
+    /// stays in use.
+    ///
+    /// # Errors
+    /// [`RenewError::Same`] when the same bytes came back, [`RenewError::Paused`] when a renewal was
+    /// forced less than 30 s ago, else why the call failed.
+    pub async fn renew(
+        &self,
+        refused: &Bearer,
+        claims: Option<&ClaimsRequest>,
+        limit: Duration,
+    ) -> Result<Bearer, RenewError> {
+        let now = clock();
+        if let Some(bearer) = self.newer(refused, now) {
+            return Ok(bearer);
+        }
+        let mut phase = self.entry.watch();
+        let (renewal, ended) = self.entry.reject(refused.generation, claims, now);
+        let call = match renewal {
+            Renewal::Newer => return Ok(self.wait(now, limit).await?),
+            Renewal::Paused(left) => return Err(RenewError::Paused { left }),
+            Renewal::Failing => {
+                let failure = phase.borrow().failure.clone();
+                return Err(match failure {
+                    Some(cause) => self.entry.explain(cause, now).into(),
+                    None => TokenError::Late { waited: limit }.into(),
+                });
+            }
+            Renewal::Join(call) => call,
+        };
+        let _waiting = self.entry.tally().waiting();
+        self.entry.nudge();
+        let deadline = Instant::now() + limit;
+        loop {
+            let seen = phase.borrow_and_update().clone();
+            match seen.failure {
+                Some(cause) if seen.ended > ended => {
+                    return Err(self.entry.explain(cause, clock()).into());
+                }
+                _ if seen.ended >= call => {
+                    return self.newer(refused, clock()).ok_or(RenewError::Same);
+                }
+                _ if seen.retired => return Err(TokenError::Retired.into()),
+                _ => {}
+            }
+            if timeout_at(deadline, phase.changed()).await.is_err() {
+                return Err(TokenError::Late { waited: limit }.into());
+            }
+        }
+    }
+
+    fn newer(&self, refused: &Bearer, now: Now) -> Option<Bearer> {
+        self.find(now)
+            .filter(|bearer| bearer.generation != refused.generation)
+    }
+}
+
+/// A copy with bytes of its own, wiped when the last header made of them is gone.
+fn copy(token: &Published) -> Option<(Bearer, Deadline)> {
+    let secret = token.secret.expose();
+    let mut text = Zeroizing::new(Vec::with_capacity(7 + secret.len()));
+    text.extend_from_slice(b"Bearer ");
+    text.extend_from_slice(secret);
+    // The bytes were checked when the token came, so this is always a header.
+    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
+    header.set_sensitive(true);
+    let bearer = Bearer {
+        header,
+        generation: token.generation,
+    };
+    Some((bearer, token.usable_until))
+}

@@ -1,0 +1,66 @@
+//! The task that performs what the state of a token decides: it alone makes calls, one at a time,
+//! and no request waits for it while a usable token is there.
+
+use std::convert::Infallible;
+use std::time::{Duration, SystemTime};
+
+use super::entry::{Begin, Call, TokenEntry};
+use crate::clock::Now;
+
+/// The wall clock is looked at this often: a suspended machine's timers sleep as long as it did.
+const LOOK: Duration = Duration::from_secs(30);
+/// Files of a credential that fails are looked at this often.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Both clocks, the monotonic one as the runtime's timers see it.
+pub(super) fn clock() -> Now {
+    Now {
+        mono: tokio::time::Instant::now().into_std(),
+        wall: SystemTime::now(),
+    }
+}
+
+/// Renews the token for ever.
+pub(super) async fn run(entry: &TokenEntry) -> Infallible {
+    let mut known = None;
+    loop {
+        match entry.begin(clock()) {
+            Begin::Call(call) => {
+                // Taken before the call reads the files, so that no change falls in between.
+                known = Some(call.supplier.stamp());
+                perform(entry, call).await;
+            }
+            Begin::Wait(pause) => {
+                let watched = entry.watched();
+                let longest = if watched.is_some() { POLL } else { LOOK };
+                tokio::select! {
+                    () = tokio::time::sleep(pause.min(longest)) => {}
+                    () = entry.nudged() => {}
+                }
+                if let Some(supplier) = entry.watched() {
+                    let stamp = supplier.stamp();
+                    if known.as_ref().is_some_and(|known| *known != stamp) {
+                        known = Some(stamp);
+                        entry.files_changed();
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn perform(entry: &TokenEntry, call: Call) {
+    let began = clock();
+    let outcome = call.supplier.call(call.demand).await;
+    let ended = clock();
+    let took = ended.mono.saturating_duration_since(began.mono);
+    entry.finish(outcome, took, ended, random());
+}
+
+/// A number in `0.0..1.0`.
+fn random() -> f64 {
+    let mut bytes = [0_u8; 4];
+    // AWS-LC's generator does not fail once seeded; jitter may be missing once.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    f64::from(u32::from_ne_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+}

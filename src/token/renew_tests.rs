@@ -1,0 +1,143 @@
+//! What an upstream's refusal of a token leads to, for the one that was refused and for all others.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, spawn_local};
+
+use super::refresh::clock;
+use super::script::{Script, run, settle, token, unavailable};
+use super::{Bearer, RenewError, TokenCache, TokenReader};
+use crate::credential::ClaimsRequest;
+
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// A token that was got at first, and its reader.
+async fn warm(script: &mut Script) -> (TokenCache, TokenReader, Bearer) {
+    let cache = TokenCache::new(Handle::current());
+    let reader = TokenReader::new(script.entry(&cache));
+    script.next().await.grant(token("token-1", 86_400));
+    let bearer = reader.wait(clock(), LIMIT).await.unwrap();
+    (cache, reader, bearer)
+}
+
+fn renew(
+    reader: &TokenReader,
+    refused: &Bearer,
+    claims: Option<&ClaimsRequest>,
+) -> JoinHandle<Result<Bearer, RenewError>> {
+    let (reader, refused) = (TokenReader::new(reader.entry().clone()), refused.clone());
+    let claims = claims.cloned();
+    spawn_local(async move { reader.renew(&refused, claims.as_ref(), LIMIT).await })
+}
+
+#[test]
+fn many_refusals_of_one_token_cause_one_call_and_it_stays_in_use() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script).await;
+        let renewals: Vec<_> = (0..1000).map(|_| renew(&reader, &refused, None)).collect();
+        let asked = script.next().await;
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        asked.grant(token("token-2", 86_400));
+        for renewal in renewals {
+            assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
+        }
+        assert!(script.is_idle());
+        // A late one finds that it was renewed already.
+        let late = reader.renew(&refused, None, LIMIT).await.unwrap();
+        assert_eq!(late.header, "Bearer token-2");
+    });
+}
+
+#[test]
+fn the_same_token_again_is_told_apart_from_a_new_one() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script).await;
+        let renewal = renew(&reader, &refused, None);
+        script.next().await.grant(token("token-1", 86_000));
+        assert!(matches!(renewal.await.unwrap(), Err(RenewError::Same)));
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+    });
+}
+
+#[test]
+fn a_fresh_token_that_is_refused_too_forces_nothing_for_half_a_minute() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script).await;
+        let renewal = renew(&reader, &refused, None);
+        script.next().await.grant(token("token-2", 86_400));
+        let second = renewal.await.unwrap().unwrap();
+        let error = reader.renew(&second, None, LIMIT).await.unwrap_err();
+        let RenewError::Paused { left } = error else {
+            panic!("{error}");
+        };
+        // The wall clock, which is not paused, had the smaller part left.
+        tokio::time::advance(left + Duration::from_millis(1)).await;
+        let renewal = renew(&reader, &second, None);
+        script.next().await.grant(token("token-3", 86_400));
+        assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-3");
+    });
+}
+
+#[test]
+fn a_renewal_that_fails_leaves_the_cache_as_it_was() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script).await;
+        let renewal = renew(&reader, &refused, None);
+        script.next().await.refuse(unavailable());
+        assert!(matches!(renewal.await.unwrap(), Err(RenewError::Failed(_))));
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        // While calls fail, further refusals are told so at once and do not add calls.
+        let error = reader.renew(&refused, None, LIMIT).await.unwrap_err();
+        assert!(matches!(error, RenewError::Failed(_)));
+        assert!(script.is_idle());
+    });
+}
+
+#[test]
+fn demanded_claims_reach_the_call_once() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script).await;
+        let claims = ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#);
+        let renewal = renew(&reader, &refused, claims.as_ref());
+        let asked = script.next().await;
+        assert_eq!(asked.demand.claims, claims);
+        asked.grant(token("token-2", 86_400));
+        renewal.await.unwrap().unwrap();
+        let asked = script.next().await;
+        assert_eq!(asked.demand.claims, None);
+    });
+}
+
+#[test]
+fn a_renewal_under_way_serves_a_refusal_as_well() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script).await;
+        let asked = script.next().await;
+        let renewal = renew(&reader, &refused, None);
+        settle().await;
+        asked.grant(token("token-2", 86_400));
+        assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
+        assert!(script.is_idle());
+    });
+}
+
+#[test]
+fn a_renewal_that_takes_too_long_is_given_up_by_the_request_alone() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script).await;
+        let renewal = renew(&reader, &refused, None);
+        let asked = script.next().await;
+        assert!(matches!(renewal.await.unwrap(), Err(RenewError::Failed(_))));
+        asked.grant(token("token-2", 86_400));
+        settle().await;
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
+    });
+}

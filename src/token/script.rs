@@ -1,0 +1,152 @@
+//! A supplier that tests answer by hand, call by call.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use super::{Demand, Supplier, TokenCache, TokenEntry, TokenKey};
+use crate::config::{IdentitySelector, Name, Scope};
+use crate::credential::{
+    AccessToken, CredentialError, Identity, Outage, Peer, Refusal, Rejection, Stamp,
+};
+use crate::secret::Secret;
+
+/// Runs a test as a worker runs requests: on one thread, with tasks that stay there. Time stands
+/// still and jumps to the next timer when nothing else is to be done.
+pub(super) fn run(test: impl Future<Output = ()>) {
+    let mut runtime = Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    LocalSet::new().block_on(&runtime, test);
+}
+
+/// Returns when every other task waits for something: only then does paused time move.
+pub(super) async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// Calls of one token.
+pub(super) struct Script {
+    scope: Scope,
+    supplier: Supplier,
+    calls: mpsc::UnboundedReceiver<Asked>,
+}
+
+/// A call that waits for its answer.
+pub(super) struct Asked {
+    /// What it asks for.
+    pub(super) demand: Demand,
+    answer: oneshot::Sender<Result<AccessToken, CredentialError>>,
+}
+
+impl Script {
+    /// Calls for Graph.
+    pub(super) fn new() -> Self {
+        Self::for_scope("https://graph.test/.default")
+    }
+
+    /// Calls for this scope.
+    pub(super) fn for_scope(scope: &str) -> Self {
+        let (sender, calls) = mpsc::unbounded_channel();
+        let supplier = Supplier::new(move |demand| {
+            let (answer, answered) = oneshot::channel();
+            let _ = sender.send(Asked { demand, answer });
+            async move { answered.await.expect("the script answers or is dropped") }
+        });
+        Self {
+            scope: Scope::parse(scope).unwrap(),
+            supplier,
+            calls,
+        }
+    }
+
+    /// Calls with a secret in this file.
+    pub(super) fn watching(file: &Path) -> Self {
+        let (mut script, file) = (Self::new(), file.to_owned());
+        let stamp = move || Stamp::of([file.as_path()]);
+        script.supplier = script.supplier.with_stamp(stamp);
+        script
+    }
+
+    /// Its entry in a cache.
+    pub(super) fn entry(&self, cache: &TokenCache) -> Arc<TokenEntry> {
+        let identity = Identity::ManagedIdentity(IdentitySelector::System);
+        let key = TokenKey::plain(identity, self.scope.clone());
+        let label = Name::parse("contoso").unwrap();
+        cache.entry_from(key, &label, self.supplier.clone())
+    }
+
+    /// The next call, whenever it comes.
+    pub(super) async fn next(&mut self) -> Asked {
+        self.calls.recv().await.unwrap()
+    }
+
+    /// Whether no call waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.calls.is_empty()
+    }
+}
+
+impl Asked {
+    /// Answers with a token.
+    pub(super) fn grant(self, token: AccessToken) {
+        let _ = self.answer.send(Ok(token));
+    }
+
+    /// Answers with an error.
+    pub(super) fn refuse(self, error: CredentialError) {
+        let _ = self.answer.send(Err(error));
+    }
+
+    /// Lets the call panic.
+    pub(super) fn panic(self) {
+        drop(self.answer);
+    }
+}
+
+/// A token that lives this long.
+pub(super) fn token(text: &str, expires_in: u64) -> AccessToken {
+    AccessToken {
+        secret: Secret::new(text.as_bytes().to_vec()),
+        expires_in: Duration::from_secs(expires_in),
+        refresh_in: None,
+    }
+}
+
+/// An outage.
+pub(super) fn unavailable() -> CredentialError {
+    Outage::Timeout {
+        to: Peer::new("login.test"),
+        within: Duration::from_secs(10),
+    }
+    .into()
+}
+
+/// A refusal that only a person can heal, with a file name in its words.
+pub(super) fn rejected() -> CredentialError {
+    Rejection::NotText {
+        source_name: "/run/secrets/graph".to_owned(),
+    }
+    .into()
+}
+
+/// Asked too often, with the quiet that is wanted.
+pub(super) fn throttled(seconds: u64) -> CredentialError {
+    CredentialError::Throttled {
+        refusal: Box::new(Refusal {
+            from: Peer::new("login.test"),
+            status: 429,
+            error: None,
+            code: None,
+            trace_id: None,
+            correlation_id: None,
+            clock_ahead: None,
+            hint: "it is asked again",
+        }),
+        retry_after: Some(Duration::from_secs(seconds)),
+    }
+}

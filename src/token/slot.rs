@@ -1,0 +1,304 @@
+//! The state of one token: when it may be used, when the next call is due. No clock, no I/O: events
+//! go in with their time, answers come out.
+//!
+//! It guarantees that a token past its usable end is never usable, that at most one call is in
+//! flight, that a failure leaves a valid token alone, and that an upstream's refusal forces at most
+//! one renewal in [`FORCED_PAUSE`].
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::backoff;
+use crate::clock::Now;
+use crate::credential::{ClaimsRequest, Pace};
+
+/// Two ordinary calls are at least this far apart: managed identity hands out the same token until
+/// it is nearly over, and would be asked in a loop.
+const SHORTEST_CYCLE: Duration = Duration::from_secs(30);
+/// A token is not used this close to its end: it must still be valid when it arrives.
+const END_MARGIN: Duration = Duration::from_secs(30);
+/// From this lifetime on, renewal is at half-life: an outage of hours then goes unnoticed.
+const LONG_LIVED: Duration = Duration::from_secs(7200);
+/// At most one forced renewal in this time: an upstream that refuses every token must not turn each
+/// of its refusals into a token call.
+pub(super) const FORCED_PAUSE: Duration = Duration::from_secs(30);
+
+/// A moment that has come when either clock says so: the monotonic clock stops in a suspended
+/// machine, the wall clock can be set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Deadline {
+    pub(super) mono: Instant,
+    pub(super) wall: SystemTime,
+}
+
+impl Deadline {
+    /// `after` from `now`, which is at most days: both clocks can hold it.
+    pub(super) fn after(now: Now, after: Duration) -> Self {
+        Self {
+            mono: now.mono + after,
+            wall: now.wall + after,
+        }
+    }
+
+    pub(super) fn has_come(&self, now: Now) -> bool {
+        now.mono >= self.mono || now.wall >= self.wall
+    }
+
+    /// What is left until the first of the two.
+    pub(super) fn left(&self, now: Now) -> Duration {
+        let wall = self.wall.duration_since(now.wall).unwrap_or_default();
+        self.mono.saturating_duration_since(now.mono).min(wall)
+    }
+}
+
+/// How long a new token lives and when its issuer wants it renewed, both counted from the start of
+/// the call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lifetime {
+    pub(super) expires_in: Duration,
+    pub(super) refresh_in: Option<Duration>,
+}
+
+/// The token that is held.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    /// Which token: rises with every one whose bytes are new.
+    pub(super) generation: u64,
+    pub(super) usable_until: Deadline,
+    pub(super) expires: Deadline,
+}
+
+/// A call that was begun.
+#[derive(Clone, Debug)]
+pub(super) struct Flight {
+    /// Counts from 1.
+    pub(super) number: u64,
+    pub(super) claims: Option<ClaimsRequest>,
+    began: Now,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Begin a call.
+    Call,
+    /// A call is under way.
+    InFlight,
+    /// Look again after this time.
+    Wait(Duration),
+}
+
+/// What an upstream's refusal of a token leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// The last call failed and the next is not due: the reason is known.
+    Failing,
+    /// The end of this call brings the outcome.
+    Join(u64),
+    /// That token is not the one that is held any more.
+    Newer,
+    /// A renewal was forced too recently; this long is left.
+    Paused(Duration),
+}
+
+/// The state of one token.
+#[derive(Debug)]
+pub(super) struct Slot {
+    lease: Option<Lease>,
+    flight: Option<Flight>,
+    /// Calls begun so far.
+    calls: u64,
+    /// Failures in a row.
+    failures: u32,
+    /// When the next ordinary call is due; `None` means now.
+    due: Option<Deadline>,
+    /// A renewal that an upstream's refusal asks for.
+    wanted: Option<Wanted>,
+    forced_until: Option<Deadline>,
+    /// The server asked for the pause that is kept.
+    obeying: bool,
+    /// The credential changed during the flight: if it fails, ask again at once.
+    changed_in_flight: bool,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    claims: Option<ClaimsRequest>,
+}
+
+impl Slot {
+    /// Nothing is held and a call is due.
+    pub(super) fn new() -> Self {
+        Self {
+            lease: None,
+            flight: None,
+            calls: 0,
+            failures: 0,
+            due: None,
+            wanted: None,
+            forced_until: None,
+            obeying: false,
+            changed_in_flight: false,
+        }
+    }
+
+    /// What to do now.
+    pub(super) fn next(&self, now: Now) -> Step {
+        if self.flight.is_some() {
+            return Step::InFlight;
+        }
+        match self.due {
+            Some(due) if self.wanted.is_none() && !due.has_come(now) => Step::Wait(due.left(now)),
+            _ => Step::Call,
+        }
+    }
+
+    /// The token that is held, if it may be used.
+    pub(super) fn usable(&self, now: Now) -> Option<Lease> {
+        self.lease.filter(|lease| !lease.usable_until.has_come(now))
+    }
+
+    /// When the next call is due; zero while one is in flight.
+    pub(super) fn next_call_in(&self, now: Now) -> Duration {
+        match self.next(now) {
+            Step::Wait(left) => left,
+            Step::Call | Step::InFlight => Duration::ZERO,
+        }
+    }
+
+    /// Whether the last call failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// The token that is held, usable or not.
+    pub(super) fn lease(&self) -> Option<Lease> {
+        self.lease
+    }
+
+    /// A call begins. `None` when one is in flight already.
+    pub(super) fn started(&mut self, now: Now) -> Option<Flight> {
+        if self.flight.is_some() {
+            return None;
+        }
+        self.calls += 1;
+        self.changed_in_flight = false;
+        let flight = Flight {
+            number: self.calls,
+            claims: self.wanted.take().and_then(|wanted| wanted.claims),
+            began: now,
+        };
+        self.flight = Some(flight.clone());
+        Some(flight)
+    }
+
+    /// The call brought a token; `same` when its bytes are those that are held. Returns what is
+    /// held now.
+    pub(super) fn succeeded(&mut self, life: Lifetime, same: bool, random: f64) -> Option<Lease> {
+        let began = self.flight.take()?.began;
+        let held = self.lease.map_or(0, |lease| lease.generation);
+        let margin = END_MARGIN.min(life.expires_in / 10);
+        let lease = Lease {
+            generation: if same { held } else { held + 1 },
+            usable_until: Deadline::after(began, life.expires_in - margin),
+            expires: Deadline::after(began, life.expires_in),
+        };
+        self.lease = Some(lease);
+        self.failures = 0;
+        self.due = Some(Deadline::after(began, renew_after(life, random)));
+        self.lease
+    }
+
+    /// The call failed. What is held stays.
+    pub(super) fn failed(
+        &mut self,
+        pace: Pace,
+        retry_after: Option<Duration>,
+        now: Now,
+        random: f64,
+    ) {
+        if self.flight.take().is_none() {
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        // Whoever wants a renewal hears of this failure; another call now would meet it again.
+        self.wanted = None;
+        self.obeying = retry_after.is_some();
+        self.due = if self.changed_in_flight && !self.obeying {
+            None
+        } else {
+            let pause = backoff::pause(pace, self.failures, retry_after, random);
+            Some(Deadline::after(now, pause))
+        };
+    }
+
+    /// An upstream refused the token of this generation, and may demand claims.
+    pub(super) fn rejected(
+        &mut self,
+        generation: u64,
+        claims: Option<&ClaimsRequest>,
+        now: Now,
+    ) -> Renewal {
+        if self
+            .lease
+            .is_none_or(|lease| lease.generation != generation)
+        {
+            return Renewal::Newer;
+        }
+        let answers = |asked: Option<&ClaimsRequest>| claims.is_none() || asked == claims;
+        if let Some(flight) = &self.flight
+            && answers(flight.claims.as_ref())
+        {
+            return Renewal::Join(flight.number);
+        }
+        if let Some(wanted) = &mut self.wanted {
+            if wanted.claims.is_none() {
+                wanted.claims = claims.cloned();
+            }
+            if answers(wanted.claims.as_ref()) {
+                return Renewal::Join(self.calls + 1);
+            }
+        }
+        if self.is_failing() && self.next(now) != Step::Call {
+            return Renewal::Failing;
+        }
+        if let Some(until) = self.forced_until.filter(|until| !until.has_come(now)) {
+            return Renewal::Paused(until.left(now));
+        }
+        self.forced_until = Some(Deadline::after(now, FORCED_PAUSE));
+        self.wanted = Some(Wanted {
+            claims: claims.cloned(),
+        });
+        Renewal::Join(self.calls + 1)
+    }
+
+    /// The credential or its files changed. What failed with the old one is tried at once with the
+    /// new, unless the server asked for quiet; a token that the old one brought stays valid, and is
+    /// renewed when it is due unless `at_once`. Returns whether a call is under way or follows now.
+    pub(super) fn credential_changed(&mut self, at_once: bool) -> bool {
+        if self.flight.is_some() {
+            self.changed_in_flight = true;
+            return true;
+        }
+        let failing = self.is_failing();
+        if failing && self.obeying || !failing && !at_once {
+            return self.due.is_none();
+        }
+        self.failures = 0;
+        self.due = None;
+        true
+    }
+}
+
+/// When to renew, counted from the start of the call that brought the token.
+fn renew_after(life: Lifetime, random: f64) -> Duration {
+    let latest = life.expires_in.mul_f64(0.8);
+    let wanted = match life.refresh_in {
+        Some(asked) => asked.min(latest),
+        None if life.expires_in >= LONG_LIVED => life.expires_in / 2,
+        None => latest,
+    };
+    // Up to a tenth earlier, so that replicas started together drift apart.
+    let jittered = wanted - wanted.mul_f64(0.1 * random.clamp(0.0, 1.0));
+    let soonest = SHORTEST_CYCLE.min(latest).max(Duration::from_secs(1));
+    jittered.max(soonest)
+}

@@ -1,0 +1,197 @@
+//! The guarantees of a slot, against any order of events and any movement of either clock.
+
+use proptest::prelude::*;
+
+use super::slot::{Lifetime, Renewal, Slot, Step};
+use super::slot_clocks::{Clocks, S, claims};
+use crate::clock::Now;
+use crate::credential::Pace;
+
+/// One thing that happens.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Advance {
+        mono: u32,
+        wall: i32,
+    },
+    Begin,
+    Succeed {
+        life: u32,
+        refresh: Option<u32>,
+        same: bool,
+    },
+    Fail {
+        pace: Pace,
+        retry_after: Option<u32>,
+    },
+    Reject {
+        stale: bool,
+        claims: bool,
+    },
+    Change {
+        at_once: bool,
+    },
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let pace = prop_oneof![Just(Pace::Permanent), Just(Pace::Slow), Just(Pace::Soon)];
+    prop_oneof![
+        3 => (0..4000_u32, -2000..8000_i32).prop_map(|(mono, wall)| Event::Advance { mono, wall }),
+        4 => Just(Event::Begin),
+        2 => (1..200_000_u32, any::<Option<u32>>(), any::<bool>())
+            .prop_map(|(life, refresh, same)| Event::Succeed { life, refresh, same }),
+        2 => (pace, any::<Option<u32>>())
+            .prop_map(|(pace, retry_after)| Event::Fail { pace, retry_after }),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(stale, claims)| Event::Reject { stale, claims }),
+        1 => any::<bool>().prop_map(|at_once| Event::Change { at_once }),
+    ]
+}
+
+/// What must be true of a slot, kept beside it.
+struct Model {
+    clocks: Clocks,
+    mono: f64,
+    wall: f64,
+    /// The held token's start on both clocks and its life.
+    token: Option<(f64, f64, f64)>,
+    flight: Option<(f64, f64)>,
+    /// No call may begin before this on both clocks, unless something changed.
+    quiet: Option<(f64, f64)>,
+    obeying: bool,
+    changed_in_flight: bool,
+}
+
+impl Model {
+    fn now(&self) -> Now {
+        self.clocks.apart(self.mono, self.wall)
+    }
+
+    fn apply(&mut self, slot: &mut Slot, event: Event, random: f64) {
+        let now = self.now();
+        match event {
+            Event::Advance { mono, wall } => {
+                self.mono += f64::from(mono);
+                self.wall += f64::from(wall);
+            }
+            Event::Begin => self.begin(slot, now),
+            Event::Succeed {
+                life,
+                refresh,
+                same,
+            } => {
+                let life = Lifetime {
+                    expires_in: S(life.into()),
+                    refresh_in: refresh.map(|seconds| S(seconds.into())),
+                };
+                self.succeed(slot, life, same, random);
+            }
+            Event::Fail { pace, retry_after } => {
+                self.fail(slot, pace, retry_after.map(u64::from), random);
+            }
+            Event::Reject {
+                stale,
+                claims: demanded,
+            } => self.reject(slot, now, stale, demanded),
+            Event::Change { at_once } => {
+                slot.credential_changed(at_once);
+                if self.flight.is_some() {
+                    self.changed_in_flight = true;
+                } else if !self.obeying {
+                    self.quiet = None;
+                }
+            }
+        }
+    }
+
+    fn succeed(&mut self, slot: &mut Slot, life: Lifetime, same: bool, random: f64) {
+        let same = same && self.token.is_some();
+        let lease = slot.succeeded(life, same, random);
+        assert_eq!(lease.is_some(), self.flight.is_some());
+        if let Some((mono, wall)) = self.flight.take() {
+            self.token = Some((mono, wall, life.expires_in.as_secs_f64()));
+            self.quiet = None;
+            self.obeying = false;
+        }
+    }
+
+    fn fail(&mut self, slot: &mut Slot, pace: Pace, retry_after: Option<u64>, random: f64) {
+        slot.failed(pace, retry_after.map(S), self.now(), random);
+        if self.flight.take().is_none() {
+            return;
+        }
+        let asked = retry_after.map_or(1, |seconds| seconds.clamp(1, 3600));
+        let least = match pace {
+            Pace::Permanent if retry_after.is_none() => 60.0,
+            _ => S(asked).as_secs_f64(),
+        };
+        self.obeying = retry_after.is_some();
+        let quiet = self.obeying || !self.changed_in_flight;
+        self.quiet = quiet.then_some((self.mono + least, self.wall + least));
+    }
+
+    fn begin(&mut self, slot: &mut Slot, now: Now) {
+        let step = slot.next(now);
+        assert_eq!(step == Step::InFlight, self.flight.is_some());
+        if step != Step::Call {
+            return;
+        }
+        if let Some((mono, wall)) = self.quiet {
+            assert!(
+                self.mono >= mono || self.wall >= wall,
+                "asked again too soon"
+            );
+        }
+        assert!(slot.started(now).is_some());
+        assert!(slot.started(now).is_none(), "two calls in flight");
+        self.flight = Some((self.mono, self.wall));
+        self.changed_in_flight = false;
+    }
+
+    fn reject(&mut self, slot: &mut Slot, now: Now, stale: bool, demanded: bool) {
+        let Some(lease) = slot.lease() else { return };
+        let wanted = demanded.then(|| claims("nbf"));
+        let generation = lease.generation - u64::from(stale);
+        let renewal = slot.rejected(generation, wanted.as_ref(), now);
+        assert_eq!(renewal == Renewal::Newer, stale);
+    }
+
+    fn check(&self, slot: &Slot) {
+        let now = self.now();
+        if slot.usable(now).is_some() {
+            let (mono, wall, life) = self.token.unwrap();
+            let margin = (life / 10.0).min(30.0);
+            assert!(self.mono < mono + life - margin, "used past its end");
+            assert!(
+                self.wall < wall + life - margin,
+                "used past its end by the wall clock"
+            );
+        }
+        if let Step::Wait(left) = slot.next(now) {
+            assert!(left <= S(172_800), "never asked again");
+            if let (false, Some(lease)) = (slot.is_failing(), slot.usable(now)) {
+                assert!(
+                    left <= lease.usable_until.left(now) + S(1),
+                    "renewed too late"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn no_order_of_events_breaks_a_guarantee(
+        events in proptest::collection::vec((event(), 0.0..1.0_f64), 1..60),
+    ) {
+        let mut slot = Slot::new();
+        let mut model = Model {
+            clocks: Clocks::start(), mono: 0.0, wall: 0.0,
+            token: None, flight: None, quiet: None, obeying: false, changed_in_flight: false,
+        };
+        for (event, random) in events {
+            model.apply(&mut slot, event, random);
+            model.check(&slot);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Every state of a token against time, by table.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::slot::{FORCED_PAUSE, Lifetime, Renewal, Slot, Step};
+use super::slot_clocks::{Clocks, S, claims, holding, life};
+use crate::credential::Pace;
+
+#[test]
+fn a_new_slot_calls_at_once_and_once() {
+    let clocks = Clocks::start();
+    let mut slot = Slot::new();
+    assert_eq!(slot.next(clocks.at(0.0)), Step::Call);
+    assert_eq!(slot.started(clocks.at(0.0)).unwrap().number, 1);
+    assert_eq!(slot.next(clocks.at(9.0)), Step::InFlight);
+    assert!(slot.started(clocks.at(9.0)).is_none());
+}
+
+#[test]
+fn renewal_is_at_refresh_in_else_half_life_else_eighty_percent() {
+    let clocks = Clocks::start();
+    for (expires_in, refresh_in, earliest, latest) in [
+        (3600, None, 2592, 2880),
+        (7199, None, 5183, 5759),
+        (7200, None, 3240, 3600),
+        (86_400, None, 38_880, 43_200),
+        (100_799, Some(50_399), 45_359, 50_399),
+        (3600, Some(600), 540, 600),
+        // An issuer that asks for renewal after the end, or nearly, is not obeyed.
+        (3600, Some(3599), 2592, 2880),
+        // Never sooner than 30 s after the call.
+        (3600, Some(1), 30, 30),
+        (40, None, 30, 32),
+        // Short tokens: never so late that they run out.
+        (30, None, 24, 24),
+        (5, None, 4, 4),
+    ] {
+        let life = Lifetime {
+            expires_in: S(expires_in),
+            refresh_in: refresh_in.map(S),
+        };
+        for (random, due) in [(0.0, latest), (1.0, earliest)] {
+            let (slot, _) = holding(clocks, life, random);
+            let Step::Wait(left) = slot.next(clocks.at(0.0)) else {
+                panic!("{expires_in} is due at once");
+            };
+            assert_eq!(left.as_secs(), due, "{expires_in} {refresh_in:?} {random}");
+            assert_eq!(slot.next(clocks.at(left.as_secs_f64())), Step::Call);
+        }
+    }
+}
+
+#[test]
+fn a_token_is_used_until_shortly_before_its_end_on_either_clock() {
+    let clocks = Clocks::start();
+    for (expires_in, end) in [(3600, 3570.0), (300, 270.0), (100, 90.0), (10, 9.0)] {
+        let (slot, _) = holding(clocks, life(expires_in), 0.5);
+        assert!(slot.usable(clocks.at(end - 0.1)).is_some());
+        assert!(slot.usable(clocks.at(end)).is_none());
+        // A suspended machine: its monotonic clock stood still.
+        assert!(slot.usable(clocks.apart(1.0, end)).is_none());
+        // A wall clock that was set back.
+        assert!(slot.usable(clocks.apart(end - 0.1, -86_400.0)).is_some());
+        assert!(slot.usable(clocks.apart(end, -86_400.0)).is_none());
+    }
+}
+
+#[test]
+fn a_machine_that_was_suspended_renews_as_soon_as_it_looks() {
+    let clocks = Clocks::start();
+    let (slot, _) = holding(clocks, life(3600), 0.5);
+    assert_eq!(slot.next(clocks.apart(5.0, 7200.0)), Step::Call);
+    assert!(matches!(
+        slot.next(clocks.apart(5.0, -7200.0)),
+        Step::Wait(_)
+    ));
+}
+
+#[test]
+fn life_counts_from_the_start_of_the_call() {
+    let clocks = Clocks::start();
+    let mut slot = Slot::new();
+    slot.started(clocks.at(0.0)).unwrap();
+    slot.succeeded(life(100), false, 0.0).unwrap();
+    assert!(slot.usable(clocks.at(90.0)).is_none());
+}
+
+#[test]
+fn a_failure_keeps_the_valid_token_and_backs_off() {
+    let clocks = Clocks::start();
+    let (mut slot, lease) = holding(clocks, life(3600), 0.0);
+    slot.started(clocks.at(2880.0)).unwrap();
+    slot.failed(Pace::Soon, None, clocks.at(2881.0), 1.0);
+    assert_eq!(
+        slot.usable(clocks.at(2881.0)).unwrap().generation,
+        lease.generation
+    );
+    assert_eq!(
+        slot.next(clocks.at(2882.9)),
+        Step::Wait(Duration::from_millis(100))
+    );
+    assert_eq!(slot.next(clocks.at(2883.0)), Step::Call);
+    assert!(slot.is_failing());
+    slot.started(clocks.at(2883.0)).unwrap();
+    let renewed = slot.succeeded(life(3600), false, 0.0).unwrap();
+    assert_eq!(renewed.generation, lease.generation + 1);
+    assert!(!slot.is_failing());
+}
+
+#[test]
+fn a_permanent_refusal_is_asked_again_once_a_minute_and_at_once_after_a_change() {
+    let clocks = Clocks::start();
+    let mut slot = Slot::new();
+    slot.started(clocks.at(0.0)).unwrap();
+    slot.failed(Pace::Permanent, None, clocks.at(0.0), 0.0);
+    assert_eq!(
+        slot.next(clocks.at(59.9)),
+        Step::Wait(Duration::from_millis(100))
+    );
+    slot.credential_changed(false);
+    assert_eq!(slot.next(clocks.at(1.0)), Step::Call);
+    assert!(!slot.is_failing());
+}
+
+#[test]
+fn a_change_during_a_call_counts_when_the_call_fails() {
+    let clocks = Clocks::start();
+    let mut slot = Slot::new();
+    slot.started(clocks.at(0.0)).unwrap();
+    slot.credential_changed(false);
+    slot.failed(Pace::Permanent, None, clocks.at(1.0), 0.0);
+    assert_eq!(slot.next(clocks.at(1.0)), Step::Call);
+    slot.started(clocks.at(1.0)).unwrap();
+    slot.failed(Pace::Permanent, None, clocks.at(2.0), 0.0);
+    assert!(matches!(slot.next(clocks.at(2.0)), Step::Wait(_)));
+}
+
+#[test]
+fn a_pause_that_the_server_asked_for_outlasts_a_change() {
+    let clocks = Clocks::start();
+    let mut slot = Slot::new();
+    slot.started(clocks.at(0.0)).unwrap();
+    slot.failed(Pace::Soon, Some(S(60)), clocks.at(0.0), 0.0);
+    assert!(!slot.credential_changed(true));
+    assert_eq!(slot.next(clocks.at(1.0)), Step::Wait(S(59)));
+}
+
+#[test]
+fn a_new_secret_keeps_the_valid_token_and_its_schedule() {
+    let clocks = Clocks::start();
+    let (mut slot, _) = holding(clocks, life(3600), 0.5);
+    let before = slot.next(clocks.at(1.0));
+    slot.credential_changed(false);
+    assert_eq!(slot.next(clocks.at(1.0)), before);
+    slot.credential_changed(true);
+    assert_eq!(slot.next(clocks.at(1.0)), Step::Call);
+    assert!(slot.usable(clocks.at(1.0)).is_some());
+}
+
+#[test]
+fn a_refused_token_is_renewed_once_for_all_and_used_meanwhile() {
+    let clocks = Clocks::start();
+    let (mut slot, lease) = holding(clocks, life(3600), 0.5);
+    let now = clocks.at(100.0);
+    for _ in 0..3 {
+        assert_eq!(slot.rejected(lease.generation, None, now), Renewal::Join(2));
+    }
+    assert_eq!(slot.next(now), Step::Call);
+    assert!(slot.usable(now).is_some());
+    slot.started(now).unwrap();
+    assert_eq!(slot.rejected(lease.generation, None, now), Renewal::Join(2));
+    slot.succeeded(life(3600), false, 0.5).unwrap();
+    assert_eq!(slot.rejected(lease.generation, None, now), Renewal::Newer);
+    assert!(matches!(slot.next(now), Step::Wait(_)));
+}
+
+#[test]
+fn refusals_force_one_renewal_in_half_a_minute() {
+    let clocks = Clocks::start();
+    let (mut slot, lease) = holding(clocks, life(3600), 0.5);
+    assert_eq!(
+        slot.rejected(lease.generation, None, clocks.at(0.0)),
+        Renewal::Join(2)
+    );
+    slot.started(clocks.at(0.0)).unwrap();
+    let lease = slot.succeeded(life(3600), false, 0.5).unwrap();
+    let paused = slot.rejected(lease.generation, None, clocks.at(10.0));
+    assert_eq!(paused, Renewal::Paused(FORCED_PAUSE - S(10)));
+    assert_eq!(
+        slot.rejected(lease.generation, None, clocks.at(30.0)),
+        Renewal::Join(3)
+    );
+}
+
+#[test]
+fn the_same_bytes_again_are_the_same_generation() {
+    let clocks = Clocks::start();
+    let (mut slot, lease) = holding(clocks, life(3600), 0.5);
+    slot.started(clocks.at(60.0)).unwrap();
+    let again = slot.succeeded(life(3540), true, 0.5).unwrap();
+    assert_eq!(again.generation, lease.generation);
+}
+
+#[test]
+fn demanded_claims_need_a_call_that_carries_them() {
+    let clocks = Clocks::start();
+    let (mut slot, lease) = holding(clocks, life(3600), 0.5);
+    let now = clocks.at(2880.0);
+    let wanted = claims("nbf");
+    assert_eq!(slot.started(now).unwrap().claims, None);
+    assert_eq!(slot.rejected(lease.generation, None, now), Renewal::Join(2));
+    assert_eq!(
+        slot.rejected(lease.generation, Some(&wanted), now),
+        Renewal::Join(3)
+    );
+    assert_eq!(
+        slot.rejected(lease.generation, Some(&wanted), now),
+        Renewal::Join(3)
+    );
+    let other = slot.rejected(lease.generation, Some(&claims("other")), now);
+    assert!(matches!(other, Renewal::Paused(_)));
+    slot.succeeded(life(3600), false, 0.5).unwrap();
+    assert_eq!(slot.next(now), Step::Call);
+    assert_eq!(slot.started(now).unwrap().claims, Some(wanted));
+}
+
+#[test]
+fn a_renewal_that_has_not_begun_takes_up_claims() {
+    let clocks = Clocks::start();
+    let (mut slot, lease) = holding(clocks, life(3600), 0.5);
+    let (now, wanted) = (clocks.at(1.0), claims("nbf"));
+    assert_eq!(slot.rejected(lease.generation, None, now), Renewal::Join(2));
+    assert_eq!(
+        slot.rejected(lease.generation, Some(&wanted), now),
+        Renewal::Join(2)
+    );
+    assert_eq!(slot.started(now).unwrap().claims, Some(wanted));
+}
+
+#[test]
+fn while_calls_fail_a_refusal_does_not_add_to_them() {
+    let clocks = Clocks::start();
+    let (mut slot, lease) = holding(clocks, life(3600), 0.0);
+    slot.started(clocks.at(2880.0)).unwrap();
+    slot.failed(Pace::Soon, Some(S(60)), clocks.at(2880.0), 0.0);
+    let renewal = slot.rejected(lease.generation, None, clocks.at(2881.0));
+    assert_eq!(renewal, Renewal::Failing);
+    assert!(matches!(slot.next(clocks.at(2939.0)), Step::Wait(_)));
+}
+
+proptest! {
+    #[test]
+    fn however_many_are_refused_calls_stay_half_a_minute_apart(
+        gaps in proptest::collection::vec(0.0..20.0_f64, 1..100),
+    ) {
+        let clocks = Clocks::start();
+        let (mut slot, mut lease) = holding(clocks, life(86_400), 0.5);
+        let (mut at, mut calls) = (0.0, Vec::<f64>::new());
+        for gap in gaps {
+            at += gap;
+            slot.rejected(lease.generation, None, clocks.at(at));
+            if slot.next(clocks.at(at)) == Step::Call {
+                slot.started(clocks.at(at)).unwrap();
+                lease = slot.succeeded(life(86_400), false, 0.5).unwrap();
+                calls.push(at);
+            }
+        }
+        for pair in calls.windows(2) {
+            prop_assert!(pair[1] - pair[0] >= 30.0);
+        }
+    }
+}

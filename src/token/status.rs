@@ -1,0 +1,61 @@
+//! One reading of a token's state: what the status page, the probes and the gauges show.
+
+use std::time::{Duration, SystemTime};
+
+use super::entry::LastError;
+use crate::config::{Name, Scope};
+
+/// A token's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// Nothing usable, and the last call failed.
+    Failing,
+    /// Nothing usable, and the first call has not ended.
+    Pending,
+    /// A token is served; the last call to renew it failed.
+    Stale,
+    /// A token is served.
+    Usable,
+}
+
+impl TokenState {
+    /// The state in one word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::Pending => "pending",
+            Self::Stale => "stale",
+            Self::Usable => "usable",
+        }
+    }
+
+    /// Whether a request gets a token.
+    pub const fn is_served(self) -> bool {
+        matches!(self, Self::Stale | Self::Usable)
+    }
+}
+
+/// One reading of a token's state. Holds no token.
+#[derive(Clone, Debug)]
+pub struct TokenStatus {
+    /// The name of the credential it was first made for.
+    pub credential: Name,
+    /// The fallback, while it answers instead.
+    pub fallback: Option<Name>,
+    /// What the token is for.
+    pub scope: Scope,
+    /// Its state.
+    pub state: TokenState,
+    /// When the token that is held expires.
+    pub expires: Option<SystemTime>,
+    /// How long it is still used.
+    pub usable_for: Option<Duration>,
+    /// When the last token came.
+    pub last_renewal: Option<SystemTime>,
+    /// The last call that failed, however long ago.
+    pub last_error: Option<LastError>,
+    /// When the next call is due; zero while one is in flight.
+    pub next_call_in: Duration,
+    /// Requests that wait.
+    pub waiters: usize,
+}

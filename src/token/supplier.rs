@@ -1,0 +1,98 @@
+//! Where an entry's tokens come from: a credential, seen as the few functions that a refresher
+//! needs. Tests put scripted functions in its place.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Name, Scope};
+use crate::credential::{
+    AccessToken, ClaimsRequest, Credential, CredentialError, Stamp, TokenRequest,
+};
+
+/// What one call asks for.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    /// The resource.
+    pub scope: Scope,
+    /// Claims that an upstream demanded.
+    pub claims: Option<ClaimsRequest>,
+    /// The time limit of one exchange.
+    pub within: Duration,
+}
+
+type Called = Pin<Box<dyn Future<Output = Result<AccessToken, CredentialError>> + Send>>;
+
+/// Where tokens come from.
+#[derive(Clone)]
+pub struct Supplier {
+    call: Arc<dyn Fn(Demand) -> Called + Send + Sync>,
+    stamp: Arc<dyn Fn() -> Stamp + Send + Sync>,
+    fallback: Arc<dyn Fn() -> Option<Name> + Send + Sync>,
+}
+
+impl Supplier {
+    /// A function that gets a token, without files or a fallback.
+    pub fn new<F, T>(call: F) -> Self
+    where
+        F: Fn(Demand) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<AccessToken, CredentialError>> + Send + 'static,
+    {
+        Self {
+            call: Arc::new(move |demand| Box::pin(call(demand))),
+            stamp: Arc::new(Stamp::default),
+            fallback: Arc::new(|| None),
+        }
+    }
+
+    /// The same with a function that tells what its files hold.
+    pub fn with_stamp(self, stamp: impl Fn() -> Stamp + Send + Sync + 'static) -> Self {
+        Self {
+            stamp: Arc::new(stamp),
+            ..self
+        }
+    }
+
+    /// A credential.
+    pub fn of(credential: &Arc<Credential>) -> Self {
+        let (caller, files, second) = (credential.clone(), credential.clone(), credential.clone());
+        let call = move |demand: Demand| {
+            let credential = caller.clone();
+            async move {
+                let request = TokenRequest {
+                    scope: &demand.scope,
+                    claims: demand.claims.as_ref(),
+                    within: demand.within,
+                };
+                credential.acquire(request).await
+            }
+        };
+        Self {
+            fallback: Arc::new(move || {
+                let active = second.active();
+                (active.name() != second.name()).then(|| active.name().clone())
+            }),
+            ..Self::new(call).with_stamp(move || files.stamp())
+        }
+    }
+
+    pub(super) async fn call(&self, demand: Demand) -> Result<AccessToken, CredentialError> {
+        (self.call)(demand).await
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        (self.stamp)()
+    }
+
+    /// The fallback, when it is its turn.
+    pub(super) fn fallback(&self) -> Option<Name> {
+        (self.fallback)()
+    }
+}
+
+impl std::fmt::Debug for Supplier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Supplier").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,76 @@
+//! The trust store and TLS settings that upstreams and token calls share.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Why the trust store cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The configured CA file cannot be read as PEM certificates.
+    #[error(
+        "trust.ca_file {} cannot be read as PEM certificates; name a readable file of CERTIFICATE blocks",
+        path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The configured CA file holds no certificate that can be a root.
+    #[error("trust.ca_file {} holds no usable CA certificate; put the CA's PEM certificate there", .0.display())]
+    NoCertificate(PathBuf),
+    /// The provider does not carry the protocol versions.
+    #[error("the TLS library refuses its own defaults")]
+    Provider(#[from] rustls::Error),
+}
+
+/// Installs the one crypto provider of the process and spends its slow first call (jitter entropy,
+/// about 30 ms of CPU) before the first request has to. Safe to call again.
+pub fn install_provider() {
+    // A second call finds the provider installed already, which is what was wanted.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut byte = [0_u8];
+    // Entropy that cannot be had will fail the first handshake with a proper error.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+}
+
+/// The client settings: the system's roots, the configured CA file added, Mozilla's roots when the
+/// system has none (an image without a CA bundle). No revocation checks, as everywhere on Linux.
+///
+/// # Errors
+/// When the CA file is unreadable or holds no certificate.
+pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TrustError> {
+    let mut roots = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    for error in &native.errors {
+        tracing::debug!(%error, "part of the system's trust store cannot be read");
+    }
+    roots.add_parsable_certificates(native.certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    if let Some(path) = ca_file {
+        let unreadable = |source| TrustError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let certificates = CertificateDer::pem_file_iter(path)
+            .map_err(unreadable)?
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(unreadable)?;
+        let (added, _) = roots.add_parsable_certificates(certificates);
+        if added == 0 {
+            return Err(TrustError::NoCertificate(path.to_owned()));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}

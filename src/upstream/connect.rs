@@ -1,0 +1,264 @@
+//! From an origin to a connected stream: fixed addresses, DNS, the egress proxy's tunnel, TLS.
+//!
+//! Where to connect is decided by the configuration alone; nothing of a request arrives here.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper_util::client::proxy::matcher::Matcher;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::ConnectError;
+use super::stream::UpstreamStream;
+use super::tunnel;
+use crate::config::{HostName, Origin, UpstreamHttp};
+
+/// The pause before the next address is tried beside the one in progress (RFC 8305 section 8).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// How long the last good answer of DNS serves when DNS itself fails.
+const LAST_GOOD_ANSWER: Duration = Duration::from_secs(300);
+
+/// What every connection of the process is made with.
+#[derive(Clone)]
+pub struct Egress {
+    tls: Arc<ClientConfig>,
+    resolve: Arc<BTreeMap<(HostName, u16), SocketAddr>>,
+    proxies: Arc<Matcher>,
+}
+
+impl std::fmt::Debug for Egress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Egress").finish_non_exhaustive()
+    }
+}
+
+impl Egress {
+    /// The trust store and fixed addresses of a configuration; the egress proxy from
+    /// `HTTPS_PROXY` and `NO_PROXY`, by the rules that token calls follow too.
+    pub fn new(tls: ClientConfig, resolve: BTreeMap<(HostName, u16), SocketAddr>) -> Self {
+        Self {
+            tls: Arc::new(tls),
+            resolve: Arc::new(resolve),
+            proxies: Arc::new(Matcher::from_env()),
+        }
+    }
+}
+
+/// Connects to one origin.
+#[derive(Debug)]
+pub(super) struct Connector {
+    origin: Origin,
+    target: String,
+    http: UpstreamHttp,
+    egress: Egress,
+    tls: Arc<ClientConfig>,
+    limit: Duration,
+    last_good: RefCell<Option<(Instant, Vec<SocketAddr>)>>,
+}
+
+impl Connector {
+    pub(super) fn new(egress: Egress, origin: Origin, http: UpstreamHttp, limit: Duration) -> Self {
+        let mut tls = ClientConfig::clone(&egress.tls);
+        tls.alpn_protocols = match http {
+            UpstreamHttp::One => vec![b"http/1.1".to_vec()],
+            UpstreamHttp::Two => vec![b"h2".to_vec()],
+            UpstreamHttp::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        };
+        Self {
+            target: format!("{}:{}", origin.host, origin.port),
+            origin,
+            http,
+            tls: Arc::new(tls),
+            egress,
+            limit,
+            last_good: RefCell::new(None),
+        }
+    }
+
+    /// A stream and whether HTTP/2 is spoken on it.
+    pub(super) async fn connect(&self) -> Result<(UpstreamStream, bool), ConnectError> {
+        let attempt = async {
+            let tcp = self.reach().await?;
+            if self.origin.secure {
+                self.secure(tcp).await
+            } else {
+                Ok((UpstreamStream::Plain(tcp), self.http == UpstreamHttp::Two))
+            }
+        };
+        match tokio::time::timeout(self.limit, attempt).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ConnectError::Timeout {
+                target: self.target.clone(),
+            }),
+        }
+    }
+
+    /// TCP to the origin, or a tunnel to it through the egress proxy.
+    async fn reach(&self) -> Result<TcpStream, ConnectError> {
+        let host = &self.origin.host;
+        let fixed = self.egress.resolve.get(&(host.clone(), self.origin.port));
+        let proxy = http::Uri::builder()
+            .scheme(if self.origin.secure { "https" } else { "http" })
+            .authority(self.target.as_str())
+            .path_and_query("/")
+            .build()
+            .ok()
+            .and_then(|uri| self.egress.proxies.intercept(&uri));
+        if let Some(proxy) = proxy {
+            // The proxy is told the fixed address, where there is one: it cannot know it.
+            let target = fixed.map_or_else(|| self.target.clone(), SocketAddr::to_string);
+            return tunnel::open(&proxy, &target).await;
+        }
+        let addresses = match fixed {
+            Some(address) => vec![*address],
+            None => self.look_up().await?,
+        };
+        first_to_answer(&addresses)
+            .await
+            .map_err(|source| ConnectError::Refused {
+                target: self.target.clone(),
+                source,
+            })
+    }
+
+    async fn look_up(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        let host = self.origin.host.as_str();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let answer = tokio::net::lookup_host((bare, self.origin.port)).await;
+        let failure = match answer.map(Iterator::collect::<Vec<_>>) {
+            Ok(addresses) if !addresses.is_empty() => {
+                let addresses = interleaved(addresses);
+                *self.last_good.borrow_mut() = Some((Instant::now(), addresses.clone()));
+                return Ok(addresses);
+            }
+            Ok(_) => io::Error::new(io::ErrorKind::NotFound, "no address"),
+            Err(error) => error,
+        };
+        match &*self.last_good.borrow() {
+            Some((when, addresses)) if when.elapsed() < LAST_GOOD_ANSWER => Ok(addresses.clone()),
+            _ => Err(ConnectError::Dns {
+                host: host.to_owned(),
+                source: failure,
+            }),
+        }
+    }
+
+    async fn secure(&self, tcp: TcpStream) -> Result<(UpstreamStream, bool), ConnectError> {
+        let host = self.origin.host.as_str();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let failed = |source| ConnectError::Tls {
+            target: self.target.clone(),
+            source,
+        };
+        let name = ServerName::try_from(bare.to_owned())
+            .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        let stream = TlsConnector::from(Arc::clone(&self.tls))
+            .connect(name, tcp)
+            .await
+            .map_err(failed)?;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        if self.http == UpstreamHttp::Two && !h2 {
+            return Err(ConnectError::Protocol {
+                target: self.target.clone(),
+                wanted: "HTTP/2",
+            });
+        }
+        Ok((UpstreamStream::Tls(Box::new(stream)), h2))
+    }
+}
+
+/// IPv6 and IPv4 in turn, the resolver's order within each (RFC 8305 section 4).
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut first, mut second): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    first.reverse();
+    second.reverse();
+    let mut mixed = Vec::with_capacity(first.len() + second.len());
+    while let Some(address) = first.pop() {
+        mixed.push(address);
+        mixed.extend(second.pop());
+    }
+    second.reverse();
+    mixed.extend(second);
+    mixed
+}
+
+/// Tries the addresses one after the other, the next joining after a pause or a failure; the first
+/// connection wins and the others are dropped.
+async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut attempts = tokio::task::JoinSet::new();
+    let mut waiting = addresses.iter().copied();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+    if let Some(address) = waiting.next() {
+        attempts.spawn_local(dial(address));
+    }
+    loop {
+        tokio::select! {
+            joined = attempts.join_next() => match joined {
+                None => return Err(last),
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => {
+                    last = error;
+                    if let Some(address) = waiting.next() {
+                        attempts.spawn_local(dial(address));
+                    }
+                }
+                Some(Err(error)) => last = io::Error::other(error),
+            },
+            () = tokio::time::sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {
+                if let Some(address) = waiting.next() {
+                    attempts.spawn_local(dial(address));
+                }
+            }
+        }
+    }
+}
+
+pub(super) async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    // A peer that vanished without a word is noticed by the kernel, not only by our time limits.
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10));
+    socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_families_take_turns_in_the_order_of_the_resolver() {
+        let parse = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<_>>();
+        let given = parse(&[
+            "[::1]:1",
+            "[::2]:1",
+            "1.1.1.1:1",
+            "[::3]:1",
+            "2.2.2.2:1",
+            "3.3.3.3:1",
+            "4.4.4.4:1",
+        ]);
+        let wanted = parse(&[
+            "[::1]:1",
+            "1.1.1.1:1",
+            "[::2]:1",
+            "2.2.2.2:1",
+            "[::3]:1",
+            "3.3.3.3:1",
+            "4.4.4.4:1",
+        ]);
+        assert_eq!(interleaved(given), wanted);
+    }
+}

@@ -1,0 +1,104 @@
+//! How one attempt to reach an upstream fails, by what to do about it.
+
+use std::io;
+
+/// Why a connection could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Name resolution failed.
+    #[error("{host} cannot be resolved; check the host name and the DNS of this machine")]
+    Dns {
+        /// The host.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The egress proxy did not open the tunnel.
+    #[error(
+        "the egress proxy {proxy} did not open a tunnel to {target} ({answer}); check HTTPS_PROXY and NO_PROXY"
+    )]
+    Proxy {
+        /// The proxy's authority.
+        proxy: String,
+        /// Where to.
+        target: String,
+        /// Its answer, or what was wrong with it.
+        answer: String,
+    },
+    /// No address accepted a connection.
+    #[error(
+        "{target} does not accept connections; check the network, and HTTPS_PROXY if there is an egress proxy"
+    )]
+    Refused {
+        /// Host and port.
+        target: String,
+        /// What the last address said.
+        source: io::Error,
+    },
+    /// It took longer than `timeouts.connect`.
+    #[error("no connection to {target} within timeouts.connect")]
+    Timeout {
+        /// Host and port.
+        target: String,
+    },
+    /// The TLS handshake failed.
+    #[error(
+        "the TLS handshake with {target} failed; if its certificate is from a private CA, name that in trust.ca_file"
+    )]
+    Tls {
+        /// Host and port.
+        target: String,
+        /// What rustls said.
+        source: io::Error,
+    },
+    /// The HTTP preface failed, or ALPN did not settle on what the route asks for.
+    #[error("{target} does not speak {wanted}; set the route's upstream_http")]
+    Protocol {
+        /// Host and port.
+        target: String,
+        /// `HTTP/1.1` or `HTTP/2`.
+        wanted: &'static str,
+    },
+}
+
+/// Why an attempt failed before a response head arrived.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The caller's own body failed while it was sent.
+    #[error("the caller's request body ended in an error")]
+    CallerBody,
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] std::rc::Rc<ConnectError>),
+    /// The connection ended, or what came was not HTTP.
+    #[error("the connection broke before the response head")]
+    Broken(#[source] hyper::Error),
+    /// The response head did not come within `timeouts.response_head`.
+    #[error("no response head within timeouts.response_head")]
+    HeadTimeout,
+    /// The upstream answered 101 to a request that asked for no upgrade.
+    #[error("the upstream switched protocols although nobody asked it to")]
+    Upgrade,
+}
+
+/// One failed attempt and what is known about repeating it.
+#[derive(Debug)]
+pub struct Failure {
+    /// What happened.
+    pub error: UpstreamError,
+    /// Whether the upstream certainly did not act on the request: nothing of it was sent, or
+    /// HTTP/2 said so (RFC 9113 section 8.7).
+    pub unprocessed: bool,
+    /// The body, when it came back untouched.
+    pub body: Option<super::RequestBody>,
+}
+
+impl From<UpstreamError> for Failure {
+    fn from(error: UpstreamError) -> Self {
+        Self {
+            error,
+            unprocessed: false,
+            body: None,
+        }
+    }
+}

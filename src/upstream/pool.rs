@@ -1,0 +1,261 @@
+//! The HTTP/1.1 connections of one worker to one upstream.
+//!
+//! The last one used is used next, so that surplus ones grow old and go. Requests that find none
+//! idle queue in order; a connection that comes free goes to the first in the queue. Up to
+//! [`EAGER`] connections a waiting request dials at once; beyond that it first waits
+//! [`PATIENCE`], because under load a connection comes free sooner than a new one is made, and a
+//! thousand callers then need no thousand connections.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::ConnectError;
+use super::wire::Wire;
+
+/// Connections that are made without waiting: more than the 52 concurrent requests that Dataverse
+/// takes from one user.
+const EAGER: usize = 64;
+/// How long a request waits for a used connection before it dials beyond [`EAGER`]: about what a
+/// new one costs across a WAN (TCP and TLS are two to three round trips).
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What the pool tells its observer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Census {
+    pub(super) open: usize,
+    pub(super) idle: usize,
+}
+
+/// The pool.
+pub(super) struct Pool {
+    idle: RefCell<Vec<Box<Wire>>>,
+    queue: RefCell<VecDeque<Weak<Ticket>>>,
+    open: Cell<usize>,
+    dialling: Cell<usize>,
+    /// More than this are never open: the bound on requests in flight.
+    most: usize,
+    observer: Box<dyn Fn(Census)>,
+}
+
+#[derive(Default)]
+struct Ticket {
+    served: RefCell<Option<Result<Box<Wire>, Rc<ConnectError>>>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// A connection in use. Dropped without [`Lease::give_back`], it is closed: that is what ends an
+/// upstream request whose caller has left.
+pub(super) struct Lease {
+    wire: Option<Box<Wire>>,
+    pool: Rc<Pool>,
+}
+
+impl Pool {
+    pub(super) fn new(most: usize, observer: Box<dyn Fn(Census)>) -> Rc<Self> {
+        Rc::new(Self {
+            idle: RefCell::default(),
+            queue: RefCell::default(),
+            open: Cell::new(0),
+            dialling: Cell::new(0),
+            most,
+            observer,
+        })
+    }
+
+    /// An idle connection, or `None`.
+    pub(super) fn take_idle(self: &Rc<Self>, now: Instant) -> Option<Lease> {
+        loop {
+            let mut wire = self.idle.borrow_mut().pop()?;
+            if wire.is_usable(now) {
+                self.report();
+                return Some(self.lease(wire));
+            }
+            drop(wire);
+            self.closed();
+        }
+    }
+
+    /// Waits for a connection: the next that comes free, or one that `dial` makes.
+    pub(super) async fn wait<D, F>(self: &Rc<Self>, dial: D) -> Result<Lease, Rc<ConnectError>>
+    where
+        D: Fn() -> F,
+        F: Future<Output = Result<Wire, ConnectError>> + 'static,
+    {
+        let ticket = Rc::new(Ticket::default());
+        self.queue.borrow_mut().push_back(Rc::downgrade(&ticket));
+        let mut turn = std::pin::pin!(self.turn(&ticket));
+        if self.open.get() >= EAGER {
+            tokio::select! {
+                biased;
+                served = &mut turn => return served,
+                () = tokio::time::sleep(PATIENCE) => {}
+            }
+        }
+        if self.open.get() < self.most && self.dialling.get() < self.waiting() {
+            self.start(dial());
+        }
+        turn.await
+    }
+
+    /// A connection of one's own, made now: for the repeat of a request whose connection died.
+    pub(super) async fn fresh<F>(self: &Rc<Self>, dial: F) -> Result<Lease, Rc<ConnectError>>
+    where
+        F: Future<Output = Result<Wire, ConnectError>>,
+    {
+        self.open.set(self.open.get() + 1);
+        self.report();
+        match dial.await {
+            Ok(wire) => Ok(self.lease(Box::new(wire))),
+            Err(error) => {
+                self.closed();
+                Err(Rc::new(error))
+            }
+        }
+    }
+
+    /// Closes what is idle for too long, old, or closed by the upstream.
+    pub(super) fn sweep(&self, now: Instant) {
+        let before = self.idle.borrow().len();
+        self.idle
+            .borrow_mut()
+            .retain_mut(|wire| wire.is_usable(now));
+        let gone = before - self.idle.borrow().len();
+        if gone > 0 {
+            self.open.set(self.open.get() - gone);
+            self.report();
+        }
+    }
+
+    fn lease(self: &Rc<Self>, wire: Box<Wire>) -> Lease {
+        Lease {
+            wire: Some(wire),
+            pool: Rc::clone(self),
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        let mut queue = self.queue.borrow_mut();
+        queue.retain(|ticket| ticket.strong_count() > 0);
+        queue.len()
+    }
+
+    /// Dials in a task of its own: a caller that leaves does not waste the handshake.
+    fn start<F>(self: &Rc<Self>, dial: F)
+    where
+        F: Future<Output = Result<Wire, ConnectError>> + 'static,
+    {
+        self.open.set(self.open.get() + 1);
+        self.dialling.set(self.dialling.get() + 1);
+        self.report();
+        let pool = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let outcome = dial.await;
+            pool.dialling.set(pool.dialling.get() - 1);
+            match outcome {
+                Ok(wire) => pool.hand_over(Box::new(wire)),
+                Err(error) => {
+                    pool.closed();
+                    pool.serve(Err(Rc::new(error)));
+                }
+            }
+        });
+    }
+
+    fn hand_over(&self, wire: Box<Wire>) {
+        if let Some(Ok(mut wire)) = self.serve(Ok(wire)) {
+            wire.idle_since = Instant::now();
+            self.idle.borrow_mut().push(wire);
+        }
+        self.report();
+    }
+
+    /// Gives an outcome to the first that waits; hands it back when nobody does.
+    fn serve(
+        &self,
+        outcome: Result<Box<Wire>, Rc<ConnectError>>,
+    ) -> Option<Result<Box<Wire>, Rc<ConnectError>>> {
+        loop {
+            let Some(ticket) = self.queue.borrow_mut().pop_front() else {
+                return Some(outcome);
+            };
+            if let Some(ticket) = ticket.upgrade() {
+                *ticket.served.borrow_mut() = Some(outcome);
+                if let Some(waker) = ticket.waker.borrow_mut().take() {
+                    waker.wake();
+                }
+                return None;
+            }
+        }
+    }
+
+    async fn turn(self: &Rc<Self>, ticket: &Rc<Ticket>) -> Result<Lease, Rc<ConnectError>> {
+        let unused = Unused(self, ticket);
+        let served = std::future::poll_fn(|cx| match ticket.served.borrow_mut().take() {
+            Some(served) => Poll::Ready(served),
+            None => {
+                *ticket.waker.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await;
+        std::mem::forget(unused);
+        served.map(|wire| self.lease(wire))
+    }
+
+    fn closed(&self) {
+        self.open.set(self.open.get() - 1);
+        self.report();
+    }
+
+    fn report(&self) {
+        (self.observer)(Census {
+            open: self.open.get(),
+            idle: self.idle.borrow().len(),
+        });
+    }
+}
+
+/// Returns what was served to a request that went away before it looked.
+struct Unused<'a>(&'a Rc<Pool>, &'a Rc<Ticket>);
+
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        if let Some(Ok(wire)) = self.1.served.borrow_mut().take() {
+            self.0.hand_over(wire);
+        }
+    }
+}
+
+impl Lease {
+    /// The connection.
+    pub(super) fn wire(&mut self) -> &mut Wire {
+        self.wire
+            .as_mut()
+            .expect("a lease holds its wire until it ends")
+    }
+
+    /// Ends the use of a connection whose exchange came to its proper end.
+    pub(super) fn give_back(mut self) {
+        let now = Instant::now();
+        if let Some(mut wire) = self.wire.take() {
+            wire.alarm.clear();
+            wire.idle_since = now;
+            if wire.is_usable(now) {
+                self.pool.hand_over(wire);
+            } else {
+                self.wire = Some(wire);
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.wire.take().is_some() {
+            self.pool.closed();
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The body that goes up: none, one that is held, or the caller's as it comes.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::alarm::Alarm;
+
+/// What went wrong with a caller's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// The caller stopped sending, or what it sent was not a body.
+    #[error("the request body broke off")]
+    Broken,
+    /// Nothing came for `timeouts.request_body_idle`.
+    #[error("the request body stalled")]
+    Stalled,
+    /// More than the route's `max_body_bytes`.
+    #[error("the request body is larger than the route takes")]
+    TooLarge,
+}
+
+/// What is known about a caller's body while somebody else sends it.
+#[derive(Debug)]
+pub struct Upload {
+    bytes: Cell<u64>,
+    limit: Cell<u64>,
+    ended: Cell<bool>,
+    fault: Cell<Option<BodyFault>>,
+}
+
+impl Upload {
+    fn new() -> Self {
+        Self {
+            bytes: Cell::new(0),
+            limit: Cell::new(u64::MAX),
+            ended: Cell::new(false),
+            fault: Cell::new(None),
+        }
+    }
+
+    /// Sets the bound on the body; it ends in an error beyond.
+    pub fn bound(&self, limit: u64) {
+        self.limit.set(limit);
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Whether the body came to its end or to an error.
+    pub fn ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// What went wrong with it.
+    pub fn fault(&self) -> Option<BodyFault> {
+        self.fault.get()
+    }
+}
+
+/// The caller's body as it comes, counted, bounded and timed.
+#[derive(Debug)]
+pub struct CallerBody {
+    incoming: Incoming,
+    upload: Rc<Upload>,
+    alarm: Alarm,
+    idle: Duration,
+}
+
+impl CallerBody {
+    /// Wraps a body that may pause for `idle`.
+    pub fn new(incoming: Incoming, alarm: Alarm, idle: Duration) -> Self {
+        Self {
+            incoming,
+            upload: Rc::new(Upload::new()),
+            alarm,
+            idle,
+        }
+    }
+
+    /// What is known about it, for those who do not send it.
+    pub fn upload(&self) -> Rc<Upload> {
+        Rc::clone(&self.upload)
+    }
+
+    fn fail(&self, fault: BodyFault) -> BodyFault {
+        self.upload.fault.set(Some(fault));
+        self.upload.ended.set(true);
+        self.alarm.clear();
+        fault
+    }
+
+    /// The next frame. The alarm runs only while the caller is what is waited for.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Pending => {
+                if self.alarm.has_rung(cx) {
+                    return Poll::Ready(Some(Err(self.fail(BodyFault::Stalled))));
+                }
+                if !self.alarm.is_set() {
+                    self.alarm.set(self.idle);
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.alarm.clear();
+                if let Some(data) = frame.data_ref() {
+                    let bytes = self.upload.bytes.get() + data.len() as u64;
+                    self.upload.bytes.set(bytes);
+                    if bytes > self.upload.limit.get() {
+                        return Poll::Ready(Some(Err(self.fail(BodyFault::TooLarge))));
+                    }
+                }
+                if self.incoming.is_end_stream() {
+                    self.upload.ended.set(true);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.fail(BodyFault::Broken)))),
+            Poll::Ready(None) => {
+                self.alarm.clear();
+                self.upload.ended.set(true);
+                Poll::Ready(None)
+            }
+        }
+    }
+}
+
+/// The body of one upstream request.
+#[derive(Debug, Default)]
+pub enum RequestBody {
+    /// The caller's, streamed.
+    Caller(Box<CallerBody>),
+    /// None.
+    #[default]
+    Empty,
+    /// Held in memory, so it can be sent again.
+    Kept(Bytes),
+}
+
+impl RequestBody {
+    /// The caller's progress, when it is the caller who sends.
+    pub(super) fn upload(&self) -> Option<Rc<Upload>> {
+        match self {
+            Self::Caller(body) => Some(body.upload()),
+            Self::Empty | Self::Kept(_) => None,
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let this = self.get_mut();
+        match this {
+            Self::Caller(body) => body.poll_next(cx),
+            Self::Empty => Poll::Ready(None),
+            Self::Kept(_) => {
+                let Self::Kept(bytes) = std::mem::take(this) else {
+                    return Poll::Ready(None);
+                };
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Caller(body) => body.incoming.is_end_stream(),
+            Self::Empty => true,
+            Self::Kept(bytes) => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Caller(body) => body.incoming.size_hint(),
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Kept(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
