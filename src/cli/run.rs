@@ -63,7 +63,11 @@ fn load(path: &Path, args: &RunArgs) -> Result<Checked, String> {
     }
     let disk = disk::inspect(config, path);
     if !disk.problems.is_empty() {
-        return Err(disk.problems.iter().map(|problem| format!("{problem}\n")).collect());
+        return Err(disk
+            .problems
+            .iter()
+            .map(|problem| format!("{problem}\n"))
+            .collect());
     }
     Ok(checked)
 }
@@ -162,7 +166,11 @@ async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u
     }
     let code = match signals::follow(|| reload(path, args, &app)).await {
         Ok(end) => {
-            let delay = if end.at_once { Duration::ZERO } else { timeouts.drain_delay };
+            let delay = if end.at_once {
+                Duration::ZERO
+            } else {
+                timeouts.drain_delay
+            };
             tracing::info!("draining");
             tokio::select! {
                 cut = app.drain(delay, timeouts.drain) => {
@@ -241,9 +249,10 @@ mod signals {
     #[cfg(unix)]
     pub(super) async fn second() {
         use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
             return std::future::pending().await;
         };
         tokio::select! {

@@ -21,6 +21,7 @@ mod plan;
 pub mod request;
 pub mod scan;
 mod spelling;
+mod text;
 
 #[cfg(test)]
 mod sample;

@@ -8,7 +8,8 @@ use memchr::memmem;
 
 use super::address::{Links, Way};
 use super::message::{self, Head};
-use super::scan::{Piece, Scanner, Text};
+use super::scan::{Piece, Scanner};
+use super::text::Text;
 
 /// The longest head of a part or message that is rewritten: a request line of a Dataverse batch has
 /// up to 64 KiB, and headers follow. Beyond it nothing more is rewritten.

@@ -11,7 +11,8 @@ use super::address::{Links, Way};
 use super::body::{Reader, Rewriter};
 use super::decode::{Coding, Decoder};
 use super::multipart::{self, Multipart};
-use super::scan::{Scanner, Text};
+use super::scan::Scanner;
+use super::text::Text;
 use crate::config::RewriteLinks;
 
 /// What was asked for, as far as it matters here.

@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::address::{Found, Links, Way};
 use super::multipart::{self, Multipart};
-use super::scan::{Piece, Scanner, Text};
+use super::scan::{Piece, Scanner};
 use super::spelling::{Follows, Spelling};
+use super::text::Text;
 
 /// The largest body that is read for this, but for batches, which are read anyway.
 pub const LARGEST_BODY: usize = 64 * 1024;
