@@ -309,12 +309,7 @@ fn within_body_limit(
 }
 
 /// Announced trailers go up after the same rules as headers; others are dropped.
-fn screen_trailers(
-    lane: &Rc<Lane>,
-    route: usize,
-    exchange: &Exchange,
-    outgoing: &Outgoing<'_>,
-) {
+fn screen_trailers(lane: &Rc<Lane>, route: usize, exchange: &Exchange, outgoing: &Outgoing<'_>) {
     if let Some(upload) = &exchange.upload
         && outgoing.announces_trailers()
     {
