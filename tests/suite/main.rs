@@ -9,6 +9,7 @@ mod cli;
 mod headers;
 mod http2;
 mod limits;
+mod links;
 mod memory;
 mod operations;
 mod own_answers;
