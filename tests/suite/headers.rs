@@ -314,3 +314,21 @@ async fn an_answer_in_two_framings_comes_down_in_one() {
     // RFC 9112 section 6.3: the length does not count.
     assert_eq!(answer.expect(200).text(), "ok");
 }
+
+#[tokio::test]
+async fn a_caller_cannot_have_its_bodys_framing_removed() {
+    let stage = Stage::open().await;
+    for (framing, body) in [
+        ("Content-Length: 5", "hello"),
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let mut caller = stage.caller().await;
+        let lines = format!(
+            "POST /graph/sim/sink HTTP/1.1\n{framing}\nConnection: content-length, transfer-encoding"
+        );
+        caller.ask(&lines).await;
+        caller.send(body).await;
+        caller.answer("POST").await.expect(200);
+        assert_eq!(last(&stage).text(), "hello");
+    }
+}
