@@ -54,5 +54,10 @@ pub(super) fn build(config: Config, tokens: &TokenCache) -> Result<Generation, W
         .iter()
         .map(|route| tokens.entry(&outside.credentials[route.credential], &route.scope))
         .collect();
-    Ok(Generation::new(config, outside.egress, outside.credentials, entries))
+    Ok(Generation::new(
+        config,
+        outside.egress,
+        outside.credentials,
+        entries,
+    ))
 }

@@ -1,6 +1,8 @@
 //! Tests of the folder's parts together.
 
 mod link;
+mod multipart;
 mod plan;
+mod request;
 mod scan;
 mod scan_property;

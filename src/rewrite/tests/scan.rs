@@ -3,7 +3,8 @@
 use crate::config::RewriteLinks;
 use crate::rewrite::address::Links;
 use crate::rewrite::sample::{graph, graph_with, scan};
-use crate::rewrite::scan::{Scanner, Text};
+use crate::rewrite::scan::Scanner;
+use crate::rewrite::text::Text;
 
 /// The output for the text, which has to be the same for every way to cut it in two and for single
 /// bytes.

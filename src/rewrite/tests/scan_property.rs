@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::config::RewriteLinks;
 use crate::rewrite::address::Links;
 use crate::rewrite::sample::{graph_with, scan};
-use crate::rewrite::scan::{Scanner, Text};
+use crate::rewrite::scan::Scanner;
+use crate::rewrite::text::Text;
 
 const UP: &str = "https://graph.microsoft.com";
 const DOWN: &str = "http://localhost:8080/graph";
