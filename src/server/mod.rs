@@ -7,6 +7,7 @@ mod accept;
 mod connection;
 pub mod listener;
 mod plain_answer;
+mod readers;
 mod timed;
 mod worker;
 

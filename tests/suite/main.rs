@@ -6,6 +6,8 @@ mod access_log;
 mod admin;
 mod article;
 mod cli;
+mod connections;
+mod egress;
 mod headers;
 mod http2;
 mod limits;
