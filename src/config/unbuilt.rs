@@ -18,7 +18,6 @@ pub(super) const KEYS: &[&str] = &[
     "credentials.*.managed_identity",
     "credentials.*.send_chain",
     "kubernetes",
-    "routes.*.batch=check",
     "routes.*.callers",
     "routes.*.follow_downloads",
     "routes.*.max_concurrency",

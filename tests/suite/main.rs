@@ -5,6 +5,8 @@ mod harness;
 mod access_log;
 mod admin;
 mod article;
+mod batches;
+mod challenges;
 mod cli;
 mod connections;
 mod egress;
