@@ -5,6 +5,7 @@
 //! Every worker thread owns its upstreams: nothing here is shared or locked.
 
 mod connect;
+mod damper;
 mod error;
 mod multiplex;
 mod pool;
@@ -173,7 +174,7 @@ impl Upstream {
         if fresh {
             return self.pool.fresh(self.dial()).await.map(Place::One);
         }
-        if let Some(lease) = self.pool.take_idle(Instant::now()) {
+        if let Some(lease) = self.pool.take_idle(self.clock.coarse()) {
             return Ok(Place::One(lease));
         }
         self.pool.wait(|| self.dial()).await.map(Place::One)
