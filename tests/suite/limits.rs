@@ -278,3 +278,34 @@ async fn a_token_that_does_not_come_is_not_waited_for_for_ever() {
     stage.attempted().await;
     stage.get("/graph/sim/bytes/1").await.expect(200);
 }
+
+#[tokio::test]
+async fn a_route_may_have_time_limits_of_its_own() {
+    let stage = Stage::with(
+        "\
+timeouts: {response_head: 100ms}
+routes:
+  - {name: graph, path: /graph, upstream: 'https://GRAPH'}
+  - {name: slow, path: /slow, upstream: 'https://GRAPH', timeouts: {response_head: 20s}}
+",
+    )
+    .await;
+    let target = "sim/slow?head_ms=600";
+    let answer = stage.get(&format!("/graph/{target}")).await;
+    assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
+    stage.get(&format!("/slow/{target}")).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_answer_is_waited_for_from_the_end_of_the_body() {
+    let stage = Stage::with("timeouts: {response_head: 300ms}\n").await;
+    let mut caller = stage.caller().await;
+    let lines = "POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked";
+    caller.ask(lines).await;
+    for _ in 0..10 {
+        caller.send("1\r\nx\r\n").await;
+        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+    }
+    caller.send("0\r\n\r\n").await;
+    caller.answer("POST").await.expect(200);
+}
