@@ -28,6 +28,22 @@ pub struct Asked<'a> {
     pub batch: bool,
 }
 
+impl Asked<'_> {
+    /// Whether the answer is the bytes of a file, whatever its headers say: a part of something, or
+    /// a path that ends in `/$value` or `/content`. Such a request goes up with the caller's own
+    /// `Accept-Encoding`.
+    pub fn is_file(&self) -> bool {
+        let last = self
+            .path
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        let names = ["$value", "%24value", "content"];
+        self.range || names.iter().any(|name| last.eq_ignore_ascii_case(name))
+    }
+}
+
 /// Decides whether an answer's body is rewritten, and if so takes away the headers that will no
 /// longer be true. An answer to HEAD loses them too, but has no body.
 pub fn plan(
@@ -58,24 +74,7 @@ fn is_file(asked: &Asked<'_>, status: StatusCode, headers: &HeaderMap) -> bool {
     let empty = headers
         .get(CONTENT_LENGTH)
         .is_some_and(|value| value == "0");
-    bodiless
-        || empty
-        || attachment
-        || asked.range
-        || status == StatusCode::PARTIAL_CONTENT
-        || is_stream(asked.path)
-}
-
-/// Whether the path names the bytes of a file: it ends in `/$value` or `/content`.
-fn is_stream(path: &str) -> bool {
-    let last = path
-        .trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
-    ["$value", "%24value", "content"]
-        .iter()
-        .any(|name| last.eq_ignore_ascii_case(name))
+    bodiless || empty || attachment || asked.is_file() || status == StatusCode::PARTIAL_CONTENT
 }
 
 /// What can be looked for in a body of this kind.

@@ -1,6 +1,7 @@
 //! The other direction: a client that only knows this proxy names rows by their addresses here, in
 //! `$id=` queries and in `@odata.id` and `@odata.bind` members of bodies. The upstream knows no
-//! address but its own and refuses others, so they are turned back. Everything else keeps its bytes.
+//! address but its own and refuses others, so they are turned back. Everything else keeps its bytes,
+//! and everything does where the route leaves links alone.
 
 use bytes::Bytes;
 
@@ -9,6 +10,7 @@ use super::multipart::{self, Multipart};
 use super::scan::{Piece, Scanner};
 use super::spelling::{Follows, Spelling};
 use super::text::Text;
+use crate::config::RewriteLinks;
 
 /// The largest body that is read for this, but for batches, which are read anyway.
 pub const LARGEST_BODY: usize = 64 * 1024;
@@ -16,6 +18,9 @@ pub const LARGEST_BODY: usize = 64 * 1024;
 /// The query with the references in its `$id` and `@odata.id` options turned back; `None` when
 /// there are none.
 pub fn query(query: &str, links: &Links) -> Option<String> {
+    if links.rewrite() == RewriteLinks::Off {
+        return None;
+    }
     let mut changed = false;
     let mut options = Vec::new();
     for option in query.split('&') {
@@ -35,20 +40,22 @@ pub fn query(query: &str, links: &Links) -> Option<String> {
 
 /// The body of a request with its references turned back; `None` when there are none.
 pub fn body(body: &[u8], links: &Links) -> Option<Bytes> {
-    scanned(body, Scanner::of(links.clone(), Text::Request))
+    scanned(body, links, Text::Request)
 }
 
 /// A JSON batch with the references in its bodies turned back and the targets of its operations
 /// made relative to `root`, the path of `$batch` below the route without its last segment: for
 /// example `/v1.0`. `None` when nothing changes.
 pub fn json_batch(body: &[u8], root: &str, links: &Links) -> Option<Bytes> {
-    let text = Text::BatchRequest(root.to_owned());
-    scanned(body, Scanner::of(links.clone(), text))
+    scanned(body, links, Text::BatchRequest(root.to_owned()))
 }
 
 /// A multipart batch of this `Content-Type` with the targets of its operations and the references
 /// in its bodies turned back. `None` when nothing changes.
 pub fn multipart_batch(body: &[u8], content_type: &str, links: &Links) -> Option<Bytes> {
+    if links.rewrite() == RewriteLinks::Off {
+        return None;
+    }
     let boundary = multipart::boundary(content_type)?;
     let mut multipart = Multipart::new(links.clone(), Way::ToUpstream, &boundary);
     let mut out = Vec::with_capacity(body.len());
@@ -57,7 +64,11 @@ pub fn multipart_batch(body: &[u8], content_type: &str, links: &Links) -> Option
     (multipart.links_found() > 0).then(|| out.into())
 }
 
-fn scanned(body: &[u8], mut scanner: Scanner) -> Option<Bytes> {
+fn scanned(body: &[u8], links: &Links, text: Text) -> Option<Bytes> {
+    if links.rewrite() == RewriteLinks::Off {
+        return None;
+    }
+    let mut scanner = Scanner::of(links.clone(), text);
     let mut out = Vec::new();
     scanner.push(body, |piece| {
         if out.capacity() == 0 && piece != Piece::Keep(0..body.len()) {

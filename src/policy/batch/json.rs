@@ -6,10 +6,10 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Fault, Operation, Place, method, unreadable};
+use super::{Fault, MOST_HEADERS, Operation, Place, method, unreadable};
 use crate::policy::Refusal;
 
 /// Graph's own limit.
@@ -22,7 +22,36 @@ const DEEPEST: usize = 64;
 #[serde(deny_unknown_fields)]
 struct Envelope<'a> {
     #[serde(borrow)]
-    requests: Vec<&'a RawValue>,
+    requests: Requests<'a>,
+}
+
+/// The requests, up to one more than there may be.
+struct Requests<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Requests<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(RequestsVisitor)
+    }
+}
+
+struct RequestsVisitor;
+
+impl<'de> Visitor<'de> for RequestsVisitor {
+    type Value = Requests<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of requests")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut requests = Vec::new();
+        while let Some(request) = list.next_element()? {
+            if requests.len() <= MOST {
+                requests.push(request);
+            }
+        }
+        Ok(Requests(requests))
+    }
 }
 
 /// One request. What is not looked at is listed, so that anything else can be refused.
@@ -68,8 +97,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         while let Some((name, value)) = map.next_entry::<String, String>()? {
             let name: HeaderName = name.parse().map_err(A::Error::custom)?;
             let value = HeaderValue::from_str(&value).map_err(A::Error::custom)?;
-            if headers.insert(name, value).is_some() {
-                return Err(A::Error::custom("a header is there twice"));
+            if headers.len() == MOST_HEADERS || headers.insert(name, value).is_some() {
+                return Err(A::Error::custom("too many headers, or one twice"));
             }
         }
         Ok(Fields(headers))
@@ -103,11 +132,12 @@ pub(super) fn read(place: &Place<'_>, body: &[u8]) -> Result<Vec<Operation>, Ref
             "it is not JSON with \"requests\" alone, spelt like this and once ({place})"
         ))
     })?;
-    if envelope.requests.len() > MOST {
+    let requests = envelope.requests.0;
+    if requests.len() > MOST {
         return Err(unreadable("it has more than 20 requests"));
     }
     let root = place.root().map_err(unreadable)?;
-    let operations = envelope.requests.iter().enumerate();
+    let operations = requests.iter().enumerate();
     let operation = |(index, raw): (usize, &&RawValue)| {
         operation(place, root, raw.get()).map_err(|fault| fault.of(index + 1))
     };
@@ -121,7 +151,7 @@ fn operation(place: &Place<'_>, root: &str, raw: &str) -> Result<Operation, Faul
         .flatten();
     let request = request.ok_or(Fault::unreadable(
         "it is not an object of id, method, url, headers, body and dependsOn, each spelt like this \
-         and at most once, headers being texts",
+         and at most once, headers being up to 100 texts",
     ))?;
     Ok(Operation {
         method: method(&request.method)?,

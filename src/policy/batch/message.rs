@@ -6,7 +6,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCO
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::place::judged;
-use super::{Fault, Operation, Place, is_batch, method};
+use super::{Fault, MOST_HEADERS, Operation, Place, is_batch, method};
 
 /// Reads requests one after the other.
 pub(super) struct Reader<'a> {
@@ -97,6 +97,9 @@ impl<'a> Reader<'a> {
                 return Err(Fault::unreadable(
                     "its Content-Length is not that of its body",
                 ));
+            }
+            if headers.len() == MOST_HEADERS {
+                return Err(Fault::unreadable("it has more than 100 headers"));
             }
             headers.append(name, value);
         }

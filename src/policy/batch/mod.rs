@@ -23,6 +23,9 @@ use super::request_header::RequestRules;
 use super::{Refusal, path};
 use crate::code::Code;
 
+/// Headers of one operation: as many as a request of its own may have by default.
+const MOST_HEADERS: usize = 100;
+
 /// One request inside a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {

@@ -103,6 +103,7 @@ fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, &'static s
         }
         match begin {
             // A part shares no byte with the delimiters around it.
+            Some(_) if parts.len() == MOST => return Err("it has more than 1000 parts"),
             Some(begin) if begin <= at - 2 => parts.push(&body[begin..at - 2]),
             Some(_) => return Err("a part of it is empty"),
             None if before.iter().all(|byte| matches!(byte, b'\r' | b'\n')) => {}

@@ -1,5 +1,6 @@
 //! Tests of the folder's parts together.
 
+mod corpus;
 mod link;
 mod multipart;
 mod plan;

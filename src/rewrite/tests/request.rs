@@ -1,8 +1,11 @@
 //! Addresses of this proxy in requests.
 
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::config::RewriteLinks;
 use crate::rewrite::address::Links;
-use crate::rewrite::request;
 use crate::rewrite::sample::{graph, links_at, route, two};
+use crate::rewrite::{header, request};
 
 fn dynamics() -> Links {
     links_at(None, two(), 1, "localhost:8080")
@@ -135,4 +138,26 @@ fn a_route_with_an_upstream_prefix_keeps_it_in_what_is_turned_back() {
         .replace("/g/users", "/v1.0/users")
         .replace("localhost:8080", "graph.microsoft.com");
     assert_eq!(turned.unwrap(), expected);
+}
+
+#[test]
+fn a_route_that_leaves_links_alone_leaves_requests_alone() {
+    let mut routes = two();
+    routes[0].rewrite = RewriteLinks::Off;
+    let links = links_at(None, routes, 0, "localhost:8080");
+    let reference = "http://localhost:8080/graph/x";
+    assert_eq!(request::query(&format!("$id={reference}"), &links), None);
+    assert_eq!(
+        body(&links, &format!(r#"{{"@odata.id":"{reference}"}}"#)),
+        None
+    );
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        "location",
+        HeaderValue::from_static("https://graph.microsoft.com/x"),
+    );
+    assert_eq!(
+        header::rewrite(&mut headers, StatusCode::CREATED, &links),
+        0
+    );
 }

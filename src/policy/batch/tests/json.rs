@@ -32,6 +32,12 @@ fn batch(members: &str) -> String {
     format!(r#"{{"requests":[{{"id":"1","method":"GET","url":"/me"}},{{"id":"2",{members}}}]}}"#)
 }
 
+fn many_headers() -> String {
+    (0..40_000)
+        .map(|number| format!("\"a{number}\":\"\","))
+        .collect()
+}
+
 fn path_of(url: &str) -> Result<String, Refusal> {
     let url = serde_json::Value::from(url);
     let operations = graph(&batch(&format!(r#""method":"GET","url":{url}"#)))?;
@@ -122,6 +128,10 @@ fn what_two_servers_may_read_in_two_ways_is_refused() {
         batch.replace("{\"id\":\"1\"", "{\"id\":01"),
         batch.replace(']', ",]"),
         batch.replace("\"1\"", &format!("{}{}", "[".repeat(100), "]".repeat(100))),
+        batch.replace(
+            "\"GET\"",
+            &format!("\"GET\",\"headers\":{{{}\"b\":\"\"}}", many_headers()),
+        ),
         format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000)),
         format!(
             r#"{{"requests":[{}]}}"#,
