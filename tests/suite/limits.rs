@@ -309,3 +309,34 @@ async fn the_answer_is_waited_for_from_the_end_of_the_body() {
     caller.send("0\r\n\r\n").await;
     caller.answer("POST").await.expect(200);
 }
+
+#[tokio::test]
+async fn many_who_wait_for_one_connection_wait_no_longer_than_one() {
+    for (http, offered) in [("1", true), ("2", true), ("auto", true), ("auto", false)] {
+        let own = format!(
+            "workers: 1\ntimeouts: {{connect: 300ms}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        );
+        let stage = Stage::cold(&own, |simulator| simulator.offer_http2(offered)).await;
+        stage.attempted().await;
+        stage.simulator.spoil(GRAPH, Handshake::Stall);
+        let begun = Instant::now();
+        let mut callers = Vec::new();
+        for _ in 0..20 {
+            let mut caller = stage.caller().await;
+            caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+            callers.push(caller);
+        }
+        for caller in &mut callers {
+            let answer = caller.answer("GET").await;
+            assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
+        }
+        assert!(begun.elapsed() < AT_ONCE, "{http}: {:?}", begun.elapsed());
+        stage.simulator.recover(GRAPH);
+        for caller in &mut callers {
+            caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+        }
+        for caller in &mut callers {
+            caller.answer("GET").await.expect(200);
+        }
+    }
+}
