@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::generation::{Generation, Route};
 use crate::alarm::AlarmClock;
 use crate::metrics::{ConnectionState, Metrics, RouteCells, TokenCells};
+use crate::rewrite::LinkMap;
 use crate::token::TokenReader;
 use crate::upstream::{Observer, Upstream};
 
@@ -20,6 +21,8 @@ pub struct Lane {
     pub generation: Arc<Generation>,
     /// One for each route, in file order.
     pub routes: Vec<LaneRoute>,
+    /// Where links lead. The worker's own, because each rewritten answer counts a reference to it.
+    pub links: Arc<LinkMap>,
 }
 
 /// A worker's share of a route.
@@ -75,6 +78,7 @@ impl Lane {
             })
             .collect();
         Self {
+            links: Arc::new(LinkMap::of(&generation.config)),
             number,
             generation,
             routes,

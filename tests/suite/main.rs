@@ -11,6 +11,7 @@ mod egress;
 mod headers;
 mod http2;
 mod limits;
+mod links;
 mod memory;
 mod operations;
 mod own_answers;
