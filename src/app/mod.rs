@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::proxy::Admission;
 use crate::proxy::generation::InForce;
 use crate::server::listener::{BindError, Listener};
+use crate::server::tls::Tls;
 use crate::server::{Plan, Server};
 use crate::token::TokenCache;
 use admin_server::AdminServer;
@@ -53,7 +54,8 @@ pub struct App {
     state: Arc<Mutex<State>>,
     access_log: Arc<AccessLog>,
     data_addresses: Vec<SocketAddr>,
-    watcher: JoinHandle<()>,
+    tls: Arc<Tls>,
+    watchers: Vec<JoinHandle<()>>,
 }
 
 impl App {
@@ -70,6 +72,7 @@ impl App {
         let data_addresses = listeners.iter().filter_map(Listener::local_addr).collect();
         let metrics = Metrics::new(started.wall);
         let tokens = TokenCache::new(Handle::current());
+        let tls = Arc::new(Tls::new(world::certificate(&config, started.wall)?));
         let world = world::build(config, &tokens)?;
         let plan = Plan {
             workers: Self::workers(&world.config),
@@ -79,6 +82,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             access_log: Arc::new(access_log),
             in_force: Arc::new(InForce::new(world)),
+            tls: Arc::clone(&tls),
         };
         let readiness = Arc::new(Readiness::new(started));
         readiness.release(Latch::Configuration);
@@ -90,7 +94,11 @@ impl App {
         let admin = Arc::new(Admin::new(Arc::clone(&metrics), Arc::clone(&readiness), source));
         Ok(Self {
             admin: AdminServer::start(admin_listeners, admin, &plan.in_force),
-            watcher: tokio::spawn(watch_tokens(tokens.clone(), Arc::clone(&readiness))),
+            watchers: vec![
+                tokio::spawn(watch_tokens(tokens.clone(), Arc::clone(&readiness))),
+                tokio::spawn(Arc::clone(&tls).watch()),
+            ],
+            tls,
             server,
             in_force: plan.in_force,
             tokens,
@@ -140,8 +148,10 @@ impl App {
             tracing::warn!(key, "this key takes effect at the next start; a reload leaves it as it is");
         }
         let now = SystemTime::now();
-        let world = match world::build(config, &self.tokens) {
-            Ok(world) => world,
+        let built = world::certificate(&config, now)
+            .and_then(|certificate| Ok((certificate, world::build(config, &self.tokens)?)));
+        let (certificate, world) = match built {
+            Ok(built) => built,
             Err(error) => {
                 self.reload_refused(vec![error.to_string()]);
                 return Err(error);
@@ -149,6 +159,7 @@ impl App {
         };
         let live = world.routes.iter().map(|route| route.token.key().clone()).collect();
         self.in_force.replace(world);
+        self.tls.replace(certificate);
         self.tokens.retain(&live);
         self.metrics.reload_ended(true, now);
         *self.lock() = State::loaded(now);
@@ -174,7 +185,9 @@ impl App {
 
     /// Ends, whatever is in flight.
     pub fn stop(self) {
-        self.watcher.abort();
+        for watcher in &self.watchers {
+            watcher.abort();
+        }
         self.admin.stop();
         self.server.stop();
         // Lines that a blocked output does not take within a second are lost.

@@ -1,10 +1,12 @@
 //! From a checked configuration to a generation: the trust store, the credentials, the tokens.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::config::Config;
 use crate::credential::{self, Credential, Platform, TokenClient};
 use crate::proxy::generation::Generation;
+use crate::server::tls::{self, Loaded, TlsError};
 use crate::token::TokenCache;
 use crate::trust::{self, TrustError};
 use crate::upstream::Egress;
@@ -15,6 +17,9 @@ pub enum WorldError {
     /// The HTTP client of token calls refuses the settings.
     #[error("the client for token calls cannot be built; check HTTPS_PROXY and NO_PROXY")]
     Client(#[from] reqwest::Error),
+    /// What callers are to be shown cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The trust store cannot be built.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -44,6 +49,13 @@ pub fn outside(config: &Config) -> Result<Outside, WorldError> {
         credentials: Credential::all(&config.credentials, &client, &platform)?,
         egress: Egress::new(tls, config.resolve.clone()),
     })
+}
+
+/// The certificate that callers are shown, when there is to be one.
+pub(super) fn certificate(config: &Config, now: SystemTime) -> Result<Option<Loaded>, WorldError> {
+    trust::install_provider();
+    let load = |spec| tls::load(spec, now);
+    Ok(config.tls.as_ref().map(load).transpose()?)
 }
 
 /// Makes the generation of a configuration. Tokens that are new are asked for from now on.

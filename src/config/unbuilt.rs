@@ -27,7 +27,6 @@ pub(super) const KEYS: &[&str] = &[
     "routes.*.rewrite_links=all",
     "routes.*.throttle.hold",
     "routes.*.throttle=hold",
-    "tls",
 ];
 
 /// Reports every key of the file that is not built.

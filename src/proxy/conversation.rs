@@ -8,9 +8,8 @@ use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::alarm::{Alarm, AlarmClock};
+use crate::caller::certificate::PeerNames;
 
 /// The time limits of a caller's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +22,15 @@ pub struct Patience {
     pub keep_alive: Duration,
     /// Without progress while writing.
     pub write_stall: Duration,
+}
+
+/// How a connection is kept from others.
+#[derive(Debug)]
+pub enum Privacy {
+    /// Not at all, or by the system: plain TCP, a Unix socket.
+    Open,
+    /// By TLS, with the names in the caller's certificate if it has shown one.
+    Tls(Option<PeerNames>),
 }
 
 /// Where a connection stands.
@@ -45,8 +53,8 @@ pub struct Conversation {
     pub peer: Option<IpAddr>,
     /// Whether it is TLS.
     pub secure: bool,
-    /// The client certificate, DER.
-    pub certificate: Option<Bytes>,
+    /// The names in the caller's certificate, which TLS has verified.
+    pub certificate: Option<PeerNames>,
     patience: Patience,
     stage: Cell<Stage>,
     open: Cell<usize>,
@@ -62,14 +70,18 @@ impl Conversation {
         clock: &Rc<AlarmClock>,
         patience: Patience,
         peer: Option<IpAddr>,
-        secure: bool,
+        privacy: Privacy,
     ) -> Self {
         let read = clock.alarm();
         read.set(patience.first_byte);
+        let (secure, certificate) = match privacy {
+            Privacy::Open => (false, None),
+            Privacy::Tls(certificate) => (true, certificate),
+        };
         Self {
             peer,
             secure,
-            certificate: None,
+            certificate,
             patience,
             stage: Cell::new(Stage::FirstByte),
             open: Cell::new(0),

@@ -8,6 +8,7 @@ mod connection;
 pub mod listener;
 mod plain_answer;
 mod timed;
+pub mod tls;
 mod worker;
 
 use std::io;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 
 pub use connection::Drain;
 use listener::Listener;
+use tls::Tls;
 use worker::{Order, Worker};
 
 use crate::access_log::AccessLog;
@@ -44,6 +46,8 @@ pub struct Plan {
     pub limits: Limits,
     /// The time limits of connections.
     pub timeouts: Timeouts,
+    /// Which certificate is shown to callers on TCP, if any.
+    pub tls: Arc<Tls>,
 }
 
 /// The running data plane.
