@@ -3,6 +3,7 @@
 //! cannot change while the process runs (listeners, workers, limits of connections) says so.
 
 mod admin_server;
+mod caller_keys;
 mod report;
 mod world;
 
@@ -97,6 +98,7 @@ impl App {
             watchers: vec![
                 tokio::spawn(watch_tokens(tokens.clone(), Arc::clone(&readiness))),
                 tokio::spawn(Arc::clone(&tls).watch()),
+                tokio::spawn(caller_keys::watch(Arc::clone(&plan.in_force))),
             ],
             tls,
             server,
@@ -153,11 +155,12 @@ impl App {
         let (certificate, world) = match built {
             Ok(built) => built,
             Err(error) => {
-                self.reload_refused(vec![error.to_string()]);
+                self.reload_refused(vec![words(&error)]);
                 return Err(error);
             }
         };
         let live = world.routes.iter().map(|route| route.token.key().clone()).collect();
+        world.callers.keep_keys_of(&self.in_force.load().callers);
         self.in_force.replace(world);
         self.tls.replace(certificate);
         self.tokens.retain(&live);
@@ -197,6 +200,17 @@ impl App {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An error with everything that led to it, in one line.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
 }
 
 fn bind(addresses: &[ListenAddress]) -> Result<Vec<Listener>, BindError> {

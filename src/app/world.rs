@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::caller::{ApiKeyError, Callers};
 use crate::config::Config;
 use crate::credential::{self, Credential, Platform, TokenClient};
 use crate::proxy::generation::Generation;
@@ -14,6 +15,9 @@ use crate::upstream::Egress;
 /// Why a configuration cannot be put in force although it is well-formed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
+    /// The API key of a caller cannot be read.
+    #[error(transparent)]
+    Caller(#[from] ApiKeyError),
     /// The HTTP client of token calls refuses the settings.
     #[error("the client for token calls cannot be built; check HTTPS_PROXY and NO_PROXY")]
     Client(#[from] reqwest::Error),
@@ -60,11 +64,12 @@ pub(super) fn certificate(config: &Config, now: SystemTime) -> Result<Option<Loa
 
 /// Makes the generation of a configuration. Tokens that are new are asked for from now on.
 pub(super) fn build(config: Config, tokens: &TokenCache) -> Result<Generation, WorldError> {
+    let callers = Callers::new(&config.callers, config.kubernetes.as_ref())?;
     let outside = outside(&config)?;
     let entries = config
         .routes
         .iter()
         .map(|route| tokens.entry(&outside.credentials[route.credential], &route.scope))
         .collect();
-    Ok(Generation::new(config, outside.egress, outside.credentials, entries))
+    Ok(Generation::new(config, callers, outside.egress, outside.credentials, entries))
 }

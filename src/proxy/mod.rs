@@ -196,6 +196,12 @@ impl Proxy {
         let found = world.table.find(&target.authority.host, target.path).ok_or_else(no_route)?;
         exchange.matched(found.route);
         let (route, own) = (lane.route(found.route), &lane.routes[found.route]);
+        exchange.caller = world.callers.identify(
+            &route.callers,
+            &parts.headers,
+            conversation.certificate.as_ref(),
+            exchange.opened.wall,
+        )?;
         admit(route, parts, found.rest)?;
         let path = path::for_upstream(&route.spec.upstream.prefix, found.rest, target.query)
             .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;

@@ -60,6 +60,7 @@ impl Program {
         std::fs::write(&file, text).expect("the folder can be written");
         let mut child = command()
             .env("TOKENFERRY_LOG", levels)
+            .env("XDG_STATE_HOME", folder.path())
             .arg("run")
             .arg("-c")
             .arg(&file)
