@@ -77,7 +77,9 @@ struct Desk {
 async fn accept(listener: Listener, desk: Desk) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let outcome = match &listener {
-        Listener::Tcp(socket) => match socket.try_clone().and_then(tokio::net::TcpListener::from_std)
+        Listener::Tcp(socket) => match socket
+            .try_clone()
+            .and_then(tokio::net::TcpListener::from_std)
         {
             Ok(socket) => loop {
                 match socket.accept().await {
@@ -89,7 +91,10 @@ async fn accept(listener: Listener, desk: Desk) {
         },
         #[cfg(unix)]
         Listener::Unix(socket, _) => {
-            match socket.try_clone().and_then(tokio::net::UnixListener::from_std) {
+            match socket
+                .try_clone()
+                .and_then(tokio::net::UnixListener::from_std)
+            {
                 Ok(socket) => loop {
                     match socket.accept().await {
                         Ok((stream, _)) => serve(stream, &desk, &places),
@@ -145,7 +150,10 @@ impl Desk {
     }
 
     /// The same fence as on the data plane: a rebound name must not read the status page either.
-    fn admit<'r>(&self, request: &'r Request<Incoming>) -> Result<(&'r str, Option<&'r str>), Refusal> {
+    fn admit<'r>(
+        &self,
+        request: &'r Request<Incoming>,
+    ) -> Result<(&'r str, Option<&'r str>), Refusal> {
         let target = Target::of(
             request.method(),
             request.uri(),

@@ -92,7 +92,11 @@ impl App {
         let server = Server::start(listeners, &plan).map_err(AppError::Threads)?;
         readiness.release(Latch::Listener);
         let source = report::source(&plan.in_force, &tokens, &state);
-        let admin = Arc::new(Admin::new(Arc::clone(&metrics), Arc::clone(&readiness), source));
+        let admin = Arc::new(Admin::new(
+            Arc::clone(&metrics),
+            Arc::clone(&readiness),
+            source,
+        ));
         Ok(Self {
             admin: AdminServer::start(admin_listeners, admin, &plan.in_force),
             watchers: vec![
@@ -147,7 +151,10 @@ impl App {
     /// When a file of the configuration cannot be used; what was in force stays so.
     pub fn reload(&self, config: Config) -> Result<(), WorldError> {
         for key in fixed_keys_changed(&self.in_force.load().config, &config) {
-            tracing::warn!(key, "this key takes effect at the next start; a reload leaves it as it is");
+            tracing::warn!(
+                key,
+                "this key takes effect at the next start; a reload leaves it as it is"
+            );
         }
         let now = SystemTime::now();
         let built = world::certificate(&config, now)
@@ -159,7 +166,11 @@ impl App {
                 return Err(error);
             }
         };
-        let live = world.routes.iter().map(|route| route.token.key().clone()).collect();
+        let live = world
+            .routes
+            .iter()
+            .map(|route| route.token.key().clone())
+            .collect();
         world.callers.keep_keys_of(&self.in_force.load().callers);
         self.in_force.replace(world);
         self.tls.replace(certificate);
@@ -240,7 +251,10 @@ fn fixed_keys_changed(old: &Config, new: &Config) -> Vec<&'static str> {
             caller_side(old) != caller_side(new)
         }),
     ];
-    keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    keys.into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(key, _)| key)
+        .collect()
 }
 
 /// Releases the last latch, and ends the process when a refresher has died: a proxy without one

@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::access_log::AccessLog;
-use crate::admin::{
-    Configuration, Failure, RefusedReload, Report, Route, Token, TokenState,
-};
+use crate::admin::{Configuration, Failure, RefusedReload, Report, Route, Token, TokenState};
 use crate::clock::Now;
 use crate::config::{HostPattern, RouteSpec};
 use crate::metrics::{Metrics, RefreshOutcome, TokenNumbers};
@@ -42,7 +40,10 @@ pub(super) fn connect(
             credential: entry.label().to_string(),
             scope: entry.key().scope().to_string(),
             refreshes: entry.tally().refreshes(),
-            expires: entry.tally().expiry().map(|at| UNIX_EPOCH + Duration::from_secs(at)),
+            expires: entry
+                .tally()
+                .expiry()
+                .map(|at| UNIX_EPOCH + Duration::from_secs(at)),
             waiters: entry.tally().waiters() as u64,
         };
         cache.entries().iter().map(numbers).collect()
@@ -75,8 +76,16 @@ pub(super) fn source(
                 loaded: state.loaded,
                 refused: state.refused.clone(),
             },
-            routes: world.routes.iter().map(|at| route(&world, &at.spec)).collect(),
-            tokens: tokens.snapshot(now).into_iter().map(|at| token(&world, at, now)).collect(),
+            routes: world
+                .routes
+                .iter()
+                .map(|at| route(&world, &at.spec))
+                .collect(),
+            tokens: tokens
+                .snapshot(now)
+                .into_iter()
+                .map(|at| token(&world, at, now))
+                .collect(),
         }
     })
 }
@@ -102,7 +111,10 @@ fn route(world: &Generation, spec: &RouteSpec) -> Route {
 
 fn token(world: &Generation, status: TokenStatus, now: Now) -> Token {
     let failed = status.last_error;
-    let is_current = matches!(status.state, token::TokenState::Failing | token::TokenState::Stale);
+    let is_current = matches!(
+        status.state,
+        token::TokenState::Failing | token::TokenState::Stale
+    );
     let state = match status.state {
         token::TokenState::Pending => TokenState::Pending,
         token::TokenState::Stale => TokenState::Failing,

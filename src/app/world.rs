@@ -71,5 +71,11 @@ pub(super) fn build(config: Config, tokens: &TokenCache) -> Result<Generation, W
         .iter()
         .map(|route| tokens.entry(&outside.credentials[route.credential], &route.scope))
         .collect();
-    Ok(Generation::new(config, callers, outside.egress, outside.credentials, entries))
+    Ok(Generation::new(
+        config,
+        callers,
+        outside.egress,
+        outside.credentials,
+        entries,
+    ))
 }

@@ -38,7 +38,9 @@ pub(super) fn demo(exit: bool) -> u8 {
 
 async fn show(exit: bool) -> anyhow::Result<()> {
     crate::trust::install_provider();
-    let simulator = Simulator::start().await.context("cannot start the simulator")?;
+    let simulator = Simulator::start()
+        .await
+        .context("cannot start the simulator")?;
     // Removed when it goes out of scope.
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let config = configuration(&simulator, folder.path())?;
@@ -61,7 +63,9 @@ async fn show(exit: bool) -> anyhow::Result<()> {
              \x20 curl http://{admin}/metrics\n\
              and the status page at http://{admin}/ ; Ctrl-C ends it."
         ))?;
-        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
+        tokio::signal::ctrl_c()
+            .await
+            .context("cannot wait for Ctrl-C")?;
     }
     app.stop();
     simulator.shutdown().await;
@@ -71,7 +75,9 @@ async fn show(exit: bool) -> anyhow::Result<()> {
 /// What a newcomer would write, but for `trust` and `resolve`, which lead the real names to the
 /// simulator.
 fn configuration(simulator: &Simulator, folder: &std::path::Path) -> anyhow::Result<Config> {
-    let secret = simulator.client_secret().context("the simulator has no client secret")?;
+    let secret = simulator
+        .client_secret()
+        .context("the simulator has no client secret")?;
     let (ca_file, secret_file) = (folder.join("ca.pem"), folder.join("secret"));
     std::fs::write(&ca_file, simulator.ca_pem())?;
     std::fs::write(&secret_file, secret.expose())?;
@@ -114,21 +120,32 @@ async fn start(config: Config, exit: bool) -> Result<App, AppError> {
 }
 
 async fn requests(client: &Client, proxy: SocketAddr, admin: SocketAddr) -> anyhow::Result<()> {
-    let page = client.get(&format!("http://{proxy}/graph/v1.0/users?$top=2")).await?;
+    let page = client
+        .get(&format!("http://{proxy}/graph/v1.0/users?$top=2"))
+        .await?;
     let next = link(&page)?;
     ensure!(
         next.starts_with(&format!("http://{proxy}/graph/")),
         "the next link {next} does not lead through the proxy"
     );
     let second = client.get(&next).await?;
-    ensure!(second.contains("\"value\""), "the second page holds no users");
-    let rows = client.get(&format!("http://{proxy}/dynamics/api/data/v9.2/accounts?$select=name")).await?;
+    ensure!(
+        second.contains("\"value\""),
+        "the second page holds no users"
+    );
+    let rows = client
+        .get(&format!(
+            "http://{proxy}/dynamics/api/data/v9.2/accounts?$select=name"
+        ))
+        .await?;
     ensure!(rows.contains("\"value\""), "Dynamics answered no rows");
-    say(format_args!("\nGET http://{admin}/metrics (the token counters)"))?;
+    say(format_args!(
+        "\nGET http://{admin}/metrics (the token counters)"
+    ))?;
     let metrics = client.text(&format!("http://{admin}/metrics")).await?;
-    let counters = metrics
-        .lines()
-        .filter(|line| line.starts_with("tokenferry_token_") && line.contains("_total{") && !line.ends_with(" 0"));
+    let counters = metrics.lines().filter(|line| {
+        line.starts_with("tokenferry_token_") && line.contains("_total{") && !line.ends_with(" 0")
+    });
     for line in counters {
         say(format_args!("  {line}"))?;
     }

@@ -21,8 +21,16 @@ pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
         Ok(checked) => checked.config,
         Err(problems) => return refuse(&problems.to_string()),
     };
-    let Some(spec) = config.routes.iter().find(|spec| spec.name.as_str() == route) else {
-        let known: Vec<&str> = config.routes.iter().map(|spec| spec.name.as_str()).collect();
+    let Some(spec) = config
+        .routes
+        .iter()
+        .find(|spec| spec.name.as_str() == route)
+    else {
+        let known: Vec<&str> = config
+            .routes
+            .iter()
+            .map(|spec| spec.name.as_str())
+            .collect();
         return refuse(&format!(
             "tokenferry: there is no route \"{route}\"; the routes are {}\n",
             known.join(", ")
@@ -70,7 +78,10 @@ fn print(token: &AccessToken, raw: bool, out: &mut dyn Write) -> std::io::Result
     writeln!(out, "expires in {} s", token.expires_in.as_secs())?;
     match claims(token) {
         Some(claims) => writeln!(out, "{claims:#}")?,
-        None => writeln!(out, "the token is opaque: it holds no claims that can be read")?,
+        None => writeln!(
+            out,
+            "the token is opaque: it holds no claims that can be read"
+        )?,
     }
     Ok(FINE)
 }

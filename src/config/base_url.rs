@@ -29,6 +29,31 @@ impl Origin {
             format!("{}:{}", self.host, self.port)
         }
     }
+
+    /// The other name of a Dataverse organisation: `org.crm4.dynamics.com` and
+    /// `org.api.crm4.dynamics.com` are one upstream, in the national clouds as well.
+    pub fn twin(&self) -> Option<Self> {
+        const CLOUDS: [&str; 4] = [
+            "dynamics.com",
+            "microsoftdynamics.us",
+            "appsplatform.us",
+            "dynamics.cn",
+        ];
+        let (organisation, rest) = self.host.as_str().split_once('.')?;
+        let (middle, region) = match rest.strip_prefix("api.") {
+            Some(region) => ("", region),
+            None => ("api.", rest),
+        };
+        let (crm, cloud) = region.split_once('.')?;
+        let number = crm.strip_prefix("crm")?;
+        if !CLOUDS.contains(&cloud) || !number.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        Some(Self {
+            host: HostName::parse(&format!("{organisation}.{middle}{region}")).ok()?,
+            ..self.clone()
+        })
+    }
 }
 
 impl fmt::Display for Origin {

@@ -6,6 +6,7 @@
 
 pub mod allow;
 pub mod authority;
+pub mod batch;
 pub mod browser;
 pub mod header;
 pub mod host;

@@ -84,7 +84,10 @@ mod tests {
         assert!(a.take() && b.take() && a.take());
         assert!(!a.take() && !b.take());
         b.give();
-        assert!(a.take(), "a place that one worker gives back serves another");
+        assert!(
+            a.take(),
+            "a place that one worker gives back serves another"
+        );
         assert!(!b.take());
     }
 

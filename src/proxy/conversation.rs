@@ -97,6 +97,11 @@ impl Conversation {
         self.streams.set(true);
     }
 
+    /// How long a caller may leave what is sent to it unread.
+    pub fn write_stall(&self) -> Duration {
+        self.patience.write_stall
+    }
+
     /// Where it stands.
     pub fn stage(&self) -> Stage {
         self.stage.get()

@@ -153,7 +153,9 @@ impl Drop for Exchange {
             self.response_bytes,
         );
         if self.proxy.access_log.is_on() {
-            self.proxy.access_log.write(&self.record(total, request_bytes));
+            self.proxy
+                .access_log
+                .write(&self.record(total, request_bytes));
         }
         let unread = self.upload.as_ref().is_some_and(|upload| !upload.ended());
         self.conversation.exchange_ended(unread);

@@ -19,8 +19,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::request::Parts;
 use http::header::CONNECTION;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 
@@ -124,7 +124,10 @@ impl Proxy {
     /// A head that was refused before it could be read.
     pub fn refused_unread(&self, code: Code) {
         self.refusals.refused(code);
-        tracing::info!(code = code.as_str(), "request refused before it could be read");
+        tracing::info!(
+            code = code.as_str(),
+            "request refused before it could be read"
+        );
     }
 
     /// An id for an answer to a request that has none.
@@ -146,7 +149,9 @@ impl Proxy {
         let (parts, incoming) = request.into_parts();
         let mut exchange = Exchange::open(&self, &conversation, &parts);
         let body = self.caller_body(incoming, &mut exchange);
-        let outcome = self.forward(&mut exchange, &conversation, &parts, body).await;
+        let outcome = self
+            .forward(&mut exchange, &conversation, &parts, body)
+            .await;
         let mut response = match outcome {
             Ok(Reply::Upstream(response)) => pass_on(exchange, response),
             Ok(Reply::Preflight(headers)) => {
@@ -193,7 +198,10 @@ impl Proxy {
         if let Some(headers) = exchange.page.preflight(&parts.method, &parts.headers) {
             return Ok(Reply::Preflight(headers));
         }
-        let found = world.table.find(&target.authority.host, target.path).ok_or_else(no_route)?;
+        let found = world
+            .table
+            .find(&target.authority.host, target.path)
+            .ok_or_else(no_route)?;
         exchange.matched(found.route);
         let (route, own) = (lane.route(found.route), &lane.routes[found.route]);
         exchange.caller = world.callers.identify(
@@ -242,7 +250,10 @@ fn no_route() -> Refusal {
 
 /// Bounds on the head that hyper does not keep apart.
 fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
-    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
     // The method, two spaces and the version belong to the line too.
     if target + parts.method.as_str().len() + 11 > limits.request_line {
         return Err(Refusal::new(
@@ -252,7 +263,9 @@ fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
     }
     let fields = parts.headers.iter();
     // A colon, a space and a line end for each.
-    let block: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let block: usize = fields
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
     if block > limits.header_block || parts.headers.len() > limits.headers {
         return Err(Refusal::new(
             Code::HeadersTooLarge,
@@ -270,7 +283,10 @@ fn admit(route: &Route, parts: &Parts, rest: &str) -> Result<(), Refusal> {
             "a $batch cannot be checked against the route's allow yet; send the requests one by one",
         ));
     }
-    if route.allow.permits_request(&parts.method, &parts.headers, rest) {
+    if route
+        .allow
+        .permits_request(&parts.method, &parts.headers, rest)
+    {
         return Ok(());
     }
     Err(Refusal::new(
@@ -299,12 +315,7 @@ fn within_body_limit(
 }
 
 /// Announced trailers go up after the same rules as headers; others are dropped.
-fn screen_trailers(
-    lane: &Rc<Lane>,
-    route: usize,
-    exchange: &Exchange,
-    outgoing: &Outgoing<'_>,
-) {
+fn screen_trailers(lane: &Rc<Lane>, route: usize, exchange: &Exchange, outgoing: &Outgoing<'_>) {
     if let Some(upload) = &exchange.upload
         && outgoing.announces_trailers()
     {

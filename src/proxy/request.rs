@@ -69,7 +69,8 @@ impl<'a> Outgoing<'a> {
     pub fn announces_trailers(&self) -> bool {
         let headers = &self.parts.headers;
         let chunked = headers.contains_key(TRANSFER_ENCODING);
-        let streamed = self.parts.version == Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH);
+        let streamed =
+            self.parts.version == Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH);
         headers.contains_key(TRAILER) && (chunked || streamed)
     }
 

@@ -1,9 +1,11 @@
 //! Which content coding to ask the upstream for when its answer may be rewritten: one that the
 //! caller takes, so that what is not rewritten passes as it comes, and that can be undone here.
-//! gzip first: undoing it costs a third of what br costs, and the upstreams of this proxy offer both.
+//! gzip first, which every upstream offers.
+//!
 //! Rewritten answers go to the caller as they are, not encoded again: the way to the caller is a
-//! loopback or a cluster network, and deflating 150 KB of JSON at the fastest level costs more than
-//! everything else the proxy does for them (`benches/link_scan.rs` prints the figures).
+//! loopback or a cluster network. Measured on one core (`benches/link_scan.rs`, Xeon with AVX-512,
+//! 160 KB of JSON rows): undoing gzip and scanning runs at 1.4 GB/s of text, doing it again at level
+//! 1 at 0.8 GB/s. A page of 150 KB would cost 190 us more, several times what sending it costs.
 
 use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 

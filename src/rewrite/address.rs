@@ -41,6 +41,10 @@ impl PublicBase {
     fn split(&self) -> (&str, Option<u16>) {
         split_port(self.text()).unwrap_or_default()
     }
+
+    fn is_at(&self, pattern: &HostPattern) -> bool {
+        pattern.matches(&self.split().0.to_ascii_lowercase())
+    }
 }
 
 /// The links of one exchange.
@@ -116,6 +120,16 @@ impl Links {
         &self.own().route.upstream
     }
 
+    /// Whether this is the route of this exchange.
+    pub(super) fn is_own(&self, route: usize) -> bool {
+        route == self.route
+    }
+
+    /// Whether this is the authority that was asked.
+    pub(super) fn is_asked(&self, authority: &str) -> bool {
+        authority.eq_ignore_ascii_case(self.base.text())
+    }
+
     /// What a root-relative reference of the upstream is prefixed with here, once the upstream's
     /// own prefix is gone.
     pub(super) fn local_prefix(&self) -> [&str; 2] {
@@ -129,6 +143,9 @@ impl Links {
 
     /// Looks a URL up.
     pub(super) fn find(&self, way: Way, raw: &[u8], spelling: Spelling) -> Found {
+        if let Some(found) = self.find_plain(way, raw, spelling) {
+            return found;
+        }
         let authority = match Authority::read(raw, spelling) {
             Read::Cut => return Found::Cut,
             Read::No => return Found::No,
@@ -169,6 +186,19 @@ impl Links {
         &self.map.routes[self.route]
     }
 
+    /// The case that is nearly every case: the route's own upstream, spelt as in the configuration.
+    fn find_plain(&self, way: Way, raw: &[u8], spelling: Spelling) -> Option<Found> {
+        let upstream = self.own().upstream.as_bytes();
+        let plain = way == Way::ToCaller
+            && spelling != Spelling::Percent
+            && raw.starts_with(upstream)
+            && matches!(raw.get(upstream.len()), Some(b'/' | b'?' | b'#'));
+        (plain && self.address(self.route).is_some()).then_some(Found::Yes {
+            len: upstream.len(),
+            route: self.route,
+        })
+    }
+
     /// The route itself first: a page's next page comes through the route of the page. Then the
     /// others, the most specific upstream first.
     fn find_upstream(&self, authority: &Authority, raw: &[u8], spelling: Spelling) -> Found {
@@ -198,32 +228,31 @@ impl Links {
         let secure = public.map_or(self.base.secure, |base| base.origin.secure);
         let scheme = if secure { "https" } else { "http" };
         let path = route.path.as_str();
-        let (host, _) = self.base.split();
         match (&route.host, public) {
             (Some(HostPattern::Exact(name)), _) => {
                 Some([scheme, "://", name.as_str(), self.port(), "", path])
             }
-            (Some(pattern @ HostPattern::Suffix(_)), _) => pattern
-                .matches(&host.to_ascii_lowercase())
+            (Some(pattern @ HostPattern::Suffix(_)), _) => self
+                .base
+                .is_at(pattern)
                 .then(|| [scheme, "://", self.base.text(), "", "", path]),
             (None, Some(base)) => {
                 let authority = self.map.public_authority.as_str();
                 Some([scheme, "://", authority, "", base.prefix.as_str(), path])
             }
-            (None, None) => (!self.is_hidden(index, host))
-                .then(|| [scheme, "://", self.base.text(), "", "", path]),
+            (None, None) if self.map.has_hosts && self.is_hidden(path) => None,
+            (None, None) => Some([scheme, "://", self.base.text(), "", "", path]),
         }
     }
 
-    /// Whether a request for the route without a host would, at this host, meet a route that is
-    /// bound to the host.
-    fn is_hidden(&self, index: usize, host: &str) -> bool {
-        let path = self.map.routes[index].route.path.as_str().as_bytes();
+    /// Whether a request for a route with this path and without a host would, at the host that was
+    /// asked, meet a route that is bound to the host.
+    fn is_hidden(&self, path: &str) -> bool {
         self.map.routes.iter().any(|other| {
             let other = &other.route;
             other.host.as_ref().is_some_and(|pattern| {
-                let cover = Spelling::Plain.follows(path, 0, other.path.as_str());
-                matches!(cover, Follows::Yes(_)) && pattern.matches(&host.to_ascii_lowercase())
+                let cover = Spelling::Plain.follows(path.as_bytes(), 0, other.path.as_str());
+                matches!(cover, Follows::Yes(_)) && self.base.is_at(pattern)
             })
         })
     }

@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::decode::{DecodeError, Decoder};
+use super::multipart::Multipart;
 use super::scan::{Piece, Scanner};
 
 /// From this size on a piece of a chunk is handed on by reference: copying less costs no more than
@@ -17,16 +18,48 @@ const LARGE: usize = 4096;
 #[derive(Debug)]
 pub struct Rewriter {
     decoder: Option<Decoder>,
-    scanner: Scanner,
+    reader: Reader,
     input: Bytes,
     ready: VecDeque<Bytes>,
 }
 
+/// What links are looked for in.
+#[derive(Debug)]
+pub(super) enum Reader {
+    /// JSON text.
+    Json(Scanner),
+    /// The answer to a multipart batch.
+    Multipart(Box<Multipart>),
+}
+
+impl Reader {
+    fn push(&mut self, chunk: &[u8], emit: impl FnMut(Piece<'_>)) {
+        match self {
+            Self::Json(scanner) => scanner.push(chunk, emit),
+            Self::Multipart(multipart) => multipart.push(chunk, emit),
+        }
+    }
+
+    fn finish(&mut self, emit: impl FnMut(Piece<'_>)) {
+        match self {
+            Self::Json(scanner) => scanner.finish(emit),
+            Self::Multipart(multipart) => multipart.finish(emit),
+        }
+    }
+
+    fn links_found(&self) -> u64 {
+        match self {
+            Self::Json(scanner) => scanner.links_found(),
+            Self::Multipart(multipart) => multipart.links_found(),
+        }
+    }
+}
+
 impl Rewriter {
-    pub(super) fn new(decoder: Option<Decoder>, scanner: Scanner) -> Self {
+    pub(super) fn new(decoder: Option<Decoder>, reader: Reader) -> Self {
         Self {
             decoder,
-            scanner,
+            reader,
             input: Bytes::new(),
             ready: VecDeque::new(),
         }
@@ -59,8 +92,8 @@ impl Rewriter {
                     Some(chunk) => chunk,
                 },
             };
-            if let Some(whole) = self.scan(chunk) {
-                return Ok(Some(whole));
+            if let Some(first) = self.scan(chunk) {
+                return Ok(Some(first));
             }
         }
     }
@@ -73,44 +106,57 @@ impl Rewriter {
         if let Some(decoder) = &self.decoder {
             decoder.finish()?;
         }
-        let mut held = None;
-        self.scanner.finish(|piece| {
+        let mut held = Vec::new();
+        self.reader.finish(|piece| {
             if let Piece::Add(bytes) = piece {
-                held = Some(Bytes::copy_from_slice(bytes));
+                held.extend_from_slice(bytes);
             }
         });
-        Ok(held)
+        Ok((!held.is_empty()).then(|| held.into()))
     }
 
     /// How many links were rewritten so far.
     pub fn links(&self) -> u64 {
-        self.scanner.links_found()
+        self.reader.links_found()
     }
 
-    /// Scans a chunk: returns it when it is to pass whole, else leaves the pieces in `ready`.
+    /// Scans a chunk and returns the first piece of what it comes to; the others go to `ready`.
     fn scan(&mut self, chunk: Bytes) -> Option<Bytes> {
         let mut whole = false;
-        let mut small = BytesMut::new();
+        let mut small = Vec::new();
         let ready = &mut self.ready;
-        self.scanner.push(&chunk, |piece| match piece {
-            Piece::Keep(range) if range.len() == chunk.len() && small.is_empty() => whole = true,
-            Piece::Keep(range) if range.len() >= LARGE => {
-                if !small.is_empty() {
-                    ready.push_back(small.split().freeze());
+        self.reader.push(&chunk, |piece| {
+            let bytes = match piece {
+                Piece::Keep(range) if range.len() == chunk.len() && small.is_empty() => {
+                    whole = true;
+                    return;
                 }
-                ready.push_back(chunk.slice(range));
-            }
-            Piece::Keep(range) => small.extend_from_slice(&chunk[range]),
-            Piece::Add(bytes) => {
-                if small.capacity() == 0 {
-                    small.reserve(chunk.len().min(LARGE) + 256);
+                Piece::Keep(range) if range.len() >= LARGE => {
+                    if !small.is_empty() {
+                        ready.push_back(std::mem::take(&mut small).into());
+                    }
+                    ready.push_back(chunk.slice(range));
+                    return;
                 }
-                small.extend_from_slice(bytes);
+                Piece::Keep(range) => &chunk[range],
+                Piece::Add(bytes) => bytes,
+            };
+            if small.capacity() == 0 {
+                // Room for what is small of the chunk, and for a few links that become longer.
+                small.reserve(chunk.len().min(LARGE) + 256);
             }
+            small.extend_from_slice(bytes);
         });
-        if !small.is_empty() {
-            ready.push_back(small.freeze());
+        if whole {
+            return Some(chunk);
         }
-        whole.then_some(chunk)
+        let small = (!small.is_empty()).then(|| Bytes::from(small));
+        match ready.pop_front() {
+            Some(first) => {
+                ready.extend(small);
+                Some(first)
+            }
+            None => small,
+        }
     }
 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::address::{Found, Links, Way};
 use super::spelling::{Follows, Spelling};
+use crate::config::RewriteLinks;
 
 /// The headers, lower-case.
 pub const NAMES: [&str; 5] = [
@@ -16,7 +17,8 @@ pub const NAMES: [&str; 5] = [
     "azure-asyncoperation",
 ];
 
-/// Rewrites the links in an answer's headers; returns how many there were.
+/// Rewrites the links in an answer's headers, unless the route leaves links alone; returns how many
+/// there were.
 pub fn rewrite(headers: &mut HeaderMap, status: StatusCode, links: &Links) -> u64 {
     const FIELDS: [HeaderName; 5] = [
         LOCATION,
@@ -26,6 +28,9 @@ pub fn rewrite(headers: &mut HeaderMap, status: StatusCode, links: &Links) -> u6
         HeaderName::from_static(NAMES[4]),
     ];
     let mut count = 0;
+    if links.rewrite() == RewriteLinks::Off {
+        return count;
+    }
     for name in FIELDS {
         let relative = name == LOCATION && status.is_redirection();
         if !headers.contains_key(&name) {

@@ -196,7 +196,10 @@ impl Keys {
             if let Some(hit) = self.look(needle, text, at, floor, odd) {
                 return Some(hit);
             }
-            from = at + 1;
+            // Of a run of backslashes the first and the last are looked at: the others would only
+            // lead to the same quote.
+            let run = text[at..].iter().take_while(|byte| **byte == b'\\').count();
+            from = at + run.saturating_sub(1).max(1);
         }
     }
 

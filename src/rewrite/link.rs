@@ -2,9 +2,7 @@
 //! Built once per configuration and shared by all exchanges of it.
 
 use super::key::Keys;
-use crate::config::{
-    BaseUrl, Config, HostName, HostPattern, Origin, PathPrefix, RewriteLinks, RouteSpec,
-};
+use crate::config::{BaseUrl, Config, HostPattern, Origin, PathPrefix, RewriteLinks, RouteSpec};
 
 /// What link rewriting needs to know of a route.
 #[derive(Clone, Debug)]
@@ -39,6 +37,8 @@ pub struct LinkMap {
     pub(super) public: Option<BaseUrl>,
     pub(super) public_authority: String,
     pub(super) routes: Vec<Mapped>,
+    /// Whether any route is bound to a host.
+    pub(super) has_hosts: bool,
     /// Every origin that is an upstream, with its routes, the longest upstream prefix first.
     pub(super) origins: Vec<(Origin, Vec<usize>)>,
     /// What is looked for in requests.
@@ -73,7 +73,7 @@ impl LinkMap {
         let mut origins: Vec<(Origin, Vec<usize>)> = Vec::new();
         for (index, route) in routes.iter().enumerate() {
             let origin = &route.upstream.origin;
-            for origin in twin(origin).into_iter().chain([origin.clone()]) {
+            for origin in origin.twin().into_iter().chain([origin.clone()]) {
                 match origins.iter_mut().find(|(known, _)| *known == origin) {
                     Some((_, members)) => members.push(index),
                     None => origins.push((origin, vec![index])),
@@ -97,36 +97,11 @@ impl LinkMap {
                 .map(|base| base.origin.authority())
                 .unwrap_or_default(),
             public,
+            has_hosts: routes.iter().any(|route| route.host.is_some()),
             routes: routes.into_iter().map(mapped).collect(),
             origins,
             request_keys: Keys::of_requests(),
             batch_request_keys: Keys::of_batch_requests(),
         }
     }
-}
-
-/// The other name of a Dataverse organisation: `org.crm4.dynamics.com` and
-/// `org.api.crm4.dynamics.com` are one upstream, in the national clouds as well.
-fn twin(origin: &Origin) -> Option<Origin> {
-    const CLOUDS: [&str; 4] = [
-        "dynamics.com",
-        "microsoftdynamics.us",
-        "appsplatform.us",
-        "dynamics.cn",
-    ];
-    let (organisation, rest) = origin.host.as_str().split_once('.')?;
-    let (api, region) = match rest.strip_prefix("api.") {
-        Some(region) => (true, region),
-        None => (false, rest),
-    };
-    let (crm, cloud) = region.split_once('.')?;
-    let number = crm.strip_prefix("crm")?;
-    if !CLOUDS.contains(&cloud) || !number.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let middle = if api { "" } else { "api." };
-    Some(Origin {
-        host: HostName::parse(&format!("{organisation}.{middle}{region}")).ok()?,
-        ..origin.clone()
-    })
 }

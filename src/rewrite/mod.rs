@@ -14,10 +14,14 @@ mod grammar;
 pub mod header;
 mod key;
 pub mod link;
+mod message;
+mod multipart;
 mod nesting;
 mod plan;
+pub mod request;
 pub mod scan;
 mod spelling;
+mod text;
 
 #[cfg(test)]
 mod sample;

@@ -7,10 +7,12 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 
-use super::address::Links;
-use super::body::Rewriter;
+use super::address::{Links, Way};
+use super::body::{Reader, Rewriter};
 use super::decode::{Coding, Decoder};
-use super::scan::{Scanner, Text};
+use super::multipart::{self, Multipart};
+use super::scan::Scanner;
+use super::text::Text;
 use crate::config::RewriteLinks;
 
 /// What was asked for, as far as it matters here.
@@ -26,6 +28,22 @@ pub struct Asked<'a> {
     pub batch: bool,
 }
 
+impl Asked<'_> {
+    /// Whether the answer is the bytes of a file, whatever its headers say: a part of something, or
+    /// a path that ends in `/$value` or `/content`. Such a request goes up with the caller's own
+    /// `Accept-Encoding`.
+    pub fn is_file(&self) -> bool {
+        let last = self
+            .path
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        let names = ["$value", "%24value", "content"];
+        self.range || names.iter().any(|name| last.eq_ignore_ascii_case(name))
+    }
+}
+
 /// Decides whether an answer's body is rewritten, and if so takes away the headers that will no
 /// longer be true. An answer to HEAD loses them too, but has no body.
 pub fn plan(
@@ -37,16 +55,13 @@ pub fn plan(
     if links.rewrite() == RewriteLinks::Off || is_file(asked, status, headers) {
         return None;
     }
-    let text = text_of(headers, asked.batch)?;
+    let reader = reader_of(headers, asked.batch, links)?;
     let coding = Coding::of(headers)?;
     amend(headers, coding);
     if *asked.method == Method::HEAD {
         return None;
     }
-    Some(Rewriter::new(
-        Decoder::new(coding),
-        Scanner::of(links, text),
-    ))
+    Some(Rewriter::new(Decoder::new(coding), reader))
 }
 
 fn is_file(asked: &Asked<'_>, status: StatusCode, headers: &HeaderMap) -> bool {
@@ -59,44 +74,37 @@ fn is_file(asked: &Asked<'_>, status: StatusCode, headers: &HeaderMap) -> bool {
     let empty = headers
         .get(CONTENT_LENGTH)
         .is_some_and(|value| value == "0");
-    bodiless
-        || empty
-        || attachment
-        || asked.range
-        || status == StatusCode::PARTIAL_CONTENT
-        || is_stream(asked.path)
+    bodiless || empty || attachment || asked.is_file() || status == StatusCode::PARTIAL_CONTENT
 }
 
-/// Whether the path names the bytes of a file: it ends in `/$value` or `/content`.
-fn is_stream(path: &str) -> bool {
-    let last = path
-        .trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
-    ["$value", "%24value", "content"]
-        .iter()
-        .any(|name| last.eq_ignore_ascii_case(name))
+/// What can be looked for in a body of this kind.
+fn reader_of(headers: &HeaderMap, batch: bool, links: Links) -> Option<Reader> {
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    if is_json(kind) {
+        let text = if batch {
+            Text::BatchAnswer
+        } else {
+            Text::Answer
+        };
+        return Some(Reader::Json(Scanner::of(links, text)));
+    }
+    let boundary = batch.then(|| multipart::boundary(kind)).flatten()?;
+    let multipart = Multipart::new(links, Way::ToCaller, &boundary);
+    Some(Reader::Multipart(Box::new(multipart)))
 }
 
-/// What kind of text it is, by its media type (RFC 9110 section 8.3.1).
-fn text_of(headers: &HeaderMap, batch: bool) -> Option<Text> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
+/// Whether this media type is JSON in UTF-8 (RFC 9110 section 8.3.1, RFC 6839 section 3.1).
+pub(super) fn is_json(kind: &str) -> bool {
+    let (essence, parameters) = kind.split_once(';').unwrap_or((kind, ""));
     let essence = essence.trim();
     let is = |known: &str| essence.eq_ignore_ascii_case(known);
-    let suffixed = essence.len() > 5
-        && essence.is_char_boundary(essence.len() - 5)
-        && essence[essence.len() - 5..].eq_ignore_ascii_case("+json");
+    let suffix = essence.len().saturating_sub("+json".len());
+    let suffixed = essence
+        .get(suffix..)
+        .is_some_and(|end| end.eq_ignore_ascii_case("+json"));
     let json = is("application/json") || is("text/json") || is("application/x-ndjson") || suffixed;
-    // Anything but UTF-8 and its like, of which UTF-16 is the one that occurs, is not searched.
-    let foreign = parameters.to_ascii_lowercase().contains("utf-16");
-    let text = if batch {
-        Text::BatchAnswer
-    } else {
-        Text::Answer
-    };
-    (json && !foreign).then_some(text)
+    // Of what is not UTF-8 or like it, UTF-16 is the one that occurs.
+    json && !parameters.to_ascii_lowercase().contains("utf-16")
 }
 
 /// Takes away what no longer holds for the bytes that go down.

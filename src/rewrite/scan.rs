@@ -5,11 +5,11 @@
 
 use std::ops::Range;
 
-use super::address::{Found, Links, Pieces, Way};
+use super::address::{Found, Links};
 use super::grammar::{State, Then, Value};
-use super::key::{Hit, Keys, What, closing_quote, is_odd};
+use super::key::{Hit, What, closing_quote, is_odd};
 use super::nesting::Nesting;
-use super::spelling::Spelling;
+use super::text::Text;
 
 /// A piece of the output.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,23 +19,6 @@ pub enum Piece<'a> {
     /// This range of the input.
     Keep(Range<usize>),
 }
-
-/// What kind of text it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Text {
-    /// The answer of an upstream.
-    Answer,
-    /// The answer to a JSON batch.
-    BatchAnswer,
-    /// A JSON batch, whose operations are relative to this path below the route.
-    BatchRequest(String),
-    /// A request.
-    Request,
-}
-
-/// How far a string that may be a key is looked into. What is longer is a value: a key that looks
-/// like a link and is that long does not occur.
-const LONGEST_DOUBT: usize = 4096;
 
 /// How much of an input is looked at, at a time, to decide about a string that began in an earlier
 /// one. More than any upstream's base needs.
@@ -124,7 +107,7 @@ impl Scanner {
             match self.state {
                 State::Search => {
                     if std::mem::take(&mut fresh) {
-                        let (next, keys) = (&mut self.next, keys(&self.links, &self.text));
+                        let (next, keys) = (&mut self.next, self.text.keys(&self.links));
                         keys.search(next, input, cursor.at);
                     }
                     if !self.search(input, edge, &mut cursor) {
@@ -161,7 +144,7 @@ impl Scanner {
 
     /// Finds the next thing that begins in this input; `false` when there is none.
     fn search(&mut self, input: &[u8], edge: Edge, cursor: &mut Cursor) -> bool {
-        let keys = keys(&self.links, &self.text);
+        let keys = self.text.keys(&self.links);
         let Some(hit) = keys.next(&mut self.next, input, cursor.at, edge.odd) else {
             return false;
         };
@@ -177,7 +160,7 @@ impl Scanner {
         if old == 0 {
             return;
         }
-        let keys = keys(&self.links, &self.text);
+        let keys = self.text.keys(&self.links);
         self.window
             .extend_from_slice(&input[..input.len().min(keys.span)]);
         keys.search(&mut self.next, &self.window, 0);
@@ -221,7 +204,7 @@ impl Scanner {
     }
 
     fn step(&mut self, byte: u8, cursor: &mut Cursor) {
-        let lists = keys(&self.links, &self.text).lists;
+        let lists = self.text.keys(&self.links).lists;
         let (state, consumed) = self.state.step(byte, lists);
         self.state = state;
         cursor.at += usize::from(consumed);
@@ -262,28 +245,23 @@ impl Scanner {
         } else {
             &input[cursor.at..]
         };
-        match decide(&self.links, &self.text, value, raw) {
+        let found = self.text.find(&self.links, value, raw);
+        if old == 0 && found != Found::No && cursor.kept < cursor.at {
+            emit(Piece::Keep(cursor.kept..cursor.at));
+        }
+        match found {
             Found::Cut => {
                 if old == 0 {
-                    if cursor.kept < cursor.at {
-                        emit(Piece::Keep(cursor.kept..cursor.at));
-                    }
                     self.held.extend_from_slice(&input[cursor.at..]);
                 }
-                cursor.at = input.len().min(cursor.at + self.held.len() - old);
+                cursor.at += self.held.len() - old;
                 cursor.kept = cursor.at;
                 return;
             }
-            Found::No => {
-                if old > 0 {
-                    emit(Piece::Add(&self.held[..old]));
-                }
-            }
+            Found::No if old > 0 => emit(Piece::Add(&self.held[..old])),
+            Found::No => {}
             Found::Yes { len, route } => {
-                if old == 0 && cursor.kept < cursor.at {
-                    emit(Piece::Keep(cursor.kept..cursor.at));
-                }
-                for piece in text(&self.links, &self.text, value, route) {
+                for piece in self.text.pieces(&self.links, value, route) {
                     if !piece.is_empty() {
                         emit(Piece::Add(piece.as_bytes()));
                     }
@@ -303,7 +281,7 @@ impl Scanner {
 
     /// Keeps what the next input may need.
     fn remember(&mut self, input: &[u8], cursor: Cursor) {
-        let keys = keys(&self.links, &self.text);
+        let keys = self.text.keys(&self.links);
         if keys.nested {
             self.nesting.advance(&input[cursor.counted..]);
         }
@@ -323,59 +301,4 @@ impl Scanner {
             self.window.drain(..cut);
         }
     }
-}
-
-fn keys<'a>(links: &'a Links, text: &Text) -> &'a Keys {
-    match text {
-        Text::Answer => links.keys(),
-        Text::BatchAnswer => links.batch_keys(),
-        Text::BatchRequest(_) => links.batch_request_keys(),
-        Text::Request => links.request_keys(),
-    }
-}
-
-fn way(text: &Text) -> Way {
-    match text {
-        Text::Answer | Text::BatchAnswer => Way::ToCaller,
-        Text::BatchRequest(_) | Text::Request => Way::ToUpstream,
-    }
-}
-
-/// Whether the string that begins here is a link.
-fn decide(links: &Links, text: &Text, value: Value, raw: &[u8]) -> Found {
-    let found = match text {
-        Text::BatchRequest(root) if value.target => links.find_target(raw, root),
-        _ => links.find(way(text), raw, Spelling::Json),
-    };
-    match found {
-        Found::Yes { len, .. } if value.doubt => match is_key(raw, len) {
-            Some(true) => Found::No,
-            Some(false) => found,
-            None => Found::Cut,
-        },
-        _ => found,
-    }
-}
-
-/// Whether a colon follows the string; `None` when the bytes do not tell yet.
-fn is_key(raw: &[u8], from: usize) -> Option<bool> {
-    let near = &raw[..raw.len().min(LONGEST_DOUBT)];
-    let colon = closing_quote(near, from)
-        .and_then(|quote| {
-            near[quote + 1..]
-                .iter()
-                .find(|byte| !byte.is_ascii_whitespace())
-        })
-        .map(|byte| *byte == b':');
-    match colon {
-        None if near.len() == LONGEST_DOUBT => Some(false),
-        known => known,
-    }
-}
-
-fn text<'a>(links: &'a Links, text: &Text, value: Value, route: usize) -> Pieces<'a> {
-    if value.target {
-        return Pieces::default();
-    }
-    links.text(way(text), route)
 }

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::plain_answer::PlainAnswer;
+use super::readers::Readers;
 use super::timed::Timed;
 use crate::alarm::AlarmClock;
 use crate::caller::certificate::PeerNames;
@@ -178,9 +179,12 @@ where
         .keep_alive_timeout(PONG);
     let proxy = Rc::clone(&desk.proxy);
     let known = Rc::clone(&conversation);
+    let readers = Readers::new(desk.clock.alarm(), conversation.write_stall());
+    let watch = Rc::clone(&readers);
     let service = service_fn(move |request| {
         let answer = Rc::clone(&proxy).handle(request, Rc::clone(&known));
-        async move { Ok::<_, Infallible>(answer.await) }
+        let watch = Rc::clone(&watch);
+        async move { Ok::<_, Infallible>(answer.await.map(|body| watch.watch(body))) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut told = false;
@@ -190,6 +194,7 @@ where
             told = true;
             connection.as_mut().graceful_shutdown();
         }
+        readers.look(cx);
         match connection.as_mut().poll(cx) {
             // GOAWAY is out; a caller that says nothing either is not waited for.
             Poll::Pending if quiet => Poll::Ready(Ok(())),

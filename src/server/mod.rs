@@ -7,6 +7,7 @@ mod accept;
 mod connection;
 pub mod listener;
 mod plain_answer;
+mod readers;
 mod timed;
 pub mod tls;
 mod worker;
@@ -98,7 +99,10 @@ impl Server {
     /// long. Returns the number of connections that are still open.
     pub async fn drain(&self, limit: Duration) -> usize {
         let accepting = std::mem::take(
-            &mut *self.accepting.lock().unwrap_or_else(PoisonError::into_inner),
+            &mut *self
+                .accepting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         );
         for task in accepting {
             task.abort();
@@ -131,7 +135,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let accepting = self.accepting.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let accepting = self
+            .accepting
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         for task in accepting.drain(..) {
             task.abort();
         }

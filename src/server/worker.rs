@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use super::Plan;
 use super::accept::{Arrival, Socket};
 use super::connection::{Desk, Drain, peer_names, serve_plain, serve_tls, shake_hands};
 use crate::alarm::AlarmClock;
-use crate::proxy::conversation::{Conversation, Patience, Privacy};
 use crate::proxy::Proxy;
+use crate::proxy::conversation::{Conversation, Patience, Privacy};
 
 /// Threads for name resolution, the only blocking work: a resolver that hangs must not take more.
 const BLOCKING_THREADS: usize = 8;
@@ -68,7 +68,11 @@ impl Worker {
     pub(super) fn stop(&self) {
         // A worker that has ended takes no orders.
         let _ = self.orders.send(Order::Stop);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread {
             // A panic of the thread was logged and counted where it happened.
             let _ = thread.join();

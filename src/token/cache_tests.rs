@@ -70,7 +70,10 @@ fn ten_thousand_waiters_share_one_failure() {
             assert_eq!(error.code(), Code::TokenUnavailable);
             assert!(error.retry_after().unwrap() >= S(1));
         }
-        assert_eq!(entry.tally().refreshes().ended(RefreshOutcome::Unavailable), 1);
+        assert_eq!(
+            entry.tally().refreshes().ended(RefreshOutcome::Unavailable),
+            1
+        );
     });
 }
 
@@ -172,7 +175,14 @@ fn garbage_is_asked_for_again() {
         script.next().await.grant(token("token-1", 3600));
         settle().await;
         assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
-        assert_eq!(reader.entry().tally().refreshes().ended(RefreshOutcome::Malformed), 3);
+        assert_eq!(
+            reader
+                .entry()
+                .tally()
+                .refreshes()
+                .ended(RefreshOutcome::Malformed),
+            3
+        );
     });
 }
 
@@ -355,7 +365,10 @@ fn the_status_tells_what_is_served_and_what_failed() {
         settle().await;
         let status = entry.status(clock());
         assert_eq!(status.state, TokenState::Stale);
-        assert_eq!(status.last_error.unwrap().outcome, RefreshOutcome::Unavailable);
+        assert_eq!(
+            status.last_error.unwrap().outcome,
+            RefreshOutcome::Unavailable
+        );
     });
 }
 

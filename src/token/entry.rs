@@ -14,10 +14,10 @@ use super::slot::{Deadline, Flight, Lifetime, Renewal, Slot, Step};
 use super::status::{TokenState, TokenStatus};
 use super::supplier::{Demand, Supplier};
 use super::tally::{self, Tally};
-use crate::metrics::RefreshOutcome;
 use crate::clock::Now;
 use crate::config::Name;
 use crate::credential::{AccessToken, ClaimsRequest, CredentialError};
+use crate::metrics::RefreshOutcome;
 use crate::secret::Secret;
 
 /// The limit of a call while a usable token is cached: Microsoft's own calls take 0.5 to 30 s, and

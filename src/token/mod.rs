@@ -161,7 +161,10 @@ impl TokenCache {
     /// tokens until they expire and then nothing: it should end, and be started again.
     pub async fn failed(&self) -> String {
         let mut alarm = self.shared.alarm.subscribe();
-        let dead = alarm.wait_for(Option::is_some).await.map(|token| token.clone());
+        let dead = alarm
+            .wait_for(Option::is_some)
+            .await
+            .map(|token| token.clone());
         match dead {
             Ok(token) => token.unwrap_or_default(),
             Err(_) => std::future::pending().await,

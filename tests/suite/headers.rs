@@ -275,3 +275,60 @@ async fn trailers_are_no_way_around_the_rules_for_headers() {
     stage.ask(lines).await.expect(200);
     assert_eq!(last(&stage).header("trailer"), None);
 }
+
+#[tokio::test]
+async fn what_describes_content_passes_as_it_is() {
+    let stage = Stage::open().await;
+    let packed = stage.get("/graph/sim/gzip-page/1").await.expect(200);
+    assert_eq!(packed.field("content-encoding"), "gzip");
+    assert_eq!(&packed.body[..2], &[0x1f, 0x8b]);
+    let text = "HTTP/1.1 206 Partial Content\r\n\
+        Content-Range: bytes 2-3/10\r\n\
+        Content-Type: application/octet-stream\r\n\
+        Content-Disposition: attachment\r\n\
+        Content-Length: 2\r\n\
+        Date: Tue, 01 Jan 2030 00:00:00 GMT\r\n\
+        Server: upstream\r\n\
+        Last-Modified: Tue, 01 Jan 2030 00:00:00 GMT\r\n\
+        \r\nok";
+    let fault = Fault::Raw(text.into(), tokenferry::simulator::Ending::Close);
+    stage.simulator.script(Script::on(GRAPH, fault).times(1));
+    let lines = "GET /graph/v1.0/file HTTP/1.1\nRange: bytes=2-3\nIf-Range: \"x\"\nAccept-Encoding: identity";
+    let part = stage.ask(lines).await.expect(206);
+    assert_eq!(part.field("content-range"), "bytes 2-3/10");
+    assert_eq!(part.field("date"), "Tue, 01 Jan 2030 00:00:00 GMT");
+    assert_eq!(part.field("server"), "upstream");
+    let seen = last(&stage);
+    assert_eq!(seen.header_values("range"), ["bytes=2-3"]);
+    assert_eq!(seen.header_values("if-range"), ["\"x\""]);
+    assert_eq!(seen.header_values("accept-encoding"), ["identity"]);
+}
+
+#[tokio::test]
+async fn an_answer_in_two_framings_comes_down_in_one() {
+    let stage = Stage::open().await;
+    let text = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let fault = Fault::Raw(text.into(), tokenferry::simulator::Ending::Close);
+    stage.simulator.script(Script::on(GRAPH, fault).times(1));
+    let answer = stage.get("/graph/v1.0/users").await;
+    // RFC 9112 section 6.3: the length does not count.
+    assert_eq!(answer.expect(200).text(), "ok");
+}
+
+#[tokio::test]
+async fn a_caller_cannot_have_its_bodys_framing_removed() {
+    let stage = Stage::open().await;
+    for (framing, body) in [
+        ("Content-Length: 5", "hello"),
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let mut caller = stage.caller().await;
+        let lines = format!(
+            "POST /graph/sim/sink HTTP/1.1\n{framing}\nConnection: content-length, transfer-encoding"
+        );
+        caller.ask(&lines).await;
+        caller.send(body).await;
+        caller.answer("POST").await.expect(200);
+        assert_eq!(last(&stage).text(), "hello");
+    }
+}

@@ -6,8 +6,8 @@ use tokenferry::simulator::{BodyEnd, GRAPH};
 use tokio::sync::mpsc;
 
 use crate::harness::caller2::{Body, empty, full, read, request};
-use crate::harness::soon;
 use crate::harness::stage::Stage;
+use crate::harness::{soon, until};
 
 const BOTH_WAYS: [&str; 2] = [
     "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: 1}]\n",
@@ -258,5 +258,78 @@ impl http_body::Body for Pieces {
         std::task::Poll::Ready(
             next.map(|piece| piece.map(|text| http_body::Frame::data(Bytes::from(text)))),
         )
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_let_go() {
+    let stage = Stage::with("timeouts: {keep_alive: 150ms, request_head: 150ms}\n").await;
+    let caller = stage.caller2().await;
+    caller
+        .exchange("GET", "/graph/sim/bytes/1")
+        .await
+        .expect(200);
+    until("it is closed", || async {
+        caller.is_closed().then_some(())
+    })
+    .await;
+    let silent = stage.caller2().await;
+    until("it is closed", || async {
+        silent.is_closed().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_pauses_too_long_is_answered_408() {
+    for own in BOTH_WAYS {
+        let stage = Stage::with(&format!("timeouts: {{request_body_idle: 150ms}}\n{own}")).await;
+        let caller = stage.caller2().await;
+        let (pieces, body) = piecewise();
+        pieces.send(Ok("first")).await.unwrap();
+        let sent = request("POST", "/graph/sim/sink", &[], body);
+        let answer = read(soon(caller.send(sent)).await.unwrap()).await;
+        assert_eq!(answer.refusal(), (408, "requestTimeout".to_owned()));
+        caller
+            .exchange("GET", "/graph/sim/bytes/1")
+            .await
+            .expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_body_beyond_its_bound_is_refused() {
+    let own =
+        "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', max_body_bytes: 1000}]\n";
+    let stage = Stage::with(own).await;
+    let caller = stage.caller2().await;
+    for length in [2000, 2_000_000] {
+        let sent = request("POST", "/graph/sim/sink", &[], full(vec![b'x'; length]));
+        let answer = read(soon(caller.send(sent)).await.unwrap()).await;
+        assert_eq!(answer.refusal(), (413, "bodyTooLarge".to_owned()));
+    }
+    caller
+        .exchange("GET", "/graph/sim/bytes/1")
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_holds_the_upstream_for_a_while_only() {
+    for own in BOTH_WAYS {
+        let stage = Stage::with(&format!("timeouts: {{write_stall: 300ms}}\n{own}")).await;
+        let caller = stage.caller2().await;
+        let sent = request("GET", "/graph/sim/bytes/100000000", &[], empty());
+        let held = soon(caller.send(sent)).await.unwrap();
+        let labels = [("route", "graph")];
+        stage
+            .becomes("tokenferry_requests_in_flight", &labels, 0.0)
+            .await;
+        caller
+            .exchange("GET", "/graph/sim/bytes/1")
+            .await
+            .expect(200);
+        let answer = soon(read(held)).await;
+        assert!(!answer.whole);
     }
 }

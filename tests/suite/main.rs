@@ -7,6 +7,8 @@ mod admin;
 mod article;
 mod callers;
 mod cli;
+mod connections;
+mod egress;
 mod headers;
 mod http2;
 mod limits;

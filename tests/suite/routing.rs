@@ -289,3 +289,13 @@ routes:
         assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()), "{line}");
     }
 }
+
+#[tokio::test]
+async fn an_upstream_on_loopback_may_be_plain() {
+    let stage = Stage::with("routes: [{name: local, path: /local, upstream: 'PLAIN/sim'}]\n").await;
+    let answer = stage.get("/local/bytes/5?chunked=1").await.expect(200);
+    assert_eq!(answer.body, b"xxxxx");
+    let seen = stage.simulator.seen().pop().unwrap();
+    assert_eq!(seen.target(), "/sim/bytes/5?chunked=1");
+    assert_eq!(seen.header_values("authorization").len(), 1);
+}

@@ -188,3 +188,17 @@ async fn an_old_caller_gets_an_answer_it_can_read() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_drips_arrives_drip_by_drip() {
+    let stage = Stage::open().await;
+    for target in ["/graph/sim/bytes/300", "/graph/sim/bytes/300?chunked=1"] {
+        let fault = Fault::Drip {
+            size: 1,
+            every: std::time::Duration::ZERO,
+        };
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        let answer = stage.get(target).await.expect(200);
+        assert_eq!(answer.body, vec![b'x'; 300]);
+    }
+}

@@ -1,6 +1,9 @@
 //! Tests of the folder's parts together.
 
+mod corpus;
 mod link;
+mod multipart;
 mod plan;
+mod request;
 mod scan;
 mod scan_property;

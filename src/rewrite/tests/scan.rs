@@ -3,7 +3,8 @@
 use crate::config::RewriteLinks;
 use crate::rewrite::address::Links;
 use crate::rewrite::sample::{graph, graph_with, scan};
-use crate::rewrite::scan::{Scanner, Text};
+use crate::rewrite::scan::Scanner;
+use crate::rewrite::text::Text;
 
 /// The output for the text, which has to be the same for every way to cut it in two and for single
 /// bytes.
@@ -161,6 +162,17 @@ fn headers_of_operations_in_a_batch_answer_are_links_too() {
         &Text::BatchAnswer,
         r#"{"headers":{"Location":"UP/1"}}"#,
     );
+}
+
+#[test]
+fn a_long_run_of_backslashes_takes_no_longer_than_other_text() {
+    // Looked at one by one, as many backslashes would take minutes.
+    let links = graph_with(RewriteLinks::On, &["a/b"]);
+    let run = "\\\\".repeat(500_000);
+    let text = format!(r#"{{"{run}":1,"{run}\u0040odata.nextLink":"{UP}","a\/b":"{UP}"}}"#);
+    let mut scanner = Scanner::new(links);
+    let output = String::from_utf8(scan(&mut scanner, [text.as_bytes()])).unwrap();
+    assert_eq!(output, text.replace(UP, DOWN));
 }
 
 #[test]

@@ -7,10 +7,11 @@ use serde_json::Value;
 use crate::config::RewriteLinks;
 use crate::rewrite::address::Links;
 use crate::rewrite::sample::{graph_with, scan};
-use crate::rewrite::scan::{Scanner, Text};
+use crate::rewrite::scan::Scanner;
+use crate::rewrite::text::Text;
 
-const UP: &str = "https://graph.microsoft.com";
-const DOWN: &str = "http://localhost:8080/graph";
+pub(super) const UP: &str = "https://graph.microsoft.com";
+pub(super) const DOWN: &str = "http://localhost:8080/graph";
 
 fn output(links: &Links, text: &[u8], cuts: &[usize]) -> Vec<u8> {
     let mut scanner = Scanner::of(links.clone(), Text::Answer);
@@ -25,10 +26,13 @@ fn output(links: &Links, text: &[u8], cuts: &[usize]) -> Vec<u8> {
 }
 
 /// The same on the parsed document: slow and plain.
-fn rewritten(value: Value, all: bool, link: bool) -> Value {
+pub(super) fn rewritten(value: Value, all: bool, link: bool) -> Value {
     match value {
         Value::String(text) if all || link => {
-            let rest = text.strip_prefix(UP);
+            let front = text.get(..UP.len());
+            let rest = front
+                .filter(|front| front.eq_ignore_ascii_case(UP))
+                .map(|_| &text[UP.len()..]);
             let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
             Value::String(rest.map_or(text.clone(), |rest| format!("{DOWN}{rest}")))
         }

@@ -47,6 +47,11 @@ impl Caller2 {
         }
     }
 
+    /// Whether the connection is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Sends a request; the answer's body is the caller's to read.
     pub(crate) async fn send(&self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
         let mut sender = self.sender.clone();

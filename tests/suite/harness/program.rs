@@ -49,18 +49,18 @@ impl Program {
     /// `run` with these lines of configuration.
     pub(crate) async fn start(own: &str, levels: &str) -> Self {
         let simulator = Simulator::start().await.expect("the simulator starts");
-        Self::before(simulator, own, levels).await
+        Self::within(simulator, own, &[("TOKENFERRY_LOG", levels)]).await
     }
 
-    /// `run` in front of this simulator.
-    pub(crate) async fn before(simulator: Simulator, own: &str, levels: &str) -> Self {
+    /// `run` in front of this simulator, with these variables in its environment.
+    pub(crate) async fn within(simulator: Simulator, own: &str, vars: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let text = routes_yaml(&simulator, folder.path(), own);
         let file = folder.path().join("routes.yaml");
         std::fs::write(&file, text).expect("the folder can be written");
         let mut child = command()
-            .env("TOKENFERRY_LOG", levels)
             .env("XDG_STATE_HOME", folder.path())
+            .envs(vars.iter().copied())
             .arg("run")
             .arg("-c")
             .arg(&file)

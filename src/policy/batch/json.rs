@@ -1,0 +1,180 @@
+//! The JSON batch of Graph: `{"requests":[{"id","method","url","headers"?,"body"?,…}]}`. Names have
+//! to be spelt exactly and once, because a server that takes `URL` for `url`, or the last of two,
+//! would do something else than what was read here.
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Fault, MOST_HEADERS, Operation, Place, method, unreadable};
+use crate::policy::Refusal;
+
+/// Graph's own limit.
+const MOST: usize = 20;
+
+/// How deep brackets may nest. Graph's bodies have fewer than ten levels.
+const DEEPEST: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    requests: Requests<'a>,
+}
+
+/// The requests, up to one more than there may be.
+struct Requests<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Requests<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(RequestsVisitor)
+    }
+}
+
+struct RequestsVisitor;
+
+impl<'de> Visitor<'de> for RequestsVisitor {
+    type Value = Requests<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of requests")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut requests = Vec::new();
+        while let Some(request) = list.next_element()? {
+            if requests.len() <= MOST {
+                requests.push(request);
+            }
+        }
+        Ok(Requests(requests))
+    }
+}
+
+/// One request. What is not looked at is listed, so that anything else can be refused.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "names that may be there")]
+struct Request<'a> {
+    #[serde(borrow)]
+    atomicity_group: Option<&'a RawValue>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    #[serde(borrow)]
+    depends_on: Option<&'a RawValue>,
+    headers: Option<Fields>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    r#if: Option<&'a RawValue>,
+    method: String,
+    url: String,
+}
+
+/// Headers, each name once in whatever case.
+struct Fields(HeaderMap);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of header names and texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        let mut headers = HeaderMap::new();
+        while let Some((name, value)) = map.next_entry::<String, String>()? {
+            let name: HeaderName = name.parse().map_err(A::Error::custom)?;
+            let value = HeaderValue::from_str(&value).map_err(A::Error::custom)?;
+            if headers.len() == MOST_HEADERS || headers.insert(name, value).is_some() {
+                return Err(A::Error::custom("too many headers, or one twice"));
+            }
+        }
+        Ok(Fields(headers))
+    }
+}
+
+/// Whether the parameters of the media type leave it at UTF-8, all that JSON is (RFC 8259
+/// section 8.1).
+pub(super) fn charset(parameters: &str) -> Result<(), Refusal> {
+    let foreign = parameters.split(';').any(|parameter| {
+        parameter.split_once('=').is_some_and(|(name, value)| {
+            name.trim().eq_ignore_ascii_case("charset")
+                && !value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+    });
+    if foreign {
+        return Err(unreadable("its charset is not utf-8"));
+    }
+    Ok(())
+}
+
+/// Reads a batch.
+pub(super) fn read(place: &Place<'_>, body: &[u8]) -> Result<Vec<Operation>, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|_| unreadable("it is not utf-8"))?;
+    if !text.trim_start().starts_with('{') || is_deep(text) {
+        return Err(unreadable("it is not an object of reasonable depth"));
+    }
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        unreadable(&format!(
+            "it is not JSON with \"requests\" alone, spelt like this and once ({place})"
+        ))
+    })?;
+    let requests = envelope.requests.0;
+    if requests.len() > MOST {
+        return Err(unreadable("it has more than 20 requests"));
+    }
+    let root = place.root().map_err(unreadable)?;
+    let operations = requests.iter().enumerate();
+    let operation = |(index, raw): (usize, &&RawValue)| {
+        operation(place, root, raw.get()).map_err(|fault| fault.of(index + 1))
+    };
+    operations.map(operation).collect()
+}
+
+fn operation(place: &Place<'_>, root: &str, raw: &str) -> Result<Operation, Fault> {
+    let request: Option<Request<'_>> = raw
+        .starts_with('{')
+        .then(|| serde_json::from_str(raw).ok())
+        .flatten();
+    let request = request.ok_or(Fault::unreadable(
+        "it is not an object of id, method, url, headers, body and dependsOn, each spelt like this \
+         and at most once, headers being up to 100 texts",
+    ))?;
+    Ok(Operation {
+        method: method(&request.method)?,
+        path: place.relative(root, &request.url)?,
+        headers: request.headers.map(|fields| fields.0).unwrap_or_default(),
+    })
+}
+
+/// Whether brackets nest deeper than is read.
+fn is_deep(text: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    text.bytes().any(|byte| {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            return false;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > DEEPEST
+    })
+}

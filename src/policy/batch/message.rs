@@ -1,0 +1,153 @@
+//! The requests inside a multipart batch, as HTTP/1.1 messages that end with their part.
+
+use std::collections::HashMap;
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::place::judged;
+use super::{Fault, MOST_HEADERS, Operation, Place, is_batch, method};
+
+/// Reads requests one after the other.
+pub(super) struct Reader<'a> {
+    place: &'a Place<'a>,
+    /// What `$1` stands for once the part of that `Content-ID` was read.
+    made: HashMap<String, String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(place: &'a Place<'a>) -> Self {
+        Self {
+            place,
+            made: HashMap::new(),
+        }
+    }
+
+    /// Reads a request; `id` is the `Content-ID` of its part.
+    pub(super) fn message(&mut self, text: &[u8], id: Option<&str>) -> Result<Operation, Fault> {
+        let (head, body) = Lines::split(text)?;
+        let mut lines = head.0.splitn(2, "\r\n");
+        let line = lines.next().unwrap_or_default();
+        let headers = self.headers(Lines(lines.next().unwrap_or_default()), body)?;
+        let words: Vec<_> = line.split(' ').collect();
+        let [name, target, "HTTP/1.1"] = words[..] else {
+            return Err(Fault::unreadable(
+                "it does not begin with METHOD target HTTP/1.1",
+            ));
+        };
+        let operation = Operation {
+            method: method(name)?,
+            path: self.path(target)?,
+            headers,
+        };
+        if let Some(id) = id {
+            let made = match operation.method {
+                Method::POST => format!("{}(…)", operation.path),
+                _ => operation.path.clone(),
+            };
+            if self.made.insert(id.to_owned(), made).is_some() {
+                return Err(Fault::unreadable("its Content-ID is not its own"));
+            }
+        }
+        Ok(operation)
+    }
+
+    /// A target, or a reference to what an earlier request of the batch makes and a path below it
+    /// (OData 4.0 Protocol section 11.7.3.1).
+    fn path(&self, target: &str) -> Result<String, Fault> {
+        let Some(reference) = target.strip_prefix('$') else {
+            return self.place.rooted(target);
+        };
+        if is_batch(target) {
+            return Err(Fault::forbidden("it is a batch itself"));
+        }
+        let end = reference.find(['/', '?']).unwrap_or(reference.len());
+        let made = self.made.get(&reference[..end]);
+        let made = made.ok_or(Fault::unreadable(
+            "its target refers to no earlier Content-ID",
+        ))?;
+        let rest = reference[end..]
+            .split(['?', '#'])
+            .next()
+            .unwrap_or_default();
+        // The mark for what is made is not ASCII, so that no pattern but a wildcard matches it.
+        judged(rest.to_owned() + if rest.is_empty() { "/" } else { "" })?;
+        Ok(format!("{made}{rest}"))
+    }
+
+    fn headers(&self, lines: Lines<'_>, body: &[u8]) -> Result<HeaderMap, Fault> {
+        const FRAMING: [HeaderName; 3] = [CONTENT_ENCODING, EXPECT, TRANSFER_ENCODING];
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines.fields()? {
+            let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value))
+            else {
+                return Err(Fault::unreadable("a header of it is not a name and a text"));
+            };
+            let twice = headers.contains_key(&name) && (name == HOST || name == CONTENT_LENGTH);
+            if FRAMING.contains(&name) || twice {
+                return Err(Fault::unreadable(
+                    "it has a Transfer-Encoding, Content-Encoding or Expect, or two lengths or hosts",
+                ));
+            }
+            let text = value.to_str().unwrap_or_default();
+            if name == HOST && !self.place.is_host(text) {
+                return Err(Fault::forbidden("its Host is not the upstream"));
+            }
+            if name == CONTENT_LENGTH && !is_length(text, body) {
+                return Err(Fault::unreadable(
+                    "its Content-Length is not that of its body",
+                ));
+            }
+            if headers.len() == MOST_HEADERS {
+                return Err(Fault::unreadable("it has more than 100 headers"));
+            }
+            headers.append(name, value);
+        }
+        Ok(headers)
+    }
+}
+
+/// Whether this is the body's length, give or take empty lines at its end.
+fn is_length(text: &str, body: &[u8]) -> bool {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let length = text.parse().ok().filter(|_| digits);
+    let rest = length.and_then(|length: usize| body.get(length..));
+    rest.is_some_and(|rest| rest.iter().all(|byte| matches!(byte, b'\r' | b'\n')))
+}
+
+/// Lines of a head: ASCII, each ended by CRLF, no CR or LF otherwise.
+#[derive(Clone, Copy)]
+pub(super) struct Lines<'a>(&'a str);
+
+impl<'a> Lines<'a> {
+    /// Splits a head from what follows the empty line after it. The line end that belongs to the
+    /// delimiter may be all that is left of the empty line.
+    pub(super) fn split(text: &'a [u8]) -> Result<(Self, &'a [u8]), Fault> {
+        let (head, content) = match memchr::memmem::find(text, b"\r\n\r\n") {
+            Some(at) => (&text[..at], &text[at + 4..]),
+            None => (text.strip_suffix(b"\r\n").unwrap_or(text), &[][..]),
+        };
+        let head = std::str::from_utf8(head).ok().filter(|head| {
+            let lone = head.replace("\r\n", "").contains(['\r', '\n', '\0']);
+            head.is_ascii() && !lone
+        });
+        match head {
+            Some(head) => Ok((Self(head), content)),
+            None => Err(Fault::unreadable(
+                "its head is not of ascii lines that end in CRLF",
+            )),
+        }
+    }
+
+    /// Names and values. A continued line (RFC 9112 section 5.2) is no field.
+    pub(super) fn fields(self) -> Result<Vec<(&'a str, &'a str)>, Fault> {
+        let lines = self.0.split("\r\n").filter(|_| !self.0.is_empty());
+        let field = |line: &'a str| {
+            let (name, value) = line.split_once(':')?;
+            let token = !name.is_empty() && !name.contains([' ', '\t']);
+            token.then(|| (name, value.trim_matches([' ', '\t'])))
+        };
+        let fields: Option<_> = lines.map(field).collect();
+        fields.ok_or(Fault::unreadable("a line of its head is not Name: value"))
+    }
+}

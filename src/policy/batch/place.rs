@@ -1,0 +1,180 @@
+//! Where the operations of a batch go: what their targets are relative to, and which of them stay
+//! below the route's upstream.
+
+use super::{Fault, is_batch};
+use crate::config::BaseUrl;
+use crate::policy::authority::Authority;
+use crate::policy::path;
+
+/// Where a batch was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The route's upstream.
+    pub upstream: &'a BaseUrl,
+    /// The raw path below the route's prefix, `$batch` included.
+    pub path: &'a str,
+}
+
+impl Place<'_> {
+    /// What relative targets are relative to: the path without its last segment.
+    ///
+    /// # Errors
+    /// When that segment is not plainly `$batch`: then its root is anybody's guess.
+    pub(super) fn root(&self) -> Result<&str, &'static str> {
+        let path = self.path.trim_end_matches('/');
+        let (root, last) = path
+            .rsplit_once('/')
+            .ok_or("its path does not begin with \"/\"")?;
+        if last.eq_ignore_ascii_case("$batch") || last.eq_ignore_ascii_case("%24batch") {
+            Ok(root)
+        } else {
+            Err("spell the last segment of its path $batch")
+        }
+    }
+
+    /// The path below the upstream of a target in a JSON batch, which is relative to `root`.
+    ///
+    /// Graph takes a leading slash to mean the version, other services the root of the host (OData
+    /// JSON Format 4.01 section 19.1). Graph's batches are recognised by where they are, in a root
+    /// that is a version and nothing else; elsewhere such a target has to name the root in full, so
+    /// that both mean the same.
+    pub(super) fn relative(&self, root: &str, target: &str) -> Result<String, Fault> {
+        plain(target, |byte| byte < 0x20 || byte == 0x7f)?;
+        if target.starts_with("//") || has_scheme(target) {
+            return Err(Fault::forbidden(
+                "its url is not relative; write it below the version",
+            ));
+        }
+        let target = path_of(target)?;
+        let prefix = self.upstream.prefix.as_str();
+        let full = format!("{prefix}{root}");
+        let versioned = full.matches('/').count() == 1 && begins_with_version(&full[1..]);
+        let path = match target.strip_prefix('/') {
+            Some(below) if versioned || full.is_empty() => {
+                if versioned && begins_with_version(below) {
+                    return Err(Fault::unreadable(
+                        "its url begins with a version; the batch's own applies to all",
+                    ));
+                }
+                format!("{root}{target}")
+            }
+            Some(_) => below(target, &full)
+                .and_then(|_| below(target, prefix))
+                .ok_or(Fault::unreadable(
+                    "its url begins with \"/\"; leave the slash out",
+                ))?
+                .to_owned(),
+            None => format!("{root}/{target}"),
+        };
+        judged(path)
+    }
+
+    /// The path below the upstream of the target of a request line: absolute, or from the root of
+    /// the host.
+    pub(super) fn rooted(&self, target: &str) -> Result<String, Fault> {
+        plain(target, |byte| !(0x21..0x7f).contains(&byte))?;
+        let rest = if target.starts_with('/') && !target.starts_with("//") {
+            target
+        } else {
+            self.after_origin(target).ok_or(Fault::forbidden(
+                "its target is neither a path that begins with \"/\" nor a URL of the upstream",
+            ))?
+        };
+        let path = path_of(rest)?;
+        let path = below(path, self.upstream.prefix.as_str()).ok_or(Fault::forbidden(
+            "its target is outside of the route's upstream",
+        ))?;
+        judged(path.to_owned())
+    }
+
+    /// Whether this `host[:port]` is the upstream's.
+    pub(super) fn is_host(&self, authority: &str) -> bool {
+        self.is_authority(self.upstream.origin.secure, authority)
+    }
+
+    fn is_authority(&self, secure: bool, authority: &str) -> bool {
+        let origin = &self.upstream.origin;
+        let Some(parsed) = Authority::parse(authority) else {
+            return false;
+        };
+        let twin = origin.twin();
+        let is_name = |host: &str| host == parsed.host;
+        let same_host =
+            is_name(origin.host.as_str()) || twin.is_some_and(|twin| is_name(twin.host.as_str()));
+        same_host && secure == origin.secure && parsed.port_or_default(secure) == origin.port
+    }
+
+    fn after_origin<'t>(&self, target: &'t str) -> Option<&'t str> {
+        let (scheme, rest) = target.split_once("://")?;
+        let secure = if scheme.eq_ignore_ascii_case("https") {
+            true
+        } else if scheme.eq_ignore_ascii_case("http") {
+            false
+        } else {
+            return None;
+        };
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#'])?);
+        self.is_authority(secure, authority).then_some(path)
+    }
+}
+
+/// Judges a path as that of a request of its own would be.
+pub(super) fn judged(path: String) -> Result<String, Fault> {
+    path::check(&path).map_err(|fault| Fault::unreadable(fault.text()))?;
+    if is_batch(&path) {
+        return Err(Fault::forbidden("it is a batch itself"));
+    }
+    Ok(path)
+}
+
+/// Nothing that a URL parser would drop, or end at.
+fn plain(target: &str, strange: impl Fn(u8) -> bool) -> Result<(), Fault> {
+    if target.bytes().any(strange) || target.trim() != target {
+        return Err(Fault::unreadable(
+            "its url holds white space or a control character",
+        ));
+    }
+    if target.contains('#') {
+        return Err(Fault::unreadable(
+            "its url holds a fragment; write %23 for a \"#\"",
+        ));
+    }
+    Ok(())
+}
+
+/// The target without its query.
+fn path_of(target: &str) -> Result<&str, Fault> {
+    let path = target.split('?').next().unwrap_or_default();
+    if path.is_empty() {
+        return Err(Fault::unreadable("its url has no path"));
+    }
+    Ok(path)
+}
+
+/// What of `path` is below `prefix`; the root is `/`.
+fn below<'t>(path: &'t str, prefix: &str) -> Option<&'t str> {
+    match path.strip_prefix(prefix)? {
+        "" => Some("/"),
+        rest => rest.starts_with('/').then_some(rest),
+    }
+}
+
+/// RFC 3986 section 3.1.
+fn has_scheme(target: &str) -> bool {
+    let scheme = target.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+}
+
+/// Whether the first segment is `beta` or like `v1.0`, in any case and once encoded or not.
+fn begins_with_version(target: &str) -> bool {
+    let first = target.split('/').next().unwrap_or_default();
+    let first = percent_encoding::percent_decode_str(first).decode_utf8_lossy();
+    let first = first.to_ascii_lowercase();
+    let number = first.strip_prefix('v').unwrap_or_default();
+    first == "beta"
+        || (number.starts_with(|c: char| c.is_ascii_digit())
+            && number.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+}

@@ -1,0 +1,5 @@
+//! Tests of both readers.
+
+mod json;
+mod multipart;
+mod name;

@@ -1,0 +1,168 @@
+//! Links in the answers to multipart batches.
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use crate::rewrite::address::Links;
+use crate::rewrite::sample::{links_at, rewrite, two};
+use crate::rewrite::{Asked, plan};
+
+fn dynamics() -> Links {
+    links_at(None, two(), 1, "localhost:8080")
+}
+
+const UP: &str = "https://contoso-fake.crm4.dynamics.com";
+const DOWN: &str = "http://localhost:8080/dynamics";
+
+/// The answer rewritten, the same for every cut. `^` is an upstream link that is rewritten, `UP`
+/// one that is not; lines end in CRLF.
+fn check(template: &str) {
+    let template = template.replace('\n', "\r\n");
+    let input = template.replace('^', UP).replace("UP", UP);
+    let expected = template
+        .replace('^', DOWN)
+        .replace("UP", UP)
+        .replace("Content-Length: 3\r\n", "");
+    let output = |cuts: &[usize]| {
+        let asked = Asked {
+            method: &Method::POST,
+            path: "/api/data/v9.2/$batch",
+            range: false,
+            batch: true,
+        };
+        let mut headers = HeaderMap::new();
+        let kind = "multipart/mixed; boundary=\"batchresponse_1\"";
+        headers.insert("content-type", HeaderValue::from_static(kind));
+        let mut rewriter = plan(&asked, StatusCode::OK, &mut headers, dynamics()).unwrap();
+        let mut from = 0;
+        let chunks: Vec<_> = cuts
+            .iter()
+            .copied()
+            .chain([input.len()])
+            .map(|cut| &input.as_bytes()[std::mem::replace(&mut from, cut)..cut])
+            .filter(|chunk| !chunk.is_empty())
+            .collect();
+        String::from_utf8(rewrite(&mut rewriter, chunks).unwrap()).unwrap()
+    };
+    assert_eq!(output(&[]), expected);
+    for cut in 0..input.len() {
+        assert_eq!(output(&[cut]), expected, "cut at {cut}");
+    }
+    assert_eq!(output(&(0..input.len()).collect::<Vec<_>>()), expected);
+}
+
+#[test]
+fn heads_and_json_bodies_of_parts_and_change_sets_are_rewritten() {
+    check(
+        r#"preamble UP
+--batchresponse_1
+Content-Type: application/http
+Content-Transfer-Encoding: binary
+Content-Length: 3
+
+HTTP/1.1 200 OK
+Content-Type: application/json; odata.metadata=minimal
+Content-Length: 3
+X-Location: UP/x
+
+{"@odata.context":"^/api/data/v9.2/$metadata#accounts(name)","t":"UP",
+"@odata.nextLink":"^/n"}
+--batchresponse_1
+Content-Type: multipart/mixed; boundary=changesetresponse_1
+
+--changesetresponse_1
+Content-Type: application/http
+Content-ID: 1
+
+HTTP/1.1 204 No Content
+OData-Version: 4.0
+location: ^/tasks(1)
+OData-EntityId: ^/tasks(1)
+
+
+--changesetresponse_1--
+between UP
+--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 200 OK
+Content-Type: text/plain
+Content-Length: 4
+
+"@odata.nextLink":"UP/"
+--batchresponse_1--
+epilogue "@odata.nextLink":"UP"
+"#,
+    );
+}
+
+#[test]
+fn what_only_looks_like_a_delimiter_is_text() {
+    check(
+        r#"--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 200 OK
+Content-Type: application/json
+
+{"a":"
+--batchresponse_12
+--batchresponse
+--
+-
+ --batchresponse_1
+","@odata.nextLink":"^/"}
+
+--batchresponse_1--
+"#,
+    );
+}
+
+#[test]
+fn each_body_is_a_document_of_its_own() {
+    check(
+        r#"--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 200 OK
+Content-Type: application/json
+
+{"@odata.nextLink":
+--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 200 OK
+Content-Type: application/json
+
+"UP/"
+--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 200 OK
+Content-Type: application/json
+Content-Encoding: gzip
+
+{"@odata.nextLink":"UP/"}
+--batchresponse_1--"#,
+    );
+}
+
+#[test]
+fn broken_batches_lose_no_byte() {
+    for text in [
+        "",
+        "\n",
+        "--batchresponse_1",
+        "--batchresponse_1\n",
+        "--batchresponse_1\nContent-Type: application/http\n\nHTTP/1.1 200 OK\nLocation: UP/",
+        "--batchresponse_1\n--batchresponse_1\n\n--batchresponse_1--\n",
+        "--batchresponse_1--\nLocation: UP/\n",
+        "--batchresponse_1\nContent-Type: multipart/mixed; boundary=\n\n--\n",
+    ] {
+        check(text);
+    }
+    let long = format!(
+        "--batchresponse_1\nA: {}\n\nLocation: UP/\n",
+        "x".repeat(300)
+    );
+    check(&long);
+}

@@ -1,0 +1,82 @@
+//! The kinds of JSON text that hold links, and what each of them looks for and makes of it.
+
+use super::address::{Found, Links, Pieces, Way};
+use super::grammar::Value;
+use super::key::{Keys, closing_quote};
+use super::spelling::Spelling;
+
+/// What kind of text it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    /// The answer of an upstream.
+    Answer,
+    /// The answer to a JSON batch.
+    BatchAnswer,
+    /// A JSON batch, whose operations are relative to this path below the route.
+    BatchRequest(String),
+    /// A request.
+    Request,
+}
+
+/// How far a string that may be a key is looked into. What is longer is a value: a key that looks
+/// like a link and is that long does not occur.
+const LONGEST_DOUBT: usize = 4096;
+
+impl Text {
+    /// What is looked for.
+    pub(super) fn keys<'a>(&self, links: &'a Links) -> &'a Keys {
+        match self {
+            Self::Answer => links.keys(),
+            Self::BatchAnswer => links.batch_keys(),
+            Self::BatchRequest(_) => links.batch_request_keys(),
+            Self::Request => links.request_keys(),
+        }
+    }
+
+    /// Whether the string that begins here is a link.
+    pub(super) fn find(&self, links: &Links, value: Value, raw: &[u8]) -> Found {
+        let found = match self {
+            Self::BatchRequest(root) if value.target => links.find_target(raw, root),
+            _ => links.find(self.way(), raw, Spelling::Json),
+        };
+        match found {
+            Found::Yes { len, .. } if value.doubt => match is_key(raw, len) {
+                Some(true) => Found::No,
+                Some(false) => found,
+                None => Found::Cut,
+            },
+            _ => found,
+        }
+    }
+
+    /// What is put where a link's base was found.
+    pub(super) fn pieces<'a>(&self, links: &'a Links, value: Value, route: usize) -> Pieces<'a> {
+        if value.target {
+            return Pieces::default();
+        }
+        links.text(self.way(), route)
+    }
+
+    fn way(&self) -> Way {
+        match self {
+            Self::Answer | Self::BatchAnswer => Way::ToCaller,
+            Self::BatchRequest(_) | Self::Request => Way::ToUpstream,
+        }
+    }
+}
+
+/// Whether a colon follows the string; `None` when the bytes do not tell yet.
+fn is_key(raw: &[u8], from: usize) -> Option<bool> {
+    let near = &raw[..raw.len().min(LONGEST_DOUBT)];
+    let colon = closing_quote(near, from)
+        .and_then(|quote| {
+            near[quote + 1..]
+                .iter()
+                .find(|byte| !byte.is_ascii_whitespace())
+        })
+        .map(|byte| *byte == b':');
+    match colon {
+        None if near.len() == LONGEST_DOUBT => Some(false),
+        known => known,
+    }
+}
