@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use reqwest::Client;
 
 use super::words;
-use crate::caller::keys::{self, KeysError};
 use crate::caller::Callers;
+use crate::caller::keys::{self, KeysError};
 use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
 use crate::proxy::generation::{Generation, InForce};
 use crate::trust;
@@ -91,7 +91,10 @@ impl Round {
         if words.is_empty() {
             self.complaints.remove(what);
         } else if self.complaints.get(what).map(String::as_str) != Some(words) {
-            tracing::error!(error = words, "{what} cannot be read; those known before stay in use");
+            tracing::error!(
+                error = words,
+                "{what} cannot be read; those known before stay in use"
+            );
             self.complaints.insert(what.to_owned(), words.to_owned());
         }
     }
@@ -106,7 +109,9 @@ async fn load(
         KubernetesKeys::Fetch { ca_file, .. } => Some(ca_file.as_path()),
     };
     let client = client(authority, resolve)?;
-    keys::load(&client, spec).await.map_err(|error: KeysError| words(&error))
+    keys::load(&client, spec)
+        .await
+        .map_err(|error: KeysError| words(&error))
 }
 
 /// A client that trusts the cluster's authority besides the system's, and follows nothing.

@@ -72,7 +72,6 @@ impl CallerError {
     pub const fn code(&self) -> Code {
         Code::CallerUnknown
     }
-
 }
 
 /// A caller whose API key could not be read.

@@ -58,6 +58,8 @@ pub struct Conversation {
     patience: Patience,
     stage: Cell<Stage>,
     open: Cell<usize>,
+    /// Requests so far.
+    requests: Cell<u64>,
     streams: Cell<bool>,
     unread: Cell<bool>,
     read: Alarm,
@@ -85,6 +87,7 @@ impl Conversation {
             patience,
             stage: Cell::new(Stage::FirstByte),
             open: Cell::new(0),
+            requests: Cell::new(0),
             streams: Cell::new(false),
             unread: Cell::new(false),
             read,
@@ -100,6 +103,11 @@ impl Conversation {
     /// How long a caller may leave what is sent to it unread.
     pub fn write_stall(&self) -> Duration {
         self.patience.write_stall
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.get()
     }
 
     /// Where it stands.
@@ -123,6 +131,7 @@ impl Conversation {
     /// A request head is complete.
     pub fn exchange_began(&self) {
         self.open.set(self.open.get() + 1);
+        self.requests.set(self.requests.get() + 1);
         self.stage.set(Stage::Exchange);
         self.read.clear();
     }

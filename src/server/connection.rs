@@ -159,11 +159,15 @@ where
 }
 
 /// Serves HTTP/2.
-pub(super) async fn serve_http2<S>(desk: &Rc<Desk>, socket: S, conversation: Rc<Conversation>)
-where
+pub(super) async fn serve_http2<S>(
+    desk: &Rc<Desk>,
+    mut socket: Timed<S>,
+    conversation: Rc<Conversation>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     conversation.speaks_http2();
+    socket.count_frames();
     let mut builder = http2::Builder::new(LocalExec);
     builder
         .timer(TokioTimer::new())

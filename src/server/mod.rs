@@ -5,6 +5,7 @@
 
 mod accept;
 mod connection;
+mod frames;
 pub mod listener;
 mod plain_answer;
 mod readers;

@@ -11,7 +11,8 @@ use crate::tls::{Authority, get, secure_stage, shake};
 
 /// A stage whose graph route asks for `cron`, by a key in a file of `folder`.
 async fn asking(folder: &std::path::Path) -> Stage {
-    fs::write(folder.join("key"), "a-key-of-good-length-0001\n").expect("the folder can be written");
+    fs::write(folder.join("key"), "a-key-of-good-length-0001\n")
+        .expect("the folder can be written");
     Stage::with(&format!(
         "callers: {{cron: {{api_key_file: '{}'}}}}\n\
          routes:\n\
@@ -32,8 +33,17 @@ async fn a_caller_with_the_key_is_let_in_and_named_and_its_key_stays_here() {
     assert_eq!(line["caller"], "cron");
     let seen = stage.simulator.seen();
     let seen = seen.iter().find(|seen| seen.host == GRAPH).unwrap();
-    let names: Vec<_> = seen.headers.iter().map(|(name, _)| name.to_string()).collect();
-    assert!(!names.iter().any(|name| name.eq_ignore_ascii_case("x-api-key")), "{names:?}");
+    let names: Vec<_> = seen
+        .headers
+        .iter()
+        .map(|(name, _)| name.to_string())
+        .collect();
+    assert!(
+        !names
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case("x-api-key")),
+        "{names:?}"
+    );
 }
 
 #[tokio::test]
@@ -52,14 +62,25 @@ async fn others_get_401_before_they_learn_what_the_route_allows() {
         "DELETE /graph/sim/bytes/1 HTTP/1.1",
     ] {
         let answer = stage.ask(lines).await;
-        assert_eq!(answer.refusal(), (401, "callerUnknown".to_owned()), "{lines}");
-        assert!(answer.all("www-authenticate").is_empty(), "SDKs would try to log in");
+        assert_eq!(
+            answer.refusal(),
+            (401, "callerUnknown".to_owned()),
+            "{lines}"
+        );
+        assert!(
+            answer.all("www-authenticate").is_empty(),
+            "SDKs would try to log in"
+        );
     }
     let seen = stage.simulator.seen();
     assert!(!seen.iter().any(|seen| seen.host == GRAPH));
     stage.get("/open/sim/bytes/1").await.expect(200);
     stage
-        .becomes("tokenferry_refused_total", &[("reason", "callerUnknown")], 9.0)
+        .becomes(
+            "tokenferry_refused_total",
+            &[("reason", "callerUnknown")],
+            9.0,
+        )
         .await;
 }
 
@@ -100,7 +121,10 @@ async fn a_client_certificate_names_its_holder() {
     assert_eq!(status(Some(&reports)).await.unwrap(), "200");
     assert_eq!(status(Some(&sales)).await.unwrap(), "401");
     assert_eq!(status(None).await.unwrap(), "401");
-    assert!(status(Some(&stranger)).await.is_err(), "of another authority");
+    assert!(
+        status(Some(&stranger)).await.is_err(),
+        "of another authority"
+    );
     let line = stage.log.with("/caller", "reports").await;
     assert_eq!(line["status"], 200);
 }
@@ -123,10 +147,16 @@ async fn a_preflight_of_a_listed_page_is_answered_before_the_caller_is_asked() {
         )
         .await;
     assert_eq!(answer.status, 204, "{answer:?}");
-    assert_eq!(answer.field("access-control-allow-origin"), "https://app.corp");
+    assert_eq!(
+        answer.field("access-control-allow-origin"),
+        "https://app.corp"
+    );
     let answer = stage
         .ask("GET /graph/sim/bytes/1 HTTP/1.1\nOrigin: https://app.corp")
         .await;
     assert_eq!(answer.refusal(), (401, "callerUnknown".to_owned()));
-    assert_eq!(answer.field("access-control-allow-origin"), "https://app.corp");
+    assert_eq!(
+        answer.field("access-control-allow-origin"),
+        "https://app.corp"
+    );
 }

@@ -108,7 +108,8 @@ pub(crate) async fn get(
     target: &str,
     fields: &str,
 ) -> std::io::Result<String> {
-    let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n");
+    let head =
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n");
     soon(stream.write_all(head.as_bytes())).await?;
     let mut text = Vec::new();
     soon(stream.read_to_end(&mut text)).await?;
@@ -120,21 +121,29 @@ async fn both_protocols_are_offered_over_tls() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     let stage = secure_stage(folder.path(), &authority, "").await;
     for alpn in [&["http/1.1"][..], &[]] {
-        let mut stream = shake(stage.address(), &authority.pem, alpn, None).await.unwrap();
+        let mut stream = shake(stage.address(), &authority.pem, alpn, None)
+            .await
+            .unwrap();
         let text = get(&mut stream, "/graph/sim/bytes/10", "").await.unwrap();
         assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
     }
-    let stream = shake(stage.address(), &authority.pem, &["h2", "http/1.1"], None).await.unwrap();
+    let stream = shake(stage.address(), &authority.pem, &["h2", "http/1.1"], None)
+        .await
+        .unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let io = hyper_util::rt::TokioIo::new(stream);
     let executor = hyper_util::rt::TokioExecutor::new();
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+        .await
+        .unwrap();
     tokio::spawn(connection);
     let request = http::Request::get("https://localhost/graph/sim/bytes/10")
         .body(http_body_util::Empty::<bytes::Bytes>::new())
         .unwrap();
-    assert_eq!(soon(sender.send_request(request)).await.unwrap().status(), 200);
+    assert_eq!(
+        soon(sender.send_request(request)).await.unwrap().status(),
+        200
+    );
 }
 
 #[tokio::test]
@@ -158,7 +167,9 @@ async fn a_handshake_has_the_time_of_the_first_byte() {
     assert!(begun.elapsed() < AT_ONCE);
     // After the handshake the first byte of a request has its time again, and no more.
     let begun = Instant::now();
-    let mut stream = shake(stage.address(), &authority.pem, &[], None).await.unwrap();
+    let mut stream = shake(stage.address(), &authority.pem, &[], None)
+        .await
+        .unwrap();
     let mut rest = Vec::new();
     let _ = soon(stream.read_to_end(&mut rest)).await;
     assert!(rest.is_empty() && begun.elapsed() < AT_ONCE);
@@ -182,7 +193,9 @@ async fn what_is_no_handshake_ends_that_connection_only() {
     }
     let refused = shake(stage.address(), &authority.pem, &["spdy/3"], None).await;
     assert!(refused.is_err(), "an unknown protocol is not agreed on");
-    let mut stream = shake(stage.address(), &authority.pem, &[], None).await.unwrap();
+    let mut stream = shake(stage.address(), &authority.pem, &[], None)
+        .await
+        .unwrap();
     let text = get(&mut stream, "/graph/sim/bytes/1", "").await.unwrap();
     assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
 }
@@ -192,7 +205,11 @@ async fn a_replaced_certificate_is_shown_without_a_restart() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     let stage = secure_stage(folder.path(), &authority, "").await;
     let successor = Authority::new();
-    assert!(shake(stage.address(), &successor.pem, &[], None).await.is_err());
+    assert!(
+        shake(stage.address(), &successor.pem, &[], None)
+            .await
+            .is_err()
+    );
     write_identity(folder.path(), &successor.identity("localhost"));
     let begun = Instant::now();
     loop {
@@ -201,7 +218,10 @@ async fn a_replaced_certificate_is_shown_without_a_restart() {
             assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
             break;
         }
-        assert!(begun.elapsed() < PATIENCE, "the new certificate is not shown");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "the new certificate is not shown"
+        );
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
@@ -220,7 +240,11 @@ async fn a_local_certificate_is_made_kept_and_trusted_by_its_authority() {
         })
         .await;
     let authority = fs::read_to_string(&ca_file).unwrap();
-    let mut stream = shake(program.address, &authority, &["http/1.1"], None).await.unwrap();
-    let text = get(&mut stream, "/graph/v1.0/users?$top=2", "").await.unwrap();
+    let mut stream = shake(program.address, &authority, &["http/1.1"], None)
+        .await
+        .unwrap();
+    let text = get(&mut stream, "/graph/v1.0/users?$top=2", "")
+        .await
+        .unwrap();
     assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
 }

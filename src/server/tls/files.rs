@@ -24,7 +24,10 @@ pub(super) fn load(
     let key_text = read(key)?;
     let authority_text = client_ca.map(read).transpose()?;
     let mut digest = digest::Context::new(&digest::SHA256);
-    for text in [Some(&chain_text), Some(&key_text), authority_text.as_ref()].into_iter().flatten() {
+    for text in [Some(&chain_text), Some(&key_text), authority_text.as_ref()]
+        .into_iter()
+        .flatten()
+    {
         digest.update(&text.len().to_be_bytes());
         digest.update(text);
     }

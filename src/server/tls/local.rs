@@ -37,7 +37,11 @@ const LEAF: &str = "localhost.pem";
 
 /// Where the files of this user are kept.
 pub(super) fn folder() -> Result<PathBuf, TlsError> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let state = if let Some(state) = set("XDG_STATE_HOME") {
         Some(state)
     } else if cfg!(windows) {
@@ -47,7 +51,9 @@ pub(super) fn folder() -> Result<PathBuf, TlsError> {
     } else {
         set("HOME").map(|home| home.join(".local/state"))
     };
-    state.map(|state| state.join("tokenferry")).ok_or(TlsError::NoFolder)
+    state
+        .map(|state| state.join("tokenferry"))
+        .ok_or(TlsError::NoFolder)
 }
 
 /// Reads the certificate from the folder, or makes it, and its authority when that is missing too.
@@ -63,7 +69,9 @@ pub(super) fn load(folder: &Path, now: SystemTime) -> Result<(ServerConfig, Orig
         kept = read_leaf(folder, now);
     }
     let Some((chain, key, until)) = kept else {
-        return Err(unusable(&folder.join(LEAF))(io::ErrorKind::InvalidData.into()));
+        return Err(unusable(&folder.join(LEAF))(
+            io::ErrorKind::InvalidData.into(),
+        ));
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -79,20 +87,28 @@ pub(super) fn load(folder: &Path, now: SystemTime) -> Result<(ServerConfig, Orig
     Ok((config, Origin::Local(until)))
 }
 
-type Leaf = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, SystemTime);
+type Leaf = (
+    Vec<CertificateDer<'static>>,
+    PrivateKeyDer<'static>,
+    SystemTime,
+);
 
 /// The kept certificate with its key, unless it is missing, broken, of another authority or about
 /// to expire; and when the next one has to be made.
 fn read_leaf(folder: &Path, now: SystemTime) -> Option<Leaf> {
     let text = zeroize::Zeroizing::new(fs::read(folder.join(LEAF)).ok()?);
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().ok()?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .ok()?;
     let key = PrivateKeyDer::from_pem_slice(&text).ok()?;
     let authority = fs::read(folder.join(AUTHORITY)).ok()?;
     let authority = CertificateDer::from_pem_slice(&authority).ok()?;
     if chain.get(1) != Some(&authority) {
         return None;
     }
-    let until = expiry(chain.first()?)?.min(expiry(&authority)?).checked_sub(RESERVE)?;
+    let until = expiry(chain.first()?)?
+        .min(expiry(&authority)?)
+        .checked_sub(RESERVE)?;
     (now < until).then_some((chain, key, until))
 }
 
@@ -107,11 +123,16 @@ fn make_leaf(folder: &Path, now: SystemTime) -> Result<(), TlsError> {
     // No `*.localhost`: most clients take a star below a single label for malformed, and refuse the
     // certificate as a whole when its authority is constrained.
     let mut params = CertificateParams::new(["localhost".to_owned()])?;
-    for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+    for address in [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ] {
         params.subject_alt_names.push(SanType::IpAddress(address));
     }
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "localhost");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "localhost");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
@@ -124,7 +145,10 @@ fn make_leaf(folder: &Path, now: SystemTime) -> Result<(), TlsError> {
 }
 
 /// The kept authority, or a new one when there is none that will outlive a certificate.
-fn authority(folder: &Path, now: SystemTime) -> Result<(Issuer<'static, KeyPair>, String), TlsError> {
+fn authority(
+    folder: &Path,
+    now: SystemTime,
+) -> Result<(Issuer<'static, KeyPair>, String), TlsError> {
     let (certificate_path, key_path) = (folder.join(AUTHORITY), folder.join(AUTHORITY_KEY));
     let kept = || {
         let text = fs::read_to_string(&certificate_path).ok()?;
@@ -150,18 +174,25 @@ fn authority_params(key: &KeyPair, now: SystemTime) -> Result<CertificateParams,
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     // A name of its own for each, so that two in one trust store are told apart.
     let fingerprint = digest::digest(&digest::SHA256, key.public_key_raw());
-    let short: String = fingerprint.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let short: String = fingerprint.as_ref()[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, format!("tokenferry local authority {short}"));
+    params.distinguished_name.push(
+        DnType::CommonName,
+        format!("tokenferry local authority {short}"),
+    );
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.name_constraints = Some(NameConstraints {
         permitted_subtrees: vec![
             GeneralSubtree::DnsName("localhost".to_owned()),
             GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix([127, 0, 0, 0], 8)),
-            GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(Ipv6Addr::LOCALHOST.octets(), 128)),
+            GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(
+                Ipv6Addr::LOCALHOST.octets(),
+                128,
+            )),
         ],
         excluded_subtrees: Vec::new(),
     });

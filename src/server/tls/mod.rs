@@ -25,7 +25,9 @@ const LOOK: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The certificate or key does not serve.
-    #[error("the certificate and key of tls cannot be used; give a PEM certificate with its chain, and the key that belongs to it")]
+    #[error(
+        "the certificate and key of tls cannot be used; give a PEM certificate with its chain, and the key that belongs to it"
+    )]
     Certificate(#[from] rustls::Error),
     /// The authority of callers does not serve.
     #[error("tls.client_ca_file {} holds no authority that can be used", path.display())]
@@ -128,7 +130,8 @@ impl Tls {
     /// Offers another; open connections go on with what they began with.
     pub fn replace(&self, loaded: Option<Loaded>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        self.config.store(loaded.as_ref().map(|loaded| Arc::clone(&loaded.config)));
+        self.config
+            .store(loaded.as_ref().map(|loaded| Arc::clone(&loaded.config)));
         *known = loaded.map(|loaded| Known {
             spec: loaded.spec,
             origin: loaded.origin,
@@ -165,7 +168,10 @@ impl Tls {
             Err(error) => {
                 let words = words(&error);
                 if known.reported.as_ref() != Some(&words) {
-                    tracing::error!(error = words, "the certificate for callers has become unusable; the one before stays in use");
+                    tracing::error!(
+                        error = words,
+                        "the certificate for callers has become unusable; the one before stays in use"
+                    );
                     known.reported = Some(words);
                 }
             }

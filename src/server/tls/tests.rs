@@ -44,7 +44,10 @@ fn a_new_certificate_is_taken_and_a_bad_one_changes_nothing() {
     let next_key = fs::read(folder.path().join("tls.key")).unwrap();
     fs::write(folder.path().join("tls.key"), key).unwrap();
     tls.look(now);
-    assert!(Arc::ptr_eq(&first, &offered(&tls)), "half of a pair is not taken");
+    assert!(
+        Arc::ptr_eq(&first, &offered(&tls)),
+        "half of a pair is not taken"
+    );
 
     fs::write(folder.path().join("tls.key"), next_key).unwrap();
     tls.look(now);
@@ -53,7 +56,10 @@ fn a_new_certificate_is_taken_and_a_bad_one_changes_nothing() {
 
     fs::remove_file(folder.path().join("tls.pem")).unwrap();
     tls.look(now);
-    assert!(Arc::ptr_eq(&second, &offered(&tls)), "a missing file changes nothing");
+    assert!(
+        Arc::ptr_eq(&second, &offered(&tls)),
+        "a missing file changes nothing"
+    );
 }
 
 #[test]
@@ -106,7 +112,11 @@ fn the_local_certificate_is_kept_and_renewed_before_its_end_by_the_same_authorit
 
     let old = now + Duration::from_secs(3600 * 86_400);
     local::load(folder.path(), old).unwrap();
-    assert_ne!(authority, read("local-ca.pem"), "an old authority makes way in time");
+    assert_ne!(
+        authority,
+        read("local-ca.pem"),
+        "an old authority makes way in time"
+    );
 }
 
 #[test]
@@ -127,7 +137,10 @@ fn only_the_user_reads_the_local_keys() {
     let folder = tempfile::tempdir().unwrap();
     local::load(folder.path(), SystemTime::now()).unwrap();
     for name in ["localhost.pem", "local-ca-key.pem"] {
-        let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        let mode = fs::metadata(folder.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o077, 0, "{name}");
     }
 }
