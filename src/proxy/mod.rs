@@ -217,6 +217,12 @@ impl Proxy {
             batch: is_batch(parts, &body, found.rest),
         };
         let (route, own) = (call.route(), call.own());
+        exchange.caller = world.callers.identify(
+            &route.callers,
+            &parts.headers,
+            conversation.certificate.as_ref(),
+            exchange.opened.wall,
+        )?;
         admit(route, parts, found.rest)?;
         let path = path::for_upstream(&route.spec.upstream.prefix, found.rest, target.query)
             .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;
