@@ -93,7 +93,7 @@ impl App {
             source,
         ));
         Ok(Self {
-            admin: AdminServer::start(admin_listeners, admin, &plan.in_force),
+            admin: AdminServer::start(admin_listeners, &admin, &plan.in_force),
             watcher: tokio::spawn(watch_tokens(tokens.clone(), Arc::clone(&readiness))),
             server,
             in_force: plan.in_force,
