@@ -1,5 +1,5 @@
 //! The request path: what happens to a request between a complete head and the last byte of its
-//! answer. [`Proxy::forward`] is the table of contents; each line of it is a room of its own.
+//! answer. `Proxy::forward` is the table of contents; each line of it is a room of its own.
 
 pub mod conversation;
 pub mod error;

@@ -18,7 +18,7 @@ static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-i
 
 /// A request that is ready but for the token.
 #[derive(Debug)]
-pub struct Outgoing<'a> {
+pub(super) struct Outgoing<'a> {
     parts: &'a Parts,
     route: &'a Route,
     request_id: HeaderValue,
@@ -32,7 +32,7 @@ impl<'a> Outgoing<'a> {
     ///
     /// # Errors
     /// When a header would change what the request means and the route does not keep it.
-    pub fn new(
+    pub(super) fn new(
         parts: &'a Parts,
         path: PathAndQuery,
         route: &'a Route,
@@ -70,12 +70,12 @@ impl<'a> Outgoing<'a> {
     }
 
     /// Whether repeating the request asks for nothing new (RFC 9110 section 9.2.1).
-    pub fn is_safe(&self) -> bool {
+    pub(super) fn is_safe(&self) -> bool {
         self.parts.method.is_safe()
     }
 
     /// Whether trailers may follow the body: they are announced, and it is not of a known length.
-    pub fn announces_trailers(&self) -> bool {
+    pub(super) fn announces_trailers(&self) -> bool {
         let headers = &self.parts.headers;
         let chunked = headers.contains_key(TRANSFER_ENCODING);
         let streamed =
@@ -84,7 +84,7 @@ impl<'a> Outgoing<'a> {
     }
 
     /// The length that the caller declared.
-    pub fn declared_length(&self) -> Option<u64> {
+    pub(super) fn declared_length(&self) -> Option<u64> {
         let length = self.parts.headers.get(CONTENT_LENGTH)?;
         length.to_str().ok()?.parse().ok()
     }
@@ -93,7 +93,7 @@ impl<'a> Outgoing<'a> {
     ///
     /// # Errors
     /// Never once [`Self::new`] passed: the rules are the same.
-    pub fn attempt(
+    pub(super) fn attempt(
         &mut self,
         bearer: &Bearer,
         body: RequestBody,

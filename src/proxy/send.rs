@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use http::{HeaderValue, Response};
+use http::Response;
 
 use super::error::ProxyError;
 use super::exchange::Exchange;
@@ -45,7 +45,7 @@ pub(super) async fn send(
             exchange.upstream_request_id = UPSTREAM_IDS
                 .iter()
                 .find_map(|name| response.headers().get(*name))
-                .map(HeaderValue::clone);
+                .cloned();
             Ok(response)
         }
         Err(failure) => Err(explain(exchange, failure)),

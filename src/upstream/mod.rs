@@ -260,6 +260,6 @@ fn lifetime() -> Duration {
     // A process-wide spread needs no better randomness than the clock's low bits.
     let spread = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos() / 1000 % 400);
+        .map_or(0, |since| since.subsec_micros() % 400);
     LIFETIME * (800 + spread) / 1000
 }

@@ -31,6 +31,10 @@ pub(super) struct Census {
 
 /// The pool.
 pub(super) struct Pool {
+    #[expect(
+        clippy::vec_box,
+        reason = "a wire moves between the pool, the queue and a lease: a pointer, not its bytes"
+    )]
     idle: RefCell<Vec<Box<Wire>>>,
     queue: RefCell<VecDeque<Weak<Ticket>>>,
     open: Cell<usize>,
