@@ -15,7 +15,7 @@ pub struct Admission {
 
 /// A worker's places.
 #[derive(Debug)]
-pub struct Places {
+pub(super) struct Places {
     shared: Arc<Admission>,
     spare: Cell<usize>,
 }
@@ -39,7 +39,7 @@ impl Admission {
 
 impl Places {
     /// The places of a worker: none yet.
-    pub fn of(shared: Arc<Admission>) -> Self {
+    pub(super) fn of(shared: Arc<Admission>) -> Self {
         Self {
             shared,
             spare: Cell::new(0),
@@ -47,7 +47,7 @@ impl Places {
     }
 
     /// Takes a place, if there is one.
-    pub fn take(&self) -> bool {
+    pub(super) fn take(&self) -> bool {
         if let Some(spare) = self.spare.get().checked_sub(1) {
             self.spare.set(spare);
             return true;
@@ -69,7 +69,7 @@ impl Places {
     }
 
     /// Gives a place back.
-    pub fn give(&self) {
+    pub(super) fn give(&self) {
         let spare = self.spare.get() + 1;
         let batch = self.shared.batch;
         let keep = if spare >= batch { batch / 2 } else { spare };

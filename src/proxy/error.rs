@@ -7,6 +7,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::challenge::TokenRefused;
+use crate::caller::CallerError;
 use crate::code::Code;
 use crate::policy::{Refusal, target};
 use crate::timestamp::Timestamp;
@@ -21,6 +22,9 @@ pub enum ProxyError {
     /// The caller's body failed.
     #[error(transparent)]
     Body(#[from] BodyFault),
+    /// The caller has not shown who it is.
+    #[error(transparent)]
+    Caller(#[from] CallerError),
     /// A bound is reached.
     #[error("{0}")]
     Overloaded(&'static str),
@@ -72,6 +76,7 @@ impl ProxyError {
                     None,
                 ),
             },
+            Self::Caller(error) => (error.code(), error.to_string().into(), None),
             Self::Overloaded(message) => (Code::Overloaded, (*message).into(), Some(Duration::from_secs(1))),
             Self::Refused(refusal) => (refusal.code, refusal.message.clone(), None),
             Self::Token(error) => (error.code(), error.caller_words().into(), error.retry_after()),

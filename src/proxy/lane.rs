@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use super::generation::{Generation, Route};
 use crate::alarm::AlarmClock;
+use crate::caller::CallerId;
+use crate::config::Name;
 use crate::metrics::{ConnectionState, Metrics, RouteCells, TokenCells};
 use crate::rewrite::LinkMap;
 use crate::token::TokenReader;
@@ -88,6 +90,11 @@ impl Lane {
     /// The generation's side of a route.
     pub fn route(&self, index: usize) -> &Route {
         &self.generation.routes[index]
+    }
+
+    /// A caller's name.
+    pub fn caller(&self, id: CallerId) -> Option<&str> {
+        self.generation.callers.name(id).map(Name::as_str)
     }
 
     /// A route's name.

@@ -1,5 +1,5 @@
 //! The request path: what happens to a request between a complete head and the last byte of its
-//! answer. [`Proxy::forward`] is the table of contents; each line of it is a room of its own.
+//! answer. `Proxy::forward` is the table of contents; each line of it is a room of its own.
 
 pub mod conversation;
 pub mod error;
@@ -223,6 +223,12 @@ impl Proxy {
             batch: is_batch(&body, found.rest),
         };
         let (route, own) = (call.route(), call.own());
+        exchange.caller = world.callers.identify(
+            &route.callers,
+            &parts.headers,
+            conversation.certificate.as_ref(),
+            exchange.opened.wall,
+        )?;
         admit(&call)?;
         let outgoing = Outgoing::new(call, target.query, exchange.request_id.clone())?;
         within_body_limit(route, exchange, &outgoing)?;

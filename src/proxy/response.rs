@@ -76,7 +76,9 @@ pub(super) fn refuse(mut exchange: Exchange, error: &ProxyError) -> Response<Res
 /// Faults of ours and of the other side are warnings; what callers do wrong is for the curious.
 fn note(exchange: &Exchange, code: Code, error: &ProxyError) {
     let route = exchange.route.map(|route| exchange.lane.name(route));
-    let caller = exchange.caller.as_deref();
+    let caller = exchange
+        .caller
+        .and_then(|caller| exchange.lane.caller(caller));
     let request_id = exchange.request_id.to_str().unwrap_or_default();
     if code.status().is_server_error() {
         tracing::warn!(code = code.as_str(), route, caller, request_id, reason = %error, "request refused");

@@ -28,7 +28,7 @@ pub enum BodyFault {
 }
 
 /// Takes away from trailers what must not go up.
-pub type TrailerRule = Box<dyn Fn(&mut HeaderMap)>;
+pub(super) type TrailerRule = Box<dyn Fn(&mut HeaderMap)>;
 
 /// What is known about a caller's body while somebody else sends it.
 pub struct Upload {
