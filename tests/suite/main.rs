@@ -14,6 +14,7 @@ mod limits;
 mod memory;
 mod operations;
 mod own_answers;
+mod readme;
 mod reload;
 mod retries;
 mod routing;
