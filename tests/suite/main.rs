@@ -21,5 +21,6 @@ mod routing;
 mod secrecy;
 mod shutdown;
 mod streaming;
+mod tidy;
 mod tokens;
 mod uploads;
