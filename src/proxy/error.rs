@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::caller::CallerError;
 use crate::code::Code;
 use crate::policy::{Refusal, target};
 use crate::timestamp::Timestamp;
@@ -20,6 +21,9 @@ pub enum ProxyError {
     /// The caller's body failed.
     #[error(transparent)]
     Body(#[from] BodyFault),
+    /// The caller has not shown who it is.
+    #[error(transparent)]
+    Caller(#[from] CallerError),
     /// A bound is reached.
     #[error("{0}")]
     Overloaded(&'static str),
@@ -68,6 +72,7 @@ impl ProxyError {
                     None,
                 ),
             },
+            Self::Caller(error) => (error.code(), error.to_string().into(), None),
             Self::Overloaded(message) => (Code::Overloaded, (*message).into(), Some(Duration::from_secs(1))),
             Self::Refused(refusal) => (refusal.code, refusal.message.clone(), None),
             Self::Token(error) => (error.code(), error.caller_words().into(), error.retry_after()),

@@ -7,11 +7,13 @@ pub mod generation;
 
 mod admission;
 mod body;
+mod call;
 mod exchange;
 mod lane;
 mod request;
 mod request_id;
 mod response;
+mod rewritten;
 mod send;
 
 use std::cell::{Cell, RefCell};
@@ -26,7 +28,9 @@ use hyper::body::{Body, Incoming};
 
 pub use admission::Admission;
 use admission::Places;
-pub use body::ResponseBody;
+use body::Source;
+pub use body::{BodyError, ResponseBody};
+use call::Call;
 use conversation::Conversation;
 use error::ProxyError;
 use exchange::Exchange;
@@ -43,11 +47,12 @@ use crate::code::Code;
 use crate::config::{BatchRule, Limits};
 use crate::metrics::{Metrics, RefusalCells, RouteCells};
 use crate::policy::Refusal;
+use crate::policy::batch;
 use crate::policy::browser::Listener;
 use crate::policy::target::Target;
 use crate::route::path;
 use crate::token::Bearer;
-use crate::upstream::{BodyFault, CallerBody, RequestBody, UpstreamBody};
+use crate::upstream::{BodyFault, CallerBody, RequestBody};
 
 /// One worker's proxy.
 pub struct Proxy {
@@ -203,7 +208,21 @@ impl Proxy {
             .find(&target.authority.host, target.path)
             .ok_or_else(no_route)?;
         exchange.matched(found.route);
-        let (route, own) = (lane.route(found.route), &lane.routes[found.route]);
+        let call = Call {
+            parts,
+            lane: &lane,
+            index: found.route,
+            rest: found.rest,
+            secure: conversation.secure,
+            batch: is_batch(parts, &body, found.rest),
+        };
+        let (route, own) = (call.route(), call.own());
+        exchange.caller = world.callers.identify(
+            &route.callers,
+            &parts.headers,
+            conversation.certificate.as_ref(),
+            exchange.opened.wall,
+        )?;
         admit(route, parts, found.rest)?;
         let path = path::for_upstream(&route.spec.upstream.prefix, found.rest, target.query)
             .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;
@@ -212,7 +231,7 @@ impl Proxy {
         screen_trailers(&lane, found.route, exchange, &outgoing);
         let bearer = token(exchange, own, world.config.timeouts.token_wait).await?;
         let response = send(exchange, own, outgoing, &bearer, body).await?;
-        Ok(Reply::Upstream(for_caller(exchange, route, response)))
+        Ok(Reply::Upstream(for_caller(exchange, &call, response)))
     }
 
     /// The caller's body, counted, bounded and timed; nothing when there is none.
@@ -232,7 +251,7 @@ enum Reply {
     /// A preflight of a listed page, answered here.
     Preflight(HeaderMap),
     /// The upstream's answer.
-    Upstream(Response<UpstreamBody>),
+    Upstream(Response<Source>),
 }
 
 fn no_route() -> Refusal {
@@ -271,7 +290,7 @@ fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
 
 /// Whether the route lets this through: its `allow`, and no batch past it.
 fn admit(route: &Route, parts: &Parts, rest: &str) -> Result<(), Refusal> {
-    if route.spec.allow.is_some() && is_batch(rest) && route.spec.batch != BatchRule::Pass {
+    if route.spec.allow.is_some() && batch::is_batch(rest) && route.spec.batch != BatchRule::Pass {
         return Err(Refusal::new(
             Code::NotAllowed,
             "a $batch cannot be checked against the route's allow yet; send the requests one by one",
@@ -320,8 +339,10 @@ fn screen_trailers(lane: &Rc<Lane>, route: usize, exchange: &Exchange, outgoing:
     }
 }
 
-fn is_batch(rest: &str) -> bool {
-    rest.to_ascii_lowercase().contains("batch")
+/// Whether a request is a batch. One that asks for nothing but to read, without a body, is none.
+fn is_batch(parts: &Parts, body: &RequestBody, rest: &str) -> bool {
+    let reads = parts.method.is_safe() && matches!(body, RequestBody::Empty);
+    !reads && batch::is_batch(rest)
 }
 
 /// The cached token, or the one that is on its way.

@@ -1,12 +1,16 @@
 //! The request that goes up, made anew from the caller's for each attempt.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 
 use super::generation::Route;
+use crate::config::RewriteLinks;
 use crate::policy::Refusal;
+use crate::rewrite::accept_encoding_for_upstream;
 use crate::token::Bearer;
 use crate::upstream::RequestBody;
 
@@ -49,6 +53,11 @@ impl<'a> Outgoing<'a> {
     /// caller can name one of ours for removal (RFC 9110 section 7.6.1).
     fn make_headers(&self) -> Result<HeaderMap, Refusal> {
         let mut headers = self.parts.headers.clone();
+        if self.route.spec.rewrite_links != RewriteLinks::Off
+            && let Some(codings) = accept_encoding_for_upstream(&headers)
+        {
+            headers.insert(ACCEPT_ENCODING, codings);
+        }
         self.route.request_rules.apply(&mut headers)?;
         if self.announces_trailers() {
             for names in self.parts.headers.get_all(TRAILER) {

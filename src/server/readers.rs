@@ -66,7 +66,8 @@ impl Readers {
     pub(super) fn watch(self: &Rc<Self>, body: ResponseBody) -> WatchedBody {
         let passage = Rc::new(Passage {
             body: RefCell::new(Some(body)),
-            given: Cell::new(false),
+            // A window that is shut from the start keeps hyper from asking even once.
+            given: Cell::new(true),
             found: Cell::new(0),
         });
         self.bodies.borrow_mut().push(Rc::clone(&passage));

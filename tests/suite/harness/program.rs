@@ -59,6 +59,7 @@ impl Program {
         let file = folder.path().join("routes.yaml");
         std::fs::write(&file, text).expect("the folder can be written");
         let mut child = command()
+            .env("XDG_STATE_HOME", folder.path())
             .envs(vars.iter().copied())
             .arg("run")
             .arg("-c")
