@@ -65,6 +65,18 @@ fn refusal(arguments: &str) -> Option<String> {
     error.use_stderr().then(|| error.to_string())
 }
 
+/// The files that a page in `folder` links to and that are not there.
+fn dead_links(folder: &Path, page: &str) -> Vec<String> {
+    let targets = page.split("](").skip(1);
+    let targets = targets.filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
+    targets
+        .filter(|target| !target.contains("://") && !target.starts_with('#'))
+        .map(|target| target.split('#').next().unwrap_or(target))
+        .filter(|target| !folder.join(target).exists())
+        .map(str::to_owned)
+        .collect()
+}
+
 fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("the page is there")
 }
@@ -105,6 +117,26 @@ fn every_command_of_the_pages_is_one() {
     {
         assert_eq!(refusal(&arguments), None, "tokenferry {arguments}");
     }
+}
+
+#[test]
+fn every_link_of_the_pages_leads_to_a_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "docs/configuration.md",
+        "docs/operations.md",
+        "docs/out-of-scope.md",
+    ];
+    for name in pages {
+        let folder = root.join(name).parent().expect("a file has one").to_owned();
+        assert_eq!(dead_links(&folder, &page(name)), [""; 0], "{name}");
+    }
+    let wrong = "[a](README.md#x) [b](https://a.com) [c](#top) [d](src/nothing.rs)";
+    assert_eq!(dead_links(root, wrong), ["src/nothing.rs"]);
 }
 
 #[test]
