@@ -9,7 +9,7 @@ const USERS: &str = "/graph/v1.0/users";
 
 fn answered(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
     Fault::Answer {
-        status: http::StatusCode::from_u16(status).unwrap(),
+        status: http::StatusCode::from_u16(status).expect("a status has three digits"),
         headers: headers
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
