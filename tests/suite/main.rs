@@ -19,6 +19,7 @@ mod memory;
 mod operations;
 mod own_answers;
 mod readme;
+mod references;
 mod reload;
 mod retries;
 mod routing;
