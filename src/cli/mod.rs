@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod run;
 mod schema;
+mod signals;
 mod token;
 
 use std::io::{self, Write};

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::signals::Signals;
 use super::{FAILED, FINE, REFUSED, RunArgs, complain};
 use crate::access_log::AccessLog;
 use crate::app::App;
@@ -150,7 +151,7 @@ async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u
     } else {
         AccessLog::off()
     };
-    let mut signals = match signals::Signals::listen() {
+    let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return complain(&error),
     };
@@ -188,7 +189,7 @@ async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u
 }
 
 /// Lets exchanges in flight finish, until the limit or a second signal.
-async fn drain(app: &App, delay: Duration, limit: Duration, signals: &mut signals::Signals) {
+async fn drain(app: &App, delay: Duration, limit: Duration, signals: &mut Signals) {
     tracing::info!("draining");
     tokio::select! {
         cut = app.drain(delay, limit) => {
@@ -224,85 +225,6 @@ fn reload(path: &Path, args: &RunArgs, app: &App) {
             let problems: Vec<String> = words.lines().map(str::to_owned).collect();
             tracing::error!(problems = words, "the configuration was not reloaded");
             app.reload_refused(problems);
-        }
-    }
-}
-
-/// Signals as one stream of meanings.
-mod signals {
-    use std::io;
-
-    #[cfg(unix)]
-    use tokio::signal::unix::{Signal, SignalKind, signal};
-
-    /// The end was asked for.
-    pub(super) struct End {
-        /// By hand: nobody has to be told first.
-        pub(super) at_once: bool,
-    }
-
-    /// The signals that mean something. None that comes while this exists is lost.
-    #[cfg(unix)]
-    pub(super) struct Signals {
-        hang_up: Signal,
-        terminate: Signal,
-        interrupt: Signal,
-    }
-
-    #[cfg(unix)]
-    impl Signals {
-        /// Listens from now on.
-        pub(super) fn listen() -> io::Result<Self> {
-            Ok(Self {
-                hang_up: signal(SignalKind::hangup())?,
-                terminate: signal(SignalKind::terminate())?,
-                interrupt: signal(SignalKind::interrupt())?,
-            })
-        }
-
-        /// Waits for SIGTERM or SIGINT, and reloads at each SIGHUP until then.
-        pub(super) async fn end(&mut self, reload: impl Fn()) -> io::Result<End> {
-            loop {
-                tokio::select! {
-                    _ = self.hang_up.recv() => reload(),
-                    _ = self.terminate.recv() => return Ok(End { at_once: false }),
-                    _ = self.interrupt.recv() => return Ok(End { at_once: true }),
-                }
-            }
-        }
-
-        /// Waits for another SIGTERM or SIGINT.
-        pub(super) async fn second(&mut self) {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
-        }
-    }
-
-    /// Ctrl-C is all there is.
-    #[cfg(not(unix))]
-    pub(super) struct Signals;
-
-    #[cfg(not(unix))]
-    impl Signals {
-        /// Nothing to be done ahead.
-        pub(super) fn listen() -> io::Result<Self> {
-            Ok(Self)
-        }
-
-        /// Waits for Ctrl-C.
-        pub(super) async fn end(&mut self, _reload: impl Fn()) -> io::Result<End> {
-            tokio::signal::ctrl_c().await?;
-            Ok(End { at_once: true })
-        }
-
-        /// Waits for another Ctrl-C.
-        pub(super) async fn second(&mut self) {
-            // Without the handler there is no second signal to wait for.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending().await
-            }
         }
     }
 }
