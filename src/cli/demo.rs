@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, bail, ensure};
 
+use super::signals::Signals;
 use super::{FAILED, FINE};
 use crate::access_log::AccessLog;
 use crate::app::{App, AppError};
@@ -48,24 +49,25 @@ async fn show(exit: bool) -> anyhow::Result<()> {
     let (proxy, admin) = (first(app.data_addresses())?, first(app.admin_addresses())?);
     say(format_args!(
         "tokenferry {} in front of a simulated Entra, Microsoft Graph and Dynamics 365.\n\
-         No credential leaves your side; each request below is plain HTTP to {proxy}.",
+         The requests below are plain HTTP to {proxy}, and none carries a credential.",
         env!("CARGO_PKG_VERSION")
     ))?;
     let client = Client::new()?;
     requests(&client, proxy, admin).await?;
     if !exit {
+        let mut signals = Signals::listen().context("cannot listen for signals")?;
         // What visitors do is not kept.
         simulator.record(false);
         say(format_args!(
             "\nIt stays up. Try\n\
-             \x20 curl http://{proxy}/graph/v1.0/users?$top=3\n\
-             \x20 curl http://{proxy}/dynamics/api/data/v9.2/accounts?$select=name\n\
+             \x20 curl 'http://{proxy}/graph/v1.0/users?$top=3'\n\
+             \x20 curl 'http://{proxy}/dynamics/api/data/v9.2/accounts?$select=name'\n\
              \x20 curl http://{admin}/metrics\n\
              and the status page at http://{admin}/ ; Ctrl-C ends it."
         ))?;
-        tokio::signal::ctrl_c()
-            .await
-            .context("cannot wait for Ctrl-C")?;
+        // The configuration is made here: there is nothing to reload.
+        let end = signals.end(|| {}).await;
+        end.context("cannot wait for Ctrl-C")?;
     }
     app.stop();
     simulator.shutdown().await;

@@ -1,0 +1,83 @@
+//! What a newcomer runs first.
+
+use std::net::SocketAddr;
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::caller::Caller;
+use crate::harness::lines::Lines;
+use crate::harness::program::{command, run};
+use crate::harness::until;
+
+/// A demo that a failing test does not leave behind.
+struct Demo(Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Host and target of the address in a line to try, as a shell would hand it to curl.
+fn tried(line: &str) -> Option<(SocketAddr, String)> {
+    let word = line.trim().strip_prefix("curl ")?;
+    let quoted = word
+        .strip_prefix('\'')
+        .and_then(|word| word.strip_suffix('\''));
+    let special = |c: char| "?$*&;'".contains(c);
+    assert!(
+        quoted.is_some() || !word.contains(special),
+        "a shell changes {word}"
+    );
+    let url = quoted.unwrap_or(word).strip_prefix("http://")?;
+    let (host, path) = url.split_once('/').unwrap_or((url, ""));
+    Some((host.parse().ok()?, format!("/{path}")))
+}
+
+#[tokio::test]
+async fn the_demo_shows_answers_and_counters_and_leaves() {
+    let mut demo = command();
+    demo.args(["demo", "--exit"]);
+    let (code, out, err) = run(demo).await;
+    assert_eq!(code, 0, "{out}{err}");
+    let shown = [
+        "/graph/v1.0/users?$top=2",
+        "@odata.nextLink",
+        "$skiptoken=",
+        "/dynamics/api/data/v9.2/accounts",
+        "tokenferry_token_cache_hits_total{",
+        "tokenferry_token_refreshes_total{",
+    ];
+    for words in shown {
+        assert!(out.contains(words), "{words} in {out}");
+    }
+}
+
+#[tokio::test]
+async fn the_demo_stays_up_for_the_lines_it_prints_until_a_signal() {
+    let mut demo = command();
+    let child = demo.arg("demo").stdout(Stdio::piped()).spawn().unwrap();
+    let mut demo = Demo(child);
+    let out = Lines::follow(demo.0.stdout.take().unwrap());
+    out.find("the last line", |line| {
+        line.contains("Ctrl-C").then_some(())
+    })
+    .await;
+    let lines = out.all();
+    let lines: Vec<_> = lines.iter().filter_map(|line| tried(line)).collect();
+    assert_eq!(lines.len(), 3, "{}", out.text());
+    for (address, target) in lines {
+        let mut caller = Caller::connect(address).await;
+        let answer = caller.exchange(&format!("GET {target} HTTP/1.1")).await;
+        answer.expect(200);
+    }
+    kill_process(Pid::from_child(&demo.0), Signal::TERM).unwrap();
+    let demo = std::cell::RefCell::new(demo);
+    let status = until("the demo ends", || async {
+        demo.borrow_mut().0.try_wait().unwrap()
+    });
+    assert_eq!(status.await.code(), Some(0));
+}
