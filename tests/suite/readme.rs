@@ -1,5 +1,5 @@
-//! What the README and the documents tell people to type works: configurations are accepted, and
-//! commands are commands of this program.
+//! What the README and the documents tell people to type works: configurations are accepted,
+//! commands are commands of this program, and the README's calls are answered.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +7,9 @@ use std::path::Path;
 use clap::Parser as _;
 use tokenferry::cli::Args;
 use tokenferry::config::{Source, load};
+use tokenferry::simulator::{CLIENT_ID, Simulator, TENANT_ID};
+
+use crate::harness::program::{Program, command, run};
 
 /// The fenced blocks of a page in this language, without the indentation of a list around them.
 fn blocks(page: &str, language: &str) -> Vec<String> {
@@ -65,6 +68,19 @@ fn refusal(arguments: &str) -> Option<String> {
     error.use_stderr().then(|| error.to_string())
 }
 
+/// The addresses that a page calls with curl: whether it is the admin listener's, and the target.
+fn calls(page: &str) -> Vec<(bool, String)> {
+    let lines = blocks(page, "sh").concat();
+    let urls = lines.lines().filter_map(|line| line.strip_prefix("curl "));
+    urls.map(|url| {
+        let url = url.trim_matches('\'');
+        let rest = url.strip_prefix("http://localhost:808");
+        let (port, target) = rest.and_then(|it| it.split_at_checked(1)).expect(url);
+        (port == "1", target.to_owned())
+    })
+    .collect()
+}
+
 /// The files that a page in `folder` links to and that are not there.
 fn dead_links(folder: &Path, page: &str) -> Vec<String> {
     let targets = page.split("](").skip(1);
@@ -116,6 +132,40 @@ fn every_command_of_the_pages_is_one() {
         .chain(others.into_iter().flat_map(commands))
     {
         assert_eq!(refusal(&arguments), None, "tokenferry {arguments}");
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_of_the_readme_serves_the_calls_of_the_readme() {
+    let page = page("README.md");
+    // The reader's own organisation is the simulated one.
+    let own = blocks(&page, "yaml")[0].replace("myorg", "contoso");
+    tokenferry::trust::install_provider();
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    let secret = simulator.client_secret().expect("there is a secret");
+    let vars = [
+        ("AZURE_TENANT_ID", TENANT_ID),
+        ("AZURE_CLIENT_ID", CLIENT_ID),
+        (
+            "AZURE_CLIENT_SECRET",
+            std::str::from_utf8(secret.expose()).unwrap(),
+        ),
+    ];
+    let program = Program::within(simulator, &own, &vars).await;
+    for words in [&["check"][..], &["token", "graph"]] {
+        let mut command = command();
+        command.args(words).envs(vars).current_dir(program.folder());
+        let (code, out, err) = run(command).await;
+        assert_eq!(code, 0, "{words:?}: {out}{err}");
+    }
+    let calls = calls(&page);
+    assert!(calls.len() > 3, "{calls:?}");
+    for (admin, target) in calls {
+        let answer = match admin {
+            true => program.get_admin(&target).await,
+            false => program.get(&target).await,
+        };
+        answer.expect(200);
     }
 }
 
