@@ -24,6 +24,7 @@ mod routing;
 mod secrecy;
 mod shutdown;
 mod streaming;
+mod throttling;
 mod tls;
 mod tokens;
 mod uploads;
