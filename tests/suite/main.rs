@@ -25,6 +25,7 @@ mod routing;
 mod secrecy;
 mod shutdown;
 mod streaming;
+mod throttling;
 mod tidy;
 mod tls;
 mod tokens;
