@@ -10,6 +10,7 @@ mod cli;
 mod connections;
 mod egress;
 mod headers;
+mod hostile;
 mod http2;
 mod limits;
 mod memory;
