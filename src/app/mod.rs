@@ -98,7 +98,7 @@ impl App {
             source,
         ));
         Ok(Self {
-            admin: AdminServer::start(admin_listeners, admin, &plan.in_force),
+            admin: AdminServer::start(admin_listeners, &admin, &plan.in_force),
             watchers: vec![
                 tokio::spawn(watch_tokens(tokens.clone(), Arc::clone(&readiness))),
                 tokio::spawn(Arc::clone(&tls).watch()),

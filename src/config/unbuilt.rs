@@ -16,12 +16,9 @@ pub(super) const KEYS: &[&str] = &[
     "credentials.*.federated_token_file",
     "credentials.*.managed_identity",
     "credentials.*.send_chain",
-    "routes.*.batch=check",
     "routes.*.follow_downloads",
-    "routes.*.link_keys",
     "routes.*.max_concurrency",
     "routes.*.retry",
-    "routes.*.rewrite_links=all",
     "routes.*.throttle.hold",
     "routes.*.throttle=hold",
 ];

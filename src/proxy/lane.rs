@@ -10,6 +10,7 @@ use crate::alarm::AlarmClock;
 use crate::caller::CallerId;
 use crate::config::Name;
 use crate::metrics::{ConnectionState, Metrics, RouteCells, TokenCells};
+use crate::rewrite::LinkMap;
 use crate::token::TokenReader;
 use crate::upstream::{Observer, Upstream};
 
@@ -22,6 +23,8 @@ pub struct Lane {
     pub generation: Arc<Generation>,
     /// One for each route, in file order.
     pub routes: Vec<LaneRoute>,
+    /// Where links lead. The worker's own, because each rewritten answer counts a reference to it.
+    pub links: Arc<LinkMap>,
 }
 
 /// A worker's share of a route.
@@ -77,6 +80,7 @@ impl Lane {
             })
             .collect();
         Self {
+            links: Arc::new(LinkMap::of(&generation.config)),
             number,
             generation,
             routes,

@@ -120,3 +120,34 @@ async fn a_line_stays_one_line_whatever_is_sent() {
         assert!(line.is_object());
     }
 }
+
+#[tokio::test]
+async fn a_blocked_output_holds_up_no_request_and_what_is_lost_is_counted() {
+    let stage = Stage::with("workers: 1\n").await;
+    stage.log.hold(true);
+    let mut caller = stage.caller().await;
+    let lines = format!("GET /nowhere/{} HTTP/1.1", "x".repeat(2000));
+    let mut sent = 0.0;
+    loop {
+        caller.exchange(&lines).await.expect(404);
+        sent += 1.0;
+        if sent % 100.0 == 0.0 && dropped(&stage).await > 0.0 {
+            break;
+        }
+        assert!(sent < 5000.0, "the queue has a bound");
+    }
+    caller.exchange(&lines).await.expect(404);
+    stage.log.hold(false);
+    stage
+        .ask("GET /last HTTP/1.1\nclient-request-id: last")
+        .await
+        .expect(404);
+    stage.log.with("/request_id", "last").await;
+    let written = stage.log.all().len() as f64;
+    assert_eq!(written + dropped(&stage).await, sent + 2.0);
+}
+
+async fn dropped(stage: &Stage) -> f64 {
+    let name = "tokenferry_access_log_dropped_total";
+    stage.number(name, &[]).await
+}

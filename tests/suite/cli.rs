@@ -171,3 +171,27 @@ async fn schema_prints_json() {
     let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert!(schema["properties"]["routes"].is_object(), "{out}");
 }
+
+#[tokio::test]
+async fn the_command_line_overrides_the_addresses_of_the_file() {
+    use crate::harness::lines::Lines;
+    let (_simulator, folder) = desk("listen: 127.0.0.1:1\nadmin: 127.0.0.1:2\n").await;
+    let mut command = with_file(
+        &["run", "--listen", "127.0.0.1:0", "--admin", "off"],
+        folder.path(),
+    );
+    let mut child = command
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let err = Lines::follow(child.stderr.take().unwrap());
+    let listening = |line: &str| line.contains("\"listening\"").then(|| line.to_owned());
+    let line = err.find("listening", listening).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        line.contains("127.0.0.1:") && !line.contains("127.0.0.1:1\""),
+        "{line}"
+    );
+    assert!(!err.text().contains("status page"), "{}", err.text());
+}

@@ -333,3 +333,61 @@ async fn a_stream_that_nobody_reads_holds_the_upstream_for_a_while_only() {
         assert!(!answer.whole);
     }
 }
+
+#[tokio::test]
+async fn two_names_for_the_host_are_one_too_many() {
+    let stage = Stage::open().await;
+    let caller = stage.caller2().await;
+    for host in ["evil.example", "localhost:1"] {
+        let sent = request("GET", "/graph/sim/bytes/1", &[("host", host)], empty());
+        let answer = read(soon(caller.send(sent)).await.unwrap()).await;
+        assert_eq!(answer.refusal(), (400, "badRequest".to_owned()), "{host}");
+    }
+    let sent = request(
+        "GET",
+        "/graph/sim/bytes/1",
+        &[("host", "localhost")],
+        empty(),
+    );
+    let answer = read(soon(caller.send(sent)).await.unwrap()).await;
+    answer.expect(200);
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_under_many_streams_fails_only_what_cannot_be_repeated() {
+    let stage = Stage::with(&format!("workers: 1\n{}", BOTH_WAYS[1])).await;
+    let gate = tokenferry::simulator::Gate::new();
+    let hold = tokenferry::simulator::Fault::Hold(gate);
+    let held = 20;
+    let script = tokenferry::simulator::Script::on(GRAPH, hold);
+    stage
+        .simulator
+        .script(script.under("/sim/sink").times(held));
+    let mut requests = tokio::task::JoinSet::new();
+    let caller = stage.caller2().await;
+    for number in 0..held {
+        let caller = caller.clone();
+        let method = if number % 2 == 0 { "GET" } else { "POST" };
+        requests.spawn(async move { (method, caller.exchange(method, "/graph/sim/sink").await) });
+    }
+    let what = "all are at the upstream";
+    until(what, || async {
+        let seen = stage.simulator.seen();
+        let arrived = seen.iter().filter(|seen| seen.host == GRAPH).count();
+        (arrived == held).then_some(())
+    })
+    .await;
+    stage.simulator.outage(GRAPH);
+    stage.simulator.recover(GRAPH);
+    while let Some(done) = soon(requests.join_next()).await {
+        match done.unwrap() {
+            ("GET", answer) => drop(answer.expect(200)),
+            (_, answer) => assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned())),
+        }
+    }
+    let seen = stage.simulator.seen();
+    let posts = seen
+        .iter()
+        .filter(|seen| seen.method == "POST" && seen.host == GRAPH);
+    assert_eq!(posts.count(), held / 2, "no write is sent twice");
+}

@@ -278,3 +278,65 @@ async fn a_token_that_does_not_come_is_not_waited_for_for_ever() {
     stage.attempted().await;
     stage.get("/graph/sim/bytes/1").await.expect(200);
 }
+
+#[tokio::test]
+async fn a_route_may_have_time_limits_of_its_own() {
+    let stage = Stage::with(
+        "\
+timeouts: {response_head: 100ms}
+routes:
+  - {name: graph, path: /graph, upstream: 'https://GRAPH'}
+  - {name: slow, path: /slow, upstream: 'https://GRAPH', timeouts: {response_head: 20s}}
+",
+    )
+    .await;
+    let target = "sim/slow?head_ms=600";
+    let answer = stage.get(&format!("/graph/{target}")).await;
+    assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
+    stage.get(&format!("/slow/{target}")).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_answer_is_waited_for_from_the_end_of_the_body() {
+    let stage = Stage::with("timeouts: {response_head: 300ms}\n").await;
+    let mut caller = stage.caller().await;
+    let lines = "POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked";
+    caller.ask(lines).await;
+    for _ in 0..10 {
+        caller.send("1\r\nx\r\n").await;
+        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+    }
+    caller.send("0\r\n\r\n").await;
+    caller.answer("POST").await.expect(200);
+}
+
+#[tokio::test]
+async fn many_who_wait_for_one_connection_wait_no_longer_than_one() {
+    for (http, offered) in [("1", true), ("2", true), ("auto", true), ("auto", false)] {
+        let own = format!(
+            "workers: 1\ntimeouts: {{connect: 300ms}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        );
+        let stage = Stage::cold(&own, |simulator| simulator.offer_http2(offered)).await;
+        stage.attempted().await;
+        stage.simulator.spoil(GRAPH, Handshake::Stall);
+        let begun = Instant::now();
+        let mut callers = Vec::new();
+        for _ in 0..20 {
+            let mut caller = stage.caller().await;
+            caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+            callers.push(caller);
+        }
+        for caller in &mut callers {
+            let answer = caller.answer("GET").await;
+            assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
+        }
+        assert!(begun.elapsed() < AT_ONCE, "{http}: {:?}", begun.elapsed());
+        stage.simulator.recover(GRAPH);
+        for caller in &mut callers {
+            caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+        }
+        for caller in &mut callers {
+            caller.answer("GET").await.expect(200);
+        }
+    }
+}

@@ -288,3 +288,20 @@ async fn what_an_upstream_writes_after_its_answer_is_not_the_next_answer() {
         assert_eq!(next.text(), "x");
     }
 }
+
+#[tokio::test]
+async fn a_caller_that_asks_first_may_be_refused_by_the_upstream() {
+    for http in [1, 2] {
+        let own = format!(
+            "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        );
+        let stage = Stage::with(&own).await;
+        let refused = Script::on(GRAPH, answered(409)).early().times(1);
+        stage.simulator.script(refused);
+        let mut caller = stage.caller().await;
+        let lines = "POST /graph/sim/sink HTTP/1.1\nContent-Length: 5\nExpect: 100-continue";
+        caller.ask(lines).await;
+        // It is not sure whether it is told to go on: the upstream is asked at the same time.
+        caller.answer("POST").await.expect(409);
+    }
+}

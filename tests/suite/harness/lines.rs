@@ -1,7 +1,7 @@
 //! Lines that somebody writes meanwhile: the access log, or an output of the binary.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -13,6 +13,7 @@ use super::PATIENCE;
 pub(crate) struct Lines {
     text: Arc<Mutex<Vec<u8>>>,
     changes: Arc<watch::Sender<u64>>,
+    held: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Lines {
@@ -20,6 +21,7 @@ impl Lines {
         Self {
             text: Arc::default(),
             changes: Arc::new(watch::Sender::new(0)),
+            held: Arc::default(),
         }
     }
 
@@ -37,6 +39,13 @@ impl Lines {
             }
         });
         lines
+    }
+
+    /// Whether whoever writes has to wait, as for a pipe that nobody reads.
+    pub(crate) fn hold(&self, on: bool) {
+        let (held, changed) = &*self.held;
+        *held.lock().unwrap_or_else(PoisonError::into_inner) = on;
+        changed.notify_all();
     }
 
     /// Everything so far.
@@ -87,6 +96,9 @@ impl Lines {
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (held, changed) = &*self.held;
+        let free = held.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(changed.wait_while(free, |held| *held));
         self.lock().extend_from_slice(bytes);
         self.changes.send_modify(|version| *version += 1);
         Ok(bytes.len())
