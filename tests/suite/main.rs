@@ -12,6 +12,7 @@ mod cli;
 mod connections;
 mod egress;
 mod headers;
+mod hostile;
 mod http2;
 mod limits;
 mod links;
