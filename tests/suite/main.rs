@@ -20,6 +20,7 @@ mod memory;
 mod operations;
 mod own_answers;
 mod readme;
+mod references;
 mod reload;
 mod retries;
 mod routing;
