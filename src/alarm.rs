@@ -66,6 +66,12 @@ impl AlarmClock {
         Alarm(slot)
     }
 
+    /// The time as of the last tick: good enough for ages, and free.
+    pub fn coarse(&self) -> Instant {
+        let ticks = u32::try_from(self.now.get()).unwrap_or(u32::MAX);
+        self.started + self.tick * ticks
+    }
+
     /// Wakes every task that waits on an alarm, due or not: all of them look again.
     pub fn wake_all(&self) {
         for slot in self.slots.borrow().iter().filter_map(Weak::upgrade) {
@@ -120,6 +126,11 @@ impl Alarm {
             .min(u64::MAX / 4)
             + 1;
         self.0.due.set(clock.now.get() + ticks);
+    }
+
+    /// The time as of the last tick of its clock.
+    pub fn now(&self) -> Instant {
+        self.0.clock.coarse()
     }
 
     /// Switches the alarm off.

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 pub enum TrustError {
     /// The configured CA file cannot be read as PEM certificates.
     #[error(
-        "trust.ca_file {} cannot be read as PEM certificates; name a readable file of CERTIFICATE blocks",
+        "the CA file {} cannot be read as PEM certificates; name a readable file of CERTIFICATE blocks",
         path.display()
     )]
     Unreadable {
@@ -22,7 +22,7 @@ pub enum TrustError {
         source: rustls::pki_types::pem::Error,
     },
     /// The configured CA file holds no certificate that can be a root.
-    #[error("trust.ca_file {} holds no usable CA certificate; put the CA's PEM certificate there", .0.display())]
+    #[error("the CA file {} holds no usable CA certificate; put the CA's PEM certificate there", .0.display())]
     NoCertificate(PathBuf),
     /// The provider does not carry the protocol versions.
     #[error("the TLS library refuses its own defaults")]

@@ -40,7 +40,7 @@ impl AdminServer {
     /// Serves on the listeners.
     pub(super) fn start(
         listeners: Vec<Listener>,
-        admin: Arc<Admin>,
+        admin: &Arc<Admin>,
         in_force: &Arc<InForce>,
     ) -> Self {
         let addresses = listeners.iter().filter_map(Listener::local_addr).collect();
@@ -48,7 +48,7 @@ impl AdminServer {
             .into_iter()
             .map(|listener| {
                 let desk = Desk {
-                    admin: Arc::clone(&admin),
+                    admin: Arc::clone(admin),
                     in_force: Arc::clone(in_force),
                 };
                 tokio::spawn(accept(listener, desk))

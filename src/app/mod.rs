@@ -3,6 +3,7 @@
 //! cannot change while the process runs (listeners, workers, limits of connections) says so.
 
 mod admin_server;
+mod caller_keys;
 mod report;
 mod world;
 
@@ -22,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::proxy::Admission;
 use crate::proxy::generation::InForce;
 use crate::server::listener::{BindError, Listener};
+use crate::server::tls::Tls;
 use crate::server::{Plan, Server};
 use crate::token::TokenCache;
 use admin_server::AdminServer;
@@ -53,7 +55,8 @@ pub struct App {
     state: Arc<Mutex<State>>,
     access_log: Arc<AccessLog>,
     data_addresses: Vec<SocketAddr>,
-    watcher: JoinHandle<()>,
+    tls: Arc<Tls>,
+    watchers: Vec<JoinHandle<()>>,
 }
 
 impl App {
@@ -70,6 +73,7 @@ impl App {
         let data_addresses = listeners.iter().filter_map(Listener::local_addr).collect();
         let metrics = Metrics::new(started.wall);
         let tokens = TokenCache::new(Handle::current());
+        let tls = Arc::new(Tls::new(world::certificate(&config, started.wall)?));
         let world = world::build(config, &tokens)?;
         let plan = Plan {
             workers: Self::workers(&world.config),
@@ -79,6 +83,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             access_log: Arc::new(access_log),
             in_force: Arc::new(InForce::new(world)),
+            tls: Arc::clone(&tls),
         };
         let readiness = Arc::new(Readiness::new(started));
         readiness.release(Latch::Configuration);
@@ -93,8 +98,13 @@ impl App {
             source,
         ));
         Ok(Self {
-            admin: AdminServer::start(admin_listeners, admin, &plan.in_force),
-            watcher: tokio::spawn(watch_tokens(tokens.clone(), Arc::clone(&readiness))),
+            admin: AdminServer::start(admin_listeners, &admin, &plan.in_force),
+            watchers: vec![
+                tokio::spawn(watch_tokens(tokens.clone(), Arc::clone(&readiness))),
+                tokio::spawn(Arc::clone(&tls).watch()),
+                tokio::spawn(caller_keys::watch(Arc::clone(&plan.in_force))),
+            ],
+            tls,
             server,
             in_force: plan.in_force,
             tokens,
@@ -147,10 +157,12 @@ impl App {
             );
         }
         let now = SystemTime::now();
-        let world = match world::build(config, &self.tokens) {
-            Ok(world) => world,
+        let built = world::certificate(&config, now)
+            .and_then(|certificate| Ok((certificate, world::build(config, &self.tokens)?)));
+        let (certificate, world) = match built {
+            Ok(built) => built,
             Err(error) => {
-                self.reload_refused(vec![error.to_string()]);
+                self.reload_refused(vec![words(&error)]);
                 return Err(error);
             }
         };
@@ -159,7 +171,9 @@ impl App {
             .iter()
             .map(|route| route.token.key().clone())
             .collect();
+        world.callers.keep_keys_of(&self.in_force.load().callers);
         self.in_force.replace(world);
+        self.tls.replace(certificate);
         self.tokens.retain(&live);
         self.metrics.reload_ended(true, now);
         *self.lock() = State::loaded(now);
@@ -185,7 +199,9 @@ impl App {
 
     /// Ends, whatever is in flight.
     pub fn stop(self) {
-        self.watcher.abort();
+        for watcher in &self.watchers {
+            watcher.abort();
+        }
         self.admin.stop();
         self.server.stop();
         // Lines that a blocked output does not take within a second are lost.
@@ -195,6 +211,17 @@ impl App {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An error with everything that led to it, in one line.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
 }
 
 fn bind(addresses: &[ListenAddress]) -> Result<Vec<Listener>, BindError> {

@@ -1,10 +1,13 @@
 //! From a checked configuration to a generation: the trust store, the credentials, the tokens.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use crate::caller::{ApiKeyError, Callers};
 use crate::config::Config;
 use crate::credential::{self, Credential, Platform, TokenClient};
 use crate::proxy::generation::Generation;
+use crate::server::tls::{self, Loaded, TlsError};
 use crate::token::TokenCache;
 use crate::trust::{self, TrustError};
 use crate::upstream::Egress;
@@ -12,9 +15,15 @@ use crate::upstream::Egress;
 /// Why a configuration cannot be put in force although it is well-formed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
+    /// The API key of a caller cannot be read.
+    #[error(transparent)]
+    Caller(#[from] ApiKeyError),
     /// The HTTP client of token calls refuses the settings.
     #[error("the client for token calls cannot be built; check HTTPS_PROXY and NO_PROXY")]
     Client(#[from] reqwest::Error),
+    /// What callers are to be shown cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The trust store cannot be built.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -46,8 +55,16 @@ pub fn outside(config: &Config) -> Result<Outside, WorldError> {
     })
 }
 
+/// The certificate that callers are shown, when there is to be one.
+pub(super) fn certificate(config: &Config, now: SystemTime) -> Result<Option<Loaded>, WorldError> {
+    trust::install_provider();
+    let load = |spec| tls::load(spec, now);
+    Ok(config.tls.as_ref().map(load).transpose()?)
+}
+
 /// Makes the generation of a configuration. Tokens that are new are asked for from now on.
 pub(super) fn build(config: Config, tokens: &TokenCache) -> Result<Generation, WorldError> {
+    let callers = Callers::new(&config.callers, config.kubernetes.as_ref())?;
     let outside = outside(&config)?;
     let entries = config
         .routes
@@ -56,6 +73,7 @@ pub(super) fn build(config: Config, tokens: &TokenCache) -> Result<Generation, W
         .collect();
     Ok(Generation::new(
         config,
+        callers,
         outside.egress,
         outside.credentials,
         entries,

@@ -63,6 +63,11 @@ impl KeySet {
         Ok(Self(keys))
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a key of this name and algorithm is here. A token that names none may be by any.
     pub(super) fn has(&self, id: Option<&str>, algorithm: Algorithm) -> bool {
         self.candidates(id, algorithm).next().is_some()

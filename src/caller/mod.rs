@@ -18,6 +18,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use http::header::{AUTHORIZATION, HeaderName};
 use http::{HeaderMap, HeaderValue};
+use tokio::sync::Notify;
 
 use self::certificate::PeerNames;
 use self::key_set::KeySet;
@@ -71,11 +72,6 @@ impl CallerError {
     pub const fn code(&self) -> Code {
         Code::CallerUnknown
     }
-
-    /// Whether newer keys of the cluster may help: fetch them, at most once a minute.
-    pub const fn wants_keys(&self) -> bool {
-        matches!(self, Self::Token(TokenError::UnknownKey))
-    }
 }
 
 /// A caller whose API key could not be read.
@@ -96,6 +92,8 @@ pub struct Callers {
     /// The API keys, by caller; `None` for callers of other kinds.
     api_keys: ArcSwap<Vec<Option<Secret>>>,
     cluster_keys: ArcSwap<KeySet>,
+    /// Rung when a key was met that is not known.
+    wanted: Notify,
 }
 
 impl Callers {
@@ -114,6 +112,7 @@ impl Callers {
             kubernetes: kubernetes.cloned(),
             api_keys: ArcSwap::from_pointee(read),
             cluster_keys: ArcSwap::default(),
+            wanted: Notify::new(),
         })
     }
 
@@ -135,6 +134,23 @@ impl Callers {
     /// Replaces the cluster's keys.
     pub fn set_cluster_keys(&self, keys: KeySet) {
         self.cluster_keys.store(Arc::new(keys));
+    }
+
+    /// Takes over what is known of the same cluster.
+    pub fn keep_keys_of(&self, other: &Self) {
+        if self.kubernetes == other.kubernetes {
+            self.cluster_keys.store(other.cluster_keys.load_full());
+        }
+    }
+
+    /// Whether the cluster's keys are there.
+    pub fn knows_cluster(&self) -> bool {
+        !self.cluster_keys.load().is_empty()
+    }
+
+    /// Waits until a token came whose key is not known; newer keys may help then.
+    pub async fn keys_wanted(&self) {
+        self.wanted.notified().await;
     }
 
     /// The name of a caller, for the log and the metrics.
@@ -178,7 +194,12 @@ impl Callers {
         match route.0.iter().copied().find(proved) {
             Some(id) => Ok(Some(id)),
             None => Err(match account {
-                Some(Err(error)) => error.into(),
+                Some(Err(error)) => {
+                    if error == TokenError::UnknownKey {
+                        self.wanted.notify_one();
+                    }
+                    error.into()
+                }
                 None if key.is_none() && peer.is_none() => CallerError::Missing,
                 _ => CallerError::Unknown,
             }),

@@ -15,7 +15,7 @@ const REFUSED: u8 = 2;
 ///
 /// # Errors
 /// When `out` or `err` cannot be written.
-pub fn check(
+pub(super) fn check(
     path: &Path,
     allow_missing_env: bool,
     out: &mut dyn Write,

@@ -150,6 +150,10 @@ async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u
     } else {
         AccessLog::off()
     };
+    let mut signals = match signals::Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return complain(&error),
+    };
     let app = match App::start(config, access_log).await {
         Ok(app) => app,
         Err(error) => {
@@ -164,22 +168,14 @@ async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u
     for address in app.admin_addresses() {
         tracing::info!(%address, "metrics, probes and status page");
     }
-    let code = match signals::follow(|| reload(path, args, &app)).await {
+    let code = match signals.end(|| reload(path, args, &app)).await {
         Ok(end) => {
             let delay = if end.at_once {
                 Duration::ZERO
             } else {
                 timeouts.drain_delay
             };
-            tracing::info!("draining");
-            tokio::select! {
-                cut = app.drain(delay, timeouts.drain) => {
-                    if cut > 0 {
-                        tracing::warn!(connections = cut, "exchanges were still in flight at the end of timeouts.drain");
-                    }
-                }
-                () = signals::second() => tracing::warn!("a second signal: ending at once"),
-            }
+            drain(&app, delay, timeouts.drain, &mut signals).await;
             FINE
         }
         Err(error) => {
@@ -189,6 +185,19 @@ async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u
     };
     app.stop();
     code
+}
+
+/// Lets exchanges in flight finish, until the limit or a second signal.
+async fn drain(app: &App, delay: Duration, limit: Duration, signals: &mut signals::Signals) {
+    tracing::info!("draining");
+    tokio::select! {
+        cut = app.drain(delay, limit) => {
+            if cut > 0 {
+                tracing::warn!(connections = cut, "exchanges were still in flight at the end of timeouts.drain");
+            }
+        }
+        () = signals.second() => tracing::warn!("a second signal: ending at once"),
+    }
 }
 
 fn count_panics(app: &App) {
@@ -223,57 +232,77 @@ fn reload(path: &Path, args: &RunArgs, app: &App) {
 mod signals {
     use std::io;
 
+    #[cfg(unix)]
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+
     /// The end was asked for.
     pub(super) struct End {
         /// By hand: nobody has to be told first.
         pub(super) at_once: bool,
     }
 
-    /// Waits for SIGTERM or SIGINT, and reloads at each SIGHUP until then.
+    /// The signals that mean something. None that comes while this exists is lost.
     #[cfg(unix)]
-    pub(super) async fn follow(reload: impl Fn()) -> io::Result<End> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut hang_up = signal(SignalKind::hangup())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        loop {
+    pub(super) struct Signals {
+        hang_up: Signal,
+        terminate: Signal,
+        interrupt: Signal,
+    }
+
+    #[cfg(unix)]
+    impl Signals {
+        /// Listens from now on.
+        pub(super) fn listen() -> io::Result<Self> {
+            Ok(Self {
+                hang_up: signal(SignalKind::hangup())?,
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            })
+        }
+
+        /// Waits for SIGTERM or SIGINT, and reloads at each SIGHUP until then.
+        pub(super) async fn end(&mut self, reload: impl Fn()) -> io::Result<End> {
+            loop {
+                tokio::select! {
+                    _ = self.hang_up.recv() => reload(),
+                    _ = self.terminate.recv() => return Ok(End { at_once: false }),
+                    _ = self.interrupt.recv() => return Ok(End { at_once: true }),
+                }
+            }
+        }
+
+        /// Waits for another SIGTERM or SIGINT.
+        pub(super) async fn second(&mut self) {
             tokio::select! {
-                _ = hang_up.recv() => reload(),
-                _ = terminate.recv() => return Ok(End { at_once: false }),
-                _ = interrupt.recv() => return Ok(End { at_once: true }),
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
             }
         }
     }
 
-    /// Waits for another SIGTERM or SIGINT.
-    #[cfg(unix)]
-    pub(super) async fn second() {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut terminate), Ok(mut interrupt)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        ) else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    /// Ctrl-C is all there is.
+    #[cfg(not(unix))]
+    pub(super) struct Signals;
+
+    #[cfg(not(unix))]
+    impl Signals {
+        /// Nothing to be done ahead.
+        pub(super) fn listen() -> io::Result<Self> {
+            Ok(Self)
         }
-    }
 
-    /// Waits for Ctrl-C.
-    #[cfg(not(unix))]
-    pub(super) async fn follow(_reload: impl Fn()) -> io::Result<End> {
-        tokio::signal::ctrl_c().await?;
-        Ok(End { at_once: true })
-    }
+        /// Waits for Ctrl-C.
+        pub(super) async fn end(&mut self, _reload: impl Fn()) -> io::Result<End> {
+            tokio::signal::ctrl_c().await?;
+            Ok(End { at_once: true })
+        }
 
-    /// Waits for another Ctrl-C.
-    #[cfg(not(unix))]
-    pub(super) async fn second() {
-        // Without the handler there is no second signal to wait for.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+        /// Waits for another Ctrl-C.
+        pub(super) async fn second(&mut self) {
+            // Without the handler there is no second signal to wait for.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending().await
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::config;
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn schema(out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn schema(out: &mut dyn Write) -> io::Result<()> {
     let schema = config::schema();
     writeln!(out, "{schema:#}")
 }

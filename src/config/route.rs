@@ -19,7 +19,7 @@ pub struct RouteSpec {
     pub upstream: BaseUrl,
     /// What the token is for.
     pub scope: Scope,
-    /// Index into [`Config::credentials`].
+    /// Index into [`Config::credentials`](super::Config::credentials).
     pub credential: usize,
     /// What may pass; `None` means everything.
     pub allow: Option<Vec<AllowSpec>>,

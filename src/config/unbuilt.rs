@@ -8,7 +8,6 @@ use super::{Config, CredentialKind};
 
 /// Paths of keys; `*` is a name or a list element, and what follows `=` a single value.
 pub(super) const KEYS: &[&str] = &[
-    "callers",
     "credentials.*.certificate_file",
     "credentials.*.certificate_password",
     "credentials.*.certificate_password_file",
@@ -17,17 +16,11 @@ pub(super) const KEYS: &[&str] = &[
     "credentials.*.federated_token_file",
     "credentials.*.managed_identity",
     "credentials.*.send_chain",
-    "kubernetes",
-    "routes.*.batch=check",
-    "routes.*.callers",
     "routes.*.follow_downloads",
-    "routes.*.link_keys",
     "routes.*.max_concurrency",
     "routes.*.retry",
-    "routes.*.rewrite_links=all",
     "routes.*.throttle.hold",
     "routes.*.throttle=hold",
-    "tls",
 ];
 
 /// Reports every key of the file that is not built.

@@ -38,6 +38,7 @@ static NAMES: Names<23> = names! {
 };
 
 const CONNECTION_AT: usize = 0;
+const TRANSFER_ENCODING_AT: usize = 6;
 
 static CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
@@ -79,6 +80,10 @@ impl ResponseRules {
             doomed.extend(nominated(headers, |name| {
                 NAMES.position(name).is_some_and(|at| self.removed.has(at))
             }));
+        }
+        if found.has(TRANSFER_ENCODING_AT) {
+            // It overrides a length (RFC 9112 section 6.3), and that must not come down alone.
+            headers.remove(http::header::CONTENT_LENGTH);
         }
         NAMES.remove(found.common(self.removed), headers);
         for name in &doomed {

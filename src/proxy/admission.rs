@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Admission {
     free: AtomicUsize,
     batch: usize,
+    workers: usize,
 }
 
 /// A worker's places.
 #[derive(Debug)]
-pub struct Places {
+pub(super) struct Places {
     shared: Arc<Admission>,
     spare: Cell<usize>,
 }
@@ -26,13 +27,19 @@ impl Admission {
         Arc::new(Self {
             free: AtomicUsize::new(limit),
             batch: (limit / (workers.max(1) * 64)).clamp(1, 64),
+            workers: workers.max(1),
         })
+    }
+
+    /// A worker's share of what all of them may hold together.
+    pub fn share(&self, total: usize) -> usize {
+        total / self.workers
     }
 }
 
 impl Places {
     /// The places of a worker: none yet.
-    pub fn of(shared: Arc<Admission>) -> Self {
+    pub(super) fn of(shared: Arc<Admission>) -> Self {
         Self {
             shared,
             spare: Cell::new(0),
@@ -40,7 +47,7 @@ impl Places {
     }
 
     /// Takes a place, if there is one.
-    pub fn take(&self) -> bool {
+    pub(super) fn take(&self) -> bool {
         if let Some(spare) = self.spare.get().checked_sub(1) {
             self.spare.set(spare);
             return true;
@@ -62,7 +69,7 @@ impl Places {
     }
 
     /// Gives a place back.
-    pub fn give(&self) {
+    pub(super) fn give(&self) {
         let spare = self.spare.get() + 1;
         let batch = self.shared.batch;
         let keep = if spare >= batch { batch / 2 } else { spare };

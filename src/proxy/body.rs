@@ -1,5 +1,5 @@
-//! The body that goes to the caller: an upstream's as it comes, or one of our own. It carries the
-//! exchange, which is over when the body is.
+//! The body that goes to the caller: an upstream's as it comes or with its links turned here, or one
+//! of our own. It carries the exchange, which is over when the body is.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,20 +8,38 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::exchange::Exchange;
+use super::rewritten::Rewritten;
 use crate::access_log::Outcome;
+use crate::rewrite::DecodeError;
 use crate::upstream::{ResponseBodyError, UpstreamBody};
+
+/// Why the body of an answer broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It could not be decoded, so its links could not be rewritten.
+    #[error(transparent)]
+    Coding(#[from] DecodeError),
+    /// The upstream's did.
+    #[error(transparent)]
+    Upstream(#[from] ResponseBodyError),
+}
 
 /// The body of an answer.
 #[derive(Debug)]
 pub struct ResponseBody {
     source: Source,
     exchange: Option<Exchange>,
+    /// The failure that is told next time.
+    broken: Option<BodyError>,
 }
 
+/// Where a body comes from.
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     /// Ours, or what is left of it.
     Own(Bytes),
+    /// Streamed and rewritten.
+    Rewritten(Box<Rewritten>),
     /// Streamed.
     Upstream(UpstreamBody),
 }
@@ -32,15 +50,12 @@ impl ResponseBody {
         Self::new(Source::Own(Bytes::from(text)), exchange)
     }
 
-    /// What the upstream sends.
-    pub fn upstream(body: UpstreamBody, exchange: Exchange) -> Self {
-        Self::new(Source::Upstream(body), exchange)
-    }
-
-    fn new(source: Source, exchange: Exchange) -> Self {
+    /// A body from anywhere.
+    pub(super) fn new(source: Source, exchange: Exchange) -> Self {
         let mut body = Self {
             source,
             exchange: Some(exchange),
+            broken: None,
         };
         if body.is_end_stream() {
             body.close(Outcome::Complete);
@@ -68,17 +83,22 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = ResponseBodyError;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(error) = this.broken.take() {
+            this.close(Outcome::Failed);
+            return Poll::Ready(Some(Err(error)));
+        }
         let next = match &mut this.source {
             Source::Own(text) if text.is_empty() => Poll::Ready(None),
             Source::Own(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
-            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Source::Rewritten(body) => body.poll_frame(cx),
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Upstream),
         };
         match next {
             Poll::Pending => Poll::Pending,
@@ -94,8 +114,11 @@ impl Body for ResponseBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                this.close(Outcome::Failed);
-                Poll::Ready(Some(Err(error)))
+                // An error makes hyper throw away what it has not written. So it first gets the
+                // chance to write: a caller that saw no head would take the request for unsent.
+                this.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
         }
     }
@@ -103,6 +126,8 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Own(text) => text.is_empty(),
+            // Known when it is asked for the next frame.
+            Source::Rewritten(_) => false,
             Source::Upstream(body) => body.is_end_stream(),
         }
     }
@@ -110,6 +135,8 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Own(text) => SizeHint::with_exact(text.len() as u64),
+            // Links become longer or shorter.
+            Source::Rewritten(_) => SizeHint::new(),
             Source::Upstream(body) => body.size_hint(),
         }
     }

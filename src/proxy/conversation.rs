@@ -8,9 +8,8 @@ use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::alarm::{Alarm, AlarmClock};
+use crate::caller::certificate::PeerNames;
 
 /// The time limits of a caller's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +22,15 @@ pub struct Patience {
     pub keep_alive: Duration,
     /// Without progress while writing.
     pub write_stall: Duration,
+}
+
+/// How a connection is kept from others.
+#[derive(Debug)]
+pub enum Privacy {
+    /// Not at all, or by the system: plain TCP, a Unix socket.
+    Open,
+    /// By TLS, with the names in the caller's certificate if it has shown one.
+    Tls(Option<PeerNames>),
 }
 
 /// Where a connection stands.
@@ -45,11 +53,13 @@ pub struct Conversation {
     pub peer: Option<IpAddr>,
     /// Whether it is TLS.
     pub secure: bool,
-    /// The client certificate, DER.
-    pub certificate: Option<Bytes>,
+    /// The names in the caller's certificate, which TLS has verified.
+    pub certificate: Option<PeerNames>,
     patience: Patience,
     stage: Cell<Stage>,
     open: Cell<usize>,
+    /// Requests so far.
+    requests: Cell<u64>,
     streams: Cell<bool>,
     unread: Cell<bool>,
     read: Alarm,
@@ -62,17 +72,22 @@ impl Conversation {
         clock: &Rc<AlarmClock>,
         patience: Patience,
         peer: Option<IpAddr>,
-        secure: bool,
+        privacy: Privacy,
     ) -> Self {
         let read = clock.alarm();
         read.set(patience.first_byte);
+        let (secure, certificate) = match privacy {
+            Privacy::Open => (false, None),
+            Privacy::Tls(certificate) => (true, certificate),
+        };
         Self {
             peer,
             secure,
-            certificate: None,
+            certificate,
             patience,
             stage: Cell::new(Stage::FirstByte),
             open: Cell::new(0),
+            requests: Cell::new(0),
             streams: Cell::new(false),
             unread: Cell::new(false),
             read,
@@ -83,6 +98,16 @@ impl Conversation {
     /// HTTP/2 is spoken: frames come between requests too, and are no request head.
     pub fn speaks_http2(&self) {
         self.streams.set(true);
+    }
+
+    /// How long a caller may leave what is sent to it unread.
+    pub fn write_stall(&self) -> Duration {
+        self.patience.write_stall
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.get()
     }
 
     /// Where it stands.
@@ -106,6 +131,7 @@ impl Conversation {
     /// A request head is complete.
     pub fn exchange_began(&self) {
         self.open.set(self.open.get() + 1);
+        self.requests.set(self.requests.get() + 1);
         self.stage.set(Stage::Exchange);
         self.read.clear();
     }
@@ -118,6 +144,11 @@ impl Conversation {
             self.stage.set(Stage::Idle);
             self.read.set(self.patience.keep_alive);
         }
+    }
+
+    /// A head is refused before it has ended.
+    pub fn head_refused(&self) {
+        self.unread.set(true);
     }
 
     /// Whether the caller may still be sending what nobody reads.

@@ -12,6 +12,7 @@ use super::Proxy;
 use super::conversation::Conversation;
 use super::lane::Lane;
 use crate::access_log::{AccessRecord, Outcome, TokenUse};
+use crate::caller::CallerId;
 use crate::clock::Now;
 use crate::code::Code;
 use crate::metrics::{MethodLabel, RouteCells};
@@ -34,7 +35,7 @@ pub struct Exchange {
     /// Index of the route, once it is found.
     pub route: Option<usize>,
     /// The name of the caller, when the route asks for one.
-    pub caller: Option<Rc<str>>,
+    pub caller: Option<CallerId>,
     /// Where the token came from.
     pub token: Option<TokenUse>,
     /// Requests sent to the upstream.
@@ -119,7 +120,7 @@ impl Exchange {
         AccessRecord {
             time: self.opened.wall,
             request_id: self.request_id.to_str().unwrap_or_default(),
-            caller: self.caller.as_deref(),
+            caller: self.caller.and_then(|caller| self.lane.caller(caller)),
             route: self.route.map(|route| self.lane.name(route)),
             method: self.method.as_str(),
             path: self.uri.path().as_bytes(),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 
+use crate::caller::{Callers, RouteCallers};
 use crate::config::{Config, RouteSpec};
 use crate::credential::Credential;
 use crate::policy::allow::Allow;
@@ -31,6 +32,8 @@ pub struct Generation {
     pub fence: Fence,
     /// The routes, in file order.
     pub routes: Vec<Route>,
+    /// Who may be asked for.
+    pub callers: Callers,
     /// How upstreams are reached.
     pub egress: Egress,
     /// The credentials, in file order.
@@ -42,6 +45,8 @@ pub struct Generation {
 pub struct Route {
     /// What the file says.
     pub spec: RouteSpec,
+    /// Who may ask.
+    pub callers: RouteCallers,
     /// What may pass.
     pub allow: Allow,
     /// What goes up.
@@ -60,6 +65,7 @@ impl Generation {
     /// Makes the world of a configuration; `tokens` holds one entry for each route.
     pub fn new(
         config: Config,
+        callers: Callers,
         egress: Egress,
         credentials: Vec<Arc<Credential>>,
         tokens: Vec<Arc<TokenEntry>>,
@@ -68,13 +74,14 @@ impl Generation {
             .routes
             .iter()
             .zip(tokens)
-            .map(|(spec, token)| Route::new(spec, token, config.limits.in_flight))
+            .map(|(spec, token)| Route::new(spec, token, &config))
             .collect();
         Self {
             table: RouteTable::new(&config.routes),
             hosts: HostPolicy::new(&config),
             fence: Fence::new(&config),
             routes,
+            callers,
             egress,
             credentials,
             config,
@@ -83,9 +90,10 @@ impl Generation {
 }
 
 impl Route {
-    fn new(spec: &RouteSpec, token: Arc<TokenEntry>, connections: usize) -> Self {
+    fn new(spec: &RouteSpec, token: Arc<TokenEntry>, config: &Config) -> Self {
         let authority = spec.upstream.origin.authority();
         Self {
+            callers: RouteCallers::new(&spec.callers, &config.callers),
             allow: Allow::new(spec.allow.as_deref(), &spec.keep_headers),
             request_rules: RequestRules::new(&spec.keep_headers, &spec.request_headers),
             response_rules: ResponseRules::new(&spec.keep_headers, &spec.response_headers),
@@ -96,7 +104,7 @@ impl Route {
                 origin: spec.upstream.origin.clone(),
                 http: spec.upstream_http,
                 timeouts: spec.timeouts.clone(),
-                connections,
+                connections: config.limits.in_flight,
             },
             token,
             spec: spec.clone(),

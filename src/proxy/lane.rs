@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use super::generation::{Generation, Route};
 use crate::alarm::AlarmClock;
+use crate::caller::CallerId;
+use crate::config::Name;
 use crate::metrics::{ConnectionState, Metrics, RouteCells, TokenCells};
+use crate::rewrite::LinkMap;
 use crate::token::TokenReader;
 use crate::upstream::{Observer, Upstream};
 
@@ -20,6 +23,8 @@ pub struct Lane {
     pub generation: Arc<Generation>,
     /// One for each route, in file order.
     pub routes: Vec<LaneRoute>,
+    /// Where links lead. The worker's own, because each rewritten answer counts a reference to it.
+    pub links: Arc<LinkMap>,
 }
 
 /// A worker's share of a route.
@@ -75,6 +80,7 @@ impl Lane {
             })
             .collect();
         Self {
+            links: Arc::new(LinkMap::of(&generation.config)),
             number,
             generation,
             routes,
@@ -84,6 +90,11 @@ impl Lane {
     /// The generation's side of a route.
     pub fn route(&self, index: usize) -> &Route {
         &self.generation.routes[index]
+    }
+
+    /// A caller's name.
+    pub fn caller(&self, id: CallerId) -> Option<&str> {
+        self.generation.callers.name(id).map(Name::as_str)
     }
 
     /// A route's name.

@@ -1,17 +1,25 @@
 //! The request path: what happens to a request between a complete head and the last byte of its
-//! answer. [`Proxy::forward`] is the table of contents; each line of it is a room of its own.
+//! answer. `Proxy::forward` is the table of contents; each line of it is a room of its own.
 
 pub mod conversation;
 pub mod error;
 pub mod generation;
 
 mod admission;
+mod admit;
+mod allowance;
+mod batch;
 mod body;
+mod call;
+mod challenge;
 mod exchange;
 mod lane;
+mod load;
+mod refusal_report;
 mod request;
 mod request_id;
 mod response;
+mod rewritten;
 mod send;
 
 use std::cell::{Cell, RefCell};
@@ -26,28 +34,29 @@ use hyper::body::{Body, Incoming};
 
 pub use admission::Admission;
 use admission::Places;
-pub use body::ResponseBody;
+use admit::{admit, is_batch, no_route, screen_trailers, within_body_limit, within_limits};
+use body::Source;
+pub use body::{BodyError, ResponseBody};
+use call::Call;
 use conversation::Conversation;
 use error::ProxyError;
 use exchange::Exchange;
-use generation::{InForce, Route};
+use generation::InForce;
 use lane::{Lane, LaneRoute};
+use load::{Room, load};
 use request::Outgoing;
 use request_id::RequestIds;
 use response::{for_caller, pass_on, refuse};
-use send::send;
+use send::deliver;
 
 use crate::access_log::{AccessLane, TokenUse};
 use crate::alarm::AlarmClock;
 use crate::code::Code;
-use crate::config::{BatchRule, Limits};
 use crate::metrics::{Metrics, RefusalCells, RouteCells};
-use crate::policy::Refusal;
 use crate::policy::browser::Listener;
 use crate::policy::target::Target;
-use crate::route::path;
 use crate::token::Bearer;
-use crate::upstream::{BodyFault, CallerBody, RequestBody, UpstreamBody};
+use crate::upstream::{CallerBody, RequestBody};
 
 /// One worker's proxy.
 pub struct Proxy {
@@ -61,6 +70,7 @@ pub struct Proxy {
     unrouted: Arc<RouteCells>,
     request_ids: RequestIds,
     places: Places,
+    room: Room,
     goodbye: Cell<bool>,
 }
 
@@ -92,6 +102,7 @@ impl Proxy {
             clock,
             access_log,
             request_ids: RequestIds::new(),
+            room: Room::of(&admission),
             places: Places::of(admission),
             goodbye: Cell::new(false),
         })
@@ -203,15 +214,29 @@ impl Proxy {
             .find(&target.authority.host, target.path)
             .ok_or_else(no_route)?;
         exchange.matched(found.route);
-        let (route, own) = (lane.route(found.route), &lane.routes[found.route]);
-        admit(route, parts, found.rest)?;
-        let path = path::for_upstream(&route.spec.upstream.prefix, found.rest, target.query)
-            .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;
-        let outgoing = Outgoing::new(parts, path, route, exchange.request_id.clone())?;
+        let call = Call {
+            parts,
+            lane: &lane,
+            index: found.route,
+            rest: found.rest,
+            secure: conversation.secure,
+            batch: is_batch(&body, found.rest),
+        };
+        let (route, own) = (call.route(), call.own());
+        exchange.caller = world.callers.identify(
+            &route.callers,
+            &parts.headers,
+            conversation.certificate.as_ref(),
+            exchange.opened.wall,
+        )?;
+        admit(&call)?;
+        let outgoing = Outgoing::new(call, target.query, exchange.request_id.clone())?;
         within_body_limit(route, exchange, &outgoing)?;
+        screen_trailers(&lane, found.route, exchange, &outgoing);
+        let load = load(&call, body, &outgoing, &self.room).await?;
         let bearer = token(exchange, own, world.config.timeouts.token_wait).await?;
-        let response = send(exchange, own, outgoing, &bearer, body).await?;
-        Ok(Reply::Upstream(for_caller(exchange, route, response)))
+        let response = deliver(exchange, &call, outgoing, &bearer, load).await?;
+        Ok(Reply::Upstream(for_caller(exchange, &call, response)))
     }
 
     /// The caller's body, counted, bounded and timed; nothing when there is none.
@@ -231,84 +256,7 @@ enum Reply {
     /// A preflight of a listed page, answered here.
     Preflight(HeaderMap),
     /// The upstream's answer.
-    Upstream(Response<UpstreamBody>),
-}
-
-fn no_route() -> Refusal {
-    Refusal::new(
-        Code::NoRoute,
-        "no route matches this host and path; `tokenferry check` lists the routes",
-    )
-}
-
-/// Bounds on the head that hyper does not keep apart.
-fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
-    // The method, two spaces and the version belong to the line too.
-    if target + parts.method.as_str().len() + 11 > limits.request_line {
-        return Err(Refusal::new(
-            Code::UriTooLong,
-            "the request line is longer than limits.request_line; long queries fit into a $batch",
-        ));
-    }
-    let fields = parts.headers.iter();
-    // A colon, a space and a line end for each.
-    let block: usize = fields
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    if block > limits.header_block || parts.headers.len() > limits.headers {
-        return Err(Refusal::new(
-            Code::HeadersTooLarge,
-            "the request has more header fields than limits.headers, or more bytes of them than limits.header_block",
-        ));
-    }
-    Ok(())
-}
-
-/// Whether the route lets this through: its `allow`, and no batch past it.
-fn admit(route: &Route, parts: &Parts, rest: &str) -> Result<(), Refusal> {
-    if route.spec.allow.is_some() && is_batch(rest) && route.spec.batch != BatchRule::Pass {
-        return Err(Refusal::new(
-            Code::NotAllowed,
-            "a $batch cannot be checked against the route's allow yet; send the requests one by one",
-        ));
-    }
-    if route
-        .allow
-        .permits_request(&parts.method, &parts.headers, rest)
-    {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::NotAllowed,
-        format!(
-            "the route \"{}\" does not allow this method and path; `allow` in routes.yaml lists what it does",
-            route.spec.name
-        ),
-    ))
-}
-
-/// A body that is declared too large is refused before any of it is read.
-fn within_body_limit(
-    route: &Route,
-    exchange: &Exchange,
-    outgoing: &Outgoing<'_>,
-) -> Result<(), ProxyError> {
-    let (Some(limit), Some(upload)) = (route.spec.max_body_bytes, &exchange.upload) else {
-        return Ok(());
-    };
-    upload.bound(limit);
-    match outgoing.declared_length() {
-        Some(length) if length > limit => Err(BodyFault::TooLarge.into()),
-        _ => Ok(()),
-    }
-}
-
-fn is_batch(rest: &str) -> bool {
-    rest.to_ascii_lowercase().contains("batch")
+    Upstream(Response<Source>),
 }
 
 /// The cached token, or the one that is on its way.

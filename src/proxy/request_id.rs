@@ -12,11 +12,11 @@ const LONGEST: usize = 128;
 
 /// Makes ids for one worker.
 #[derive(Debug)]
-pub struct RequestIds(Cell<u64>);
+pub(super) struct RequestIds(Cell<u64>);
 
 impl RequestIds {
     /// Seeded from the system.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut seed = [0_u8; 8];
         // Without randomness ids may repeat between workers, which only support would notice.
         let _ = aws_lc_rs::rand::fill(&mut seed);
@@ -33,7 +33,7 @@ impl RequestIds {
     }
 
     /// A fresh id.
-    pub fn make(&self) -> HeaderValue {
+    pub(super) fn make(&self) -> HeaderValue {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut bytes = [0_u8; 16];
         bytes[..8].copy_from_slice(&self.next().to_le_bytes());
@@ -54,7 +54,7 @@ impl RequestIds {
     }
 
     /// The caller's id when it is usable, else a fresh one.
-    pub fn of(&self, sent: Option<&HeaderValue>) -> HeaderValue {
+    pub(super) fn of(&self, sent: Option<&HeaderValue>) -> HeaderValue {
         match sent {
             Some(id) if is_usable(id) => id.clone(),
             _ => self.make(),

@@ -1,42 +1,63 @@
 //! The answer that goes down: the upstream's after the route's rules, or one of our own.
 
+use std::sync::Arc;
+
 use http::header::RETRY_AFTER;
+use http::response::Parts;
 use http::{Response, StatusCode, Version};
 
-use super::body::ResponseBody;
+use super::body::{ResponseBody, Source};
+use super::call::Call;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::generation::Route;
+use super::rewritten::Rewritten;
 use crate::code::Code;
+use crate::rewrite::{header, plan};
 use crate::upstream::UpstreamBody;
 
-/// Applies the route's rules to the head.
+/// Applies the route's rules to the head, and turns links here.
 pub(super) fn for_caller(
     exchange: &Exchange,
-    route: &Route,
+    call: &Call<'_>,
     response: Response<UpstreamBody>,
-) -> Response<UpstreamBody> {
+) -> Response<Source> {
     let (mut parts, body) = response.into_parts();
     // The caller's connection decides the version of the answer.
     parts.version = Version::HTTP_11;
     let asked_for_quiet = parts.status == StatusCode::TOO_MANY_REQUESTS
         || (parts.status == StatusCode::SERVICE_UNAVAILABLE
             && parts.headers.contains_key(RETRY_AFTER));
-    if asked_for_quiet && let Some(at) = exchange.route {
-        exchange.lane.routes[at].cells.throttled();
+    if asked_for_quiet {
+        call.own().cells.throttled();
     }
-    route.response_rules.apply(&mut parts.headers);
+    call.route().response_rules.apply(&mut parts.headers);
     exchange.page.mark(&mut parts.headers);
-    Response::from_parts(parts, body)
+    let source = turn_links(call, &mut parts, body);
+    Response::from_parts(parts, source)
+}
+
+/// Links of upstreams become links of this proxy, where the route and the kind of answer want that.
+fn turn_links(call: &Call<'_>, parts: &mut Parts, body: UpstreamBody) -> Source {
+    let Some(links) = call.links() else {
+        return Source::Upstream(body);
+    };
+    let cells = &call.own().cells;
+    cells.links_rewritten(header::rewrite(&mut parts.headers, parts.status, &links));
+    match plan(&call.asked(), parts.status, &mut parts.headers, links) {
+        None => Source::Upstream(body),
+        Some(rewriter) => {
+            Source::Rewritten(Box::new(Rewritten::new(body, rewriter, Arc::clone(cells))))
+        }
+    }
 }
 
 /// Hands the exchange to the body, whose end it is.
 pub(super) fn pass_on(
     mut exchange: Exchange,
-    response: Response<UpstreamBody>,
+    response: Response<Source>,
 ) -> Response<ResponseBody> {
     exchange.answered(response.status().as_u16(), None);
-    response.map(|body| ResponseBody::upstream(body, exchange))
+    response.map(|source| ResponseBody::new(source, exchange))
 }
 
 /// An answer of our own, and one line in the log that says why.
@@ -55,7 +76,9 @@ pub(super) fn refuse(mut exchange: Exchange, error: &ProxyError) -> Response<Res
 /// Faults of ours and of the other side are warnings; what callers do wrong is for the curious.
 fn note(exchange: &Exchange, code: Code, error: &ProxyError) {
     let route = exchange.route.map(|route| exchange.lane.name(route));
-    let caller = exchange.caller.as_deref();
+    let caller = exchange
+        .caller
+        .and_then(|caller| exchange.lane.caller(caller));
     let request_id = exchange.request_id.to_str().unwrap_or_default();
     if code.status().is_server_error() {
         tracing::warn!(code = code.as_str(), route, caller, request_id, reason = %error, "request refused");

@@ -31,5 +31,6 @@ mod tests;
 pub use accept::accept_encoding_for_upstream;
 pub use address::{Links, PublicBase};
 pub use body::Rewriter;
+pub use decode::DecodeError;
 pub use link::{LinkMap, LinkRoute};
-pub use plan::{Asked, plan};
+pub use plan::{Asked, is_json, plan};

@@ -17,6 +17,10 @@ use super::worker::{Carried, Order, Worker};
 
 /// The rest after an accept that failed for want of descriptors or memory.
 const REST: Duration = Duration::from_millis(100);
+/// Descriptors that are not for callers and upstreams: listeners, the admin side, token calls,
+/// files that are read, event queues.
+#[cfg(unix)]
+const RESERVED: usize = 128;
 
 /// An accepted socket.
 #[derive(Debug)]
@@ -71,7 +75,9 @@ impl Drop for PeerPlace {
 impl Door {
     pub(super) fn new(connections: usize, per_peer: usize) -> Self {
         Self {
-            total: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+            total: Arc::new(Semaphore::new(
+                affordable(connections).min(Semaphore::MAX_PERMITS),
+            )),
             peers: Arc::default(),
             per_peer,
         }
@@ -91,6 +97,26 @@ impl Door {
     }
 }
 
+/// At the most as many connections as there are descriptors for, with one to an upstream for each.
+fn affordable(connections: usize) -> usize {
+    #[cfg(unix)]
+    {
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let files = files.map_or(usize::MAX, |files| {
+            usize::try_from(files).unwrap_or(usize::MAX)
+        });
+        let places = (files.saturating_sub(RESERVED) / 2).max(1);
+        if places < connections {
+            tracing::warn!(
+                connections = places,
+                "limits.connections is lowered to what the limit of open files allows; raise that limit to serve more callers at once"
+            );
+            return places;
+        }
+    }
+    connections
+}
+
 /// Accepts for ever.
 pub(super) async fn accept(listener: Arc<Listener>, door: Arc<Door>, workers: Arc<[Worker]>) {
     let incoming = match Incoming::new(&listener) {
@@ -100,6 +126,7 @@ pub(super) async fn accept(listener: Arc<Listener>, door: Arc<Door>, workers: Ar
             return;
         }
     };
+    let mut resting = false;
     loop {
         // The semaphore is never closed.
         let Ok(total) = Arc::clone(&door.total).acquire_owned().await else {
@@ -107,6 +134,7 @@ pub(super) async fn accept(listener: Arc<Listener>, door: Arc<Door>, workers: Ar
         };
         match incoming.next().await {
             Ok((socket, peer)) => {
+                resting = false;
                 let place = match peer.map(|peer| door.place_for(peer)) {
                     Some(None) => continue,
                     Some(place) => place,
@@ -116,7 +144,10 @@ pub(super) async fn accept(listener: Arc<Listener>, door: Arc<Door>, workers: Ar
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "accepting rests; raise the limit of open files if this lasts");
+                // Said once, not ten times a second for as long as it lasts.
+                if !std::mem::replace(&mut resting, true) {
+                    tracing::warn!(%error, "accepting rests; raise the limit of open files if this lasts");
+                }
                 tokio::time::sleep(REST).await;
             }
         }
@@ -183,7 +214,8 @@ impl Incoming {
         match self {
             Self::Tcp(listener) => {
                 let (socket, peer) = listener.accept().await?;
-                socket.set_nodelay(true)?;
+                // A peer that has gone already makes this fail; that is no failure of accepting.
+                let _ = socket.set_nodelay(true);
                 Ok((Socket::Tcp(socket.into_std()?), Some(peer.ip())))
             }
             #[cfg(unix)]

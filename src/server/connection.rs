@@ -11,10 +11,14 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::plain_answer::PlainAnswer;
+use super::readers::Readers;
 use super::timed::Timed;
 use crate::alarm::AlarmClock;
+use crate::caller::certificate::PeerNames;
 use crate::config::Limits;
 use crate::executor::LocalExec;
 use crate::proxy::Proxy;
@@ -63,18 +67,76 @@ where
     }
 }
 
+/// Shakes hands within `limit`; `None` when that fails, which only the caller can mend.
+pub(super) async fn shake_hands<S>(
+    desk: &Desk,
+    acceptor: TlsAcceptor,
+    socket: S,
+    limit: Duration,
+) -> Option<Box<TlsStream<S>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let alarm = desk.clock.alarm();
+    alarm.set(limit);
+    tokio::select! {
+        shaken = acceptor.accept(socket) => match shaken {
+            Ok(socket) => Some(Box::new(socket)),
+            Err(error) => {
+                tracing::debug!(%error, "a caller's handshake failed");
+                None
+            }
+        },
+        () = alarm.rung() => None,
+    }
+}
+
+/// The names in the certificate that the caller has shown and TLS has verified.
+pub(super) fn peer_names<S>(socket: &TlsStream<S>) -> Option<PeerNames> {
+    let leaf = socket.get_ref().1.peer_certificates()?.first()?;
+    match PeerNames::parse(leaf) {
+        Ok(names) => Some(names),
+        Err(error) => {
+            tracing::info!(%error, "a caller's certificate counts as none");
+            None
+        }
+    }
+}
+
+/// Serves a connection on which hands were shaken, by the protocol that was agreed on; HTTP/1.1
+/// when the caller named none.
+pub(super) async fn serve_tls<S>(
+    desk: Rc<Desk>,
+    socket: Box<TlsStream<S>>,
+    conversation: Rc<Conversation>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let speaks_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
+    let socket = Timed::new(socket, Rc::clone(&conversation), desk.clock.alarm());
+    if speaks_http2 {
+        serve_http2(&desk, socket, conversation).await;
+    } else {
+        serve_http1(&desk, socket, conversation).await;
+    }
+}
+
 /// Serves HTTP/1.1.
 pub(super) async fn serve_http1<S>(desk: &Rc<Desk>, socket: S, conversation: Rc<Conversation>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let socket = PlainAnswer::new(socket, Rc::clone(&conversation), Rc::clone(&desk.proxy));
+    let socket = PlainAnswer::new(
+        socket,
+        Rc::clone(&conversation),
+        Rc::clone(&desk.proxy),
+        desk.limits.request_line,
+    );
     let mut builder = http1::Builder::new();
     // The bound on fields is hyper's own; another number would cost an allocation per request.
     builder
         .max_header_size(desk.limits.request_line + desk.limits.header_block)
         .max_buf_size(desk.limits.request_line + desk.limits.header_block + 64 * 1024)
-        .pipeline_flush(true)
         .header_read_timeout(None);
     if desk.limits.headers != 100 {
         builder.max_headers(desk.limits.headers);
@@ -97,11 +159,15 @@ where
 }
 
 /// Serves HTTP/2.
-pub(super) async fn serve_http2<S>(desk: &Rc<Desk>, socket: S, conversation: Rc<Conversation>)
-where
+pub(super) async fn serve_http2<S>(
+    desk: &Rc<Desk>,
+    mut socket: Timed<S>,
+    conversation: Rc<Conversation>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     conversation.speaks_http2();
+    socket.count_frames();
     let mut builder = http2::Builder::new(LocalExec);
     builder
         .timer(TokioTimer::new())
@@ -117,9 +183,12 @@ where
         .keep_alive_timeout(PONG);
     let proxy = Rc::clone(&desk.proxy);
     let known = Rc::clone(&conversation);
+    let readers = Readers::new(desk.clock.alarm(), conversation.write_stall());
+    let watch = Rc::clone(&readers);
     let service = service_fn(move |request| {
         let answer = Rc::clone(&proxy).handle(request, Rc::clone(&known));
-        async move { Ok::<_, Infallible>(answer.await) }
+        let watch = Rc::clone(&watch);
+        async move { Ok::<_, Infallible>(answer.await.map(|body| watch.watch(body))) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut told = false;
@@ -129,6 +198,7 @@ where
             told = true;
             connection.as_mut().graceful_shutdown();
         }
+        readers.look(cx);
         match connection.as_mut().poll(cx) {
             // GOAWAY is out; a caller that says nothing either is not waited for.
             Poll::Pending if quiet => Poll::Ready(Ok(())),

@@ -5,9 +5,12 @@
 
 mod accept;
 mod connection;
+mod frames;
 pub mod listener;
 mod plain_answer;
+mod readers;
 mod timed;
+pub mod tls;
 mod worker;
 
 use std::io;
@@ -19,6 +22,7 @@ use tokio::task::JoinHandle;
 
 pub use connection::Drain;
 use listener::Listener;
+use tls::Tls;
 use worker::{Order, Worker};
 
 use crate::access_log::AccessLog;
@@ -44,6 +48,8 @@ pub struct Plan {
     pub limits: Limits,
     /// The time limits of connections.
     pub timeouts: Timeouts,
+    /// Which certificate is shown to callers on TCP, if any.
+    pub tls: Arc<Tls>,
 }
 
 /// The running data plane.

@@ -26,16 +26,40 @@ pub(super) struct PlainAnswer<S> {
     proxy: Rc<Proxy>,
     /// What is written instead of hyper's answer, and how much of it is out.
     instead: Option<(Vec<u8>, usize)>,
+    /// The request line of the head that is coming: its bytes so far, and whether it has ended.
+    line: (usize, bool),
+    /// The bound on it.
+    longest_line: usize,
 }
 
 impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
     /// Watches a stream.
-    pub(super) fn new(inner: S, conversation: Rc<Conversation>, proxy: Rc<Proxy>) -> Self {
+    pub(super) fn new(
+        inner: S,
+        conversation: Rc<Conversation>,
+        proxy: Rc<Proxy>,
+        longest_line: usize,
+    ) -> Self {
         Self {
             inner,
             conversation,
             proxy,
             instead: None,
+            line: (0, false),
+            longest_line,
+        }
+    }
+
+    /// Measures the request line in bytes of a head.
+    fn measure_line(&mut self, begins: bool, bytes: &[u8]) {
+        if begins {
+            self.line = (0, false);
+        }
+        let (length, ended) = &mut self.line;
+        if !*ended {
+            let end = memchr::memchr(b'\n', bytes);
+            *ended = end.is_some();
+            *length += end.unwrap_or(bytes.len());
         }
     }
 
@@ -50,7 +74,8 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
                 Code::BadRequest,
                 "the request is not well-formed HTTP; nothing of it was forwarded",
             ),
-            b"414" => (
+            // hyper bounds the head as a whole.
+            b"431" | b"414" if self.line.0 > self.longest_line => (
                 Code::UriTooLong,
                 "the request line is longer than limits.request_line; long queries fit into a $batch",
             ),
@@ -65,6 +90,7 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
 
     fn render(&self, code: Code, message: &'static str) -> Vec<u8> {
         self.proxy.refused_unread(code);
+        self.conversation.head_refused();
         let answer = Answer {
             code,
             message: message.into(),
@@ -105,7 +131,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for PlainAnswer<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let begins = this.conversation.stage() != Stage::Head;
+        let before = buf.filled().len();
         let outcome = Pin::new(&mut this.inner).poll_read(cx, buf);
+        if this.conversation.stage() == Stage::Head {
+            this.measure_line(begins, &buf.filled()[before..]);
+        }
         if let Poll::Ready(Err(error)) = &outcome
             && error.kind() == io::ErrorKind::TimedOut
             && this.conversation.stage() == Stage::Head

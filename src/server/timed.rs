@@ -10,10 +10,11 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frames::Frames;
 use crate::alarm::Alarm;
 use crate::proxy::conversation::Conversation;
 
@@ -30,6 +31,8 @@ pub(super) struct Timed<S> {
     ahead: Vec<u8>,
     linger: Linger,
     alarm: Alarm,
+    /// What comes, when it is HTTP/2.
+    frames: Option<Frames>,
 }
 
 enum Linger {
@@ -47,7 +50,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
             ahead: Vec::new(),
             linger: Linger::No,
             alarm,
+            frames: None,
         }
+    }
+
+    /// HTTP/2 is spoken from the first byte on: its frames are counted.
+    pub(super) fn count_frames(&mut self) {
+        self.frames = Some(Frames::new(Instant::now()));
+    }
+
+    /// Counts what was read into `buf` after `before`.
+    fn admit(&mut self, buf: &ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let Some(frames) = &mut self.frames else {
+            return Ok(());
+        };
+        let requests = self.conversation.requests();
+        if frames.admit(&buf.filled()[before..], requests, Instant::now) {
+            return Ok(());
+        }
+        tracing::info!(
+            peer = self.conversation.peer.map(tracing::field::display),
+            "an HTTP/2 connection was closed: too many PING, SETTINGS or PRIORITY frames"
+        );
+        Err(io::ErrorKind::QuotaExceeded.into())
     }
 
     /// Whether what comes begins as HTTP/2's preface does (RFC 9113 section 3.4). No method of
@@ -108,9 +133,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
         let this = self.get_mut();
         if !this.ahead.is_empty() {
             let fits = this.ahead.len().min(buf.remaining());
+            let before = buf.filled().len();
             buf.put_slice(&this.ahead[..fits]);
             this.ahead.drain(..fits);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(this.admit(buf, before));
         }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
@@ -118,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
                 if buf.filled().len() > before {
                     this.conversation.bytes_arrived();
                 }
-                Poll::Ready(Ok(()))
+                Poll::Ready(this.admit(buf, before))
             }
             Poll::Pending if this.conversation.is_overdue(cx) => {
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

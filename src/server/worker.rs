@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,13 +11,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::Plan;
 use super::accept::{Arrival, Socket};
-use super::connection::{Desk, Drain, serve_plain};
+use super::connection::{Desk, Drain, peer_names, serve_plain, serve_tls, shake_hands};
 use crate::alarm::AlarmClock;
 use crate::proxy::Proxy;
-use crate::proxy::conversation::{Conversation, Patience};
+use crate::proxy::conversation::{Conversation, Patience, Privacy};
 
 /// Threads for name resolution, the only blocking work: a resolver that hangs must not take more.
 const BLOCKING_THREADS: usize = 8;
@@ -128,7 +130,8 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
         tokio::select! {
             order = inbox.recv() => match order {
                 Some(Order::Serve(arrival)) => {
-                    tokio::task::spawn_local(serve(Rc::clone(&desk), patience, arrival));
+                    let acceptor = plan.tls.acceptor();
+                    tokio::task::spawn_local(serve(Rc::clone(&desk), patience, arrival, acceptor));
                 }
                 Some(Order::Drain(drain)) => {
                     desk.draining.set(drain);
@@ -142,25 +145,54 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
     }
 }
 
-async fn serve(desk: Rc<Desk>, patience: Patience, arrival: Arrival) {
+async fn serve(
+    desk: Rc<Desk>,
+    patience: Patience,
+    arrival: Arrival,
+    acceptor: Option<TlsAcceptor>,
+) {
     let Arrival {
         socket,
         peer,
         permit,
     } = arrival;
-    let conversation = Rc::new(Conversation::new(&desk.clock, patience, peer, false));
     match socket {
-        Socket::Tcp(socket) => match tokio::net::TcpStream::from_std(socket) {
-            Ok(socket) => serve_plain(desk, socket, conversation).await,
-            Err(error) => tracing::warn!(%error, "an accepted connection cannot be used"),
+        Socket::Tcp(socket) => match (tokio::net::TcpStream::from_std(socket), acceptor) {
+            (Ok(socket), None) => {
+                let conversation = Conversation::new(&desk.clock, patience, peer, Privacy::Open);
+                serve_plain(desk, socket, Rc::new(conversation)).await;
+            }
+            // In a box: TLS is large, and connections without it should not pay for it.
+            (Ok(socket), Some(acceptor)) => {
+                Box::pin(serve_secret(desk, patience, peer, socket, acceptor)).await;
+            }
+            (Err(error), _) => tracing::warn!(%error, "an accepted connection cannot be used"),
         },
         #[cfg(unix)]
         Socket::Unix(socket) => match tokio::net::UnixStream::from_std(socket) {
-            Ok(socket) => serve_plain(desk, socket, conversation).await,
+            Ok(socket) => {
+                let conversation = Conversation::new(&desk.clock, patience, peer, Privacy::Open);
+                serve_plain(desk, socket, Rc::new(conversation)).await;
+            }
             Err(error) => tracing::warn!(%error, "an accepted connection cannot be used"),
         },
     }
     drop(permit);
+}
+
+async fn serve_secret(
+    desk: Rc<Desk>,
+    patience: Patience,
+    peer: Option<IpAddr>,
+    socket: tokio::net::TcpStream,
+    acceptor: TlsAcceptor,
+) {
+    let shaken = shake_hands(&desk, acceptor, socket, patience.first_byte).await;
+    if let Some(socket) = shaken {
+        let privacy = Privacy::Tls(peer_names(&socket));
+        let conversation = Conversation::new(&desk.clock, patience, peer, privacy);
+        serve_tls(desk, socket, Rc::new(conversation)).await;
+    }
 }
 
 /// Counts a connection with its worker while it lasts.

@@ -21,7 +21,7 @@ const DELTA_PAGE: usize = 400;
 /// Opaque to clients, and full of what a careless one would change.
 pub(super) const SKIP: Paging = Paging {
     option: "$skiptoken",
-    value: |position, seal| format!("RFNwdAIAAQAAABpG_{position}%2523%7B{seal}%7d'!~"),
+    value: |position, seal| format!("RFNwdAIAAQAAABpG_{position}%2523%7B{seal}%7d!~"),
 };
 
 /// Answers for everything below `users`.

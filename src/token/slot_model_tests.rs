@@ -72,6 +72,12 @@ impl Model {
             Event::Advance { mono, wall } => {
                 self.mono += f64::from(mono);
                 self.wall += f64::from(wall);
+                // A moment that has come stays come, however the wall clock is set afterwards: a
+                // renewal that an upstream's refusal asked for meanwhile may begin.
+                let over = |&(mono, wall): &(f64, f64)| self.mono >= mono || self.wall >= wall;
+                if self.quiet.as_ref().is_some_and(over) {
+                    self.quiet = None;
+                }
             }
             Event::Begin => self.begin(slot, now),
             Event::Succeed {

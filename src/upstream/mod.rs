@@ -5,6 +5,7 @@
 //! Every worker thread owns its upstreams: nothing here is shared or locked.
 
 mod connect;
+mod damper;
 mod error;
 mod multiplex;
 mod pool;
@@ -32,6 +33,9 @@ use connect::Connector;
 use multiplex::{Multiplex, Stream};
 use pool::{Lease, Pool};
 use wire::Wire;
+
+/// Graph's and Dataverse's names of their id of a request, which their support asks for first.
+pub const REQUEST_IDS: [&str; 2] = ["request-id", "x-ms-service-request-id"];
 
 /// Connections live five minutes, a fifth more or less, so that changes of DNS are followed and not
 /// all are renewed at once.
@@ -167,35 +171,45 @@ impl Upstream {
             UpstreamHttp::Two => true,
             UpstreamHttp::Auto => self.speaks_h2.get().unwrap_or(true),
         };
-        if h2 {
-            return self.place_h2(fresh).await;
+        if h2 && let Some(place) = self.place_h2(fresh).await? {
+            return Ok(place);
         }
         if fresh {
             return self.pool.fresh(self.dial()).await.map(Place::One);
         }
-        if let Some(lease) = self.pool.take_idle(Instant::now()) {
+        if let Some(lease) = self.pool.take_idle(self.clock.coarse()) {
             return Ok(Place::One(lease));
         }
         self.pool.wait(|| self.dial()).await.map(Place::One)
     }
 
-    async fn place_h2(&self, fresh: bool) -> Result<Place, Rc<ConnectError>> {
-        if !fresh && let Some(stream) = self.multiplex.place(Instant::now()) {
-            return Ok(Place::Two(stream));
+    /// A place where HTTP/2 may be spoken; `None` when it turned out while this waited that it is
+    /// not. A connection that was opened meanwhile is as fresh as any.
+    async fn place_h2(&self, fresh: bool) -> Result<Option<Place>, Rc<ConnectError>> {
+        let now = Instant::now();
+        let since = fresh.then_some(now);
+        if let Some(stream) = self.multiplex.place(now, since) {
+            return Ok(Some(Place::Two(stream)));
         }
-        let _one_at_a_time = self.multiplex.dialling().await;
-        if !fresh && let Some(stream) = self.multiplex.place(Instant::now()) {
-            return Ok(Place::Two(stream));
+        let one_at_a_time = self.multiplex.dialling().await?;
+        if let Some(stream) = self.multiplex.place(Instant::now(), since) {
+            return Ok(Some(Place::Two(stream)));
         }
-        let (stream, h2) = self.connector.connect().await.map_err(Rc::new)?;
+        if self.spec.http == UpstreamHttp::Auto && self.speaks_h2.get() == Some(false) {
+            return Ok(None);
+        }
+        let dialled = self.connector.connect().await;
+        let (stream, h2) = dialled.map_err(|error| self.multiplex.dial_failed(error))?;
         self.speaks_h2.set(Some(h2));
         if h2 {
             let opened = self.multiplex.open(stream, lifetime()).await;
-            return opened.map(Place::Two).map_err(|_| self.wrong("HTTP/2"));
+            let failed = |_| self.multiplex.dial_failed(self.protocol("HTTP/2"));
+            return opened.map(Place::Two).map(Some).map_err(failed);
         }
+        drop(one_at_a_time);
         let wire = Wire::open(stream, self.clock.alarm(), lifetime());
         let dial = async { wire.await.map_err(|_| self.protocol("HTTP/1.1")) };
-        self.pool.fresh(dial).await.map(Place::One)
+        self.pool.fresh(dial).await.map(Place::One).map(Some)
     }
 
     fn dial(&self) -> impl Future<Output = Result<Wire, ConnectError>> + 'static {
@@ -211,10 +225,6 @@ impl Upstream {
                     wanted: "HTTP/1.1",
                 })
         }
-    }
-
-    fn wrong(&self, wanted: &'static str) -> Rc<ConnectError> {
-        Rc::new(self.protocol(wanted))
     }
 
     fn protocol(&self, wanted: &'static str) -> ConnectError {
@@ -253,6 +263,6 @@ fn lifetime() -> Duration {
     // A process-wide spread needs no better randomness than the clock's low bits.
     let spread = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos() / 1000 % 400);
+        .map_or(0, |since| since.subsec_micros() % 400);
     LIFETIME * (800 + spread) / 1000
 }

@@ -14,7 +14,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::stream::UpstreamStream;
-use super::{Failure, RequestBody, UpstreamError};
+use super::{ConnectError, Failure, RequestBody, UpstreamError};
 use crate::alarm::Alarm;
 use crate::executor::LocalExec;
 
@@ -32,6 +32,7 @@ pub(super) struct Trunk {
     streams: Cell<usize>,
     /// What the peer allows at the moment.
     allowed: Rc<Cell<usize>>,
+    opened: Instant,
     retire_at: Instant,
 }
 
@@ -40,27 +41,47 @@ pub(super) struct Trunk {
 pub(super) struct Multiplex {
     trunks: RefCell<Vec<Rc<Trunk>>>,
     dialling: tokio::sync::Mutex<()>,
+    /// Dials that have failed, and why the last one did.
+    failures: Cell<u64>,
+    last_failure: RefCell<Option<Rc<ConnectError>>>,
 }
 
 /// One stream in use; its place is free again when this is dropped.
 pub(super) struct Stream(Rc<Trunk>);
 
 impl Multiplex {
-    /// A place on an open connection, or `None`.
-    pub(super) fn place(&self, now: Instant) -> Option<Stream> {
+    /// A place on an open connection, or `None`; with `since` only on one that is younger.
+    pub(super) fn place(&self, now: Instant, since: Option<Instant>) -> Option<Stream> {
         let mut trunks = self.trunks.borrow_mut();
         trunks.retain(|trunk| trunk.streams.get() > 0 || trunk.is_open(now));
         let trunk = trunks.iter().find(|trunk| {
             let most = trunk.allowed.get().min(STREAMS);
-            trunk.is_open(now) && trunk.streams.get() < most
+            let young = since.is_none_or(|since| trunk.opened >= since);
+            young && trunk.is_open(now) && trunk.streams.get() < most
         })?;
         trunk.streams.set(trunk.streams.get() + 1);
         Some(Stream(Rc::clone(trunk)))
     }
 
-    /// Lets one dial at a time; who waited looks again for a place first.
-    pub(super) async fn dialling(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.dialling.lock().await
+    /// Lets one dial at a time; who waited looks again for a place first. When the dial that was
+    /// waited for has failed, so has this one: nobody waits for several.
+    pub(super) async fn dialling(
+        &self,
+    ) -> Result<tokio::sync::MutexGuard<'_, ()>, Rc<ConnectError>> {
+        let failures = self.failures.get();
+        let turn = self.dialling.lock().await;
+        match &*self.last_failure.borrow() {
+            Some(failure) if self.failures.get() != failures => Err(Rc::clone(failure)),
+            _ => Ok(turn),
+        }
+    }
+
+    /// Tells those who wait that a dial has failed.
+    pub(super) fn dial_failed(&self, error: ConnectError) -> Rc<ConnectError> {
+        let error = Rc::new(error);
+        self.failures.set(self.failures.get() + 1);
+        self.last_failure.replace(Some(Rc::clone(&error)));
+        error
     }
 
     /// Speaks HTTP/2 on a connected stream and adds it.
@@ -91,11 +112,13 @@ impl Multiplex {
                 tracing::debug!(%error, "an HTTP/2 connection to an upstream ended");
             }
         });
+        let opened = Instant::now();
         let trunk = Rc::new(Trunk {
             sender,
             streams: Cell::new(1),
             allowed,
-            retire_at: Instant::now() + lifetime,
+            opened,
+            retire_at: opened + lifetime,
         });
         self.trunks.borrow_mut().push(Rc::clone(&trunk));
         Ok(Stream(trunk))

@@ -31,6 +31,10 @@ pub(super) struct Census {
 
 /// The pool.
 pub(super) struct Pool {
+    #[expect(
+        clippy::vec_box,
+        reason = "a wire moves between the pool, the queue and a lease: a pointer, not its bytes"
+    )]
     idle: RefCell<Vec<Box<Wire>>>,
     queue: RefCell<VecDeque<Weak<Ticket>>>,
     open: Cell<usize>,
@@ -239,15 +243,20 @@ impl Lease {
 
     /// Ends the use of a connection whose exchange came to its proper end.
     pub(super) fn give_back(mut self) {
-        let now = Instant::now();
-        if let Some(mut wire) = self.wire.take() {
-            wire.alarm.clear();
-            wire.idle_since = now;
-            if wire.is_usable(now) {
-                self.pool.hand_over(wire);
-            } else {
-                self.wire = Some(wire);
-            }
+        let Some(mut wire) = self.wire.take() else {
+            return;
+        };
+        wire.alarm.clear();
+        let now = wire.alarm.now();
+        wire.idle_since = now;
+        // Without anybody waiting, whether it can serve again is looked at when it is wanted.
+        if self.pool.queue.borrow().is_empty() {
+            self.pool.idle.borrow_mut().push(wire);
+            self.pool.report();
+        } else if wire.is_usable(now) {
+            self.pool.hand_over(wire);
+        } else {
+            self.wire = Some(wire);
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The body that goes up: none, one that is held, or the caller's as it comes.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -26,13 +27,28 @@ pub enum BodyFault {
     TooLarge,
 }
 
+/// Takes away from trailers what must not go up.
+pub(super) type TrailerRule = Box<dyn Fn(&mut HeaderMap)>;
+
 /// What is known about a caller's body while somebody else sends it.
-#[derive(Debug)]
 pub struct Upload {
     bytes: Cell<u64>,
     limit: Cell<u64>,
     ended: Cell<bool>,
     fault: Cell<Option<BodyFault>>,
+    trailers: RefCell<Option<TrailerRule>>,
+    /// The bytes so far, while they are to be kept and are few enough.
+    copy: RefCell<Option<Vec<u8>>>,
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload")
+            .field("bytes", &self.bytes)
+            .field("ended", &self.ended)
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Upload {
@@ -42,12 +58,48 @@ impl Upload {
             limit: Cell::new(u64::MAX),
             ended: Cell::new(false),
             fault: Cell::new(None),
+            trailers: RefCell::new(None),
+            copy: RefCell::new(None),
         }
     }
 
     /// Sets the bound on the body; it ends in an error beyond.
     pub fn bound(&self, limit: u64) {
         self.limit.set(limit);
+    }
+
+    /// Lets trailers through, after this rule. Without one they are dropped.
+    pub fn let_trailers_through(&self, rule: TrailerRule) {
+        self.trailers.replace(Some(rule));
+    }
+
+    /// Keeps a copy of a body of this length as it passes.
+    pub fn keep(&self, length: usize) {
+        self.copy.replace(Some(Vec::with_capacity(length)));
+    }
+
+    /// The copy, once the whole body has passed.
+    pub fn kept(&self) -> Option<Bytes> {
+        let whole = self.ended.get() && self.fault.get().is_none();
+        let copy = self.copy.borrow();
+        let copy = copy.as_ref().filter(|_| whole)?;
+        Some(Bytes::copy_from_slice(copy))
+    }
+
+    /// Counts bytes that pass, and copies them where that was asked for.
+    fn passed(&self, data: &[u8]) -> u64 {
+        if let Some(copy) = &mut *self.copy.borrow_mut() {
+            copy.extend_from_slice(data);
+        }
+        let bytes = self.bytes.get() + data.len() as u64;
+        self.bytes.set(bytes);
+        bytes
+    }
+
+    /// What may go up of trailers.
+    fn screened(&self, mut trailers: HeaderMap) -> Option<Frame<Bytes>> {
+        self.trailers.borrow().as_ref()?(&mut trailers);
+        (!trailers.is_empty()).then(|| Frame::trailers(trailers))
     }
 
     /// Bytes so far.
@@ -116,16 +168,18 @@ impl CallerBody {
             Poll::Ready(Some(Ok(frame))) => {
                 self.alarm.clear();
                 if let Some(data) = frame.data_ref() {
-                    let bytes = self.upload.bytes.get() + data.len() as u64;
-                    self.upload.bytes.set(bytes);
-                    if bytes > self.upload.limit.get() {
+                    if self.upload.passed(data) > self.upload.limit.get() {
                         return Poll::Ready(Some(Err(self.fail(BodyFault::TooLarge))));
                     }
                 }
-                if self.incoming.is_end_stream() {
+                // Nothing comes after trailers.
+                if self.incoming.is_end_stream() || frame.is_trailers() {
                     self.upload.ended.set(true);
                 }
-                Poll::Ready(Some(Ok(frame)))
+                match frame.into_trailers() {
+                    Ok(trailers) => Poll::Ready(self.upload.screened(trailers).map(Ok)),
+                    Err(frame) => Poll::Ready(Some(Ok(frame))),
+                }
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.fail(BodyFault::Broken)))),
             Poll::Ready(None) => {

@@ -42,6 +42,8 @@ pub struct UpstreamBody {
     idle: Duration,
     /// The request body, where it may still be on its way.
     upload: Option<Rc<Upload>>,
+    /// How much of it had gone up when the alarm was last set.
+    sent: u64,
 }
 
 impl std::fmt::Debug for UpstreamBody {
@@ -62,6 +64,7 @@ impl UpstreamBody {
             incoming,
             source: Source::One(lease),
             idle,
+            sent: upload.as_ref().map_or(0, |upload| upload.bytes()),
             upload,
         };
         if body.incoming.is_end_stream() {
@@ -80,6 +83,7 @@ impl UpstreamBody {
             },
             idle,
             upload: None,
+            sent: 0,
         }
     }
 
@@ -102,17 +106,25 @@ impl UpstreamBody {
         }
     }
 
+    /// While the request is still on its way, its progress counts as well.
+    fn note_upload(&mut self) {
+        let sent = self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        if sent != self.sent {
+            self.sent = sent;
+            let idle = self.idle;
+            if let Some(alarm) = self.alarm() {
+                alarm.set(idle);
+            }
+        }
+    }
+
     fn poll_incoming(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let first = Pin::new(&mut self.incoming).poll_frame(cx);
-        match (&mut self.source, first) {
-            (Source::One(lease), Poll::Pending) => {
-                lease.wire().drive(cx);
-                Pin::new(&mut self.incoming).poll_frame(cx)
-            }
-            (_, first) => first,
+        match &mut self.source {
+            Source::One(lease) => lease.wire().poll_body(cx, &mut self.incoming),
+            Source::Two { .. } | Source::Done => Pin::new(&mut self.incoming).poll_frame(cx),
         }
     }
 }
@@ -128,6 +140,7 @@ impl Body for UpstreamBody {
         let this = self.get_mut();
         match this.poll_incoming(cx) {
             Poll::Pending => {
+                this.note_upload();
                 if this.alarm().is_some_and(|alarm| alarm.has_rung(cx)) {
                     this.source = Source::Done;
                     return Poll::Ready(Some(Err(ResponseBodyError::Stalled)));

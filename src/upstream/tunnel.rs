@@ -72,6 +72,6 @@ async fn read_status(stream: &mut TcpStream) -> std::io::Result<u16> {
     answer
         .parse(&head)
         .ok()
-        .and_then(|_| answer.code)
+        .and(answer.code)
         .ok_or_else(|| std::io::Error::other("its answer is not HTTP"))
 }

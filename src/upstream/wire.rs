@@ -8,11 +8,14 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use http_body::Frame;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
+use super::damper::Damper;
 use super::stream::UpstreamStream;
 use super::{Failure, RequestBody, UpstreamError};
 use crate::alarm::Alarm;
@@ -30,6 +33,7 @@ pub(super) struct Wire {
     sender: http1::SendRequest<RequestBody>,
     driver: http1::Connection<TokioIo<UpstreamStream>, RequestBody>,
     done: bool,
+    damper: Damper,
     /// After this moment it is not used for another request.
     retire_at: Instant,
     /// Since when it is idle; when it was made, until then.
@@ -61,6 +65,7 @@ impl Wire {
             sender,
             driver,
             done: false,
+            damper: Damper::new(),
             retire_at: now + lifetime,
             idle_since: now,
             alarm,
@@ -68,10 +73,32 @@ impl Wire {
     }
 
     /// Lets the connection do what it can.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+    fn drive(&mut self, cx: &mut Context<'_>) {
         if !self.done && Pin::new(&mut self.driver).poll(cx).is_ready() {
             self.done = true;
         }
+    }
+
+    /// The next piece of a response body, driven here.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &Context<'_>,
+        incoming: &mut Incoming,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self {
+            damper,
+            driver,
+            done,
+            ..
+        } = self;
+        damper.run(cx, |cx| {
+            let first = Pin::new(&mut *incoming).poll_frame(cx);
+            if first.is_ready() || *done {
+                return first;
+            }
+            *done = Pin::new(&mut *driver).poll(cx).is_ready();
+            Pin::new(&mut *incoming).poll_frame(cx)
+        })
     }
 
     /// Whether another request may be sent: open, clean, young, not idle for too long.
@@ -98,16 +125,14 @@ impl Wire {
         self.alarm.set(limit);
         let mut response = pin!(self.sender.try_send_request(request));
         let outcome = std::future::poll_fn(|cx| {
-            for _ in 0..2 {
+            let outcome = self.damper.run(cx, |cx| {
                 if !self.done && Pin::new(&mut self.driver).poll(cx).is_ready() {
                     self.done = true;
                 }
-                if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
-                    return Poll::Ready(Some(outcome));
-                }
-                if !self.done {
-                    break;
-                }
+                response.as_mut().poll(cx)
+            });
+            if let Poll::Ready(outcome) = outcome {
+                return Poll::Ready(Some(outcome));
             }
             if upload.is_some() && sent(&upload) != progress {
                 progress = sent(&upload);

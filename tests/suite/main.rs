@@ -1,3 +1,31 @@
 //! Behaviour seen from outside, in one binary.
 
+mod harness;
+
+mod access_log;
+mod admin;
+mod article;
+mod batches;
+mod callers;
+mod challenges;
+mod cli;
+mod connections;
+mod egress;
+mod headers;
+mod http2;
+mod limits;
+mod links;
+mod memory;
 mod operations;
+mod own_answers;
+mod readme;
+mod reload;
+mod retries;
+mod routing;
+mod secrecy;
+mod shutdown;
+mod streaming;
+mod tidy;
+mod tls;
+mod tokens;
+mod uploads;

@@ -5,6 +5,7 @@ mod keys;
 mod token;
 
 use std::io::Write;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rcgen::SanType;
@@ -162,17 +163,19 @@ fn a_dummy_token_does_not_spoil_another_proof() {
     assert_eq!(result, Err(CallerError::Token(TokenError::Malformed)));
 }
 
-#[test]
-fn an_unknown_key_of_the_cluster_asks_for_new_ones() {
+#[tokio::test]
+async fn an_unknown_key_of_the_cluster_asks_for_new_ones() {
     let office = Office::open();
     let rotated = office
         .issuer
         .token_with(&json!({"alg": "ES256", "kid": "k2"}), &claims());
     let lines = [("authorization", format!("Bearer {rotated}"))];
     let lines = [(lines[0].0, lines[0].1.as_str())];
-    let error = office.ask(&["nightly"], &lines, None).unwrap_err();
-    assert!(error.wants_keys());
-    assert!(!CallerError::Unknown.wants_keys());
+    let wanted = || tokio::time::timeout(Duration::ZERO, office.callers.keys_wanted());
+    assert!(wanted().await.is_err(), "nobody asked yet");
+    let result = office.ask(&["nightly"], &lines, None);
+    assert_eq!(result, Err(CallerError::Token(TokenError::UnknownKey)));
+    assert!(wanted().await.is_ok());
 }
 
 #[test]

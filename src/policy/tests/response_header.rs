@@ -158,3 +158,11 @@ proptest! {
         prop_assert_eq!(once, twice);
     }
 }
+
+#[test]
+fn a_length_beside_a_transfer_coding_does_not_count() {
+    let mut fields = headers(&[("content-length", "99"), ("transfer-encoding", "chunked")]);
+    rules(&[]).apply(&mut fields);
+    assert!(!fields.contains_key("content-length"));
+    assert!(!fields.contains_key("transfer-encoding"));
+}

@@ -1,0 +1,27 @@
+# docker build --build-arg REVISION="$(git rev-parse --short HEAD)" -t tokenferry .
+#
+# Both images have the C library of Debian 12. Pin them by digest where images must not change
+# under you.
+ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${RUST_IMAGE} AS build
+ARG REVISION=unknown
+WORKDIR /source
+COPY . .
+# The caches are no part of the image, so the binary is copied out of them in the same step.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/source/target \
+    TOKENFERRY_REVISION="${REVISION}" cargo build --locked --profile dist --bin tokenferry \
+    && cp target/dist/tokenferry /tokenferry
+
+FROM ${RUNTIME_IMAGE}
+COPY --from=build --chmod=0555 /tokenferry /usr/local/bin/tokenferry
+# A number, so that Kubernetes can see that it is not root.
+USER 65532:65532
+# It writes no file: the root file system may be read-only.
+WORKDIR /etc/tokenferry
+STOPSIGNAL SIGTERM
+EXPOSE 8080 8081
+ENTRYPOINT ["/usr/local/bin/tokenferry"]
+CMD ["run"]

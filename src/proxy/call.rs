@@ -1,0 +1,78 @@
+//! One request on its way through a route: what the rooms of the request path need to know of it.
+
+use http::HeaderValue;
+use http::header::HOST;
+use http::request::Parts;
+
+use super::generation::Route;
+use super::lane::{Lane, LaneRoute};
+use crate::config::RewriteLinks;
+use crate::rewrite::{Asked, Links, PublicBase};
+
+/// A request that has found its route.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call<'a> {
+    /// Its head.
+    pub(super) parts: &'a Parts,
+    /// The worker's share of the configuration.
+    pub(super) lane: &'a Lane,
+    /// The route's index.
+    pub(super) index: usize,
+    /// The raw path below the route's prefix.
+    pub(super) rest: &'a str,
+    /// Whether the caller's connection is TLS.
+    pub(super) secure: bool,
+    /// Whether it is a `$batch`.
+    pub(super) batch: bool,
+}
+
+impl<'a> Call<'a> {
+    /// The route.
+    pub(super) fn route(&self) -> &'a Route {
+        self.lane.route(self.index)
+    }
+
+    /// The worker's share of the route.
+    pub(super) fn own(&self) -> &'a LaneRoute {
+        &self.lane.routes[self.index]
+    }
+
+    /// Whether the route turns links at all.
+    pub(super) fn turns_links(&self) -> bool {
+        self.route().spec.rewrite_links != RewriteLinks::Off
+    }
+
+    /// Where the operations of a batch begin: its path without the last segment.
+    pub(super) fn batch_root(&self) -> &'a str {
+        let path = self.rest.trim_end_matches('/');
+        path.rsplit_once('/').map_or("", |(root, _)| root)
+    }
+
+    /// The links between this proxy, as the caller addressed it, and the upstreams; `None` when the
+    /// route leaves them alone.
+    pub(super) fn links(&self) -> Option<Links> {
+        if !self.turns_links() {
+            return None;
+        }
+        // The authority of the target comes before `Host` (RFC 9112 section 3.2.2); it has passed
+        // the host check.
+        let base = match self.parts.uri.authority() {
+            None => PublicBase::new(self.secure, self.parts.headers.get(HOST)?),
+            Some(authority) => PublicBase::new(
+                self.secure,
+                &HeaderValue::from_str(authority.as_str()).ok()?,
+            ),
+        };
+        Some(Links::new(self.lane.links.clone(), self.index, base?))
+    }
+
+    /// What was asked for, as far as the rewriting of the answer goes.
+    pub(super) fn asked(&self) -> Asked<'a> {
+        Asked {
+            method: &self.parts.method,
+            path: self.rest,
+            range: self.parts.headers.contains_key(http::header::RANGE),
+            batch: self.batch,
+        }
+    }
+}

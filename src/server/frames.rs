@@ -1,0 +1,183 @@
+//! Counts the frames of an HTTP/2 caller that cost work and bring nothing: PING, SETTINGS, PRIORITY
+//! and types that nobody knows. hyper answers any number of them; here each takes one from a
+//! budget that requests and time fill up again. Other floods are bounded by hyper's own counts.
+
+use std::time::Instant;
+
+/// What a connection has at first and at the most. The busiest clients send one PING for each
+/// round trip and one PRIORITY for each request.
+const MOST: u32 = 1000;
+/// What each request adds.
+const PER_REQUEST: u32 = 32;
+/// What each second adds.
+const PER_SECOND: u32 = 50;
+
+/// Length of the client's connection preface (RFC 9113 section 3.4).
+const PREFACE: usize = 24;
+/// Length of a frame header (RFC 9113 section 4.1).
+const HEADER: usize = 9;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+/// The frames of one connection.
+#[derive(Debug)]
+pub(super) struct Frames {
+    /// Bytes until the next frame header.
+    skip: usize,
+    header: [u8; HEADER],
+    /// How much of the header is here.
+    have: usize,
+    budget: u32,
+    /// Requests that were counted in.
+    requests: u64,
+    /// Until when time was counted in.
+    counted: Instant,
+}
+
+impl Frames {
+    /// Nothing has come yet, not even the preface.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            skip: PREFACE,
+            header: [0; HEADER],
+            have: 0,
+            budget: MOST,
+            requests: 0,
+            counted: now,
+        }
+    }
+
+    /// Counts what came; false when it is too much. `requests` is how many there were so far.
+    pub(super) fn admit(
+        &mut self,
+        mut bytes: &[u8],
+        requests: u64,
+        now: impl Fn() -> Instant,
+    ) -> bool {
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let skipped = self.skip.min(bytes.len());
+                self.skip -= skipped;
+                bytes = &bytes[skipped..];
+                continue;
+            }
+            let taken = (HEADER - self.have).min(bytes.len());
+            self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            self.have += taken;
+            bytes = &bytes[taken..];
+            if self.have < HEADER {
+                break;
+            }
+            self.have = 0;
+            let [high, middle, low, kind, ..] = self.header;
+            self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+            let counts = !matches!(
+                kind,
+                DATA | HEADERS | RST_STREAM | WINDOW_UPDATE | CONTINUATION
+            );
+            if counts && !self.take(requests, &now) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, requests: u64, now: &impl Fn() -> Instant) -> bool {
+        if self.budget == 0 {
+            self.fill(requests, now());
+        }
+        self.budget = match self.budget.checked_sub(1) {
+            Some(left) => left,
+            None => return false,
+        };
+        true
+    }
+
+    fn fill(&mut self, requests: u64, now: Instant) {
+        let new = u32::try_from(requests - self.requests).unwrap_or(u32::MAX);
+        self.requests = requests;
+        // Parts of a second wait for the next time, or many fillings would never add anything.
+        let seconds = now.saturating_duration_since(self.counted).as_secs();
+        self.counted += std::time::Duration::from_secs(seconds);
+        let passed = u32::try_from(seconds).unwrap_or(u32::MAX);
+        let added = new
+            .saturating_mul(PER_REQUEST)
+            .saturating_add(passed.saturating_mul(PER_SECOND));
+        self.budget = added.min(MOST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn frame(kind: u8, length: u8) -> Vec<u8> {
+        let mut frame = vec![0, 0, length, kind, 0, 0, 0, 0, 0];
+        frame.extend(vec![kind; usize::from(length)]);
+        frame
+    }
+
+    fn open(start: Instant) -> Frames {
+        let mut frames = Frames::new(start);
+        assert!(frames.admit(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0, || start));
+        frames
+    }
+
+    #[test]
+    fn a_flood_is_noticed_whatever_its_pieces() {
+        for kind in [2, 4, 6, 7, 10, 0xfa] {
+            for piece in [1, 7, 9, 17, 4096] {
+                let start = Instant::now();
+                let mut frames = open(start);
+                let flood = frame(kind, 8).repeat(MOST as usize);
+                for bytes in flood.chunks(piece) {
+                    assert!(frames.admit(bytes, 0, || start));
+                }
+                assert!(
+                    !frames.admit(&frame(kind, 8), 0, || start),
+                    "{kind} {piece}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_request_is_made_of_does_not_count() {
+        let start = Instant::now();
+        let mut frames = open(start);
+        for kind in [DATA, HEADERS, RST_STREAM, WINDOW_UPDATE, CONTINUATION] {
+            assert!(frames.admit(&frame(kind, 20).repeat(5000), 0, || start));
+        }
+    }
+
+    #[test]
+    fn the_content_of_a_frame_is_not_taken_for_frames() {
+        let start = Instant::now();
+        let mut frames = open(start);
+        let mut data = vec![1, 0, 0, DATA, 0, 0, 0, 0, 1];
+        data.extend(frame(6, 8).repeat(4000).into_iter().take(65_536));
+        assert!(frames.admit(&data, 0, || start));
+    }
+
+    #[test]
+    fn requests_and_time_fill_the_budget_up() {
+        let start = Instant::now();
+        let mut frames = open(start);
+        let spent = frame(6, 8).repeat(MOST as usize);
+        assert!(frames.admit(&spent, 0, || start));
+        assert!(frames.admit(&frame(6, 8).repeat(PER_REQUEST as usize), 1, || start));
+        assert!(!frames.admit(&frame(6, 8), 1, || start));
+        let later = start + Duration::from_millis(1900);
+        assert!(frames.admit(&frame(6, 8).repeat(PER_SECOND as usize), 1, || later));
+        assert!(!frames.admit(&frame(6, 8), 1, || later));
+        let much_later = start + Duration::from_secs(100_000);
+        assert!(frames.admit(&spent, 1, || much_later));
+        assert!(!frames.admit(&frame(6, 8), 1, || much_later));
+    }
+}

@@ -1,0 +1,79 @@
+//! A certificate from files that somebody else keeps.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use zeroize::Zeroizing;
+
+use super::{Origin, TlsError, offer_protocols};
+
+/// Reads the files. Callers are asked for a certificate when there is an authority to judge it by,
+/// and may go without; a route decides whether it needs one.
+pub(super) fn load(
+    certificate: &Path,
+    key: &Path,
+    client_ca: Option<&Path>,
+) -> Result<(ServerConfig, Origin), TlsError> {
+    let chain_text = read(certificate)?;
+    let key_text = read(key)?;
+    let authority_text = client_ca.map(read).transpose()?;
+    let mut digest = digest::Context::new(&digest::SHA256);
+    for text in [Some(&chain_text), Some(&key_text), authority_text.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        digest.update(&text.len().to_be_bytes());
+        digest.update(text);
+    }
+    let mut origin = [0; 32];
+    origin.copy_from_slice(digest.finish().as_ref());
+
+    let chain = certificates(certificate, &chain_text)?;
+    let key = PrivateKeyDer::from_pem_slice(&key_text).map_err(|source| TlsError::Pem {
+        path: key.to_owned(),
+        source,
+    })?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = match client_ca.zip(authority_text) {
+        None => builder.with_no_client_auth(),
+        Some((path, text)) => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(certificates(path, &text)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|source| TlsError::ClientAuthority {
+                    path: path.to_owned(),
+                    source,
+                })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
+    offer_protocols(&mut config);
+    Ok((config, Origin::Files(origin)))
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let read = || -> io::Result<_> { std::fs::read(path).map(Zeroizing::new) };
+    read().map_err(|source| TlsError::Unusable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>();
+    read.map_err(|source| TlsError::Pem {
+        path: path.to_owned(),
+        source,
+    })
+}

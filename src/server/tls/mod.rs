@@ -1,0 +1,198 @@
+//! TLS towards callers: the certificate in force, and how it follows its files.
+//!
+//! Handshakes take what is in force at that moment. The control side looks at the files every few
+//! seconds; a file that has become bad is reported once and changes nothing.
+
+mod files;
+mod local;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use rustls::ServerConfig;
+use rustls::pki_types::pem;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::TlsSpec;
+
+/// How often the files are looked at: a certificate manager replaces them days before the end.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Why TLS cannot be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The certificate or key does not serve.
+    #[error(
+        "the certificate and key of tls cannot be used; give a PEM certificate with its chain, and the key that belongs to it"
+    )]
+    Certificate(#[from] rustls::Error),
+    /// The authority of callers does not serve.
+    #[error("tls.client_ca_file {} holds no authority that can be used", path.display())]
+    ClientAuthority {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::server::VerifierBuilderError,
+    },
+    /// The local certificate cannot be made.
+    #[error("the certificate of `tls: local` cannot be made")]
+    Make(#[from] rcgen::Error),
+    /// There is no place for the files of `tls: local`.
+    #[error("`tls: local` has no folder to keep its authority in; set HOME or XDG_STATE_HOME")]
+    NoFolder,
+    /// Not PEM.
+    #[error("{} is not PEM of the kind that is needed there", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot use {}; check that it is there and that this user may use it", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A certificate with all that belongs to it, ready for handshakes.
+#[derive(Debug)]
+pub struct Loaded {
+    spec: TlsSpec,
+    config: Arc<ServerConfig>,
+    /// What it was made from; other bytes mean that it has to be made again.
+    origin: Origin,
+}
+
+/// What a certificate was made from.
+#[derive(Debug, PartialEq, Eq)]
+enum Origin {
+    /// A digest of the files.
+    Files([u8; 32]),
+    /// Our own making, good until then.
+    Local(SystemTime),
+}
+
+/// Reads or makes the certificate.
+///
+/// # Errors
+/// When it cannot be used.
+pub fn load(spec: &TlsSpec, now: SystemTime) -> Result<Loaded, TlsError> {
+    let (config, origin) = match spec {
+        TlsSpec::Files {
+            certificate_file,
+            key_file,
+            client_ca_file,
+        } => files::load(certificate_file, key_file, client_ca_file.as_deref())?,
+        TlsSpec::Local => local::load(&local::folder()?, now)?,
+    };
+    Ok(Loaded {
+        spec: spec.clone(),
+        config: Arc::new(config),
+        origin,
+    })
+}
+
+/// What is offered to callers at this moment: TLS, or none.
+#[derive(Debug, Default)]
+pub struct Tls {
+    config: ArcSwapOption<ServerConfig>,
+    known: Mutex<Option<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    spec: TlsSpec,
+    origin: Origin,
+    /// The last failure that was reported.
+    reported: Option<String>,
+}
+
+impl Tls {
+    /// What a configuration asks for.
+    pub fn new(loaded: Option<Loaded>) -> Self {
+        let tls = Self::default();
+        tls.replace(loaded);
+        tls
+    }
+
+    /// For the next handshake; `None` when callers speak in the clear.
+    pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.config.load_full().map(TlsAcceptor::from)
+    }
+
+    /// Offers another; open connections go on with what they began with.
+    pub fn replace(&self, loaded: Option<Loaded>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.config
+            .store(loaded.as_ref().map(|loaded| Arc::clone(&loaded.config)));
+        *known = loaded.map(|loaded| Known {
+            spec: loaded.spec,
+            origin: loaded.origin,
+            reported: None,
+        });
+    }
+
+    /// Looks at the files for ever.
+    pub async fn watch(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.look(SystemTime::now());
+        }
+    }
+
+    /// Takes what has changed.
+    fn look(&self, now: SystemTime) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = &mut *known else {
+            return;
+        };
+        if matches!(&known.origin, Origin::Local(until) if now < *until) {
+            return;
+        }
+        match load(&known.spec, now) {
+            Ok(loaded) => {
+                known.reported = None;
+                if loaded.origin != known.origin {
+                    self.config.store(Some(loaded.config));
+                    known.origin = loaded.origin;
+                    tracing::info!("the certificate for callers was renewed");
+                }
+            }
+            Err(error) => {
+                let words = words(&error);
+                if known.reported.as_ref() != Some(&words) {
+                    tracing::error!(
+                        error = words,
+                        "the certificate for callers has become unusable; the one before stays in use"
+                    );
+                    known.reported = Some(words);
+                }
+            }
+        }
+    }
+}
+
+fn words(error: &TlsError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}
+
+/// Settings that do not depend on where the certificate comes from.
+fn offer_protocols(config: &mut ServerConfig) {
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+}
+
+#[cfg(test)]
+mod tests;

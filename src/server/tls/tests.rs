@@ -1,0 +1,146 @@
+//! What is offered to callers, and how it follows its files.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, KeyPair};
+
+use super::*;
+
+fn write_pair(folder: &Path) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["gateway.corp".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    fs::write(folder.join("tls.pem"), certificate.pem()).unwrap();
+    fs::write(folder.join("tls.key"), key.serialize_pem()).unwrap();
+}
+
+fn spec(folder: &Path) -> TlsSpec {
+    TlsSpec::Files {
+        certificate_file: folder.join("tls.pem"),
+        key_file: folder.join("tls.key"),
+        client_ca_file: None,
+    }
+}
+
+fn offered(tls: &Tls) -> Arc<ServerConfig> {
+    tls.config.load_full().unwrap()
+}
+
+#[test]
+fn a_new_certificate_is_taken_and_a_bad_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pair(folder.path());
+    let now = SystemTime::now();
+    let tls = Tls::new(Some(load(&spec(folder.path()), now).unwrap()));
+    let first = offered(&tls);
+    tls.look(now);
+    assert!(Arc::ptr_eq(&first, &offered(&tls)), "nothing has changed");
+
+    let key = fs::read(folder.path().join("tls.key")).unwrap();
+    write_pair(folder.path());
+    let next_key = fs::read(folder.path().join("tls.key")).unwrap();
+    fs::write(folder.path().join("tls.key"), key).unwrap();
+    tls.look(now);
+    assert!(
+        Arc::ptr_eq(&first, &offered(&tls)),
+        "half of a pair is not taken"
+    );
+
+    fs::write(folder.path().join("tls.key"), next_key).unwrap();
+    tls.look(now);
+    let second = offered(&tls);
+    assert!(!Arc::ptr_eq(&first, &second));
+
+    fs::remove_file(folder.path().join("tls.pem")).unwrap();
+    tls.look(now);
+    assert!(
+        Arc::ptr_eq(&second, &offered(&tls)),
+        "a missing file changes nothing"
+    );
+}
+
+#[test]
+fn files_that_do_not_serve_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let words = |spec: &TlsSpec| words(&load(spec, now).unwrap_err());
+    assert!(words(&spec(folder.path())).contains("tls.pem"));
+    write_pair(folder.path());
+    fs::write(folder.path().join("tls.key"), "no key").unwrap();
+    assert!(words(&spec(folder.path())).contains("tls.key is not PEM"));
+    write_pair(folder.path());
+    fs::write(folder.path().join("ca.pem"), "no authority").unwrap();
+    let TlsSpec::Files {
+        certificate_file,
+        key_file,
+        ..
+    } = spec(folder.path())
+    else {
+        unreachable!("it is of files")
+    };
+    let with_authority = TlsSpec::Files {
+        certificate_file,
+        key_file,
+        client_ca_file: Some(folder.path().join("ca.pem")),
+    };
+    assert!(words(&with_authority).contains("ca.pem holds no authority"));
+}
+
+#[test]
+fn the_local_certificate_is_kept_and_renewed_before_its_end_by_the_same_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let now = SystemTime::now();
+    let (_, first) = local::load(folder.path(), now).unwrap();
+    let (authority, leaf) = (read("local-ca.pem"), read("localhost.pem"));
+    assert!(leaf.contains(&authority), "the chain is whole");
+
+    let (_, again) = local::load(folder.path(), now + Duration::from_secs(86_400)).unwrap();
+    assert_eq!(first, again);
+    assert_eq!(leaf, read("localhost.pem"));
+
+    let Origin::Local(until) = first else {
+        panic!("it is local")
+    };
+    let (_, next) = local::load(folder.path(), until).unwrap();
+    assert_ne!(next, first);
+    assert_ne!(leaf, read("localhost.pem"));
+    assert_eq!(authority, read("local-ca.pem"), "nobody has to trust anew");
+
+    let old = now + Duration::from_secs(3600 * 86_400);
+    local::load(folder.path(), old).unwrap();
+    assert_ne!(
+        authority,
+        read("local-ca.pem"),
+        "an old authority makes way in time"
+    );
+}
+
+#[test]
+fn broken_files_of_the_local_certificate_are_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    local::load(folder.path(), now).unwrap();
+    for name in ["localhost.pem", "local-ca.pem", "local-ca-key.pem"] {
+        fs::write(folder.path().join(name), "garbage").unwrap();
+        local::load(folder.path(), now).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_user_reads_the_local_keys() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    local::load(folder.path(), SystemTime::now()).unwrap();
+    for name in ["localhost.pem", "local-ca-key.pem"] {
+        let mode = fs::metadata(folder.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o077, 0, "{name}");
+    }
+}

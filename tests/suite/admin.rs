@@ -1,0 +1,235 @@
+//! Metrics, probes and status.
+
+use tokenferry::simulator::{Fault, GRAPH, LOGIN, Script, Simulator};
+
+use crate::harness::stage::Stage;
+use crate::harness::{DYNAMICS_SCOPE, GRAPH_SCOPE};
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let stage = Stage::with("workers: 1\n").await;
+    let graph = [("route", "graph")];
+    stage.get("/graph/sim/bytes/1000").await.expect(200);
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 500")
+        .await;
+    caller.send("x".repeat(500)).await;
+    let sunk = caller.answer("POST").await.expect(200).body.len() as f64;
+    stage.get("/graph/sim/status/404").await;
+    let throttled = stage.get("/graph/sim/status/429").await;
+    assert_eq!(throttled.status, 429);
+    stage.get("/nowhere").await.expect(404);
+    stage.get("/graph/../x").await.expect(400);
+
+    for (name, labels, expected) in [
+        (
+            "tokenferry_requests_total",
+            vec![graph[0], ("method", "GET"), ("code", "200")],
+            1.0,
+        ),
+        (
+            "tokenferry_requests_total",
+            vec![graph[0], ("method", "POST"), ("code", "200")],
+            1.0,
+        ),
+        (
+            "tokenferry_requests_total",
+            vec![graph[0], ("method", "GET"), ("code", "404")],
+            1.0,
+        ),
+        ("tokenferry_requests_total", vec![graph[0]], 4.0),
+        ("tokenferry_requests_total", vec![("code", "400")], 1.0),
+        (
+            "tokenferry_request_duration_seconds_count",
+            graph.to_vec(),
+            4.0,
+        ),
+        (
+            "tokenferry_upstream_response_seconds_count",
+            graph.to_vec(),
+            4.0,
+        ),
+        ("tokenferry_requests_in_flight", graph.to_vec(), 0.0),
+        ("tokenferry_request_bytes_total", graph.to_vec(), 500.0),
+        (
+            "tokenferry_token_cache_hits_total",
+            vec![("credential", "contoso"), ("scope", GRAPH_SCOPE)],
+            4.0,
+        ),
+        (
+            "tokenferry_token_cache_misses_total",
+            vec![("scope", GRAPH_SCOPE)],
+            0.0,
+        ),
+        (
+            "tokenferry_token_cache_hits_total",
+            vec![("scope", DYNAMICS_SCOPE)],
+            0.0,
+        ),
+        (
+            "tokenferry_token_refreshes_total",
+            vec![("scope", GRAPH_SCOPE), ("outcome", "success")],
+            1.0,
+        ),
+        (
+            "tokenferry_token_refresh_duration_seconds_count",
+            vec![("scope", GRAPH_SCOPE)],
+            1.0,
+        ),
+        ("tokenferry_token_waiters", vec![], 0.0),
+        ("tokenferry_upstream_throttled_total", graph.to_vec(), 1.0),
+        (
+            "tokenferry_upstream_connections",
+            vec![graph[0], ("state", "idle")],
+            1.0,
+        ),
+        (
+            "tokenferry_upstream_connections",
+            vec![graph[0], ("state", "active")],
+            0.0,
+        ),
+        ("tokenferry_refused_total", vec![("reason", "noRoute")], 1.0),
+        (
+            "tokenferry_refused_total",
+            vec![("reason", "badRequest")],
+            1.0,
+        ),
+        ("tokenferry_config_last_reload_successful", vec![], 1.0),
+        ("tokenferry_build_info", vec![], 1.0),
+    ] {
+        let number = stage.number(name, &labels).await;
+        assert_eq!(number, expected, "{name} {labels:?}");
+    }
+    let down = stage
+        .number("tokenferry_response_bytes_total", &graph)
+        .await;
+    assert!(down >= 1000.0 + sunk, "{down}");
+    let expiry = stage
+        .number(
+            "tokenferry_token_expiry_timestamp_seconds",
+            &[("scope", GRAPH_SCOPE)],
+        )
+        .await;
+    assert!(expiry > 1.7e9, "{expiry}");
+    assert!(stage.number("process_resident_memory_bytes", &[]).await > 0.0);
+}
+
+#[tokio::test]
+async fn labels_come_from_closed_sets() {
+    let stage = Stage::open().await;
+    for line in [
+        "FROBNICATE /graph/x HTTP/1.1",
+        "GET /secret-path HTTP/1.1\nUser-Agent: canary",
+    ] {
+        stage.ask(&format!("{line}\nX-Canary: canary")).await;
+    }
+    let page = stage.ask_admin("GET /metrics HTTP/1.1").await.expect(200);
+    assert!(page.field("content-type").starts_with("text/plain"));
+    for word in ["FROBNICATE", "secret-path", "canary", "127.0.0.1"] {
+        assert!(!page.text().contains(word), "{word}");
+    }
+}
+
+#[tokio::test]
+async fn readiness_waits_for_the_first_attempt_and_not_for_a_token() {
+    let gate = tokenferry::simulator::Gate::new();
+    let stage = Stage::cold("", |simulator| {
+        simulator.script(Script::on(LOGIN, Fault::Hold(gate.clone())));
+        simulator.script(Script::on(LOGIN, Fault::Entra(7_000_222)));
+    })
+    .await;
+    let before = stage.ask_admin("GET /readyz HTTP/1.1").await.expect(503);
+    assert_eq!(before.json()["waiting_for"][0], "tokens");
+    stage.ask_admin("GET /livez HTTP/1.1").await.expect(200);
+    gate.open();
+    stage.attempted().await;
+    crate::harness::until("it is ready", || async {
+        (stage.ask_admin("GET /readyz HTTP/1.1").await.status == 200).then_some(())
+    })
+    .await;
+    let strict = stage
+        .ask_admin("GET /readyz?tokens HTTP/1.1")
+        .await
+        .expect(503);
+    let routes = strict.json()["routes"].clone();
+    assert_eq!(routes[0]["route"], "graph");
+    assert_eq!(routes[0]["token"], "rejected");
+}
+
+#[tokio::test]
+async fn status_tells_programs_what_the_page_tells_people() {
+    let stage = Stage::cold("", Simulator::expire_client_secrets).await;
+    stage.attempted().await;
+    stage.get("/graph/v1.0/users").await.expect(502);
+    let status = stage
+        .ask_admin("GET /status.json HTTP/1.1")
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(status["routes"][0]["name"], "graph");
+    assert_eq!(status["routes"][0]["requests"], 1);
+    assert_eq!(status["refused"]["tokenRejected"], 1);
+    let failure = status["tokens"][0]["failure"]["message"].as_str().unwrap();
+    assert!(failure.contains("AADSTS7000222"), "{failure}");
+    let page = stage.ask_admin("GET / HTTP/1.1").await.expect(200).text();
+    assert!(page.contains("AADSTS7000222"));
+}
+
+#[tokio::test]
+async fn the_admin_listener_checks_host_and_origin_as_well() {
+    let stage = Stage::open().await;
+    let rebound = stage
+        .ask_admin("GET /metrics HTTP/1.1\nHost: evil.example")
+        .await;
+    assert_eq!(rebound.refusal(), (421, "hostNotServed".to_owned()));
+    let foreign = stage
+        .ask_admin("GET /metrics HTTP/1.1\nOrigin: https://evil.example")
+        .await;
+    assert_eq!(foreign.refusal(), (403, "crossSite".to_owned()));
+    let linked = "GET / HTTP/1.1\nSec-Fetch-Site: cross-site\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest: document";
+    stage.ask_admin(linked).await.expect(200);
+    assert_eq!(
+        stage
+            .ask_admin("POST /livez HTTP/1.1\nContent-Length: 0")
+            .await
+            .status,
+        405
+    );
+    assert_eq!(
+        stage
+            .ask_admin("GET /graph/v1.0/users HTTP/1.1")
+            .await
+            .status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn the_data_listener_has_no_admin_pages() {
+    let stage = Stage::open().await;
+    for target in ["/metrics", "/livez", "/readyz", "/status.json", "/"] {
+        stage.get(target).await.expect(404);
+    }
+}
+
+#[tokio::test]
+async fn an_endless_upstream_answer_is_in_flight_until_it_ends() {
+    let stage = Stage::open().await;
+    let feed = stage.simulator.feed("one");
+    let mut caller = stage.caller().await;
+    caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    caller.head().await;
+    let labels = [("route", "graph")];
+    assert_eq!(
+        stage.number("tokenferry_requests_in_flight", &labels).await,
+        1.0
+    );
+    drop(caller);
+    stage
+        .becomes("tokenferry_requests_in_flight", &labels, 0.0)
+        .await;
+    drop(feed);
+    let seen = stage.simulator.wait_for(|seen| seen.host == GRAPH).await;
+    seen.unwrap();
+}

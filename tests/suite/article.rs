@@ -1,0 +1,136 @@
+//! The scenario that started it: one program calls Graph and Dynamics, and somebody else does the
+//! OAuth.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokenferry::simulator::{GRAPH, LOGIN, ORGANISATION, Seen};
+
+use crate::harness::stage::Stage;
+use crate::harness::{DYNAMICS_SCOPE, GRAPH_SCOPE, until};
+
+/// The token that a request went up with.
+fn token(seen: &Seen) -> String {
+    let all = seen.header_values("authorization");
+    assert_eq!(all.len(), 1, "{all:?}");
+    let token = all[0]
+        .strip_prefix("Bearer ")
+        .expect("it is a bearer token");
+    token.to_owned()
+}
+
+/// The token of the last request to a host.
+fn last_token(stage: &Stage, host: &str) -> String {
+    let seen = stage.simulator.seen();
+    let last = seen.iter().rev().find(|seen| seen.host == host);
+    token(last.expect("a request went there"))
+}
+
+async fn refreshes(stage: &Stage, scope: &str, outcome: &str) -> f64 {
+    let labels = [("scope", scope), ("outcome", outcome)];
+    let name = "tokenferry_token_refreshes_total";
+    stage.number(name, &labels).await
+}
+
+#[tokio::test]
+async fn one_program_calls_graph_and_dynamics_without_any_oauth_code() {
+    let stage = Stage::open().await;
+    let users = stage.get("/graph/v1.0/users?$top=2").await.expect(200);
+    assert_eq!(users.json()["value"].as_array().unwrap().len(), 2);
+    let accounts = stage.get("/dynamics/api/data/v9.2/accounts?$select=name");
+    let accounts = accounts.await.expect(200).json();
+    assert!(!accounts["value"].as_array().unwrap().is_empty());
+
+    let (graph, dynamics) = (last_token(&stage, GRAPH), last_token(&stage, ORGANISATION));
+    assert_ne!(graph, dynamics, "each scope has a token of its own");
+    for _ in 0..3 {
+        stage.get("/graph/v1.0/users?$top=1").await.expect(200);
+        stage
+            .get("/dynamics/api/data/v9.2/accounts?$top=1")
+            .await
+            .expect(200);
+    }
+    assert_eq!(last_token(&stage, GRAPH), graph, "and keeps it");
+    assert_eq!(last_token(&stage, ORGANISATION), dynamics);
+    assert_eq!(stage.simulator.token_calls(), 2);
+}
+
+#[tokio::test]
+async fn a_token_that_expires_is_renewed_without_the_caller_noticing() {
+    let stage = Stage::cold("", |simulator| {
+        // Usable for 1.8 s; the renewal is due long before that.
+        simulator.set_token_lifetime(Duration::from_secs(2), Some(Duration::from_secs(1)));
+    })
+    .await;
+    stage.attempted().await;
+    let first = stage.get("/graph/v1.0/users?$top=1").await.expect(200);
+    drop(first);
+    let before = last_token(&stage, GRAPH);
+    stage
+        .simulator
+        .set_token_lifetime(Duration::from_secs(3600), None);
+    let after = until("another token is used", || async {
+        let answer = stage.get("/graph/v1.0/users?$top=1").await;
+        answer.expect(200);
+        let token = last_token(&stage, GRAPH);
+        (token != before).then_some(token)
+    })
+    .await;
+    assert_ne!(after, before);
+}
+
+#[tokio::test]
+async fn renewing_one_scope_leaves_the_others_token_alone() {
+    let stage = Stage::cold("", |simulator| {
+        simulator.patch_token_reply(json!({"expires_in": 2, "refresh_in": 1}));
+    })
+    .await;
+    stage.attempted().await;
+    // From here on tokens live for an hour: each scope is renewed once.
+    stage
+        .simulator
+        .patch_token_reply(json!({"expires_in": 3600}));
+    until("both were renewed", || async {
+        let both = refreshes(&stage, GRAPH_SCOPE, "success").await >= 2.0
+            && refreshes(&stage, DYNAMICS_SCOPE, "success").await >= 2.0;
+        both.then_some(())
+    })
+    .await;
+    stage.get("/graph/v1.0/users?$top=1").await.expect(200);
+    let target = "/dynamics/api/data/v9.2/accounts?$top=1";
+    stage.get(target).await.expect(200);
+    let (graph, dynamics) = (last_token(&stage, GRAPH), last_token(&stage, ORGANISATION));
+    let calls = stage.simulator.token_calls();
+    stage.get("/graph/v1.0/users?$top=1").await.expect(200);
+    stage.get(target).await.expect(200);
+    assert_eq!(last_token(&stage, GRAPH), graph);
+    assert_eq!(last_token(&stage, ORGANISATION), dynamics);
+    assert_eq!(stage.simulator.token_calls(), calls);
+}
+
+#[tokio::test]
+async fn a_failing_identity_service_gives_a_clear_error_and_ends_nothing() {
+    let stage = Stage::cold("", |simulator| simulator.outage(LOGIN)).await;
+    stage.attempted().await;
+    for target in ["/graph/v1.0/users", "/dynamics/api/data/v9.2/accounts"] {
+        let answer = stage.get(target).await.expect(503);
+        assert_eq!(answer.code(), "tokenUnavailable");
+        let after: u64 = answer.field("retry-after").parse().unwrap();
+        assert!((1..=60).contains(&after), "{after}");
+        assert!(answer.message().contains(LOGIN), "{}", answer.message());
+    }
+    let forwarded = |seen: &Seen| seen.host == GRAPH || seen.host == ORGANISATION;
+    assert!(
+        !stage.simulator.seen().iter().any(forwarded),
+        "without a token nothing is forwarded"
+    );
+    stage.ask_admin("GET /livez HTTP/1.1").await.expect(200);
+    stage.ask_admin("GET /readyz HTTP/1.1").await.expect(200);
+
+    stage.simulator.recover(LOGIN);
+    until("it works again", || async {
+        let answer = stage.get("/graph/v1.0/users?$top=1").await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}

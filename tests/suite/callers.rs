@@ -1,0 +1,162 @@
+//! Who is asking: routes with callers let in those who prove themselves, by name.
+
+use std::fs;
+use std::time::Duration;
+
+use tokenferry::simulator::GRAPH;
+
+use crate::harness::stage::Stage;
+use crate::harness::until;
+use crate::tls::{Authority, get, secure_stage, shake};
+
+/// A stage whose graph route asks for `cron`, by a key in a file of `folder`.
+async fn asking(folder: &std::path::Path) -> Stage {
+    fs::write(folder.join("key"), "a-key-of-good-length-0001\n")
+        .expect("the folder can be written");
+    Stage::with(&format!(
+        "callers: {{cron: {{api_key_file: '{}'}}}}\n\
+         routes:\n\
+         - {{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [cron], allow: ['GET /sim/**']}}\n\
+         - {{name: open, path: /open, upstream: 'https://GRAPH'}}\n",
+        folder.join("key").display()
+    ))
+    .await
+}
+
+#[tokio::test]
+async fn a_caller_with_the_key_is_let_in_and_named_and_its_key_stays_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = asking(folder.path()).await;
+    let with_key = "GET /graph/sim/bytes/1 HTTP/1.1\nX-Api-Key: a-key-of-good-length-0001";
+    stage.ask(with_key).await.expect(200);
+    let line = stage.log.with("/route", "graph").await;
+    assert_eq!(line["caller"], "cron");
+    let seen = stage.simulator.seen();
+    let seen = seen.iter().find(|seen| seen.host == GRAPH).unwrap();
+    let names: Vec<_> = seen
+        .headers
+        .iter()
+        .map(|(name, _)| name.to_string())
+        .collect();
+    assert!(
+        !names
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case("x-api-key")),
+        "{names:?}"
+    );
+}
+
+#[tokio::test]
+async fn others_get_401_before_they_learn_what_the_route_allows() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = asking(folder.path()).await;
+    for lines in [
+        "GET /graph/sim/bytes/1 HTTP/1.1",
+        "GET /graph/sim/bytes/1 HTTP/1.1\nX-Api-Key: a-key-of-good-length-0002",
+        "GET /graph/sim/bytes/1 HTTP/1.1\nX-Api-Key: a-key-of-good-length-000",
+        "GET /graph/sim/bytes/1 HTTP/1.1\nX-Api-Key:",
+        "GET /graph/sim/bytes/1 HTTP/1.1\nX-Api-Key: cron",
+        "GET /graph/sim/bytes/1 HTTP/1.1\nX-Api-Key: a-key-of-good-length-0001\nX-Api-Key: x",
+        "GET /graph/sim/bytes/1 HTTP/1.1\nAuthorization: Bearer a-key-of-good-length-0001",
+        "GET /graph/not/allowed HTTP/1.1",
+        "DELETE /graph/sim/bytes/1 HTTP/1.1",
+    ] {
+        let answer = stage.ask(lines).await;
+        assert_eq!(
+            answer.refusal(),
+            (401, "callerUnknown".to_owned()),
+            "{lines}"
+        );
+        assert!(
+            answer.all("www-authenticate").is_empty(),
+            "SDKs would try to log in"
+        );
+    }
+    let seen = stage.simulator.seen();
+    assert!(!seen.iter().any(|seen| seen.host == GRAPH));
+    stage.get("/open/sim/bytes/1").await.expect(200);
+    stage
+        .becomes(
+            "tokenferry_refused_total",
+            &[("reason", "callerUnknown")],
+            9.0,
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_replaced_key_counts_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = asking(folder.path()).await;
+    fs::write(folder.path().join("key"), "a-key-of-good-length-0009").unwrap();
+    until("the new key counts", || async {
+        let answer = stage
+            .ask("GET /graph/sim/bytes/1 HTTP/1.1\nX-Api-Key: a-key-of-good-length-0009")
+            .await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    let old = "GET /graph/sim/bytes/1 HTTP/1.1\nX-Api-Key: a-key-of-good-length-0001";
+    assert_eq!(stage.ask(old).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_client_certificate_names_its_holder() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let own = "callers: {reports: {client_certificate: reports.corp}}\n\
+               routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [reports]}]\n";
+    let stage = secure_stage(folder.path(), &authority, own).await;
+    let status = |identity| {
+        let (address, pem) = (stage.address(), authority.pem.clone());
+        async move {
+            let mut stream = shake(address, &pem, &[], identity).await?;
+            let text = get(&mut stream, "/graph/sim/bytes/1", "").await?;
+            std::io::Result::Ok(text.split(' ').nth(1).unwrap_or_default().to_owned())
+        }
+    };
+    let reports = authority.identity("reports.corp");
+    let sales = authority.identity("sales.corp");
+    let stranger = Authority::new().identity("reports.corp");
+    assert_eq!(status(Some(&reports)).await.unwrap(), "200");
+    assert_eq!(status(Some(&sales)).await.unwrap(), "401");
+    assert_eq!(status(None).await.unwrap(), "401");
+    assert!(
+        status(Some(&stranger)).await.is_err(),
+        "of another authority"
+    );
+    let line = stage.log.with("/caller", "reports").await;
+    assert_eq!(line["status"], 200);
+}
+
+#[tokio::test]
+async fn a_preflight_of_a_listed_page_is_answered_before_the_caller_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("key"), "a-key-of-good-length-0001").unwrap();
+    let stage = Stage::with(&format!(
+        "browser_origins: ['https://app.corp']\n\
+         callers: {{page: {{api_key_file: '{}'}}}}\n\
+         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [page]}}]\n",
+        folder.path().join("key").display()
+    ))
+    .await;
+    let answer = stage
+        .ask(
+            "OPTIONS /graph/sim/bytes/1 HTTP/1.1\nOrigin: https://app.corp\n\
+             Access-Control-Request-Method: GET\nAccess-Control-Request-Headers: x-api-key",
+        )
+        .await;
+    assert_eq!(answer.status, 204, "{answer:?}");
+    assert_eq!(
+        answer.field("access-control-allow-origin"),
+        "https://app.corp"
+    );
+    let answer = stage
+        .ask("GET /graph/sim/bytes/1 HTTP/1.1\nOrigin: https://app.corp")
+        .await;
+    assert_eq!(answer.refusal(), (401, "callerUnknown".to_owned()));
+    assert_eq!(
+        answer.field("access-control-allow-origin"),
+        "https://app.corp"
+    );
+}

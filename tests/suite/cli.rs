@@ -1,0 +1,197 @@
+//! The commands, as the real binary runs them.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+use tokenferry::simulator::{LOGIN, SECRET_CANARY, Simulator};
+
+use crate::harness::program::{command, run};
+use crate::harness::routes_yaml;
+
+/// A simulator and a file for it.
+async fn desk(own: &str) -> (Simulator, TempDir) {
+    tokenferry::trust::install_provider();
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let text = routes_yaml(&simulator, folder.path(), own);
+    std::fs::write(folder.path().join("routes.yaml"), text).expect("the folder can be written");
+    (simulator, folder)
+}
+
+fn with_file(words: &[&str], folder: &Path) -> Command {
+    let mut command = command();
+    command
+        .args(words)
+        .arg("-c")
+        .arg(folder.join("routes.yaml"));
+    command
+}
+
+#[tokio::test]
+async fn check_prints_a_table_of_a_file_that_is_fine() {
+    let (_simulator, folder) = desk("").await;
+    let (code, out, err) = run(with_file(&["check"], folder.path())).await;
+    assert_eq!(code, 0, "{out}{err}");
+    for word in [
+        "graph",
+        "/graph",
+        "https://graph.microsoft.com",
+        "dynamics",
+        "contoso",
+    ] {
+        assert!(out.contains(word), "{word} in {out}");
+    }
+    assert!(!format!("{out}{err}").contains(SECRET_CANARY));
+}
+
+#[tokio::test]
+async fn check_tells_every_problem_at_its_place() {
+    let own = "\
+routes:
+  - name: graph
+    path: /graph
+    upstream: ftp://graph.microsoft.com
+    colour: blue
+  - name: graph
+    path: /graph
+    upstream: https://graph.microsoft.com
+    scope: https://graph.microsoft.com
+";
+    let (_simulator, folder) = desk(own).await;
+    let (code, out, err) = run(with_file(&["check"], folder.path())).await;
+    assert_eq!(code, 2);
+    let all = format!("{out}{err}");
+    let file = folder.path().join("routes.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let line = |what: &str| text.lines().position(|line| line.contains(what)).unwrap() + 1;
+    for what in ["ftp://", "colour", "scope: https://graph.microsoft.com"] {
+        let place = format!("{}:{}:", file.display(), line(what));
+        assert!(all.contains(&place), "{place} in {all}");
+    }
+    assert!(all.contains('^'), "{all}");
+}
+
+#[tokio::test]
+async fn check_of_a_file_without_its_variables_needs_a_word() {
+    let own = "\
+credentials:
+  contoso:
+    tenant_id: ${SOME_TENANT}
+    client_id: ${SOME_CLIENT}
+    client_secret: ${SOME_SECRET}
+";
+    let (_simulator, folder) = desk(own).await;
+    let (code, out, err) = run(with_file(&["check"], folder.path())).await;
+    assert_eq!(code, 2);
+    let all = format!("{out}{err}");
+    for name in ["SOME_TENANT", "SOME_CLIENT", "SOME_SECRET"] {
+        assert!(all.contains(name), "{name} in {all}");
+    }
+    let lenient = with_file(&["check", "--allow-missing-env"], folder.path());
+    let (code, out, err) = run(lenient).await;
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_ends_the_run_with_2() {
+    let (_simulator, folder) = desk("routes: []\n").await;
+    for words in [&["run"][..], &[]] {
+        let (code, _, err) = run(with_file(words, folder.path())).await;
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("routes"), "{err}");
+    }
+    let mut missing = command();
+    missing.args(["run", "-c", "/nonexistent/routes.yaml"]);
+    assert_eq!(run(missing).await.0, 2);
+    let mut default = command();
+    default.current_dir(folder.path());
+    assert_eq!(run(default).await.0, 2, "routes.yaml here is the default");
+    let mut named = command();
+    named.env("TOKENFERRY_CONFIG", folder.path().join("routes.yaml"));
+    assert_eq!(run(named).await.0, 2);
+    let mut unknown = command();
+    unknown.arg("frobnicate");
+    assert_eq!(run(unknown).await.0, 2);
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (_simulator, folder) = desk(&format!("listen: {address}\n")).await;
+    let (code, _, err) = run(with_file(&["run"], folder.path())).await;
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains(&address.to_string()), "{err}");
+}
+
+#[tokio::test]
+async fn token_prints_claims_or_the_token_itself() {
+    let (simulator, folder) = desk("").await;
+    let (code, out, err) = run(with_file(&["token", "graph"], folder.path())).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains("\"aud\"") && out.contains("\"roles\""),
+        "{out}"
+    );
+    let token = simulator.tokens().pop().unwrap();
+    assert!(!out.contains(&token));
+    let signature = token.rsplit('.').next().unwrap();
+    assert!(!format!("{out}{err}").contains(signature));
+
+    let (code, out, _) = run(with_file(&["token", "graph", "--raw"], folder.path())).await;
+    assert_eq!(code, 0);
+    assert_eq!(out.trim_end(), simulator.tokens().pop().unwrap());
+    assert_eq!(out.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn token_says_why_there_is_none() {
+    let (simulator, folder) = desk("").await;
+    let (code, out, err) = run(with_file(&["token", "nowhere"], folder.path())).await;
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("graph") && err.contains("dynamics"), "{err}");
+    simulator.expire_client_secrets();
+    let (code, out, err) = run(with_file(&["token", "graph"], folder.path())).await;
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("AADSTS7000222"), "{err}");
+    assert!(!err.contains(SECRET_CANARY));
+    simulator.outage(LOGIN);
+    let (code, _, err) = run(with_file(&["token", "graph"], folder.path())).await;
+    assert_eq!(code, 1);
+    assert!(err.contains(LOGIN), "{err}");
+}
+
+#[tokio::test]
+async fn schema_prints_json() {
+    let mut schema = command();
+    schema.arg("schema");
+    let (code, out, _) = run(schema).await;
+    assert_eq!(code, 0);
+    let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(schema["properties"]["routes"].is_object(), "{out}");
+}
+
+#[tokio::test]
+async fn the_command_line_overrides_the_addresses_of_the_file() {
+    use crate::harness::lines::Lines;
+    let (_simulator, folder) = desk("listen: 127.0.0.1:1\nadmin: 127.0.0.1:2\n").await;
+    let mut command = with_file(
+        &["run", "--listen", "127.0.0.1:0", "--admin", "off"],
+        folder.path(),
+    );
+    let mut child = command
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let err = Lines::follow(child.stderr.take().unwrap());
+    let listening = |line: &str| line.contains("\"listening\"").then(|| line.to_owned());
+    let line = err.find("listening", listening).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        line.contains("127.0.0.1:") && !line.contains("127.0.0.1:1\""),
+        "{line}"
+    );
+    assert!(!err.text().contains("status page"), "{}", err.text());
+}

@@ -1,0 +1,171 @@
+//! A caller's connection over several requests.
+
+use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
+use tokio::task::JoinSet;
+
+use crate::harness::caller::Caller;
+use crate::harness::stage::Stage;
+use crate::harness::{soon, until};
+
+#[tokio::test]
+async fn a_caller_that_wants_to_close_is_closed_after_its_answer() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    let answer = caller
+        .exchange("GET /graph/sim/bytes/5 HTTP/1.1\nConnection: close")
+        .await
+        .expect(200);
+    assert_eq!(answer.field("connection"), "close");
+    caller.expect_close().await;
+}
+
+#[tokio::test]
+async fn requests_that_come_together_are_answered_in_order() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    let mut text = String::new();
+    for length in 1..=20 {
+        text.push_str(&format!(
+            "GET /graph/sim/bytes/{length} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        ));
+        text.push_str(
+            "POST /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
+        );
+        text.push_str("POST /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n");
+    }
+    caller.send(text).await;
+    for length in 1..=20 {
+        assert_eq!(caller.answer("GET").await.expect(200).body.len(), length);
+        assert_eq!(caller.answer("POST").await.expect(200).json()["length"], 5);
+        assert_eq!(caller.answer("POST").await.expect(200).json()["length"], 1);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_a_refusal_or_says_that_it_does_not() {
+    let stage = Stage::open().await;
+    for (lines, body) in [
+        ("GET /nowhere HTTP/1.1", ""),
+        ("POST /nowhere HTTP/1.1\nContent-Length: 5", "hello"),
+        (
+            "POST /nowhere HTTP/1.1\nTransfer-Encoding: chunked",
+            "5\r\nhello\r\n0\r\n\r\n",
+        ),
+        ("POST /graph/%2e%2e HTTP/1.1\nContent-Length: 5", "hello"),
+    ] {
+        let mut caller = stage.caller().await;
+        caller.ask(lines).await;
+        caller.send(body).await;
+        let answer = caller.answer("POST").await;
+        answer.code();
+        if answer.field("connection") == "close" {
+            caller.expect_close().await;
+            continue;
+        }
+        let next = caller.exchange("GET /graph/sim/bytes/5 HTTP/1.1").await;
+        assert_eq!(next.expect(200).body, b"xxxxx", "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_may_come_byte_by_byte() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    for _ in 0..2 {
+        for byte in b"GET /graph/sim/bytes/5 HTTP/1.1\r\nHost: localhost\r\n\r\n" {
+            caller.send([*byte]).await;
+            tokio::task::yield_now().await;
+        }
+        caller.answer("GET").await.expect(200);
+    }
+    caller.send("\r\n").await;
+    caller
+        .exchange("GET /graph/sim/bytes/5 HTTP/1.1")
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_before_the_answer_ends_the_request() {
+    let stage = Stage::open().await;
+    let gate = Gate::new();
+    let hold = Fault::Hold(gate);
+    stage.simulator.script(Script::on(GRAPH, hold).times(1));
+    let mut caller = stage.caller().await;
+    caller.ask("GET /graph/sim/bytes/5 HTTP/1.1").await;
+    stage
+        .simulator
+        .wait_for(|seen| seen.host == GRAPH)
+        .await
+        .unwrap();
+    drop(caller);
+    let line = stage.log.with("/outcome", "dropped").await;
+    assert_eq!(
+        (line["status"].as_u64(), line["attempts"].as_u64()),
+        (Some(0), Some(1))
+    );
+    let labels = [("route", "graph")];
+    stage
+        .becomes("tokenferry_requests_in_flight", &labels, 0.0)
+        .await;
+    let what = "its connection to the upstream is gone";
+    until(what, || async {
+        (stage.simulator.connections(GRAPH) == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn five_hundred_callers_at_once_are_all_served() {
+    let stage = Stage::with("limits: {in_flight: 400}\n").await;
+    let address = stage.address();
+    let mut callers = JoinSet::new();
+    for _ in 0..500 {
+        callers.spawn(async move {
+            let mut caller = Caller::connect(address).await;
+            let mut refused = 0;
+            for _ in 0..10 {
+                let answer = caller.exchange("GET /graph/sim/bytes/2000 HTTP/1.1").await;
+                match answer.status {
+                    200 => assert_eq!(answer.body.len(), 2000),
+                    _ => {
+                        assert_eq!(answer.refusal(), (503, "overloaded".to_owned()));
+                        refused += 1;
+                    }
+                }
+            }
+            refused
+        });
+    }
+    let mut refused = 0;
+    while let Some(done) = soon(callers.join_next()).await {
+        refused += done.unwrap();
+    }
+    assert!(refused < 2500, "{refused}");
+    let labels = [("route", "graph"), ("code", "200")];
+    let served = stage.number("tokenferry_requests_total", &labels).await;
+    assert_eq!(served as u32, 5000 - refused);
+    stage
+        .becomes("tokenferry_requests_in_flight", &[("route", "graph")], 0.0)
+        .await;
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("proxy.sock");
+    let stage = Stage::with(&format!("listen: ['unix:{}']\n", path.display())).await;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let text = "GET /graph/sim/bytes/5 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    socket.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    soon(socket.read_to_string(&mut answer)).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("xxxxx"),
+        "{answer}"
+    );
+    drop(stage);
+    let what = "it is taken away at the end";
+    until(what, || async { (!path.exists()).then_some(()) }).await;
+}

@@ -1,0 +1,117 @@
+//! Out through a proxy of the house.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokenferry::simulator::{GRAPH, LOGIN, Simulator};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::program::Program;
+
+/// A proxy that opens tunnels to the simulator, whatever they are asked for.
+struct House {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl House {
+    async fn open(simulator: &Simulator, refusal: Option<&'static str>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("there are ports");
+        let address = listener.local_addr().expect("it is bound");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (inside, book) = (simulator.address(), Arc::clone(&asked));
+        tokio::spawn(async move {
+            while let Ok((caller, _)) = listener.accept().await {
+                tokio::spawn(tunnel(caller, inside, Arc::clone(&book), refusal));
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("nobody panics with it").clone()
+    }
+}
+
+async fn tunnel(
+    mut caller: TcpStream,
+    inside: SocketAddr,
+    book: Arc<Mutex<Vec<String>>>,
+    refusal: Option<&'static str>,
+) -> Option<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(caller.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).ok()?;
+    book.lock().ok()?.push(head);
+    if let Some(refusal) = refusal {
+        return caller.write_all(refusal.as_bytes()).await.ok();
+    }
+    let mut upstream = TcpStream::connect(inside).await.ok()?;
+    caller
+        .write_all(b"HTTP/1.1 200 Connected\r\n\r\n")
+        .await
+        .ok()?;
+    tokio::io::copy_bidirectional(&mut caller, &mut upstream)
+        .await
+        .ok()?;
+    Some(())
+}
+
+async fn program(house: &House, simulator: Simulator, without: &str) -> Program {
+    let proxy = format!("http://someone:hush@{}", house.address);
+    let own = "resolve: {}\n";
+    let vars = [("HTTPS_PROXY", proxy.as_str()), ("NO_PROXY", without)];
+    Program::within(simulator, own, &vars).await
+}
+
+#[tokio::test]
+async fn token_calls_and_upstreams_go_through_the_proxy_of_the_environment() {
+    let simulator = Simulator::start().await.unwrap();
+    let house = House::open(&simulator, None).await;
+    let program = program(&house, simulator, "").await;
+    program.get("/graph/v1.0/users?$top=1").await.expect(200);
+    let asked = house.asked();
+    for host in [LOGIN, GRAPH] {
+        let line = format!("CONNECT {host}:443 HTTP/1.1\r\n");
+        let heads: Vec<_> = asked
+            .iter()
+            .filter(|head| head.starts_with(&line))
+            .collect();
+        assert!(!heads.is_empty(), "{host} in {asked:?}");
+        for head in heads {
+            // someone:hush
+            assert!(
+                head.to_lowercase()
+                    .contains("proxy-authorization: basic c29tzw9uztpodxno"),
+                "{head}"
+            );
+            assert!(!head.to_lowercase().contains("\nauthorization:"), "{head}");
+        }
+    }
+    let said = format!("{}{}", program.out.text(), program.err.text());
+    assert!(!said.contains("hush"));
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_named_and_not_passed_on() {
+    let simulator = Simulator::start().await.unwrap();
+    let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 6\r\n\r\nsecret";
+    let house = House::open(&simulator, Some(refusal)).await;
+    let own = format!("resolve: {{'{LOGIN}:443': '{}'}}\n", simulator.address());
+    let proxy = format!("http://someone:hush@{}", house.address);
+    let vars = [("HTTPS_PROXY", proxy.as_str()), ("NO_PROXY", LOGIN)];
+    let program = Program::within(simulator, &own, &vars).await;
+    let answer = program.get("/graph/v1.0/users").await;
+    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+    let message = answer.message();
+    assert!(message.contains(&house.address.to_string()), "{message}");
+    assert!(
+        message.contains("407") && message.contains("HTTPS_PROXY"),
+        "{message}"
+    );
+    assert!(!message.contains("hush") && !message.contains("secret"));
+}

@@ -1,0 +1,149 @@
+//! The program in this process, in front of a simulator of its own.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokenferry::access_log::AccessLog;
+use tokenferry::app::App;
+use tokenferry::config::{self, Config, Source};
+use tokenferry::output::Format;
+use tokenferry::simulator::Simulator;
+
+use super::answer::Answer;
+use super::caller::Caller;
+use super::caller2::Caller2;
+use super::lines::Lines;
+use super::numbers::{self, Numbers};
+use super::{routes_yaml, soon};
+
+/// A simulator, the program in front of it, and its access log.
+pub(crate) struct Stage {
+    pub(crate) simulator: Simulator,
+    pub(crate) app: Option<App>,
+    pub(crate) log: Lines,
+    folder: TempDir,
+}
+
+impl Stage {
+    /// With the two ordinary routes, once their tokens are there.
+    pub(crate) async fn open() -> Self {
+        Self::with("").await
+    }
+
+    /// With these lines of configuration, once the tokens are there.
+    pub(crate) async fn with(own: &str) -> Self {
+        let stage = Self::cold(own, |_| {}).await;
+        stage.attempted().await;
+        stage
+    }
+
+    /// With these lines, and no wait for tokens; the simulator is prepared first.
+    pub(crate) async fn cold(own: &str, prepare: impl FnOnce(&Simulator)) -> Self {
+        tokenferry::trust::install_provider();
+        let simulator = Simulator::start().await.expect("the simulator starts");
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let config = config_of(&routes_yaml(&simulator, folder.path(), own));
+        prepare(&simulator);
+        let log = Lines::new();
+        let access = AccessLog::start(log.clone(), Format::Json, 2).expect("the log starts");
+        let app = App::start(config, access).await.expect("the app starts");
+        Self {
+            simulator,
+            app: Some(app),
+            log,
+            folder,
+        }
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        self.app.as_ref().expect("the app is not stopped")
+    }
+
+    /// Where the secret and the authority are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits until the first attempt for every token has ended.
+    pub(crate) async fn attempted(&self) {
+        soon(self.app().tokens().all_attempted()).await;
+    }
+
+    /// Puts other lines in force.
+    pub(crate) fn reload(&self, own: &str) {
+        let config = config_of(&routes_yaml(&self.simulator, self.folder(), own));
+        self.app().reload(config).expect("the configuration holds");
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.app().data_addresses()[0]
+    }
+
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.app().admin_addresses()[0]
+    }
+
+    pub(crate) async fn caller(&self) -> Caller {
+        Caller::connect(self.address()).await
+    }
+
+    pub(crate) async fn caller2(&self) -> Caller2 {
+        Caller2::connect(self.address()).await
+    }
+
+    /// One request without a body on a connection of its own: a request line and fields.
+    pub(crate) async fn ask(&self, lines: &str) -> Answer {
+        self.caller().await.exchange(lines).await
+    }
+
+    /// One GET on a connection of its own.
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        self.ask(&format!("GET {target} HTTP/1.1")).await
+    }
+
+    /// One request to the admin listener.
+    pub(crate) async fn ask_admin(&self, lines: &str) -> Answer {
+        Caller::connect(self.admin()).await.exchange(lines).await
+    }
+
+    /// The sum of samples.
+    pub(crate) async fn number(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        Numbers::scrape(self.admin()).await.sum(name, labels)
+    }
+
+    /// Waits for a sum.
+    pub(crate) async fn becomes(&self, name: &str, labels: &[(&str, &str)], wanted: f64) {
+        numbers::becomes(self.admin(), name, labels, wanted).await;
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(app) = self.app.take() {
+            app.stop();
+        }
+        if !std::thread::panicking() {
+            let violations = self.simulator.violations();
+            assert!(violations.is_empty(), "{violations:?}");
+        }
+    }
+}
+
+/// A checked configuration.
+pub(crate) fn config_of(text: &str) -> Config {
+    let source = Source {
+        file: "routes.yaml",
+        text,
+        env: &|_| None,
+        allow_missing_env: false,
+    };
+    match config::load(&source) {
+        Ok(checked) => checked.config,
+        Err(problems) => panic!("{problems}\n{text}"),
+    }
+}
+
+/// A time limit for a test of something that must not wait.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(3);

@@ -1,0 +1,342 @@
+//! Every stage has a bound and a time limit.
+
+use std::time::Instant;
+
+use tokenferry::simulator::{Fault, GRAPH, Gate, Handshake, Script};
+
+use crate::harness::caller::Caller;
+use crate::harness::stage::{AT_ONCE, Stage};
+use crate::harness::{soon, until};
+
+#[tokio::test]
+async fn requests_beyond_the_bound_are_turned_away_at_once() {
+    let stage = Stage::with("limits: {in_flight: 2}\n").await;
+    let gate = Gate::new();
+    stage
+        .simulator
+        .script(Script::on(GRAPH, Fault::Hold(gate.clone())));
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut caller = stage.caller().await;
+        caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+        held.push(caller);
+    }
+    until("two are in flight", || async {
+        let labels = [("route", "graph")];
+        let number = stage.number("tokenferry_requests_in_flight", &labels).await;
+        (number == 2.0).then_some(())
+    })
+    .await;
+    let begun = Instant::now();
+    let answer = stage.get("/graph/sim/bytes/1").await;
+    assert_eq!(answer.refusal(), (503, "overloaded".to_owned()));
+    assert_eq!(answer.field("retry-after"), "1");
+    assert!(begun.elapsed() < AT_ONCE);
+    gate.open();
+    for caller in &mut held {
+        caller.answer("GET").await.expect(200);
+    }
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_peer_has_so_many_connections_and_no_more() {
+    let stage = Stage::with("limits: {connections_per_peer: 2}\nadmin: '[::1]:0'\n").await;
+    let mut first = stage.caller().await;
+    let mut second = stage.caller().await;
+    for caller in [&mut first, &mut second] {
+        caller
+            .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+            .await
+            .expect(200);
+    }
+    let mut third = stage.caller().await;
+    third.expect_close().await;
+    drop(first);
+    until("a place is free again", || async {
+        let mut caller = stage.caller().await;
+        let sent = caller.try_send("GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        if sent.await.is_err() {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&caller.some().await).into_owned();
+        text.starts_with("HTTP/1.1 200").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn accepting_pauses_when_the_connections_are_used_up() {
+    let stage = Stage::with("limits: {connections: 1}\n").await;
+    let mut first = stage.caller().await;
+    first
+        .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+        .await
+        .expect(200);
+    // The system holds it until there is a place.
+    let mut second = stage.caller().await;
+    second.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+    first
+        .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+        .await
+        .expect(200);
+    assert!(!second.has_come());
+    drop(first);
+    second.answer("GET").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_body_beyond_its_bound_is_refused_declared_or_not() {
+    let stage = Stage::with(
+        "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', max_body_bytes: 1000}]\n",
+    )
+    .await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 1001")
+        .await;
+    let answer = caller.answer("POST").await;
+    assert_eq!(answer.refusal(), (413, "bodyTooLarge".to_owned()));
+    let seen = stage.simulator.seen();
+    assert!(!seen.iter().any(|seen| seen.host == GRAPH));
+
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked")
+        .await;
+    for _ in 0..3 {
+        let chunk = format!("190\r\n{}\r\n", "x".repeat(400));
+        // The third is one too many, and the answer may come before it is written.
+        let _ = caller.try_send(chunk).await;
+    }
+    let answer = caller.answer("POST").await;
+    assert_eq!(answer.refusal(), (413, "bodyTooLarge".to_owned()));
+    let gone = stage
+        .simulator
+        .wait_for(|seen| {
+            seen.host == GRAPH && seen.body.end != tokenferry::simulator::BodyEnd::Open
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        gone.body.end,
+        tokenferry::simulator::BodyEnd::Aborted,
+        "never ended politely"
+    );
+
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 1000")
+        .await;
+    caller.send("x".repeat(1000)).await;
+    caller.answer("POST").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_caller_that_says_nothing_is_let_go() {
+    let stage = Stage::with("timeouts: {first_byte: 100ms}\n").await;
+    let mut caller = stage.caller().await;
+    caller.expect_close().await;
+}
+
+#[tokio::test]
+async fn a_head_that_takes_too_long_is_answered_408() {
+    let stage = Stage::with("timeouts: {request_head: 150ms}\n").await;
+    let mut caller = stage.caller().await;
+    caller
+        .send("GET /graph/v1.0/users HTTP/1.1\r\nHost: loc")
+        .await;
+    let answer = caller.answer("GET").await;
+    assert_eq!(answer.refusal(), (408, "requestTimeout".to_owned()));
+    caller.expect_close().await;
+}
+
+#[tokio::test]
+async fn a_head_may_not_be_dripped_past_its_limit() {
+    let stage = Stage::with("timeouts: {request_head: 200ms}\n").await;
+    let mut caller = stage.caller().await;
+    caller.send("GET /graph/v1.0/users HTTP/1.1\r\n").await;
+    let begun = Instant::now();
+    while begun.elapsed() < AT_ONCE && !caller.has_come() {
+        if caller.try_send("X: 1\r\n").await.is_err() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(begun.elapsed() < AT_ONCE);
+    assert_eq!(
+        caller.answer("GET").await.refusal(),
+        (408, "requestTimeout".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn an_idle_caller_is_let_go_without_a_word() {
+    let stage = Stage::with("timeouts: {keep_alive: 150ms}\n").await;
+    let mut caller = stage.caller().await;
+    caller
+        .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+        .await
+        .expect(200);
+    caller.expect_close().await;
+}
+
+#[tokio::test]
+async fn a_body_that_pauses_too_long_is_answered_408() {
+    let stage = Stage::with("timeouts: {request_body_idle: 150ms}\n").await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 10")
+        .await;
+    caller.send("hello").await;
+    let answer = caller.answer("POST").await;
+    assert_eq!(answer.refusal(), (408, "requestTimeout".to_owned()));
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_is_given_up() {
+    for http in [1, 2] {
+        let own = format!(
+            "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}, timeouts: {{response_head: 200ms}}}}]\n"
+        );
+        let stage = Stage::with(&own).await;
+        let gate = Gate::new();
+        stage
+            .simulator
+            .script(Script::on(GRAPH, Fault::Hold(gate.clone())).times(2));
+        for method in ["GET", "POST"] {
+            let lines = format!("{method} /graph/sim/sink HTTP/1.1\nContent-Length: 0");
+            let answer = stage.ask(&lines).await;
+            assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
+        }
+        let seen = stage.simulator.seen();
+        let arrived = seen.iter().filter(|seen| seen.host == GRAPH).count();
+        assert_eq!(arrived, 2, "neither is sent twice");
+        stage.get("/graph/sim/bytes/1").await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_pauses_too_long_is_cut() {
+    for http in [1, 2] {
+        let own = format!(
+            "timeouts: {{response_body_idle: 200ms}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        );
+        let stage = Stage::with(&own).await;
+        let feed = stage.simulator.feed("one");
+        assert!(
+            soon(async {
+                let mut caller = stage.caller().await;
+                caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+                let mut answer = caller.head().await;
+                assert!(feed.send("first").await);
+                assert_eq!(caller.chunk(&mut answer).await.unwrap(), b"first");
+                assert_eq!(caller.chunk(&mut answer).await, None);
+                !answer.whole
+            })
+            .await
+        );
+        soon(feed.abandoned()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_finish_its_handshake_is_given_up() {
+    let stage = Stage::with("timeouts: {connect: 200ms}\n").await;
+    stage.simulator.spoil(GRAPH, Handshake::Stall);
+    let answer = stage.get("/graph/v1.0/users").await;
+    assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
+    assert!(answer.message().contains("timeouts.connect"));
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_read_is_let_go() {
+    let stage = Stage::with("timeouts: {write_stall: 300ms}\n").await;
+    let mut caller = Caller::narrow(stage.address()).await;
+    caller.ask("GET /graph/sim/bytes/1000000000 HTTP/1.1").await;
+    stage
+        .simulator
+        .wait_for(|seen| seen.answer == tokenferry::simulator::BodyEnd::Aborted)
+        .await
+        .unwrap();
+    let line = stage.log.with("/outcome", "dropped").await;
+    assert_eq!(line["status"], 200);
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_come_is_not_waited_for_for_ever() {
+    let gate = Gate::new();
+    let stage = Stage::cold("timeouts: {token_wait: 200ms}\n", |simulator| {
+        let fault = Fault::Hold(gate.clone());
+        simulator.script(Script::on(tokenferry::simulator::LOGIN, fault));
+    })
+    .await;
+    let answer = stage.get("/graph/sim/bytes/1").await;
+    assert_eq!(answer.refusal(), (503, "tokenUnavailable".to_owned()));
+    assert!(!answer.field("retry-after").is_empty());
+    gate.open();
+    stage.attempted().await;
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_route_may_have_time_limits_of_its_own() {
+    let stage = Stage::with(
+        "\
+timeouts: {response_head: 100ms}
+routes:
+  - {name: graph, path: /graph, upstream: 'https://GRAPH'}
+  - {name: slow, path: /slow, upstream: 'https://GRAPH', timeouts: {response_head: 20s}}
+",
+    )
+    .await;
+    let target = "sim/slow?head_ms=600";
+    let answer = stage.get(&format!("/graph/{target}")).await;
+    assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
+    stage.get(&format!("/slow/{target}")).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_answer_is_waited_for_from_the_end_of_the_body() {
+    let stage = Stage::with("timeouts: {response_head: 300ms}\n").await;
+    let mut caller = stage.caller().await;
+    let lines = "POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked";
+    caller.ask(lines).await;
+    for _ in 0..10 {
+        caller.send("1\r\nx\r\n").await;
+        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+    }
+    caller.send("0\r\n\r\n").await;
+    caller.answer("POST").await.expect(200);
+}
+
+#[tokio::test]
+async fn many_who_wait_for_one_connection_wait_no_longer_than_one() {
+    for (http, offered) in [("1", true), ("2", true), ("auto", true), ("auto", false)] {
+        let own = format!(
+            "workers: 1\ntimeouts: {{connect: 300ms}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        );
+        let stage = Stage::cold(&own, |simulator| simulator.offer_http2(offered)).await;
+        stage.attempted().await;
+        stage.simulator.spoil(GRAPH, Handshake::Stall);
+        let begun = Instant::now();
+        let mut callers = Vec::new();
+        for _ in 0..20 {
+            let mut caller = stage.caller().await;
+            caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+            callers.push(caller);
+        }
+        for caller in &mut callers {
+            let answer = caller.answer("GET").await;
+            assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
+        }
+        assert!(begun.elapsed() < AT_ONCE, "{http}: {:?}", begun.elapsed());
+        stage.simulator.recover(GRAPH);
+        for caller in &mut callers {
+            caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+        }
+        for caller in &mut callers {
+            caller.answer("GET").await.expect(200);
+        }
+    }
+}

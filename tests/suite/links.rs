@@ -1,0 +1,419 @@
+//! Links of answers lead through the proxy, as clients follow them without a token of their own.
+
+use serde_json::Value;
+use tokenferry::simulator::{Fault, GRAPH, ORGANISATION, Script};
+
+use crate::harness::stage::Stage;
+
+const USERS: &str = "/graph/v1.0/users";
+
+fn answered(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
+    Fault::Answer {
+        status: http::StatusCode::from_u16(status).expect("a status has three digits"),
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        body: body.as_bytes().to_vec(),
+    }
+}
+
+/// The target of a link that must lead to this proxy.
+#[track_caller]
+fn target(stage: &Stage, link: &Value) -> String {
+    let link = link.as_str().unwrap_or_default();
+    let base = format!("http://{}", stage.address());
+    let own = link.strip_prefix(&base);
+    own.unwrap_or_else(|| panic!("{link} does not begin with {base}"))
+        .to_owned()
+}
+
+/// A GET as a client sends it that was given the proxy's address.
+async fn get(stage: &Stage, target: &str, more: &str) -> crate::harness::answer::Answer {
+    let host = stage.address();
+    stage
+        .ask(&format!("GET {target} HTTP/1.1\nHost: {host}{more}"))
+        .await
+}
+
+#[tokio::test]
+async fn a_thousand_users_are_paged_through_the_links_alone() {
+    let stage = Stage::open().await;
+    for coding in ["", "\nAccept-Encoding: gzip, br"] {
+        let mut ids = std::collections::BTreeSet::new();
+        let mut next = format!("{USERS}?$top=100");
+        loop {
+            let page = get(&stage, &next, coding).await.expect(200);
+            assert_eq!(page.field("content-encoding"), "");
+            let page = page.json();
+            target(&stage, &page["@odata.context"]);
+            for user in page["value"].as_array().unwrap() {
+                ids.insert(user["id"].as_str().unwrap().to_owned());
+            }
+            match &page["@odata.nextLink"] {
+                Value::Null => break,
+                link => next = target(&stage, link),
+            }
+        }
+        assert_eq!(ids.len(), 1000);
+    }
+    let labels = [("route", "graph")];
+    stage
+        .becomes("tokenferry_links_rewritten_total", &labels, 38.0)
+        .await;
+}
+
+#[tokio::test]
+async fn the_five_headers_are_turned_on_every_status() {
+    let stage = Stage::open().await;
+    let base = format!("http://{}/graph", stage.address());
+    for status in [200, 201, 202, 204, 302, 410, 500] {
+        let location = "https://graph.microsoft.com/v1.0/x?token=a%2523b";
+        let headers = [
+            ("location", location),
+            ("content-location", location),
+            ("odata-entityid", location),
+            (
+                "operation-location",
+                "HTTPS://Graph.Microsoft.com:443/v1.0/x",
+            ),
+            ("azure-asyncoperation", "https://other.example/x"),
+            ("link", location),
+        ];
+        let fault = answered(status, &headers, "");
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        let answer = get(&stage, USERS, "").await.expect(status);
+        let turned = format!("{base}/v1.0/x?token=a%2523b");
+        for name in ["location", "content-location", "odata-entityid"] {
+            assert_eq!(answer.field(name), turned, "{status}");
+        }
+        assert_eq!(answer.field("operation-location"), format!("{base}/v1.0/x"));
+        assert_eq!(
+            answer.field("azure-asyncoperation"),
+            "https://other.example/x"
+        );
+        assert_eq!(answer.field("link"), location);
+    }
+}
+
+#[tokio::test]
+async fn a_root_relative_location_gets_the_prefix_on_redirects_only() {
+    let stage = Stage::open().await;
+    for (status, wanted) in [
+        (302, "/graph/v1.0/x"),
+        (308, "/graph/v1.0/x"),
+        (202, "/v1.0/x"),
+    ] {
+        let fault = answered(status, &[("location", "/v1.0/x")], "");
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        let answer = get(&stage, USERS, "").await.expect(status);
+        assert_eq!(answer.field("location"), wanted);
+    }
+}
+
+#[tokio::test]
+async fn rewritten_answers_lose_what_spoke_of_their_bytes_and_keep_their_version() {
+    let stage = Stage::open().await;
+    let body = r#"{"@odata.nextLink":"https:\/\/graph.microsoft.com\/v1.0\/x","text":"https://graph.microsoft.com/v1.0/x"}"#;
+    let headers = [
+        ("content-type", "application/json"),
+        ("content-md5", "x"),
+        ("digest", "x"),
+        ("etag", "W/\"7\""),
+    ];
+    let fault = answered(200, &headers, body);
+    stage.simulator.script(Script::on(GRAPH, fault));
+    let answer = get(&stage, USERS, "").await.expect(200);
+    let text = format!(
+        r#"{{"@odata.nextLink":"http://{}/graph\/v1.0\/x","text":"https://graph.microsoft.com/v1.0/x"}}"#,
+        stage.address()
+    );
+    assert_eq!(answer.text(), text);
+    assert_eq!(
+        answer.all("content-md5").len() + answer.all("digest").len(),
+        0
+    );
+    assert_eq!(answer.field("etag"), "W/\"7\"");
+    let host = stage.address();
+    let lines = format!("HEAD {USERS} HTTP/1.1\nHost: {host}");
+    let head = stage.ask(&lines).await;
+    assert_eq!((head.status, head.field("content-length")), (200, ""));
+}
+
+#[tokio::test]
+async fn files_are_never_touched() {
+    let stage = Stage::open().await;
+    let body = r#"{"@odata.nextLink":"https://graph.microsoft.com/v1.0/x"}"#;
+    let json = ("content-type", "application/json");
+    let length = body.len().to_string();
+    for (path, status, header, more) in [
+        ("/v1.0/x", 206, ("x-a", "b"), ""),
+        ("/v1.0/x", 200, ("x-a", "b"), "\nRange: bytes=0-"),
+        ("/v1.0/x/$value", 200, ("x-a", "b"), ""),
+        ("/v1.0/drives/d/items/i/content", 200, ("x-a", "b"), ""),
+        (
+            "/v1.0/x",
+            200,
+            ("content-disposition", "attachment; filename=\"a.json\""),
+            "",
+        ),
+    ] {
+        let fault = answered(status, &[json, header], body);
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        let answer = get(&stage, &format!("/graph{path}"), more)
+            .await
+            .expect(status);
+        assert_eq!(answer.text(), body, "{path} {more}");
+        assert_eq!(answer.field("content-length"), length);
+    }
+}
+
+#[tokio::test]
+async fn rewrite_links_says_how_much_is_turned() {
+    let stage = Stage::with(
+        "routes:\n  - {name: all, path: /all, upstream: 'https://GRAPH', rewrite_links: all}\n  - {name: off, path: /off, upstream: 'https://GRAPH', rewrite_links: false}\n  - {name: keys, path: /keys, upstream: 'https://GRAPH', link_keys: [nextLink]}\n",
+    )
+    .await;
+    let body =
+        r#"{"nextLink":"https://graph.microsoft.com/a","other":"https://graph.microsoft.com/b"}"#;
+    let headers = [
+        ("content-type", "application/json"),
+        ("location", "https://graph.microsoft.com/c"),
+    ];
+    stage
+        .simulator
+        .script(Script::on(GRAPH, answered(200, &headers, body)));
+    let graph = "https://graph.microsoft.com".to_owned();
+    let base = format!("http://{}", stage.address());
+    for (route, next, other) in [
+        ("all", format!("{base}/all"), format!("{base}/all")),
+        ("off", graph.clone(), graph.clone()),
+        ("keys", format!("{base}/keys"), graph.clone()),
+    ] {
+        let answer = get(
+            &stage,
+            &format!("/{route}/v1.0/x"),
+            "\nAccept-Encoding: br;q=0.1, zstd",
+        )
+        .await;
+        let text = format!(r#"{{"nextLink":"{next}/a","other":"{other}/b"}}"#);
+        assert_eq!(answer.text(), text, "{route}");
+        assert_eq!(
+            answer.field("location") == "https://graph.microsoft.com/c",
+            route == "off"
+        );
+        let sent = stage.simulator.seen().pop().unwrap();
+        let wanted = if route == "off" {
+            "br;q=0.1, zstd"
+        } else {
+            "br"
+        };
+        assert_eq!(sent.header("accept-encoding").as_deref(), Some(wanted));
+    }
+}
+
+#[tokio::test]
+async fn links_begin_as_the_caller_addressed_the_proxy_or_as_public_url_says() {
+    let routes = "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH'}]\n";
+    let stage = Stage::with(routes).await;
+    let port = stage.address().port();
+    for host in [
+        format!("localhost:{port}"),
+        "tokenferry.tools.svc".to_owned(),
+    ] {
+        let lines = format!("GET {USERS}?$top=1 HTTP/1.1\nHost: {host}");
+        let next = stage.ask(&lines).await.expect(200).json()["@odata.nextLink"].to_string();
+        assert!(
+            next.starts_with(&format!("\"http://{host}/graph/v1.0/")),
+            "{next}"
+        );
+        let lines = format!("GET http://{host}{USERS}?$top=1 HTTP/1.1\nHost: {host}");
+        let next = stage.ask(&lines).await.expect(200).json()["@odata.nextLink"].to_string();
+        assert!(
+            next.starts_with(&format!("\"http://{host}/graph/v1.0/")),
+            "{next}"
+        );
+    }
+    let caller = stage.caller2().await;
+    let next = caller
+        .exchange("GET", &format!("{USERS}?$top=1"))
+        .await
+        .json();
+    assert!(
+        next["@odata.nextLink"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://localhost/graph/")
+    );
+
+    let stage = Stage::with(&format!(
+        "public_url: https://api.contoso.example/ferry\n{routes}"
+    ))
+    .await;
+    let lines = format!("GET {USERS}?$top=1 HTTP/1.1");
+    let next = stage.ask(&lines).await.expect(200).json()["@odata.nextLink"].to_string();
+    assert!(
+        next.starts_with("\"https://api.contoso.example/ferry/graph/v1.0/"),
+        "{next}"
+    );
+}
+
+#[tokio::test]
+async fn a_link_of_another_routes_upstream_leads_to_that_route() {
+    let stage = Stage::open().await;
+    let body = format!(
+        r#"{{"@odata.nextLink":"https://{ORGANISATION}/api/data/v9.2/a","x@odata.nextLink":"https://contoso.api.crm.dynamics.com/b","y@odata.nextLink":"https://unknown.example/c"}}"#
+    );
+    let fault = answered(200, &[("content-type", "application/json")], &body);
+    stage.simulator.script(Script::on(GRAPH, fault));
+    let page = get(&stage, USERS, "").await.expect(200).json();
+    assert_eq!(
+        target(&stage, &page["@odata.nextLink"]),
+        "/dynamics/api/data/v9.2/a"
+    );
+    assert_eq!(target(&stage, &page["x@odata.nextLink"]), "/dynamics/b");
+    assert_eq!(page["y@odata.nextLink"], "https://unknown.example/c");
+}
+
+#[tokio::test]
+async fn a_rewritten_answer_streams_as_it_comes_and_breaks_as_it_breaks() {
+    let stage = Stage::open().await;
+    let feed = stage.simulator.feed("rows");
+    let mut caller = stage.caller().await;
+    let host = stage.address();
+    caller
+        .ask(&format!(
+            "GET /graph/sim/feed/rows?type=application/json HTTP/1.1\nHost: {host}"
+        ))
+        .await;
+    assert!(feed.send(r#"{"value":[1,2,3],"@odata.ne"#).await);
+    let mut answer = caller.head().await;
+    let first = caller.chunk(&mut answer).await.unwrap();
+    assert!(first.starts_with(br#"{"value":[1,2,3]"#), "{first:?}");
+    assert!(
+        feed.send(r#"xtLink":"https://graph.microsoft.com/v1.0/x"}"#)
+            .await
+    );
+    let mut rest = first;
+    while !rest.ends_with(b"}") {
+        rest.extend(caller.chunk(&mut answer).await.unwrap());
+    }
+    let text = format!(r#"{{"value":[1,2,3],"@odata.nextLink":"http://{host}/graph/v1.0/x"}}"#);
+    assert_eq!(String::from_utf8(rest).unwrap(), text);
+    feed.break_off().await;
+    assert_eq!(caller.chunk(&mut answer).await, None);
+    assert!(!answer.whole, "a truncated answer is not ended politely");
+}
+
+#[tokio::test]
+async fn a_compressed_answer_that_is_cut_or_corrupt_is_not_ended_politely() {
+    let stage = Stage::open().await;
+    let headers = [
+        ("content-type", "application/json"),
+        ("content-encoding", "gzip"),
+    ];
+    let fault = Fault::Answer {
+        status: http::StatusCode::OK,
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+        body: b"\x1f\x8b\x08\0\0\0\0\0\0\x03not deflate at all".to_vec(),
+    };
+    stage.simulator.script(Script::on(GRAPH, fault).times(1));
+    let answer = get(&stage, USERS, "\nAccept-Encoding: gzip").await;
+    assert!(!answer.whole);
+}
+
+/// A POST or PATCH of a body with its length.
+async fn send(stage: &Stage, line: &str, kind: &str, body: &str) -> crate::harness::answer::Answer {
+    let mut caller = stage.caller().await;
+    let (host, length) = (stage.address(), body.len());
+    caller
+        .ask(&format!(
+            "{line} HTTP/1.1\nHost: {host}\nContent-Type: {kind}\nContent-Length: {length}"
+        ))
+        .await;
+    caller.send(body).await;
+    caller.answer("POST").await
+}
+
+#[tokio::test]
+async fn references_of_this_proxy_in_bodies_become_the_upstreams() {
+    let stage = Stage::open().await;
+    let base = format!("http://{}/graph", stage.address());
+    let line = "POST /graph/v1.0/groups/7/members/$ref";
+    let body = format!(r#"{{"@odata.id": "{base}/v1.0/directoryObjects/1"}}"#);
+    send(&stage, line, "application/json", &body)
+        .await
+        .expect(204);
+    let sent = stage.simulator.seen().pop().unwrap();
+    let turned = r#"{"@odata.id": "https://graph.microsoft.com/v1.0/directoryObjects/1"}"#;
+    assert_eq!(sent.text(), turned);
+    assert_eq!(
+        sent.header_values("content-length"),
+        [turned.len().to_string()]
+    );
+
+    let body =
+        format!(r#"{{"members@odata.bind":["{base}/v1.0/directoryObjects/1"],"text":"{base}/x"}}"#);
+    let line = "PATCH /graph/v1.0/groups/7";
+    send(&stage, line, "application/json", &body)
+        .await
+        .expect(204);
+    let sent = stage.simulator.seen().pop().unwrap().text();
+    assert!(
+        sent.contains("[\"https://graph.microsoft.com/") && sent.contains(&format!("{base}/x"))
+    );
+}
+
+#[tokio::test]
+async fn bodies_that_hold_no_reference_or_are_large_or_compressed_pass_untouched() {
+    let stage = Stage::open().await;
+    let base = format!("http://{}/graph", stage.address());
+    let odd = "{\"a\" : \"\u{e9}\\u00e9\",, broken";
+    let large = format!(
+        r#"{{"@odata.id":"{base}/x","pad":"{}"}}"#,
+        "x".repeat(65_536)
+    );
+    let text = format!(r#"{{"@odata.id":"{base}/x"}}"#);
+    for (kind, body) in [
+        ("application/json", odd),
+        ("application/json", &large),
+        ("application/json\nContent-Encoding: gzip", &text),
+        ("text/plain", &text),
+    ] {
+        send(&stage, "POST /graph/sim/sink", kind, body)
+            .await
+            .expect(200);
+        assert_eq!(stage.simulator.seen().pop().unwrap().text(), body);
+    }
+}
+
+#[tokio::test]
+async fn references_of_this_proxy_in_queries_become_the_upstreams() {
+    let stage = Stage::open().await;
+    let host = stage.address();
+    for (query, wanted) in [
+        (
+            format!("$id=http://{host}/dynamics/api/data/v9.2/contacts(1)&x=%2F"),
+            "$id=https://contoso.crm.dynamics.com/api/data/v9.2/contacts(1)&x=%2F",
+        ),
+        (
+            format!(
+                "a=1&%24id=http%3A%2F%2F{}%2Fdynamics%2Fx",
+                host.to_string().replace(':', "%3A")
+            ),
+            "a=1&%24id=https%3A%2F%2Fcontoso.crm.dynamics.com%2Fx",
+        ),
+        (
+            "$id=https://other.example/x".to_owned(),
+            "$id=https://other.example/x",
+        ),
+        ("$filter=id=1".to_owned(), "$filter=id=1"),
+    ] {
+        let lines = format!("DELETE /dynamics/sim/bytes/0?{query} HTTP/1.1\nHost: {host}");
+        stage.ask(&lines).await.expect(200);
+        let target = stage.simulator.seen().pop().unwrap().target();
+        assert_eq!(target, format!("/sim/bytes/0?{wanted}"));
+    }
+}

@@ -1,0 +1,218 @@
+//! Answers of the proxy's own: their form, their codes, and that nobody takes them for another's.
+
+use tokenferry::simulator::{GRAPH, Handshake};
+
+use crate::harness::stage::Stage;
+
+#[tokio::test]
+async fn what_is_not_http_is_answered_in_our_form() {
+    let stage = Stage::open().await;
+    for (bytes, code) in [
+        ("GARBAGE\r\n\r\n", "badRequest"),
+        (
+            "GET /graph/v1.0 HTTP/1.1\r\nHost localhost\r\n\r\n",
+            "badRequest",
+        ),
+        (
+            "GET /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nX Y: 1\r\n\r\n",
+            "badRequest",
+        ),
+        (
+            "GET /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+            "badRequest",
+        ),
+        (
+            "POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+            "badRequest",
+        ),
+        (
+            "POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "badRequest",
+        ),
+        (
+            "POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "badRequest",
+        ),
+        (
+            "POST /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+            "badRequest",
+        ),
+    ] {
+        let mut caller = stage.caller().await;
+        caller.send(bytes).await;
+        let answer = caller.answer("GET").await;
+        assert_eq!(answer.refusal(), (400, code.to_owned()), "{bytes}");
+        assert!(answer.whole);
+    }
+    let reasons = [("reason", "badRequest")];
+    assert_eq!(
+        stage.number("tokenferry_refused_total", &reasons).await,
+        8.0
+    );
+    let seen = stage.simulator.seen();
+    assert!(!seen.iter().any(|seen| seen.host == GRAPH));
+}
+
+#[tokio::test]
+async fn heads_that_are_too_large_are_answered_in_our_form() {
+    let stage =
+        Stage::with("limits: {request_line: 1KiB, header_block: 2KiB, headers: 10}\n").await;
+    let long = "a".repeat(1500);
+    let longer = "a".repeat(8000);
+    let many = (0..12).fold(String::new(), |all, n| format!("{all}\nX-{n}: 1"));
+    for (lines, expected) in [
+        (
+            format!("GET /graph/v1.0/{long} HTTP/1.1"),
+            (414, "uriTooLong"),
+        ),
+        (
+            format!("GET /graph/v1.0/users?$top=1 HTTP/1.1\nX-Long: {long}\nX-Longer: {long}"),
+            (431, "headersTooLarge"),
+        ),
+        (
+            format!("GET /graph/v1.0/users?$top=1 HTTP/1.1{many}"),
+            (431, "headersTooLarge"),
+        ),
+        (
+            format!("GET /graph/v1.0/users?$top=1 HTTP/1.1\nX-Long: {longer}"),
+            (431, "headersTooLarge"),
+        ),
+        (
+            format!("GET /graph/v1.0/{longer} HTTP/1.1"),
+            (414, "uriTooLong"),
+        ),
+        (
+            format!("GET /graph/v1.0/{} HTTP/1.1", "b".repeat(200_000)),
+            (414, "uriTooLong"),
+        ),
+    ] {
+        let answer = stage.ask(&lines).await;
+        let expected = (expected.0, expected.1.to_owned());
+        assert_eq!(answer.refusal(), expected, "{} bytes", lines.len());
+    }
+    let fits = format!("GET /graph/v1.0/users?$top=1 HTTP/1.1\nX-Long: {long}");
+    stage.ask(&fits).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_same_heads_over_http2_are_refused_too() {
+    let stage = Stage::with("limits: {request_line: 1KiB, header_block: 2KiB}\n").await;
+    let caller = stage.caller2().await;
+    let target = format!("/graph/v1.0/{}", "a".repeat(1500));
+    let answer = caller.exchange("GET", &target).await;
+    assert_eq!(answer.refusal(), (414, "uriTooLong".to_owned()));
+    let long = "a".repeat(2500);
+    let fields = [("x-long", long.as_str())];
+    let request = crate::harness::caller2::request(
+        "GET",
+        "/graph/v1.0/users",
+        &fields,
+        crate::harness::caller2::empty(),
+    );
+    let answer = crate::harness::caller2::read(caller.send(request).await.unwrap()).await;
+    assert_eq!(answer.refusal(), (431, "headersTooLarge".to_owned()));
+}
+
+#[tokio::test]
+async fn an_upstream_that_cannot_be_reached_is_named_with_the_reason() {
+    let stage = Stage::with("workers: 1\n").await;
+    for (handshake, words) in [
+        (Handshake::Reset, "handshake"),
+        (Handshake::Expired, "handshake"),
+        (Handshake::Untrusted, "trust.ca_file"),
+        (Handshake::WrongName, "handshake"),
+    ] {
+        stage.simulator.spoil(GRAPH, handshake);
+        let answer = stage.get("/graph/v1.0/users").await;
+        assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+        let message = answer.message();
+        assert!(
+            message.contains(GRAPH) && message.contains(words),
+            "{message}"
+        );
+        assert!(!answer.text().contains("rustls"), "{message}");
+    }
+    stage.simulator.recover(GRAPH);
+    stage.get("/graph/v1.0/users?$top=1").await.expect(200);
+}
+
+#[tokio::test]
+async fn answers_that_are_not_http_become_a_502() {
+    use tokenferry::simulator::{Ending, Fault, Script};
+    let stage = Stage::with("workers: 1\n").await;
+    for text in [
+        "SSH-2.0-OpenSSH\r\n",
+        "HTTP/1.1 200\0 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nBad Name: 1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: \u{1}\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 5\r\n",
+        "",
+    ] {
+        for method in ["GET", "POST"] {
+            let fault = Fault::Raw(text.into(), Ending::Close);
+            stage.simulator.script(Script::on(GRAPH, fault).times(2));
+            let lines = format!("{method} /graph/v1.0/users HTTP/1.1\nContent-Length: 0");
+            let answer = stage.ask(&lines).await;
+            assert_eq!(
+                answer.refusal(),
+                (502, "upstreamUnreachable".to_owned()),
+                "{method} {text:?}"
+            );
+            stage.simulator.clear_scripts();
+        }
+    }
+    let head = "x".repeat(300_000);
+    let text = format!("HTTP/1.1 200 OK\r\nX-Long: {head}\r\nContent-Length: 0\r\n\r\n");
+    let fault = Fault::Raw(text.into(), Ending::Close);
+    stage.simulator.script(Script::on(GRAPH, fault).times(2));
+    let answer = stage.get("/graph/v1.0/users").await;
+    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+}
+
+#[tokio::test]
+async fn errors_of_the_upstream_pass_as_they_are() {
+    let stage = Stage::open().await;
+    for status in [400, 403, 404, 409, 412, 429, 500, 501, 503, 504] {
+        let answer = stage.get(&format!("/graph/sim/status/{status}")).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.json()["error"]["code"], "SimulatedStatus");
+        assert!(answer.all("proxy-status").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn expectations_other_than_100_continue_are_refused() {
+    let stage = Stage::open().await;
+    let answer = stage
+        .ask("GET /graph/v1.0/users HTTP/1.1\nExpect: 200-ok")
+        .await;
+    assert_eq!(answer.refusal(), (417, "expectationFailed".to_owned()));
+}
+
+#[tokio::test]
+async fn the_first_answer_does_not_wait_for_the_rest_of_a_second_request() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    let one = "GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    caller.send(format!("{one}{one}GET /graph/sim/by")).await;
+    caller.answer("GET").await.expect(200);
+    caller.answer("GET").await.expect(200);
+    caller
+        .send("tes/3 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    assert_eq!(caller.answer("GET").await.expect(200).body, b"xxx");
+}
+
+#[tokio::test]
+async fn a_caller_that_sends_far_too_much_head_reads_the_answer_and_not_a_reset() {
+    let stage = Stage::open().await;
+    for _ in 0..5 {
+        let mut caller = stage.caller().await;
+        let long = "x".repeat(4 * 1024 * 1024);
+        let head = format!("GET /graph/v1.0 HTTP/1.1\r\nHost: localhost\r\nX-Long: {long}\r\n\r\n");
+        caller.send(head).await;
+        let answer = caller.answer("GET").await;
+        assert_eq!(answer.refusal(), (431, "headersTooLarge".to_owned()));
+    }
+}

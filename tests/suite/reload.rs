@@ -1,0 +1,140 @@
+//! Another configuration while the process runs.
+
+use rustix::process::Signal;
+use tokenferry::simulator::{GRAPH, ORGANISATION};
+
+use crate::harness::program::Program;
+use crate::harness::stage::Stage;
+use crate::harness::{TWO_ROUTES, soon, until};
+
+const ONE_ROUTE: &str = "routes: [{name: graph, path: /g, upstream: 'https://GRAPH'}]\n";
+
+async fn reloads(program: &Program, outcome: &str, wanted: f64) {
+    let labels = [("outcome", outcome)];
+    let name = "tokenferry_config_reloads_total";
+    crate::harness::numbers::becomes(program.admin, name, &labels, wanted).await;
+}
+
+#[tokio::test]
+async fn sighup_puts_the_file_in_force() {
+    let program = Program::start("", "").await;
+    program.get("/graph/sim/bytes/1").await.expect(200);
+    program.get("/g/sim/bytes/1").await.expect(404);
+    program.rewrite(ONE_ROUTE);
+    program.signal(Signal::HUP);
+    reloads(&program, "success", 1.0).await;
+    program.get("/g/sim/bytes/1").await.expect(200);
+    program.get("/graph/sim/bytes/1").await.expect(404);
+    program.get_admin("/readyz").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_file_that_is_refused_changes_nothing_and_is_reported() {
+    let program = Program::start("", "").await;
+    program.get("/graph/sim/bytes/1").await.expect(200);
+    program.rewrite(&format!("{TWO_ROUTES}    frobnicate: 1\n"));
+    program.signal(Signal::HUP);
+    reloads(&program, "failure", 1.0).await;
+    program.get("/graph/sim/bytes/1").await.expect(200);
+    program
+        .err
+        .find("frobnicate", |line| {
+            line.contains("frobnicate").then_some(())
+        })
+        .await;
+    let status = program.get_admin("/status.json").await.expect(200).json();
+    let refused = status["configuration"]["refused"].to_string();
+    assert!(refused.contains("frobnicate"), "{refused}");
+    let page = program.get_admin("/metrics").await.expect(200).text();
+    assert!(page.contains("\ntokenferry_config_last_reload_successful 0\n"));
+
+    program.rewrite(TWO_ROUTES);
+    program.signal(Signal::HUP);
+    reloads(&program, "success", 1.0).await;
+    let status = program.get_admin("/status.json").await.expect(200).json();
+    assert_eq!(status["configuration"]["refused"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn tokens_and_connections_outlive_a_reload() {
+    let stage = Stage::with("workers: 1\n").await;
+    for _ in 0..3 {
+        stage.get("/graph/sim/bytes/1").await.expect(200);
+        let target = "/dynamics/api/data/v9.2/accounts?$top=1";
+        stage.get(target).await.expect(200);
+        stage.reload("workers: 1\n");
+    }
+    assert_eq!(stage.simulator.token_calls(), 2);
+    let seen = stage.simulator.seen();
+    for host in [GRAPH, ORGANISATION] {
+        let mut used: Vec<u64> = seen
+            .iter()
+            .filter(|seen| seen.host == host)
+            .map(|seen| seen.connection)
+            .collect();
+        used.dedup();
+        assert_eq!(used.len(), 1, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_in_flight_ends_by_the_rules_it_began_with() {
+    let stage = Stage::open().await;
+    let feed = stage.simulator.feed("one");
+    let mut caller = stage.caller().await;
+    caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    let mut answer = caller.head().await;
+    stage.reload("routes: [{name: other, path: /other, upstream: 'https://ORGANISATION'}]\n");
+    assert!(feed.send("on").await);
+    assert_eq!(caller.chunk(&mut answer).await.unwrap(), b"on");
+    drop(feed);
+    assert_eq!(caller.chunk(&mut answer).await, None);
+    assert!(answer.whole);
+    caller
+        .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+        .await
+        .expect(404);
+    let line = stage.log.with("/route", "graph").await;
+    assert_eq!(line["outcome"], "complete");
+}
+
+#[tokio::test]
+async fn a_new_route_gets_its_token_without_disturbing_others() {
+    let stage = Stage::with(ONE_ROUTE).await;
+    stage.get("/g/sim/bytes/1").await.expect(200);
+    stage.reload(TWO_ROUTES);
+    soon(stage.app().tokens().all_attempted()).await;
+    stage
+        .get("/dynamics/api/data/v9.2/accounts?$top=1")
+        .await
+        .expect(200);
+    assert_eq!(stage.simulator.token_calls(), 2);
+}
+
+#[tokio::test]
+async fn requests_go_on_while_the_file_is_reloaded_again_and_again() {
+    let stage = Stage::open().await;
+    let address = stage.address();
+    let done = std::rc::Rc::new(std::cell::Cell::new(0));
+    let local = tokio::task::LocalSet::new();
+    for _ in 0..8 {
+        let done = std::rc::Rc::clone(&done);
+        local.spawn_local(async move {
+            let mut caller = crate::harness::caller::Caller::connect(address).await;
+            for _ in 0..25 {
+                caller
+                    .exchange("GET /graph/sim/bytes/1000 HTTP/1.1")
+                    .await
+                    .expect(200);
+            }
+            done.set(done.get() + 1);
+        });
+    }
+    local
+        .run_until(until("all are served", || async {
+            stage.reload("");
+            (done.get() == 8).then_some(())
+        }))
+        .await;
+    assert_eq!(stage.simulator.token_calls(), 2);
+}

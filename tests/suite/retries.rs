@@ -1,0 +1,224 @@
+//! Connections that die, and what is sent again and what is not.
+
+use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, Script};
+
+use crate::harness::soon;
+use crate::harness::stage::Stage;
+
+const ONE_WORKER: &str = "workers: 1\n";
+const HTTP2: &str = "\
+workers: 1
+routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: 2}]
+";
+
+/// Requests that arrived at Graph.
+fn arrivals(stage: &Stage) -> usize {
+    let seen = stage.simulator.seen();
+    seen.iter().filter(|seen| seen.host == GRAPH).count()
+}
+
+async fn retries(stage: &Stage) -> f64 {
+    let labels = [("route", "graph")];
+    stage
+        .number("tokenferry_upstream_retries_total", &labels)
+        .await
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_was_closed_costs_no_error() {
+    for ending in [Ending::Close, Ending::Notify, Ending::Reset] {
+        let stage = Stage::with(ONE_WORKER).await;
+        for method in ["GET", "POST", "DELETE"] {
+            stage.get("/graph/sim/status/200").await;
+            assert_eq!(stage.simulator.close_idle(GRAPH, ending), 1);
+            let lines = format!("{method} /graph/sim/sink HTTP/1.1\nContent-Length: 0");
+            stage.ask(&lines).await.expect(200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stale_connection_costs_one_silent_retry() {
+    for ending in [Ending::Close, Ending::Reset] {
+        let stage = Stage::with(ONE_WORKER).await;
+        stage.get("/graph/sim/bytes/1").await.expect(200);
+        let fault = Fault::Break {
+            after: None,
+            ending,
+        };
+        stage
+            .simulator
+            .script(Script::on(GRAPH, fault).reused().times(1));
+        for method in ["GET", "HEAD"] {
+            let lines = format!("{method} /graph/sim/bytes/1 HTTP/1.1");
+            assert_eq!(stage.ask(&lines).await.status, 200);
+        }
+        assert_eq!(retries(&stage).await, 1.0);
+        assert_eq!(arrivals(&stage), 4, "one of them twice");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_the_upstream_may_have_read_is_never_sent_twice() {
+    let stage = Stage::with(ONE_WORKER).await;
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        for body in ["", "hello"] {
+            stage.get("/graph/sim/bytes/1").await.expect(200);
+            stage.simulator.clear();
+            let fault = Fault::Break {
+                after: None,
+                ending: Ending::Close,
+            };
+            stage.simulator.script(Script::on(GRAPH, fault).times(1));
+            let mut caller = stage.caller().await;
+            let length = body.len();
+            caller
+                .ask(&format!(
+                    "{method} /graph/sim/sink HTTP/1.1\nContent-Length: {length}"
+                ))
+                .await;
+            caller.send(body).await;
+            let answer = caller.answer(method).await;
+            assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+            assert!(answer.message().contains("may or may not"));
+            assert_eq!(arrivals(&stage), 1, "{method} {body}");
+        }
+    }
+    assert_eq!(retries(&stage).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_request_that_fails_on_a_fresh_connection_too_is_given_up() {
+    let stage = Stage::with(ONE_WORKER).await;
+    let fault = Fault::Break {
+        after: None,
+        ending: Ending::Close,
+    };
+    stage.simulator.script(Script::on(GRAPH, fault));
+    let answer = stage.get("/graph/sim/bytes/1").await;
+    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+    assert_eq!(arrivals(&stage), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_has_begun_is_never_asked_for_again() {
+    let stage = Stage::with(ONE_WORKER).await;
+    let fault = Fault::Break {
+        after: Some(10),
+        ending: Ending::Close,
+    };
+    stage.simulator.script(Script::on(GRAPH, fault).times(1));
+    let answer = stage.get("/graph/sim/bytes/1000").await;
+    assert!(!answer.whole);
+    assert_eq!(arrivals(&stage), 1);
+}
+
+#[tokio::test]
+async fn what_http2_says_was_not_processed_is_sent_again() {
+    let stage = Stage::with(HTTP2).await;
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+    for method in ["GET", "POST"] {
+        let before = arrivals(&stage);
+        stage
+            .simulator
+            .script(Script::on(GRAPH, Fault::Unprocessed).times(1));
+        let lines = format!("{method} /graph/sim/sink HTTP/1.1\nContent-Length: 0");
+        let answer = stage.ask(&lines).await;
+        assert_eq!(answer.status, 200, "{method}: {}", answer.text());
+        assert_eq!(arrivals(&stage), before + 2);
+    }
+    assert_eq!(retries(&stage).await, 2.0);
+}
+
+#[tokio::test]
+async fn a_body_that_was_sent_in_part_is_not_sent_again() {
+    let stage = Stage::with(HTTP2).await;
+    let fault = Fault::Unprocessed;
+    stage.simulator.script(Script::on(GRAPH, fault).times(1));
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5")
+        .await;
+    caller.send("hello").await;
+    let answer = caller.answer("POST").await;
+    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+}
+
+#[tokio::test]
+async fn a_connection_that_says_goodbye_serves_what_it_has_and_is_replaced() {
+    for own in [ONE_WORKER, HTTP2] {
+        let stage = Stage::with(own).await;
+        for _ in 0..3 {
+            stage
+                .simulator
+                .script(Script::on(GRAPH, Fault::Goaway).times(1));
+            stage.get("/graph/sim/bytes/10").await.expect(200);
+            stage.get("/graph/sim/bytes/10").await.expect(200);
+        }
+        assert_eq!(arrivals(&stage), 6);
+        let seen = stage.simulator.seen();
+        let last = seen.iter().rev().find(|seen| seen.host == GRAPH).unwrap();
+        assert!(last.connection > 3);
+    }
+}
+
+#[tokio::test]
+async fn connections_to_the_upstream_are_kept_and_shared() {
+    for own in [ONE_WORKER, HTTP2] {
+        let stage = Stage::with(own).await;
+        for _ in 0..5 {
+            stage.get("/graph/sim/bytes/10").await.expect(200);
+        }
+        assert_eq!(stage.simulator.connections(GRAPH), 1);
+    }
+}
+
+#[tokio::test]
+async fn auto_takes_what_the_upstream_offers() {
+    let own = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: auto}]\n";
+    for offered in [true, false] {
+        let stage = Stage::cold(own, |simulator| simulator.offer_http2(offered)).await;
+        stage.attempted().await;
+        for _ in 0..3 {
+            stage.get("/graph/sim/bytes/10").await.expect(200);
+        }
+        let seen = stage.simulator.seen().pop().unwrap();
+        let expected = if offered {
+            http::Version::HTTP_2
+        } else {
+            http::Version::HTTP_11
+        };
+        assert_eq!(seen.version, expected);
+        assert_eq!(stage.simulator.connections(GRAPH), 1);
+    }
+    let own = own.replace("auto", "2");
+    let stage = Stage::cold(&own, |simulator| simulator.offer_http2(false)).await;
+    let answer = stage.get("/graph/sim/bytes/10").await;
+    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+}
+
+#[tokio::test]
+async fn streams_beyond_what_the_upstream_allows_wait_for_no_other() {
+    let stage = Stage::with(HTTP2).await;
+    let gate = Gate::new();
+    stage
+        .simulator
+        .script(Script::on(GRAPH, Fault::Hold(gate.clone())).under("/sim/sink"));
+    let caller = stage.caller2().await;
+    let mut held = tokio::task::JoinSet::new();
+    for number in 0..250 {
+        // Streams of one connection have a bound of their own.
+        let caller = if number % 90 == 0 {
+            stage.caller2().await
+        } else {
+            caller.clone()
+        };
+        held.spawn(async move { caller.exchange("GET", "/graph/sim/sink").await.status });
+    }
+    let free = stage.get("/graph/sim/bytes/1");
+    soon(free).await.expect(200);
+    gate.open();
+    while let Some(status) = soon(held.join_next()).await {
+        assert_eq!(status.unwrap(), 200);
+    }
+}

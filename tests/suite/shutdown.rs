@@ -1,0 +1,121 @@
+//! How the process ends.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::program::Program;
+use crate::harness::until;
+
+#[tokio::test]
+async fn sigterm_lets_what_is_in_flight_finish() {
+    let mut program = Program::start("timeouts: {drain_delay: 0s}\n", "").await;
+    let feed = program.simulator.feed("one");
+    let mut caller = program.caller().await;
+    caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    let mut answer = caller.head().await;
+    program.signal(Signal::TERM);
+    program
+        .err
+        .find("draining", |line| line.contains("draining").then_some(()))
+        .await;
+    until("readiness ends", || async {
+        (program.get_admin("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    assert!(feed.send("late").await);
+    assert_eq!(caller.chunk(&mut answer).await.unwrap(), b"late");
+    assert!(program.runs());
+    drop(feed);
+    assert_eq!(caller.chunk(&mut answer).await, None);
+    assert!(answer.whole);
+    caller.expect_close().await;
+    assert_eq!(program.ended().await.code(), Some(0));
+    program.out.with("/outcome", "complete").await;
+}
+
+#[tokio::test]
+async fn during_the_delay_connections_are_still_accepted_and_told_to_close() {
+    let mut program = Program::start("timeouts: {drain_delay: 2s}\n", "").await;
+    let mut idle = program.caller().await;
+    idle.exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+        .await
+        .expect(200);
+    program.signal(Signal::TERM);
+    until("readiness ends", || async {
+        (program.get_admin("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    let answer = program.get("/graph/sim/bytes/1").await.expect(200);
+    assert_eq!(answer.field("connection"), "close");
+    idle.expect_close().await;
+    assert_eq!(program.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn sigint_skips_the_delay() {
+    let mut program = Program::start("timeouts: {drain_delay: 60s}\n", "").await;
+    let mut idle = program.caller().await;
+    idle.exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+        .await
+        .expect(200);
+    let begun = Instant::now();
+    program.signal(Signal::INT);
+    assert_eq!(program.ended().await.code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    idle.expect_close().await;
+}
+
+#[tokio::test]
+async fn what_does_not_finish_is_cut_at_the_limit() {
+    let mut program = Program::start("timeouts: {drain_delay: 0s, drain: 300ms}\n", "").await;
+    let _feed = program.simulator.feed("one");
+    let mut caller = program.caller().await;
+    caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    let mut answer = caller.head().await;
+    program.signal(Signal::TERM);
+    assert_eq!(caller.chunk(&mut answer).await, None);
+    assert!(!answer.whole);
+    assert_eq!(program.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let mut program = Program::start("timeouts: {drain_delay: 60s, drain: 60s}\n", "").await;
+    let _feed = program.simulator.feed("one");
+    let mut caller = program.caller().await;
+    caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    caller.head().await;
+    program.signal(Signal::TERM);
+    program
+        .err
+        .find("draining", |line| line.contains("draining").then_some(()))
+        .await;
+    let begun = Instant::now();
+    program.signal(Signal::TERM);
+    assert_eq!(program.ended().await.code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn http2_callers_are_told_and_finish() {
+    let mut program = Program::start("timeouts: {drain_delay: 0s}\n", "").await;
+    let caller = crate::harness::caller2::Caller2::connect(program.address).await;
+    let feed = program.simulator.feed("one");
+    let streamed = tokio::spawn({
+        let caller = caller.clone();
+        async move { caller.exchange("GET", "/graph/sim/feed/one").await }
+    });
+    assert!(feed.send("first").await);
+    program.signal(Signal::TERM);
+    program
+        .err
+        .find("draining", |line| line.contains("draining").then_some(()))
+        .await;
+    assert!(feed.send("last").await);
+    drop(feed);
+    let answer = streamed.await.unwrap().expect(200);
+    assert_eq!(answer.text(), "firstlast");
+    drop(caller);
+    assert_eq!(program.ended().await.code(), Some(0));
+}

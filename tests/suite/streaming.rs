@@ -1,0 +1,204 @@
+//! Bodies in both directions.
+
+use tokenferry::simulator::{Ending, Fault, GRAPH, Script};
+
+use crate::harness::soon;
+use crate::harness::stage::Stage;
+
+#[tokio::test]
+async fn a_body_arrives_as_it_comes() {
+    let stage = Stage::open().await;
+    let feed = stage.simulator.feed("one");
+    let mut caller = stage.caller().await;
+    caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    let mut answer = caller.head().await;
+    assert_eq!(answer.status, 200);
+    for piece in ["first", "second", "third"] {
+        assert!(feed.send(piece).await);
+        let chunk = caller.chunk(&mut answer).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&chunk), piece);
+    }
+    drop(feed);
+    assert_eq!(caller.chunk(&mut answer).await, None);
+    assert!(answer.whole);
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_ends_the_request_at_the_upstream() {
+    let stage = Stage::open().await;
+    let feed = stage.simulator.feed("one");
+    let mut caller = stage.caller().await;
+    caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    assert_eq!(caller.head().await.status, 200);
+    drop(caller);
+    soon(feed.abandoned()).await;
+}
+
+#[tokio::test]
+async fn trailers_arrive_in_both_directions() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    let answer = caller
+        .exchange("GET /graph/sim/trailers HTTP/1.1\nTE: trailers\nConnection: TE")
+        .await;
+    assert_eq!(answer.text(), "one\ntwo\n");
+    assert_eq!(answer.field("trailer"), "x-sim-checksum, x-sim-rows");
+    let expected = [("x-sim-checksum", "abc"), ("x-sim-rows", "2")];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(answer.trailers, expected);
+
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked\nTrailer: X-Check, Authorization")
+        .await;
+    caller
+        .send("5\r\nhello\r\n0\r\nX-Check: 42\r\nAuthorization: Bearer x\r\n\r\n")
+        .await;
+    assert_eq!(caller.answer("POST").await.expect(200).json()["length"], 5);
+    let seen = stage.simulator.seen().pop().unwrap();
+    assert_eq!(seen.body.trailers, [("x-check".to_owned(), b"42".to_vec())]);
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_passed_on_as_truncated() {
+    let stage = Stage::open().await;
+    let cases = [
+        ("/graph/sim/bytes/100000", Ending::Close),
+        ("/graph/sim/bytes/100000", Ending::Notify),
+        ("/graph/sim/bytes/100000", Ending::Reset),
+        ("/graph/sim/bytes/100000?chunked=1", Ending::Close),
+        ("/graph/sim/bytes/100000?chunked=1", Ending::Notify),
+        ("/graph/sim/bytes/100000?chunked=1", Ending::Reset),
+    ];
+    for (target, ending) in cases {
+        for two in [false, true] {
+            let fault = Fault::Break {
+                after: Some(50_000),
+                ending,
+            };
+            stage.simulator.script(Script::on(GRAPH, fault).times(1));
+            let answer = if two {
+                stage.caller2().await.exchange("GET", target).await
+            } else {
+                stage.get(target).await
+            };
+            assert_eq!(answer.status, 200);
+            assert!(!answer.whole, "{target} {ending:?} {two}");
+            // A reset of TCP may overtake data.
+            if ending != Ending::Reset {
+                assert_eq!(answer.body.len(), 50_000, "{target} {ending:?} {two}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_connection_ends_a_body_only_when_tls_says_so() {
+    let stage = Stage::open().await;
+    for (ending, whole) in [
+        (Ending::Notify, true),
+        (Ending::Close, false),
+        (Ending::Reset, false),
+    ] {
+        for two in [false, true] {
+            let fault = Fault::CloseDelimited(ending);
+            stage.simulator.script(Script::on(GRAPH, fault).times(1));
+            let target = "/graph/sim/status/200";
+            let answer = if two {
+                stage.caller2().await.exchange("GET", target).await
+            } else {
+                stage.get(target).await
+            };
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.whole, whole, "{ending:?}, HTTP/2: {two}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_switches_protocols_is_none() {
+    let stage = Stage::open().await;
+    let text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfree text";
+    let fault = Fault::Raw(text.into(), Ending::Hang);
+    stage.simulator.script(Script::on(GRAPH, fault).times(1));
+    let answer = stage
+        .ask("GET /graph/v1.0/users HTTP/1.1\nUpgrade: websocket\nConnection: Upgrade")
+        .await;
+    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+}
+
+#[tokio::test]
+async fn interim_answers_do_not_disturb_the_final_one() {
+    let stage = Stage::open().await;
+    let text = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
+    let fault = Fault::Interim(text.into());
+    stage.simulator.script(Script::on(GRAPH, fault).times(1));
+    stage.get("/graph/v1.0/users?$top=1").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_head_request_gets_the_length_and_no_body() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    let head = caller.exchange("HEAD /graph/sim/bytes/1234 HTTP/1.1").await;
+    assert_eq!((head.status, head.field("content-length")), (200, "1234"));
+    let next = caller.exchange("GET /graph/sim/bytes/5 HTTP/1.1").await;
+    assert_eq!(next.expect(200).body, b"xxxxx");
+}
+
+#[tokio::test]
+async fn answers_without_a_body_keep_their_fields_and_the_connection() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    for (status, length) in [(204, None), (304, Some("1234")), (304, None)] {
+        let line = length.map_or(String::new(), |length| {
+            format!("Content-Length: {length}\r\n")
+        });
+        let text = format!("HTTP/1.1 {status} Fine\r\nETag: \"a\"\r\n{line}\r\n");
+        let fault = Fault::Raw(text.into(), Ending::Close);
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        let answer = caller.exchange("GET /graph/v1.0/users HTTP/1.1").await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.field("etag"), "\"a\"");
+        // A length may be left out of a 304, but not be wrong (RFC 9110 section 15.4.5).
+        let shown = answer.field("content-length");
+        assert!(shown.is_empty() || Some(shown) == length, "{shown}");
+        assert_eq!(answer.field("transfer-encoding"), "");
+    }
+    let last = caller.exchange("GET /graph/sim/bytes/5 HTTP/1.1").await;
+    last.expect(200);
+}
+
+#[tokio::test]
+async fn an_old_caller_gets_an_answer_it_can_read() {
+    let stage = Stage::open().await;
+    for target in ["/graph/sim/bytes/5", "/graph/sim/bytes/5?chunked=1"] {
+        let mut caller = stage.caller().await;
+        let answer = caller.exchange(&format!("GET {target} HTTP/1.0")).await;
+        assert_eq!(answer.clone().expect(200).body, b"xxxxx");
+        assert!(answer.version < 2);
+        assert_eq!(
+            answer.field("transfer-encoding"),
+            "",
+            "HTTP/1.0 knows no chunks"
+        );
+        caller.expect_close().await;
+        assert_eq!(
+            stage.simulator.seen().pop().unwrap().version,
+            http::Version::HTTP_11
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_arrives_drip_by_drip() {
+    let stage = Stage::open().await;
+    for target in ["/graph/sim/bytes/300", "/graph/sim/bytes/300?chunked=1"] {
+        let fault = Fault::Drip {
+            size: 1,
+            every: std::time::Duration::ZERO,
+        };
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        let answer = stage.get(target).await.expect(200);
+        assert_eq!(answer.body, vec![b'x'; 300]);
+    }
+}

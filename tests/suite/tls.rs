@@ -1,0 +1,250 @@
+//! TLS towards callers: the handshake and its limits, the protocols, certificates that change.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::harness::caller::Caller;
+use crate::harness::program::Program;
+use crate::harness::stage::{AT_ONCE, Stage};
+use crate::harness::{PATIENCE, soon};
+
+/// An authority for both ends.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub(crate) pem: String,
+}
+
+/// A certificate with its key, PEM.
+pub(crate) struct Identity {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, "Office");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        let issuer = Issuer::new(params, key);
+        Self { issuer, pem }
+    }
+
+    pub(crate) fn identity(&self, name: &str) -> Identity {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        Identity {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+/// A stage with a certificate for `localhost` in `folder`, and these lines.
+pub(crate) async fn secure_stage(folder: &Path, authority: &Authority, own: &str) -> Stage {
+    write_identity(folder, &authority.identity("localhost"));
+    fs::write(folder.join("clients.pem"), &authority.pem).expect("the folder can be written");
+    let folder = folder.display();
+    Stage::with(&format!(
+        "tls: {{certificate_file: '{folder}/tls.pem', key_file: '{folder}/tls.key', client_ca_file: '{folder}/clients.pem'}}\n{own}"
+    ))
+    .await
+}
+
+fn write_identity(folder: &Path, identity: &Identity) {
+    fs::write(folder.join("tls.key"), &identity.key).expect("the folder can be written");
+    fs::write(folder.join("tls.pem"), &identity.certificate).expect("the folder can be written");
+}
+
+/// Shakes hands as a client that trusts this authority.
+pub(crate) async fn shake(
+    address: std::net::SocketAddr,
+    ca_pem: &str,
+    alpn: &[&str],
+    identity: Option<&Identity>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    tokenferry::trust::install_provider();
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("a certificate");
+    roots.add(authority).expect("an authority");
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes());
+            let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes());
+            builder
+                .with_client_auth_cert(
+                    vec![certificate.expect("a certificate")],
+                    key.expect("a key"),
+                )
+                .expect("a pair")
+        }
+    };
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let socket = soon(TcpStream::connect(address)).await?;
+    let name = ServerName::try_from("localhost").expect("a name");
+    soon(TlsConnector::from(Arc::new(config)).connect(name, socket)).await
+}
+
+/// One GET over HTTP/1.1 on a connection that ends with it: everything that came.
+pub(crate) async fn get(
+    stream: &mut TlsStream<TcpStream>,
+    target: &str,
+    fields: &str,
+) -> std::io::Result<String> {
+    let head =
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n");
+    soon(stream.write_all(head.as_bytes())).await?;
+    let mut text = Vec::new();
+    soon(stream.read_to_end(&mut text)).await?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[tokio::test]
+async fn both_protocols_are_offered_over_tls() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let stage = secure_stage(folder.path(), &authority, "").await;
+    for alpn in [&["http/1.1"][..], &[]] {
+        let mut stream = shake(stage.address(), &authority.pem, alpn, None)
+            .await
+            .unwrap();
+        let text = get(&mut stream, "/graph/sim/bytes/10", "").await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    }
+    let stream = shake(stage.address(), &authority.pem, &["h2", "http/1.1"], None)
+        .await
+        .unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get("https://localhost/graph/sim/bytes/10")
+        .body(http_body_util::Empty::<bytes::Bytes>::new())
+        .unwrap();
+    assert_eq!(
+        soon(sender.send_request(request)).await.unwrap().status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_handshake_has_the_time_of_the_first_byte() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let own = "timeouts: {first_byte: 300ms}\n";
+    let stage = secure_stage(folder.path(), &authority, own).await;
+    // Nothing, the beginning of a ClientHello, and one byte after the other.
+    let begun = Instant::now();
+    let mut silent = stage.caller().await;
+    let mut half = stage.caller().await;
+    half.send([0x16, 3, 1, 2, 0, 1, 0]).await;
+    let mut slow = stage.caller().await;
+    for byte in [0x16, 3, 1, 2] {
+        slow.send([byte]).await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    for caller in [&mut silent, &mut half, &mut slow] {
+        caller.expect_close().await;
+    }
+    assert!(begun.elapsed() < AT_ONCE);
+    // After the handshake the first byte of a request has its time again, and no more.
+    let begun = Instant::now();
+    let mut stream = shake(stage.address(), &authority.pem, &[], None)
+        .await
+        .unwrap();
+    let mut rest = Vec::new();
+    let _ = soon(stream.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty() && begun.elapsed() < AT_ONCE);
+}
+
+#[tokio::test]
+async fn what_is_no_handshake_ends_that_connection_only() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let stage = secure_stage(folder.path(), &authority, "").await;
+    for bytes in [
+        &b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &[0; 512],
+        &[0xff; 512],
+        &[0x16, 3, 1, 0xff, 0xff, 1, 0xff, 0xff, 0xff],
+    ] {
+        let mut caller = Caller::connect(stage.address()).await;
+        let _ = caller.try_send(bytes).await;
+        let rest = caller.rest().await;
+        assert!(!rest.starts_with(b"HTTP/"), "no answer in the clear");
+    }
+    let refused = shake(stage.address(), &authority.pem, &["spdy/3"], None).await;
+    assert!(refused.is_err(), "an unknown protocol is not agreed on");
+    let mut stream = shake(stage.address(), &authority.pem, &[], None)
+        .await
+        .unwrap();
+    let text = get(&mut stream, "/graph/sim/bytes/1", "").await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_is_shown_without_a_restart() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let stage = secure_stage(folder.path(), &authority, "").await;
+    let successor = Authority::new();
+    assert!(
+        shake(stage.address(), &successor.pem, &[], None)
+            .await
+            .is_err()
+    );
+    write_identity(folder.path(), &successor.identity("localhost"));
+    let begun = Instant::now();
+    loop {
+        if let Ok(mut stream) = shake(stage.address(), &successor.pem, &[], None).await {
+            let text = get(&mut stream, "/graph/sim/bytes/1", "").await.unwrap();
+            assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+            break;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "the new certificate is not shown"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_local_certificate_is_made_kept_and_trusted_by_its_authority() {
+    let program = Program::start("tls: local\n", "").await;
+    let ca_file = program
+        .err
+        .find("how to trust it", |line| {
+            let event: serde_json::Value = serde_json::from_str(line).ok()?;
+            let text = event.to_string();
+            let at = text.find("local-ca.pem\"")?;
+            let start = text[..at].rfind('"')? + 1;
+            Some(text[start..at + "local-ca.pem".len()].to_owned())
+        })
+        .await;
+    let authority = fs::read_to_string(&ca_file).unwrap();
+    let mut stream = shake(program.address, &authority, &["http/1.1"], None)
+        .await
+        .unwrap();
+    let text = get(&mut stream, "/graph/v1.0/users?$top=2", "")
+        .await
+        .unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+}

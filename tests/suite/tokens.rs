@@ -1,0 +1,295 @@
+//! The token cache, as callers and the identity service see it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, Script, Seen, Simulator};
+use tokio::task::JoinSet;
+
+use crate::harness::stage::Stage;
+use crate::harness::{GRAPH_SCOPE, soon, until};
+
+const GRAPH_ONLY: &str =
+    "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: 2}]\n";
+
+/// Sends many requests at once that find the cache cold; returns their statuses and bodies once
+/// `go` has let the identity service answer.
+async fn stampede(
+    stage: &Stage,
+    connections: usize,
+    streams: usize,
+    go: &Gate,
+) -> Vec<(u16, String)> {
+    let mut requests = JoinSet::new();
+    for _ in 0..connections {
+        let caller = stage.caller2().await;
+        for _ in 0..streams {
+            let caller = caller.clone();
+            requests.spawn(async move {
+                let answer = caller.exchange("GET", "/graph/sim/bytes/1").await;
+                (answer.status, answer.text())
+            });
+        }
+    }
+    let all = (connections * streams) as f64;
+    stage
+        .becomes("tokenferry_token_waiters", &[("scope", GRAPH_SCOPE)], all)
+        .await;
+    go.open();
+    let mut answers = Vec::new();
+    while let Some(answer) = soon(requests.join_next()).await {
+        answers.push(answer.expect("no request panics"));
+    }
+    answers
+}
+
+#[tokio::test]
+async fn ten_thousand_requests_that_find_the_cache_cold_cause_one_token_call() {
+    let gate = Gate::new();
+    let own = format!("limits: {{in_flight: 12000}}\n{GRAPH_ONLY}");
+    let stage = Stage::cold(&own, |simulator| {
+        simulator.record(false);
+        simulator.script(Script::on(LOGIN, Fault::Hold(gate.clone())));
+    })
+    .await;
+    let answers = stampede(&stage, 100, 100, &gate).await;
+    assert_eq!(answers.len(), 10_000);
+    assert!(answers.iter().all(|(status, _)| *status == 200));
+    assert_eq!(stage.simulator.token_calls(), 1);
+    let labels = [("scope", GRAPH_SCOPE)];
+    let misses = stage.number("tokenferry_token_cache_misses_total", &labels);
+    assert_eq!(misses.await, 10_000.0);
+}
+
+#[tokio::test]
+async fn those_who_wait_share_a_failure_too() {
+    let gate = Gate::new();
+    let stage = Stage::cold(GRAPH_ONLY, |simulator| {
+        simulator.script(Script::on(LOGIN, Fault::Hold(gate.clone())));
+        simulator.script(Script::on(LOGIN, Fault::Entra(7_000_215)));
+    })
+    .await;
+    let answers = stampede(&stage, 10, 50, &gate).await;
+    for (status, text) in answers {
+        assert_eq!(status, 502);
+        assert!(text.contains("AADSTS7000215"), "{text}");
+    }
+    assert_eq!(stage.simulator.token_calls(), 1);
+}
+
+#[tokio::test]
+async fn an_outage_between_two_tokens_is_noticed_by_nobody() {
+    let stage = Stage::cold("", |simulator| {
+        // Usable for 3.6 s.
+        simulator.set_token_lifetime(Duration::from_secs(4), Some(Duration::from_secs(1)));
+    })
+    .await;
+    let begun = Instant::now();
+    stage.attempted().await;
+    stage.simulator.outage(LOGIN);
+    let mut requests = 0.0;
+    let mut caller = stage.caller().await;
+    while begun.elapsed() < Duration::from_millis(3200) {
+        let sent = Instant::now();
+        caller
+            .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+            .await
+            .expect(200);
+        assert!(sent.elapsed() < Duration::from_secs(1), "nobody waits");
+        requests += 1.0;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let labels = [("scope", GRAPH_SCOPE)];
+    let hits = stage
+        .number("tokenferry_token_cache_hits_total", &labels)
+        .await;
+    assert_eq!(hits, requests);
+    let misses = stage
+        .number("tokenferry_token_cache_misses_total", &labels)
+        .await;
+    assert_eq!(misses, 0.0);
+    let labels = [("scope", GRAPH_SCOPE), ("outcome", "unavailable")];
+    let failures = stage
+        .number("tokenferry_token_refreshes_total", &labels)
+        .await;
+    assert!(failures > 0.0, "the outage was real");
+}
+
+#[tokio::test]
+async fn a_refused_credential_is_a_502_that_says_what_to_change() {
+    let stage = Stage::cold("", Simulator::expire_client_secrets).await;
+    let answer = stage.get("/graph/v1.0/users").await;
+    assert_eq!(answer.refusal(), (502, "tokenRejected".to_owned()));
+    let message = answer.message();
+    assert!(message.contains("AADSTS7000222"), "{message}");
+    assert!(message.to_lowercase().contains("trace"), "{message}");
+    let words = message.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
+    assert!(
+        words.filter(|word| word.len() == 36).count() >= 1,
+        "{message}"
+    );
+    let calls = stage.simulator.token_calls();
+    for _ in 0..5 {
+        stage.get("/graph/v1.0/users").await.expect(502);
+    }
+    assert_eq!(
+        stage.simulator.token_calls(),
+        calls,
+        "and is not asked again for a minute"
+    );
+}
+
+#[tokio::test]
+async fn a_new_secret_in_the_file_is_tried_at_once() {
+    let stage = Stage::cold("", Simulator::expire_client_secrets).await;
+    stage.get("/graph/v1.0/users").await.expect(502);
+    let secret = stage.simulator.add_client_secret();
+    std::fs::write(stage.folder().join("secret"), secret.expose()).unwrap();
+    until("the new secret is used", || async {
+        let answer = stage.get("/graph/v1.0/users?$top=1").await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_throttled_identity_service_is_a_503_that_says_when() {
+    let stage = Stage::cold("", |simulator| {
+        let fault = Fault::Answer {
+            status: http::StatusCode::TOO_MANY_REQUESTS,
+            headers: vec![("retry-after".into(), "7".into())],
+            body: Vec::new(),
+        };
+        simulator.script(Script::on(LOGIN, fault));
+    })
+    .await;
+    stage.attempted().await;
+    let answer = stage.get("/graph/v1.0/users").await;
+    assert_eq!(answer.refusal(), (503, "tokenUnavailable".to_owned()));
+    let after: u64 = answer.field("retry-after").parse().unwrap();
+    assert!((5..=8).contains(&after), "{after}");
+    let labels = [("outcome", "throttled")];
+    assert_eq!(
+        stage
+            .number("tokenferry_token_refreshes_total", &labels)
+            .await,
+        2.0
+    );
+    assert_eq!(stage.simulator.token_calls(), 2, "one for each scope");
+}
+
+#[tokio::test]
+async fn tokens_come_back_without_a_request() {
+    let stage = Stage::cold("", |simulator| simulator.outage(LOGIN)).await;
+    stage.attempted().await;
+    stage.simulator.recover(LOGIN);
+    let labels = [("outcome", "success")];
+    stage
+        .becomes("tokenferry_token_refreshes_total", &labels, 2.0)
+        .await;
+    stage.get("/graph/v1.0/users?$top=1").await.expect(200);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_token_is_an_error_and_not_a_token() {
+    for body in ["", "<html>", "{}", "{\"access_token\":\"\"}", "[]", "null"] {
+        let stage = Stage::cold(GRAPH_ONLY, |simulator| {
+            let fault = Fault::Answer {
+                status: http::StatusCode::OK,
+                headers: vec![("content-type".into(), "application/json".into())],
+                body: body.into(),
+            };
+            simulator.script(Script::on(LOGIN, fault).times(1));
+        })
+        .await;
+        stage.attempted().await;
+        let labels = [("outcome", "malformed")];
+        let malformed = stage
+            .number("tokenferry_token_refreshes_total", &labels)
+            .await;
+        assert_eq!(malformed, 1.0, "{body}");
+        until("the next call succeeds", || async {
+            let answer = stage.get("/graph/v1.0/users?$top=1").await;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_cancels_only_itself() {
+    let gate = Gate::new();
+    let stage = Stage::cold(GRAPH_ONLY, |simulator| {
+        simulator.script(Script::on(LOGIN, Fault::Hold(gate.clone())));
+    })
+    .await;
+    let mut leaving = stage.caller().await;
+    leaving.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+    let mut staying = stage.caller().await;
+    staying.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+    let labels = [("scope", GRAPH_SCOPE)];
+    stage
+        .becomes("tokenferry_token_waiters", &labels, 2.0)
+        .await;
+    drop(leaving);
+    stage
+        .becomes("tokenferry_token_waiters", &labels, 1.0)
+        .await;
+    gate.open();
+    staying.answer("GET").await.expect(200);
+    assert_eq!(stage.simulator.token_calls(), 1);
+}
+
+#[tokio::test]
+async fn routes_that_agree_share_a_token() {
+    let stage = Stage::with(
+        "\
+routes:
+  - {name: one, path: /one, upstream: 'https://GRAPH'}
+  - {name: two, path: /two, upstream: 'https://GRAPH/v1.0'}
+  - {name: three, path: /three, upstream: 'https://contoso.api.crm.dynamics.com', scope: 'https://ORGANISATION/.default'}
+  - {name: four, path: /four, upstream: 'https://ORGANISATION'}
+",
+    )
+    .await;
+    assert_eq!(stage.simulator.token_calls(), 2);
+}
+
+#[tokio::test]
+async fn lifetimes_are_read_in_every_form_they_come_in() {
+    for reply in [
+        json!({"expires_in": "3599"}),
+        json!({"expires_in": 3599.5}),
+        json!({"expires_in": null, "expires_on": "4102444800"}),
+        json!({"expires_in": null}),
+        json!({"expires_in": 99_999_999_999_u64}),
+        json!({"expires_in": 3599, "refresh_in": "never"}),
+    ] {
+        let stage = Stage::cold(GRAPH_ONLY, |simulator| {
+            simulator.patch_token_reply(reply.clone());
+        })
+        .await;
+        let answer = stage.get("/graph/sim/bytes/1").await;
+        assert_eq!(answer.status, 200, "{reply}: {}", answer.text());
+        assert_eq!(stage.simulator.token_calls(), 1, "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_a_token_has_its_body_to_send_after_it() {
+    let gate = Gate::new();
+    let stage = Stage::cold(GRAPH_ONLY, |simulator| {
+        simulator.script(Script::on(LOGIN, Fault::Hold(gate.clone())));
+    })
+    .await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5")
+        .await;
+    caller.send("hello").await;
+    stage.becomes("tokenferry_token_waiters", &[], 1.0).await;
+    let forwarded = |seen: &Seen| seen.host == GRAPH;
+    assert!(!stage.simulator.seen().iter().any(forwarded));
+    gate.open();
+    assert_eq!(caller.answer("POST").await.expect(200).json()["length"], 5);
+}

@@ -1,0 +1,307 @@
+//! Bodies on their way up, and answers that come before they are there.
+
+use std::time::Duration;
+
+use tokenferry::simulator::{BodyEnd, Ending, Fault, GRAPH, Gate, Script, Seen};
+
+use crate::harness::caller::Caller;
+use crate::harness::stage::Stage;
+
+/// The last request that arrived at Graph.
+fn last(stage: &Stage) -> Seen {
+    let seen = stage.simulator.seen();
+    let last = seen.into_iter().rev().find(|seen| seen.host == GRAPH);
+    last.expect("a request went there")
+}
+
+fn answered(status: u16) -> Fault {
+    Fault::Answer {
+        status: http::StatusCode::from_u16(status).expect("it is a status"),
+        headers: Vec::new(),
+        body: b"early".to_vec(),
+    }
+}
+
+#[tokio::test]
+async fn a_body_goes_up_in_the_framing_it_came_in() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5")
+        .await;
+    caller.send("hello").await;
+    caller.answer("POST").await.expect(200);
+    assert_eq!(last(&stage).header_values("content-length"), ["5"]);
+    assert_eq!(last(&stage).header("transfer-encoding"), None);
+    assert_eq!(last(&stage).text(), "hello");
+
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: Chunked")
+        .await;
+    caller
+        .send("3;ext=1\r\nhel\r\n002\r\nlo\r\n0\r\n\r\n")
+        .await;
+    caller.answer("POST").await.expect(200);
+    assert_eq!(last(&stage).header("content-length"), None);
+    assert_eq!(last(&stage).header_values("transfer-encoding"), ["chunked"]);
+    assert_eq!(last(&stage).text(), "hello");
+
+    for method in ["POST", "PUT", "PATCH"] {
+        let lines = format!("{method} /graph/sim/sink HTTP/1.1\nContent-Length: 0");
+        caller.exchange(&lines).await.expect(200);
+        assert_eq!(
+            last(&stage).header_values("content-length"),
+            ["0"],
+            "{method}"
+        );
+    }
+    for method in ["GET", "HEAD", "DELETE"] {
+        let lines = format!("{method} /graph/sim/bytes/0 HTTP/1.1");
+        caller.exchange(&lines).await;
+        assert_eq!(last(&stage).header("content-length"), None, "{method}");
+        assert_eq!(last(&stage).header("transfer-encoding"), None, "{method}");
+    }
+    let mut old = stage.caller().await;
+    old.ask("POST /graph/sim/sink HTTP/1.0\nContent-Length: 5")
+        .await;
+    old.send("hello").await;
+    old.answer("POST").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_length_and_chunks_at_once_are_not_two_requests() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 4\nTransfer-Encoding: chunked")
+        .await;
+    caller
+        .send("0\r\n\r\nGET /graph/sim/status/201 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let answer = caller.answer("POST").await;
+    assert!(matches!(answer.status, 200 | 400), "{answer:?}");
+    caller.rest().await;
+    let seen = stage.simulator.seen();
+    let smuggled = seen.iter().filter(|seen| {
+        let both =
+            seen.header("content-length").is_some() && seen.header("transfer-encoding").is_some();
+        seen.host == GRAPH && both
+    });
+    assert_eq!(smuggled.count(), 0);
+}
+
+#[tokio::test]
+async fn a_body_passes_in_both_directions_at_once() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/mirror HTTP/1.1\nTransfer-Encoding: chunked")
+        .await;
+    caller.send("5\r\nfirst\r\n").await;
+    let mut answer = caller.head().await;
+    assert_eq!(caller.chunk(&mut answer).await.unwrap(), b"first");
+    caller.send("6\r\nsecond\r\n").await;
+    assert_eq!(caller.chunk(&mut answer).await.unwrap(), b"second");
+    caller.send("0\r\n\r\n").await;
+    assert_eq!(caller.chunk(&mut answer).await, None);
+    assert!(answer.whole);
+}
+
+#[tokio::test]
+async fn a_caller_that_asks_first_is_told_to_go_on() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5\nExpect: 100-continue")
+        .await;
+    assert_eq!(caller.head().await.status, 100);
+    caller.send("hello").await;
+    caller.answer("POST").await.expect(200);
+    assert_eq!(last(&stage).header("expect"), None);
+}
+
+#[tokio::test]
+async fn a_caller_that_asks_first_is_refused_without_sending_anything() {
+    let stage = Stage::with(
+        "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', max_body_bytes: 1000}]\n",
+    )
+    .await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5000\nExpect: 100-continue")
+        .await;
+    let answer = caller.answer("POST").await;
+    assert_eq!(answer.refusal(), (413, "bodyTooLarge".to_owned()));
+    assert_eq!(answer.interim, [] as [u16; 0]);
+}
+
+#[tokio::test]
+async fn a_refused_request_whose_body_still_comes_reads_the_answer() {
+    let stage = Stage::open().await;
+    let length = 20 * 1024 * 1024;
+    for target in ["/nowhere", "/graph/v1.0/../x"] {
+        let mut caller = stage.caller().await;
+        let lines = format!("POST {target} HTTP/1.1\nContent-Length: {length}");
+        caller.ask(&lines).await;
+        for _ in 0..length / (1024 * 1024) {
+            caller.send(vec![b'x'; 1024 * 1024]).await;
+        }
+        let answer = caller.answer("POST").await;
+        assert!(matches!(answer.status, 400 | 404));
+        answer.code();
+        caller.expect_close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_to_an_upload_arrives() {
+    for http in [1, 2] {
+        let own = format!(
+            "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        );
+        let stage = Stage::with(&own).await;
+        stage
+            .simulator
+            .script(Script::on(GRAPH, answered(409)).early().times(1));
+        let mut caller = stage.caller().await;
+        let length = 20 * 1024 * 1024;
+        caller
+            .ask(&format!(
+                "POST /graph/sim/sink HTTP/1.1\nContent-Length: {length}"
+            ))
+            .await;
+        // What the upstream does not want may be left unsent.
+        for _ in 0..20 {
+            if caller.try_send(vec![b'x'; 1024 * 1024]).await.is_err() {
+                break;
+            }
+        }
+        let answer = caller.answer("POST").await.expect(409);
+        assert_eq!(answer.text(), "early");
+        stage.get("/graph/sim/bytes/1").await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_breaks_off_is_broken_off_at_the_upstream() {
+    let stage = Stage::open().await;
+    for (head, body) in [
+        ("Content-Length: 10", "hello"),
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\n"),
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\nzz\r\n"),
+    ] {
+        stage.simulator.clear();
+        let mut caller = stage.caller().await;
+        caller
+            .ask(&format!("POST /graph/sim/sink HTTP/1.1\n{head}"))
+            .await;
+        caller.send(body).await;
+        stage
+            .simulator
+            .wait_for(|seen| seen.host == GRAPH)
+            .await
+            .unwrap();
+        if body.contains("zz") {
+            assert_eq!(
+                caller.answer("POST").await.refusal(),
+                (400, "badRequest".to_owned())
+            );
+        }
+        drop(caller);
+        let seen = stage
+            .simulator
+            .wait_for(|seen| seen.host == GRAPH && seen.body.end != BodyEnd::Open)
+            .await
+            .unwrap();
+        assert_eq!(seen.body.end, BodyEnd::Aborted, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_read_stops_the_caller() {
+    let stage = Stage::open().await;
+    let gate = Gate::new();
+    stage.simulator.script(
+        Script::on(GRAPH, Fault::Hold(gate.clone()))
+            .early()
+            .times(1),
+    );
+    stage
+        .simulator
+        .script(Script::on(GRAPH, answered(409)).early().times(1));
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked")
+        .await;
+    let mut sent = 0;
+    let chunk = format!("100000\r\n{}\r\n", "x".repeat(1024 * 1024));
+    while sent < 256 {
+        let push = tokio::time::timeout(Duration::from_millis(700), caller.try_send(&chunk));
+        if push.await.is_err() {
+            break;
+        }
+        sent += 1;
+    }
+    assert!(sent < 64, "{sent} MiB are somewhere in between");
+    gate.open();
+    assert_eq!(caller.answer("POST").await.status, 409);
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_stops_the_upstream() {
+    for http in [1, 2] {
+        let own = format!(
+            "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        );
+        let stage = Stage::with(&own).await;
+        let feed = stage.simulator.feed("one");
+        let mut caller = Caller::narrow(stage.address()).await;
+        caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+        let mut sent = 0;
+        while sent < 256 {
+            let push = feed.send(vec![b'x'; 1024 * 1024]);
+            if tokio::time::timeout(Duration::from_millis(700), push)
+                .await
+                .is_err()
+            {
+                break;
+            }
+            sent += 1;
+        }
+        assert!(sent < 64, "{sent} MiB are somewhere in between");
+        drop(feed);
+        let answer = caller.answer("GET").await.expect(200);
+        assert_eq!(answer.body.len(), sent * 1024 * 1024);
+    }
+}
+
+#[tokio::test]
+async fn what_an_upstream_writes_after_its_answer_is_not_the_next_answer() {
+    let stage = Stage::with("workers: 1\n").await;
+    let text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+    let fault = Fault::Raw(text.into(), Ending::Hang);
+    stage.simulator.script(Script::on(GRAPH, fault).times(1));
+    let first = stage.get("/graph/sim/bytes/1").await.expect(200);
+    assert_eq!(first.text(), "ok");
+    for _ in 0..3 {
+        let next = stage.get("/graph/sim/bytes/1").await.expect(200);
+        assert_eq!(next.text(), "x");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_asks_first_may_be_refused_by_the_upstream() {
+    for http in [1, 2] {
+        let own = format!(
+            "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        );
+        let stage = Stage::with(&own).await;
+        let refused = Script::on(GRAPH, answered(409)).early().times(1);
+        stage.simulator.script(refused);
+        let mut caller = stage.caller().await;
+        let lines = "POST /graph/sim/sink HTTP/1.1\nContent-Length: 5\nExpect: 100-continue";
+        caller.ask(lines).await;
+        // It is not sure whether it is told to go on: the upstream is asked at the same time.
+        caller.answer("POST").await.expect(409);
+    }
+}
