@@ -12,6 +12,7 @@ mod batch;
 mod body;
 mod call;
 mod challenge;
+mod download;
 mod exchange;
 mod inner_status;
 mod lane;
@@ -45,6 +46,7 @@ use body::Source;
 pub use body::{BodyError, ResponseBody};
 use call::Call;
 use conversation::Conversation;
+use download::follow;
 use error::ProxyError;
 use exchange::Exchange;
 use generation::InForce;
@@ -244,7 +246,8 @@ impl Proxy {
         turn(exchange, &call).await?;
         let bearer = token(exchange, own, world.config.timeouts.token_wait).await?;
         let response = deliver(exchange, &call, outgoing, &bearer, load).await?;
-        Ok(Reply::Upstream(for_caller(exchange, &call, response)))
+        let (response, file) = follow(exchange, &call, response).await?;
+        Ok(Reply::Upstream(for_caller(exchange, &call, response, file)))
     }
 
     /// The caller's body, counted, bounded and timed; nothing when there is none.

@@ -130,8 +130,7 @@ pub(super) async fn send(
 /// sent twice.
 fn repeat(failure: &Failure, safe: bool, empty: bool) -> bool {
     let whole = empty || failure.body.is_some();
-    matches!(failure.error, UpstreamError::Broken(_))
-        && ((failure.unprocessed && whole) || (safe && empty))
+    failure.is_dead_connection() && ((failure.unprocessed && whole) || (safe && empty))
 }
 
 /// A failure of the caller's own body is told apart from one of the upstream.
