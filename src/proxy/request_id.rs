@@ -33,7 +33,7 @@ impl RequestIds {
     }
 
     /// A number from 0 to 1.
-    pub fn random(&self) -> f64 {
+    pub(super) fn random(&self) -> f64 {
         // As many bits as the number holds.
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }

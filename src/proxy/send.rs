@@ -78,8 +78,7 @@ async fn insist(
         small(response.into_body()).await;
         tokio::time::sleep(pause).await;
         own.cells.retried(RetryReason::Status);
-        let limit = call.lane.generation.config.timeouts.token_wait;
-        let bearer = own.token.wait(Now::read(), limit).await?;
+        let bearer = own.token.wait(Now::read(), call.token_wait()).await?;
         response = authorised(exchange, call, outgoing, &bearer, body, spare).await?;
     }
     Ok(response)

@@ -13,6 +13,7 @@ mod connections;
 mod downloads;
 mod egress;
 mod headers;
+mod hostile;
 mod http2;
 mod limits;
 mod links;

@@ -1,4 +1,4 @@
-//! References of requests that name this proxy become references of the upstream, which knows no other.
+//! References to this proxy in requests reach the upstream as its own: it knows no others.
 
 use crate::harness::answer::Answer;
 use crate::harness::stage::Stage;
