@@ -31,6 +31,12 @@ pub enum ProxyError {
     /// The request is not one that passes.
     #[error("{}", .0.message)]
     Refused(Refusal),
+    /// The upstream asked for quiet, and the route holds it.
+    #[error("the upstream asked for quiet for another {} s", whole_seconds(*left))]
+    Throttled {
+        /// What is left of it.
+        left: Duration,
+    },
     /// No token.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -79,6 +85,11 @@ impl ProxyError {
             Self::Caller(error) => (error.code(), error.to_string().into(), None),
             Self::Overloaded(message) => (Code::Overloaded, (*message).into(), Some(Duration::from_secs(1))),
             Self::Refused(refusal) => (refusal.code, refusal.message.clone(), None),
+            Self::Throttled { left } => (
+                Code::Throttled,
+                "the upstream asked for quiet and the route keeps it (`throttle: hold`); ask again when Retry-After has passed".into(),
+                Some(*left),
+            ),
             Self::Token(error) => (error.code(), error.caller_words().into(), error.retry_after()),
             Self::TokenRefused(error) => (Code::TokenRefused, error.words(), None),
             Self::Upstream(error) => match error {

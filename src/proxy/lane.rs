@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::generation::{Generation, Route};
+use super::retry::RetryBudget;
 use crate::alarm::AlarmClock;
 use crate::caller::CallerId;
 use crate::config::Name;
@@ -32,6 +33,8 @@ pub struct Lane {
 pub struct LaneRoute {
     /// Its connections.
     pub upstream: Rc<Upstream>,
+    /// Its budget for retries.
+    pub retries: RetryBudget,
     /// Its copy of the token.
     pub token: TokenReader,
     /// Its counters.
@@ -69,6 +72,7 @@ impl Lane {
                     });
                 LaneRoute {
                     upstream,
+                    retries: RetryBudget::default(),
                     token: TokenReader::new(Arc::clone(&route.token)),
                     token_cells: metrics.token_cells(
                         worker,

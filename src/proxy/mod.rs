@@ -13,14 +13,20 @@ mod body;
 mod call;
 mod challenge;
 mod exchange;
+mod inner_status;
 mod lane;
 mod load;
+mod quiet;
 mod refusal_report;
 mod request;
 mod request_id;
 mod response;
+mod retry;
+mod retry_after;
 mod rewritten;
 mod send;
+mod small_body;
+mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -48,6 +54,7 @@ use request::Outgoing;
 use request_id::RequestIds;
 use response::{for_caller, pass_on, refuse};
 use send::deliver;
+use turn::turn;
 
 use crate::access_log::{AccessLane, TokenUse};
 use crate::alarm::AlarmClock;
@@ -234,6 +241,7 @@ impl Proxy {
         within_body_limit(route, exchange, &outgoing)?;
         screen_trailers(&lane, found.route, exchange, &outgoing);
         let load = load(&call, body, &outgoing, &self.room).await?;
+        turn(exchange, &call).await?;
         let bearer = token(exchange, own, world.config.timeouts.token_wait).await?;
         let response = deliver(exchange, &call, outgoing, &bearer, load).await?;
         Ok(Reply::Upstream(for_caller(exchange, &call, response)))
