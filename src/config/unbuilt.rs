@@ -16,7 +16,6 @@ pub(super) const KEYS: &[&str] = &[
     "credentials.*.federated_token_file",
     "credentials.*.managed_identity",
     "credentials.*.send_chain",
-    "routes.*.batch=check",
     "routes.*.follow_downloads",
     "routes.*.max_concurrency",
     "routes.*.retry",

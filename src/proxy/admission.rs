@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Admission {
     free: AtomicUsize,
     batch: usize,
+    workers: usize,
 }
 
 /// A worker's places.
@@ -26,7 +27,13 @@ impl Admission {
         Arc::new(Self {
             free: AtomicUsize::new(limit),
             batch: (limit / (workers.max(1) * 64)).clamp(1, 64),
+            workers: workers.max(1),
         })
+    }
+
+    /// A worker's share of what all of them may hold together.
+    pub fn share(&self, total: usize) -> usize {
+        total / self.workers
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::RewriteLinks;
 use crate::rewrite::{Asked, Links, PublicBase};
 
 /// A request that has found its route.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Call<'a> {
     /// Its head.
     pub(super) parts: &'a Parts,
@@ -37,10 +37,21 @@ impl<'a> Call<'a> {
         &self.lane.routes[self.index]
     }
 
+    /// Whether the route turns links at all.
+    pub(super) fn turns_links(&self) -> bool {
+        self.route().spec.rewrite_links != RewriteLinks::Off
+    }
+
+    /// Where the operations of a batch begin: its path without the last segment.
+    pub(super) fn batch_root(&self) -> &'a str {
+        let path = self.rest.trim_end_matches('/');
+        path.rsplit_once('/').map_or("", |(root, _)| root)
+    }
+
     /// The links between this proxy, as the caller addressed it, and the upstreams; `None` when the
     /// route leaves them alone.
     pub(super) fn links(&self) -> Option<Links> {
-        if self.route().spec.rewrite_links == RewriteLinks::Off {
+        if !self.turns_links() {
             return None;
         }
         // The authority of the target comes before `Host` (RFC 9112 section 3.2.2); it has passed

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::challenge::TokenRefused;
 use crate::caller::CallerError;
 use crate::code::Code;
 use crate::policy::{Refusal, target};
@@ -33,6 +34,9 @@ pub enum ProxyError {
     /// No token.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The upstream does not take the token.
+    #[error(transparent)]
+    TokenRefused(#[from] TokenRefused),
     /// The upstream gave no answer.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -49,7 +53,7 @@ impl From<Refusal> for ProxyError {
 pub struct Answer {
     /// The code, with its status.
     pub code: Code,
-    /// What happened, to what, and what to do about it. Holds no secret and no upstream's text.
+    /// What happened, to what, and what to do about it. Holds no secret.
     pub message: Cow<'static, str>,
     /// When to ask again.
     pub retry_after: Option<Duration>,
@@ -76,6 +80,7 @@ impl ProxyError {
             Self::Overloaded(message) => (Code::Overloaded, (*message).into(), Some(Duration::from_secs(1))),
             Self::Refused(refusal) => (refusal.code, refusal.message.clone(), None),
             Self::Token(error) => (error.code(), error.caller_words().into(), error.retry_after()),
+            Self::TokenRefused(error) => (Code::TokenRefused, error.words(), None),
             Self::Upstream(error) => match error {
                 UpstreamError::CallerBody => (Code::BadRequest, "the request body broke off or is malformed; send it whole".into(), None),
                 UpstreamError::Connect(connect) => match **connect {

@@ -6,10 +6,16 @@ pub mod error;
 pub mod generation;
 
 mod admission;
+mod admit;
+mod allowance;
+mod batch;
 mod body;
 mod call;
+mod challenge;
 mod exchange;
 mod lane;
+mod load;
+mod refusal_report;
 mod request;
 mod request_id;
 mod response;
@@ -28,31 +34,29 @@ use hyper::body::{Body, Incoming};
 
 pub use admission::Admission;
 use admission::Places;
+use admit::{admit, is_batch, no_route, screen_trailers, within_body_limit, within_limits};
 use body::Source;
 pub use body::{BodyError, ResponseBody};
 use call::Call;
 use conversation::Conversation;
 use error::ProxyError;
 use exchange::Exchange;
-use generation::{InForce, Route};
+use generation::InForce;
 use lane::{Lane, LaneRoute};
+use load::{Room, load};
 use request::Outgoing;
 use request_id::RequestIds;
 use response::{for_caller, pass_on, refuse};
-use send::send;
+use send::deliver;
 
 use crate::access_log::{AccessLane, TokenUse};
 use crate::alarm::AlarmClock;
 use crate::code::Code;
-use crate::config::{BatchRule, Limits};
 use crate::metrics::{Metrics, RefusalCells, RouteCells};
-use crate::policy::Refusal;
-use crate::policy::batch;
 use crate::policy::browser::Listener;
 use crate::policy::target::Target;
-use crate::route::path;
 use crate::token::Bearer;
-use crate::upstream::{BodyFault, CallerBody, RequestBody};
+use crate::upstream::{CallerBody, RequestBody};
 
 /// One worker's proxy.
 pub struct Proxy {
@@ -66,6 +70,7 @@ pub struct Proxy {
     unrouted: Arc<RouteCells>,
     request_ids: RequestIds,
     places: Places,
+    room: Room,
     goodbye: Cell<bool>,
 }
 
@@ -97,6 +102,7 @@ impl Proxy {
             clock,
             access_log,
             request_ids: RequestIds::new(),
+            room: Room::of(&admission),
             places: Places::of(admission),
             goodbye: Cell::new(false),
         })
@@ -214,7 +220,7 @@ impl Proxy {
             index: found.route,
             rest: found.rest,
             secure: conversation.secure,
-            batch: is_batch(parts, &body, found.rest),
+            batch: is_batch(&body, found.rest),
         };
         let (route, own) = (call.route(), call.own());
         exchange.caller = world.callers.identify(
@@ -223,14 +229,13 @@ impl Proxy {
             conversation.certificate.as_ref(),
             exchange.opened.wall,
         )?;
-        admit(route, parts, found.rest)?;
-        let path = path::for_upstream(&route.spec.upstream.prefix, found.rest, target.query)
-            .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;
-        let outgoing = Outgoing::new(parts, path, route, exchange.request_id.clone())?;
+        admit(&call)?;
+        let outgoing = Outgoing::new(call, target.query, exchange.request_id.clone())?;
         within_body_limit(route, exchange, &outgoing)?;
         screen_trailers(&lane, found.route, exchange, &outgoing);
+        let load = load(&call, body, &outgoing, &self.room).await?;
         let bearer = token(exchange, own, world.config.timeouts.token_wait).await?;
-        let response = send(exchange, own, outgoing, &bearer, body).await?;
+        let response = deliver(exchange, &call, outgoing, &bearer, load).await?;
         Ok(Reply::Upstream(for_caller(exchange, &call, response)))
     }
 
@@ -252,97 +257,6 @@ enum Reply {
     Preflight(HeaderMap),
     /// The upstream's answer.
     Upstream(Response<Source>),
-}
-
-fn no_route() -> Refusal {
-    Refusal::new(
-        Code::NoRoute,
-        "no route matches this host and path; `tokenferry check` lists the routes",
-    )
-}
-
-/// Bounds on the head that hyper does not keep apart.
-fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
-    // The method, two spaces and the version belong to the line too.
-    if target + parts.method.as_str().len() + 11 > limits.request_line {
-        return Err(Refusal::new(
-            Code::UriTooLong,
-            "the request line is longer than limits.request_line; long queries fit into a $batch",
-        ));
-    }
-    let fields = parts.headers.iter();
-    // A colon, a space and a line end for each.
-    let block: usize = fields
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    if block > limits.header_block || parts.headers.len() > limits.headers {
-        return Err(Refusal::new(
-            Code::HeadersTooLarge,
-            "the request has more header fields than limits.headers, or more bytes of them than limits.header_block",
-        ));
-    }
-    Ok(())
-}
-
-/// Whether the route lets this through: its `allow`, and no batch past it.
-fn admit(route: &Route, parts: &Parts, rest: &str) -> Result<(), Refusal> {
-    if route.spec.allow.is_some() && batch::is_batch(rest) && route.spec.batch != BatchRule::Pass {
-        return Err(Refusal::new(
-            Code::NotAllowed,
-            "a $batch cannot be checked against the route's allow yet; send the requests one by one",
-        ));
-    }
-    if route
-        .allow
-        .permits_request(&parts.method, &parts.headers, rest)
-    {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::NotAllowed,
-        format!(
-            "the route \"{}\" does not allow this method and path; `allow` in routes.yaml lists what it does",
-            route.spec.name
-        ),
-    ))
-}
-
-/// A body that is declared too large is refused before any of it is read.
-fn within_body_limit(
-    route: &Route,
-    exchange: &Exchange,
-    outgoing: &Outgoing<'_>,
-) -> Result<(), ProxyError> {
-    let (Some(limit), Some(upload)) = (route.spec.max_body_bytes, &exchange.upload) else {
-        return Ok(());
-    };
-    upload.bound(limit);
-    match outgoing.declared_length() {
-        Some(length) if length > limit => Err(BodyFault::TooLarge.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Announced trailers go up after the same rules as headers; others are dropped.
-fn screen_trailers(lane: &Rc<Lane>, route: usize, exchange: &Exchange, outgoing: &Outgoing<'_>) {
-    if let Some(upload) = &exchange.upload
-        && outgoing.announces_trailers()
-    {
-        let lane = Rc::clone(lane);
-        upload.let_trailers_through(Box::new(move |trailers| {
-            lane.route(route).request_rules.trailers(trailers);
-        }));
-    }
-}
-
-/// Whether a request is a batch. One that asks for nothing but to read, without a body, is none.
-fn is_batch(parts: &Parts, body: &RequestBody, rest: &str) -> bool {
-    let reads = parts.method.is_safe() && matches!(body, RequestBody::Empty);
-    !reads && batch::is_batch(rest)
 }
 
 /// The cached token, or the one that is on its way.

@@ -3,14 +3,13 @@
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING,
 };
-use http::request::Parts;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 
-use super::generation::Route;
-use crate::config::RewriteLinks;
+use super::call::Call;
+use crate::code::Code;
 use crate::policy::Refusal;
-use crate::rewrite::accept_encoding_for_upstream;
+use crate::rewrite::{accept_encoding_for_upstream, request};
+use crate::route::path;
 use crate::token::Bearer;
 use crate::upstream::RequestBody;
 
@@ -19,8 +18,7 @@ static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-i
 /// A request that is ready but for the token.
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
-    parts: &'a Parts,
-    route: &'a Route,
+    call: Call<'a>,
     request_id: HeaderValue,
     uri: Uri,
     /// The headers of the next attempt, when they are made already.
@@ -33,14 +31,17 @@ impl<'a> Outgoing<'a> {
     /// # Errors
     /// When a header would change what the request means and the route does not keep it.
     pub(super) fn new(
-        parts: &'a Parts,
-        path: PathAndQuery,
-        route: &'a Route,
+        call: Call<'a>,
+        query: Option<&str>,
         request_id: HeaderValue,
     ) -> Result<Self, Refusal> {
+        let turned = query.and_then(|query| turned(&call, query));
+        let query = turned.as_deref().or(query);
+        let prefix = &call.route().spec.upstream.prefix;
+        let path = path::for_upstream(prefix, call.rest, query)
+            .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;
         let mut outgoing = Self {
-            parts,
-            route,
+            call,
             request_id,
             uri: Uri::from(path),
             headers: None,
@@ -52,40 +53,41 @@ impl<'a> Outgoing<'a> {
     /// Strips what must not go up, then adds what is ours: in this order, so that no header of the
     /// caller can name one of ours for removal (RFC 9110 section 7.6.1).
     fn make_headers(&self) -> Result<HeaderMap, Refusal> {
-        let mut headers = self.parts.headers.clone();
-        if self.route.spec.rewrite_links != RewriteLinks::Off
+        let mut headers = self.call.parts.headers.clone();
+        if self.call.turns_links()
+            && !self.call.asked().is_file()
             && let Some(codings) = accept_encoding_for_upstream(&headers)
         {
             headers.insert(ACCEPT_ENCODING, codings);
         }
-        self.route.request_rules.apply(&mut headers)?;
+        self.call.route().request_rules.apply(&mut headers)?;
         if self.announces_trailers() {
-            for names in self.parts.headers.get_all(TRAILER) {
+            for names in self.call.parts.headers.get_all(TRAILER) {
                 headers.append(TRAILER, names.clone());
             }
         }
-        headers.insert(HOST, self.route.host.clone());
+        headers.insert(HOST, self.call.route().host.clone());
         headers.insert(&CLIENT_REQUEST_ID, self.request_id.clone());
         Ok(headers)
     }
 
     /// Whether repeating the request asks for nothing new (RFC 9110 section 9.2.1).
     pub(super) fn is_safe(&self) -> bool {
-        self.parts.method.is_safe()
+        self.call.parts.method.is_safe()
     }
 
     /// Whether trailers may follow the body: they are announced, and it is not of a known length.
     pub(super) fn announces_trailers(&self) -> bool {
-        let headers = &self.parts.headers;
+        let headers = &self.call.parts.headers;
         let chunked = headers.contains_key(TRANSFER_ENCODING);
         let streamed =
-            self.parts.version == Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH);
+            self.call.parts.version == Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH);
         headers.contains_key(TRAILER) && (chunked || streamed)
     }
 
     /// The length that the caller declared.
     pub(super) fn declared_length(&self) -> Option<u64> {
-        let length = self.parts.headers.get(CONTENT_LENGTH)?;
+        let length = self.call.parts.headers.get(CONTENT_LENGTH)?;
         length.to_str().ok()?.parse().ok()
     }
 
@@ -103,10 +105,20 @@ impl<'a> Outgoing<'a> {
             None => self.make_headers()?,
         };
         headers.insert(AUTHORIZATION, bearer.header.clone());
+        if let RequestBody::Kept(bytes) = &body {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        }
         let mut request = Request::new(body);
-        *request.method_mut() = self.parts.method.clone();
+        *request.method_mut() = self.call.parts.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = headers;
         Ok(request)
     }
+}
+
+/// The query with references to this proxy turned to the upstream; `None` when there are none. They
+/// stand in options whose names end in `id`.
+fn turned(call: &Call<'_>, query: &str) -> Option<String> {
+    memchr::memmem::find(query.as_bytes(), b"id=")?;
+    request::query(query, &call.links()?)
 }

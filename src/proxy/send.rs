@@ -1,28 +1,45 @@
-//! Sending: one attempt, and one silent repeat when the connection died under it.
+//! Sending: one attempt, one silent repeat when the connection died under it, and another when the
+//! token was refused.
 
 use std::time::Instant;
 
-use http::Response;
+use http::{Response, StatusCode};
 
+use super::call::Call;
+use super::challenge;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::lane::LaneRoute;
+use super::load::Load;
 use super::request::Outgoing;
 use crate::metrics::RetryReason;
 use crate::token::Bearer;
-use crate::upstream::{Failure, RequestBody, UpstreamBody, UpstreamError};
+use crate::upstream::{Failure, REQUEST_IDS, RequestBody, UpstreamBody, UpstreamError};
 
-/// Graph's and Dataverse's names of their id of a request, which support asks for first.
-const UPSTREAM_IDS: [&str; 2] = ["request-id", "x-ms-service-request-id"];
+/// Gets the upstream's answer to a request, whatever its status but 401.
+pub(super) async fn deliver(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+    mut outgoing: Outgoing<'_>,
+    bearer: &Bearer,
+    load: Load,
+) -> Result<Response<UpstreamBody>, ProxyError> {
+    let Load { body, spare } = load;
+    let response = send(exchange, call, &mut outgoing, bearer, body).await?;
+    if response.status() == StatusCode::UNAUTHORIZED {
+        return challenge::answer(exchange, call, &mut outgoing, bearer, response, &spare).await;
+    }
+    Ok(response)
+}
 
-/// Sends the request and returns the upstream's answer, whatever its status.
+/// Sends the request once and returns the upstream's answer, whatever its status.
 pub(super) async fn send(
     exchange: &mut Exchange,
-    own: &LaneRoute,
-    mut outgoing: Outgoing<'_>,
+    call: &Call<'_>,
+    outgoing: &mut Outgoing<'_>,
     bearer: &Bearer,
     body: RequestBody,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
+    let own = call.own();
     let repeatable = matches!(body, RequestBody::Empty);
     let request = outgoing.attempt(bearer, body)?;
     exchange.attempts += 1;
@@ -42,7 +59,7 @@ pub(super) async fn send(
     match outcome {
         Ok(response) => {
             own.cells.head_arrived(sent.elapsed());
-            exchange.upstream_request_id = UPSTREAM_IDS
+            exchange.upstream_request_id = REQUEST_IDS
                 .iter()
                 .find_map(|name| response.headers().get(*name))
                 .cloned();

@@ -139,24 +139,16 @@ impl State {
             (Self::Fields, b'"') => Self::FieldName(FieldName::START),
             (Self::AfterField { link }, b':') => Self::AfterFieldColon { link },
             (Self::AfterFieldColon { link: true }, b'"') => value(Then::Fields, false),
-            (Self::AfterFieldColon { link: false }, b'"') => Self::rest(Then::Fields),
+            (Self::AfterFieldColon { link: false }, b'"') => Self::Rest {
+                then: Then::Fields,
+                escaped: false,
+            },
             (Self::AfterFieldColon { .. }, b',') => Self::Fields,
             (Self::AfterFieldColon { .. }, b'}' | b'{' | b'[') => return (Self::Search, false),
             (Self::AfterFieldColon { .. }, _) => Self::AfterFieldColon { link: false },
             _ => return (Self::Search, false),
         };
         (next, true)
-    }
-
-    /// The state in the rest of a string whose beginning is done with.
-    pub(super) fn rest(then: Then) -> Self {
-        match then {
-            Then::Search => Self::Search,
-            Then::Fields | Then::List => Self::Rest {
-                then,
-                escaped: false,
-            },
-        }
     }
 
     /// The state after a string.

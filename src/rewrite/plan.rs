@@ -94,7 +94,7 @@ fn reader_of(headers: &HeaderMap, batch: bool, links: Links) -> Option<Reader> {
 }
 
 /// Whether this media type is JSON in UTF-8 (RFC 9110 section 8.3.1, RFC 6839 section 3.1).
-pub(super) fn is_json(kind: &str) -> bool {
+pub fn is_json(kind: &str) -> bool {
     let (essence, parameters) = kind.split_once(';').unwrap_or((kind, ""));
     let essence = essence.trim();
     let is = |known: &str| essence.eq_ignore_ascii_case(known);

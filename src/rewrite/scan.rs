@@ -246,6 +246,7 @@ impl Scanner {
             &input[cursor.at..]
         };
         let found = self.text.find(&self.links, value, raw);
+        let mut done = 0;
         if old == 0 && found != Found::No && cursor.kept < cursor.at {
             emit(Piece::Keep(cursor.kept..cursor.at));
         }
@@ -261,6 +262,7 @@ impl Scanner {
             Found::No if old > 0 => emit(Piece::Add(&self.held[..old])),
             Found::No => {}
             Found::Yes { len, route } => {
+                done = len;
                 for piece in self.text.pieces(&self.links, value, route) {
                     if !piece.is_empty() {
                         emit(Piece::Add(piece.as_bytes()));
@@ -274,9 +276,24 @@ impl Scanner {
                 self.links_found += 1;
             }
         }
-        self.held.clear();
-        self.state = State::rest(value.then);
+        self.held.truncate(old);
+        self.leave(value.then, done);
         cursor.resumed = Some(cursor.at);
+    }
+
+    /// Leaves a string whose beginning is decided, and of which `held` up to `done` is dealt with.
+    fn leave(&mut self, then: Then, done: usize) {
+        let rest = self.held.get(done..).unwrap_or_default();
+        // Behind the string there is white space at most, or it would have been decided before.
+        self.state = if closing_quote(rest, 0).is_some() {
+            State::after(then)
+        } else {
+            State::Rest {
+                then,
+                escaped: is_odd(rest, false),
+            }
+        };
+        self.held.clear();
     }
 
     /// Keeps what the next input may need.

@@ -102,7 +102,9 @@ fn affordable(connections: usize) -> usize {
     #[cfg(unix)]
     {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+        let files = files.map_or(usize::MAX, |files| {
+            usize::try_from(files).unwrap_or(usize::MAX)
+        });
         let places = (files.saturating_sub(RESERVED) / 2).max(1);
         if places < connections {
             tracing::warn!(

@@ -34,6 +34,9 @@ use multiplex::{Multiplex, Stream};
 use pool::{Lease, Pool};
 use wire::Wire;
 
+/// Graph's and Dataverse's names of their id of a request, which their support asks for first.
+pub const REQUEST_IDS: [&str; 2] = ["request-id", "x-ms-service-request-id"];
+
 /// Connections live five minutes, a fifth more or less, so that changes of DNS are followed and not
 /// all are renewed at once.
 const LIFETIME: Duration = Duration::from_secs(300);

@@ -37,6 +37,8 @@ pub struct Upload {
     ended: Cell<bool>,
     fault: Cell<Option<BodyFault>>,
     trailers: RefCell<Option<TrailerRule>>,
+    /// The bytes so far, while they are to be kept and are few enough.
+    copy: RefCell<Option<Vec<u8>>>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -57,6 +59,7 @@ impl Upload {
             ended: Cell::new(false),
             fault: Cell::new(None),
             trailers: RefCell::new(None),
+            copy: RefCell::new(None),
         }
     }
 
@@ -68,6 +71,29 @@ impl Upload {
     /// Lets trailers through, after this rule. Without one they are dropped.
     pub fn let_trailers_through(&self, rule: TrailerRule) {
         self.trailers.replace(Some(rule));
+    }
+
+    /// Keeps a copy of a body of this length as it passes.
+    pub fn keep(&self, length: usize) {
+        self.copy.replace(Some(Vec::with_capacity(length)));
+    }
+
+    /// The copy, once the whole body has passed.
+    pub fn kept(&self) -> Option<Bytes> {
+        let whole = self.ended.get() && self.fault.get().is_none();
+        let copy = self.copy.borrow();
+        let copy = copy.as_ref().filter(|_| whole)?;
+        Some(Bytes::copy_from_slice(copy))
+    }
+
+    /// Counts bytes that pass, and copies them where that was asked for.
+    fn passed(&self, data: &[u8]) -> u64 {
+        if let Some(copy) = &mut *self.copy.borrow_mut() {
+            copy.extend_from_slice(data);
+        }
+        let bytes = self.bytes.get() + data.len() as u64;
+        self.bytes.set(bytes);
+        bytes
     }
 
     /// What may go up of trailers.
@@ -142,9 +168,7 @@ impl CallerBody {
             Poll::Ready(Some(Ok(frame))) => {
                 self.alarm.clear();
                 if let Some(data) = frame.data_ref() {
-                    let bytes = self.upload.bytes.get() + data.len() as u64;
-                    self.upload.bytes.set(bytes);
-                    if bytes > self.upload.limit.get() {
+                    if self.upload.passed(data) > self.upload.limit.get() {
                         return Poll::Ready(Some(Err(self.fail(BodyFault::TooLarge))));
                     }
                 }

@@ -1,0 +1,103 @@
+//! A 401 of the upstream. The token that was refused is exchanged for another one, once for all who
+//! were refused with it, and the request is sent once more if it can be. A caller cannot heal a
+//! refused token, and its SDK would try to log in, so it never sees the 401 itself.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+
+use super::call::Call;
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::load::Spare;
+use super::refusal_report::RefusalReport;
+use super::request::Outgoing;
+use super::send::send;
+use crate::metrics::RetryReason;
+use crate::token::{Bearer, RenewError, challenge};
+use crate::upstream::UpstreamBody;
+
+/// Why a refusal of the upstream ends the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The token that was fetched because of it is refused too.
+    Again,
+    /// There is another token now, but the body is gone.
+    Gone,
+    /// Another token was fetched for the same reason less than 30 s ago.
+    Paused,
+    /// Entra gave the same token again.
+    Same,
+}
+
+/// The upstream refused the token and that is the end of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream refused the token: {verdict:?}, {report:?}")]
+pub struct TokenRefused {
+    verdict: Verdict,
+    report: RefusalReport,
+}
+
+impl TokenRefused {
+    /// What the caller is told: whose refusal it is, what the upstream says, what to look at.
+    pub fn words(&self) -> Cow<'static, str> {
+        let end = match self.verdict {
+            Verdict::Again => {
+                "a token that was fetched just now is refused too; check the route's scope, the roles of the app (Graph) or its application user (Dynamics), and conditional access: `tokenferry doctor` shows what the token holds"
+            }
+            Verdict::Gone => {
+                "another token is in place now, but the body of this request streamed and is gone; send the request again"
+            }
+            Verdict::Paused => {
+                "the token was renewed less than 30 s ago for the same reason; check the route's scope, the roles of the app (Graph) or its application user (Dynamics), and conditional access: `tokenferry doctor` shows what the token holds"
+            }
+            Verdict::Same => {
+                "Entra gave the same token again; check the route's scope and the app's permissions there: `tokenferry doctor` shows what the token holds"
+            }
+        };
+        format!(
+            "the upstream refused the token ({}); {end}",
+            self.report.words()
+        )
+        .into()
+    }
+}
+
+/// Exchanges the token that was refused and sends the request again.
+pub(super) async fn answer(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+    outgoing: &mut Outgoing<'_>,
+    refused: &Bearer,
+    response: Response<UpstreamBody>,
+    spare: &Spare,
+) -> Result<Response<UpstreamBody>, ProxyError> {
+    let claims = challenge::read(response.headers());
+    let report = RefusalReport::read(response).await;
+    let limit: Duration = call.lane.generation.config.timeouts.token_wait;
+    let renewed = call
+        .own()
+        .token
+        .renew(refused, claims.as_ref(), limit)
+        .await;
+    let refuse = |verdict, report| Err(TokenRefused { verdict, report }.into());
+    let bearer = match renewed {
+        Ok(bearer) => bearer,
+        Err(RenewError::Failed(error)) => return Err(error.into()),
+        Err(RenewError::Paused { .. }) => return refuse(Verdict::Paused, report),
+        Err(RenewError::Same) => return refuse(Verdict::Same, report),
+    };
+    let Some(body) = spare.body() else {
+        return refuse(Verdict::Gone, report);
+    };
+    call.own().cells.retried(match claims {
+        Some(_) => RetryReason::Challenge,
+        None => RetryReason::Token,
+    });
+    let response = send(exchange, call, outgoing, &bearer, body).await?;
+    if response.status() == StatusCode::UNAUTHORIZED {
+        return refuse(Verdict::Again, RefusalReport::read(response).await);
+    }
+    Ok(response)
+}

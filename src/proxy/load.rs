@@ -1,0 +1,176 @@
+//! What a request carries up: nothing, the caller's body as it streams, or a body that was read here.
+//! A copy of a small one is kept until the answer begins, so that a request whose token is refused
+//! can be sent again.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use std::rc::Rc;
+
+use super::admission::Admission;
+use super::allowance::{Allowance, Held};
+use super::batch;
+use super::call::Call;
+
+use super::error::ProxyError;
+use super::request::Outgoing;
+use crate::config::BatchRule;
+use crate::rewrite::{is_json, request};
+use crate::upstream::{BodyFault, CallerBody, RequestBody, Upload};
+
+/// The largest body that is kept.
+const LARGEST: usize = 64 * 1024;
+/// What all kept bodies may hold together.
+const KEPT: usize = 16 << 20;
+
+/// A worker's room for bodies.
+#[derive(Debug)]
+pub(super) struct Room {
+    kept: Rc<Allowance>,
+    batches: Rc<Allowance>,
+}
+
+impl Room {
+    /// A worker's share.
+    pub(super) fn of(admission: &Admission) -> Self {
+        Self {
+            kept: Allowance::new(admission.share(KEPT)),
+            batches: Allowance::new(batch::HELD),
+        }
+    }
+}
+
+/// A body, and how it may be sent again.
+#[derive(Debug)]
+pub(super) struct Load {
+    /// For the first attempt.
+    pub(super) body: RequestBody,
+    /// For further ones.
+    pub(super) spare: Spare,
+}
+
+/// What is there for another attempt.
+#[derive(Debug)]
+pub(super) enum Spare {
+    /// The request has no body.
+    Empty,
+    /// It streams, and is gone.
+    Gone,
+    /// A copy grew while it streamed.
+    Streamed(
+        Rc<Upload>,
+        #[expect(dead_code, reason = "held for its size")] Held,
+    ),
+    /// It was read before it was sent.
+    Whole(
+        Bytes,
+        #[expect(dead_code, reason = "held for its size")] Held,
+    ),
+}
+
+impl Spare {
+    /// A body for another attempt, if the request can be sent again.
+    pub(super) fn body(&self) -> Option<RequestBody> {
+        match self {
+            Self::Empty => Some(RequestBody::Empty),
+            Self::Gone => None,
+            Self::Streamed(upload, _) => upload.kept().map(RequestBody::Kept),
+            Self::Whole(bytes, _) => Some(RequestBody::Kept(bytes.clone())),
+        }
+    }
+}
+
+impl Load {
+    pub(super) fn whole(bytes: Bytes, held: Held) -> Self {
+        Self {
+            body: RequestBody::Kept(bytes.clone()),
+            spare: Spare::Whole(bytes, held),
+        }
+    }
+
+    fn streamed(body: Box<CallerBody>, spare: Spare) -> Self {
+        Self {
+            body: RequestBody::Caller(body),
+            spare,
+        }
+    }
+}
+
+/// Decides what becomes of a body, and reads it where its links have to be turned to the upstream.
+pub(super) async fn load(
+    call: &Call<'_>,
+    body: RequestBody,
+    outgoing: &Outgoing<'_>,
+    room: &Room,
+) -> Result<Load, ProxyError> {
+    let mut body = match body {
+        RequestBody::Caller(body) => body,
+        other => {
+            let spare = Spare::Empty;
+            return Ok(Load { body: other, spare });
+        }
+    };
+    let declared = outgoing.declared_length();
+    if call.batch && call.route().spec.batch == BatchRule::Check {
+        return batch::checked(call, &mut body, declared, &room.batches).await;
+    }
+    let small = declared
+        .and_then(|length| usize::try_from(length).ok())
+        .filter(|length| *length <= LARGEST);
+    let Some((length, held)) = small.and_then(|length| Some((length, room.kept.take(length)?)))
+    else {
+        return Ok(Load::streamed(body, Spare::Gone));
+    };
+    if !may_hold_links(call) {
+        let upload = body.upload();
+        upload.keep(length);
+        return Ok(Load::streamed(body, Spare::Streamed(upload, held)));
+    }
+    let bytes = read(&mut body, length).await?;
+    Ok(Load::whole(turned(call, bytes), held))
+}
+
+/// Whether there may be links of this proxy in the body: it is JSON or a batch, not compressed, and
+/// the route rewrites links.
+fn may_hold_links(call: &Call<'_>) -> bool {
+    let headers = &call.parts.headers;
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| call.batch || is_json(kind))
+        && !headers.contains_key(CONTENT_ENCODING)
+        && call.turns_links()
+}
+
+/// The body with its links of this proxy turned to the upstream.
+pub(super) fn turned(call: &Call<'_>, bytes: Bytes) -> Bytes {
+    let Some(links) = call.links() else {
+        return bytes;
+    };
+    let headers = &call.parts.headers;
+    if headers.contains_key(CONTENT_ENCODING) {
+        return bytes;
+    }
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default();
+    let turned = if !call.batch {
+        request::body(&bytes, &links)
+    } else if is_json(kind) {
+        request::json_batch(&bytes, call.batch_root(), &links)
+    } else {
+        request::multipart_batch(&bytes, kind, &links)
+    };
+    turned.unwrap_or(bytes)
+}
+
+/// Reads a body of this length to its end.
+async fn read(body: &mut CallerBody, length: usize) -> Result<Bytes, BodyFault> {
+    let mut bytes = BytesMut::with_capacity(length);
+    while let Some(frame) = std::future::poll_fn(|cx| body.poll_next(cx)).await {
+        if let Ok(data) = frame?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes.freeze())
+}

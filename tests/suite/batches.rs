@@ -1,0 +1,232 @@
+//! A batch is no way around a route's rules.
+
+use serde_json::{Value, json};
+use tokenferry::simulator::{GRAPH, ORGANISATION};
+
+use crate::harness::answer::Answer;
+use crate::harness::stage::Stage;
+
+const LIMITED: &str = "\
+routes:
+  - name: graph
+    path: /graph
+    upstream: https://GRAPH
+    max_batch_bytes: 5000
+    allow: [GET /v1.0/users/**]
+  - name: dynamics
+    path: /dynamics
+    upstream: https://ORGANISATION
+    allow: [GET /api/data/v9.2/accounts/**]
+";
+const GRAPH_BATCH: &str = "/graph/v1.0/$batch";
+const DYNAMICS_BATCH: &str = "/dynamics/api/data/v9.2/$batch";
+
+async fn post(stage: &Stage, path: &str, kind: &str, body: &str) -> Answer {
+    let mut caller = stage.caller().await;
+    let (host, length) = (stage.address(), body.len());
+    caller
+        .ask(&format!(
+            "POST {path} HTTP/1.1\nHost: {host}\nContent-Type: {kind}\nContent-Length: {length}"
+        ))
+        .await;
+    // A body that is refused unread need not be taken.
+    let _ = caller.try_send(body).await;
+    caller.answer("POST").await
+}
+
+fn requests(operations: &[(&str, &str)]) -> Value {
+    let operations = operations.iter().enumerate();
+    let requests: Vec<Value> = operations
+        .map(|(id, (method, url))| json!({"id": id.to_string(), "method": method, "url": url}))
+        .collect();
+    json!({"requests": requests})
+}
+
+fn multipart(operations: &[&str]) -> String {
+    let mut text = String::new();
+    for operation in operations {
+        text.push_str("--batch_7\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n");
+        text.push_str(operation);
+        text.push_str("\r\n\r\n\r\n");
+    }
+    text.push_str("--batch_7--\r\n");
+    text
+}
+
+const MULTIPART: &str = "multipart/mixed; boundary=batch_7";
+
+#[tokio::test]
+async fn a_batch_of_allowed_operations_goes_up_as_it_was_judged() {
+    let stage = Stage::with(LIMITED).await;
+    let batch = requests(&[("GET", "/users?$top=1"), ("GET", "users?$top=2")]).to_string();
+    let answer = post(&stage, GRAPH_BATCH, "application/json", &batch)
+        .await
+        .expect(200);
+    let base = format!("http://{}/graph/v1.0/", stage.address());
+    for response in answer.json()["responses"].as_array().unwrap() {
+        assert_eq!(response["status"], 200);
+        let next = response["body"]["@odata.nextLink"].as_str().unwrap();
+        assert!(next.starts_with(&base), "{next}");
+    }
+    let sent = stage.simulator.seen().pop().unwrap();
+    assert_eq!(sent.text(), batch);
+    assert_eq!(
+        sent.header_values("content-length"),
+        [batch.len().to_string()]
+    );
+
+    let batch =
+        multipart(&["GET /api/data/v9.2/accounts?$top=1 HTTP/1.1\r\nAccept: application/json"]);
+    let answer = post(&stage, DYNAMICS_BATCH, MULTIPART, &batch)
+        .await
+        .expect(200);
+    assert!(answer.text().contains(&format!(
+        "http://{}/dynamics/api/data/v9.2/$metadata",
+        stage.address()
+    )));
+    assert_eq!(stage.simulator.seen().pop().unwrap().text(), batch);
+}
+
+#[tokio::test]
+async fn one_operation_that_is_not_allowed_refuses_the_whole_batch() {
+    let stage = Stage::with(LIMITED).await;
+    for spelling in [
+        "/graph/v1.0/$batch",
+        "/graph/v1.0/%24batch",
+        "/graph/beta/$BATCH",
+    ] {
+        for (method, url) in [
+            ("GET", "/groups"),
+            ("DELETE", "/users/7"),
+            ("get", "/me"),
+            ("GET", "/users/../groups"),
+        ] {
+            let batch = requests(&[("GET", "/users"), (method, url)]).to_string();
+            let answer = post(&stage, spelling, "application/json", &batch).await;
+            assert!(
+                matches!(answer.status, 400 | 403),
+                "{spelling} {method} {url}"
+            );
+            answer.code();
+        }
+    }
+    for operation in [
+        "DELETE /api/data/v9.2/accounts HTTP/1.1",
+        "GET /api/data/v9.2/contacts HTTP/1.1",
+        "GET https://other.example/api/data/v9.2/accounts HTTP/1.1",
+        "GET /api/data/v9.2/accounts HTTP/1.1\r\nMSCRMCallerID: 7",
+    ] {
+        let batch = multipart(&["GET /api/data/v9.2/accounts HTTP/1.1", operation]);
+        let answer = post(&stage, DYNAMICS_BATCH, MULTIPART, &batch).await;
+        assert_eq!(
+            answer.refusal(),
+            (403, "notAllowed".to_owned()),
+            "{operation}"
+        );
+        assert!(
+            answer.message().contains("operation 2"),
+            "{}",
+            answer.message()
+        );
+    }
+    let seen = stage.simulator.seen();
+    assert!(
+        seen.iter()
+            .all(|seen| seen.host != GRAPH && seen.host != ORGANISATION)
+    );
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_read_is_refused_on_every_route() {
+    let stage = Stage::open().await;
+    for (kind, body) in [
+        ("application/json", "{"),
+        ("application/json", r#"{"requests":[],"Requests":[]}"#),
+        (
+            "application/json\nContent-Encoding: gzip",
+            r#"{"requests":[]}"#,
+        ),
+        ("text/plain", r#"{"requests":[]}"#),
+        (MULTIPART, "--other\r\n"),
+    ] {
+        let answer = post(&stage, GRAPH_BATCH, kind, body).await;
+        assert_eq!(
+            answer.refusal(),
+            (400, "badRequest".to_owned()),
+            "{kind} {body}"
+        );
+    }
+    let batch = json!({"requests": [{"id": "1", "method": "GET", "url": "/users", "headers": {"CallerObjectId": "7"}}]});
+    let answer = post(&stage, GRAPH_BATCH, "application/json", &batch.to_string()).await;
+    assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()));
+    assert!(stage.simulator.seen().iter().all(|seen| seen.host != GRAPH));
+}
+
+#[tokio::test]
+async fn a_batch_is_read_within_its_bound() {
+    let stage = Stage::with(LIMITED).await;
+    let mut batch = requests(&[("GET", "/users?$top=1")]).to_string();
+    batch.push_str(&" ".repeat(5000 - batch.len()));
+    post(&stage, GRAPH_BATCH, "application/json", &batch)
+        .await
+        .expect(200);
+    batch.push(' ');
+    let answer = post(&stage, GRAPH_BATCH, "application/json", &batch).await;
+    assert_eq!(answer.refusal(), (413, "bodyTooLarge".to_owned()));
+    assert!(answer.message().contains("max_batch_bytes"));
+    let mut caller = stage.caller().await;
+    caller.ask(&format!("POST {GRAPH_BATCH} HTTP/1.1\nContent-Type: application/json\nTransfer-Encoding: chunked")).await;
+    let _ = caller
+        .try_send(format!("{:x}\r\n{batch}\r\n0\r\n\r\n", batch.len()))
+        .await;
+    let answer = caller.answer("POST").await;
+    assert_eq!(answer.refusal(), (413, "bodyTooLarge".to_owned()));
+}
+
+#[tokio::test]
+async fn addresses_of_this_proxy_in_a_batch_are_turned_to_the_upstream() {
+    let stage = Stage::open().await;
+    let base = format!("http://{}", stage.address());
+    let url = format!("{base}/graph/v1.0/users?$top=1");
+    let batch = requests(&[("GET", &url)]).to_string();
+    let answer = post(&stage, GRAPH_BATCH, "application/json", &batch)
+        .await
+        .expect(200);
+    assert_eq!(answer.json()["responses"][0]["status"], 200);
+    let line = format!("GET {base}/dynamics/api/data/v9.2/accounts?$top=1 HTTP/1.1");
+    let answer = post(&stage, DYNAMICS_BATCH, MULTIPART, &multipart(&[&line]))
+        .await
+        .expect(200);
+    assert!(answer.text().contains("HTTP/1.1 200"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn batch_says_whether_batches_pass_unread_or_not_at_all() {
+    let stage = Stage::with(
+        "routes:\n  - {name: pass, path: /pass, upstream: 'https://GRAPH', batch: pass}\n  - {name: refuse, path: /refuse, upstream: 'https://GRAPH', batch: refuse}\n",
+    )
+    .await;
+    let batch = requests(&[("GET", "/users?$top=1")]).to_string();
+    let kind = "application/json";
+    post(&stage, "/pass/v1.0/$batch", kind, &batch)
+        .await
+        .expect(200);
+    post(&stage, "/pass/v1.0/$batch", kind, "{")
+        .await
+        .expect(400);
+    let answer = post(&stage, "/refuse/v1.0/$batch", kind, &batch).await;
+    assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()));
+    assert!(answer.message().contains("batch: refuse"));
+}
+
+#[tokio::test]
+async fn a_batch_whose_token_is_refused_is_sent_again() {
+    let stage = Stage::open().await;
+    stage.simulator.revoke_tokens(None);
+    let batch = requests(&[("GET", "/users?$top=1")]).to_string();
+    post(&stage, GRAPH_BATCH, "application/json", &batch)
+        .await
+        .expect(200);
+    let sent = stage.simulator.seen().into_iter();
+    assert_eq!(sent.filter(|seen| seen.host == GRAPH).count(), 2);
+}

@@ -1,0 +1,276 @@
+//! What happens when an upstream refuses a token: one renewal for everybody, one replay, and never a
+//! 401 for the caller.
+
+use serde_json::json;
+use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, Script, Seen};
+
+use crate::harness::answer::Answer;
+use crate::harness::soon;
+use crate::harness::stage::Stage;
+
+const RETRIES: &str = "tokenferry_upstream_retries_total";
+
+/// Requests that arrived at Graph under this path.
+fn arrivals(stage: &Stage, path: &str) -> Vec<Seen> {
+    let seen = stage.simulator.seen().into_iter();
+    seen.filter(|seen| seen.host == GRAPH && seen.target().starts_with(path))
+        .collect()
+}
+
+fn refused(text: &str) -> Fault {
+    Fault::Answer {
+        status: http::StatusCode::UNAUTHORIZED,
+        headers: vec![
+            ("content-type".to_owned(), "application/json".to_owned()),
+            ("request-id".to_owned(), "upstream-id-7".to_owned()),
+            (
+                "www-authenticate".to_owned(),
+                "Bearer realm=\"\"".to_owned(),
+            ),
+        ],
+        body: format!(
+            "{{\"error\":{{\"code\":\"InvalidAuthenticationToken\",\"message\":\"{text}\"}}}}"
+        )
+        .into_bytes(),
+    }
+}
+
+/// A POST of a body with its length.
+async fn post(stage: &Stage, path: &str, kind: &str, body: &[u8]) -> Answer {
+    let mut caller = stage.caller().await;
+    let length = body.len();
+    caller
+        .ask(&format!(
+            "POST {path} HTTP/1.1\nContent-Type: {kind}\nContent-Length: {length}"
+        ))
+        .await;
+    caller.send(body).await;
+    caller.answer("POST").await
+}
+
+#[tokio::test]
+async fn a_revoked_token_costs_the_caller_nothing_but_time() {
+    let stage = Stage::open().await;
+    for method in ["GET", "HEAD", "DELETE"] {
+        // A renewal is forced at most every 30 s, so each method has a proxy of its own.
+        let stage = if method == "GET" {
+            &stage
+        } else {
+            &Stage::open().await
+        };
+        let calls = stage.simulator.token_calls();
+        stage.simulator.revoke_tokens(None);
+        let answer = stage
+            .ask(&format!("{method} /graph/sim/status/200 HTTP/1.1"))
+            .await;
+        assert_eq!(answer.status, 200, "{method}");
+        assert_eq!(stage.simulator.token_calls(), calls + 1);
+        assert_eq!(arrivals(stage, "/sim/").len(), 2);
+        let labels = [("route", "graph"), ("reason", "token")];
+        assert_eq!(stage.number(RETRIES, &labels).await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn a_burst_of_refusals_costs_one_call() {
+    let stage = Stage::with("workers: 2\n").await;
+    let calls = stage.simulator.token_calls();
+    let gate = Gate::new();
+    stage.simulator.script(
+        Script::on(GRAPH, Fault::Hold(gate.clone()))
+            .under("/sim/bytes")
+            .times(100),
+    );
+    let mut asked = tokio::task::JoinSet::new();
+    let address = stage.address();
+    for _ in 0..100 {
+        asked.spawn(async move {
+            let mut caller = crate::harness::caller::Caller::connect(address).await;
+            caller
+                .exchange("GET /graph/sim/bytes/3 HTTP/1.1")
+                .await
+                .status
+        });
+    }
+    crate::harness::until("all have arrived", || async {
+        (arrivals(&stage, "/sim/").len() == 100).then_some(())
+    })
+    .await;
+    stage.simulator.revoke_tokens(None);
+    stage.simulator.script(
+        Script::on(GRAPH, refused("late"))
+            .under("/sim/bytes")
+            .times(0),
+    );
+    gate.open();
+    while let Some(status) = soon(asked.join_next()).await {
+        assert_eq!(status.unwrap(), 200);
+    }
+    assert_eq!(stage.simulator.token_calls(), calls + 1);
+}
+
+#[tokio::test]
+async fn a_small_body_is_sent_again_as_it_was() {
+    for (kind, body) in [
+        ("text/plain", b"hello".to_vec()),
+        ("application/json", br#"{"a": 1}"#.to_vec()),
+        ("application/octet-stream", vec![b'x'; 64 * 1024]),
+    ] {
+        let stage = Stage::open().await;
+        stage.simulator.revoke_tokens(None);
+        post(&stage, "/graph/sim/sink", kind, &body)
+            .await
+            .expect(200);
+        let sent = arrivals(&stage, "/sim/sink");
+        assert_eq!(sent.len(), 2);
+        assert_eq!(sent[1].body.bytes.as_deref().unwrap(), body);
+        assert_eq!(
+            sent[1].header_values("content-length"),
+            [body.len().to_string()]
+        );
+        assert_ne!(
+            sent[0].header("authorization"),
+            sent[1].header("authorization")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_body_is_never_sent_twice_and_the_next_request_has_the_new_token() {
+    for chunked in [true, false] {
+        let stage = Stage::open().await;
+        stage.simulator.revoke_tokens(None);
+        let mut caller = stage.caller().await;
+        if chunked {
+            caller
+                .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked")
+                .await;
+            caller.send("5\r\nhello\r\n0\r\n\r\n").await;
+        } else {
+            caller
+                .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 65537")
+                .await;
+            caller.send(vec![b'x'; 65_537]).await;
+        }
+        let answer = caller.answer("POST").await;
+        assert_eq!(answer.refusal(), (502, "tokenRefused".to_owned()));
+        assert!(
+            answer.message().contains("send the request again"),
+            "{}",
+            answer.message()
+        );
+        assert_eq!(answer.all("www-authenticate").len(), 0);
+        assert_eq!(arrivals(&stage, "/sim/sink").len(), 1);
+        stage.get("/graph/sim/bytes/1").await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_every_token_is_told_apart_and_empties_no_cache() {
+    let stage = Stage::open().await;
+    let long = "eyJ0eXAi".repeat(50);
+    let text = format!("Invalid audience {long}.");
+    stage
+        .simulator
+        .script(Script::on(GRAPH, refused(&text)).under("/sim/odd"));
+    let calls = stage.simulator.token_calls();
+    for round in 0..3 {
+        let answer = stage.get("/graph/sim/odd").await;
+        assert_eq!(answer.refusal(), (502, "tokenRefused".to_owned()));
+        let message = answer.message();
+        for part in [
+            "InvalidAuthenticationToken",
+            "Invalid audience",
+            "upstream-id-7",
+            "doctor",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert!(!message.contains("eyJ0"), "{message}");
+        let wanted = if round == 0 { 2 } else { round + 2 };
+        assert_eq!(
+            arrivals(&stage, "/sim/odd").len(),
+            wanted,
+            "a replay only after a renewal"
+        );
+        stage.get("/graph/sim/bytes/1").await.expect(200);
+    }
+    assert_eq!(
+        stage.simulator.token_calls(),
+        calls + 1,
+        "one forced renewal in 30 s"
+    );
+}
+
+#[tokio::test]
+async fn an_outage_of_entra_leaves_the_cached_token_to_the_others() {
+    let stage = Stage::open().await;
+    stage.simulator.outage(LOGIN);
+    stage
+        .simulator
+        .script(Script::on(GRAPH, refused("odd")).under("/sim/odd"));
+    let answer = stage.get("/graph/sim/odd").await;
+    assert_eq!(answer.refusal(), (503, "tokenUnavailable".to_owned()));
+    assert!(answer.field("retry-after").parse::<u64>().unwrap() >= 1);
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_token_that_comes_again_is_not_tried_again() {
+    let stage = Stage::open().await;
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+    let sent = arrivals(&stage, "/sim/bytes")[0]
+        .header("authorization")
+        .unwrap();
+    let token = sent.strip_prefix("Bearer ").unwrap();
+    stage
+        .simulator
+        .patch_token_reply(json!({"access_token": token}));
+    stage
+        .simulator
+        .script(Script::on(GRAPH, refused("no")).under("/sim/odd"));
+    let answer = stage.get("/graph/sim/odd").await;
+    assert_eq!(answer.refusal(), (502, "tokenRefused".to_owned()));
+    assert!(
+        answer.message().contains("same token"),
+        "{}",
+        answer.message()
+    );
+    assert_eq!(arrivals(&stage, "/sim/odd").len(), 1);
+}
+
+#[tokio::test]
+async fn a_claims_challenge_is_answered_with_a_token_that_carries_the_claims() {
+    let stage = Stage::open().await;
+    let claims = json!({"access_token": {"nbf": {"essential": true, "value": "1893456000"}}});
+    stage.simulator.demand_claims(GRAPH, Some(claims));
+    let answer = post(&stage, "/graph/sim/sink", "text/plain", b"hello").await;
+    answer.expect(200);
+    let calls = stage
+        .simulator
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.host == LOGIN);
+    let last = calls.last().unwrap().text();
+    assert!(
+        last.contains("claims=") && last.contains("1893456000"),
+        "{last}"
+    );
+    let labels = [("route", "graph"), ("reason", "challenge")];
+    assert_eq!(stage.number(RETRIES, &labels).await, 1.0);
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+    assert_eq!(
+        stage.number(RETRIES, &labels).await,
+        1.0,
+        "the new token is cached"
+    );
+}
+
+#[tokio::test]
+async fn a_403_passes_unchanged() {
+    let stage = Stage::open().await;
+    let calls = stage.simulator.token_calls();
+    let answer = stage.get("/graph/sim/status/403").await.expect(403);
+    assert_eq!(answer.json()["error"]["code"], "SimulatedStatus");
+    assert_eq!(stage.simulator.token_calls(), calls);
+}

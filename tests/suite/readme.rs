@@ -1,0 +1,149 @@
+//! What the README and the documents tell people to type works: configurations are accepted, and
+//! commands are commands of this program.
+
+use std::fs;
+use std::path::Path;
+
+use clap::Parser as _;
+use tokenferry::cli::Args;
+use tokenferry::config::{Source, load};
+
+/// The fenced blocks of a page in this language, without the indentation of a list around them.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        let Some((indent, tag)) = line.split_once("```") else {
+            continue;
+        };
+        let inner = lines
+            .by_ref()
+            .take_while(|line| line.trim() != "```")
+            .map(|line| line.strip_prefix(indent).unwrap_or(line));
+        let text: String = inner.flat_map(|line| [line, "\n"]).collect();
+        if tag == language {
+            found.push(text);
+        }
+    }
+    found
+}
+
+/// The arguments of this program in a line of shell, if the line calls it.
+fn arguments(line: &str) -> Option<Vec<&str>> {
+    let line = line.split(" #").next().unwrap_or(line);
+    let line = line.split(" > ").next().unwrap_or(line);
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let start = match words.as_slice() {
+        ["tokenferry", ..] => 0,
+        ["cargo", "run", rest @ ..] => 2 + rest.iter().position(|word| *word == "--")?,
+        ["docker", "run", rest @ ..] => 2 + rest.iter().position(|word| *word == "tokenferry")?,
+        _ => return None,
+    };
+    Some(words[start + 1..].to_vec())
+}
+
+/// The commands of this program in a page: lines of its shell blocks and blocks without a
+/// language, and code in its sentences.
+fn commands(page: &str) -> Vec<String> {
+    let shell = ["sh", ""].map(|language| blocks(page, language).concat());
+    let lines = shell.concat().replace("\\\n", " ");
+    let spans = page.split('`').skip(1).step_by(2);
+    let spans = spans.filter(|span| span.starts_with("tokenferry ") && !span.contains('\n'));
+    lines
+        .lines()
+        .chain(spans)
+        .filter_map(|line| Some(arguments(line)?.join(" ")))
+        .collect()
+}
+
+/// Why the program would refuse these arguments.
+fn refusal(arguments: &str) -> Option<String> {
+    let words = ["tokenferry"]
+        .into_iter()
+        .chain(arguments.split_whitespace());
+    let error = Args::try_parse_from(words).err()?;
+    error.use_stderr().then(|| error.to_string())
+}
+
+/// The files that a page in `folder` links to and that are not there.
+fn dead_links(folder: &Path, page: &str) -> Vec<String> {
+    let targets = page.split("](").skip(1);
+    let targets = targets.filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
+    targets
+        .filter(|target| !target.contains("://") && !target.starts_with('#'))
+        .map(|target| target.split('#').next().unwrap_or(target))
+        .filter(|target| !folder.join(target).exists())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("the page is there")
+}
+
+#[test]
+fn every_configuration_of_the_readme_is_accepted() {
+    let configurations = blocks(&page("README.md"), "yaml");
+    assert!(!configurations.is_empty());
+    for text in &configurations {
+        let source = Source {
+            file: "README.md",
+            text,
+            env: &|_| None,
+            allow_missing_env: true,
+        };
+        load(&source).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+}
+
+#[test]
+fn every_command_of_the_pages_is_one() {
+    let commands = |name: &str| commands(&page(name));
+    let readme = commands("README.md");
+    for expected in ["demo --exit", "check", "token graph", "run"] {
+        assert!(
+            readme.iter().any(|it| it == expected),
+            "{expected} in {readme:?}"
+        );
+    }
+    let others = [
+        "docs/configuration.md",
+        "docs/operations.md",
+        "docs/out-of-scope.md",
+    ];
+    for arguments in readme
+        .into_iter()
+        .chain(others.into_iter().flat_map(commands))
+    {
+        assert_eq!(refusal(&arguments), None, "tokenferry {arguments}");
+    }
+}
+
+#[test]
+fn every_link_of_the_pages_leads_to_a_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "docs/configuration.md",
+        "docs/operations.md",
+        "docs/out-of-scope.md",
+    ];
+    for name in pages {
+        let folder = root.join(name).parent().expect("a file has one").to_owned();
+        assert_eq!(dead_links(&folder, &page(name)), [""; 0], "{name}");
+    }
+    let wrong = "[a](README.md#x) [b](https://a.com) [c](#top) [d](src/nothing.rs)";
+    assert_eq!(dead_links(root, wrong), ["src/nothing.rs"]);
+}
+
+#[test]
+fn a_command_that_is_none_is_seen() {
+    let page = "Run `tokenferry cehck`, or:\n\n   ```sh\n   docker run -e A \\\n     tokenferry run --listne 1\n   curl x\n   cargo run --release -- demo --exit\n   ```\n";
+    assert_eq!(commands(page), ["run --listne 1", "demo --exit", "cehck"]);
+    assert!(refusal("cehck").is_some());
+    assert!(refusal("run --listne 1").is_some());
+    assert_eq!(refusal("demo --exit"), None);
+}
