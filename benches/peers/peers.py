@@ -64,10 +64,11 @@ class Peer:
 
     version_arguments = ["-v"]
 
-    def start(self, job, cores):
+    def start(self, job, cores, under=()):
+        """Starts it, below another program where one is given."""
         command, environment = self.command(job)
         name = f"{self.name}-{job.port}"
-        return Process(name, [self.found, *command], cores, job.folder, environment)
+        return Process(name, [*under, self.found, *command], cores, job.folder, environment)
 
     def command(self, job):
         raise NotImplementedError
@@ -226,9 +227,7 @@ class Caddy(Peer):
   admin off
   auto_https off
   servers {{
-    protocol {{
-      allow_h2c
-    }}
+    protocols h1 h2 h2c
   }}
   log {{
     level ERROR
