@@ -109,6 +109,10 @@ class Tokenferry(Peer):
 class Nginx(Peer):
     name, program, package = "nginx", "nginx", "apt-get install nginx"
 
+    def __init__(self, name="nginx", kept=KEPT):
+        super().__init__()
+        self.name, self.kept = name, kept
+
     def command(self, job):
         (job.folder / "nginx").mkdir(exist_ok=True)
         proxied = (
@@ -132,7 +136,7 @@ http {{
   proxy_ssl_name {GRAPH}; proxy_ssl_protocols TLSv1.3;
   upstream graph {{
     server {job.address}:{job.upstream.port};
-    keepalive {KEPT}; keepalive_requests 100000000; keepalive_timeout 600s;
+    keepalive {self.kept}; keepalive_requests 100000000; keepalive_timeout 600s;
   }}
   server {{
     listen 127.0.0.1:{job.port} {"http2" if job.h2_callers else ""} backlog=4096;
@@ -152,6 +156,8 @@ class Haproxy(Peer):
 global
   nbthread {job.workers}
   maxconn 8192
+  # The token is longer than the 1 KiB that is kept free for added headers behind a body.
+  tune.maxrewrite 4096
   {"log stdout format raw local0" if job.access_log else ""}
 defaults
   mode {mode}
@@ -227,7 +233,7 @@ class Caddy(Peer):
   admin off
   auto_https off
   servers {{
-    protocols h1 h2 h2c
+    protocols {"h1 h2 h2c" if job.h2_callers else "h1"}
   }}
   log {{
     level ERROR
