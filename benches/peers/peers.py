@@ -109,9 +109,9 @@ class Tokenferry(Peer):
 class Nginx(Peer):
     name, program, package = "nginx", "nginx", "apt-get install nginx"
 
-    def __init__(self, name="nginx", kept=KEPT):
+    def __init__(self, name="nginx", kept=KEPT, directives=""):
         super().__init__()
-        self.name, self.kept = name, kept
+        self.name, self.kept, self.directives = name, kept, directives
 
     def command(self, job):
         (job.folder / "nginx").mkdir(exist_ok=True)
@@ -125,6 +125,7 @@ class Nginx(Peer):
         )
         text = f"""
 {"user root;" if os.geteuid() == 0 else ""}
+{self.directives}
 worker_processes {job.workers}; daemon off; pid nginx/{job.port}.pid; error_log stderr crit;
 events {{ worker_connections 8192; }}
 http {{

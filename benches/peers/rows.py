@@ -79,9 +79,9 @@ def median(samples):
     return replace(samples[0], **fields, errors=sum(s.errors for s in samples))
 
 
-def address(row, peer, job):
-    """Where callers ask, and what they say beside."""
-    path = f"/v1.0/{row.path}" if peer.relays else f"/graph/v1.0/{row.path}"
+def address(name, peer, job):
+    """Where callers ask for what has this name, and what they say beside."""
+    path = f"/v1.0/{name}" if peer.relays else f"/graph/v1.0/{name}"
     headers = ["Accept: application/json", "User-Agent: bench/1.0"]
     if peer.relays:
         headers += [f"Host: {GRAPH}", f"Authorization: Bearer {job.upstream.token}"]
@@ -90,7 +90,7 @@ def address(row, peer, job):
 
 def measure(row, peer, process, job, seconds, cores):
     """Loads one peer and counts what it spends."""
-    url, headers = address(row, peer, job)
+    url, headers = address(row.path, peer, job)
     warm = row.warm or 0.0
     # The load outlasts the window, so that its end is not measured either.
     runs = seconds if row.warm is None else int(seconds + warm + 1)
