@@ -7,17 +7,6 @@ use crate::harness::stage::Stage;
 
 const USERS: &str = "/graph/v1.0/users";
 
-fn answered(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
-    Fault::Answer {
-        status: http::StatusCode::from_u16(status).expect("a status has three digits"),
-        headers: headers
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-        body: body.as_bytes().to_vec(),
-    }
-}
-
 /// The target of a link that must lead to this proxy.
 #[track_caller]
 fn target(stage: &Stage, link: &Value) -> String {
@@ -80,7 +69,7 @@ async fn the_five_headers_are_turned_on_every_status() {
             ("azure-asyncoperation", "https://other.example/x"),
             ("link", location),
         ];
-        let fault = answered(status, &headers, "");
+        let fault = Fault::answer(status, &headers, "");
         stage.simulator.script(Script::on(GRAPH, fault).times(1));
         let answer = get(&stage, USERS, "").await.expect(status);
         let turned = format!("{base}/v1.0/x?token=a%2523b");
@@ -104,7 +93,7 @@ async fn a_root_relative_location_gets_the_prefix_on_redirects_only() {
         (308, "/graph/v1.0/x"),
         (202, "/v1.0/x"),
     ] {
-        let fault = answered(status, &[("location", "/v1.0/x")], "");
+        let fault = Fault::answer(status, &[("location", "/v1.0/x")], "");
         stage.simulator.script(Script::on(GRAPH, fault).times(1));
         let answer = get(&stage, USERS, "").await.expect(status);
         assert_eq!(answer.field("location"), wanted);
@@ -121,7 +110,7 @@ async fn rewritten_answers_lose_what_spoke_of_their_bytes_and_keep_their_version
         ("digest", "x"),
         ("etag", "W/\"7\""),
     ];
-    let fault = answered(200, &headers, body);
+    let fault = Fault::answer(200, &headers, body);
     stage.simulator.script(Script::on(GRAPH, fault));
     let answer = get(&stage, USERS, "").await.expect(200);
     let text = format!(
@@ -158,7 +147,7 @@ async fn files_are_never_touched() {
             "",
         ),
     ] {
-        let fault = answered(status, &[json, header], body);
+        let fault = Fault::answer(status, &[json, header], body);
         stage.simulator.script(Script::on(GRAPH, fault).times(1));
         let answer = get(&stage, &format!("/graph{path}"), more)
             .await
@@ -182,7 +171,7 @@ async fn rewrite_links_says_how_much_is_turned() {
     ];
     stage
         .simulator
-        .script(Script::on(GRAPH, answered(200, &headers, body)));
+        .script(Script::on(GRAPH, Fault::answer(200, &headers, body)));
     let graph = "https://graph.microsoft.com".to_owned();
     let base = format!("http://{}", stage.address());
     for (route, next, other) in [
@@ -264,7 +253,7 @@ async fn a_link_of_another_routes_upstream_leads_to_that_route() {
     let body = format!(
         r#"{{"@odata.nextLink":"https://{ORGANISATION}/api/data/v9.2/a","x@odata.nextLink":"https://contoso.api.crm.dynamics.com/b","y@odata.nextLink":"https://unknown.example/c"}}"#
     );
-    let fault = answered(200, &[("content-type", "application/json")], &body);
+    let fault = Fault::answer(200, &[("content-type", "application/json")], body.clone());
     stage.simulator.script(Script::on(GRAPH, fault));
     let page = get(&stage, USERS, "").await.expect(200).json();
     assert_eq!(
@@ -312,13 +301,8 @@ async fn a_compressed_answer_that_is_cut_or_corrupt_is_not_ended_politely() {
         ("content-type", "application/json"),
         ("content-encoding", "gzip"),
     ];
-    let fault = Fault::Answer {
-        status: http::StatusCode::OK,
-        headers: headers
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec(),
-        body: b"\x1f\x8b\x08\0\0\0\0\0\0\x03not deflate at all".to_vec(),
-    };
+    let body = b"\x1f\x8b\x08\0\0\0\0\0\0\x03not deflate at all";
+    let fault = Fault::answer(200, &headers, body);
     stage.simulator.script(Script::on(GRAPH, fault).times(1));
     let answer = get(&stage, USERS, "\nAccept-Encoding: gzip").await;
     assert!(!answer.whole);
