@@ -10,6 +10,7 @@ mod callers;
 mod challenges;
 mod cli;
 mod connections;
+mod credentials;
 mod downloads;
 mod egress;
 mod headers;
