@@ -43,6 +43,11 @@ pub enum ProxyError {
     /// The upstream does not take the token.
     #[error(transparent)]
     TokenRefused(#[from] TokenRefused),
+    /// A download was redirected again and again.
+    #[error(
+        "the download leads from redirect to redirect, more than five times; ask the upstream for another address"
+    )]
+    Unfollowed,
     /// The upstream gave no answer.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -92,6 +97,7 @@ impl ProxyError {
             ),
             Self::Token(error) => (error.code(), error.caller_words().into(), error.retry_after()),
             Self::TokenRefused(error) => (Code::TokenRefused, error.words(), None),
+            Self::Unfollowed => (Code::UpstreamUnreachable, self.to_string().into(), None),
             Self::Upstream(error) => match error {
                 UpstreamError::CallerBody => (Code::BadRequest, "the request body broke off or is malformed; send it whole".into(), None),
                 UpstreamError::Connect(connect) => match **connect {

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::quiet::Quiet;
 
 use crate::caller::{Callers, RouteCallers};
-use crate::config::{Config, RouteSpec};
+use crate::config::{Config, RouteSpec, Throttle};
 use crate::credential::Credential;
 use crate::policy::allow::Allow;
 use crate::policy::browser::Fence;
@@ -116,6 +116,11 @@ impl Generation {
 }
 
 impl Route {
+    /// Whether requests may have to wait for their turn.
+    pub(super) fn may_wait(&self) -> bool {
+        self.places.is_some() || matches!(self.spec.throttle, Throttle::Hold(_))
+    }
+
     fn new(spec: &RouteSpec, token: Arc<TokenEntry>, config: &Config) -> Self {
         let authority = spec.upstream.origin.authority();
         Self {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::download::Downloads;
 use super::generation::{Generation, Route};
 use super::retry::RetryBudget;
 use crate::alarm::AlarmClock;
@@ -35,6 +36,8 @@ pub struct LaneRoute {
     pub upstream: Rc<Upstream>,
     /// Its budget for retries.
     pub retries: RetryBudget,
+    /// Its connections to where downloads lie.
+    pub downloads: Downloads,
     /// Its copy of the token.
     pub token: TokenReader,
     /// Its counters.
@@ -73,6 +76,7 @@ impl Lane {
                 LaneRoute {
                     upstream,
                     retries: RetryBudget::default(),
+                    downloads: Downloads::new(&route.upstream, &generation.egress, clock),
                     token: TokenReader::new(Arc::clone(&route.token)),
                     token_cells: metrics.token_cells(
                         worker,
@@ -110,6 +114,7 @@ impl Lane {
     pub fn sweep(&self, now: Instant) {
         for route in &self.routes {
             route.upstream.sweep(now);
+            route.downloads.sweep(now);
         }
     }
 

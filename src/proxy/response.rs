@@ -15,18 +15,24 @@ use crate::code::Code;
 use crate::rewrite::{header, plan};
 use crate::upstream::UpstreamBody;
 
-/// Applies the route's rules to the head, and turns links here.
+/// Applies the route's rules to the head, and turns links here unless it is a `file` that was
+/// fetched elsewhere.
 pub(super) fn for_caller(
     exchange: &mut Exchange,
     call: &Call<'_>,
     response: Response<UpstreamBody>,
+    file: bool,
 ) -> Response<Source> {
     let (mut parts, body) = response.into_parts();
     // The caller's connection decides the version of the answer.
     parts.version = Version::HTTP_11;
     call.route().response_rules.apply(&mut parts.headers);
     exchange.page.mark(&mut parts.headers);
-    let source = turn_links(call, &mut parts, body);
+    let source = if file {
+        Source::Upstream(body)
+    } else {
+        turn_links(call, &mut parts, body)
+    };
     if call.batch && !parts.headers.contains_key(CONTENT_ENCODING) {
         exchange.operations = Some(Box::default());
     }

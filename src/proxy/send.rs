@@ -78,8 +78,7 @@ async fn insist(
         small(response.into_body()).await;
         tokio::time::sleep(pause).await;
         own.cells.retried(RetryReason::Status);
-        let limit = call.lane.generation.config.timeouts.token_wait;
-        let bearer = own.token.wait(Now::read(), limit).await?;
+        let bearer = own.token.wait(Now::read(), call.token_wait()).await?;
         response = authorised(exchange, call, outgoing, &bearer, body, spare).await?;
     }
     Ok(response)
@@ -130,8 +129,7 @@ pub(super) async fn send(
 /// sent twice.
 fn repeat(failure: &Failure, safe: bool, empty: bool) -> bool {
     let whole = empty || failure.body.is_some();
-    matches!(failure.error, UpstreamError::Broken(_))
-        && ((failure.unprocessed && whole) || (safe && empty))
+    failure.is_dead_connection() && ((failure.unprocessed && whole) || (safe && empty))
 }
 
 /// A failure of the caller's own body is told apart from one of the upstream.

@@ -10,6 +10,7 @@ mod callers;
 mod challenges;
 mod cli;
 mod connections;
+mod downloads;
 mod egress;
 mod headers;
 mod hostile;
