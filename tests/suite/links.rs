@@ -253,7 +253,7 @@ async fn a_link_of_another_routes_upstream_leads_to_that_route() {
     let body = format!(
         r#"{{"@odata.nextLink":"https://{ORGANISATION}/api/data/v9.2/a","x@odata.nextLink":"https://contoso.api.crm.dynamics.com/b","y@odata.nextLink":"https://unknown.example/c"}}"#
     );
-    let fault = Fault::answer(200, &[("content-type", "application/json")], body);
+    let fault = Fault::answer(200, &[("content-type", "application/json")], body.clone());
     stage.simulator.script(Script::on(GRAPH, fault));
     let page = get(&stage, USERS, "").await.expect(200).json();
     assert_eq!(
