@@ -11,6 +11,7 @@ mod challenges;
 mod cli;
 mod clients;
 mod connections;
+mod credentials;
 mod downloads;
 mod egress;
 mod headers;
