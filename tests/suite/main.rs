@@ -9,6 +9,7 @@ mod batches;
 mod callers;
 mod challenges;
 mod cli;
+mod clients;
 mod connections;
 mod credentials;
 mod downloads;
