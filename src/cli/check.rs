@@ -3,8 +3,11 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::SystemTime;
 
-use crate::config::{self, Checked, Config, HostPattern, RouteSpec};
+use crate::config::disk::Disk;
+use crate::config::{self, Checked, Config, HostPattern, RouteSpec, TlsSpec};
+use crate::server::tls;
 
 /// Fine.
 const FINE: u8 = 0;
@@ -32,7 +35,8 @@ pub(super) fn check(
     for warning in &warnings.0 {
         writeln!(err, "{warning}")?;
     }
-    let disk = config::disk::inspect(&config, path);
+    let mut disk = config::disk::inspect(&config, path);
+    disk.problems.extend(unusable_certificate(&config, &disk));
     for warning in &disk.warnings {
         writeln!(err, "{}: warning: {warning}", path.display())?;
     }
@@ -48,6 +52,17 @@ pub(super) fn check(
     table(&config, out)?;
     writeln!(out, "{}: fine", path.display())?;
     Ok(FINE)
+}
+
+/// What keeps the certificate for callers from being shown, once its files are there. One that is
+/// ours to make is not made by a check.
+fn unusable_certificate(config: &Config, disk: &Disk) -> Option<String> {
+    let spec = config.tls.as_ref()?;
+    if *spec == TlsSpec::Local || !disk.problems.is_empty() {
+        return None;
+    }
+    let error = tls::load(spec, SystemTime::now()).err()?;
+    Some(format!("{:#}", anyhow::Error::from(error)))
 }
 
 fn refused(path: &Path, problems: usize) -> String {

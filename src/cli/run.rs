@@ -17,8 +17,8 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
-    let checked = match load(path, args) {
-        Ok(checked) => checked,
+    let (checked, warnings) = match load(path, args) {
+        Ok(loaded) => loaded,
         Err(words) => {
             // Standard error is all there is to tell it to.
             let _ = write!(std::io::stderr(), "{words}");
@@ -30,9 +30,7 @@ pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
         Ok(logging) => logging,
         Err(code) => return code,
     };
-    for warning in &checked.warnings.0 {
-        tracing::warn!(warning = %warning, "configuration");
-    }
+    warn_of(&checked, &warnings);
     warn_of_open_door(&checked.config);
     harden();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -46,8 +44,9 @@ pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
     code
 }
 
-/// Reads and checks the file, lays the command line over it and looks at the files it names.
-fn load(path: &Path, args: &RunArgs) -> Result<Checked, String> {
+/// Reads and checks the file, lays the command line over it and looks at the files it names, which
+/// may be a cause for warnings too.
+fn load(path: &Path, args: &RunArgs) -> Result<(Checked, Vec<String>), String> {
     let mut checked = crate::config::read(path, false).map_err(|problems| problems.to_string())?;
     let config = &mut checked.config;
     if let Some(listen) = &args.listen {
@@ -69,7 +68,16 @@ fn load(path: &Path, args: &RunArgs) -> Result<Checked, String> {
             .map(|problem| format!("{problem}\n"))
             .collect());
     }
-    Ok(checked)
+    Ok((checked, disk.warnings))
+}
+
+fn warn_of(checked: &Checked, warnings: &[String]) {
+    for warning in &checked.warnings.0 {
+        tracing::warn!(warning = %warning, "configuration");
+    }
+    for warning in warnings {
+        tracing::warn!(warning, "configuration");
+    }
 }
 
 fn address(text: &str) -> Result<ListenAddress, String> {
@@ -105,10 +113,15 @@ fn warn_of_open_door(config: &Config) {
         ListenAddress::Tcp(address) => !address.ip().is_loopback(),
         ListenAddress::Loopback(_) | ListenAddress::Unix(_) => false,
     };
-    let guarded = config.routes.iter().all(|route| !route.callers.is_empty());
-    if !guarded && config.listen.iter().any(|address| open(&address)) {
+    let unguarded = config
+        .routes
+        .iter()
+        .filter(|route| route.callers.is_empty());
+    let routes: Vec<&str> = unguarded.map(|route| route.name.as_str()).collect();
+    if !routes.is_empty() && config.listen.iter().any(|address| open(&address)) {
         tracing::warn!(
-            "listening beyond loopback without callers: whoever reaches this address acts with the app's rights on every route; set callers, or keep others away by a network policy"
+            routes = routes.join(", "),
+            "listening beyond loopback without callers: whoever reaches this address acts with the app's rights on these routes; set callers, or keep others away by a network policy"
         );
     }
 }
@@ -211,10 +224,8 @@ fn count_panics(app: &App) {
 /// All or nothing: with a problem the old configuration stays in force.
 fn reload(path: &Path, args: &RunArgs, app: &App) {
     match load(path, args) {
-        Ok(checked) => {
-            for warning in &checked.warnings.0 {
-                tracing::warn!(warning = %warning, "configuration");
-            }
+        Ok((checked, warnings)) => {
+            warn_of(&checked, &warnings);
             match app.reload(checked.config) {
                 Ok(()) => tracing::info!("the configuration was reloaded"),
                 Err(error) => tracing::error!(%error, "the configuration was not reloaded"),

@@ -16,11 +16,6 @@ pub(super) const KEYS: &[&str] = &[
     "credentials.*.federated_token_file",
     "credentials.*.managed_identity",
     "credentials.*.send_chain",
-    "routes.*.follow_downloads",
-    "routes.*.max_concurrency",
-    "routes.*.retry",
-    "routes.*.throttle.hold",
-    "routes.*.throttle=hold",
 ];
 
 /// Reports every key of the file that is not built.

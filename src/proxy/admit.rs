@@ -6,26 +6,87 @@ use http::Method;
 use http::request::Parts;
 
 use super::call::Call;
+use super::conversation::Conversation;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::generation::Route;
 use super::lane::Lane;
 use super::request::Outgoing;
+use crate::caller::{CallerError, CallerId};
 use crate::code::Code;
 use crate::config::{BatchRule, Limits};
+use crate::policy::browser::{Listener, Page};
+use crate::policy::target::Target;
 use crate::policy::{Refusal, batch};
+use crate::route::table::Found;
 use crate::upstream::{BodyFault, RequestBody};
 
-/// Nothing is configured for what was asked.
-pub(super) fn no_route() -> Refusal {
-    Refusal::new(
-        Code::NoRoute,
-        "no route matches this host and path; `tokenferry check` lists the routes",
+/// What is asked for, once the request is one that is answered here at all: there is room for it, its
+/// head is within bounds and in form, and its host is served.
+pub(super) fn target<'a>(
+    exchange: &Exchange,
+    lane: &Lane,
+    parts: &'a Parts,
+) -> Result<Target<'a>, ProxyError> {
+    if !exchange.is_admitted() {
+        return Err(ProxyError::Overloaded(
+            "limits.in_flight requests are in flight; ask again in a moment",
+        ));
+    }
+    let world = &lane.generation;
+    within_limits(&world.config.limits, parts)?;
+    let target = Target::of(&parts.method, &parts.uri, &parts.headers, parts.version)?;
+    world.hosts.check(&target.authority.host)?;
+    Ok(target)
+}
+
+/// Which page of a browser asks, if one does that may.
+pub(super) fn page(
+    lane: &Lane,
+    conversation: &Conversation,
+    parts: &Parts,
+    target: &Target<'_>,
+) -> Result<Page, Refusal> {
+    let secure = conversation.secure;
+    let fence = &lane.generation.fence;
+    fence.judge(
+        Listener::Data,
+        &parts.method,
+        &target.authority,
+        secure,
+        &parts.headers,
+    )
+}
+
+/// The route, and what it leaves of the path.
+pub(super) fn route<'a>(lane: &Lane, target: &Target<'a>) -> Result<Found<'a>, Refusal> {
+    let found = lane
+        .generation
+        .table
+        .find(&target.authority.host, target.path);
+    found.ok_or_else(|| {
+        Refusal::new(
+            Code::NoRoute,
+            "no route matches this host and path; `tokenferry check` lists the routes",
+        )
+    })
+}
+
+/// Who asks, where the route wants to know.
+pub(super) fn caller(
+    exchange: &Exchange,
+    conversation: &Conversation,
+    call: &Call<'_>,
+) -> Result<Option<CallerId>, CallerError> {
+    call.lane.generation.callers.identify(
+        &call.route().callers,
+        &call.parts.headers,
+        conversation.certificate.as_ref(),
+        exchange.opened.wall,
     )
 }
 
 /// Bounds on the head that hyper does not keep apart.
-pub(super) fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
+fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
     let target = parts
         .uri
         .path_and_query()
@@ -82,11 +143,11 @@ pub(super) fn admit(call: &Call<'_>) -> Result<(), Refusal> {
 
 /// A body that is declared too large is refused before any of it is read.
 pub(super) fn within_body_limit(
-    route: &Route,
     exchange: &Exchange,
+    call: &Call<'_>,
     outgoing: &Outgoing<'_>,
 ) -> Result<(), ProxyError> {
-    let (Some(limit), Some(upload)) = (route.spec.max_body_bytes, &exchange.upload) else {
+    let (Some(limit), Some(upload)) = (call.route().spec.max_body_bytes, &exchange.upload) else {
         return Ok(());
     };
     upload.bound(limit);
@@ -99,16 +160,16 @@ pub(super) fn within_body_limit(
 /// Announced trailers go up after the same rules as headers; others are dropped.
 pub(super) fn screen_trailers(
     lane: &Rc<Lane>,
-    route: usize,
     exchange: &Exchange,
+    call: &Call<'_>,
     outgoing: &Outgoing<'_>,
 ) {
     if let Some(upload) = &exchange.upload
         && outgoing.announces_trailers()
     {
-        let lane = Rc::clone(lane);
+        let (lane, index) = (Rc::clone(lane), call.index);
         upload.let_trailers_through(Box::new(move |trailers| {
-            lane.route(route).request_rules.trailers(trailers);
+            lane.route(index).request_rules.trailers(trailers);
         }));
     }
 }

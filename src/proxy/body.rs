@@ -75,6 +75,7 @@ impl ResponseBody {
         };
         if let Some(data) = frame.data_ref() {
             exchange.response_bytes += data.len() as u64;
+            exchange.count_throttled(data);
         } else if let (Some(trailers), Some(route)) = (frame.trailers_mut(), exchange.route) {
             exchange.lane.route(route).response_rules.trailers(trailers);
         }

@@ -1,5 +1,7 @@
 //! One request on its way through a route: what the rooms of the request path need to know of it.
 
+use std::time::Duration;
+
 use http::HeaderValue;
 use http::header::HOST;
 use http::request::Parts;
@@ -35,6 +37,11 @@ impl<'a> Call<'a> {
     /// The worker's share of the route.
     pub(super) fn own(&self) -> &'a LaneRoute {
         &self.lane.routes[self.index]
+    }
+
+    /// How long it may wait for a token.
+    pub(super) fn token_wait(&self) -> Duration {
+        self.lane.generation.config.timeouts.token_wait
     }
 
     /// Whether the route turns links at all.

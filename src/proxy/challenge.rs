@@ -3,7 +3,6 @@
 //! refused token, and its SDK would try to log in, so it never sees the 401 itself.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use http::{Response, StatusCode};
 
@@ -75,7 +74,7 @@ pub(super) async fn answer(
 ) -> Result<Response<UpstreamBody>, ProxyError> {
     let claims = challenge::read(response.headers());
     let report = RefusalReport::read(response).await;
-    let limit: Duration = call.lane.generation.config.timeouts.token_wait;
+    let limit = call.token_wait();
     let renewed = call
         .own()
         .token

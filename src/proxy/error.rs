@@ -31,12 +31,23 @@ pub enum ProxyError {
     /// The request is not one that passes.
     #[error("{}", .0.message)]
     Refused(Refusal),
+    /// The upstream asked for quiet, and the route holds it.
+    #[error("the upstream asked for quiet for another {} s", whole_seconds(*left))]
+    Throttled {
+        /// What is left of it.
+        left: Duration,
+    },
     /// No token.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The upstream does not take the token.
     #[error(transparent)]
     TokenRefused(#[from] TokenRefused),
+    /// A download was redirected again and again.
+    #[error(
+        "the download leads from redirect to redirect, more than five times; ask the upstream for another address"
+    )]
+    Unfollowed,
     /// The upstream gave no answer.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -79,8 +90,14 @@ impl ProxyError {
             Self::Caller(error) => (error.code(), error.to_string().into(), None),
             Self::Overloaded(message) => (Code::Overloaded, (*message).into(), Some(Duration::from_secs(1))),
             Self::Refused(refusal) => (refusal.code, refusal.message.clone(), None),
+            Self::Throttled { left } => (
+                Code::Throttled,
+                "the upstream asked for quiet and the route keeps it (`throttle: hold`); ask again when Retry-After has passed".into(),
+                Some(*left),
+            ),
             Self::Token(error) => (error.code(), error.caller_words().into(), error.retry_after()),
             Self::TokenRefused(error) => (Code::TokenRefused, error.words(), None),
+            Self::Unfollowed => (Code::UpstreamUnreachable, self.to_string().into(), None),
             Self::Upstream(error) => match error {
                 UpstreamError::CallerBody => (Code::BadRequest, "the request body broke off or is malformed; send it whole".into(), None),
                 UpstreamError::Connect(connect) => match **connect {

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderValue, Method, Uri};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::Proxy;
 use super::conversation::Conversation;
+use super::inner_status::InnerStatuses;
 use super::lane::Lane;
 use crate::access_log::{AccessRecord, Outcome, TokenUse};
 use crate::caller::CallerId;
@@ -48,6 +51,10 @@ pub struct Exchange {
     pub upstream_request_id: Option<HeaderValue>,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
+    /// Its place among the route's `max_concurrency`.
+    pub place: Option<OwnedSemaphorePermit>,
+    /// Counts the operations of a batch that were throttled.
+    pub(super) operations: Option<Box<InnerStatuses>>,
     /// How it ended, so far.
     pub outcome: Outcome,
     /// Whether it holds one of the places of `limits.in_flight`.
@@ -79,6 +86,8 @@ impl Exchange {
             upload: None,
             upstream_request_id: None,
             response_bytes: 0,
+            place: None,
+            operations: None,
             outcome: Outcome::Dropped,
             admitted: proxy.places.take(),
             status: 0,
@@ -106,6 +115,21 @@ impl Exchange {
         if let Some(code) = refused {
             self.proxy.refusals.refused(code);
         }
+    }
+
+    /// Counts throttled operations in a piece of the answer to a batch.
+    pub fn count_throttled(&mut self, data: &[u8]) {
+        let (Some(operations), Some(route)) = (&mut self.operations, self.route) else {
+            return;
+        };
+        for _ in 0..operations.read(data) {
+            self.lane.routes[route].cells.throttled();
+        }
+    }
+
+    /// A number from 0 to 1 that need not be hard to guess.
+    pub fn random(&self) -> f64 {
+        self.proxy.request_ids.random()
     }
 
     /// The cells of the route, or of requests without one.

@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
+use tokio::sync::Semaphore;
+
+use super::quiet::Quiet;
 
 use crate::caller::{Callers, RouteCallers};
-use crate::config::{Config, RouteSpec};
+use crate::config::{Config, RouteSpec, Throttle};
 use crate::credential::Credential;
 use crate::policy::allow::Allow;
 use crate::policy::browser::Fence;
@@ -57,6 +60,10 @@ pub struct Route {
     pub host: HeaderValue,
     /// The connections it is reached by.
     pub upstream: UpstreamSpec,
+    /// The quiet that its upstream has asked for.
+    pub quiet: Arc<Quiet>,
+    /// The places of `max_concurrency`.
+    pub places: Option<Arc<Semaphore>>,
     /// The token of its scope.
     pub token: Arc<TokenEntry>,
 }
@@ -89,7 +96,31 @@ impl Generation {
     }
 }
 
+impl Generation {
+    /// Takes over what requests of before share with requests from now on: the quiet that an
+    /// upstream asked for, and the places that are taken.
+    fn inherit(&mut self, before: &Self) {
+        for route in &mut self.routes {
+            let known = before.routes.iter().find(|known| {
+                known.spec.name == route.spec.name && known.spec.upstream == route.spec.upstream
+            });
+            let Some(known) = known else {
+                continue;
+            };
+            route.quiet = Arc::clone(&known.quiet);
+            if known.spec.max_concurrency == route.spec.max_concurrency {
+                route.places.clone_from(&known.places);
+            }
+        }
+    }
+}
+
 impl Route {
+    /// Whether requests may have to wait for their turn.
+    pub(super) fn may_wait(&self) -> bool {
+        self.places.is_some() || matches!(self.spec.throttle, Throttle::Hold(_))
+    }
+
     fn new(spec: &RouteSpec, token: Arc<TokenEntry>, config: &Config) -> Self {
         let authority = spec.upstream.origin.authority();
         Self {
@@ -106,6 +137,10 @@ impl Route {
                 timeouts: spec.timeouts.clone(),
                 connections: config.limits.in_flight,
             },
+            quiet: Arc::default(),
+            places: spec
+                .max_concurrency
+                .map(|most| Arc::new(Semaphore::new(most.get()))),
             token,
             spec: spec.clone(),
         }
@@ -130,7 +165,8 @@ impl InForce {
     }
 
     /// Puts another in force; exchanges in flight finish on the one they began with.
-    pub fn replace(&self, generation: Generation) {
+    pub fn replace(&self, mut generation: Generation) {
+        generation.inherit(&self.load());
         self.generation.store(Arc::new(generation));
         self.number.fetch_add(1, Ordering::Release);
     }

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::download::Downloads;
 use super::generation::{Generation, Route};
+use super::retry::RetryBudget;
 use crate::alarm::AlarmClock;
 use crate::caller::CallerId;
 use crate::config::Name;
@@ -32,6 +34,10 @@ pub struct Lane {
 pub struct LaneRoute {
     /// Its connections.
     pub upstream: Rc<Upstream>,
+    /// Its budget for retries.
+    pub retries: RetryBudget,
+    /// Its connections to where downloads lie.
+    pub downloads: Downloads,
     /// Its copy of the token.
     pub token: TokenReader,
     /// Its counters.
@@ -69,6 +75,8 @@ impl Lane {
                     });
                 LaneRoute {
                     upstream,
+                    retries: RetryBudget::default(),
+                    downloads: Downloads::new(&route.upstream, &generation.egress, clock),
                     token: TokenReader::new(Arc::clone(&route.token)),
                     token_cells: metrics.token_cells(
                         worker,
@@ -106,6 +114,7 @@ impl Lane {
     pub fn sweep(&self, now: Instant) {
         for route in &self.routes {
             route.upstream.sweep(now);
+            route.downloads.sweep(now);
         }
     }
 

@@ -12,20 +12,27 @@ mod batch;
 mod body;
 mod call;
 mod challenge;
+mod download;
 mod exchange;
+mod inner_status;
 mod lane;
 mod load;
+mod quiet;
 mod refusal_report;
 mod request;
 mod request_id;
 mod response;
+mod retry;
+mod retry_after;
 mod rewritten;
 mod send;
+mod small_body;
+mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::CONNECTION;
 use http::request::Parts;
@@ -34,27 +41,28 @@ use hyper::body::{Body, Incoming};
 
 pub use admission::Admission;
 use admission::Places;
-use admit::{admit, is_batch, no_route, screen_trailers, within_body_limit, within_limits};
+use admit::{admit, caller, is_batch, page, route, screen_trailers, target, within_body_limit};
 use body::Source;
 pub use body::{BodyError, ResponseBody};
 use call::Call;
 use conversation::Conversation;
+use download::follow;
 use error::ProxyError;
 use exchange::Exchange;
 use generation::InForce;
-use lane::{Lane, LaneRoute};
+use lane::Lane;
 use load::{Room, load};
 use request::Outgoing;
 use request_id::RequestIds;
 use response::{for_caller, pass_on, refuse};
 use send::deliver;
+use turn::turn;
 
 use crate::access_log::{AccessLane, TokenUse};
 use crate::alarm::AlarmClock;
+use crate::clock::Now;
 use crate::code::Code;
 use crate::metrics::{Metrics, RefusalCells, RouteCells};
-use crate::policy::browser::Listener;
-use crate::policy::target::Target;
 use crate::token::Bearer;
 use crate::upstream::{CallerBody, RequestBody};
 
@@ -189,30 +197,13 @@ impl Proxy {
         parts: &Parts,
         body: RequestBody,
     ) -> Result<Reply, ProxyError> {
-        if !exchange.is_admitted() {
-            return Err(ProxyError::Overloaded(
-                "limits.in_flight requests are in flight; ask again in a moment",
-            ));
-        }
         let lane = Rc::clone(&exchange.lane);
-        let world = &lane.generation;
-        within_limits(&world.config.limits, parts)?;
-        let target = Target::of(&parts.method, &parts.uri, &parts.headers, parts.version)?;
-        world.hosts.check(&target.authority.host)?;
-        exchange.page = world.fence.judge(
-            Listener::Data,
-            &parts.method,
-            &target.authority,
-            conversation.secure,
-            &parts.headers,
-        )?;
+        let target = target(exchange, &lane, parts)?;
+        exchange.page = page(&lane, conversation, parts, &target)?;
         if let Some(headers) = exchange.page.preflight(&parts.method, &parts.headers) {
             return Ok(Reply::Preflight(headers));
         }
-        let found = world
-            .table
-            .find(&target.authority.host, target.path)
-            .ok_or_else(no_route)?;
+        let found = route(&lane, &target)?;
         exchange.matched(found.route);
         let call = Call {
             parts,
@@ -222,21 +213,17 @@ impl Proxy {
             secure: conversation.secure,
             batch: is_batch(&body, found.rest),
         };
-        let (route, own) = (call.route(), call.own());
-        exchange.caller = world.callers.identify(
-            &route.callers,
-            &parts.headers,
-            conversation.certificate.as_ref(),
-            exchange.opened.wall,
-        )?;
+        exchange.caller = caller(exchange, conversation, &call)?;
         admit(&call)?;
         let outgoing = Outgoing::new(call, target.query, exchange.request_id.clone())?;
-        within_body_limit(route, exchange, &outgoing)?;
-        screen_trailers(&lane, found.route, exchange, &outgoing);
+        within_body_limit(exchange, &call, &outgoing)?;
+        screen_trailers(&lane, exchange, &call, &outgoing);
         let load = load(&call, body, &outgoing, &self.room).await?;
-        let bearer = token(exchange, own, world.config.timeouts.token_wait).await?;
+        turn(exchange, &call).await?;
+        let bearer = token(exchange, &call).await?;
         let response = deliver(exchange, &call, outgoing, &bearer, load).await?;
-        Ok(Reply::Upstream(for_caller(exchange, &call, response)))
+        let (response, file) = follow(exchange, &call, response).await?;
+        Ok(Reply::Upstream(for_caller(exchange, &call, response, file)))
     }
 
     /// The caller's body, counted, bounded and timed; nothing when there is none.
@@ -260,17 +247,19 @@ enum Reply {
 }
 
 /// The cached token, or the one that is on its way.
-async fn token(
-    exchange: &mut Exchange,
-    own: &LaneRoute,
-    limit: Duration,
-) -> Result<Bearer, ProxyError> {
-    if let Some(bearer) = own.token.find(exchange.opened) {
+async fn token(exchange: &mut Exchange, call: &Call<'_>) -> Result<Bearer, ProxyError> {
+    let own = call.own();
+    // A body that was read here, or a turn that was waited for, took time.
+    let now = match exchange.upload.is_some() || call.route().may_wait() {
+        true => Now::read(),
+        false => exchange.opened,
+    };
+    if let Some(bearer) = own.token.find(now) {
         own.token_cells.hit();
         exchange.token = Some(TokenUse::Hit);
         return Ok(bearer);
     }
     own.token_cells.miss();
     exchange.token = Some(TokenUse::Wait);
-    Ok(own.token.wait(exchange.opened, limit).await?)
+    Ok(own.token.wait(now, call.token_wait()).await?)
 }

@@ -2,20 +2,16 @@
 //! error form and made fit for a message and a log. Tokens and other long words are left out: an
 //! upstream may quote what it was sent.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
-use http_body_util::BodyExt;
 use serde_json::Value;
 
+use super::small_body::small;
 use crate::rewrite::decode::{Coding, Decoder};
 use crate::upstream::{REQUEST_IDS, UpstreamBody};
 
-/// As much of the answer as is read. Error documents of Graph and Dataverse have less than 2 KiB.
+/// As much as it may come to when its coding is undone.
 const MOST: usize = 16 * 1024;
-/// How long it may take.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Longer words are no words; a token has a thousand characters and more.
 const LONGEST_WORD: usize = 64;
 /// As much of a message as is passed on.
@@ -33,11 +29,8 @@ impl RefusalReport {
     /// Reads an answer; what cannot be read is left out.
     pub(super) async fn read(response: Response<UpstreamBody>) -> Self {
         let (parts, body) = response.into_parts();
-        let read = tokio::time::timeout(PATIENCE, excerpt(body)).await;
-        let text = read
-            .ok()
-            .flatten()
-            .and_then(|raw| decoded(&parts.headers, raw));
+        let raw = small(body).await;
+        let text = raw.and_then(|raw| decoded(&parts.headers, raw));
         Self::of(&parts.headers, text.as_deref().unwrap_or_default())
     }
 
@@ -69,20 +62,6 @@ impl RefusalReport {
         }
         words.join(", ")
     }
-}
-
-/// The beginning of a body; `None` when it breaks off.
-async fn excerpt(mut body: UpstreamBody) -> Option<Bytes> {
-    let mut text = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.ok()?.into_data() {
-            text.extend_from_slice(&data);
-        }
-        if text.len() > MOST {
-            return None;
-        }
-    }
-    Some(text.freeze())
 }
 
 /// The text without its coding.

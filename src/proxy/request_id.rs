@@ -32,6 +32,12 @@ impl RequestIds {
         mixed ^ (mixed >> 31)
     }
 
+    /// A number from 0 to 1.
+    pub(super) fn random(&self) -> f64 {
+        // As many bits as the number holds.
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// A fresh id.
     pub(super) fn make(&self) -> HeaderValue {
         const HEX: &[u8; 16] = b"0123456789abcdef";

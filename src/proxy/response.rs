@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::header::RETRY_AFTER;
+use http::header::CONTENT_ENCODING;
 use http::response::Parts;
-use http::{Response, StatusCode, Version};
+use http::{Response, Version};
 
 use super::body::{ResponseBody, Source};
 use super::call::Call;
@@ -15,24 +15,27 @@ use crate::code::Code;
 use crate::rewrite::{header, plan};
 use crate::upstream::UpstreamBody;
 
-/// Applies the route's rules to the head, and turns links here.
+/// Applies the route's rules to the head, and turns links here unless it is a `file` that was
+/// fetched elsewhere.
 pub(super) fn for_caller(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     call: &Call<'_>,
     response: Response<UpstreamBody>,
+    file: bool,
 ) -> Response<Source> {
     let (mut parts, body) = response.into_parts();
     // The caller's connection decides the version of the answer.
     parts.version = Version::HTTP_11;
-    let asked_for_quiet = parts.status == StatusCode::TOO_MANY_REQUESTS
-        || (parts.status == StatusCode::SERVICE_UNAVAILABLE
-            && parts.headers.contains_key(RETRY_AFTER));
-    if asked_for_quiet {
-        call.own().cells.throttled();
-    }
     call.route().response_rules.apply(&mut parts.headers);
     exchange.page.mark(&mut parts.headers);
-    let source = turn_links(call, &mut parts, body);
+    let source = if file {
+        Source::Upstream(body)
+    } else {
+        turn_links(call, &mut parts, body)
+    };
+    if call.batch && !parts.headers.contains_key(CONTENT_ENCODING) {
+        exchange.operations = Some(Box::default());
+    }
     Response::from_parts(parts, source)
 }
 

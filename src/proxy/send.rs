@@ -9,8 +9,13 @@ use super::call::Call;
 use super::challenge;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::load::Load;
+use super::load::{Load, Spare};
 use super::request::Outgoing;
+use super::retry;
+use super::small_body::small;
+use super::turn::heard;
+use crate::clock::Now;
+use crate::config::RetrySpec;
 use crate::metrics::RetryReason;
 use crate::token::Bearer;
 use crate::upstream::{Failure, REQUEST_IDS, RequestBody, UpstreamBody, UpstreamError};
@@ -24,9 +29,57 @@ pub(super) async fn deliver(
     load: Load,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
     let Load { body, spare } = load;
-    let response = send(exchange, call, &mut outgoing, bearer, body).await?;
+    let response = authorised(exchange, call, &mut outgoing, bearer, body, &spare).await?;
+    match &call.route().spec.retry {
+        Some(spec) => insist(exchange, call, &mut outgoing, response, &spare, spec).await,
+        None => Ok(response),
+    }
+}
+
+/// Sends the request; a refused token is exchanged, and the request sent again.
+async fn authorised(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+    outgoing: &mut Outgoing<'_>,
+    bearer: &Bearer,
+    body: RequestBody,
+    spare: &Spare,
+) -> Result<Response<UpstreamBody>, ProxyError> {
+    let response = send(exchange, call, outgoing, bearer, body).await?;
     if response.status() == StatusCode::UNAUTHORIZED {
-        return challenge::answer(exchange, call, &mut outgoing, bearer, response, &spare).await;
+        return challenge::answer(exchange, call, outgoing, bearer, response, spare).await;
+    }
+    Ok(response)
+}
+
+/// Sends the request again as long as the route's `retry` wants that.
+async fn insist(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+    outgoing: &mut Outgoing<'_>,
+    mut response: Response<UpstreamBody>,
+    spare: &Spare,
+    spec: &RetrySpec,
+) -> Result<Response<UpstreamBody>, ProxyError> {
+    let own = call.own();
+    own.retries.save();
+    for attempts in 1.. {
+        let Some(body) = spare.body() else {
+            break;
+        };
+        let answer = (response.status(), response.headers());
+        let waited = exchange.opened.mono.elapsed();
+        let method = &call.parts.method;
+        let random = exchange.random();
+        let pause = retry::pause(spec, &own.retries, attempts, method, answer, waited, random);
+        let Some(pause) = pause else {
+            break;
+        };
+        small(response.into_body()).await;
+        tokio::time::sleep(pause).await;
+        own.cells.retried(RetryReason::Status);
+        let bearer = own.token.wait(Now::read(), call.token_wait()).await?;
+        response = authorised(exchange, call, outgoing, &bearer, body, spare).await?;
     }
     Ok(response)
 }
@@ -57,7 +110,8 @@ pub(super) async fn send(
         answer => answer,
     };
     match outcome {
-        Ok(response) => {
+        Ok(mut response) => {
+            heard(call, &mut response, exchange);
             own.cells.head_arrived(sent.elapsed());
             exchange.upstream_request_id = REQUEST_IDS
                 .iter()
@@ -75,8 +129,7 @@ pub(super) async fn send(
 /// sent twice.
 fn repeat(failure: &Failure, safe: bool, empty: bool) -> bool {
     let whole = empty || failure.body.is_some();
-    matches!(failure.error, UpstreamError::Broken(_))
-        && ((failure.unprocessed && whole) || (safe && empty))
+    failure.is_dead_connection() && ((failure.unprocessed && whole) || (safe && empty))
 }
 
 /// A failure of the caller's own body is told apart from one of the upstream.

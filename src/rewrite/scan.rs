@@ -246,27 +246,18 @@ impl Scanner {
             &input[cursor.at..]
         };
         let found = self.text.find(&self.links, value, raw);
-        let mut done = 0;
         if old == 0 && found != Found::No && cursor.kept < cursor.at {
             emit(Piece::Keep(cursor.kept..cursor.at));
         }
+        let mut done = 0;
         match found {
-            Found::Cut => {
-                if old == 0 {
-                    self.held.extend_from_slice(&input[cursor.at..]);
-                }
-                cursor.at += self.held.len() - old;
-                cursor.kept = cursor.at;
-                return;
-            }
+            Found::Cut => return self.hold(input, cursor, old),
             Found::No if old > 0 => emit(Piece::Add(&self.held[..old])),
             Found::No => {}
             Found::Yes { len, route } => {
-                done = len;
-                for piece in self.text.pieces(&self.links, value, route) {
-                    if !piece.is_empty() {
-                        emit(Piece::Add(piece.as_bytes()));
-                    }
+                let pieces = self.text.pieces(&self.links, value, route);
+                for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+                    emit(Piece::Add(piece.as_bytes()));
                 }
                 if len < old {
                     emit(Piece::Add(&self.held[len..old]));
@@ -274,11 +265,21 @@ impl Scanner {
                 cursor.at += len.saturating_sub(old);
                 cursor.kept = cursor.at;
                 self.links_found += 1;
+                done = len;
             }
         }
         self.held.truncate(old);
         self.leave(value.then, done);
         cursor.resumed = Some(cursor.at);
+    }
+
+    /// Waits for more of a string; of it, all but `old` bytes are of this input.
+    fn hold(&mut self, input: &[u8], cursor: &mut Cursor, old: usize) {
+        if old == 0 {
+            self.held.extend_from_slice(&input[cursor.at..]);
+        }
+        cursor.at += self.held.len() - old;
+        cursor.kept = cursor.at;
     }
 
     /// Leaves a string whose beginning is decided, and of which `held` up to `done` is dealt with.

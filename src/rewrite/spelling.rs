@@ -101,10 +101,15 @@ pub(super) fn hex(digits: &[u8]) -> Option<u16> {
 fn json_escape(raw: &[u8], at: usize) -> Step {
     match raw.get(at + 1) {
         None => Step::Cut,
-        Some(b'u') => match raw.get(at + 2..at + 6) {
-            None => Step::Cut,
-            Some(digits) => Step::Char(hex(digits).map_or(0xff, ascii), at + 6),
-        },
+        Some(b'u') => {
+            let digits = &raw[at + 2..raw.len().min(at + 6)];
+            match hex(digits) {
+                // Told at once: what is waited for must not reach beyond the string.
+                None => Step::Char(0xff, at + 2),
+                Some(_) if digits.len() < 4 => Step::Cut,
+                Some(value) => Step::Char(ascii(value), at + 6),
+            }
+        }
         Some(&letter) => Step::Char(short_escape(letter).unwrap_or(0xff), at + 2),
     }
 }
@@ -149,7 +154,7 @@ mod tests {
     fn what_is_not_ascii_or_not_an_escape_is_no_url_character() {
         assert_eq!(
             read(Spelling::Json, r#"\u00e9\x\uZZZZ""#).0,
-            [0xff, 0xff, 0xff]
+            [0xff, 0xff, 0xff, b'Z', b'Z', b'Z', b'Z']
         );
         assert_eq!(
             read(Spelling::Percent, "%C3%zz").0,

@@ -93,6 +93,14 @@ pub struct Failure {
     pub body: Option<super::RequestBody>,
 }
 
+impl Failure {
+    /// Whether the connection ended before an answer: on one that was kept, that may mean nothing
+    /// but that it was kept for too long.
+    pub fn is_dead_connection(&self) -> bool {
+        matches!(self.error, UpstreamError::Broken(_))
+    }
+}
+
 impl From<UpstreamError> for Failure {
     fn from(error: UpstreamError) -> Self {
         Self {

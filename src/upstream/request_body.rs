@@ -167,10 +167,10 @@ impl CallerBody {
             }
             Poll::Ready(Some(Ok(frame))) => {
                 self.alarm.clear();
-                if let Some(data) = frame.data_ref() {
-                    if self.upload.passed(data) > self.upload.limit.get() {
-                        return Poll::Ready(Some(Err(self.fail(BodyFault::TooLarge))));
-                    }
+                if let Some(data) = frame.data_ref()
+                    && self.upload.passed(data) > self.upload.limit.get()
+                {
+                    return Poll::Ready(Some(Err(self.fail(BodyFault::TooLarge))));
                 }
                 // Nothing comes after trailers.
                 if self.incoming.is_end_stream() || frame.is_trailers() {

@@ -3,8 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
-use tokenferry::simulator::GRAPH;
+use serde_json::json;
+use tokenferry::simulator::{FEDERATED_ISSUER, GRAPH, Simulator};
 
+use crate::harness::program::Program;
 use crate::harness::stage::Stage;
 use crate::harness::until;
 use crate::tls::{Authority, get, secure_stage, shake};
@@ -159,4 +161,88 @@ async fn a_preflight_of_a_listed_page_is_answered_before_the_caller_is_asked() {
         answer.field("access-control-allow-origin"),
         "https://app.corp"
     );
+}
+
+#[tokio::test]
+async fn a_service_account_is_let_in_by_the_keys_of_its_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start().await.unwrap();
+    let keys = folder.path().join("keys.json");
+    std::fs::write(&keys, simulator.federated_keys().unwrap().to_string()).unwrap();
+    let good = simulator
+        .federated_token(&json!({"aud": "tokenferry"}))
+        .unwrap();
+    let bad = [
+        json!({"aud": "tokenferry", "exp": 1_000_000}),
+        json!({"aud": "tokenferry", "iss": "https://evil.example"}),
+        json!({"aud": "tokenferry", "sub": "system:serviceaccount:tools:other"}),
+        json!({"aud": "another"}),
+    ]
+    .map(|claims| simulator.federated_token(&claims).unwrap());
+    let own = format!(
+        "kubernetes: {{issuer: '{FEDERATED_ISSUER}', audience: tokenferry, jwks_file: '{}'}}\n\
+         callers: {{job: {{service_account: tools/tokenferry}}}}\n\
+         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [job]}}]\n",
+        keys.display()
+    );
+    let program = Program::within(simulator, &own, &[]).await;
+    let ask = |token: &str| {
+        let lines = format!("GET /graph/sim/bytes/1 HTTP/1.1\nAuthorization: Bearer {token}");
+        let program = &program;
+        async move { program.caller().await.exchange(&lines).await }
+    };
+    // The keys are read in the background.
+    until("the keys are there", || async {
+        (ask(&good).await.status == 200).then_some(())
+    })
+    .await;
+    for token in &bad {
+        assert_eq!(
+            ask(token).await.refusal(),
+            (401, "callerUnknown".to_owned())
+        );
+    }
+    let forged = format!("{}x", &good[..good.len() - 1]);
+    assert_eq!(ask(&forged).await.status, 401);
+    let seen = program.simulator.seen();
+    assert!(
+        seen.iter()
+            .all(|seen| seen.header_values("authorization").len() < 2)
+    );
+    program.out.with("/caller", "job").await;
+}
+
+#[tokio::test]
+async fn listening_beyond_loopback_without_callers_is_said_at_start() {
+    let program = Program::start("listen: '0.0.0.0:0'\n", "").await;
+    program
+        .err
+        .find("the warning", |line| {
+            let named = line.contains("without callers") && line.contains("graph, dynamics");
+            named.then_some(())
+        })
+        .await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn files_that_others_may_read_are_warned_of_at_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    fs::write(&key, "a-key-of-good-length-0001").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let own = format!(
+        "callers: {{cron: {{api_key_file: '{}'}}}}\n\
+         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [cron]}}]\n",
+        key.display()
+    );
+    let program = Program::start(&own, "").await;
+    program
+        .err
+        .find("the warning", |line| {
+            line.contains("is open to every user").then_some(())
+        })
+        .await;
+    assert!(!program.err.text().contains("a-key-of-good-length"));
 }

@@ -18,21 +18,13 @@ fn arrivals(stage: &Stage, path: &str) -> Vec<Seen> {
 }
 
 fn refused(text: &str) -> Fault {
-    Fault::Answer {
-        status: http::StatusCode::UNAUTHORIZED,
-        headers: vec![
-            ("content-type".to_owned(), "application/json".to_owned()),
-            ("request-id".to_owned(), "upstream-id-7".to_owned()),
-            (
-                "www-authenticate".to_owned(),
-                "Bearer realm=\"\"".to_owned(),
-            ),
-        ],
-        body: format!(
-            "{{\"error\":{{\"code\":\"InvalidAuthenticationToken\",\"message\":\"{text}\"}}}}"
-        )
-        .into_bytes(),
-    }
+    let headers = [
+        ("content-type", "application/json"),
+        ("request-id", "upstream-id-7"),
+        ("www-authenticate", "Bearer realm=\"\""),
+    ];
+    let error = json!({"code": "InvalidAuthenticationToken", "message": text});
+    Fault::answer(401, &headers, json!({"error": error}).to_string())
 }
 
 /// A POST of a body with its length.

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::harness::caller::Caller;
-use crate::harness::program::Program;
+use crate::harness::program::{Program, command, run};
 use crate::harness::stage::{AT_ONCE, Stage};
 use crate::harness::{PATIENCE, soon};
 
@@ -247,4 +247,27 @@ async fn a_local_certificate_is_made_kept_and_trusted_by_its_authority() {
         .await
         .unwrap();
     assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+}
+
+#[tokio::test]
+async fn a_check_tells_that_key_and_certificate_do_not_belong_together() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let program = Program::start("", "").await;
+    let (one, other) = (authority.identity("a.corp"), authority.identity("b.corp"));
+    write_identity(
+        folder.path(),
+        &Identity {
+            certificate: one.certificate,
+            key: other.key,
+        },
+    );
+    let shown = folder.path().display();
+    program.rewrite(&format!(
+        "tls: {{certificate_file: '{shown}/tls.pem', key_file: '{shown}/tls.key'}}\n"
+    ));
+    let mut command = command();
+    command.arg("check").arg("-c").arg(program.file());
+    let (code, _, words) = run(command).await;
+    assert_eq!(code, 2, "{words}");
+    assert!(words.contains("certificate and key of tls"), "{words}");
 }

@@ -1,0 +1,247 @@
+//! Downloads that an upstream answers with a redirect to a pre-authenticated address elsewhere. For
+//! hosts that the route lists they are fetched here, so that callers in a closed network get them.
+//! The token never goes there, nor any other header that is not about the download itself.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, HOST, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, RANGE, USER_AGENT,
+};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+
+use super::call::Call;
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::small_body::small;
+use crate::alarm::AlarmClock;
+use crate::config::{HostName, HostPattern, Origin, UpstreamHttp};
+use crate::upstream::{Egress, RequestBody, Upstream, UpstreamBody, UpstreamSpec};
+
+/// As many redirects as SDKs follow.
+const MOST_HOPS: usize = 5;
+/// Hosts whose connections are kept: a tenant has a handful.
+const MOST_HOSTS: usize = 16;
+/// Headers that go along.
+const PASSED: [HeaderName; 9] = [
+    ACCEPT,
+    ACCEPT_ENCODING,
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    IF_UNMODIFIED_SINCE,
+    RANGE,
+    USER_AGENT,
+];
+
+/// A worker's connections to the hosts of a route's downloads.
+pub struct Downloads {
+    spec: UpstreamSpec,
+    egress: Egress,
+    clock: Rc<AlarmClock>,
+    /// The one used last comes last.
+    known: RefCell<Vec<Rc<Upstream>>>,
+}
+
+impl std::fmt::Debug for Downloads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Downloads").finish_non_exhaustive()
+    }
+}
+
+impl Downloads {
+    /// None yet; what they have in common with the route's upstream is in `spec`.
+    pub(super) fn new(spec: &UpstreamSpec, egress: &Egress, clock: &Rc<AlarmClock>) -> Self {
+        Self {
+            spec: UpstreamSpec {
+                http: UpstreamHttp::One,
+                ..spec.clone()
+            },
+            egress: egress.clone(),
+            clock: Rc::clone(clock),
+            known: RefCell::default(),
+        }
+    }
+
+    /// Closes connections that are old, idle for too long or dead.
+    pub(super) fn sweep(&self, now: Instant) {
+        for upstream in self.known.borrow().iter() {
+            upstream.sweep(now);
+        }
+    }
+
+    fn to(&self, origin: &Origin) -> Rc<Upstream> {
+        let mut known = self.known.borrow_mut();
+        let at = known.iter().position(|one| one.spec().origin == *origin);
+        let upstream = match at {
+            Some(at) => known.remove(at),
+            None => {
+                if known.len() == MOST_HOSTS {
+                    known.remove(0);
+                }
+                let spec = UpstreamSpec {
+                    origin: origin.clone(),
+                    ..self.spec.clone()
+                };
+                let (egress, clock) = (self.egress.clone(), Rc::clone(&self.clock));
+                Rc::new(Upstream::new(spec, egress, clock, Box::new(|_, _| {})))
+            }
+        };
+        known.push(Rc::clone(&upstream));
+        upstream
+    }
+}
+
+/// Follows redirects to listed hosts. Returns the last answer, and whether it is a download.
+pub(super) async fn follow(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+    mut response: Response<UpstreamBody>,
+) -> Result<(Response<UpstreamBody>, bool), ProxyError> {
+    let (hosts, parts) = (&call.route().spec.follow_downloads, call.parts);
+    if hosts.is_empty() || ![Method::GET, Method::HEAD].contains(&parts.method) {
+        return Ok((response, false));
+    }
+    let mut from = None;
+    for _ in 0..MOST_HOPS {
+        let Some((origin, path)) = next(&response, from.as_ref(), hosts) else {
+            return Ok((response, from.is_some()));
+        };
+        // The upstream itself is done with the request.
+        exchange.place = None;
+        small(response.into_body()).await;
+        let upstream = call.own().downloads.to(&origin);
+        let request = |path: &PathAndQuery| ask(parts, &origin, path);
+        response = match upstream.send(request(&path), false).await {
+            // A connection that was kept may have died meanwhile.
+            Err(failure) if failure.is_dead_connection() => {
+                upstream.send(request(&path), true).await
+            }
+            answer => answer,
+        }
+        .map_err(|failure| failure.error)?;
+        from = Some(origin);
+    }
+    match next(&response, from.as_ref(), hosts) {
+        None => Ok((response, true)),
+        Some(_) => Err(ProxyError::Unfollowed),
+    }
+}
+
+/// Where an answer leads, if that is to be followed.
+fn next(
+    response: &Response<UpstreamBody>,
+    from: Option<&Origin>,
+    hosts: &[HostPattern],
+) -> Option<(Origin, PathAndQuery)> {
+    if !matches!(
+        response.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    ) {
+        return None;
+    }
+    target(response.headers().get(LOCATION)?, from, hosts)
+}
+
+/// An https address on its ordinary port of a listed host; a rooted path is one of the host that
+/// the last answer came from.
+fn target(
+    location: &HeaderValue,
+    from: Option<&Origin>,
+    hosts: &[HostPattern],
+) -> Option<(Origin, PathAndQuery)> {
+    let uri: Uri = location.to_str().ok()?.parse().ok()?;
+    let path = uri.path_and_query().cloned();
+    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let Some(authority) = uri.authority() else {
+        return from.map(|origin| (origin.clone(), path));
+    };
+    let https = uri
+        .scheme_str()
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+    let plain = !authority.as_str().contains('@') && authority.port_u16().unwrap_or(443) == 443;
+    let host = HostName::parse(authority.host()).ok()?;
+    let listed = hosts.iter().any(|pattern| pattern.matches(host.as_str()));
+    (https && plain && listed).then_some((
+        Origin {
+            secure: true,
+            host,
+            port: 443,
+        },
+        path,
+    ))
+}
+
+/// The request for a download.
+fn ask(parts: &http::request::Parts, origin: &Origin, path: &PathAndQuery) -> Request<RequestBody> {
+    let mut headers = HeaderMap::with_capacity(PASSED.len() + 1);
+    // A checked host holds only characters of a host.
+    if let Ok(host) = HeaderValue::try_from(origin.authority()) {
+        headers.insert(HOST, host);
+    }
+    for name in PASSED {
+        for value in parts.headers.get_all(&name) {
+            headers.append(&name, value.clone());
+        }
+    }
+    let mut request = Request::new(RequestBody::Empty);
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = Uri::from(path.clone());
+    *request.headers_mut() = headers;
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leads(location: &str, from: Option<&str>) -> Option<String> {
+        let hosts = [HostPattern::parse("*.sharepoint.com").unwrap()];
+        let from = from.map(|host| Origin {
+            secure: true,
+            host: HostName::parse(host).unwrap(),
+            port: 443,
+        });
+        let location = HeaderValue::from_str(location).unwrap();
+        let (origin, path) = target(&location, from.as_ref(), &hosts)?;
+        Some(format!("{}{path}", origin.host))
+    }
+
+    #[test]
+    fn listed_hosts_are_followed_over_https_alone() {
+        let wanted = Some("a.sharepoint.com/x?y=%2F".to_owned());
+        assert_eq!(leads("https://a.sharepoint.com/x?y=%2F#z", None), wanted);
+        assert_eq!(leads("HTTPS://A.SharePoint.com:443/x?y=%2F", None), wanted);
+        assert_eq!(
+            leads("https://a.sharepoint.com", None).as_deref(),
+            Some("a.sharepoint.com/")
+        );
+        assert_eq!(leads("/x?y=%2F", Some("a.sharepoint.com")), wanted);
+    }
+
+    #[test]
+    fn everything_else_is_left_to_the_caller() {
+        for location in [
+            "http://a.sharepoint.com/x",
+            "https://sharepoint.com/x",
+            "https://a.sharepoint.com.evil.example/x",
+            "https://a.sharepoint.com@evil.example/x",
+            "https://user@a.sharepoint.com/x",
+            "https://a.sharepoint.com:8443/x",
+            "https://evil.example/a.sharepoint.com",
+            "/x",
+            "x",
+            "",
+        ] {
+            assert_eq!(leads(location, None), None, "{location}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The quiet that an upstream asks for. One gate for each route, shared by all workers and kept over
+//! a reload: while it is closed, requests of the route wait in line or are answered here.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::time::{sleep_until, timeout_at};
+
+/// The longest quiet that is kept: a slip of an upstream must not silence a route for days.
+/// Dataverse asks for five minutes at the most.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The gate of a route.
+#[derive(Debug)]
+pub struct Quiet {
+    made: Instant,
+    /// Until when, in milliseconds since `made`.
+    until: AtomicU64,
+    /// Whoever waits first goes first.
+    line: Semaphore,
+}
+
+impl Default for Quiet {
+    /// Open.
+    fn default() -> Self {
+        Self {
+            made: Instant::now(),
+            until: AtomicU64::new(0),
+            line: Semaphore::new(1),
+        }
+    }
+}
+
+impl Quiet {
+    /// The upstream asks for quiet from now on. What it asked for before is not taken back.
+    pub(super) fn ask(&self, now: Instant, quiet: Duration) {
+        let until = now.duration_since(self.made) + quiet.min(LONGEST);
+        let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+        self.until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// How much of the quiet is left; `None` when there is none.
+    pub(super) fn left(&self, now: impl FnOnce() -> Instant) -> Option<Duration> {
+        let until = self.until.load(Ordering::Relaxed);
+        if until == 0 {
+            return None;
+        }
+        let until = Duration::from_millis(until);
+        until
+            .checked_sub(now().duration_since(self.made))
+            .filter(|left| !left.is_zero())
+    }
+
+    /// Waits in line for the end of the quiet, not beyond `deadline`.
+    ///
+    /// # Errors
+    /// What is left of the quiet at the deadline.
+    pub(super) async fn over(&self, deadline: Instant) -> Result<(), Duration> {
+        let Some(left) = self.left(Instant::now) else {
+            return Ok(());
+        };
+        let limit = tokio::time::Instant::from_std(deadline);
+        let Ok(_turn) = timeout_at(limit, self.line.acquire()).await else {
+            return Err(self.left(Instant::now).unwrap_or(left));
+        };
+        while let Some(left) = self.left(Instant::now) {
+            if Instant::now() >= deadline {
+                return Err(left);
+            }
+            sleep_until((tokio::time::Instant::now() + left).min(limit)).await;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn the_longest_quiet_that_was_asked_for_holds_and_has_a_bound() {
+        let quiet = Quiet::default();
+        let now = Instant::now();
+        assert_eq!(quiet.left(|| now), None);
+        quiet.ask(now, Duration::from_secs(10));
+        quiet.ask(now, Duration::from_secs(3));
+        let left = quiet.left(|| now + Duration::from_secs(4)).unwrap();
+        assert!(
+            left <= Duration::from_secs(6) && left > Duration::from_secs(5),
+            "{left:?}"
+        );
+        assert_eq!(quiet.left(|| now + Duration::from_secs(11)), None);
+        quiet.ask(now, Duration::MAX);
+        assert!(quiet.left(|| now).unwrap() <= LONGEST);
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_first_goes_first_and_nobody_waits_beyond_the_deadline() {
+        let quiet = Arc::new(Quiet::default());
+        quiet.ask(Instant::now(), Duration::from_millis(60));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut waiting = tokio::task::JoinSet::new();
+        for number in 0..5 {
+            let (quiet, order) = (Arc::clone(&quiet), Arc::clone(&order));
+            waiting.spawn(async move {
+                quiet
+                    .over(Instant::now() + Duration::from_secs(20))
+                    .await
+                    .unwrap();
+                order.lock().unwrap().push(number);
+            });
+            tokio::task::yield_now().await;
+        }
+        let short = quiet.over(Instant::now() + Duration::from_millis(5)).await;
+        assert!(short.unwrap_err() <= Duration::from_millis(60));
+        waiting.join_all().await;
+        assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4]);
+    }
+}

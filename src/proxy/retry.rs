@@ -1,0 +1,167 @@
+//! Retries that a route asks for. Off by default, because the SDKs retry themselves, and two that do
+//! make nine requests of three. Only requests that mean the same when they are sent twice are
+//! retried, within a budget, and never longer than a caller waits.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::config::RetrySpec;
+
+/// No retry begins later than this after the request came: SDKs give up after 100 s.
+const LATEST: Duration = Duration::from_secs(90);
+/// The first pause when the upstream names none; the next ones double.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Each retry is paid for by this many requests: a fifth of the load, at most.
+const PRICE: u32 = 5;
+/// What can be saved up: ten retries.
+const SAVINGS: u32 = 10 * PRICE;
+
+/// A worker's budget for the retries of a route.
+#[derive(Debug)]
+pub struct RetryBudget(Cell<u32>);
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self(Cell::new(SAVINGS))
+    }
+}
+
+impl RetryBudget {
+    /// A request came.
+    pub(super) fn save(&self) {
+        self.0.set((self.0.get() + 1).min(SAVINGS));
+    }
+
+    fn pay(&self) -> bool {
+        match self.0.get().checked_sub(PRICE) {
+            Some(left) => {
+                self.0.set(left);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// How long to wait before the next attempt; `None` when there is none. `random` is from 0 to 1.
+pub(super) fn pause(
+    spec: &RetrySpec,
+    budget: &RetryBudget,
+    attempts: u32,
+    method: &Method,
+    answer: (StatusCode, &HeaderMap),
+    waited: Duration,
+    random: f64,
+) -> Option<Duration> {
+    let (status, headers) = answer;
+    let listed = spec.statuses.contains(&status.as_u16());
+    if !listed || !method.is_idempotent() || attempts >= spec.attempts {
+        return None;
+    }
+    let asked = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let pause = match asked.map(Duration::from_secs) {
+        Some(asked) if asked > spec.max_wait => return None,
+        // Up to a tenth more, so that those who were told the same do not come at once.
+        Some(asked) => asked.mul_f64(1.0 + random / 10.0).min(spec.max_wait),
+        None => {
+            let whole = FIRST_PAUSE * 2_u32.saturating_pow(attempts - 1);
+            whole.mul_f64(0.5 + random / 2.0).min(spec.max_wait)
+        }
+    };
+    (waited + pause <= LATEST && budget.pay()).then_some(pause)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn spec() -> RetrySpec {
+        RetrySpec {
+            attempts: 3,
+            statuses: vec![429, 503],
+            max_wait: Duration::from_secs(30),
+        }
+    }
+
+    fn asked(after: Option<&str>) -> HeaderMap {
+        let after = after.map(|after| (RETRY_AFTER, HeaderValue::from_str(after).unwrap()));
+        after.into_iter().collect()
+    }
+
+    fn paused(
+        attempts: u32,
+        method: &Method,
+        status: u16,
+        after: Option<&str>,
+        waited: u64,
+    ) -> Option<Duration> {
+        let status = StatusCode::from_u16(status).unwrap();
+        let (budget, waited) = (RetryBudget::default(), Duration::from_secs(waited));
+        pause(
+            &spec(),
+            &budget,
+            attempts,
+            method,
+            (status, &asked(after)),
+            waited,
+            1.0,
+        )
+    }
+
+    #[test]
+    fn the_upstreams_pause_is_kept_and_one_that_is_too_long_is_not_waited_for() {
+        assert_eq!(
+            paused(1, &Method::GET, 429, Some("10"), 0),
+            Some(Duration::from_secs(11))
+        );
+        assert_eq!(
+            paused(1, &Method::GET, 429, Some("30"), 0),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(paused(1, &Method::GET, 429, Some("31"), 0), None);
+        assert_eq!(
+            paused(1, &Method::GET, 429, Some("10"), 85),
+            None,
+            "the caller has left by then"
+        );
+    }
+
+    #[test]
+    fn without_one_pauses_double() {
+        assert_eq!(
+            paused(1, &Method::PUT, 503, None, 0),
+            Some(Duration::from_secs(1))
+        );
+        assert_eq!(
+            paused(2, &Method::PUT, 503, None, 0),
+            Some(Duration::from_secs(2))
+        );
+    }
+
+    #[test]
+    fn other_statuses_methods_and_further_attempts_are_not_retried() {
+        assert_eq!(paused(1, &Method::GET, 500, None, 0), None);
+        assert_eq!(paused(3, &Method::GET, 503, None, 0), None);
+        for method in [Method::POST, Method::PATCH] {
+            assert_eq!(paused(1, &method, 503, None, 0), None);
+        }
+    }
+
+    #[test]
+    fn retries_are_at_most_a_fifth_of_the_requests_once_savings_are_gone() {
+        let budget = RetryBudget::default();
+        let mut retries = 0;
+        for _ in 0..1000 {
+            budget.save();
+            retries += u32::from(budget.pay());
+        }
+        assert!((200..=210).contains(&retries), "{retries}");
+    }
+}

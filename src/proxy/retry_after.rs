@@ -1,0 +1,102 @@
+//! `Retry-After` as callers get it: whole seconds, rounded up. Graph sends fractions and gateways
+//! dates, and half of the SDKs read neither (Python's raises at a fraction).
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{DATE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue};
+
+/// Writes the header as whole seconds and returns them; `None`, and the header as it is, when it is
+/// absent or neither a number nor a date (RFC 9110 section 10.2.3). A date is counted against the
+/// upstream's own `Date`, because its clock and ours may differ.
+pub(super) fn in_seconds(headers: &mut HeaderMap, now: SystemTime) -> Option<u64> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = number(text).or_else(|| until(text, headers, now))?;
+    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    Some(seconds)
+}
+
+fn number(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let up = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+    whole.parse::<u64>().ok()?.checked_add(up)
+}
+
+fn until(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<u64> {
+    let then = httpdate::parse_http_date(text).ok()?;
+    let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+    let left = then
+        .duration_since(date.unwrap_or(now))
+        .unwrap_or(Duration::ZERO);
+    Some(left.as_secs() + u64::from(left.subsec_nanos() > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &str, date: Option<&str>) -> (Option<u64>, String) {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_str(value).unwrap());
+        if let Some(date) = date {
+            headers.insert(DATE, HeaderValue::from_str(date).unwrap());
+        }
+        // 2029-12-31 23:59:58 and a half.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_893_455_998_500);
+        let seconds = in_seconds(&mut headers, now);
+        (seconds, headers[RETRY_AFTER].to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn numbers_are_rounded_up() {
+        for (value, wanted) in [
+            ("10", 10),
+            ("2.128", 3),
+            ("2.000", 2),
+            ("0.1", 1),
+            (" 7 ", 7),
+            ("007", 7),
+            ("0", 0),
+            ("5.", 5),
+        ] {
+            assert_eq!(
+                read(value, None),
+                (Some(wanted), wanted.to_string()),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn dates_are_counted_against_the_upstreams_clock() {
+        let then = "Tue, 01 Jan 2030 00:00:30 GMT";
+        assert_eq!(
+            read(then, Some("Tue, 01 Jan 2030 00:00:10 GMT")).0,
+            Some(20)
+        );
+        assert_eq!(read(then, Some("not a date")).0, Some(32));
+        assert_eq!(read(then, None).0, Some(32));
+        assert_eq!(read(then, Some("Tue, 01 Jan 2030 00:01:10 GMT")).0, Some(0));
+    }
+
+    #[test]
+    fn anything_else_stays_as_it_is() {
+        for value in [
+            "soon",
+            "-1",
+            "",
+            "1e3",
+            ".5",
+            "1.2.3",
+            "99999999999999999999",
+        ] {
+            assert_eq!(read(value, None), (None, value.to_owned()), "{value}");
+        }
+        assert_eq!(in_seconds(&mut HeaderMap::new(), SystemTime::now()), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! When a request may go up: not while its upstream has asked for quiet and the route holds it, and
+//! not while `max_concurrency` others are there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Response, StatusCode};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::call::Call;
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::retry_after;
+use crate::config::Throttle;
+use crate::upstream::UpstreamBody;
+
+/// How long a request waits for a place among `max_concurrency`: well below the 100 s after which
+/// SDKs give up, so that they are told.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Waits for the request's turn. The place is the exchange's until the end of the answer's body.
+pub(super) async fn turn(exchange: &mut Exchange, call: &Call<'_>) -> Result<(), ProxyError> {
+    let route = call.route();
+    let Throttle::Hold(wait) = route.spec.throttle else {
+        return place(exchange, route.places.as_ref()).await;
+    };
+    let deadline = exchange.opened.mono + wait;
+    loop {
+        let over = route.quiet.over(deadline).await;
+        over.map_err(|left| ProxyError::Throttled { left })?;
+        place(exchange, route.places.as_ref()).await?;
+        // Quiet may have been asked for while this one waited for its place.
+        if route.quiet.left(Instant::now).is_none() {
+            return Ok(());
+        }
+        exchange.place = None;
+    }
+}
+
+/// Takes one of the route's places; waiting requests are served in the order they came.
+async fn place(exchange: &mut Exchange, places: Option<&Arc<Semaphore>>) -> Result<(), ProxyError> {
+    let Some(places) = places else {
+        return Ok(());
+    };
+    let taken = timeout(LONGEST_WAIT, Arc::clone(places).acquire_owned()).await;
+    let Ok(Ok(place)) = taken else {
+        return Err(ProxyError::Overloaded(
+            "no place among the route's max_concurrency was free for 30 s; send fewer requests at once",
+        ));
+    };
+    exchange.place = Some(place);
+    Ok(())
+}
+
+/// Notes what an answer says about being busy.
+pub(super) fn heard(call: &Call<'_>, response: &mut Response<UpstreamBody>, exchange: &Exchange) {
+    let status = response.status();
+    let busy = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ]
+    .contains(&status);
+    if !busy {
+        return;
+    }
+    let asked = retry_after::in_seconds(response.headers_mut(), exchange.opened.wall);
+    if status == StatusCode::TOO_MANY_REQUESTS || asked.is_some() {
+        call.own().cells.throttled();
+    }
+    if let (Throttle::Hold(_), Some(seconds)) = (call.route().spec.throttle, asked) {
+        let quiet = Duration::from_secs(seconds);
+        call.route().quiet.ask(Instant::now(), quiet);
+    }
+}

@@ -1,0 +1,149 @@
+//! Redirects to where files lie are passed on, or followed for callers in a closed network; either
+//! way the token stays here. The simulator takes offence at one that does not.
+
+use tokenferry::simulator::{DOWNLOAD, Fault, GRAPH, Script};
+
+use crate::harness::stage::Stage;
+
+const FOLLOWING: &str = "\
+routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', follow_downloads: ['*.sharepoint.com']}]
+";
+const CONTENT: &str = "/graph/v1.0/drives/d/items/i/content";
+const SIZE: usize = 65_536;
+
+fn redirect(location: &str) -> Fault {
+    Fault::answer(302, &[("location", location)], "")
+}
+
+#[tokio::test]
+async fn a_redirect_is_passed_on_and_not_followed() {
+    let stage = Stage::open().await;
+    let answer = stage.get(CONTENT).await.expect(302);
+    assert!(
+        answer
+            .field("location")
+            .starts_with("https://contoso.sharepoint.com/")
+    );
+    assert!(
+        stage
+            .simulator
+            .seen()
+            .iter()
+            .all(|seen| seen.host != DOWNLOAD)
+    );
+}
+
+#[tokio::test]
+async fn a_download_of_a_listed_host_is_fetched_without_the_token() {
+    let stage = Stage::with(FOLLOWING).await;
+    for _ in 0..2 {
+        let lines = format!(
+            "GET {CONTENT} HTTP/1.1\nUser-Agent: tool/1\nX-Own: 1\nAuthorization: Bearer x"
+        );
+        let answer = stage.ask(&lines).await.expect(200);
+        assert_eq!(answer.body.len(), SIZE);
+        assert!(
+            answer
+                .text()
+                .contains("\"https://graph.microsoft.com/v1.0/x\""),
+            "a file is not rewritten"
+        );
+        assert_eq!(answer.field("content-length"), SIZE.to_string());
+        assert!(
+            answer
+                .field("content-disposition")
+                .starts_with("attachment")
+        );
+        let sent = stage.simulator.seen().pop().unwrap();
+        assert_eq!(
+            (sent.host.as_str(), sent.header("user-agent").as_deref()),
+            (DOWNLOAD, Some("tool/1"))
+        );
+        for name in ["authorization", "x-own", "client-request-id", "cookie"] {
+            assert_eq!(sent.header(name), None);
+        }
+    }
+    let part = stage
+        .ask(&format!("GET {CONTENT} HTTP/1.1\nRange: bytes=2-5"))
+        .await
+        .expect(206);
+    assert_eq!(part.text(), "e co");
+    assert_eq!(part.field("content-range"), format!("bytes 2-5/{SIZE}"));
+    let head = stage.ask(&format!("HEAD {CONTENT} HTTP/1.1")).await;
+    assert_eq!(
+        (head.status, head.field("content-length")),
+        (200, SIZE.to_string().as_str())
+    );
+}
+
+#[tokio::test]
+async fn other_hosts_schemes_and_methods_are_left_to_the_caller() {
+    let stage = Stage::with(FOLLOWING).await;
+    for location in [
+        "https://elsewhere.example/x",
+        "http://contoso.sharepoint.com/x",
+        "https://contoso.sharepoint.com.evil.example/x",
+    ] {
+        stage
+            .simulator
+            .script(Script::on(GRAPH, redirect(location)).times(1));
+        let answer = stage.get(CONTENT).await.expect(302);
+        assert_eq!(answer.field("location"), location);
+    }
+    let own = "https://contoso.sharepoint.com/x";
+    stage
+        .simulator
+        .script(Script::on(GRAPH, redirect(own)).times(1));
+    let answer = stage
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 0")
+        .await
+        .expect(302);
+    assert_eq!(answer.field("location"), own);
+    assert!(
+        stage
+            .simulator
+            .seen()
+            .iter()
+            .all(|seen| seen.host != DOWNLOAD)
+    );
+}
+
+#[tokio::test]
+async fn further_redirects_are_followed_five_times() {
+    let stage = Stage::with(FOLLOWING).await;
+    let next = redirect("/_layouts/15/next");
+    stage
+        .simulator
+        .script(Script::on(DOWNLOAD, next.clone()).times(4));
+    let last = Fault::answer(200, &[("content-type", "text/plain")], "there");
+    stage.simulator.script(Script::on(DOWNLOAD, last).times(1));
+    assert_eq!(stage.get(CONTENT).await.expect(200).text(), "there");
+    stage.simulator.script(Script::on(DOWNLOAD, next));
+    let answer = stage.get(CONTENT).await;
+    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+    stage.simulator.clear_scripts();
+    let elsewhere = redirect("https://elsewhere.example/x");
+    stage
+        .simulator
+        .script(Script::on(DOWNLOAD, elsewhere).times(1));
+    let answer = stage.get(CONTENT).await.expect(302);
+    assert_eq!(answer.field("location"), "https://elsewhere.example/x");
+}
+
+#[tokio::test]
+async fn a_host_that_is_down_is_told_and_its_refusals_are_its_own() {
+    let stage = Stage::with(FOLLOWING).await;
+    let calls = stage.simulator.token_calls();
+    stage
+        .simulator
+        .script(Script::on(DOWNLOAD, Fault::status(401)).times(1));
+    stage.get(CONTENT).await.expect(401);
+    assert_eq!(
+        stage.simulator.token_calls(),
+        calls,
+        "no reason to renew the token"
+    );
+    stage.simulator.outage(DOWNLOAD);
+    let answer = stage.get(CONTENT).await;
+    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+}

@@ -1,0 +1,222 @@
+//! Callers that take their time, never read, or come in crowds: each costs a bounded time and
+//! amount, others are served meanwhile, and everything is given back afterwards.
+
+use std::time::{Duration, Instant};
+
+use tokenferry::simulator::GRAPH;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::frame::{
+    END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, Speaker, fields, frame, good,
+    request,
+};
+use super::wire::listen;
+use super::{Fort, settled};
+use crate::harness::caller::Caller;
+use crate::harness::stage::AT_ONCE;
+use crate::harness::until;
+
+const SHORT: &str = "timeouts: {first_byte: 400ms, request_head: 600ms, keep_alive: 800ms, request_body_idle: 500ms, write_stall: 600ms}";
+
+async fn open(fort: &Fort, bytes: &[u8]) -> TcpStream {
+    let mut stream = settled(TcpStream::connect(fort.program.address))
+        .await
+        .expect("a connection");
+    settled(stream.write_all(bytes)).await.expect("it is taken");
+    stream
+}
+
+#[tokio::test]
+async fn every_stage_has_its_time() {
+    let fort = Fort::build(SHORT).await;
+    let settings = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    let half_head = frame(
+        HEADERS,
+        END_STREAM,
+        1,
+        &fields(&good("/graph/sim/bytes/1"))[..5],
+    );
+    for (name, bytes) in [
+        ("nothing", &b""[..]),
+        ("half a method", b"GE"),
+        ("half a head", b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: loc"),
+        ("no last line end", b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\n"),
+        ("empty lines", b"\r\n\r\n\r\n"),
+        ("half a preface", b"PRI * HT"),
+        ("a whole preface", PREFACE),
+        ("a preface and settings", &settings),
+        ("half a frame", &[&settings[..], &[0, 0, 8, PING]].concat()),
+        ("half a field block", &[&settings[..], &half_head].concat()),
+        ("one exchange, then nothing", b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        ("one stream, then nothing", &[&settings[..], &request(1, &good("/graph/sim/bytes/1"))].concat()),
+        ("half a body", b"POST /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"),
+        ("half a chunk", b"POST /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf"),
+    ] {
+        let begun = Instant::now();
+        let mut caller = Caller::connect(fort.program.address).await;
+        caller.send(bytes).await;
+        let rest = caller.rest().await;
+        assert!(begun.elapsed() < AT_ONCE + AT_ONCE, "{name}: {:?}", begun.elapsed());
+        fort.holds(name, &rest).await;
+    }
+    fort.stands().await;
+}
+
+#[tokio::test]
+async fn one_byte_at_a_time_does_not_prolong_a_head() {
+    let fort = Fort::build(SHORT).await;
+    for (name, text) in [
+        (
+            "a slow head",
+            &b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\nX: 0123456789"[..],
+        ),
+        ("slow empty lines", &[b'\n'; 60]),
+        ("a slow preface", PREFACE),
+    ] {
+        let begun = Instant::now();
+        let mut stream = open(&fort, &text[..1]).await;
+        for byte in &text[1..] {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            if stream.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            if begun.elapsed() > Duration::from_secs(2) {
+                break;
+            }
+        }
+        let reply = listen(&mut stream).await;
+        assert!(
+            reply.status() == 408 || reply.answers.is_empty(),
+            "{name}: {reply:?}"
+        );
+        assert!(begun.elapsed() < AT_ONCE + AT_ONCE, "{name}");
+        fort.holds(name, &reply.bytes).await;
+    }
+    fort.stands().await;
+}
+
+#[tokio::test]
+async fn frames_between_requests_do_not_keep_a_connection() {
+    let fort = Fort::build(SHORT).await;
+    let mut speaker = Speaker::connect(fort.program.address, &[]).await;
+    speaker.send(&request(1, &good("/graph/sim/bytes/1"))).await;
+    speaker.until(|outcome| outcome.ended.contains(&1)).await;
+    let begun = Instant::now();
+    while begun.elapsed() < AT_ONCE + AT_ONCE {
+        if speaker.try_send(&frame(PING, 0, 0, &[2; 8])).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(begun.elapsed() < AT_ONCE + AT_ONCE, "it is open still");
+    fort.holds("PING now and then", &[]).await;
+    fort.stands().await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_lets_go_of_the_upstream_and_harms_nobody() {
+    let fort = Fort::build(SHORT).await;
+    let large = "/graph/sim/bytes/50000000";
+    let upstream = || fort.program.simulator.connections(GRAPH);
+    let pooled = upstream();
+    // HTTP/1.1: the socket fills up.
+    let mut callers = Vec::new();
+    for _ in 0..10 {
+        let mut caller = Caller::narrow(fort.program.address).await;
+        caller.ask(&format!("GET {large} HTTP/1.1")).await;
+        callers.push(caller);
+    }
+    // HTTP/2: windows that are shut from the start, and one that others share a connection with.
+    let mut shut = Speaker::connect(fort.program.address, &[(4, 0)]).await;
+    let streams: Vec<u8> = (0..50)
+        .flat_map(|index| request(2 * index + 1, &good(large)))
+        .collect();
+    shut.send(&streams).await;
+    let mut shared = Speaker::connect(fort.program.address, &[]).await;
+    shared.send(&request(1, &good(large))).await;
+    shared
+        .send(&frame(super::frame::WINDOW_UPDATE, 0, 0, &[0x3f, 0, 0, 0]))
+        .await;
+    fort.serves("they have begun").await;
+    shared.send(&request(3, &good("/graph/sim/bytes/5"))).await;
+    let outcome = shared.until(|outcome| outcome.ended.contains(&3)).await;
+    assert!(
+        outcome.ended.contains(&3) && outcome.goaway.is_none(),
+        "the neighbour is served"
+    );
+    until("the upstream's connections are let go", || async {
+        (upstream() <= pooled + 8).then_some(())
+    })
+    .await;
+    until("nothing is in flight", || async {
+        let numbers = crate::harness::numbers::Numbers::scrape(fort.program.admin).await;
+        (numbers.sum("tokenferry_requests_in_flight", &[]) == 0.0).then_some(())
+    })
+    .await;
+    drop((callers, shut, shared));
+    fort.holds("unread answers", &[]).await;
+    fort.stands().await;
+}
+
+#[tokio::test]
+async fn a_crowd_of_connections_is_served_or_waits_and_then_leaves_nothing() {
+    let fort = Fort::build(&format!(
+        "{SHORT}\nlimits: {{connections: 300, connections_per_peer: 200}}"
+    ))
+    .await;
+    let mut crowd = Vec::new();
+    for index in 0..400 {
+        let mut stream = settled(TcpStream::connect(fort.program.address))
+            .await
+            .expect("the system accepts");
+        let bytes: &[u8] = match index % 4 {
+            0 => b"",
+            1 => b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHo",
+            2 => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            _ => b"POST /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n",
+        };
+        // Beyond the bound for one peer the connection is closed already.
+        let _ = stream.write_all(bytes).await;
+        crowd.push(stream);
+    }
+    until("the crowd is gone", || async {
+        let reply = super::talk(
+            fort.program.address,
+            b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        )
+        .await;
+        (reply.status() == 200).then_some(())
+    })
+    .await;
+    drop(crowd);
+    fort.holds("a crowd", &[]).await;
+    fort.stands().await;
+}
+
+#[tokio::test]
+async fn connections_that_reset_at_once_are_nothing() {
+    let fort = Fort::build("").await;
+    for index in 0..500 {
+        let stream = settled(TcpStream::connect(fort.program.address))
+            .await
+            .expect("the system accepts");
+        if index % 2 == 0 {
+            stream.set_zero_linger().expect("a socket takes options");
+        }
+        if index % 3 == 0 {
+            let _ = stream
+                .try_write(b"GET /graph/sim/slow?head_ms=50 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        }
+        drop(stream);
+    }
+    fort.holds("resets", &[]).await;
+    let mut head = frame(HEADERS, END_HEADERS, 1, &fields(&good("/graph/sim/sink")));
+    head.extend(frame(super::frame::RST_STREAM, 0, 1, &[0, 0, 0, 8]));
+    for _ in 0..50 {
+        let mut speaker = Speaker::connect(fort.program.address, &[]).await;
+        speaker.send(&head).await;
+    }
+    fort.holds("streams that reset", &[]).await;
+    fort.stands().await;
+}

@@ -1,0 +1,123 @@
+//! Floods of frames: each costs its own connection and nobody else's.
+
+use super::Fort;
+use super::frame::{
+    CONTINUATION, DATA, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, Speaker, WINDOW_UPDATE,
+    fields, frame, good,
+};
+use super::http2::{ask, status};
+
+#[tokio::test]
+async fn a_flood_of_frames_costs_its_own_connection_only() {
+    let fort = Fort::build("").await;
+    let head = fields(&good("/graph/sim/slow?head_ms=300"));
+    let odd = |index: u32| 2 * index + 1;
+    let many =
+        |count: u32, make: &dyn Fn(u32) -> Vec<u8>| (0..count).flat_map(make).collect::<Vec<u8>>();
+    let reset = |stream: u32| {
+        [
+            frame(HEADERS, 5, stream, &head),
+            frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]),
+        ]
+        .concat()
+    };
+    for (name, flood) in [
+        ("PING", frame(PING, 0, 0, &[1; 8]).repeat(20_000)),
+        ("PING answers", frame(PING, 1, 0, &[1; 8]).repeat(20_000)),
+        ("SETTINGS", frame(SETTINGS, 0, 0, &[]).repeat(20_000)),
+        (
+            "large SETTINGS",
+            frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 16, 0].repeat(200)).repeat(2_000),
+        ),
+        (
+            "PRIORITY",
+            frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 7]).repeat(20_000),
+        ),
+        (
+            "unknown frames",
+            frame(0xbb, 0, 0, &[1; 100]).repeat(20_000),
+        ),
+        ("rapid reset", many(2000, &|index| reset(odd(index)))),
+        (
+            "CONTINUATION",
+            [
+                frame(HEADERS, 1, 1, &head),
+                frame(CONTINUATION, 0, 1, &[]).repeat(20_000),
+            ]
+            .concat(),
+        ),
+        (
+            "full CONTINUATION",
+            [
+                frame(HEADERS, 1, 1, &head),
+                frame(CONTINUATION, 0, 1, &fields(&[("x", &"y".repeat(16_000))])).repeat(200),
+            ]
+            .concat(),
+        ),
+        (
+            "empty DATA",
+            [
+                frame(HEADERS, 4, 1, &head),
+                frame(DATA, 0, 1, &[]).repeat(20_000),
+            ]
+            .concat(),
+        ),
+        (
+            "window updates of 0",
+            [
+                frame(HEADERS, 4, 1, &head),
+                frame(WINDOW_UPDATE, 0, 1, &[0; 4]).repeat(5_000),
+            ]
+            .concat(),
+        ),
+        (
+            "made reset",
+            many(500, &|index| {
+                [
+                    frame(HEADERS, 4, odd(index), &head),
+                    frame(WINDOW_UPDATE, 0, odd(index), &[0; 4]),
+                ]
+                .concat()
+            }),
+        ),
+    ] {
+        let mut speaker = Speaker::connect(fort.program.address, &[]).await;
+        speaker.send(&flood).await;
+        let outcome = speaker
+            .until(|outcome| outcome.goaway.is_some_and(|code| code != 0))
+            .await;
+        assert!(
+            outcome.closed || outcome.goaway.is_some(),
+            "{name}: it goes on"
+        );
+        drop(speaker);
+        fort.holds(name, &outcome.bytes).await;
+    }
+    // Streams beyond the bound are refused, those within it are served.
+    let mut speaker = Speaker::connect(fort.program.address, &[]).await;
+    let streams = many(150, &|index| frame(HEADERS, 5, odd(index), &head));
+    speaker.send(&streams).await;
+    let outcome = speaker
+        .until(|outcome| outcome.ended.len() + outcome.resets.len() >= 150)
+        .await;
+    assert!(outcome.ended.len() >= 100, "{outcome:?}");
+    drop(speaker);
+    fort.holds("many streams", &outcome.bytes).await;
+    let large = "y".repeat(120_000);
+    let mut list = good("/graph/sim/bytes/1");
+    list.push(("x", &large));
+    let block = fields(&list);
+    let mut frames = frame(HEADERS, 1, 1, &block[..16_000]);
+    for (at, piece) in block[16_000..].chunks(16_000).enumerate() {
+        let last = (at + 2) * 16_000 >= block.len();
+        frames.extend(frame(CONTINUATION, if last { 4 } else { 0 }, 1, piece));
+    }
+    let outcome = ask(&fort, &frames).await;
+    assert!(
+        matches!(status(&outcome), 0 | 431),
+        "{:?}",
+        status(&outcome)
+    );
+    fort.holds("a large field", &outcome.bytes).await;
+    fort.stands().await;
+}

@@ -1,0 +1,233 @@
+//! Hostile upstreams: what is not a proper answer becomes 502 or breaks off, and nothing in an
+//! answer makes the proxy or a browser do something.
+
+use tokenferry::simulator::{Ending, Fault, GRAPH, Script};
+
+use super::wire::Reply;
+use super::{Fort, get, talk};
+
+async fn answered(fort: &Fort, fault: Fault) -> Reply {
+    fort.program.simulator.clear_scripts();
+    fort.program
+        .simulator
+        .script(Script::on(GRAPH, fault).under("/sim/status").times(2));
+    let reply = talk(fort.program.address, &get("/graph/sim/status/200")).await;
+    fort.program.simulator.clear_scripts();
+    reply
+}
+
+#[tokio::test]
+async fn what_is_no_answer_becomes_502() {
+    let fort = Fort::build("").await;
+    for (name, bytes) in [
+        ("nothing", &b""[..]),
+        ("text", b"hello"),
+        ("HTTP/0.9", b"<html>hello</html>"),
+        ("another protocol", b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+        ("no status", b"HTTP/1.1\r\n\r\n"),
+        ("a status of letters", b"HTTP/1.1 abc OK\r\n\r\n"),
+        ("a status of two digits", b"HTTP/1.1 20 OK\r\n\r\n"),
+        ("half a head", b"HTTP/1.1 200 OK\r\nContent-Le"),
+        ("NUL in a value", b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"),
+        ("CR in a value", b"HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n"),
+        ("two lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+        ("a negative length", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
+        ("a length with a plus", b"HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\na"),
+        ("a switch of protocols", b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),
+        ("HTTP/2", b"\0\0\0\x04\0\0\0\0\0"),
+    ] {
+        let reply = answered(&fort, Fault::Raw(bytes.to_vec(), Ending::Notify)).await;
+        assert_eq!(reply.status(), 502, "{name}: {reply:?}");
+        assert_eq!(reply.code(), "upstreamUnreachable", "{name}");
+        fort.holds(name, &reply.bytes).await;
+    }
+    let huge = format!(
+        "HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n",
+        "x".repeat(2 * 1024 * 1024)
+    );
+    let reply = answered(&fort, Fault::Raw(huge.into_bytes(), Ending::Notify)).await;
+    assert_eq!(reply.status(), 502);
+    fort.holds("a huge head", &reply.bytes).await;
+    let many = format!(
+        "HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n",
+        "X: y\r\n".repeat(2000)
+    );
+    let reply = answered(&fort, Fault::Raw(many.into_bytes(), Ending::Notify)).await;
+    assert_eq!(reply.status(), 502);
+    fort.holds("many fields", &reply.bytes).await;
+    fort.stands().await;
+}
+
+#[tokio::test]
+async fn a_truncated_answer_never_ends_politely() {
+    let fort = Fort::build("").await;
+    for (name, bytes, ending) in [
+        (
+            "less than its length",
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"[..],
+            Ending::Notify,
+        ),
+        (
+            "no last chunk",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            Ending::Notify,
+        ),
+        (
+            "half a chunk",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhello",
+            Ending::Notify,
+        ),
+        (
+            "a wrong chunk",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
+            Ending::Notify,
+        ),
+        (
+            "no close_notify",
+            b"HTTP/1.1 200 OK\r\n\r\nhello",
+            Ending::Close,
+        ),
+        (
+            "a reset",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello",
+            Ending::Reset,
+        ),
+    ] {
+        let reply = answered(&fort, Fault::Raw(bytes.to_vec(), ending)).await;
+        let text = String::from_utf8_lossy(&reply.bytes).into_owned();
+        let polite = text.ends_with("0\r\n\r\n");
+        assert!(!polite && reply.closed, "{name}: {text}");
+        fort.holds(name, &reply.bytes).await;
+    }
+    fort.stands().await;
+}
+
+#[tokio::test]
+async fn bytes_after_an_answer_are_nobody_elses() {
+    let fort = Fort::build("").await;
+    let evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL";
+    for (name, bytes) in [
+        (
+            "another answer",
+            format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok{evil}"),
+        ),
+        (
+            "after 204",
+            format!(
+                "HTTP/1.1 204 No Content\r\nContent-Length: {}\r\n\r\n{evil}",
+                evil.len()
+            ),
+        ),
+        (
+            "after 304",
+            format!(
+                "HTTP/1.1 304 Not Modified\r\nContent-Length: {}\r\n\r\n{evil}",
+                evil.len()
+            ),
+        ),
+        (
+            "both framings",
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n{evil}"
+            ),
+        ),
+        (
+            "a coding nobody asked for",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+                .to_owned(),
+        ),
+        (
+            "a coding that is not last",
+            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n{evil}"),
+        ),
+        (
+            "many interim answers",
+            format!(
+                "{}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(50)
+            ),
+        ),
+    ] {
+        // The connection stays open where somebody might use it again.
+        let ending = if name.starts_with("a coding") || name.starts_with("many") {
+            Ending::Notify
+        } else {
+            Ending::Hang
+        };
+        let reply = answered(&fort, Fault::Raw(bytes.into_bytes(), ending)).await;
+        assert!(reply.status() != 0, "{name}: {reply:?}");
+        for _ in 0..3 {
+            let next = talk(fort.program.address, &get("/graph/sim/bytes/4")).await;
+            let body = next.answers.first().map(|answer| answer.2.clone());
+            assert_eq!(body.as_deref(), Some(&b"xxxx"[..]), "{name}: {next:?}");
+        }
+        fort.holds(name, &reply.bytes).await;
+    }
+    fort.stands().await;
+}
+
+#[tokio::test]
+async fn fields_that_act_on_a_browser_or_a_hop_are_taken_out() {
+    let fort = Fort::build("").await;
+    for (name, value) in [
+        ("set-cookie", "ARRAffinity=1"),
+        ("set-cookie2", "a=b"),
+        (
+            "www-authenticate",
+            "Bearer authorization_uri=\"https://login.evil.example\"",
+        ),
+        (
+            "strict-transport-security",
+            "max-age=31536000; includeSubDomains",
+        ),
+        ("alt-svc", "h3=\":443\""),
+        ("clear-site-data", "\"*\""),
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-expose-headers", "*"),
+        ("connection", "x-secret"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-authenticate", "Basic"),
+        ("upgrade", "h2c"),
+    ] {
+        let fault = Fault::answer(200, &[(name, value), ("x-secret", "1")], "ok");
+        let reply = answered(&fort, fault).await;
+        assert_eq!(reply.status(), 200, "{name}: {reply:?}");
+        let head = reply.head();
+        assert!(
+            !head.contains(&format!("\r\n{name}: {}", value.to_lowercase())),
+            "{name}: {head}"
+        );
+        assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+        assert!(
+            head.contains("cross-origin-resource-policy: same-origin"),
+            "{head}"
+        );
+        assert_eq!(head.contains("x-secret: 1"), name != "connection", "{head}");
+        fort.holds(name, &reply.bytes).await;
+    }
+    fort.stands().await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_passed_on_and_never_followed() {
+    let fort = Fort::build("").await;
+    let bait = format!("http://{}/x", fort.bait());
+    for status in [301, 302, 303, 307, 308] {
+        for location in [
+            "https://evil.example/x",
+            "https://graph.microsoft.com.evil.example/x",
+            "//evil.example/x",
+            bait.as_str(),
+            "https://evil.example\\@graph.microsoft.com/",
+            "javascript:alert(1)",
+        ] {
+            let reply = answered(&fort, Fault::answer(status, &[("location", location)], "")).await;
+            assert_eq!(reply.status(), status, "{location}: {reply:?}");
+            let asked = fort.asked().len();
+            assert_eq!(asked, 1, "{location}");
+            fort.holds(location, &reply.bytes).await;
+        }
+    }
+    fort.stands().await;
+}

@@ -1,0 +1,98 @@
+//! References to this proxy in requests reach the upstream as its own: it knows no others.
+
+use crate::harness::answer::Answer;
+use crate::harness::stage::Stage;
+
+/// A POST or PATCH of a body with its length.
+async fn send(stage: &Stage, line: &str, kind: &str, body: &str) -> Answer {
+    let mut caller = stage.caller().await;
+    let (host, length) = (stage.address(), body.len());
+    caller
+        .ask(&format!(
+            "{line} HTTP/1.1\nHost: {host}\nContent-Type: {kind}\nContent-Length: {length}"
+        ))
+        .await;
+    caller.send(body).await;
+    caller.answer("POST").await
+}
+
+#[tokio::test]
+async fn references_of_this_proxy_in_bodies_become_the_upstreams() {
+    let stage = Stage::open().await;
+    let base = format!("http://{}/graph", stage.address());
+    let line = "POST /graph/v1.0/groups/7/members/$ref";
+    let body = format!(r#"{{"@odata.id": "{base}/v1.0/directoryObjects/1"}}"#);
+    send(&stage, line, "application/json", &body)
+        .await
+        .expect(204);
+    let sent = stage.simulator.seen().pop().unwrap();
+    let turned = r#"{"@odata.id": "https://graph.microsoft.com/v1.0/directoryObjects/1"}"#;
+    assert_eq!(sent.text(), turned);
+    assert_eq!(
+        sent.header_values("content-length"),
+        [turned.len().to_string()]
+    );
+
+    let body =
+        format!(r#"{{"members@odata.bind":["{base}/v1.0/directoryObjects/1"],"text":"{base}/x"}}"#);
+    let line = "PATCH /graph/v1.0/groups/7";
+    send(&stage, line, "application/json", &body)
+        .await
+        .expect(204);
+    let sent = stage.simulator.seen().pop().unwrap().text();
+    assert!(
+        sent.contains("[\"https://graph.microsoft.com/") && sent.contains(&format!("{base}/x"))
+    );
+}
+
+#[tokio::test]
+async fn bodies_that_hold_no_reference_or_are_large_or_compressed_pass_untouched() {
+    let stage = Stage::open().await;
+    let base = format!("http://{}/graph", stage.address());
+    let odd = "{\"a\" : \"\u{e9}\\u00e9\",, broken";
+    let large = format!(
+        r#"{{"@odata.id":"{base}/x","pad":"{}"}}"#,
+        "x".repeat(65_536)
+    );
+    let text = format!(r#"{{"@odata.id":"{base}/x"}}"#);
+    for (kind, body) in [
+        ("application/json", odd),
+        ("application/json", &large),
+        ("application/json\nContent-Encoding: gzip", &text),
+        ("text/plain", &text),
+    ] {
+        send(&stage, "POST /graph/sim/sink", kind, body)
+            .await
+            .expect(200);
+        assert_eq!(stage.simulator.seen().pop().unwrap().text(), body);
+    }
+}
+
+#[tokio::test]
+async fn references_of_this_proxy_in_queries_become_the_upstreams() {
+    let stage = Stage::open().await;
+    let host = stage.address();
+    for (query, wanted) in [
+        (
+            format!("$id=http://{host}/dynamics/api/data/v9.2/contacts(1)&x=%2F"),
+            "$id=https://contoso.crm.dynamics.com/api/data/v9.2/contacts(1)&x=%2F",
+        ),
+        (
+            format!(
+                "a=1&%24id=http%3A%2F%2F{}%2Fdynamics%2Fx",
+                host.to_string().replace(':', "%3A")
+            ),
+            "a=1&%24id=https%3A%2F%2Fcontoso.crm.dynamics.com%2Fx",
+        ),
+        (
+            "$id=https://other.example/x".to_owned(),
+            "$id=https://other.example/x",
+        ),
+        ("$filter=id=1".to_owned(), "$filter=id=1"),
+    ] {
+        let lines = format!("DELETE /dynamics/sim/bytes/0?{query} HTTP/1.1\nHost: {host}");
+        stage.ask(&lines).await.expect(200);
+        let target = stage.simulator.seen().pop().unwrap().target();
+        assert_eq!(target, format!("/sim/bytes/0?{wanted}"));
+    }
+}

@@ -1,0 +1,286 @@
+//! Throttling: what the upstream asks for reaches the caller in a form that every SDK reads, and
+//! routes that want to keep the quiet for all their callers do.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokenferry::simulator::{Fault, GRAPH, Gate, ORGANISATION, Script};
+
+use crate::harness::caller::Caller;
+use crate::harness::stage::Stage;
+use crate::harness::{soon, until};
+
+const THROTTLED: &str = "tokenferry_upstream_throttled_total";
+
+fn route(keys: &str) -> String {
+    format!(
+        "workers: 2\nroutes: [{{name: dynamics, path: /dynamics, upstream: 'https://ORGANISATION', {keys}}}]\n"
+    )
+}
+
+fn arrivals(stage: &Stage) -> usize {
+    let seen = stage.simulator.seen();
+    seen.iter().filter(|seen| seen.host == ORGANISATION).count()
+}
+
+#[tokio::test]
+async fn retry_after_reaches_the_caller_as_whole_seconds() {
+    let stage = Stage::open().await;
+    for (status, sent, wanted) in [
+        (429, vec![("retry-after", "2.128")], "3"),
+        (503, vec![("retry-after", "10")], "10"),
+        (
+            429,
+            vec![
+                ("retry-after", "Tue, 01 Jan 2030 00:00:30 GMT"),
+                ("date", "Tue, 01 Jan 2030 00:00:10 GMT"),
+            ],
+            "20",
+        ),
+        (429, vec![], ""),
+        (503, vec![], ""),
+        (202, vec![("retry-after", "2.5")], "2.5"),
+    ] {
+        let fault = Fault::answer(status, &sent, "busy");
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        let answer = stage.get("/graph/v1.0/x").await.expect(status);
+        assert_eq!(answer.field("retry-after"), wanted, "{status} {sent:?}");
+        assert_eq!(answer.text(), "busy");
+    }
+    assert_eq!(stage.number(THROTTLED, &[("route", "graph")]).await, 4.0);
+}
+
+#[tokio::test]
+async fn nothing_is_retried_by_default_and_nobody_else_is_held() {
+    let stage = Stage::open().await;
+    let fault = Fault::answer(429, &[("retry-after", "30")], "");
+    stage
+        .simulator
+        .script(Script::on(ORGANISATION, fault).times(1));
+    stage.get("/dynamics/sim/bytes/1").await.expect(429);
+    stage.get("/dynamics/sim/bytes/1").await.expect(200);
+    assert_eq!(arrivals(&stage), 2);
+}
+
+#[tokio::test]
+async fn with_hold_the_quiet_is_kept_for_every_caller_of_the_route() {
+    let stage = Stage::with(&route("throttle: hold")).await;
+    let fault = Fault::answer(429, &[("retry-after", "30")], "busy");
+    stage.simulator.script(Script::on(ORGANISATION, fault));
+    let first = stage.get("/dynamics/sim/bytes/1").await.expect(429);
+    assert_eq!(first.text(), "busy", "the upstream's own answer");
+    // More connections than workers: all of them know.
+    for _ in 0..6 {
+        let answer = stage.get("/dynamics/sim/bytes/1").await;
+        assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
+        let left: u64 = answer.field("retry-after").parse().unwrap();
+        assert!((20..=30).contains(&left), "{left}");
+    }
+    assert_eq!(arrivals(&stage), 1);
+    stage.reload(&route("throttle: hold"));
+    let answer = stage.get("/dynamics/sim/bytes/1").await;
+    assert_eq!(
+        answer.refusal(),
+        (429, "throttled".to_owned()),
+        "a reload does not end it"
+    );
+    assert_eq!(
+        stage
+            .number("tokenferry_refused_total", &[("reason", "throttled")])
+            .await,
+        7.0
+    );
+}
+
+#[tokio::test]
+async fn with_a_wait_requests_go_on_when_the_quiet_is_over() {
+    let stage = Stage::with(&route("throttle: {hold: 15s}")).await;
+    let fault = Fault::answer(429, &[("retry-after", "0.3")], "busy");
+    stage
+        .simulator
+        .script(Script::on(ORGANISATION, fault).times(1));
+    stage.get("/dynamics/sim/bytes/1").await.expect(429);
+    let begun = Instant::now();
+    let answers = (0..5).map(|_| stage.get("/dynamics/sim/bytes/1"));
+    for answer in futures(answers.collect()).await {
+        answer.expect(200);
+    }
+    assert!(
+        begun.elapsed() >= Duration::from_millis(900),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_wait_that_is_too_short_ends_in_429_with_what_is_left() {
+    let stage = Stage::with(&route("throttle: {hold: 200ms}")).await;
+    let fault = Fault::answer(503, &[("retry-after", "30")], "busy");
+    stage
+        .simulator
+        .script(Script::on(ORGANISATION, fault).times(1));
+    stage.get("/dynamics/sim/bytes/1").await.expect(503);
+    let begun = Instant::now();
+    let answer = stage.get("/dynamics/sim/bytes/1").await;
+    assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
+    assert!(begun.elapsed() >= Duration::from_millis(200));
+    assert_eq!(arrivals(&stage), 1);
+}
+
+#[tokio::test]
+async fn no_more_requests_are_there_at_once_than_max_concurrency() {
+    let stage = Stage::with(&route("max_concurrency: 3")).await;
+    let gate = Gate::new();
+    stage
+        .simulator
+        .script(Script::on(ORGANISATION, Fault::Hold(gate.clone())));
+    let address = stage.address();
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        asked.spawn(async move {
+            let mut caller = Caller::connect(address).await;
+            caller
+                .exchange("GET /dynamics/sim/bytes/1 HTTP/1.1")
+                .await
+                .status
+        });
+    }
+    until("three arrive", || async {
+        (arrivals(&stage) == 3).then_some(())
+    })
+    .await;
+    let labels = [("route", "dynamics")];
+    stage
+        .becomes("tokenferry_requests_in_flight", &labels, 12.0)
+        .await;
+    assert_eq!(arrivals(&stage), 3);
+    gate.open();
+    while let Some(status) = soon(asked.join_next()).await {
+        assert_eq!(status.unwrap(), 200);
+    }
+    assert_eq!(arrivals(&stage), 12);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_gives_its_place_back() {
+    let stage = Stage::with(&route("max_concurrency: 1")).await;
+    let gate = Gate::new();
+    stage
+        .simulator
+        .script(Script::on(ORGANISATION, Fault::Hold(gate.clone())).times(1));
+    let mut first = stage.caller().await;
+    first.ask("GET /dynamics/sim/bytes/1 HTTP/1.1").await;
+    until("it arrives", || async {
+        (arrivals(&stage) == 1).then_some(())
+    })
+    .await;
+    let mut second = stage.caller().await;
+    second.ask("GET /dynamics/sim/bytes/1 HTTP/1.1").await;
+    drop(first);
+    second.answer("GET").await.expect(200);
+    gate.open();
+}
+
+#[tokio::test]
+async fn throttled_operations_of_a_batch_are_counted() {
+    let stage = Stage::open().await;
+    let limit = Fault::graph_429(Some("7"));
+    stage
+        .simulator
+        .script(Script::on(GRAPH, limit).under("/v1.0/users/busy"));
+    let url =
+        |name: &str, id: &str| json!({"id": id, "method": "GET", "url": format!("/users/{name}")});
+    let batch =
+        json!({"requests": [url("busy", "1"), url("busy", "2"), url("x", "3")]}).to_string();
+    for coding in ["", "\nAccept-Encoding: gzip"] {
+        let mut caller = stage.caller().await;
+        caller
+            .ask(&format!(
+                "POST /graph/v1.0/$batch HTTP/1.1\nContent-Type: application/json\nContent-Length: {}{coding}",
+                batch.len()
+            ))
+            .await;
+        caller.send(&batch).await;
+        let answer = caller.answer("POST").await.expect(200);
+        assert_eq!(answer.text().matches("\"status\":429").count(), 2);
+    }
+    stage.becomes(THROTTLED, &[("route", "graph")], 4.0).await;
+}
+
+#[tokio::test]
+async fn a_route_that_asks_for_it_gets_idempotent_requests_retried() {
+    let stage = Stage::with(&route("retry: {attempts: 3}")).await;
+    let busy = || Fault::answer(503, &[("retry-after", "0")], "busy");
+    for (method, wanted, attempts) in [("GET", 200, 3), ("PUT", 200, 3), ("POST", 503, 1)] {
+        stage.simulator.clear();
+        stage.simulator.clear_scripts();
+        stage
+            .simulator
+            .script(Script::on(ORGANISATION, busy()).times(2));
+        let mut caller = stage.caller().await;
+        let body = if method == "GET" { "" } else { "hello" };
+        let path = if method == "GET" { "bytes/1" } else { "sink" };
+        let length = if body.is_empty() {
+            "X-A: b"
+        } else {
+            "Content-Length: 5"
+        };
+        caller
+            .ask(&format!("{method} /dynamics/sim/{path} HTTP/1.1\n{length}"))
+            .await;
+        caller.send(body).await;
+        caller.answer(method).await.expect(wanted);
+        assert_eq!(arrivals(&stage), attempts, "{method}");
+        let last = stage.simulator.seen().pop().unwrap();
+        assert_eq!(last.text(), body);
+    }
+    let labels = [("route", "dynamics"), ("reason", "status")];
+    assert_eq!(
+        stage
+            .number("tokenferry_upstream_retries_total", &labels)
+            .await,
+        4.0
+    );
+}
+
+#[tokio::test]
+async fn retries_end_with_their_attempts_and_their_budget() {
+    let stage = Stage::with(&format!(
+        "{}workers: 1\n",
+        route("retry: {attempts: 2}").replace("workers: 2\n", "")
+    ))
+    .await;
+    let busy = Fault::answer(429, &[("retry-after", "0")], "busy");
+    stage.simulator.script(Script::on(ORGANISATION, busy));
+    for _ in 0..50 {
+        stage.get("/dynamics/sim/bytes/1").await.expect(429);
+    }
+    let labels = [("route", "dynamics"), ("reason", "status")];
+    let retries = stage
+        .number("tokenferry_upstream_retries_total", &labels)
+        .await;
+    assert!((10.0..=21.0).contains(&retries), "{retries}");
+    assert_eq!(arrivals(&stage), 50 + retries as usize);
+}
+
+/// Waits for all of them.
+async fn futures<T>(all: Vec<impl Future<Output = T>>) -> Vec<T> {
+    let mut done = Vec::new();
+    let mut all: Vec<_> = all.into_iter().map(Box::pin).collect();
+    std::future::poll_fn(|cx| {
+        all.retain_mut(|one| match one.as_mut().poll(cx) {
+            std::task::Poll::Ready(value) => {
+                done.push(value);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if all.is_empty() {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    done
+}
