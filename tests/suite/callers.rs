@@ -168,7 +168,7 @@ async fn a_service_account_is_let_in_by_the_keys_of_its_cluster() {
     let folder = tempfile::tempdir().unwrap();
     let simulator = Simulator::start().await.unwrap();
     let keys = folder.path().join("keys.json");
-    std::fs::write(&keys, simulator.federated_keys().unwrap().to_string()).unwrap();
+    fs::write(&keys, simulator.federated_keys().unwrap().to_string()).unwrap();
     let good = simulator
         .federated_token(&json!({"aud": "tokenferry"}))
         .unwrap();
