@@ -71,11 +71,10 @@ def injector():
 
 class Envoy(Peer):
     name, program, package = "Envoy", "envoy", "--install-envoy"
-    version_arguments = ["--version"]
 
     def version(self):
         said = subprocess.run([self.found, "--version"], capture_output=True, text=True).stdout
-        return "envoy " + next((part for part in said.split("/") if part[:1].isdigit() and "." in part), said)
+        return "Envoy " + next((part for part in said.split("/") if part[:1].isdigit() and "." in part), said)
 
     def command(self, job):
         # `/graph/` and not `/graph`: the slash goes with the prefix.

@@ -85,10 +85,10 @@ def from_h2load(output, seconds):
     if not (done and status and total):
         raise RuntimeError(f"h2load reported nothing:\n{output}")
     unit = {"us": 1, "ms": 1e3, "s": 1e6}
-    # h2load gives no percentiles: the mean stands for the median.
+    # h2load gives no percentiles: the mean stands for the median, and nothing for the other.
     middle = float(mean[1]) * unit[mean[2]] if mean else 0.0
     errors = sum(int(number) for number in (*done.groups()[1:], *status.groups()[1:]))
-    return Load(int(done[1]), int(total[1]), seconds, errors, middle, 0.0)
+    return Load(int(done[1]), int(total[1]), seconds, errors, middle, float("nan"))
 
 
 def missing():

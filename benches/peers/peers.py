@@ -5,7 +5,7 @@ the upstream over kept connections, the bearer token attached, no access log unl
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from process import Process
@@ -27,7 +27,6 @@ class Job:
     access_log: bool = False
     workers: int = 1
     h2_callers: bool = False
-    extra: dict = field(default_factory=dict)
 
     @property
     def address(self):
@@ -58,11 +57,12 @@ class Peer:
     def __init__(self, program=None):
         self.found = program or shutil.which(self.program)
 
+    version_arguments = ["-v"]
+
     def version(self):
         said = subprocess.run([self.found, *self.version_arguments], capture_output=True, text=True)
-        return (said.stdout + said.stderr).strip().splitlines()[0]
-
-    version_arguments = ["-v"]
+        line = (said.stdout + said.stderr).strip().splitlines()[0]
+        return line.replace(" version: ", " ").replace(" version ", " ").split(" - ")[0]
 
     def start(self, job, cores, under=()):
         """Starts it, below another program where one is given."""
@@ -208,7 +208,10 @@ listen callers
 
 class Caddy(Peer):
     name, program, package = "Caddy", "caddy", "apt-get install caddy"
-    version_arguments = ["version"]
+
+    def version(self):
+        said = subprocess.run([self.found, "version"], capture_output=True, text=True).stdout
+        return f"Caddy {said.split()[0]}"
 
     def command(self, job):
         proxied = f"""

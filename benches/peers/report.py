@@ -1,6 +1,7 @@
 """The result as Markdown: one table of ratios for the README, and one table of figures per row."""
 
 import datetime
+import math
 import os
 import platform
 from pathlib import Path
@@ -44,9 +45,10 @@ def figures(title, samples, base):
     ]
     for name, sample in sorted(samples.items(), key=lambda item: item[1].cpu):
         relative = f"{samples[base].cpu / sample.cpu:.2f}" if base in samples else ""
+        late = "" if math.isnan(sample.p99) else f"{sample.p99:,.0f}"
         lines.append(
             f"| {name} | {sample.cpu:,.1f} ({sample.user:,.1f} + {sample.system:,.1f}) | {relative} "
-            f"| {sample.rate:,.0f} | {sample.size / 1e6:,.0f} | {sample.p50:,.0f} | {sample.p99:,.0f} "
+            f"| {sample.rate:,.0f} | {sample.size / 1e6:,.0f} | {sample.p50:,.0f} | {late} "
             f"| {sample.resident:.0f} | {sample.errors} |"
         )
     return "\n".join(lines) + "\n"

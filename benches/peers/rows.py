@@ -60,7 +60,7 @@ class Sample:
     rate: float
     """Requests a second."""
     size: float
-    """Bytes a second towards the callers."""
+    """Bytes a second, towards the callers or of uploads."""
     p50: float
     p99: float
     resident: float
@@ -88,31 +88,38 @@ def address(name, peer, job):
     return f"http://127.0.0.1:{job.port}{path}", headers
 
 
+class Account:
+    """What the upstream has read and the proxy has spent at one moment."""
+
+    def __init__(self, job, process):
+        self.requests, self.cpu = job.upstream.requests(), process.cpu()
+        self.at = time.monotonic()
+
+
 def measure(row, peer, process, job, seconds, cores):
     """Loads one peer and counts what it spends."""
     url, headers = address(row.path, peer, job)
-    warm = row.warm or 0.0
     # The load outlasts the window, so that its end is not measured either.
-    runs = seconds if row.warm is None else int(seconds + warm + 1)
-    counted = job.upstream.requests
-    before, spent, start = counted(), process.cpu(), time.monotonic()
+    runs = seconds if row.warm is None else int(seconds + row.warm + 1)
+    before = Account(job, process)
     running = load.start(row.callers, url, runs, cores, job.folder, headers)
+    time.sleep(row.warm or 0)
     if row.warm is not None:
-        time.sleep(warm)
-        before, spent, start = counted(), process.cpu(), time.monotonic()
-        time.sleep(seconds)
-        # The two looks at the counter are requests too.
-        requests, used = counted() - before - 1, process.cpu() - spent
-        took = time.monotonic() - start
-    resident = process.resident()
+        before = Account(job, process)
+    time.sleep(seconds if row.warm is not None else seconds * 0.9)
+    after, resident = Account(job, process), process.resident()
     seen = load.result(running, row.callers, runs)
     if row.warm is None:
-        requests, used, took = seen.bytes / BIG, process.cpu() - spent, seen.seconds
-    requests = max(requests, 1)
+        after = Account(job, process)
+        requests, took = seen.bytes / BIG, seen.seconds
+    else:
+        # The later look at the counter is a request too.
+        requests, took = after.requests - before.requests - 1, after.at - before.at
+    requests, used = max(requests, 1), after.cpu - before.cpu
     return Sample(
         user=used.user / requests * 1e6,
         system=used.system / requests * 1e6,
         rate=requests / took,
-        size=seen.bytes / seen.seconds,
+        size=requests / took * row.upload or seen.bytes / seen.seconds,
         p50=seen.p50, p99=seen.p99, resident=resident, errors=seen.errors,
     )

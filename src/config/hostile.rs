@@ -1,7 +1,7 @@
 //! What no file can do, whoever wrote it: make the check slow, make it panic, or make it show a
 //! secret.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -104,12 +104,13 @@ fn a_thousand_routes_are_checked_at_once() {
         format!("- {{name: r{at}, path: /r{at}, upstream: \"https://a.com\", allow: [GET /**]}}\n")
     };
     let text = format!("routes:\n{}", (0..1000).map(route).collect::<String>());
-    let started = Instant::now();
+    let started = processor_time();
     assert_eq!(
         check(&text, unbuilt::KEYS).unwrap().config.routes.len(),
         1000
     );
-    assert!(started.elapsed() < AT_MOST, "{:?}", started.elapsed());
+    let took = processor_time() - started;
+    assert!(took < AT_MOST, "{took:?}");
 }
 
 /// The places of all single values, except references to secrets.

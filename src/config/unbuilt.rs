@@ -7,16 +7,7 @@ use super::report::{Report, Span, quoted};
 use super::{Config, CredentialKind};
 
 /// Paths of keys; `*` is a name or a list element, and what follows `=` a single value.
-pub(super) const KEYS: &[&str] = &[
-    "credentials.*.certificate_file",
-    "credentials.*.certificate_password",
-    "credentials.*.certificate_password_file",
-    "credentials.*.continuous_access",
-    "credentials.*.fallback",
-    "credentials.*.federated_token_file",
-    "credentials.*.managed_identity",
-    "credentials.*.send_chain",
-];
+pub(super) const KEYS: &[&str] = &[];
 
 /// Reports every key of the file that is not built.
 pub(super) fn refuse(root: &Node, keys: &[&str], report: &mut Report) {

@@ -1,17 +1,21 @@
 //! A `$batch` on its way up: read within a bound, every operation judged, and what was judged is what
 //! is sent.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_ENCODING;
 
 use super::allowance::{Allowance, Held};
 use super::call::Call;
 use super::error::ProxyError;
 use super::load::{Load, turned};
+use super::request::Outgoing;
 use crate::code::Code;
 use crate::policy::Refusal;
 use crate::policy::batch::{self, Place};
+use crate::rewrite::decode::{Coding, Decoder};
 use crate::upstream::CallerBody;
 
 /// What the batches of a worker may hold together: as much as the largest `max_batch_bytes`.
@@ -21,21 +25,31 @@ pub(super) const HELD: usize = 64 << 20;
 pub(super) async fn checked(
     call: &Call<'_>,
     body: &mut CallerBody,
-    declared: Option<u64>,
+    outgoing: &mut Outgoing<'_>,
     allowance: &Rc<Allowance>,
 ) -> Result<Load, ProxyError> {
     let route = call.route();
     let most = route.spec.max_batch_bytes;
-    if declared.is_some_and(|length| length > most) {
+    if outgoing
+        .declared_length()
+        .is_some_and(|length| length > most)
+    {
         return Err(too_large().into());
     }
-    let (bytes, held) = read(body, most, allowance).await?;
-    let bytes = turned(call, bytes);
+    let (mut bytes, mut held) = read(body, most, allowance).await?;
+    let mut headers = Cow::Borrowed(&call.parts.headers);
+    if let Some(decoder) = Coding::of(&headers).and_then(Decoder::new) {
+        // SDKs compress by default. What goes up is what was read.
+        bytes = decoded(decoder, bytes, most, &mut held)?;
+        headers.to_mut().remove(CONTENT_ENCODING);
+        outgoing.undo_coding();
+    }
+    let bytes = turned(call, &headers, bytes);
     let place = Place {
         upstream: &route.spec.upstream,
         path: call.rest,
     };
-    let operations = batch::read(&place, &call.parts.headers, &bytes)?;
+    let operations = batch::read(&place, &headers, &bytes)?;
     batch::check(&operations, &route.allow, &route.request_rules)?;
     Ok(Load::whole(bytes, held))
 }
@@ -52,15 +66,42 @@ async fn read(
         let Ok(data) = frame?.into_data() else {
             continue;
         };
-        if (bytes.len() + data.len()) as u64 > most {
-            return Err(too_large().into());
-        }
-        if !held.grow(data.len()) {
-            return Err(FULL);
-        }
-        bytes.extend_from_slice(&data);
+        add(&mut bytes, &data, most, &mut held)?;
     }
     Ok((bytes.freeze(), held))
+}
+
+/// Undoes a coding, within the same bounds.
+fn decoded(
+    mut decoder: Decoder,
+    mut coded: Bytes,
+    most: u64,
+    held: &mut Held,
+) -> Result<Bytes, ProxyError> {
+    let corrupt = |_| {
+        Refusal::new(
+            Code::BadRequest,
+            "the batch cannot be read: it is not what its Content-Encoding says",
+        )
+    };
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = decoder.decode(&mut coded).map_err(corrupt)? {
+        add(&mut bytes, &piece, most, held)?;
+    }
+    decoder.finish().map_err(corrupt)?;
+    Ok(bytes.freeze())
+}
+
+/// Adds to what is held, within the bounds.
+fn add(bytes: &mut BytesMut, data: &[u8], most: u64, held: &mut Held) -> Result<(), ProxyError> {
+    if (bytes.len() + data.len()) as u64 > most {
+        return Err(too_large().into());
+    }
+    if !held.grow(data.len()) {
+        return Err(FULL);
+    }
+    bytes.extend_from_slice(data);
+    Ok(())
 }
 
 const FULL: ProxyError = ProxyError::Overloaded(

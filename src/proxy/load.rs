@@ -3,6 +3,7 @@
 //! can be sent again.
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use std::rc::Rc;
 
@@ -99,7 +100,7 @@ impl Load {
 pub(super) async fn load(
     call: &Call<'_>,
     body: RequestBody,
-    outgoing: &Outgoing<'_>,
+    outgoing: &mut Outgoing<'_>,
     room: &Room,
 ) -> Result<Load, ProxyError> {
     let mut body = match body {
@@ -111,7 +112,7 @@ pub(super) async fn load(
     };
     let declared = outgoing.declared_length();
     if call.batch && call.route().spec.batch == BatchRule::Check {
-        return batch::checked(call, &mut body, declared, &room.batches).await;
+        return batch::checked(call, &mut body, outgoing, &room.batches).await;
     }
     let small = declared
         .and_then(|length| usize::try_from(length).ok())
@@ -126,7 +127,8 @@ pub(super) async fn load(
         return Ok(Load::streamed(body, Spare::Streamed(upload, held)));
     }
     let bytes = read(&mut body, length).await?;
-    Ok(Load::whole(turned(call, bytes), held))
+    let bytes = turned(call, &call.parts.headers, bytes);
+    Ok(Load::whole(bytes, held))
 }
 
 /// Whether there may be links of this proxy in the body: it is JSON or a batch, not compressed, and
@@ -142,11 +144,10 @@ fn may_hold_links(call: &Call<'_>) -> bool {
 }
 
 /// The body with its links of this proxy turned to the upstream.
-pub(super) fn turned(call: &Call<'_>, bytes: Bytes) -> Bytes {
+pub(super) fn turned(call: &Call<'_>, headers: &HeaderMap, bytes: Bytes) -> Bytes {
     let Some(links) = call.links() else {
         return bytes;
     };
-    let headers = &call.parts.headers;
     if headers.contains_key(CONTENT_ENCODING) {
         return bytes;
     }

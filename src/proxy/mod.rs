@@ -215,10 +215,10 @@ impl Proxy {
         };
         exchange.caller = caller(exchange, conversation, &call)?;
         admit(&call)?;
-        let outgoing = Outgoing::new(call, target.query, exchange.request_id.clone())?;
+        let mut outgoing = Outgoing::new(call, target.query, exchange.request_id.clone())?;
         within_body_limit(exchange, &call, &outgoing)?;
         screen_trailers(&lane, exchange, &call, &outgoing);
-        let load = load(&call, body, &outgoing, &self.room).await?;
+        let load = load(&call, body, &mut outgoing, &self.room).await?;
         turn(exchange, &call).await?;
         let bearer = token(exchange, &call).await?;
         let response = deliver(exchange, &call, outgoing, &bearer, load).await?;

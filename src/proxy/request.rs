@@ -1,7 +1,8 @@
 //! The request that goes up, made anew from the caller's for each attempt.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRAILER,
+    TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 
@@ -20,6 +21,8 @@ static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-i
 pub(super) struct Outgoing<'a> {
     call: Call<'a>,
     request_id: HeaderValue,
+    /// Whether the body goes up without the coding it came in.
+    plain: bool,
     uri: Uri,
     /// The headers of the next attempt, when they are made already.
     headers: Option<HeaderMap>,
@@ -43,6 +46,7 @@ impl<'a> Outgoing<'a> {
         let mut outgoing = Self {
             call,
             request_id,
+            plain: false,
             uri: Uri::from(path),
             headers: None,
         };
@@ -69,6 +73,11 @@ impl<'a> Outgoing<'a> {
         headers.insert(HOST, self.call.route().host.clone());
         headers.insert(&CLIENT_REQUEST_ID, self.request_id.clone());
         Ok(headers)
+    }
+
+    /// The body's coding was undone.
+    pub(super) fn undo_coding(&mut self) {
+        self.plain = true;
     }
 
     /// Whether repeating the request asks for nothing new (RFC 9110 section 9.2.1).
@@ -105,6 +114,9 @@ impl<'a> Outgoing<'a> {
             None => self.make_headers()?,
         };
         headers.insert(AUTHORIZATION, bearer.header.clone());
+        if self.plain {
+            headers.remove(CONTENT_ENCODING);
+        }
         if let RequestBody::Kept(bytes) = &body {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         }

@@ -66,8 +66,7 @@ impl Readers {
     pub(super) fn watch(self: &Rc<Self>, body: ResponseBody) -> WatchedBody {
         let passage = Rc::new(Passage {
             body: RefCell::new(Some(body)),
-            // A window that is shut from the start keeps hyper from asking even once.
-            given: Cell::new(true),
+            given: Cell::new(false),
             found: Cell::new(0),
         });
         self.bodies.borrow_mut().push(Rc::clone(&passage));

@@ -163,6 +163,47 @@ async fn a_batch_that_cannot_be_read_is_refused_on_every_route() {
 }
 
 #[tokio::test]
+async fn a_compressed_batch_is_read_and_goes_up_plain() {
+    let stage = Stage::with(LIMITED).await;
+    for (url, status) in [("/users?$top=1", 200), ("/groups", 403)] {
+        let batch = requests(&[("GET", url)]).to_string();
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packer, batch.as_bytes()).unwrap();
+        let packed = packer.finish().unwrap();
+        let mut caller = stage.caller().await;
+        let length = packed.len();
+        caller
+            .ask(&format!(
+                "POST {GRAPH_BATCH} HTTP/1.1\nContent-Type: application/json\nContent-Encoding: gzip\nContent-Length: {length}"
+            ))
+            .await;
+        caller.send(packed).await;
+        assert_eq!(caller.answer("POST").await.status, status);
+        if status == 200 {
+            let sent = stage.simulator.seen().pop().unwrap();
+            assert_eq!(
+                (sent.text(), sent.header("content-encoding")),
+                (batch, None)
+            );
+        }
+    }
+    // 5000 bytes are allowed, however small they were packed.
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packer, &[b' '; 5001]).unwrap();
+    let packed = packer.finish().unwrap();
+    let mut caller = stage.caller().await;
+    let length = packed.len();
+    caller
+        .ask(&format!(
+            "POST {GRAPH_BATCH} HTTP/1.1\nContent-Type: application/json\nContent-Encoding: gzip\nContent-Length: {length}"
+        ))
+        .await;
+    caller.send(packed).await;
+    let answer = caller.answer("POST").await;
+    assert_eq!(answer.refusal(), (413, "bodyTooLarge".to_owned()));
+}
+
+#[tokio::test]
 async fn a_batch_is_read_within_its_bound() {
     let stage = Stage::with(LIMITED).await;
     let mut batch = requests(&[("GET", "/users?$top=1")]).to_string();

@@ -63,7 +63,8 @@ struct Request<'a> {
     atomicity_group: Option<&'a RawValue>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
-    #[serde(borrow)]
+    // The SDK for Python writes `depends_on`, which Graph takes no notice of.
+    #[serde(alias = "depends_on", borrow)]
     depends_on: Option<&'a RawValue>,
     headers: Option<Fields>,
     #[serde(borrow)]

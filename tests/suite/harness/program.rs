@@ -113,6 +113,19 @@ impl Program {
         caller.exchange(&format!("GET {target} HTTP/1.1")).await
     }
 
+    /// Leaves it this many file descriptors.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn limit_files(&self, most: u64) {
+        use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit {
+            current: Some(maximum.map_or(most, |maximum| most.min(maximum))),
+            maximum,
+        };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit)
+            .expect("the limit of a child can be set");
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("the process is there");

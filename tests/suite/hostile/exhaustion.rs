@@ -220,3 +220,38 @@ async fn connections_that_reset_at_once_are_nothing() {
     fort.holds("streams that reset", &[]).await;
     fort.stands().await;
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn running_out_of_descriptors_is_a_rest_and_no_end() {
+    let fort = Fort::build("").await;
+    fort.program.limit_files(60);
+    let mut crowd = Vec::new();
+    for _ in 0..150 {
+        // The system accepts what the program cannot.
+        let connected = settled(TcpStream::connect(fort.program.address)).await;
+        crowd.push(connected.expect("the system accepts"));
+    }
+    let said = fort.program.err.find("the rest is said", |line| {
+        line.contains("accepting rests").then_some(())
+    });
+    said.await;
+    let text = fort.program.err.text();
+    assert_eq!(
+        text.matches("accepting rests").count(),
+        1,
+        "it is said once"
+    );
+    drop(crowd);
+    until("it accepts again", || async {
+        let mut stream = TcpStream::connect(fort.program.address).await.ok()?;
+        let good =
+            b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(good).await.ok()?;
+        (listen(&mut stream).await.status() == 200).then_some(())
+    })
+    .await;
+    fort.program.limit_files(20_000);
+    fort.holds("no descriptors", &[]).await;
+    fort.stands().await;
+}

@@ -49,7 +49,7 @@ fn path_of(url: &str) -> Result<String, Refusal> {
 fn operations_are_read_with_method_path_and_headers() {
     let operations = graph(
         r#" {"requests":[{"id":"1","method":"post","\u0075rl":"/groups/9/members/$ref?a=/b","headers":{"Content-Type":"application/json","ConsistencyLevel":"eventual"},
-        "body":{"url":1,"URL":2,"url":3},"dependsOn":["2"]},{"url":"users('a:b')","method":"GET","id":2,"headers":null,"body":null}]}
+        "body":{"url":1,"URL":2,"url":3},"dependsOn":["2"]},{"url":"users('a:b')","method":"GET","id":2,"headers":null,"body":null,"depends_on":[]}]}
         "#,
     )
     .unwrap();

@@ -1,0 +1,77 @@
+//! Clients that nobody here wrote: Microsoft's Graph SDKs page, create, delete, refer, upload and
+//! batch through the proxy. They run where `tests/clients/install` has been run, as CI does.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::stage::Stage;
+use crate::tls::{Authority, secure_stage};
+
+/// Where the SDKs are, if they are.
+fn home() -> Option<PathBuf> {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
+    let is_there = home.join("node/node_modules").is_dir();
+    if !is_there {
+        println!("NOT RUN: the SDKs are not there; tests/clients/install fetches them");
+    }
+    is_there.then_some(home)
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(name)
+}
+
+/// Long enough for a first start, which compiles what Python imports: the SDK has 20,000 files.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+async fn succeeds(mut command: Command) {
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = tokio::time::timeout(PATIENCE, output).await;
+    let output = output
+        .expect("it ends")
+        .expect("the thread ends")
+        .expect("the client starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success() && out == "fine\n", "{out}{err}");
+}
+
+#[tokio::test]
+async fn the_sdk_for_python_works() {
+    let Some(home) = home() else {
+        return;
+    };
+    let stage = Stage::open().await;
+    let mut command = Command::new(home.join("python/bin/python"));
+    command.env_clear().arg(script("graph.py")).arg(format!(
+        "http://localhost:{}/graph/v1.0",
+        stage.address().port()
+    ));
+    succeeds(command).await;
+}
+
+#[tokio::test]
+async fn the_sdk_for_javascript_works_over_tls() {
+    let Some(home) = home() else {
+        return;
+    };
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().expect("a folder"));
+    let stage = secure_stage(folder.path(), &authority, "").await;
+    let ca_file = folder.path().join("ca-of-proxy.pem");
+    std::fs::write(&ca_file, &authority.pem).expect("the folder can be written");
+    // Modules are looked for beside the script.
+    let copy = home.join("node/graph.mjs");
+    std::fs::copy(script("graph.mjs"), &copy).expect("the folder can be written");
+    let mut command = Command::new("node");
+    command
+        .env("NODE_EXTRA_CA_CERTS", &ca_file)
+        .arg(copy)
+        .arg(format!(
+            "https://localhost:{}/graph/",
+            stage.address().port()
+        ));
+    succeeds(command).await;
+}
