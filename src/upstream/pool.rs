@@ -249,11 +249,9 @@ impl Lease {
         wire.alarm.clear();
         let now = wire.alarm.now();
         wire.idle_since = now;
-        // Without anybody waiting, whether it can serve again is looked at when it is wanted.
-        if self.pool.queue.borrow().is_empty() {
-            self.pool.idle.borrow_mut().push(wire);
-            self.pool.report();
-        } else if wire.is_usable(now) {
+        // Looked at now, so that hyper is done with the last exchange, and again when it is wanted:
+        // only then does that look notice an end that came meanwhile.
+        if wire.is_usable(now) {
             self.pool.hand_over(wire);
         } else {
             self.wire = Some(wire);
