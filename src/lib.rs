@@ -27,6 +27,7 @@ pub mod logging;
 pub mod metrics;
 
 pub mod alarm;
+pub mod chain;
 pub mod clock;
 pub mod code;
 pub mod executor;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use reqwest::Client;
 
-use super::words;
 use crate::caller::Callers;
 use crate::caller::keys::{self, KeysError};
+use crate::chain::Chain;
 use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
 use crate::proxy::generation::{Generation, InForce};
 use crate::trust;
@@ -54,7 +54,10 @@ struct Round {
 impl Round {
     async fn look(&mut self, world: &Generation) {
         let failures = world.callers.refresh();
-        let unread: Vec<String> = failures.iter().map(|failure| words(failure)).collect();
+        let unread: Vec<String> = failures
+            .iter()
+            .map(|failure| Chain(failure).to_string())
+            .collect();
         self.complain("API keys", &unread.join("; "));
         if let Some(spec) = &world.config.kubernetes
             && self.is_due(spec, &world.callers)
@@ -111,7 +114,7 @@ async fn load(
     let client = client(authority, resolve)?;
     keys::load(&client, spec)
         .await
-        .map_err(|error: KeysError| words(&error))
+        .map_err(|error: KeysError| Chain(&error).to_string())
 }
 
 /// A client that trusts the cluster's authority besides the system's, and follows nothing.
@@ -119,7 +122,7 @@ fn client(
     authority: Option<&Path>,
     resolve: &BTreeMap<(HostName, u16), SocketAddr>,
 ) -> Result<Client, String> {
-    let mut tls = trust::client_config(authority).map_err(|error| words(&error))?;
+    let mut tls = trust::client_config(authority).map_err(|error| Chain(&error).to_string())?;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)
@@ -135,5 +138,5 @@ fn client(
             builder = builder.resolve(host.as_str(), *address);
         }
     }
-    builder.build().map_err(|error| words(&error))
+    builder.build().map_err(|error| Chain(&error).to_string())
 }

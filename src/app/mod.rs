@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::access_log::AccessLog;
 use crate::admin::{Admin, Latch, Readiness, RefusedReload};
+use crate::chain::Chain;
 use crate::clock::Now;
 use crate::config::{Config, ListenAddress};
 use crate::metrics::Metrics;
@@ -162,7 +163,7 @@ impl App {
         let (certificate, world) = match built {
             Ok(built) => built,
             Err(error) => {
-                self.reload_refused(vec![words(&error)]);
+                self.reload_refused(vec![Chain(&error).to_string()]);
                 return Err(error);
             }
         };
@@ -211,17 +212,6 @@ impl App {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error with everything that led to it, in one line.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 fn bind(addresses: &[ListenAddress]) -> Result<Vec<Listener>, BindError> {

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::chain::Chain;
+
 /// Fine.
 const FINE: u8 = 0;
 /// Failed while running.
@@ -108,14 +110,7 @@ fn written(command: impl FnOnce(&mut dyn Write) -> io::Result<u8>) -> u8 {
 
 /// Prints an error with its sources, for commands that have no log.
 fn complain(error: &dyn std::error::Error) -> u8 {
-    let mut text = format!("tokenferry: {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
     // Standard error is all there is to tell it to.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "tokenferry: {}", Chain(error));
     FAILED
 }

@@ -14,6 +14,7 @@ use super::request::Outgoing;
 use super::retry;
 use super::small_body::small;
 use super::turn::heard;
+use crate::chain::Chain;
 use crate::clock::Now;
 use crate::config::RetrySpec;
 use crate::metrics::RetryReason;
@@ -140,23 +141,11 @@ fn explain(exchange: &Exchange, failure: Failure) -> ProxyError {
             if let UpstreamError::Broken(error) = &failure.error {
                 tracing::warn!(
                     route = exchange.route.map(|route| exchange.lane.name(route)),
-                    error = %chain(error),
+                    error = %Chain(error),
                     "the upstream broke off before its answer"
                 );
             }
             failure.error.into()
         }
     }
-}
-
-/// An error with its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

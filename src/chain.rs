@@ -1,0 +1,37 @@
+//! An error with everything that led to it, in one line: each level says only what it knows.
+
+use std::error::Error;
+use std::fmt;
+
+/// Shows an error and its sources, separated by colons.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'a));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_is_told_once() {
+        let inner = std::io::Error::other("inner");
+        let outer = crate::secret::SecretError::Unreadable {
+            path: "f".into(),
+            source: inner,
+        };
+        let text = Chain(&outer).to_string();
+        assert!(text.starts_with("cannot read f"), "{text}");
+        assert!(text.ends_with(": inner"), "{text}");
+    }
+}
