@@ -118,6 +118,11 @@ impl ProxyError {
                     "the upstream did not answer within timeouts.response_head; the request may or may not have been acted on".into(),
                     None,
                 ),
+                UpstreamError::Coding => (
+                    Code::UpstreamUnreachable,
+                    "the upstream answered in a transfer coding that was not asked for; check what stands between this proxy and the upstream".into(),
+                    None,
+                ),
                 UpstreamError::Upgrade => (
                     Code::UpstreamUnreachable,
                     "the upstream switched protocols although nobody asked it to; that answer is not passed on".into(),

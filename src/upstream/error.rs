@@ -67,6 +67,9 @@ pub enum UpstreamError {
     /// The caller's own body failed while it was sent.
     #[error("the caller's request body ended in an error")]
     CallerBody,
+    /// The answer came in a transfer coding that nobody asked for.
+    #[error("the answer came in a transfer coding other than chunked")]
+    Coding,
     /// No connection.
     #[error(transparent)]
     Connect(#[from] std::rc::Rc<ConnectError>),

@@ -19,6 +19,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use http::header::TRANSFER_ENCODING;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -142,7 +143,7 @@ impl Upstream {
         let response = match place {
             Place::One(mut lease) => {
                 let response = lease.wire().send(request, limit).await?;
-                refuse_upgrade(&response)?;
+                refuse_misframed(&response)?;
                 response.map(|incoming| UpstreamBody::one(incoming, lease, idle, upload))
             }
             Place::Two(stream) => {
@@ -235,12 +236,26 @@ impl Upstream {
     }
 }
 
-/// A response that would turn the connection into a tunnel is none (RFC 9110 section 7.8).
-fn refuse_upgrade(response: &Response<Incoming>) -> Result<(), UpstreamError> {
+/// A response that would turn the connection into a tunnel is none (RFC 9110 section 7.8). One in a
+/// transfer coding other than `chunked` was not asked for (RFC 9112 section 7.4): hyper would hand
+/// its coded bytes on as if they were plain.
+fn refuse_misframed(response: &Response<Incoming>) -> Result<(), UpstreamError> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        Err(UpstreamError::Upgrade)
-    } else {
+        return Err(UpstreamError::Upgrade);
+    }
+    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
+    let plain = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    if plain {
         Ok(())
+    } else {
+        Err(UpstreamError::Coding)
     }
 }
 

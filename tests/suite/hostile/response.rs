@@ -34,6 +34,8 @@ async fn what_is_no_answer_becomes_502() {
         ("a negative length", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
         ("a length with a plus", b"HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\na"),
         ("a switch of protocols", b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),
+        ("a coding that was not asked for", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+        ("a coding to the end of the connection", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello"),
         ("HTTP/2", b"\0\0\0\x04\0\0\0\0\0"),
     ] {
         let reply = answered(&fort, Fault::Raw(bytes.to_vec(), Ending::Notify)).await;
