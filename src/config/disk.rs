@@ -188,7 +188,7 @@ mod tests {
              credentials:\n  a: {{tenant_id: a, client_id: a, client_secret_file: {folder}/secret}}\n\
              routes: [{{name: a, path: /a, upstream: \"https://a.com\"}}]\n"
         );
-        check(&text, &[]).unwrap().config
+        check(&text).unwrap().config
     }
 
     fn write(folder: &Path, name: &str, content: &str, mode: u32) -> PathBuf {

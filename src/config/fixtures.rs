@@ -2,13 +2,13 @@
 //! invalid one is refused with exactly the text beside it.
 //!
 //! A line `# env: NAME=VALUE` sets a variable for the file, `# allow-missing-env` is the option of
-//! that name. Nothing counts as unbuilt here: the rules of a key stand before the key is built.
+//! that name.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::load::{Checked, Source, load, load_with};
+use super::load::{Checked, Source, load};
 use super::problem::Problems;
 
 fn folder(name: &str) -> PathBuf {
@@ -45,7 +45,7 @@ fn check(path: &Path) -> Result<Checked, Problems> {
         env: &|name| variables.get(name).map(|&value| value.to_owned()),
         allow_missing_env: text.lines().any(|line| line == "# allow-missing-env"),
     };
-    load_with(&source, &[])
+    load(&source)
 }
 
 /// The text beside a fixture, when what was found differs from it.

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::load::load_with;
 use super::node::{self, Content, Node};
 use super::report::Span;
 use super::tests::{EVERY_KEY, check};
 use super::variable::SECRET_KEYS;
-use super::{MOST_BYTES, Source, load, unbuilt};
+use super::{MOST_BYTES, Source, load};
 
 /// Far above what it takes in an unoptimised build, far below anything that grows with the square
 /// of the file. Of this thread's processor time: what else the machine does is not the file's fault.
@@ -23,7 +22,7 @@ fn processor_time() -> Duration {
 
 fn refused_quickly(text: &str) -> String {
     let started = processor_time();
-    let problems = check(text, &[]).unwrap_err();
+    let problems = check(text).unwrap_err();
     let rendered = problems.to_string();
     let took = processor_time() - started;
     assert!(
@@ -105,10 +104,7 @@ fn a_thousand_routes_are_checked_at_once() {
     };
     let text = format!("routes:\n{}", (0..1000).map(route).collect::<String>());
     let started = processor_time();
-    assert_eq!(
-        check(&text, unbuilt::KEYS).unwrap().config.routes.len(),
-        1000
-    );
+    assert_eq!(check(&text).unwrap().config.routes.len(), 1000);
     let took = processor_time() - started;
     assert!(took < AT_MOST, "{took:?}");
 }
@@ -141,7 +137,7 @@ fn any_value_may_come_from_a_variable_that_a_pipeline_does_not_have() {
                 env: &|_| None,
                 allow_missing_env: true,
             };
-            let problems = load_with(&source, &[]).err();
+            let problems = load(&source).err();
             assert_eq!(
                 problems,
                 None,
@@ -239,7 +235,7 @@ proptest! {
         let end = (start + length).min(text.len());
         text.splice(start..end, put.chars());
         let text: String = text.into_iter().collect();
-        let _ = check(&text, &[]);
+        let _ = check(&text);
     }
 
     #[test]

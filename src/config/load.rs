@@ -10,7 +10,7 @@ use super::problem::{Problem, Problems, Severity, line_at, located};
 use super::read::Read as _;
 use super::report::{Fault, Report};
 use super::variable::{Variables, substitute};
-use super::{Config, check, hidden, node, unbuilt};
+use super::{Config, check, hidden, node};
 
 /// What a configuration is made from.
 #[derive(Clone, Copy)]
@@ -43,11 +43,6 @@ pub const MOST_BYTES: usize = 1 << 20;
 /// # Errors
 /// Everything that is wrong with it, in file order.
 pub fn load(source: &Source<'_>) -> Result<Checked, Problems> {
-    load_with(source, unbuilt::KEYS)
-}
-
-/// Checks a configuration in which these keys are not built.
-pub(super) fn load_with(source: &Source<'_>, unbuilt: &[&str]) -> Result<Checked, Problems> {
     let file = source.file;
     if source.text.len() > MOST_BYTES {
         return Err(too_large(file));
@@ -58,7 +53,7 @@ pub(super) fn load_with(source: &Source<'_>, unbuilt: &[&str]) -> Result<Checked
     let mut root = node::parse(text).map_err(|fault| unreadable(file, text, fault))?;
     let hidden = hidden::in_tree(&root);
     let mut report = Report::default();
-    let config = checked(&mut root, source, unbuilt, &mut report);
+    let config = checked(&mut root, source, &mut report);
     match config {
         Some(config) if report.problems.is_empty() => Ok(Checked {
             config,
@@ -75,12 +70,7 @@ pub(super) fn load_with(source: &Source<'_>, unbuilt: &[&str]) -> Result<Checked
     }
 }
 
-fn checked(
-    root: &mut Node,
-    source: &Source<'_>,
-    unbuilt: &[&str],
-    report: &mut Report,
-) -> Option<Config> {
+fn checked(root: &mut Node, source: &Source<'_>, report: &mut Report) -> Option<Config> {
     if matches!(root.content, Content::Empty) {
         let help = "at least routes: with name, path and upstream; see the example routes.yaml";
         report.problem(root.span, "the file is empty", help);
@@ -91,18 +81,12 @@ fn checked(
         allow_missing: source.allow_missing_env,
     };
     substitute(root, source.text, vars, report);
-    unbuilt::refuse(root, unbuilt, report);
     let file = Key {
         text: source.file.to_owned(),
         span: root.span,
     };
     let raw = RawConfig::read(root, &file, report)?;
-    let config = check::config(&raw, root.span, vars, report)?;
-    if raw.credentials.key().is_none() {
-        let at = raw.routes.key().unwrap_or(root.span);
-        unbuilt::refuse_environment(&config, at, unbuilt, report);
-    }
-    Some(config)
+    check::config(&raw, root.span, vars, report)
 }
 
 fn unreadable(file: &str, text: &str, fault: Fault) -> Problems {

@@ -42,7 +42,6 @@ mod spelling;
 mod syntax;
 #[cfg(test)]
 mod tests;
-mod unbuilt;
 pub mod value;
 #[cfg(test)]
 mod value_laws;

@@ -5,17 +5,17 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::load::load_with;
+use super::load::load;
 use super::{
     BatchRule, Checked, Config, CredentialKind, HostName, IdentitySelector, ListenAddress,
-    Problems, RetrySpec, RewriteLinks, Scope, Source, Throttle, UpstreamHttp, schema, unbuilt,
+    Problems, RetrySpec, RewriteLinks, Scope, Source, Throttle, UpstreamHttp, schema,
 };
 use crate::secret::SecretSource;
 
 const EXAMPLE: &str = include_str!("../../tests/config/valid/example.yaml");
 pub(super) const EVERY_KEY: &str = include_str!("../../tests/config/valid/every_key.yaml");
 
-pub(super) fn check(text: &str, unbuilt: &[&str]) -> Result<Checked, Problems> {
+pub(super) fn check(text: &str) -> Result<Checked, Problems> {
     let source = Source {
         file: "routes.yaml",
         text,
@@ -27,16 +27,16 @@ pub(super) fn check(text: &str, unbuilt: &[&str]) -> Result<Checked, Problems> {
         },
         allow_missing_env: false,
     };
-    load_with(&source, unbuilt)
+    load(&source)
 }
 
 fn every_key() -> Config {
-    check(EVERY_KEY, &[]).unwrap().config
+    check(EVERY_KEY).unwrap().config
 }
 
 #[test]
 fn the_example_of_the_specification_has_every_default() {
-    let config = check(EXAMPLE, unbuilt::KEYS).unwrap().config;
+    let config = check(EXAMPLE).unwrap().config;
     assert_eq!(config.listen, [ListenAddress::Loopback(8080)]);
     assert_eq!(config.admin, [ListenAddress::Loopback(8081)]);
     assert_eq!(
@@ -166,51 +166,6 @@ fn every_key_of_a_route_arrives() {
     assert_eq!(dynamics.timeouts.response_body_idle, Duration::from_secs(8));
     assert_eq!(routes[2].throttle, Throttle::Hold(Duration::ZERO));
     assert_eq!(routes[7].path.as_str(), "");
-}
-
-#[test]
-fn a_key_that_is_not_built_is_refused_at_its_place() {
-    let text = "routes:\n  - {name: a, path: /a, upstream: \"https://a.com\", batch: check}\n";
-    let keys = ["routes.*.batch=check"];
-    let problems = check(text, &keys).unwrap_err().to_string();
-    let found = "routes.yaml:2:59: \"batch: check\" is not supported yet\n";
-    assert!(problems.starts_with(found), "{problems}");
-    assert!(check(&text.replace("check", "refuse"), &keys).is_ok());
-}
-
-#[test]
-fn every_unbuilt_key_stands_for_something_in_the_file() {
-    let further = "tls: local\nroutes: [{rewrite_links: all, throttle: {hold: 1s}}]\n\
-                   credentials: {a: {certificate_password: \"${A}\"}}\n";
-    for key in unbuilt::KEYS {
-        let found = [EVERY_KEY, further].iter().any(|text| {
-            let refused = check(text, &[key])
-                .err()
-                .map(|problems| problems.to_string());
-            refused.is_some_and(|text| text.contains("is not supported yet"))
-        });
-        assert!(found, "{key}");
-    }
-}
-
-#[test]
-fn the_environment_cannot_choose_a_kind_that_is_not_built() {
-    let source = Source {
-        file: "routes.yaml",
-        text: "routes: [{name: a, path: /a, upstream: \"https://a.com\"}]",
-        env: &|name| {
-            (name != "AZURE_CLIENT_SECRET" && name != "AZURE_AUTHORITY_HOST")
-                .then(|| "contoso".to_owned())
-        },
-        allow_missing_env: false,
-    };
-    let kind = "credentials.*.certificate_file";
-    let problems = load_with(&source, &[kind]).unwrap_err().to_string();
-    assert!(
-        problems.contains("AZURE_CLIENT_CERTIFICATE_PATH is not supported yet"),
-        "{problems}"
-    );
-    assert!(load_with(&source, &[]).is_ok());
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::harness::{PATIENCE, soon};
 use wire::{Reply, talk};
 
 /// What other callers may notice of an attack.
-const SERVED_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
+const SERVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What all canaries begin with.
 const CANARY: &str = "CANARY-";
