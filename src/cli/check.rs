@@ -1,10 +1,11 @@
 //! `check`: every problem of a configuration at once, or its warnings and a table of its routes.
-//! No socket is opened and no secret is read.
+//! No socket is opened, and nobody is asked for a token.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::credentials;
 use crate::config::disk::Disk;
 use crate::config::{self, Checked, Config, HostPattern, RouteSpec, TlsSpec};
 use crate::server::tls;
@@ -37,6 +38,9 @@ pub(super) fn check(
     }
     let mut disk = config::disk::inspect(&config, path);
     disk.problems.extend(unusable_certificate(&config, &disk));
+    if !allow_missing_env {
+        credentials::inspect(&config, &mut disk, SystemTime::now());
+    }
     for warning in &disk.warnings {
         writeln!(err, "{}: warning: {warning}", path.display())?;
     }

@@ -1,6 +1,7 @@
 //! The commands. Each takes plain arguments and returns an exit code.
 
 mod check;
+mod credentials;
 mod demo;
 mod run;
 mod schema;

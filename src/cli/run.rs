@@ -3,8 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use super::credentials;
 use super::signals::Signals;
 use super::{FAILED, FINE, REFUSED, RunArgs, complain};
 use crate::access_log::AccessLog;
@@ -61,7 +62,8 @@ fn load(path: &Path, args: &RunArgs) -> Result<(Checked, Vec<String>), String> {
     if args.workers.is_some() {
         config.workers = args.workers;
     }
-    let disk = disk::inspect(config, path);
+    let mut disk = disk::inspect(config, path);
+    credentials::inspect(config, &mut disk, SystemTime::now());
     if !disk.problems.is_empty() {
         return Err(disk
             .problems

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
-use tokenferry::simulator::{LOGIN, SECRET_CANARY, Simulator};
+use tokenferry::simulator::{CLIENT_ID, LOGIN, SECRET_CANARY, Simulator};
 
 use crate::harness::program::{command, run};
 use crate::harness::routes_yaml;
@@ -194,4 +194,63 @@ async fn the_command_line_overrides_the_addresses_of_the_file() {
         "{line}"
     );
     assert!(!err.text().contains("status page"), "{}", err.text());
+}
+
+/// A credential of these keys, with a route that needs it; FILE is the file with the proof.
+fn app(keys: &str, file: &Path) -> String {
+    let keys = keys.replace("FILE", &file.display().to_string());
+    format!(
+        "credentials:\n  app:\n    tenant_id: contoso.example\n    client_id: {CLIENT_ID}\n{keys}\
+         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', credential: app}}]\n"
+    )
+}
+
+#[tokio::test]
+async fn check_and_run_refuse_a_credential_that_cannot_be_used() {
+    let keys = |name: &str| {
+        std::fs::read_to_string(format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR")))
+            .expect("the key is there")
+    };
+    let proofs = tempfile::tempdir().expect("there is room for a folder");
+    let file = proofs.path().join("proof.pem");
+    for (content, own, said) in [
+        (
+            "no PEM at all".to_owned(),
+            "    certificate_file: 'FILE'\n",
+            "PEM",
+        ),
+        (keys("ec.pem"), "    certificate_file: 'FILE'\n", "RSA"),
+        (
+            keys("encrypted_aes256_sha256.pem"),
+            "    certificate_file: 'FILE'\n",
+            "certificate_password",
+        ),
+    ] {
+        std::fs::write(&file, content).expect("the folder can be written");
+        let (_simulator, folder) = desk(&app(own, &file)).await;
+        for words in [["check"], ["run"]] {
+            let (code, out, err) = run(with_file(&words, folder.path())).await;
+            assert_eq!(code, 2, "{words:?} {said}: {out}{err}");
+            assert!(err.contains("proof.pem"), "{words:?} {said}: {err}");
+            assert!(err.contains(said), "{words:?} {said}: {err}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn check_warns_of_a_secret_that_ends_soon() {
+    let proofs = tempfile::tempdir().expect("there is room for a folder");
+    let file = proofs.path().join("secret");
+    std::fs::write(&file, "secret").expect("the folder can be written");
+    let own = app(
+        "    client_secret_file: 'FILE'\n    expires: 2026-01-01\n",
+        &file,
+    );
+    let (_simulator, folder) = desk(&own).await;
+    let (code, out, err) = run(with_file(&["check"], folder.path())).await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(
+        err.contains("credential \"app\" expired on 2026-01-01"),
+        "{err}"
+    );
 }
