@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin};
 use crate::clock::Now;
+use crate::lifeline;
 use crate::policy::Refusal;
 use crate::policy::browser;
 use crate::policy::target::Target;
@@ -51,7 +52,7 @@ impl AdminServer {
                     admin: Arc::clone(admin),
                     in_force: Arc::clone(in_force),
                 };
-                tokio::spawn(accept(listener, desk))
+                tokio::spawn(lifeline::tie("the admin listener", accept(listener, desk)))
             })
             .collect();
         Self { addresses, tasks }

@@ -20,6 +20,7 @@ use crate::admin::{Admin, Latch, Readiness, RefusedReload};
 use crate::chain::Chain;
 use crate::clock::Now;
 use crate::config::{Config, ListenAddress};
+use crate::lifeline;
 use crate::metrics::Metrics;
 use crate::proxy::Admission;
 use crate::proxy::generation::InForce;
@@ -102,8 +103,14 @@ impl App {
             admin: AdminServer::start(admin_listeners, &admin, &plan.in_force),
             watchers: vec![
                 tokio::spawn(watch_tokens(tokens.clone(), Arc::clone(&readiness))),
-                tokio::spawn(Arc::clone(&tls).watch()),
-                tokio::spawn(caller_keys::watch(Arc::clone(&plan.in_force))),
+                tokio::spawn(lifeline::tie(
+                    "the task that follows certificates",
+                    Arc::clone(&tls).watch(),
+                )),
+                tokio::spawn(lifeline::tie(
+                    "the task that follows callers' keys",
+                    caller_keys::watch(Arc::clone(&plan.in_force)),
+                )),
             ],
             tls,
             server,
@@ -257,9 +264,6 @@ async fn watch_tokens(tokens: TokenCache, readiness: Arc<Readiness>) {
     };
     tokio::select! {
         () = attempted => {}
-        token = tokens.failed() => {
-            tracing::error!(token, "the task that renews a token died; ending, so that a supervisor starts afresh");
-            std::process::exit(1);
-        }
+        token = tokens.failed() => lifeline::end(&format!("the task that renews a token ({token})")),
     }
 }

@@ -27,6 +27,7 @@ use worker::{Order, Worker};
 
 use crate::access_log::AccessLog;
 use crate::config::{Limits, Timeouts};
+use crate::lifeline;
 use crate::metrics::Metrics;
 use crate::proxy::Admission;
 use crate::proxy::generation::InForce;
@@ -76,7 +77,7 @@ impl Server {
             .map(|listener| {
                 let accept =
                     accept::accept(Arc::new(listener), Arc::clone(&door), Arc::clone(&workers));
-                tokio::spawn(accept)
+                tokio::spawn(lifeline::tie("the task that accepts connections", accept))
             })
             .collect();
         Ok(Self {

@@ -17,6 +17,7 @@ use super::Plan;
 use super::accept::{Arrival, Socket};
 use super::connection::{Desk, Drain, peer_names, serve_plain, serve_tls, shake_hands};
 use crate::alarm::AlarmClock;
+use crate::lifeline;
 use crate::proxy::Proxy;
 use crate::proxy::conversation::{Conversation, Patience, Privacy};
 
@@ -56,7 +57,12 @@ impl Worker {
         let plan = plan.clone();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || LocalSet::new().block_on(&runtime, work(index, plan, inbox)))?;
+            .spawn(move || {
+                LocalSet::new().block_on(
+                    &runtime,
+                    lifeline::tie("a worker", work(index, plan, inbox)),
+                )
+            })?;
         Ok(Self {
             orders,
             load,
@@ -104,7 +110,8 @@ fn tick(plan: &Plan) -> Duration {
 
 async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order>) {
     let clock = AlarmClock::new(tick(&plan));
-    tokio::task::spawn_local(Rc::clone(&clock).run());
+    let ticking = Rc::clone(&clock).run();
+    tokio::task::spawn_local(lifeline::tie("the task that keeps time limits", ticking));
     let proxy = Proxy::new(
         index,
         Arc::clone(&plan.in_force),

@@ -1,0 +1,64 @@
+//! Tasks that the process cannot do without. A panic of one connection ends that connection; a panic
+//! of a control task ends the process, so that a supervisor starts it afresh. A proxy that accepts
+//! nothing, or whose time limits have stopped, would look alive for ever.
+
+use std::io::Write;
+
+/// Runs a control task; its panic ends the process with a line that names it.
+pub async fn tie<F: Future>(task: &'static str, future: F) -> F::Output {
+    let _lifeline = Lifeline(task);
+    future.await
+}
+
+/// Ends the process because a control task has ended, with exit code 1.
+pub fn end(task: &str) -> ! {
+    // Written here and now: the log's own thread would not get to it. If standard error is gone
+    // there is nobody to tell.
+    let _ = writeln!(
+        std::io::stderr(),
+        "tokenferry: {task} died; ending, so that a supervisor starts afresh"
+    );
+    std::process::exit(1)
+}
+
+struct Lifeline(&'static str);
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            end(self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// Runs in a process of its own, which the panic is to end; asked for by the test below.
+    const CHILD: &str = "LIFELINE_CHILD";
+
+    #[test]
+    fn a_panic_of_a_control_task_ends_the_process_and_names_it() {
+        let name = "lifeline::tests::a_panic_of_a_control_task_ends_the_process_and_names_it";
+        if std::env::var_os(CHILD).is_some() {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            runtime.unwrap().block_on(async {
+                let task = tokio::spawn(super::tie("the tested task", async {
+                    panic!("on purpose")
+                }));
+                let _: Result<(), _> = task.await;
+            });
+            return;
+        }
+        let program = std::env::current_exe().unwrap();
+        let output = Command::new(program)
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("tokenferry: the tested task died"), "{text}");
+    }
+}
