@@ -9,7 +9,7 @@ use super::credentials;
 use super::signals::Signals;
 use super::{FAILED, FINE, REFUSED, RunArgs, complain};
 use crate::access_log::AccessLog;
-use crate::app::App;
+use crate::app::{App, AppError};
 use crate::config::{Checked, Config, ListenAddress, LogFormat, disk};
 use crate::logging::{self, LEVELS_VARIABLE, Levels, Logging};
 use crate::output::Format;
@@ -172,6 +172,7 @@ async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u
     };
     let app = match App::start(config, access_log).await {
         Ok(app) => app,
+        Err(error @ AppError::Threads(_)) => return complain(&error),
         Err(error) => {
             complain(&error);
             return REFUSED;
