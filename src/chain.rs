@@ -23,15 +23,14 @@ impl fmt::Display for Chain<'_> {
 mod tests {
     use super::*;
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read it")]
+    struct Outer(#[source] std::io::Error);
+
     #[test]
     fn every_level_is_told_once() {
-        let inner = std::io::Error::other("inner");
-        let outer = crate::secret::SecretError::Unreadable {
-            path: "f".into(),
-            source: inner,
-        };
-        let text = Chain(&outer).to_string();
-        assert!(text.starts_with("cannot read f"), "{text}");
-        assert!(text.ends_with(": inner"), "{text}");
+        let outer = Outer(std::io::Error::other("there is none"));
+        assert_eq!(Chain(&outer).to_string(), "cannot read it: there is none");
+        assert_eq!(Chain(&outer.0).to_string(), "there is none");
     }
 }
