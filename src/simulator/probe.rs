@@ -35,6 +35,8 @@ use super::{graph, gzip, locked, user};
 const PIECE: usize = 64 * 1024;
 /// The largest page, in KiB.
 const PAGE_MOST: usize = 16 * 1024;
+/// How long a test waits for its piece to be taken; a slow machine needs less.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Pages kept ready.
 const PAGES: usize = 64;
 
@@ -50,9 +52,11 @@ pub(super) struct Probe {
 pub struct Feed(mpsc::Sender<Piece>);
 
 impl Feed {
-    /// Sends a piece; false when the other side is gone.
+    /// Sends a piece; false when the other side is gone, or has not taken the piece before this one
+    /// within 20 s.
     pub async fn send(&self, piece: impl Into<Bytes>) -> bool {
-        self.0.send(Ok(Frame::data(piece.into()))).await.is_ok()
+        let piece = Ok(Frame::data(piece.into()));
+        self.0.send_timeout(piece, PATIENCE).await.is_ok()
     }
 
     /// Breaks the body off.

@@ -107,6 +107,10 @@ async fn http2_callers_are_told_and_finish() {
         async move { caller.exchange("GET", "/graph/sim/feed/one").await }
     });
     assert!(feed.send("first").await);
+    let seen = program
+        .simulator
+        .wait_for(|seen| seen.target.ends_with(b"/sim/feed/one"));
+    seen.await.expect("the request is in flight");
     program.signal(Signal::TERM);
     program
         .err
