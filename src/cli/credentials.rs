@@ -1,16 +1,13 @@
 //! What `check` and `run` find out about the credentials of a configuration before anybody is asked
 //! for a token: files that cannot be used, and secrets and certificates whose end comes near.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::app;
 use crate::chain::Chain;
 use crate::config::Config;
 use crate::config::disk::Disk;
-use crate::timestamp::Timestamp;
-
-/// From here on an end that comes near is told: a month is time for a change with approvals.
-const NEAR: Duration = Duration::from_secs(30 * 86_400);
+use crate::credential::ending;
 
 /// Adds to what was found on disk. Files that are missing are known already, so this looks only
 /// where there are none.
@@ -28,13 +25,8 @@ pub(super) fn inspect(config: &Config, disk: &mut Disk, now: SystemTime) {
             let words = error.words();
             disk.problems
                 .push(format!("credential \"{name}\": {words}"));
-        } else if let Some(end) = credential.expiry().filter(|end| *end < now + NEAR) {
-            let verb = if end < now { "expired" } else { "expires" };
-            let end = Timestamp::of(end);
-            let day = &end.as_str()[..10];
-            disk.warnings.push(format!(
-                "credential \"{name}\" {verb} on {day}; put a new secret or certificate in place"
-            ));
+        } else if let Some(end) = credential.expiry() {
+            disk.warnings.extend(ending(name, end, now));
         }
     }
 }
