@@ -16,6 +16,7 @@ mod demo;
 mod doctor;
 mod downloads;
 mod egress;
+mod expiry;
 mod headers;
 mod hostile;
 mod http2;
