@@ -20,6 +20,7 @@ mod expiry;
 mod headers;
 mod hostile;
 mod http2;
+mod identity;
 mod limits;
 mod links;
 mod memory;
