@@ -20,11 +20,20 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
     let mut book = Book::default();
     loop {
         let world = in_force.load();
-        let states = world.credentials.iter().map(state);
-        for (name, words) in book.news(states.collect(), SystemTime::now()) {
-            tracing::warn!(credential = %name, "{words}");
+        // Files are read, and a key that is encrypted takes a good part of a second on purpose.
+        let look = move || world.credentials.iter().map(state).collect();
+        match tokio::task::spawn_blocking(look).await {
+            Ok(states) => {
+                for (name, words) in book.news(states, SystemTime::now()) {
+                    tracing::warn!(credential = %name, "{words}");
+                }
+            }
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is shutting down.
+                Err(_) => return,
+            },
         }
-        drop(world);
         tokio::time::sleep(LOOK).await;
     }
 }

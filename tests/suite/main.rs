@@ -24,6 +24,7 @@ mod identity;
 mod limits;
 mod links;
 mod memory;
+mod msal;
 mod operations;
 mod own_answers;
 mod proofs;
