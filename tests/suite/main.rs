@@ -17,6 +17,7 @@ mod doctor;
 mod downloads;
 mod egress;
 mod expiry;
+mod forward_proxy;
 mod headers;
 mod hostile;
 mod http2;
