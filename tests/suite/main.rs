@@ -28,6 +28,7 @@ mod memory;
 mod msal;
 mod operations;
 mod own_answers;
+mod proof_secrecy;
 mod proofs;
 mod readme;
 mod references;
