@@ -1,11 +1,14 @@
 //! Credentials that end, or were replaced by something that cannot be used, are told of in time.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use tokenferry::simulator::{CLIENT_ID, TENANT_ID};
+use tokenferry::timestamp::Timestamp;
 
 use crate::harness::program::Program;
 use crate::harness::until;
+use crate::spoilt::pair_until;
 
 const GRAPH_ONLY: &str =
     "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', credential: app}]\n";
@@ -60,4 +63,21 @@ async fn the_end_of_a_certificate_is_known_before_its_first_use() {
             .then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_running_program_warns_of_a_certificate_that_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pair.pem");
+    let soon = SystemTime::now() + Duration::from_secs(10 * 86_400);
+    let day = Timestamp::of(soon).as_str()[..10].to_owned();
+    fs::write(&file, pair_until(&day)).expect("the folder can be written");
+    let own = app(&format!("    certificate_file: '{}'\n", file.display()));
+    let program = Program::start(&own, "info").await;
+    let end = format!("credential \\\"app\\\" expires on {day}, in 9 days");
+    let said = |line: &str| line.contains(&end).then_some(());
+    program.err.find(&end, said).await;
+    let status = program.get_admin("/status.json").await.json();
+    let ends = status["tokens"][0]["credential_expires_at"].to_string();
+    assert!(ends.contains(&day), "{status}");
 }

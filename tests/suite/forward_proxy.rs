@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
-use tokenferry::simulator::{GRAPH, LOGIN, METADATA, SECRET_CANARY, Simulator};
+use tokenferry::simulator::{
+    CLIENT_ID, GRAPH, LOGIN, METADATA, SECRET_CANARY, Simulator, TENANT_ID,
+};
 use tokio::net::TcpStream;
 
 use crate::cli::with_file;
@@ -172,6 +174,32 @@ async fn hosts_of_no_proxy_are_reached_directly() {
 }
 
 #[tokio::test]
+async fn this_machine_is_an_exception_only_where_no_proxy_says_so() {
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    let Some(proxy) = Tinyproxy::start(&simulator).await else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    let port = simulator.address().port();
+    let own = format!(
+        "credentials: {{app: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, authority: 'https://localhost:{port}', client_secret_file: '{}'}}}}\n\
+         routes: [{{name: local, path: /local, upstream: 'https://localhost:{port}'}}]\n",
+        secret.display()
+    );
+    let tunnels = || {
+        proxy
+            .log()
+            .matches(&format!("CONNECT localhost:{port}"))
+            .count()
+    };
+    let (code, said) = doctor(&simulator, folder.path(), &own, &proxy, "localhost").await;
+    assert_eq!((code, tunnels()), (0, 0), "{said}");
+    let (code, said) = doctor(&simulator, folder.path(), &own, &proxy, "").await;
+    assert_eq!((code, tunnels()), (0, 2), "{said}");
+}
+
+#[tokio::test]
 async fn a_proxy_that_wants_other_credentials_is_named_without_them() {
     let simulator = Simulator::start().await.expect("the simulator starts");
     let Some(proxy) = Tinyproxy::start(&simulator).await else {
@@ -220,7 +248,7 @@ async fn a_private_authority_counts_for_token_calls_and_requests_behind_the_prox
         (machine.clone(), 0, "ok"),
         (format!("{machine}{other}"), 1, "trust.ca_file"),
     ] {
-        let (own_code, said) = doctor(&simulator, folder.path(), &own, &proxy).await;
+        let (own_code, said) = doctor(&simulator, folder.path(), &own, &proxy, "").await;
         assert_eq!(own_code, code, "{said}");
         assert!(said.contains(word), "{word} in {said}");
     }
@@ -231,11 +259,14 @@ async fn doctor(
     folder: &Path,
     own: &str,
     proxy: &Tinyproxy,
+    without: &str,
 ) -> (i32, String) {
     let text = routes_yaml(simulator, folder, own);
     fs::write(folder.join("routes.yaml"), text).expect("the folder can be written");
     let mut command = with_file(&["doctor"], folder);
-    command.env("HTTPS_PROXY", proxy.url("hush"));
+    command
+        .env("HTTPS_PROXY", proxy.url("hush"))
+        .env("NO_PROXY", without);
     let (code, out, err) = run(command).await;
     (code, format!("{out}{err}"))
 }

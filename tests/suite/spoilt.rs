@@ -13,8 +13,13 @@ use crate::harness::program::{Program, run};
 use crate::harness::until;
 use crate::proofs::{CERTIFICATE, FEDERATED, SECRET, app, key, place, write};
 
-/// A certificate whose time is over, with the key that the fixtures have.
-fn expired() -> String {
+/// A certificate until this day (`2027-03-01`), with the key that the fixtures have.
+pub(crate) fn pair_until(day: &str) -> String {
+    let mut day = day
+        .split('-')
+        .map(|part| part.parse::<u16>().expect("a number"));
+    let mut next = || day.next().expect("a date has three parts");
+    let (year, month, day) = (next(), next() as u8, next() as u8);
     let text = key("rsa_pkcs8.pem");
     let begin = text.find("-----BEGIN PRIVATE KEY").expect("there is a key");
     let end = "-----END PRIVATE KEY-----\n";
@@ -23,7 +28,7 @@ fn expired() -> String {
     let pair = KeyPair::from_pkcs8_pem_and_sign_algo(pem, &PKCS_RSA_SHA256).expect("a key");
     let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
     params.not_before = date_time_ymd(2019, 1, 1);
-    params.not_after = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(i32::from(year), month, day);
     let certificate = params.self_signed(&pair).expect("a certificate");
     format!("{}{pem}", certificate.pem())
 }
@@ -70,7 +75,11 @@ fn spoilt() -> Vec<(&'static str, Option<String>, &'static str)> {
             Some(key("encrypted_aes256_sha256.pem")),
             "set certificate_password",
         ),
-        ("expired", Some(expired()), "expired on Wed, 01 Jan 2020"),
+        (
+            "expired",
+            Some(pair_until("2020-01-01")),
+            "expired on Wed, 01 Jan 2020",
+        ),
     ]
 }
 
