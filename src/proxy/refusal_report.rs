@@ -37,7 +37,7 @@ impl RefusalReport {
     fn of(headers: &HeaderMap, text: &[u8]) -> Self {
         let document: Value = serde_json::from_slice(text).unwrap_or_default();
         let member = |name: &str| clean(document["error"][name].as_str().unwrap_or_default());
-        let id = REQUEST_IDS.iter().find_map(|name| headers.get(*name));
+        let id = REQUEST_IDS.iter().find_map(|name| headers.get(name));
         Self {
             code: member("code"),
             message: member("message"),
