@@ -4,6 +4,7 @@
 
 mod admin_server;
 mod caller_keys;
+mod credential_watch;
 mod report;
 mod world;
 
@@ -110,6 +111,10 @@ impl App {
                 tokio::spawn(lifeline::tie(
                     "the task that follows callers' keys",
                     caller_keys::watch(Arc::clone(&plan.in_force)),
+                )),
+                tokio::spawn(lifeline::tie(
+                    "the task that looks after credentials",
+                    credential_watch::watch(Arc::clone(&plan.in_force)),
                 )),
             ],
             tls,

@@ -39,7 +39,9 @@ pub(super) fn check(
     let mut disk = config::disk::inspect(&config, path);
     disk.problems.extend(unusable_certificate(&config, &disk));
     if !allow_missing_env {
-        credentials::inspect(&config, &mut disk, SystemTime::now());
+        let credentials = credentials::inspect(&config, &mut disk);
+        let endings = credentials::endings(&credentials, SystemTime::now());
+        disk.warnings.extend(endings);
     }
     for warning in &disk.warnings {
         writeln!(err, "{}: warning: {warning}", path.display())?;

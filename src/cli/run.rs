@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::credentials;
 use super::signals::Signals;
@@ -63,7 +63,7 @@ fn load(path: &Path, args: &RunArgs) -> Result<(Checked, Vec<String>), String> {
         config.workers = args.workers;
     }
     let mut disk = disk::inspect(config, path);
-    credentials::inspect(config, &mut disk, SystemTime::now());
+    credentials::inspect(config, &mut disk);
     if !disk.problems.is_empty() {
         return Err(disk
             .problems

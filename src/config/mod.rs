@@ -54,6 +54,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
+pub use check_scope::is_graph;
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
 pub use load::{Checked, MOST_BYTES, Source, load, read};
 pub use problem::{Place, Position, Problem, Problems, Severity};

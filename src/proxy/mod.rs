@@ -52,6 +52,7 @@ use exchange::Exchange;
 use generation::InForce;
 use lane::Lane;
 use load::{Room, load};
+pub use refusal_report::RefusalReport;
 use request::Outgoing;
 use request_id::RequestIds;
 use response::{for_caller, pass_on, refuse};
