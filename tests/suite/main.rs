@@ -19,6 +19,7 @@ mod headers;
 mod hostile;
 mod http2;
 mod limits;
+mod link_carriers;
 mod links;
 mod memory;
 mod operations;
