@@ -4,10 +4,15 @@
 
 use std::io::Write;
 
-/// Runs a control task; its panic ends the process with a line that names it.
+/// Runs a control task; its panic ends the process with a line that names it. A panic elsewhere, in
+/// the course of which the task is dropped, does not: that would be a test that fails.
 pub async fn tie<F: Future>(task: &'static str, future: F) -> F::Output {
-    let _lifeline = Lifeline(task);
-    future.await
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| {
+        let _lifeline = Lifeline(task);
+        future.as_mut().poll(context)
+    })
+    .await
 }
 
 /// Ends the process because a control task has ended, with exit code 1.
@@ -60,5 +65,20 @@ mod tests {
         assert_eq!(output.status.code(), Some(1));
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.contains("tokenferry: the tested task died"), "{text}");
+    }
+
+    #[test]
+    fn a_control_task_that_a_panic_elsewhere_takes_along_does_not_end_the_process() {
+        let thread = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let runtime = runtime.unwrap();
+            runtime.spawn(super::tie("the tested task", std::future::pending::<()>()));
+            runtime.block_on(async {
+                tokio::task::yield_now().await;
+                panic!("a test that fails")
+            })
+        });
+        let ended: std::thread::Result<()> = thread.join();
+        assert!(ended.is_err());
     }
 }

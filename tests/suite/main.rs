@@ -23,6 +23,7 @@ mod hostile;
 mod http2;
 mod identity;
 mod limits;
+mod link_carriers;
 mod links;
 mod memory;
 mod msal;
