@@ -68,9 +68,8 @@ fn a_certificate_is_known_by_any_of_its_names() {
 
 #[test]
 fn a_name_that_is_spelt_like_another_kind_is_not_of_that_kind() {
-    let of_common_name = |name: &str| {
-        certificate(|params| params.distinguished_name.push(DnType::CommonName, name))
-    };
+    let of_common_name =
+        |name: &str| certificate(|params| params.distinguished_name.push(DnType::CommonName, name));
     // Whoever may choose a common name cannot make a subject or a workload of it.
     for (name, wanted) in [
         ("reporting,O=Contoso", "CN=reporting,O=Contoso"),
