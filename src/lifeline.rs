@@ -2,12 +2,20 @@
 //! of a control task ends the process, so that a supervisor starts it afresh. A proxy that accepts
 //! nothing, or whose time limits have stopped, would look alive for ever.
 
+use std::future::poll_fn;
 use std::io::Write;
+use std::pin::pin;
 
 /// Runs a control task; its panic ends the process with a line that names it.
 pub async fn tie<F: Future>(task: &'static str, future: F) -> F::Output {
-    let _lifeline = Lifeline(task);
-    future.await
+    let mut future = pin!(future);
+    // Held while the task's own code runs and no longer: a runtime that is dropped because
+    // something else panicked drops its tasks too, and they have not died of themselves.
+    poll_fn(|cx| {
+        let _lifeline = Lifeline(task);
+        future.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Ends the process because a control task has ended, with exit code 1.
@@ -34,6 +42,23 @@ impl Drop for Lifeline {
 #[cfg(test)]
 mod tests {
     use std::process::Command;
+
+    #[test]
+    fn a_panic_elsewhere_leaves_the_tasks_that_it_drops_alone() {
+        let thread = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            runtime.unwrap().block_on(async {
+                drop(tokio::spawn(super::tie(
+                    "the tested task",
+                    std::future::pending::<()>(),
+                )));
+                tokio::task::yield_now().await;
+                panic!("on purpose")
+            })
+        });
+        let outcome: Result<(), _> = thread.join();
+        assert!(outcome.is_err(), "and the process is still there");
+    }
 
     /// Runs in a process of its own, which the panic is to end; asked for by the test below.
     const CHILD: &str = "LIFELINE_CHILD";
