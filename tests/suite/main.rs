@@ -23,6 +23,7 @@ mod links;
 mod memory;
 mod operations;
 mod own_answers;
+mod panics;
 mod readme;
 mod references;
 mod reload;
