@@ -98,7 +98,7 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
     }
 
     fn render(&self, code: Code, message: &'static str) -> Vec<u8> {
-        self.proxy.refused_unread(code);
+        self.proxy.refused_unread(code, self.conversation.peer);
         self.conversation.head_refused();
         let answer = Answer {
             code,

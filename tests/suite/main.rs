@@ -5,6 +5,7 @@ mod harness;
 mod access_log;
 mod admin;
 mod article;
+mod audit;
 mod batches;
 mod callers;
 mod challenges;
