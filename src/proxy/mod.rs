@@ -225,7 +225,8 @@ impl Proxy {
         let bearer = token(exchange, &call).await?;
         let response = deliver(exchange, &call, outgoing, &bearer, load).await?;
         let (response, file) = follow(exchange, &call, response).await?;
-        Ok(Reply::Upstream(for_caller(exchange, &call, response, file)))
+        let response = for_caller(exchange, &call, response, file).await;
+        Ok(Reply::Upstream(response))
     }
 
     /// The caller's body, counted, bounded and timed; nothing when there is none.
