@@ -22,6 +22,7 @@ use crate::chain::Chain;
 use crate::clock::Now;
 use crate::config::{Config, ListenAddress};
 use crate::lifeline;
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::proxy::Admission;
 use crate::proxy::generation::InForce;
@@ -155,6 +156,16 @@ impl App {
     /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// From now on each panic of the process is counted and logged. The process may have one hook
+    /// for panics, so this is for whoever owns it.
+    pub fn count_panics(&self) {
+        let metrics = Arc::clone(&self.metrics);
+        std::panic::set_hook(Box::new(move |panic| {
+            metrics.panicked();
+            logging::log_panic(panic);
+        }));
     }
 
     /// Puts another configuration in force, all of it or nothing. Tokens and connections that it

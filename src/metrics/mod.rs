@@ -111,6 +111,11 @@ impl Metrics {
         self.store.refusals.of(worker, ())
     }
 
+    /// The cells of what the admin listener refuses. For the thread of the control runtime only.
+    pub fn admin_refusals(&self) -> Arc<RefusalCells> {
+        self.store.refusals.of(usize::MAX, ())
+    }
+
     /// Where the numbers of tokens come from; asked at each scrape.
     pub fn set_token_source(&self, source: Box<dyn Fn() -> Vec<TokenNumbers> + Send + Sync>) {
         self.store.sources().tokens = source;

@@ -30,6 +30,7 @@ mod small_body;
 mod turn;
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -141,11 +142,12 @@ impl Proxy {
         self.goodbye.set(true);
     }
 
-    /// A head that was refused before it could be read.
-    pub fn refused_unread(&self, code: Code) {
+    /// A head that was refused before it could be read, from this address.
+    pub fn refused_unread(&self, code: Code, peer: Option<IpAddr>) {
         self.refusals.refused(code);
         tracing::info!(
             code = code.as_str(),
+            peer = peer.map(tracing::field::display),
             "request refused before it could be read"
         );
     }
