@@ -67,6 +67,7 @@ pub(crate) fn routes_yaml(simulator: &Simulator, folder: &std::path::Path, own: 
     let own = own
         .replace("GRAPH", GRAPH)
         .replace("ORGANISATION", ORGANISATION)
+        .replace("SECRET_FILE", &secret_file.display().to_string())
         .replace("PLAIN", &format!("http://{}", simulator.metadata_address()));
     let mut text = String::new();
     let has = |key: &str| own.starts_with(key) || own.contains(&format!("\n{key}"));
