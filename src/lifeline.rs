@@ -3,11 +3,17 @@
 //! nothing, or whose time limits have stopped, would look alive for ever.
 
 use std::io::Write;
+use std::pin::pin;
 
-/// Runs a control task; its panic ends the process with a line that names it.
+/// Runs a control task; its panic ends the process with a line that names it. Dropping the task is
+/// no panic, whatever the thread that drops it is at: a test that fails drops everything it has.
 pub async fn tie<F: Future>(task: &'static str, future: F) -> F::Output {
-    let _lifeline = Lifeline(task);
-    future.await
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        let _lifeline = Lifeline(task);
+        future.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Ends the process because a control task has ended, with exit code 1.
@@ -21,6 +27,7 @@ pub fn end(task: &str) -> ! {
     std::process::exit(1)
 }
 
+/// Lives while a control task runs, and not while it waits.
 struct Lifeline(&'static str);
 
 impl Drop for Lifeline {
@@ -37,6 +44,19 @@ mod tests {
 
     /// Runs in a process of its own, which the panic is to end; asked for by the test below.
     const CHILD: &str = "LIFELINE_CHILD";
+
+    #[test]
+    fn a_control_task_that_is_dropped_by_another_panic_has_not_died() {
+        let other = std::panic::catch_unwind(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            runtime.unwrap().block_on(async {
+                tokio::spawn(super::tie("the tested task", std::future::pending::<()>()));
+                tokio::task::yield_now().await;
+                panic!("on purpose")
+            })
+        });
+        assert!(other.is_err(), "the process is still here to say so");
+    }
 
     #[test]
     fn a_panic_of_a_control_task_ends_the_process_and_names_it() {
