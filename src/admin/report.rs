@@ -28,7 +28,7 @@ pub struct Configuration {
 pub struct RefusedReload {
     /// When.
     pub at: SystemTime,
-    /// Its problems, a line each.
+    /// Its problems.
     pub problems: Vec<String>,
 }
 

@@ -43,8 +43,11 @@ async fn a_file_that_is_refused_changes_nothing_and_is_reported() {
         })
         .await;
     let status = program.get_admin("/status.json").await.expect(200).json();
-    let refused = status["configuration"]["refused"].to_string();
-    assert!(refused.contains("frobnicate"), "{refused}");
+    let problems = status["configuration"]["refused"]["problems"].as_array();
+    let [problem] = problems.expect("a list").as_slice() else {
+        panic!("one problem, not {status}");
+    };
+    assert!(problem.to_string().contains("frobnicate"), "{problem}");
     let page = program.get_admin("/metrics").await.expect(200).text();
     assert!(page.contains("\ntokenferry_config_last_reload_successful 0\n"));
 
