@@ -13,6 +13,7 @@ mod clients;
 mod connections;
 mod credentials;
 mod demo;
+mod deploy;
 mod downloads;
 mod egress;
 mod headers;
