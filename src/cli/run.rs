@@ -10,7 +10,7 @@ use super::signals::Signals;
 use super::{FAILED, FINE, REFUSED, RunArgs, complain};
 use crate::access_log::AccessLog;
 use crate::app::{App, AppError};
-use crate::config::{Checked, Config, ListenAddress, LogFormat, Problems, disk};
+use crate::config::{Checked, Config, ListenAddress, LogFormat, Problems, Severity, disk};
 use crate::logging::{self, LEVELS_VARIABLE, Levels, Logging};
 use crate::output::Format;
 
@@ -69,10 +69,18 @@ fn load(path: &Path, args: &RunArgs) -> Result<(Checked, Vec<String>), Vec<Strin
     }
     let mut disk = disk::inspect(config, path);
     credentials::inspect(config, &mut disk, SystemTime::now());
+    let file = path.display().to_string();
+    let shown = |words: &[String], severity| -> Vec<_> {
+        let each = words
+            .iter()
+            .map(|words| checked.files.problem(&file, words, severity).to_string());
+        each.collect()
+    };
     if !disk.problems.is_empty() {
-        return Err(disk.problems);
+        return Err(shown(&disk.problems, Severity::Error));
     }
-    Ok((checked, disk.warnings))
+    let warnings = shown(&disk.warnings, Severity::Warning);
+    Ok((checked, warnings))
 }
 
 fn warn_of(checked: &Checked, warnings: &[String]) {
