@@ -14,6 +14,7 @@ mod clients;
 mod connections;
 mod credentials;
 mod demo;
+mod deploy;
 mod doctor;
 mod downloads;
 mod egress;
