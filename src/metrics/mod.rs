@@ -14,6 +14,8 @@ mod label;
 #[cfg(test)]
 mod page;
 mod program;
+#[cfg(test)]
+mod promised;
 mod refusal;
 mod route;
 mod scrape;
