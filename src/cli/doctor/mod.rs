@@ -29,7 +29,6 @@ use api::Api;
 use attempt::Attempt;
 use claims::Claims;
 use finding::{Finding, Severity, Subject};
-use probe::Answer;
 use report::{Diagnosis, Probe, Report, Token};
 
 /// Examines the routes of these names, or all.
@@ -56,7 +55,7 @@ pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
         .build();
     match runtime {
         Ok(runtime) => written(|out| {
-            let work = examine_all(&config, &routes, &outside, json, out);
+            let work = examine_all(&routes, &outside, json, out);
             tokio::task::LocalSet::new().block_on(&runtime, work)
         }),
         Err(error) => complain(&error),
@@ -81,7 +80,6 @@ fn chosen<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a RouteSpec>
 }
 
 async fn examine_all(
-    config: &Config,
     routes: &[&RouteSpec],
     outside: &Outside,
     json: bool,
@@ -114,11 +112,7 @@ async fn examine_all(
         serde_json::to_writer_pretty(&mut *out, &report)?;
         writeln!(out)?;
     } else {
-        let mut hints = String::new();
-        if config.routes.len() > routes.len() {
-            hints = format!(" (of {} in the file)", config.routes.len());
-        }
-        writeln!(out, "{}{hints}", report::summary(&examined))?;
+        writeln!(out, "{}", report::summary(&examined))?;
     }
     Ok(if works { FINE } else { FAILED })
 }
@@ -129,40 +123,23 @@ async fn examine(
     (attempt, found): &(Option<Attempt<'_>>, Vec<Finding>),
 ) -> Diagnosis {
     let mut findings = found.clone();
-    let api = Api::of(route);
     let (mut token, mut probe) = (None, None);
     if let Some(attempt) = attempt
         && let Ok(access) = &attempt.outcome
     {
-        let now = SystemTime::now();
         let document = super::token::claims(access);
         let claims = document.as_ref().map(Claims::of);
         token = Some(shown(attempt, access, claims.as_ref()));
-        let credential = attempt.credential;
-        let end = credential.expiry();
-        let ending = end.and_then(|end| ending(credential.name(), end, now));
-        findings.extend(ending.map(|words| Finding::warning(Subject::Credential, words)));
-        if let Some(claims) = &claims {
-            findings.extend(claims.judge(app_of(credential.identity()), api, now));
-            if api == Api::Graph {
-                findings.extend(roles::judge(&claims.roles, route));
-            }
-        }
+        findings.extend(judge(route, attempt, claims.as_ref()));
+        let api = Api::of(route);
         let path = api.probe(route.upstream.prefix.as_str());
         let answer = probe::send(route, &outside.egress, &access.secret, &path).await;
-        findings.extend(verdict::judge(
-            &answer,
-            api,
-            route,
-            &claims.unwrap_or_default(),
-        ));
+        let claims = claims.unwrap_or_default();
+        findings.extend(verdict::judge(&answer, api, route, &claims));
         probe = Some(Probe {
             method: "GET",
             path,
-            status: match answer {
-                Answer::Answered { status, .. } => Some(status),
-                Answer::Failed(_) => None,
-            },
+            status: answer.status(),
         });
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -175,6 +152,23 @@ async fn examine(
         probe,
         findings,
     }
+}
+
+/// What is to be said of a token and of the credential it was had with.
+fn judge(route: &RouteSpec, attempt: &Attempt<'_>, claims: Option<&Claims>) -> Vec<Finding> {
+    let (credential, now) = (attempt.credential, SystemTime::now());
+    let end = credential.expiry();
+    let ending = end.and_then(|end| ending(credential.name(), end, now));
+    let ending = ending.map(|words| Finding::warning(Subject::Credential, words));
+    let mut findings: Vec<Finding> = ending.into_iter().collect();
+    if let Some(claims) = claims {
+        let api = Api::of(route);
+        findings.extend(claims.judge(app_of(credential.identity()), api, now));
+        if api == Api::Graph {
+            findings.extend(roles::judge(&claims.roles, route));
+        }
+    }
+    findings
 }
 
 fn shown(attempt: &Attempt<'_>, access: &AccessToken, claims: Option<&Claims>) -> Token {

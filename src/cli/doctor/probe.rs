@@ -37,6 +37,16 @@ pub(super) enum Answer {
     Failed(String),
 }
 
+impl Answer {
+    /// The status, when there was an answer.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answered { status, .. } => Some(*status),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
 /// Sends `GET path` with this token. Runs in a `LocalSet`.
 pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, path: &str) -> Answer {
     let Some(request) = request(route, token, path) else {

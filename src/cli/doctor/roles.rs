@@ -25,7 +25,7 @@ pub(super) fn judge(roles: &[String], route: &RouteSpec) -> Vec<Finding> {
         (!named.is_empty()).then(|| named.join(", "))
     };
     let untouched = named(Excess::Untouched).map(|named| {
-        format!("nothing that allow lets through needs {named}: take it from the app, or give this route an app of its own")
+        format!("nothing that allow lets through needs {named}: take it from the app if no other route does, or give this route an app of its own")
     });
     let writes = named(Excess::Writes).map(|named| {
         format!(
