@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Admin};
+use crate::admin::Admin;
 use crate::clock::Now;
 use crate::lifeline;
 use crate::policy::Refusal;
@@ -34,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(75);
 /// The open admin listeners.
 pub(super) struct AdminServer {
     addresses: Vec<SocketAddr>,
+    listening: Vec<String>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -45,6 +46,7 @@ impl AdminServer {
         in_force: &Arc<InForce>,
     ) -> Self {
         let addresses = listeners.iter().filter_map(Listener::local_addr).collect();
+        let listening = listeners.iter().map(ToString::to_string).collect();
         let tasks = listeners
             .into_iter()
             .map(|listener| {
@@ -55,11 +57,19 @@ impl AdminServer {
                 tokio::spawn(lifeline::tie("the admin listener", accept(listener, desk)))
             })
             .collect();
-        Self { addresses, tasks }
+        Self {
+            addresses,
+            listening,
+            tasks,
+        }
     }
 
     pub(super) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    pub(super) fn listening(&self) -> &[String] {
+        &self.listening
     }
 
     pub(super) fn stop(&self) {
@@ -146,7 +156,7 @@ impl Desk {
                 let (path, query) = target;
                 self.admin.answer(request.method(), path, query, now)
             }
-            Err(refusal) => admin::refuse(refusal.code, &refusal.message, now),
+            Err(refusal) => self.admin.refuse(refusal.code, &refusal.message, now),
         }
     }
 

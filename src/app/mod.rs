@@ -4,6 +4,7 @@
 
 mod admin_server;
 mod caller_keys;
+mod credential_watch;
 mod report;
 mod world;
 
@@ -21,6 +22,7 @@ use crate::chain::Chain;
 use crate::clock::Now;
 use crate::config::{Config, ListenAddress};
 use crate::lifeline;
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::proxy::Admission;
 use crate::proxy::generation::InForce;
@@ -57,6 +59,7 @@ pub struct App {
     state: Arc<Mutex<State>>,
     access_log: Arc<AccessLog>,
     data_addresses: Vec<SocketAddr>,
+    listening: Vec<String>,
     tls: Arc<Tls>,
     watchers: Vec<JoinHandle<()>>,
 }
@@ -73,6 +76,7 @@ impl App {
         let listeners = bind(&config.listen)?;
         let admin_listeners = bind(&config.admin)?;
         let data_addresses = listeners.iter().filter_map(Listener::local_addr).collect();
+        let listening = listeners.iter().map(ToString::to_string).collect();
         let metrics = Metrics::new(started.wall);
         let tokens = TokenCache::new(Handle::current());
         let tls = Arc::new(Tls::new(world::certificate(&config, started.wall)?));
@@ -111,6 +115,10 @@ impl App {
                     "the task that follows callers' keys",
                     caller_keys::watch(Arc::clone(&plan.in_force)),
                 )),
+                tokio::spawn(lifeline::tie(
+                    "the task that looks after credentials",
+                    credential_watch::watch(Arc::clone(&plan.in_force)),
+                )),
             ],
             tls,
             server,
@@ -121,6 +129,7 @@ impl App {
             state,
             access_log: plan.access_log,
             data_addresses,
+            listening,
         })
     }
 
@@ -137,6 +146,16 @@ impl App {
         &self.data_addresses
     }
 
+    /// Every address of the data plane, for people.
+    pub fn listening(&self) -> &[String] {
+        &self.listening
+    }
+
+    /// Every address of the admin listener, for people.
+    pub fn admin_listening(&self) -> &[String] {
+        self.admin.listening()
+    }
+
     /// The TCP addresses of the admin listener.
     pub fn admin_addresses(&self) -> &[SocketAddr] {
         self.admin.addresses()
@@ -150,6 +169,16 @@ impl App {
     /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// From now on each panic of the process is counted and logged. The process may have one hook
+    /// for panics, so this is for whoever owns it.
+    pub fn count_panics(&self) {
+        let metrics = Arc::clone(&self.metrics);
+        std::panic::set_hook(Box::new(move |panic| {
+            metrics.panicked();
+            logging::log_panic(panic);
+        }));
     }
 
     /// Puts another configuration in force, all of it or nothing. Tokens and connections that it

@@ -212,7 +212,7 @@ async fn an_endpoint_that_refuses_every_token_is_told_apart_and_empties_no_cache
             "InvalidAuthenticationToken",
             "Invalid audience",
             "upstream-id-7",
-            "tokenferry token ROUTE",
+            "tokenferry doctor ROUTE",
         ] {
             assert!(message.contains(part), "{message}");
         }

@@ -99,8 +99,8 @@ async fn with_a_wait_requests_go_on_when_the_quiet_is_over() {
     stage
         .simulator
         .script(Script::on(ORGANISATION, fault).times(1));
-    stage.get("/dynamics/sim/bytes/1").await.expect(429);
     let begun = Instant::now();
+    stage.get("/dynamics/sim/bytes/1").await.expect(429);
     let answers = (0..5).map(|_| stage.get("/dynamics/sim/bytes/1"));
     for answer in futures(answers.collect()).await {
         answer.expect(200);
