@@ -16,6 +16,7 @@ mod credentials;
 mod demo;
 mod downloads;
 mod egress;
+mod hardening;
 mod headers;
 mod hostile;
 mod http2;
