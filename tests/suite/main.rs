@@ -11,6 +11,7 @@ mod callers;
 mod challenges;
 mod cli;
 mod clients;
+mod cluster;
 mod connections;
 mod credentials;
 mod demo;
