@@ -7,6 +7,7 @@ mod accept;
 mod connection;
 mod frames;
 pub mod listener;
+pub mod peers;
 mod plain_answer;
 mod readers;
 mod timed;
