@@ -1,9 +1,20 @@
-//! Any path: the decision is that of a reader who really decodes, and no URL parser sees another
-//! path in one that passes.
+//! Any path: the decision is that of a reader who really decodes, no URL parser sees another path in
+//! one that passes, and a star of `allow` stands for one segment however often it is decoded.
 #![no_main]
 
+use std::sync::LazyLock;
+
+use http::Method;
 use libfuzzer_sys::fuzz_target;
+use tokenferry::config::{AllowSpec, PatternSegment};
+use tokenferry::policy::allow::Allow;
 use tokenferry::policy::path::check;
+
+/// `GET /*`
+static ONE_SEGMENT: LazyLock<Allow> = LazyLock::new(|| {
+    let spec = AllowSpec { methods: vec![Method::GET], pattern: vec![PatternSegment::AnyOne] };
+    Allow::new(Some(&[spec]), &[])
+});
 
 /// One decoding of the whole text; a `%` without two hex digits stays.
 fn decode(bytes: &[u8]) -> Vec<u8> {
@@ -31,6 +42,13 @@ fuzz_target!(|path: &str| {
         let dots = |segment: &[u8]| segment == b"." || segment == b"..";
         assert!(!level.split(|b| *b == b'/').any(dots));
         level = decode(&level);
+    }
+    if ONE_SEGMENT.permits(&Method::GET, path) {
+        let mut whole = path.as_bytes().to_vec();
+        while decode(&whole) != whole {
+            whole = decode(&whole);
+        }
+        assert_eq!(whole.iter().filter(|b| matches!(b, b'/' | b'\\')).count(), 1);
     }
     // Neither arrives in a path: hyper refuses a space, and cuts at the others.
     if !path.contains([' ', '?', '#'])

@@ -1,5 +1,5 @@
-//! Any request target and Host: what passes names one host and one path, and both are found again
-//! byte for byte in what goes up.
+//! Any request target and Host, a line each, and a third line for HTTP/2: what passes names one host
+//! and one path, and both are found again byte for byte in what goes up.
 #![no_main]
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
@@ -9,8 +9,10 @@ use tokenferry::policy::host::HostPolicy;
 use tokenferry::policy::target::Target;
 use tokenferry::route::path::for_upstream;
 
-fuzz_target!(|input: (&[u8], &[u8], bool)| {
-    let (target, host, second) = input;
+fuzz_target!(|input: &[u8]| {
+    let mut lines = input.splitn(3, |&byte| byte == b'\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (target, host, second) = (line(), line(), !line().is_empty());
     let Ok(uri) = Uri::try_from(target) else {
         return;
     };

@@ -29,13 +29,14 @@ pub use report::{Configuration, Failure, RefusedReload, Report, Route, Token, To
 
 use crate::clock::Now;
 use crate::code::Code;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Metrics, RefusalCells};
 use reply::Reply;
 use status::Snapshot;
 
 /// The endpoints of the admin listener.
 pub struct Admin {
     metrics: Arc<Metrics>,
+    refusals: Arc<RefusalCells>,
     readiness: Arc<Readiness>,
     report: Box<dyn Fn() -> Report + Send + Sync>,
     page_policy: HeaderValue,
@@ -57,11 +58,6 @@ struct RouteToken<'a> {
     token: TokenState,
 }
 
-/// An answer to a request that may not reach the endpoints, for a reason found outside of them.
-pub fn refuse(code: Code, message: &str, now: Now) -> Response<Full<Bytes>> {
-    Reply::refusal(code, message, now).response()
-}
-
 impl Admin {
     /// The endpoints, over the numbers, the latches and the app's report of itself.
     pub fn new(
@@ -70,11 +66,24 @@ impl Admin {
         report: Box<dyn Fn() -> Report + Send + Sync>,
     ) -> Self {
         Self {
+            refusals: metrics.admin_refusals(),
             metrics,
             readiness,
             report,
             page_policy: page::policy(),
         }
+    }
+
+    /// Answers, counts and logs a request that may not reach the endpoints, for a reason found
+    /// outside of them: a web page that rebinds its name tries this port too.
+    pub fn refuse(&self, code: Code, message: &str, now: Now) -> Response<Full<Bytes>> {
+        self.refusals.refused(code);
+        tracing::info!(
+            code = code.as_str(),
+            reason = message,
+            "request refused on the admin listener"
+        );
+        Reply::refusal(code, message, now).response()
     }
 
     /// Answers a request whose host and origin have passed their checks.

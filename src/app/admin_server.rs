@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Admin};
+use crate::admin::Admin;
 use crate::clock::Now;
 use crate::lifeline;
 use crate::policy::Refusal;
@@ -156,7 +156,7 @@ impl Desk {
                 let (path, query) = target;
                 self.admin.answer(request.method(), path, query, now)
             }
-            Err(refusal) => admin::refuse(refusal.code, &refusal.message, now),
+            Err(refusal) => self.admin.refuse(refusal.code, &refusal.message, now),
         }
     }
 

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Client;
+use tokio::time::Instant;
 
 use crate::caller::Callers;
+use crate::caller::key_set::KeySet;
 use crate::caller::keys::{self, KeysError};
 use crate::chain::Chain;
 use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
-use crate::proxy::generation::{Generation, InForce};
+use crate::proxy::generation::InForce;
 use crate::trust;
 
 /// How often files are looked at.
@@ -32,10 +34,12 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
     let mut round = Round::default();
     loop {
         let world = in_force.load();
-        round.look(&world).await;
+        let spec = world.config.kubernetes.as_ref();
+        let load = async |spec: &KubernetesSpec| load(spec, &world.config.resolve).await;
+        round.look(&world.callers, spec, load).await;
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => round.wanted = false,
-            () = world.callers.keys_wanted() => round.wanted = true,
+            () = tokio::time::sleep(LOOK) => {}
+            () = round.called_for(&world.callers, spec) => {}
         }
     }
 }
@@ -43,7 +47,7 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
 /// What is remembered from one look to the next.
 #[derive(Default)]
 struct Round {
-    /// Whether a key was met that is not known.
+    /// Whether a key was met that is not known, since the last call.
     wanted: bool,
     /// The call for these keys: when, and whether it succeeded.
     last: Option<(KubernetesSpec, Instant, bool)>,
@@ -52,25 +56,46 @@ struct Round {
 }
 
 impl Round {
-    async fn look(&mut self, world: &Generation) {
-        let failures = world.callers.refresh();
+    async fn look(
+        &mut self,
+        callers: &Callers,
+        spec: Option<&KubernetesSpec>,
+        load: impl AsyncFnOnce(&KubernetesSpec) -> Result<KeySet, String>,
+    ) {
+        let failures = callers.refresh();
         let unread: Vec<String> = failures
             .iter()
             .map(|failure| Chain(failure).to_string())
             .collect();
         self.complain("API keys", &unread.join("; "));
-        if let Some(spec) = &world.config.kubernetes
-            && self.is_due(spec, &world.callers)
+        if let Some(spec) = spec
+            && self.is_due(spec, callers)
         {
-            let outcome = load(spec, &world.config.resolve).await;
+            let outcome = load(spec).await;
+            self.wanted = false;
             self.last = Some((spec.clone(), Instant::now(), outcome.is_ok()));
             match outcome {
                 Ok(keys) => {
-                    world.callers.set_cluster_keys(keys);
+                    callers.set_cluster_keys(keys);
                     self.complain("the keys of the cluster", "");
                 }
                 Err(error) => self.complain("the keys of the cluster", &error),
             }
+        }
+    }
+
+    /// Waits until a token with an unknown key makes a look worth while before its time. Whoever
+    /// sends many such tokens must not make this a loop: it waits for ever where a look would not
+    /// call the issuer, and a file is looked at often enough.
+    async fn called_for(&mut self, callers: &Callers, spec: Option<&KubernetesSpec>) {
+        callers.keys_wanted().await;
+        self.wanted = true;
+        let fetched = |spec: &&KubernetesSpec| matches!(spec.keys, KubernetesKeys::Fetch { .. });
+        if !spec
+            .filter(fetched)
+            .is_some_and(|spec| self.is_due(spec, callers))
+        {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -81,7 +106,7 @@ impl Round {
         if known != spec || matches!(spec.keys, KubernetesKeys::File(_)) {
             return true;
         }
-        let pause = match (fine, self.wanted || !callers.knows_cluster()) {
+        let pause = match (*fine && callers.knows_cluster(), self.wanted) {
             (false, _) => RETRY,
             (true, true) => REST,
             (true, false) => FRESH,
@@ -106,23 +131,29 @@ impl Round {
 async fn load(
     spec: &KubernetesSpec,
     resolve: &BTreeMap<(HostName, u16), SocketAddr>,
-) -> Result<crate::caller::key_set::KeySet, String> {
-    let authority = match &spec.keys {
-        KubernetesKeys::File(_) => None,
-        KubernetesKeys::Fetch { ca_file, .. } => Some(ca_file.as_path()),
-    };
-    let client = client(authority, resolve)?;
-    keys::load(&client, spec)
-        .await
-        .map_err(|error: KeysError| Chain(&error).to_string())
+) -> Result<KeySet, String> {
+    let words = |error: KeysError| Chain(&error).to_string();
+    match &spec.keys {
+        KubernetesKeys::File(path) => keys::read(path).map_err(words),
+        KubernetesKeys::Fetch {
+            ca_file,
+            token_file,
+        } => {
+            let client = client(ca_file, resolve)?;
+            keys::fetch(&client, &spec.issuer, token_file)
+                .await
+                .map_err(words)
+        }
+    }
 }
 
 /// A client that trusts the cluster's authority besides the system's, and follows nothing.
 fn client(
-    authority: Option<&Path>,
+    authority: &Path,
     resolve: &BTreeMap<(HostName, u16), SocketAddr>,
 ) -> Result<Client, String> {
-    let mut tls = trust::client_config(authority).map_err(|error| Chain(&error).to_string())?;
+    let mut tls =
+        trust::client_config(Some(authority)).map_err(|error| Chain(&error).to_string())?;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)
@@ -139,4 +170,168 @@ fn client(
         }
     }
     builder.build().map_err(|error| Chain(&error).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::time::SystemTime;
+
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::caller::service_account::TokenError;
+    use crate::caller::{CallerError, RouteCallers};
+    use crate::config::{CallerProof, CallerSpec, Name};
+
+    /// An issuer that is asked by the clock alone, and what it was asked.
+    struct Issuer {
+        callers: Callers,
+        spec: KubernetesSpec,
+        /// The name of its key; `None` while it is down.
+        key: RefCell<Option<String>>,
+        calls: Cell<usize>,
+    }
+
+    impl Issuer {
+        fn new(keys: KubernetesKeys) -> Self {
+            let spec = KubernetesSpec {
+                issuer: "https://issuer.corp".to_owned(),
+                audience: "tokenferry".to_owned(),
+                keys,
+            };
+            let callers = Callers::new(&[job()], Some(&spec)).unwrap();
+            Self {
+                callers,
+                spec,
+                key: RefCell::new(Some("k1".to_owned())),
+                calls: Cell::new(0),
+            }
+        }
+
+        async fn load(&self) -> Result<KeySet, String> {
+            self.calls.set(self.calls.get() + 1);
+            let key = self.key.borrow();
+            let name = key.as_ref().ok_or("down")?;
+            // The base point of the curve is a key as good as any.
+            let set = format!(
+                r#"{{"keys":[{{"kty":"EC","crv":"P-256","kid":"{name}","x":"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY","y":"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}}]}}"#
+            );
+            KeySet::parse(set.as_bytes()).map_err(|error| error.to_string())
+        }
+
+        /// Follows it for this long, while a token with this key comes every second.
+        async fn pass(&self, round: &mut Round, seconds: u64, key: &str) {
+            let spec = Some(&self.spec);
+            let follow = async {
+                loop {
+                    round
+                        .look(&self.callers, spec, async |_: &KubernetesSpec| {
+                            self.load().await
+                        })
+                        .await;
+                    tokio::select! {
+                        () = tokio::time::sleep(LOOK) => {}
+                        () = round.called_for(&self.callers, spec) => {}
+                    }
+                }
+            };
+            let ask = async {
+                for _ in 0..seconds {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    self.verdict(key);
+                }
+            };
+            tokio::select! {
+                () = follow => {}
+                () = ask => {}
+            }
+        }
+
+        /// What becomes of a forged token with this key.
+        fn verdict(&self, key: &str) -> CallerError {
+            use base64::Engine;
+            use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+            let header = format!(r#"{{"alg":"ES256","kid":"{key}"}}"#);
+            let token = format!("Bearer {}.e30.AAAA", URL_SAFE_NO_PAD.encode(header));
+            let mut headers = HeaderMap::new();
+            headers.insert("authorization", HeaderValue::from_str(&token).unwrap());
+            let route = RouteCallers::new(&[job().name], &[job()]);
+            self.callers
+                .identify(&route, &headers, None, SystemTime::now())
+                .unwrap_err()
+        }
+    }
+
+    fn job() -> CallerSpec {
+        CallerSpec {
+            name: Name::parse("job").unwrap(),
+            proof: CallerProof::ServiceAccount {
+                namespace: "tools".to_owned(),
+                name: "job".to_owned(),
+            },
+        }
+    }
+
+    fn fetched() -> Issuer {
+        Issuer::new(KubernetesKeys::Fetch {
+            ca_file: "unused".into(),
+            token_file: "unused".into(),
+        })
+    }
+
+    const UNKNOWN: CallerError = CallerError::Token(TokenError::UnknownKey);
+    /// The key is known: it is the signature that is wrong.
+    const KNOWN: CallerError = CallerError::Token(TokenError::Signature);
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_fetched_at_once_and_then_every_ten_minutes() {
+        let issuer = fetched();
+        let mut round = Round::default();
+        issuer.pass(&mut round, 1, "k1").await;
+        assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 1));
+        issuer.pass(&mut round, 590, "k1").await;
+        assert_eq!(issuer.calls.get(), 1);
+        issuer.pass(&mut round, 20, "k1").await;
+        assert_eq!(issuer.calls.get(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_key_is_fetched_when_it_is_met_and_strangers_cause_one_call_a_minute() {
+        let issuer = fetched();
+        let mut round = Round::default();
+        issuer.pass(&mut round, 100, "k1").await;
+        issuer.key.replace(Some("k2".to_owned()));
+        assert_eq!(issuer.verdict("k2"), UNKNOWN);
+        issuer.pass(&mut round, 2, "k2").await;
+        assert_eq!((issuer.verdict("k2"), issuer.calls.get()), (KNOWN, 2));
+        assert_eq!(issuer.verdict("k1"), UNKNOWN, "the old key is withdrawn");
+        issuer.pass(&mut round, 600, "nobody's").await;
+        let calls = issuer.calls.get();
+        assert!((11..=12).contains(&calls), "{calls}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_of_the_issuer_keeps_the_keys_that_are_known() {
+        let issuer = fetched();
+        let mut round = Round::default();
+        issuer.pass(&mut round, 1, "k1").await;
+        issuer.key.replace(None);
+        issuer.pass(&mut round, 3600, "k1").await;
+        assert_eq!(issuer.verdict("k1"), KNOWN);
+        let calls = issuer.calls.get();
+        assert!((200..=320).contains(&calls), "{calls}");
+        issuer.key.replace(Some("k2".to_owned()));
+        issuer.pass(&mut round, 20, "k2").await;
+        assert_eq!(issuer.verdict("k2"), KNOWN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_do_not_make_a_file_be_read_more_often() {
+        let issuer = Issuer::new(KubernetesKeys::File("unused".into()));
+        let mut round = Round::default();
+        issuer.pass(&mut round, 100, "nobody's").await;
+        let calls = issuer.calls.get();
+        assert!(calls <= 21, "{calls}");
+    }
 }

@@ -4,6 +4,7 @@
 
 mod admin_server;
 mod caller_keys;
+mod credential_watch;
 mod report;
 mod world;
 
@@ -21,6 +22,7 @@ use crate::chain::Chain;
 use crate::clock::Now;
 use crate::config::{Config, ListenAddress};
 use crate::lifeline;
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::proxy::Admission;
 use crate::proxy::generation::InForce;
@@ -113,6 +115,10 @@ impl App {
                     "the task that follows callers' keys",
                     caller_keys::watch(Arc::clone(&plan.in_force)),
                 )),
+                tokio::spawn(lifeline::tie(
+                    "the task that looks after credentials",
+                    credential_watch::watch(Arc::clone(&plan.in_force)),
+                )),
             ],
             tls,
             server,
@@ -163,6 +169,16 @@ impl App {
     /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// From now on each panic of the process is counted and logged. The process may have one hook
+    /// for panics, so this is for whoever owns it.
+    pub fn count_panics(&self) {
+        let metrics = Arc::clone(&self.metrics);
+        std::panic::set_hook(Box::new(move |panic| {
+            metrics.panicked();
+            logging::log_panic(panic);
+        }));
     }
 
     /// Puts another configuration in force, all of it or nothing. Tokens and connections that it

@@ -56,6 +56,16 @@ pub(super) fn connect(
         };
         world.credentials.iter().filter_map(known).collect()
     }));
+    let world = Arc::clone(in_force);
+    metrics.set_fallbacks(Box::new(move || {
+        let world = world.load();
+        let known = |credential: &Arc<crate::credential::Credential>| {
+            credential.fallback()?;
+            let active = credential.active().name() != credential.name();
+            Some((credential.name().to_string(), active))
+        };
+        world.credentials.iter().filter_map(known).collect()
+    }));
     let log = Arc::clone(access_log);
     metrics.set_log_dropped(Box::new(move || log.dropped()));
 }

@@ -17,8 +17,10 @@ pub struct CertificateError;
 pub struct PeerNames {
     /// DNS names, in lower case.
     dns: Vec<String>,
-    /// URIs (SPIFFE IDs among them), addresses of mail and of IP.
-    other: Vec<String>,
+    /// Addresses of IP and of mail.
+    addresses: Vec<String>,
+    /// URIs, SPIFFE IDs among them.
+    uris: Vec<String>,
     /// The subject's attributes in the order of the certificate: `("CN", "reporting")`.
     subject: Vec<(String, String)>,
 }
@@ -32,7 +34,8 @@ impl PeerNames {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|_| CertificateError)?;
         let mut names = Self {
             dns: Vec::new(),
-            other: Vec::new(),
+            addresses: Vec::new(),
+            uris: Vec::new(),
             subject: attributes(certificate.subject()),
         };
         let alternatives = certificate
@@ -44,10 +47,9 @@ impl PeerNames {
         {
             match name {
                 GeneralName::DNSName(name) => names.dns.push(name.to_ascii_lowercase()),
-                GeneralName::URI(name) | GeneralName::RFC822Name(name) => {
-                    names.other.push((*name).to_owned());
-                }
-                GeneralName::IPAddress(bytes) => names.other.extend(address(bytes)),
+                GeneralName::URI(name) => names.uris.push((*name).to_owned()),
+                GeneralName::RFC822Name(name) => names.addresses.push((*name).to_owned()),
+                GeneralName::IPAddress(bytes) => names.addresses.extend(address(bytes)),
                 _ => {}
             }
         }
@@ -57,14 +59,31 @@ impl PeerNames {
     /// Whether the certificate is what a caller's `client_certificate` asks for: one alternative
     /// name, the common name with or without `CN=`, or the whole subject in either order
     /// (`CN=a,O=b` as RFC 4514 writes it, `O=b, CN=a` as OpenSSL does).
+    ///
+    /// A name counts as what it looks like only. An authority may let its holders choose one kind of
+    /// name and vouch for another: a common name that is spelt like a SPIFFE ID or like a whole
+    /// subject is neither.
     pub fn matches(&self, wanted: &str) -> bool {
-        let lower = wanted.to_ascii_lowercase();
-        self.dns.contains(&lower)
-            || self.other.iter().any(|name| name == wanted)
-            || self
-                .common_name()
-                .is_some_and(|name| name == wanted || strip_attribute(wanted, "CN") == Some(name))
-            || self.is_subject(wanted)
+        if wanted.contains("://") {
+            return self.uris.iter().any(|uri| uri == wanted);
+        }
+        if wanted.contains('=') {
+            return self.is_common_name(wanted) || self.is_subject(wanted);
+        }
+        self.dns.contains(&wanted.to_ascii_lowercase())
+            || self.uris.iter().any(|uri| uri == wanted)
+            || self.addresses.iter().any(|address| address == wanted)
+            || self.common_name() == Some(wanted)
+    }
+
+    /// Whether `wanted` is `CN=` and the common name, and no list of attributes.
+    fn is_common_name(&self, wanted: &str) -> bool {
+        let Some((kind, name)) = wanted.split_once('=') else {
+            return false;
+        };
+        kind.trim().eq_ignore_ascii_case("CN")
+            && !name.contains('=')
+            && self.common_name() == Some(name.trim())
     }
 
     /// The common name, when there is exactly one.
@@ -115,14 +134,6 @@ fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
 /// values stay escaped and equal nothing: use an alternative name for them.
 fn split_subject(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim)
-}
-
-fn strip_attribute<'a>(text: &'a str, kind: &str) -> Option<&'a str> {
-    let (written, value) = text.split_once('=')?;
-    written
-        .trim()
-        .eq_ignore_ascii_case(kind)
-        .then(|| value.trim())
 }
 
 /// An address as text (RFC 5280 section 4.2.1.6: 4 or 16 bytes).

@@ -1,13 +1,12 @@
 //! Where the cluster's keys come from: a file, or the issuer's own documents (OpenID Connect
 //! Discovery 1.0 section 4). The one part of this module that opens a socket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 
 use super::key_set::{KeySet, KeySetError};
-use crate::config::{KubernetesKeys, KubernetesSpec};
 use crate::secret::{Secret, SecretError, SecretSource};
 
 /// Discovery documents and key sets have a few KiB.
@@ -49,34 +48,36 @@ pub enum KeysError {
     },
 }
 
-/// Reads or fetches the keys. `client` trusts `ca_file`, follows no redirect and has time limits.
+/// Reads the keys from `kubernetes.jwks_file`.
 ///
 /// # Errors
 /// What went wrong; the keys known so far stay good.
-pub async fn load(client: &Client, spec: &KubernetesSpec) -> Result<KeySet, KeysError> {
-    match &spec.keys {
-        KubernetesKeys::File(path) => {
-            let json = std::fs::read(path).map_err(|source| KeysError::Unreadable {
-                path: path.clone(),
-                source,
-            })?;
-            Ok(KeySet::parse(&json)?)
-        }
-        KubernetesKeys::Fetch { token_file, .. } => {
-            // Read each time: the kubelet replaces it every hour.
-            let token = SecretSource::File(token_file.clone()).read()?;
-            fetch(client, &spec.issuer, &token).await
-        }
-    }
+pub fn read(path: &Path) -> Result<KeySet, KeysError> {
+    let json = std::fs::read(path).map_err(|source| KeysError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(KeySet::parse(&json)?)
+}
+
+/// Fetches the keys from the issuer, which may ask for the token in the file. `client` trusts
+/// `ca_file`, follows no redirect and has time limits.
+///
+/// # Errors
+/// What went wrong; the keys known so far stay good.
+pub async fn fetch(client: &Client, issuer: &str, token_file: &Path) -> Result<KeySet, KeysError> {
+    // Read each time: the kubelet replaces it every hour.
+    let token = SecretSource::File(token_file.to_owned()).read()?;
+    documents(client, issuer, &token).await
 }
 
 /// Asks the issuer for its discovery document, and where that says for the keys.
-async fn fetch(client: &Client, issuer: &str, token: &Secret) -> Result<KeySet, KeysError> {
+async fn documents(client: &Client, issuer: &str, token: &Secret) -> Result<KeySet, KeysError> {
     let issuer = issuer.trim_end_matches('/');
     let discovery = format!("{issuer}/.well-known/openid-configuration");
-    let document = read(client, &discovery, token).await?;
+    let document = get(client, &discovery, token).await?;
     let document: Discovery = serde_json::from_slice(&document).map_err(KeysError::Discovery)?;
-    let keys = read(client, &document.jwks_uri, token).await?;
+    let keys = get(client, &document.jwks_uri, token).await?;
     Ok(KeySet::parse(&keys)?)
 }
 
@@ -87,7 +88,7 @@ struct Discovery {
 
 /// Reads one document. The token is shown only where it is asked for: issuers outside the cluster
 /// publish their keys, and have no business with it.
-async fn read(client: &Client, url: &str, token: &Secret) -> Result<Vec<u8>, KeysError> {
+async fn get(client: &Client, url: &str, token: &Secret) -> Result<Vec<u8>, KeysError> {
     if !url.starts_with("https://") {
         return Err(KeysError::Insecure);
     }

@@ -43,7 +43,9 @@ pub(super) fn check(
     let mut disk = config::disk::inspect(&config, path);
     disk.problems.extend(unusable_certificate(&config, &disk));
     if !allow_missing_env {
-        credentials::inspect(&config, &mut disk, SystemTime::now());
+        let credentials = credentials::inspect(&config, &mut disk);
+        let endings = credentials::endings(&credentials, SystemTime::now());
+        disk.warnings.extend(endings);
     }
     let file = path.display().to_string();
     for warning in &disk.warnings {

@@ -2,8 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::credentials;
 use super::signals::Signals;
@@ -11,7 +10,7 @@ use super::{FAILED, FINE, REFUSED, RunArgs, complain};
 use crate::access_log::AccessLog;
 use crate::app::{App, AppError};
 use crate::config::{Checked, Config, ListenAddress, LogFormat, Problems, Severity, disk};
-use crate::logging::{self, LEVELS_VARIABLE, Levels, Logging};
+use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
 use crate::output::Format;
 
 /// What is left of the log at the end is written within this.
@@ -58,7 +57,7 @@ fn load(path: &Path, args: &RunArgs) -> Result<(Checked, Vec<String>), Vec<Strin
     overlay(&mut checked.config, args).map_err(|problem| vec![problem])?;
     let config = &checked.config;
     let mut disk = disk::inspect(config, path);
-    credentials::inspect(config, &mut disk, SystemTime::now());
+    credentials::inspect(config, &mut disk);
     let file = path.display().to_string();
     let shown = |words: &[String], severity| -> Vec<_> {
         let each = words
@@ -202,7 +201,7 @@ async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u
             return REFUSED;
         }
     };
-    count_panics(&app);
+    app.count_panics();
     for address in app.listening() {
         tracing::info!(address, "listening");
     }
@@ -239,14 +238,6 @@ async fn drain(app: &App, delay: Duration, limit: Duration, signals: &mut Signal
         }
         () = signals.second() => tracing::warn!("a second signal: ending at once"),
     }
-}
-
-fn count_panics(app: &App) {
-    let metrics = Arc::clone(app.metrics());
-    std::panic::set_hook(Box::new(move |panic| {
-        metrics.panicked();
-        logging::log_panic(panic);
-    }));
 }
 
 /// All or nothing: with a problem the old configuration stays in force.

@@ -55,6 +55,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
+pub use check_scope::is_graph;
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
 pub use load::{Checked, MOST_BYTES, Source, load, read};
 pub use named_file::NamedFiles;

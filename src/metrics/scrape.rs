@@ -41,6 +41,7 @@ impl Collector for Scrape {
         let mut families = routes(&self.store.route_totals());
         families.extend(tokens(&look_ups, &(sources.tokens)()));
         families.push(credentials((sources.credentials)()));
+        families.push(fallbacks((sources.fallbacks)()));
         families.push(refusals(&self.store));
         families.extend(self.store.program.families((sources.log_dropped)()));
         families
@@ -168,6 +169,14 @@ fn credentials(mut expiries: Vec<(String, SystemTime)>) -> MetricFamily {
     let sample =
         |(name, expires): &(String, SystemTime)| family.sample(&[name], unix_seconds(*expires));
     family.with(expiries.iter().map(sample).collect())
+}
+
+fn fallbacks(mut active: Vec<(String, bool)>) -> MetricFamily {
+    active.sort();
+    active.dedup_by(|later, earlier| later.0 == earlier.0);
+    let family = &family::FALLBACK;
+    let sample = |(name, active): &(String, bool)| family.count(&[name], u64::from(*active));
+    family.with(active.iter().map(sample).collect())
 }
 
 fn refusals(store: &Store) -> MetricFamily {

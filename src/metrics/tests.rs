@@ -72,6 +72,11 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
         &["credential"],
     ),
     (
+        "tokenferry_credential_fallback_active",
+        "gauge",
+        &["credential"],
+    ),
+    (
         "tokenferry_upstream_retries_total",
         "counter",
         &["route", "reason"],
@@ -109,6 +114,7 @@ fn every_promised_metric_is_there_at_zero_before_the_first_request() {
     metrics.set_token_source(Box::new(move || vec![token.clone()]));
     let expires = UNIX_EPOCH + Duration::from_secs(9);
     metrics.set_credential_expiry(Box::new(move || vec![("contoso".into(), expires)]));
+    metrics.set_fallbacks(Box::new(|| vec![("contoso".into(), false)]));
     let page = read(&metrics);
     for (name, kind, labels) in PROMISED {
         assert_eq!(

@@ -52,7 +52,8 @@ pub(super) const fn hex(digit: u8) -> Option<u8> {
     }
 }
 
-/// Whether a slash or backslash appears in `segment` at any level of decoding, however deep.
+/// Whether a slash or backslash appears in `segment` at any level of decoding, however deep, in an
+/// overlong spelling too.
 ///
 /// `segment` holds no raw slash. Linear: decoded bytes are folded on a stack as they appear, which
 /// reaches what repeated decoding of the whole would reach, because triplets cannot overlap.
@@ -62,12 +63,20 @@ pub(super) fn hides_slash(segment: &[u8]) -> bool {
     while let Some(at) = memchr::memchr(b'%', rest) {
         match peel(rest, at, 1).0 {
             b'/' | b'\\' => return true,
-            b'%' => deeper = true,
+            b'%' | 0xc0 | 0xc1 | 0xe0 | 0xf0 => deeper = true,
             _ => {}
         }
         rest = &rest[at + 1..];
     }
-    deeper && folded(segment).iter().any(|b| matches!(b, b'/' | b'\\'))
+    deeper && shows_slash(&folded(segment))
+}
+
+/// Whether there is a slash or backslash in decoded bytes.
+fn shows_slash(bytes: &[u8]) -> bool {
+    let at_end = bytes.iter().copied().chain([0; 3]).collect::<Vec<_>>();
+    at_end.array_windows().any(|window: &[u8; 4]| {
+        matches!(window[0], b'/' | b'\\') || matches!(overlong(*window), Some((b'/' | b'\\', _)))
+    })
 }
 
 /// `bytes` decoded until nothing changes.

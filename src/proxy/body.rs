@@ -36,7 +36,7 @@ pub struct ResponseBody {
 /// Where a body comes from.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// Ours, or what is left of it.
+    /// Ours or complete, or what is left of it.
     Own(Bytes),
     /// Streamed and rewritten.
     Rewritten(Box<Rewritten>),

@@ -1,6 +1,8 @@
 //! The answer that goes down: the upstream's after the route's rules, or one of our own.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::header::CONTENT_ENCODING;
 use http::response::Parts;
@@ -18,7 +20,7 @@ use crate::upstream::UpstreamBody;
 
 /// Applies the route's rules to the head, and turns links here unless it is a `file` that was
 /// fetched elsewhere.
-pub(super) fn for_caller(
+pub(super) async fn for_caller(
     exchange: &mut Exchange,
     call: &Call<'_>,
     response: Response<UpstreamBody>,
@@ -32,7 +34,7 @@ pub(super) fn for_caller(
     let source = if file {
         Source::Upstream(body)
     } else {
-        turn_links(call, &mut parts, body)
+        turn_links(call, &mut parts, body).await
     };
     if call.batch && !parts.headers.contains_key(CONTENT_ENCODING) {
         exchange.operations = Some(Box::default());
@@ -41,17 +43,19 @@ pub(super) fn for_caller(
 }
 
 /// Links of upstreams become links of this proxy, where the route and the kind of answer want that.
-fn turn_links(call: &Call<'_>, parts: &mut Parts, body: UpstreamBody) -> Source {
+async fn turn_links(call: &Call<'_>, parts: &mut Parts, body: UpstreamBody) -> Source {
     let Some(links) = call.links() else {
         return Source::Upstream(body);
     };
     let cells = &call.own().cells;
     cells.links_rewritten(header::rewrite(&mut parts.headers, parts.status, &links));
-    match plan(&call.asked(), parts.status, &mut parts.headers, links) {
-        None => Source::Upstream(body),
-        Some(rewriter) => {
-            Source::Rewritten(Box::new(Rewritten::new(body, rewriter, Arc::clone(cells))))
-        }
+    let Some(rewriter) = plan(&call.asked(), parts.status, &mut parts.headers, links) else {
+        return Source::Upstream(body);
+    };
+    let mut body = Box::new(Rewritten::new(body, rewriter, Arc::clone(cells)));
+    match poll_fn(|cx| Poll::Ready(body.whole(cx))).await {
+        Some(whole) => Source::Own(whole),
+        None => Source::Rewritten(body),
     }
 }
 

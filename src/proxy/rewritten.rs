@@ -1,6 +1,8 @@
 //! An upstream's body with its links turned here, as it streams: every chunk is scanned and passed
-//! on before the next one is asked for.
+//! on before the next one is asked for. One that is short and there as a whole goes down with its
+//! length; nothing is waited for to find that out.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,6 +16,9 @@ use crate::metrics::RouteCells;
 use crate::rewrite::Rewriter;
 use crate::upstream::{ResponseBodyError, UpstreamBody};
 
+/// The longest body that is sent with its length: what comes in one TLS record beside the head.
+const SHORT: usize = 16 * 1024;
+
 /// A body that is rewritten.
 #[derive(Debug)]
 pub(super) struct Rewritten {
@@ -21,6 +26,10 @@ pub(super) struct Rewritten {
     rewriter: Rewriter,
     /// Which links are counted in.
     cells: Arc<RouteCells>,
+    /// What was read to see whether it is all.
+    ahead: VecDeque<Frame<Bytes>>,
+    /// The failure behind that.
+    broken: Option<BodyError>,
     /// The end of the text, until it is told.
     held: Option<Bytes>,
     trailers: Option<HeaderMap>,
@@ -42,14 +51,69 @@ impl Rewritten {
             body,
             rewriter,
             cells,
+            ahead: VecDeque::new(),
+            broken: None,
             held: None,
             trailers: None,
             stage: Stage::Reading,
         }
     }
 
+    /// All of a short body, if it is there already; else it goes on as a stream.
+    pub(super) fn whole(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
+        if self.body.size_hint().lower() > SHORT as u64 {
+            return None;
+        }
+        let mut length = 0;
+        while length <= SHORT {
+            match self.poll_stream(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let data = frame.data_ref().map(Bytes::len);
+                    self.ahead.push_back(frame);
+                    // Trailers need a body in chunks.
+                    length += data?;
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.broken = Some(error);
+                    return None;
+                }
+                Poll::Ready(None) => return Some(self.joined(length)),
+                Poll::Pending => return None,
+            }
+        }
+        None
+    }
+
     /// The next frame.
     pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(frame) = self.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        match self.broken.take() {
+            Some(error) => Poll::Ready(Some(Err(error))),
+            None => self.poll_stream(cx),
+        }
+    }
+
+    fn joined(&mut self, length: usize) -> Bytes {
+        let mut frames = self
+            .ahead
+            .drain(..)
+            .filter_map(|frame| frame.into_data().ok());
+        let first = frames.next().unwrap_or_default();
+        if first.len() == length {
+            return first;
+        }
+        let mut all = Vec::with_capacity(length);
+        all.extend_from_slice(&first);
+        frames.for_each(|data| all.extend_from_slice(&data));
+        all.into()
+    }
+
+    fn poll_stream(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

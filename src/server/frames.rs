@@ -1,6 +1,7 @@
-//! Counts the frames of an HTTP/2 caller that cost work and bring nothing: PING, SETTINGS, PRIORITY
-//! and types that nobody knows. hyper answers any number of them; here each takes one from a
-//! budget that requests and time fill up again. Other floods are bounded by hyper's own counts.
+//! Counts the frames of an HTTP/2 caller that cost work and bring nothing: PING, SETTINGS, PRIORITY,
+//! types that nobody knows, and WINDOW_UPDATE beyond what the answers call for. hyper takes any
+//! number of them; here each takes one from a budget that requests and time fill up again. Other
+//! floods are bounded by hyper's own counts.
 
 use std::time::Instant;
 
@@ -11,6 +12,10 @@ const MOST: u32 = 1000;
 const PER_REQUEST: u32 = 32;
 /// What each second adds.
 const PER_SECOND: u32 = 50;
+
+/// Bytes sent to the caller that pay for one WINDOW_UPDATE: clients send two for a DATA frame at
+/// the most, one for the stream and one for the connection, and the shortest has ten bytes.
+const PER_UPDATE: u64 = 5;
 
 /// Length of the client's connection preface (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
@@ -32,6 +37,8 @@ pub(super) struct Frames {
     /// How much of the header is here.
     have: usize,
     budget: u32,
+    /// Bytes sent that no WINDOW_UPDATE was counted for.
+    sent: u64,
     /// Requests that were counted in.
     requests: u64,
     /// Until when time was counted in.
@@ -46,9 +53,15 @@ impl Frames {
             header: [0; HEADER],
             have: 0,
             budget: MOST,
+            sent: 0,
             requests: 0,
             counted: now,
         }
+    }
+
+    /// This many bytes were sent.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.sent = self.sent.saturating_add(bytes as u64);
     }
 
     /// Counts what came; false when it is too much. `requests` is how many there were so far.
@@ -75,15 +88,25 @@ impl Frames {
             self.have = 0;
             let [high, middle, low, kind, ..] = self.header;
             self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-            let counts = !matches!(
-                kind,
-                DATA | HEADERS | RST_STREAM | WINDOW_UPDATE | CONTINUATION
-            );
+            let counts = match kind {
+                DATA | HEADERS | RST_STREAM | CONTINUATION => false,
+                WINDOW_UPDATE => !self.is_called_for(),
+                _ => true,
+            };
             if counts && !self.take(requests, &now) {
                 return false;
             }
         }
         true
+    }
+
+    /// Whether what was sent calls for one more WINDOW_UPDATE.
+    fn is_called_for(&mut self) -> bool {
+        let paid = self.sent >= PER_UPDATE;
+        if paid {
+            self.sent -= PER_UPDATE;
+        }
+        paid
     }
 
     fn take(&mut self, requests: u64, now: &impl Fn() -> Instant) -> bool {
@@ -131,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_noticed_whatever_its_pieces() {
-        for kind in [2, 4, 6, 7, 10, 0xfa] {
+        for kind in [2, 4, 6, 7, WINDOW_UPDATE, 10, 0xfa] {
             for piece in [1, 7, 9, 17, 4096] {
                 let start = Instant::now();
                 let mut frames = open(start);
@@ -151,9 +174,27 @@ mod tests {
     fn what_a_request_is_made_of_does_not_count() {
         let start = Instant::now();
         let mut frames = open(start);
-        for kind in [DATA, HEADERS, RST_STREAM, WINDOW_UPDATE, CONTINUATION] {
+        for kind in [DATA, HEADERS, RST_STREAM, CONTINUATION] {
             assert!(frames.admit(&frame(kind, 20).repeat(5000), 0, || start));
         }
+    }
+
+    #[test]
+    fn answers_pay_for_window_updates() {
+        let start = Instant::now();
+        let mut frames = open(start);
+        let update = frame(WINDOW_UPDATE, 4);
+        for _ in 0..100 {
+            // A DATA frame of one byte, and an update for the stream and the connection.
+            frames.sent(10);
+            assert!(frames.admit(&update.repeat(2), 0, || start));
+        }
+        frames.sent(64 << 20);
+        assert!(frames.admit(&update.repeat(100_000), 0, || start));
+        let mut idle = open(start);
+        idle.sent(50);
+        assert!(idle.admit(&update.repeat(MOST as usize + 10), 0, || start));
+        assert!(!idle.admit(&update, 0, || start));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The answers that hyper writes by itself, in our form.
 //!
 //! A head that hyper cannot parse never reaches the proxy: hyper writes a bare 400, 414 or 431 and
-//! closes. This layer, between hyper and the socket, notices such an answer (bytes written while a
-//! head is still incomplete are nobody else's) and writes ours instead, counted as any refusal. It
-//! also answers 408 when the head does not come in time.
+//! closes. This layer, between hyper and the socket, notices such an answer (what is written when
+//! every exchange is over and its answer is out is nobody else's) and writes ours instead, counted
+//! as any refusal. It also answers 408 when the head does not come in time.
 
 use std::io;
 use std::pin::Pin;
@@ -26,6 +26,8 @@ pub(super) struct PlainAnswer<S> {
     proxy: Rc<Proxy>,
     /// What is written instead of hyper's answer, and how much of it is out.
     instead: Option<(Vec<u8>, usize)>,
+    /// The requests whose answers are out: hyper has flushed since the last of them was over.
+    answered: u64,
     /// The request line of the head that is coming: its bytes so far, and whether it has ended.
     line: (usize, bool),
     /// The bound on it.
@@ -45,6 +47,7 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
             conversation,
             proxy,
             instead: None,
+            answered: 0,
             line: (0, false),
             longest_line,
         }
@@ -63,9 +66,15 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
         }
     }
 
+    /// Whether what is written now belongs to no exchange.
+    fn is_between(&self) -> bool {
+        self.conversation.requests() == self.answered
+            && self.conversation.stage() != Stage::Exchange
+    }
+
     /// Our answer to what hyper answers by itself; `None` when `bytes` are not that.
     fn answer_to(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        if self.conversation.stage() != Stage::Head {
+        if !self.is_between() {
             return None;
         }
         let status = bytes.strip_prefix(b"HTTP/1.")?.get(2..5)?;
@@ -89,7 +98,7 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
     }
 
     fn render(&self, code: Code, message: &'static str) -> Vec<u8> {
-        self.proxy.refused_unread(code);
+        self.proxy.refused_unread(code, self.conversation.peer);
         self.conversation.head_refused();
         let answer = Answer {
             code,
@@ -175,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PlainAnswer<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.conversation.stage() == Stage::Head {
+        if self.is_between() {
             let first = bufs.iter().find(|buf| !buf.is_empty());
             return self.poll_write(cx, first.map_or(&[], |buf| buf));
         }
@@ -189,7 +198,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PlainAnswer<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         std::task::ready!(this.poll_instead(cx))?;
-        Pin::new(&mut this.inner).poll_flush(cx)
+        std::task::ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
+        if this.conversation.stage() != Stage::Exchange {
+            this.answered = this.conversation.requests();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
         }
         tracing::info!(
             peer = self.conversation.peer.map(tracing::field::display),
-            "an HTTP/2 connection was closed: too many PING, SETTINGS or PRIORITY frames"
+            "an HTTP/2 connection was closed: too many frames that bring nothing, such as PING or SETTINGS"
         );
         Err(io::ErrorKind::QuotaExceeded.into())
     }
@@ -108,6 +108,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Counts what was written.
+    fn count(&mut self, outcome: &Poll<io::Result<usize>>) {
+        if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.frames, outcome) {
+            frames.sent(*bytes);
+        }
     }
 
     fn written<T>(&self, cx: &Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -162,6 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write(cx, buf);
+        this.count(&outcome);
         this.written(cx, outcome)
     }
 
@@ -172,6 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        this.count(&outcome);
         this.written(cx, outcome)
     }
 

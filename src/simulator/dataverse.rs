@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
+use super::dataverse_metadata::DEFINITIONS;
 use super::directory::TENANT_ID;
 use super::ident::guid;
 use super::token::Refusal;
 use super::world::World;
-use super::{dataverse_batch, dataverse_file, dataverse_row, host, probe};
+use super::{dataverse_batch, dataverse_file, dataverse_metadata, dataverse_row, host, probe};
 use crate::clock::Now;
 
 /// The media type of Dataverse's JSON.
@@ -45,6 +46,7 @@ pub(super) fn admitted(world: &World, call: &Call) -> Answer {
     match rest {
         "$batch" if call.method == Method::POST => dataverse_batch::answer(world, call),
         "WhoAmI" | "WhoAmI()" => who_am_i(call),
+        path if path.starts_with(DEFINITIONS) => dataverse_metadata::answer(call, path),
         path if dataverse_file::is_file(path) => dataverse_file::answer(world, call, path),
         path => dataverse_row::answer(world, call, path),
     }

@@ -14,6 +14,9 @@ use super::world::World;
 const PIECE: &str = "4194304";
 /// The session, encoded in lower case where others write upper.
 const SESSION: &str = "FAKE%2bSESSION%3d";
+/// The session as clients send it that write every encoding in upper case, which is the same
+/// (RFC 3986 section 6.2.2.1): those on Python's urllib3.
+const SESSION_OF_URLLIB3: &str = "FAKE%2BSESSION%3D";
 
 /// Whether a path below the root leads to a file column.
 pub(super) fn is_file(path: &str) -> bool {
@@ -49,7 +52,7 @@ pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
     }
     match call.raw_option("sessiontoken") {
         None => Answer::new(StatusCode::NO_CONTENT),
-        Some(SESSION) => piece(call),
+        Some(SESSION | SESSION_OF_URLLIB3) => piece(call),
         Some(_) => {
             world.offend(
                 call,

@@ -14,7 +14,7 @@ use super::paging::Paging;
 use super::world::World;
 
 /// Rows in every table.
-const ROWS: usize = 500;
+const ROWS: usize = 1000;
 /// Rows on a page when nobody says, and at most.
 const PAGE: usize = 5000;
 /// The entity tag of every row.
@@ -63,6 +63,7 @@ pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
     match (&call.method, row.key, row.rest) {
         (method, None, "") if reads(method) => list(world, call, row.table),
         (&Method::POST, None, "") => create(call, row.table),
+        (&Method::POST, None, "Microsoft.Dynamics.CRM.CreateMultiple") => create_multiple(call),
         (method, Some(key), "") => single(call, method, row.table, key),
         (method, Some(_), rest) if rest.ends_with("/$ref") => reference(world, call, method),
         _ => missing(call),
@@ -148,6 +149,22 @@ fn create(call: &Call, table: &str) -> Answer {
     Answer::new(StatusCode::NO_CONTENT)
         .with("odata-entityid", &location)
         .with("location", &location)
+}
+
+/// Creates the rows of an array: each has to name its type, as every array of mixed rows does.
+fn create_multiple(call: &Call) -> Answer {
+    let body = call.json().unwrap_or_default();
+    let targets = body["Targets"].as_array().map_or(&[][..], Vec::as_slice);
+    let typed = |row: &Value| row["@odata.type"].is_string();
+    if targets.is_empty() || !targets.iter().all(typed) {
+        return error(400, "0x80048d19", "Targets are rows with their type.");
+    }
+    let ids: Vec<String> = targets.iter().map(|_| guid()).collect();
+    let context = format!(
+        "{}{ROOT}$metadata#Microsoft.Dynamics.CRM.CreateMultipleResponse",
+        call.origin()
+    );
+    json(200, &json!({"@odata.context": context, "Ids": ids}))
 }
 
 fn single(call: &Call, method: &Method, table: &str, key: &str) -> Answer {

@@ -151,12 +151,12 @@ async fn a_file_is_sent_in_pieces_to_the_address_of_its_session() {
 async fn a_session_address_that_was_tidied_up_is_refused() {
     let simulator = Simulator::start().await.unwrap();
     let column = format!("{ROOT}/accounts(aaaa0001-0000-0000-0000-000000000000)/sample_filecolumn");
-    let upper = format!("{column}?sessiontoken=FAKE%2BSESSION%3D");
+    let tidied = format!("{column}?sessiontoken=FAKE%2bSESSION=");
     assert_eq!(
         send(
             &simulator,
             "PATCH",
-            &upper,
+            &tidied,
             ("content-range", "bytes 0-0/1"),
             "a"
         )
@@ -344,4 +344,34 @@ async fn the_apis_answer_without_tls_to_a_loopback_name() {
     let link = format!("\"@odata.nextLink\":\"{origin}/v1.0/users?$top=1&$skiptoken=");
     assert!(text.contains(&link), "{text}");
     assert_eq!(simulator.violations(), []);
+}
+
+#[tokio::test]
+async fn the_set_of_a_table_is_looked_up_by_its_name() {
+    let simulator = Simulator::start().await.unwrap();
+    for (name, sets) in [("account", &["accounts"][..]), ("accounts", &[])] {
+        let target = format!(
+            "{ROOT}/EntityDefinitions?%24select=EntitySetName&%24filter=LogicalName+eq+%27{name}%27"
+        );
+        let found = send(&simulator, "GET", &target, JSON, "").await.json();
+        let found = found["value"].as_array().unwrap().iter();
+        let found: Vec<_> = found.map(|one| one["EntitySetName"].clone()).collect();
+        assert_eq!(found, sets, "{name}");
+    }
+    let made = format!("{ROOT}/EntityDefinitions");
+    let reply = send(&simulator, "POST", &made, JSON, "{}").await;
+    assert_eq!(reply.status, 405);
+}
+
+#[tokio::test]
+async fn rows_made_together_have_to_name_their_type() {
+    let simulator = Simulator::start().await.unwrap();
+    let target = format!("{ROOT}/accounts/Microsoft.Dynamics.CRM.CreateMultiple");
+    let typed = r#"{"@odata.type":"Microsoft.Dynamics.CRM.account"}"#;
+    let body = format!(r#"{{"Targets":[{typed},{typed}]}}"#);
+    let reply = send(&simulator, "POST", &target, JSON, &body).await;
+    assert_eq!(reply.json()["Ids"].as_array().map(Vec::len), Some(2));
+    let body = format!(r#"{{"Targets":[{typed},{{"name":"x"}}]}}"#);
+    let reply = send(&simulator, "POST", &target, JSON, &body).await;
+    assert_eq!(reply.status, 400);
 }

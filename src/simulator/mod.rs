@@ -13,6 +13,7 @@ mod control;
 mod dataverse;
 mod dataverse_batch;
 mod dataverse_file;
+mod dataverse_metadata;
 mod dataverse_row;
 mod directory;
 mod download;

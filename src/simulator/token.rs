@@ -233,6 +233,9 @@ fn holds(own: &Value, demanded: &Value) -> bool {
         (Value::Object(own), Value::Object(demanded)) => demanded
             .iter()
             .all(|(name, value)| own.get(name).is_some_and(|own| holds(own, value))),
+        (Value::Array(own), Value::Array(demanded)) => {
+            demanded.iter().all(|value| own.contains(value))
+        }
         (own, demanded) => own == demanded,
     }
 }

@@ -1,8 +1,8 @@
 //! What happens when an upstream refuses a token: one renewal for everybody, one replay, and never a
 //! 401 for the caller.
 
-use serde_json::json;
-use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, Script, Seen};
+use serde_json::{Value, json};
+use tokenferry::simulator::{CLIENT_ID, Fault, GRAPH, Gate, LOGIN, Script, Seen, TENANT_ID};
 
 use crate::harness::answer::Answer;
 use crate::harness::soon;
@@ -174,7 +174,7 @@ async fn an_endpoint_that_refuses_every_token_is_told_apart_and_empties_no_cache
             "InvalidAuthenticationToken",
             "Invalid audience",
             "upstream-id-7",
-            "tokenferry token ROUTE",
+            "tokenferry doctor ROUTE",
         ] {
             assert!(message.contains(part), "{message}");
         }
@@ -256,6 +256,54 @@ async fn a_claims_challenge_is_answered_with_a_token_that_carries_the_claims() {
         1.0,
         "the new token is cached"
     );
+}
+
+/// The claims of every token call so far.
+fn claims_asked_for(stage: &Stage) -> Vec<Value> {
+    let calls = stage.simulator.seen().into_iter();
+    let calls = calls.filter(|seen| seen.host == LOGIN && seen.method == "POST");
+    let claims = calls.map(|seen| {
+        let text = seen.text();
+        let mut fields = url::form_urlencoded::parse(text.as_bytes());
+        let claims = fields.find(|(name, _)| name == "claims");
+        claims.map_or(Value::Null, |(_, text)| {
+            serde_json::from_str(&text).expect("claims are JSON")
+        })
+    });
+    claims.collect()
+}
+
+#[tokio::test]
+async fn claims_that_are_demanded_join_the_declared_capability() {
+    let own = format!(
+        "credentials:\n  contoso: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: SECRET_FILE, continuous_access: true}}\n"
+    );
+    let stage = Stage::with(&own).await;
+    let capability = json!({"access_token": {"xms_cc": {"values": ["cp1"]}}});
+    let asked = claims_asked_for(&stage);
+    assert!(!asked.is_empty() && asked.iter().all(|claims| *claims == capability));
+
+    let nbf = json!({"essential": true, "value": "1893456000"});
+    stage
+        .simulator
+        .demand_claims(GRAPH, Some(json!({"access_token": {"nbf": nbf}})));
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+    let merged = json!({"access_token": {"nbf": nbf, "xms_cc": {"values": ["cp1"]}}});
+    assert_eq!(claims_asked_for(&stage)[asked.len()..], [merged]);
+    assert_eq!(
+        arrivals(&stage, "/sim/bytes").len(),
+        2,
+        "it is replayed once"
+    );
+
+    // A demand that names the capability itself, beside another one, loses neither.
+    let stage = Stage::with(&own).await;
+    let asked = claims_asked_for(&stage).len();
+    let demand = json!({"access_token": {"xms_cc": {"values": ["cp2"]}}});
+    stage.simulator.demand_claims(GRAPH, Some(demand));
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+    let merged = json!({"access_token": {"xms_cc": {"values": ["cp2", "cp1"]}}});
+    assert_eq!(claims_asked_for(&stage)[asked..], [merged]);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::harness::program::{command, run};
 use crate::harness::routes_yaml;
 
 /// A simulator and a file for it.
-async fn desk(own: &str) -> (Simulator, TempDir) {
+pub(crate) async fn desk(own: &str) -> (Simulator, TempDir) {
     tokenferry::trust::install_provider();
     let simulator = Simulator::start().await.expect("the simulator starts");
     let folder = tempfile::tempdir().expect("there is room for a folder");
@@ -19,7 +19,7 @@ async fn desk(own: &str) -> (Simulator, TempDir) {
     (simulator, folder)
 }
 
-fn with_file(words: &[&str], folder: &Path) -> Command {
+pub(crate) fn with_file(words: &[&str], folder: &Path) -> Command {
     let mut command = command();
     command
         .args(words)

@@ -1,5 +1,5 @@
-//! Clients that nobody here wrote: Microsoft's Graph SDKs page, create, delete, refer, upload and
-//! batch through the proxy. They run where `tests/clients/install` has been run, as CI does.
+//! Clients that nobody here wrote: Microsoft's SDKs for Graph and Dataverse page, create, delete,
+//! refer, upload and batch through the proxy. They run where `tests/clients/install` has been run, as CI does.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::harness::stage::Stage;
 use crate::tls::{Authority, secure_stage};
 
-/// Where the SDKs are, if they are.
-fn home() -> Option<PathBuf> {
+/// Where the SDKs are, if the command that runs one is there.
+fn home(command: &str) -> Option<PathBuf> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
-    let is_there = home.join("node/node_modules").is_dir();
+    let is_there = home.join(command).exists();
     if !is_there {
         // On a laptop the two commands of the README are enough; where everything is checked, a test
         // that did not run has not passed.
@@ -45,9 +45,22 @@ async fn succeeds(mut command: Command) {
     assert!(output.status.success() && out == "fine\n", "{out}{err}");
 }
 
+/// Runs an SDK over TLS, which trusts the proxy by the variable of this name.
+async fn works_over_tls(mut command: Command, trust: &str, base: &str) {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().expect("a folder"));
+    let stage = secure_stage(folder.path(), &authority, "").await;
+    let ca_file = folder.path().join("ca-of-proxy.pem");
+    std::fs::write(&ca_file, &authority.pem).expect("the folder can be written");
+    let port = stage.address().port();
+    command
+        .env(trust, &ca_file)
+        .arg(format!("https://localhost:{port}{base}"));
+    succeeds(command).await;
+}
+
 #[tokio::test]
-async fn the_sdk_for_python_works() {
-    let Some(home) = home() else {
+async fn the_graph_sdk_for_python_works() {
+    let Some(home) = home("python/bin/python") else {
         return;
     };
     let stage = Stage::open().await;
@@ -60,24 +73,24 @@ async fn the_sdk_for_python_works() {
 }
 
 #[tokio::test]
-async fn the_sdk_for_javascript_works_over_tls() {
-    let Some(home) = home() else {
+async fn the_dataverse_sdk_for_python_works_over_tls() {
+    let Some(home) = home("python/bin/python") else {
         return;
     };
-    let (authority, folder) = (Authority::new(), tempfile::tempdir().expect("a folder"));
-    let stage = secure_stage(folder.path(), &authority, "").await;
-    let ca_file = folder.path().join("ca-of-proxy.pem");
-    std::fs::write(&ca_file, &authority.pem).expect("the folder can be written");
+    let mut command = Command::new(home.join("python/bin/python"));
+    command.env_clear().arg(script("dataverse.py"));
+    works_over_tls(command, "REQUESTS_CA_BUNDLE", "/dynamics").await;
+}
+
+#[tokio::test]
+async fn the_graph_sdk_for_javascript_works_over_tls() {
+    let Some(home) = home("node/node_modules") else {
+        return;
+    };
     // Modules are looked for beside the script.
     let copy = home.join("node/graph.mjs");
     std::fs::copy(script("graph.mjs"), &copy).expect("the folder can be written");
     let mut command = Command::new("node");
-    command
-        .env("NODE_EXTRA_CA_CERTS", &ca_file)
-        .arg(copy)
-        .arg(format!(
-            "https://localhost:{}/graph/",
-            stage.address().port()
-        ));
-    succeeds(command).await;
+    command.arg(copy);
+    works_over_tls(command, "NODE_EXTRA_CA_CERTS", "/graph/").await;
 }

@@ -1,7 +1,7 @@
 //! Links of answers lead through the proxy, as clients follow them without a token of their own.
 
 use serde_json::Value;
-use tokenferry::simulator::{Fault, GRAPH, ORGANISATION, Script};
+use tokenferry::simulator::{Ending, Fault, GRAPH, ORGANISATION, Script};
 
 use crate::harness::stage::Stage;
 
@@ -127,6 +127,51 @@ async fn rewritten_answers_lose_what_spoke_of_their_bytes_and_keep_their_version
     let lines = format!("HEAD {USERS} HTTP/1.1\nHost: {host}");
     let head = stage.ask(&lines).await;
     assert_eq!((head.status, head.field("content-length")), (200, ""));
+}
+
+/// An answer in JSON that comes in one piece, framed like this.
+fn framed(framing: &str, body: &str) -> Script {
+    let text =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{framing}\r\n\r\n{body}");
+    Script::on(GRAPH, Fault::Raw(text.into(), Ending::Close)).times(1)
+}
+
+#[tokio::test]
+async fn a_short_answer_that_is_there_goes_down_with_its_new_length() {
+    let stage = Stage::open().await;
+    let json = r#"{"@odata.nextLink":"https://graph.microsoft.com/v1.0/x"}"#;
+    let length = format!("Content-Length: {}", json.len());
+    let chunks = format!(
+        "{:x}\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+        30,
+        &json[..30],
+        json.len() - 30,
+        &json[30..]
+    );
+    for (framing, body) in [
+        (length.as_str(), json),
+        ("Transfer-Encoding: chunked", &chunks),
+    ] {
+        stage.simulator.script(framed(framing, body));
+        let answer = get(&stage, USERS, "").await.expect(200);
+        let text = format!(
+            r#"{{"@odata.nextLink":"http://{}/graph/v1.0/x"}}"#,
+            stage.address()
+        );
+        assert_eq!(answer.text(), text, "{framing}");
+        assert_eq!(answer.field("content-length"), text.len().to_string());
+        stage.simulator.script(framed(framing, body));
+        let answer = stage.caller2().await.exchange("GET", USERS).await;
+        let (length, body) = (answer.field("content-length"), answer.body.len());
+        assert_eq!(length, body.to_string(), "{framing}");
+    }
+    // A cut one is never ended politely, however short, and a long one is not gathered.
+    stage.simulator.script(framed("Content-Length: 99", json));
+    let answer = get(&stage, USERS, "").await;
+    assert!(!answer.whole, "{answer:?}");
+    let long = get(&stage, "/graph/v1.0/users?$top=999", "").await;
+    let long = long.expect(200);
+    assert!(long.body.len() > 100_000 && long.field("content-length").is_empty());
 }
 
 #[tokio::test]

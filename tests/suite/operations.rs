@@ -23,6 +23,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.set_credential_expiry(Box::new(|| {
         vec![("contoso".into(), SystemTime::UNIX_EPOCH)]
     }));
+    metrics.set_fallbacks(Box::new(|| vec![("contoso".into(), false)]));
     let page = metrics.render();
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let names = types.filter_map(|rest| rest.split(' ').next());

@@ -54,6 +54,39 @@ async fn what_is_not_http_is_answered_in_our_form() {
 }
 
 #[tokio::test]
+async fn a_broken_head_behind_a_good_request_is_answered_in_our_form_too() {
+    let stage = Stage::open().await;
+    let firsts = [
+        (
+            "GET /graph/sim/bytes/3 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            200,
+        ),
+        (
+            "GET /graph/sim/status/400 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            400,
+        ),
+        ("GET /graph/a/../b HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (
+            "POST /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
+            200,
+        ),
+    ];
+    for (first, status) in firsts {
+        let mut caller = stage.caller().await;
+        caller.send(&format!("{first}GARBAGE\r\n\r\n")).await;
+        assert_eq!(caller.answer("GET").await.status, status, "{first}");
+        let answer = caller.answer("GET").await;
+        assert_eq!(answer.refusal(), (400, "badRequest".to_owned()), "{first}");
+        assert!(answer.whole);
+    }
+    let reasons = [("reason", "badRequest")];
+    assert_eq!(
+        stage.number("tokenferry_refused_total", &reasons).await,
+        5.0
+    );
+}
+
+#[tokio::test]
 async fn heads_that_are_too_large_are_answered_in_our_form() {
     let stage =
         Stage::with("limits: {request_line: 1KiB, header_block: 2KiB, headers: 10}\n").await;

@@ -162,6 +162,38 @@ async fn no_more_requests_are_there_at_once_than_max_concurrency() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_place_longest_goes_first() {
+    // On one worker, so that whoever is counted is in the queue before the next one is read.
+    let own = route("max_concurrency: 1").replace("workers: 2", "workers: 1");
+    let stage = Stage::with(&own).await;
+    let gate = Gate::new();
+    stage
+        .simulator
+        .script(Script::on(ORGANISATION, Fault::Hold(gate.clone())));
+    let labels = [("route", "dynamics")];
+    let mut callers = Vec::new();
+    for number in 1..=5 {
+        let mut caller = stage.caller().await;
+        caller
+            .ask(&format!("GET /dynamics/sim/bytes/{number} HTTP/1.1"))
+            .await;
+        stage
+            .becomes("tokenferry_requests_in_flight", &labels, f64::from(number))
+            .await;
+        callers.push(caller);
+    }
+    gate.open();
+    for mut caller in callers {
+        caller.answer("GET").await.expect(200);
+    }
+    let seen = stage.simulator.seen().into_iter();
+    let seen = seen.filter(|seen| seen.host == ORGANISATION);
+    let order: Vec<_> = seen.map(|seen| seen.target()).collect();
+    let wanted = (1..=5).map(|number| format!("/sim/bytes/{number}"));
+    assert_eq!(order, wanted.collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_caller_that_leaves_gives_its_place_back() {
     let stage = Stage::with(&route("max_concurrency: 1")).await;
     let gate = Gate::new();

@@ -67,6 +67,41 @@ fn a_certificate_is_known_by_any_of_its_names() {
 }
 
 #[test]
+fn a_name_that_is_spelt_like_another_kind_is_not_of_that_kind() {
+    let of_common_name =
+        |name: &str| certificate(|params| params.distinguished_name.push(DnType::CommonName, name));
+    // Whoever may choose a common name cannot make a subject or a workload of it.
+    for (name, wanted) in [
+        ("reporting,O=Contoso", "CN=reporting,O=Contoso"),
+        ("reporting, O=Contoso", "CN = reporting, O=Contoso"),
+        ("CN=reporting,O=Contoso", "CN=reporting,O=Contoso"),
+        ("CN=reporting", "CN=reporting"),
+        ("spiffe://corp/ns/a/sa/b", "spiffe://corp/ns/a/sa/b"),
+        ("spiffe://corp/ns/a/sa/b", "CN=spiffe://corp/ns/a/sa/b"),
+    ] {
+        assert!(!of_common_name(name).matches(wanted), "{name} as {wanted}");
+    }
+    let alternative = |name: SanType| certificate(|params| params.subject_alt_names = vec![name]);
+    let subject = "CN=reporting,O=Contoso";
+    for name in [
+        SanType::DnsName(subject.try_into().unwrap()),
+        SanType::URI(subject.try_into().unwrap()),
+        SanType::Rfc822Name(subject.try_into().unwrap()),
+    ] {
+        assert!(!alternative(name.clone()).matches(subject), "{name:?}");
+    }
+    let uri = "spiffe://corp/ns/a/sa/b";
+    for name in [
+        SanType::DnsName(uri.try_into().unwrap()),
+        SanType::Rfc822Name(uri.try_into().unwrap()),
+    ] {
+        assert!(!alternative(name.clone()).matches(uri), "{name:?}");
+    }
+    assert!(of_common_name("Doe, John").matches("CN=Doe, John"));
+    assert!(of_common_name("Doe, John").matches("Doe, John"));
+}
+
+#[test]
 fn a_certificate_without_names_or_no_certificate_is_nobodys() {
     let names = certificate(|_| {});
     for wanted in ["", "=", "CN=", "CN=rcgen self signed cert"] {

@@ -14,8 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::token::Issuer;
-use crate::caller::keys::{KeysError, load};
-use crate::config::{KubernetesKeys, KubernetesSpec};
+use crate::caller::keys::{KeysError, fetch, read};
 
 /// An issuer that answers by rule and writes down what it was asked.
 struct Cluster {
@@ -59,15 +58,10 @@ impl Cluster {
     }
 
     async fn load(&self) -> Result<(), KeysError> {
-        let spec = KubernetesSpec {
-            issuer: format!("{}/", self.origin),
-            audience: "tokenferry".to_owned(),
-            keys: KubernetesKeys::Fetch {
-                ca_file: "unused".into(),
-                token_file: self.token.path().to_owned(),
-            },
-        };
-        load(&self.client, &spec).await.map(drop)
+        let issuer = format!("{}/", self.origin);
+        fetch(&self.client, &issuer, self.token.path())
+            .await
+            .map(drop)
     }
 
     fn seen(&self) -> Vec<String> {
@@ -181,25 +175,15 @@ async fn what_is_no_key_set_is_refused() {
     assert!(matches!(empty.load().await, Err(KeysError::KeySet(_))));
 }
 
-#[tokio::test]
-async fn keys_of_a_file_are_read_from_it() {
+#[test]
+fn keys_of_a_file_are_read_from_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let spec = || KubernetesSpec {
-        issuer: "https://localhost".to_owned(),
-        audience: "tokenferry".to_owned(),
-        keys: KubernetesKeys::File(file.path().to_owned()),
-    };
-    let cluster = Cluster::start(documents_never).await;
     let set = json!({"keys": [Issuer::new().jwk()]}).to_string();
     std::fs::write(file.path(), set).unwrap();
-    assert!(load(&cluster.client, &spec()).await.is_ok());
+    assert!(read(file.path()).is_ok());
     std::fs::remove_file(file.path()).unwrap();
     assert!(matches!(
-        load(&cluster.client, &spec()).await,
+        read(file.path()),
         Err(KeysError::Unreadable { .. })
     ));
-}
-
-fn documents_never(_: &str, _: &str, _: bool) -> (u16, String) {
-    (500, String::new())
 }

@@ -75,7 +75,8 @@ struct Request<'a> {
     url: String,
 }
 
-/// Headers, each name once in whatever case.
+/// Headers, each name once in whatever case, or with one value: the SDK for Java writes its
+/// `Content-Type` twice.
 struct Fields(HeaderMap);
 
 impl<'de> Deserialize<'de> for Fields {
@@ -98,9 +99,11 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         while let Some((name, value)) = map.next_entry::<String, String>()? {
             let name: HeaderName = name.parse().map_err(A::Error::custom)?;
             let value = HeaderValue::from_str(&value).map_err(A::Error::custom)?;
-            if headers.len() == MOST_HEADERS || headers.insert(name, value).is_some() {
-                return Err(A::Error::custom("too many headers, or one twice"));
+            let other = headers.get(&name).is_some_and(|known| *known != value);
+            if headers.len() == MOST_HEADERS || other {
+                return Err(A::Error::custom("too many headers, or one with two values"));
             }
+            headers.insert(name, value);
         }
         Ok(Fields(headers))
     }

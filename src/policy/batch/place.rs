@@ -39,7 +39,10 @@ impl Place<'_> {
     /// that is a version and nothing else; elsewhere such a target has to name the root in full, so
     /// that both mean the same.
     pub(super) fn relative(&self, root: &str, target: &str) -> Result<String, Fault> {
+        // The SDK for .NET undoes all encoding, so a query may hold anything, a "#" too; only what
+        // stands before it is judged.
         plain(target, |byte| byte < 0x20 || byte == 0x7f)?;
+        no_fragment(target.split('?').next().unwrap_or_default())?;
         if target.starts_with("//") || has_scheme(target) {
             return Err(Fault::forbidden(
                 "its url is not relative; write it below the version",
@@ -73,6 +76,7 @@ impl Place<'_> {
     /// the host.
     pub(super) fn rooted(&self, target: &str) -> Result<String, Fault> {
         plain(target, |byte| !(0x21..0x7f).contains(&byte))?;
+        no_fragment(target)?;
         let rest = if target.starts_with('/') && !target.starts_with("//") {
             target
         } else {
@@ -127,13 +131,18 @@ pub(super) fn judged(path: String) -> Result<String, Fault> {
     Ok(path)
 }
 
-/// Nothing that a URL parser would drop, or end at.
+/// Nothing that a URL parser would drop.
 fn plain(target: &str, strange: impl Fn(u8) -> bool) -> Result<(), Fault> {
     if target.bytes().any(strange) || target.trim() != target {
         return Err(Fault::unreadable(
             "its url holds white space or a control character",
         ));
     }
+    Ok(())
+}
+
+/// Nothing that a URL parser would end at.
+fn no_fragment(target: &str) -> Result<(), Fault> {
     if target.contains('#') {
         return Err(Fault::unreadable(
             "its url holds a fragment; write %23 for a \"#\"",

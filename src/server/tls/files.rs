@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
@@ -58,6 +58,11 @@ pub(super) fn load(
         }
     };
     let mut config = builder.with_single_cert(chain, key)?;
+    if client_ca.is_some() {
+        // A resumed session shows no certificate: one that has expired since would go on counting.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     offer_protocols(&mut config);
     Ok((config, Origin::Files(origin)))
 }

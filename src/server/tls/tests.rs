@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConnection};
 
 use super::*;
 
@@ -87,6 +90,56 @@ fn files_that_do_not_serve_are_refused_by_name() {
         client_ca_file: Some(folder.path().join("ca.pem")),
     };
     assert!(words(&with_authority).contains("ca.pem holds no authority"));
+}
+
+/// Shakes hands twice and says how the second time went.
+fn second_handshake(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> HandshakeKind {
+    let shake = || {
+        let name = "gateway.corp".try_into().unwrap();
+        let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
+        let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
+        while client.wants_write() || server.wants_write() {
+            let mut wire = Vec::new();
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets().unwrap();
+            let mut wire = Vec::new();
+            server.write_tls(&mut wire).unwrap();
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        server.handshake_kind().unwrap()
+    };
+    shake();
+    shake()
+}
+
+#[test]
+fn who_may_show_a_certificate_shows_it_in_every_handshake() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pair(folder.path());
+    let path = folder.path().join("tls.pem");
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(&path).unwrap())
+        .unwrap();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let client = Arc::new(
+            ClientConfig::builder_with_provider(provider)
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_root_certificates(roots.clone())
+                .with_no_client_auth(),
+        );
+        let (key, ca) = (folder.path().join("tls.key"), Some(path.as_path()));
+        let (server, _) = files::load(&path, &key, None).unwrap();
+        let kind = second_handshake(&Arc::new(server), &client);
+        assert_eq!(kind, HandshakeKind::Resumed, "{version:?}");
+        let (server, _) = files::load(&path, &key, ca).unwrap();
+        let kind = second_handshake(&Arc::new(server), &client);
+        assert_eq!(kind, HandshakeKind::Full, "{version:?}");
+    }
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! Floods of frames: each costs its own connection and nobody else's.
 
+use std::time::{Duration, Instant};
+
 use super::Fort;
 use super::frame::{
     CONTINUATION, DATA, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, Speaker, WINDOW_UPDATE,
     fields, frame, good,
 };
 use super::http2::{ask, status};
+
+/// Before a caller that answers no PING is given up anyway.
+const AT_THE_LATEST: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn a_flood_of_frames_costs_its_own_connection_only() {
@@ -71,6 +76,54 @@ async fn a_flood_of_frames_costs_its_own_connection_only() {
             .concat(),
         ),
         (
+            "window updates",
+            frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(20_000),
+        ),
+        (
+            "window updates of a stream",
+            [
+                frame(HEADERS, 5, 1, &head),
+                frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]).repeat(20_000),
+            ]
+            .concat(),
+        ),
+        (
+            "window updates of streams that are over",
+            many(40, &|index| reset(odd(index)))
+                .into_iter()
+                .chain(frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]).repeat(20_000))
+                .collect(),
+        ),
+        (
+            "empty HEADERS",
+            many(20_000, &|index| frame(HEADERS, 5, odd(index), &[])),
+        ),
+        (
+            "HEADERS after the end",
+            [
+                frame(HEADERS, 5, 1, &head),
+                frame(HEADERS, 5, 1, &head).repeat(20_000),
+            ]
+            .concat(),
+        ),
+        (
+            "DATA of one byte that nobody reads",
+            [
+                frame(HEADERS, 4, 1, &fields(&good("/graph/v1.0/groups"))),
+                frame(DATA, 0, 1, b"x").repeat(20_000),
+            ]
+            .concat(),
+        ),
+        (
+            "DATA that is padding",
+            [
+                frame(HEADERS, 4, 1, &head),
+                frame(DATA, 8, 1, &[4, 0, 0, 0, 0]).repeat(20_000),
+            ]
+            .concat(),
+        ),
+        ("PUSH_PROMISE", frame(5, 4, 1, &[0, 0, 0, 2]).repeat(20_000)),
+        (
             "made reset",
             many(500, &|index| {
                 [
@@ -82,10 +135,24 @@ async fn a_flood_of_frames_costs_its_own_connection_only() {
         ),
     ] {
         let mut speaker = Speaker::connect(fort.program.address, &[]).await;
-        speaker.send(&flood).await;
-        let outcome = speaker
-            .until(|outcome| outcome.goaway.is_some_and(|code| code != 0))
-            .await;
+        let attack = async {
+            speaker.send(&flood).await;
+            speaker
+                .until(|outcome| outcome.goaway.is_some_and(|code| code != 0))
+                .await
+        };
+        // Meanwhile others are served.
+        let others = async {
+            loop {
+                fort.serves(name).await;
+            }
+        };
+        let begun = Instant::now();
+        let outcome = tokio::select! {
+            outcome = attack => outcome,
+            () = others => continue,
+        };
+        assert!(begun.elapsed() < AT_THE_LATEST, "{name}: it goes on");
         assert!(
             outcome.closed || outcome.goaway.is_some(),
             "{name}: it goes on"

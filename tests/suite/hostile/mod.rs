@@ -1,7 +1,8 @@
 //! Hostile callers and upstreams, case by case. After each case the invariants are looked at: no
 //! canary outside the upstream connection, no connection to a host that is not configured, what
-//! reached the upstream allowed and with one token, nothing the simulator takes offence at, and a
-//! good request served at once. After each table descriptors and memory are back where they were.
+//! reached the upstream allowed and with one token, nothing the simulator takes offence at, a good
+//! request served at once, descriptors and memory back where they were. After each table everything
+//! that was logged or shown is looked through as well.
 
 mod batch;
 mod browser;
@@ -188,7 +189,27 @@ impl Fort {
             "{name}: somebody called the bait"
         );
         self.serves(name).await;
+        self.returns(name).await;
         self.program.simulator.clear();
+    }
+
+    /// Descriptors and memory return to what they were.
+    async fn returns(&self, name: &str) {
+        let begun = Instant::now();
+        loop {
+            let (files, memory) = self.measure().await;
+            let (more_files, more_memory) = (files - self.files, memory - self.memory);
+            if more_files <= SPARE_FILES && more_memory <= SPARE_MEMORY {
+                break;
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "after {name} {more_files} descriptors and {more_memory} bytes stay"
+            );
+            // Idle connections to the upstream are no leak; they are kept on purpose.
+            self.program.simulator.close_idle("*", Ending::Notify);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// A good request is served at once: of a few, because a busy machine has pauses of its own.
@@ -223,21 +244,7 @@ impl Fort {
 
     /// The end of a table: nothing was kept, and nothing was told to anybody.
     async fn stands(&self) {
-        // Idle connections to the upstream are no leak; they are kept on purpose.
-        self.program.simulator.close_idle("*", Ending::Notify);
-        let begun = Instant::now();
-        loop {
-            let (files, memory) = self.measure().await;
-            let (more_files, more_memory) = (files - self.files, memory - self.memory);
-            if more_files <= SPARE_FILES && more_memory <= SPARE_MEMORY {
-                break;
-            }
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "{more_files} descriptors and {more_memory} bytes stay"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        self.returns("all of it").await;
         for page in ["/metrics", "/", "/status.json", "/readyz"] {
             let answer = self.program.get_admin(page).await;
             assert_clean(page, &answer.text());

@@ -3,3 +3,4 @@
 mod json;
 mod multipart;
 mod name;
+mod sdk;

@@ -1,0 +1,204 @@
+//! Whoever was refused can be told from the metrics and the log: what, where, who and why.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::caller::Caller;
+use crate::harness::numbers::{Numbers, becomes};
+use crate::harness::program::Program;
+use crate::harness::until;
+
+const KEY: &str = "a-key-of-good-length-0001";
+
+/// Requests, each with its id, and what they are refused with: code, route and caller, if any.
+const REFUSED: [[&str; 5]; 13] = [
+    [
+        "not-allowed",
+        "DELETE /asked/sim/bytes/1 HTTP/1.1\nX-Api-Key: a-key-of-good-length-0001",
+        "notAllowed",
+        "asked",
+        "cron",
+    ],
+    [
+        "header",
+        "GET /open/sim/bytes/1 HTTP/1.1\nCallerObjectId: x",
+        "notAllowed",
+        "open",
+        "",
+    ],
+    [
+        "nobody",
+        "GET /asked/sim/bytes/1 HTTP/1.1",
+        "callerUnknown",
+        "asked",
+        "",
+    ],
+    [
+        "wrong-key",
+        "GET /asked/sim/bytes/1 HTTP/1.1\nX-Api-Key: a-key-of-good-length-0002",
+        "callerUnknown",
+        "asked",
+        "",
+    ],
+    ["no-route", "GET /nowhere HTTP/1.1", "noRoute", "", ""],
+    [
+        "host",
+        "GET /open/sim/bytes/1 HTTP/1.1\nHost: evil.example",
+        "hostNotServed",
+        "",
+        "",
+    ],
+    [
+        "page",
+        "GET /open/sim/bytes/1 HTTP/1.1\nOrigin: https://evil.example",
+        "crossSite",
+        "",
+        "",
+    ],
+    ["path", "GET /open/../x HTTP/1.1", "badRequest", "", ""],
+    [
+        "method",
+        "TRACE /open/x HTTP/1.1",
+        "methodNotSupported",
+        "",
+        "",
+    ],
+    [
+        "expectation",
+        "GET /open/x HTTP/1.1\nExpect: 200-maybe",
+        "expectationFailed",
+        "",
+        "",
+    ],
+    [
+        "large",
+        "POST /open/sim/sink HTTP/1.1\nContent-Length: 2000",
+        "bodyTooLarge",
+        "open",
+        "",
+    ],
+    ["long", "GET /open/LONG HTTP/1.1", "uriTooLong", "", ""],
+    [
+        "fields",
+        "GET /open/x HTTP/1.1\nX: LONG",
+        "headersTooLarge",
+        "",
+        "",
+    ],
+];
+
+#[tokio::test]
+async fn each_refusal_is_counted_once_and_logged_once_with_who_where_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let key_file = folder.path().join("key");
+    fs::write(&key_file, KEY).unwrap();
+    let own = format!(
+        "limits: {{request_line: 1KiB, header_block: 1KiB}}\n\
+         callers: {{cron: {{api_key_file: '{}'}}}}\n\
+         routes:\n\
+         - {{name: asked, path: /asked, upstream: 'https://GRAPH', callers: [cron], allow: ['GET /sim/**']}}\n\
+         - {{name: open, path: /open, upstream: 'https://GRAPH', max_body_bytes: 1KiB}}\n",
+        key_file.display()
+    );
+    // The log as it is by default.
+    let program = Program::start(&own, "").await;
+    for [id, lines, code, route, caller] in REFUSED {
+        let labels = [("reason", code)];
+        let name = "tokenferry_refused_total";
+        let before = Numbers::scrape(program.admin).await.sum(name, &labels);
+        let lines = format!("{lines}\nclient-request-id: {id}").replace("LONG", &"y".repeat(1100));
+        let answer = program.caller().await.exchange(&lines).await;
+        assert_eq!(answer.refusal().1, code, "{id}");
+        becomes(program.admin, name, &labels, before + 1.0).await;
+        let line = program.out.with("/request_id", id).await;
+        let told = |value: &str| match value {
+            "" => Value::Null,
+            value => value.into(),
+        };
+        assert_eq!(line["code"], code, "{line}");
+        assert_eq!(line["route"], told(route), "{line}");
+        assert_eq!(line["caller"], told(caller), "{line}");
+        let event = program.err.with("/request_id", id).await;
+        assert_eq!(event["message"], "request refused", "{event}");
+        assert_eq!(event["code"], code, "{event}");
+        assert_eq!(event["route"], told(route), "{event}");
+        assert_eq!(event["caller"], told(caller), "{event}");
+        assert!(
+            event["reason"].as_str().is_some_and(|why| why.len() > 20),
+            "{event}"
+        );
+    }
+    for output in [&program.out, &program.err] {
+        for [id, ..] in REFUSED {
+            let with = |line: &&String| line.contains(&format!("\"request_id\":\"{id}\""));
+            assert_eq!(output.all().iter().filter(with).count(), 1, "{id}");
+        }
+        assert!(!output.text().contains("a-key-of-good-length"));
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_counted_and_logged_with_its_address() {
+    let program = Program::start("timeouts: {request_head: 200ms}\n", "").await;
+    for (bytes, code) in [
+        ("GARBAGE\r\n\r\n", "badRequest"),
+        ("GET /graph HTTP/1.1\r\nHost: loc", "requestTimeout"),
+    ] {
+        let mut caller = program.caller().await;
+        caller.send(bytes).await;
+        assert_eq!(caller.answer("GET").await.refusal().1, code);
+        let event = program.err.with("/code", code).await;
+        assert_eq!(event["peer"], "127.0.0.1", "{event}");
+        let labels = [("reason", code)];
+        becomes(program.admin, "tokenferry_refused_total", &labels, 1.0).await;
+    }
+}
+
+#[tokio::test]
+async fn what_finds_no_place_is_counted_and_logged_too() {
+    let own = "limits: {in_flight: 1}\nworkers: 1\n\
+        routes:\n\
+        - {name: graph, path: /graph, upstream: 'https://GRAPH'}\n";
+    let program = Program::start(own, "").await;
+    let mut slow = program.caller().await;
+    slow.ask("GET /graph/sim/slow?head_ms=3000 HTTP/1.1").await;
+    until("there is no place left", || async {
+        let answer = program
+            .caller()
+            .await
+            .exchange("GET /graph/sim/bytes/1 HTTP/1.1\nclient-request-id: one-too-many")
+            .await;
+        (answer.status == 503).then_some(())
+    })
+    .await;
+    let event = program.err.with("/code", "overloaded").await;
+    assert_eq!(event["request_id"], "one-too-many", "{event}");
+    let labels = [("reason", "overloaded")];
+    becomes(program.admin, "tokenferry_refused_total", &labels, 1.0).await;
+}
+
+#[tokio::test]
+async fn who_is_refused_on_the_admin_port_is_counted_and_logged_too() {
+    let program = Program::start("", "").await;
+    let mut caller = Caller::connect(program.admin).await;
+    for (lines, code) in [
+        (
+            "GET /status.json HTTP/1.1\nHost: evil.example",
+            "hostNotServed",
+        ),
+        (
+            "GET /status.json HTTP/1.1\nOrigin: https://evil.example",
+            "crossSite",
+        ),
+    ] {
+        assert_eq!(caller.exchange(lines).await.refusal().1, code);
+        let event = program.err.with("/code", code).await;
+        assert_eq!(
+            event["message"], "request refused on the admin listener",
+            "{event}"
+        );
+        let labels = [("reason", code)];
+        becomes(program.admin, "tokenferry_refused_total", &labels, 1.0).await;
+    }
+}
