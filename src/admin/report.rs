@@ -28,7 +28,7 @@ pub struct Configuration {
 pub struct RefusedReload {
     /// When.
     pub at: SystemTime,
-    /// Its problems, a line each.
+    /// Its problems.
     pub problems: Vec<String>,
 }
 
@@ -41,10 +41,13 @@ pub struct Route {
     pub matches: String,
     /// Where requests go.
     pub upstream: String,
-    /// Credential and scope of its token, as in [`Token`].
+    /// Its credential.
     pub credential: String,
-    /// See `credential`.
+    /// The scope of its token.
     pub scope: String,
+    /// Its token's place in [`Report::tokens`]. Routes may share one, whatever the names of their
+    /// credentials.
+    pub token: Option<usize>,
 }
 
 /// A token.
@@ -119,9 +122,7 @@ impl TokenState {
 impl Report {
     /// The state of a route's token.
     pub fn token_of(&self, route: &Route) -> TokenState {
-        let same =
-            |token: &&Token| token.credential == route.credential && token.scope == route.scope;
-        let token = self.tokens.iter().find(same);
+        let token = route.token.and_then(|place| self.tokens.get(place));
         token.map_or(TokenState::Pending, |token| token.state)
     }
 }

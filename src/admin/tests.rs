@@ -50,6 +50,7 @@ fn world(state: TokenState) -> World {
             upstream: "https://graph.microsoft.com".into(),
             credential: "contoso".into(),
             scope: SCOPE.into(),
+            token: Some(0),
         }],
         tokens: vec![token(state)],
     }));

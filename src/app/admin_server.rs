@@ -37,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(75);
 /// The open admin listeners.
 pub(super) struct AdminServer {
     addresses: Vec<SocketAddr>,
+    listening: Vec<String>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -48,6 +49,7 @@ impl AdminServer {
         in_force: &Arc<InForce>,
     ) -> Self {
         let addresses = listeners.iter().filter_map(Listener::local_addr).collect();
+        let listening = listeners.iter().map(ToString::to_string).collect();
         let tasks = listeners
             .into_iter()
             .map(|listener| {
@@ -58,11 +60,19 @@ impl AdminServer {
                 tokio::spawn(lifeline::tie("the admin listener", accept(listener, desk)))
             })
             .collect();
-        Self { addresses, tasks }
+        Self {
+            addresses,
+            listening,
+            tasks,
+        }
     }
 
     pub(super) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    pub(super) fn listening(&self) -> &[String] {
+        &self.listening
     }
 
     pub(super) fn stop(&self) {

@@ -4,6 +4,7 @@
 
 mod admin_server;
 mod caller_keys;
+mod credential_watch;
 mod report;
 mod world;
 
@@ -58,6 +59,7 @@ pub struct App {
     state: Arc<Mutex<State>>,
     access_log: Arc<AccessLog>,
     data_addresses: Vec<SocketAddr>,
+    listening: Vec<String>,
     tls: Arc<Tls>,
     watchers: Vec<JoinHandle<()>>,
 }
@@ -74,6 +76,7 @@ impl App {
         let listeners = bind(&config.listen)?;
         let admin_listeners = bind(&config.admin)?;
         let data_addresses = listeners.iter().filter_map(Listener::local_addr).collect();
+        let listening = listeners.iter().map(ToString::to_string).collect();
         let metrics = Metrics::new(started.wall);
         let tokens = TokenCache::new(Handle::current());
         let tls = Arc::new(Tls::new(world::certificate(&config, started.wall)?));
@@ -112,6 +115,10 @@ impl App {
                     "the task that follows callers' keys",
                     caller_keys::watch(Arc::clone(&plan.in_force)),
                 )),
+                tokio::spawn(lifeline::tie(
+                    "the task that looks after credentials",
+                    credential_watch::watch(Arc::clone(&plan.in_force)),
+                )),
             ],
             tls,
             server,
@@ -122,6 +129,7 @@ impl App {
             state,
             access_log: plan.access_log,
             data_addresses,
+            listening,
         })
     }
 
@@ -136,6 +144,16 @@ impl App {
     /// The TCP addresses of the data plane.
     pub fn data_addresses(&self) -> &[SocketAddr] {
         &self.data_addresses
+    }
+
+    /// Every address of the data plane, for people.
+    pub fn listening(&self) -> &[String] {
+        &self.listening
+    }
+
+    /// Every address of the admin listener, for people.
+    pub fn admin_listening(&self) -> &[String] {
+        self.admin.listening()
     }
 
     /// The TCP addresses of the admin listener.

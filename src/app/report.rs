@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::access_log::AccessLog;
 use crate::admin::{Configuration, Failure, RefusedReload, Report, Route, Token, TokenState};
 use crate::clock::Now;
-use crate::config::{HostPattern, RouteSpec};
+use crate::config::HostPattern;
 use crate::metrics::{Metrics, RefreshOutcome, TokenNumbers};
-use crate::proxy::generation::{Generation, InForce};
-use crate::token::{self, TokenCache, TokenStatus};
+use crate::proxy::generation::{self, Generation, InForce};
+use crate::token::{self, TokenCache, TokenEntry, TokenStatus};
 
 /// What became of the configuration.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) fn connect(
 ) {
     let cache = tokens.clone();
     metrics.set_token_source(Box::new(move || {
-        let numbers = |entry: &Arc<token::TokenEntry>| TokenNumbers {
+        let numbers = |entry: &Arc<TokenEntry>| TokenNumbers {
             credential: entry.label().to_string(),
             scope: entry.key().scope().to_string(),
             refreshes: entry.tally().refreshes(),
@@ -56,6 +56,16 @@ pub(super) fn connect(
         };
         world.credentials.iter().filter_map(known).collect()
     }));
+    let world = Arc::clone(in_force);
+    metrics.set_fallbacks(Box::new(move || {
+        let world = world.load();
+        let known = |credential: &Arc<crate::credential::Credential>| {
+            credential.fallback()?;
+            let active = credential.active().name() != credential.name();
+            Some((credential.name().to_string(), active))
+        };
+        world.credentials.iter().filter_map(known).collect()
+    }));
     let log = Arc::clone(access_log);
     metrics.set_log_dropped(Box::new(move || log.dropped()));
 }
@@ -70,6 +80,7 @@ pub(super) fn source(
     Box::new(move || {
         let world = in_force.load();
         let now = Now::read();
+        let entries = tokens.entries();
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);
         Report {
             configuration: Configuration {
@@ -79,18 +90,18 @@ pub(super) fn source(
             routes: world
                 .routes
                 .iter()
-                .map(|at| route(&world, &at.spec))
+                .map(|at| route(&world, at, &entries))
                 .collect(),
-            tokens: tokens
-                .snapshot(now)
-                .into_iter()
-                .map(|at| token(&world, at, now))
+            tokens: entries
+                .iter()
+                .map(|entry| token(&world, entry.status(now), now))
                 .collect(),
         }
     })
 }
 
-fn route(world: &Generation, spec: &RouteSpec) -> Route {
+fn route(world: &Generation, own: &generation::Route, entries: &[Arc<TokenEntry>]) -> Route {
+    let spec = &own.spec;
     let host = match &spec.host {
         None => String::new(),
         Some(HostPattern::Exact(host)) => host.to_string(),
@@ -106,6 +117,9 @@ fn route(world: &Generation, spec: &RouteSpec) -> Route {
         upstream: spec.upstream.to_string(),
         credential: world.config.credentials[spec.credential].name.to_string(),
         scope: spec.scope.to_string(),
+        token: entries
+            .iter()
+            .position(|entry| entry.key() == own.token.key()),
     }
 }
 

@@ -1,14 +1,15 @@
 //! From a checked configuration to a generation: the trust store, the credentials, the tokens.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::caller::{ApiKeyError, Callers};
-use crate::config::Config;
+use crate::config::{Config, RouteSpec};
 use crate::credential::{self, Credential, Platform, TokenClient};
 use crate::proxy::generation::Generation;
 use crate::server::tls::{self, Loaded, TlsError};
-use crate::token::TokenCache;
+use crate::token::{TokenCache, TokenEntry, TokenKey};
 use crate::trust::{self, TrustError};
 use crate::upstream::Egress;
 
@@ -66,11 +67,7 @@ pub(super) fn certificate(config: &Config, now: SystemTime) -> Result<Option<Loa
 pub(super) fn build(config: Config, tokens: &TokenCache) -> Result<Generation, WorldError> {
     let callers = Callers::new(&config.callers, config.kubernetes.as_ref())?;
     let outside = outside(&config)?;
-    let entries = config
-        .routes
-        .iter()
-        .map(|route| tokens.entry(&outside.credentials[route.credential], &route.scope))
-        .collect();
+    let entries = entries(&config, &outside.credentials, tokens);
     Ok(Generation::new(
         config,
         callers,
@@ -78,4 +75,22 @@ pub(super) fn build(config: Config, tokens: &TokenCache) -> Result<Generation, W
         outside.credentials,
         entries,
     ))
+}
+
+/// The token of each route. Routes whose credentials are one identity share it, and it is counted
+/// under the name of the first.
+fn entries(
+    config: &Config,
+    credentials: &[Arc<Credential>],
+    tokens: &TokenCache,
+) -> Vec<Arc<TokenEntry>> {
+    let mut labels = BTreeMap::new();
+    let entry = |route: &RouteSpec| {
+        let credential = &credentials[route.credential];
+        let label = labels
+            .entry(TokenKey::new(credential, &route.scope))
+            .or_insert_with(|| credential.name().clone());
+        tokens.entry(credential, &route.scope, label)
+    };
+    config.routes.iter().map(entry).collect()
 }

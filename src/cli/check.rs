@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::credentials;
 use crate::config::disk::Disk;
-use crate::config::{self, Checked, Config, HostPattern, RouteSpec, TlsSpec};
+use crate::config::{self, Checked, Config, HostPattern, RouteSpec, Severity, TlsSpec};
 use crate::server::tls;
 
 /// Fine.
@@ -25,7 +25,11 @@ pub(super) fn check(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<u8> {
-    let Checked { config, warnings } = match config::read(path, allow_missing_env) {
+    let Checked {
+        config,
+        warnings,
+        files,
+    } = match config::read(path, allow_missing_env) {
         Ok(checked) => checked,
         Err(problems) => {
             writeln!(err, "{problems}")?;
@@ -39,15 +43,21 @@ pub(super) fn check(
     let mut disk = config::disk::inspect(&config, path);
     disk.problems.extend(unusable_certificate(&config, &disk));
     if !allow_missing_env {
-        credentials::inspect(&config, &mut disk, SystemTime::now());
+        let credentials = credentials::inspect(&config, &mut disk);
+        let endings = credentials::endings(&credentials, SystemTime::now());
+        disk.warnings.extend(endings);
     }
+    let file = path.display().to_string();
     for warning in &disk.warnings {
-        writeln!(err, "{}: warning: {warning}", path.display())?;
+        writeln!(err, "{}", files.problem(&file, warning, Severity::Warning))?;
     }
+    // A pipeline that has no secrets has no files with secrets either.
+    let severity = match allow_missing_env {
+        true => Severity::Warning,
+        false => Severity::Error,
+    };
     for problem in &disk.problems {
-        // A pipeline that has no secrets has no files with secrets either.
-        let severity = if allow_missing_env { "warning: " } else { "" };
-        writeln!(err, "{}: {severity}{problem}", path.display())?;
+        writeln!(err, "{}", files.problem(&file, problem, severity))?;
     }
     if !allow_missing_env && !disk.problems.is_empty() {
         writeln!(err, "{}", refused(path, disk.problems.len()))?;
@@ -171,13 +181,13 @@ mod tests {
         let (code, _, err) = run(&text, false);
         assert_eq!(code, 2);
         assert!(
-            err.starts_with("routes.yaml: cannot read /nowhere/x"),
+            err.starts_with("routes.yaml:2:55: cannot read /nowhere/x"),
             "{err}"
         );
         let (code, out, err) = run(&text, true);
         assert_eq!(code, 0);
         assert!(
-            err.starts_with("routes.yaml: warning: cannot read /nowhere/x"),
+            err.starts_with("routes.yaml:2:55: warning: cannot read /nowhere/x"),
             "{err}"
         );
         assert!(out.ends_with("routes.yaml: fine\n"));

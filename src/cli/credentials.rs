@@ -1,40 +1,40 @@
 //! What `check` and `run` find out about the credentials of a configuration before anybody is asked
 //! for a token: files that cannot be used, and secrets and certificates whose end comes near.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::app;
 use crate::chain::Chain;
 use crate::config::Config;
 use crate::config::disk::Disk;
-use crate::timestamp::Timestamp;
+use crate::credential::{Credential, ending};
 
-/// From here on an end that comes near is told: a month is time for a change with approvals.
-const NEAR: Duration = Duration::from_secs(30 * 86_400);
-
-/// Adds to what was found on disk. Files that are missing are known already, so this looks only
-/// where there are none.
-pub(super) fn inspect(config: &Config, disk: &mut Disk, now: SystemTime) {
+/// Adds to what was found on disk, and returns the credentials as far as they could be made. Files
+/// that are missing are known already, so this looks only where there are none.
+pub(super) fn inspect(config: &Config, disk: &mut Disk) -> Vec<Arc<Credential>> {
     if !disk.problems.is_empty() {
-        return;
+        return Vec::new();
     }
-    let outside = match app::outside(config) {
-        Ok(outside) => outside,
-        Err(error) => return disk.problems.push(Chain(&error).to_string()),
+    let credentials = match app::outside(config) {
+        Ok(outside) => outside.credentials,
+        Err(error) => {
+            disk.problems.push(Chain(&error).to_string());
+            return Vec::new();
+        }
     };
-    for credential in &outside.credentials {
-        let name = credential.name();
+    for credential in &credentials {
         if let Err(error) = credential.check() {
-            let words = error.words();
-            disk.problems
-                .push(format!("credential \"{name}\": {words}"));
-        } else if let Some(end) = credential.expiry().filter(|end| *end < now + NEAR) {
-            let verb = if end < now { "expired" } else { "expires" };
-            let end = Timestamp::of(end);
-            let day = &end.as_str()[..10];
-            disk.warnings.push(format!(
-                "credential \"{name}\" {verb} on {day}; put a new secret or certificate in place"
-            ));
+            let (name, words) = (credential.name(), error.words());
+            let problem = format!("credential \"{name}\": {words}");
+            disk.problems.push(problem);
         }
     }
+    credentials
+}
+
+/// What ends soon. A running program tells that itself, every day.
+pub(super) fn endings(credentials: &[Arc<Credential>], now: SystemTime) -> Vec<String> {
+    let told = |credential: &Arc<Credential>| ending(credential.name(), credential.expiry()?, now);
+    credentials.iter().filter_map(told).collect()
 }

@@ -3,6 +3,7 @@
 mod check;
 mod credentials;
 mod demo;
+mod doctor;
 mod run;
 mod schema;
 mod signals;
@@ -66,6 +67,15 @@ enum Command {
         #[arg(long)]
         allow_missing_env: bool,
     },
+    /// Acquire each route's token, ask its upstream, and explain what is wrong
+    Doctor {
+        /// Routes to look at; all of them when none is named
+        #[arg(value_name = "ROUTE")]
+        routes: Vec<String>,
+        /// Print a JSON document for programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Acquire a route's token once and print its claims
     Token {
         /// The route's name
@@ -93,6 +103,7 @@ pub fn main(args: Args) -> u8 {
         Some(Command::Check { allow_missing_env }) => {
             written(|out| check::check(&config, allow_missing_env, out, &mut io::stderr()))
         }
+        Some(Command::Doctor { routes, json }) => doctor::doctor(&config, &routes, json),
         Some(Command::Token { route, raw }) => token::token(&config, &route, raw),
         Some(Command::Demo { exit }) => demo::demo(exit),
         Some(Command::Schema) => written(|out| schema::schema(out).map(|()| FINE)),

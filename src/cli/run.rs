@@ -2,14 +2,14 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::credentials;
 use super::signals::Signals;
 use super::{FAILED, FINE, REFUSED, RunArgs, complain};
 use crate::access_log::AccessLog;
 use crate::app::{App, AppError};
-use crate::config::{Checked, Config, ListenAddress, LogFormat, disk};
+use crate::config::{Checked, Config, ListenAddress, LogFormat, Problems, Severity, disk};
 use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
 use crate::output::Format;
 
@@ -20,9 +20,9 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
     let (checked, warnings) = match load(path, args) {
         Ok(loaded) => loaded,
-        Err(words) => {
+        Err(problems) => {
             // Standard error is all there is to tell it to.
-            let _ = write!(std::io::stderr(), "{words}");
+            let _ = writeln!(std::io::stderr(), "{}", problems.join("\n"));
             return REFUSED;
         }
     };
@@ -47,30 +47,51 @@ pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
 
 /// Reads and checks the file, lays the command line over it and looks at the files it names, which
 /// may be a cause for warnings too.
-fn load(path: &Path, args: &RunArgs) -> Result<(Checked, Vec<String>), String> {
-    let mut checked = crate::config::read(path, false).map_err(|problems| problems.to_string())?;
-    let config = &mut checked.config;
+///
+/// # Errors
+/// Every problem.
+fn load(path: &Path, args: &RunArgs) -> Result<(Checked, Vec<String>), Vec<String>> {
+    let each =
+        |problems: Problems| -> Vec<_> { problems.0.iter().map(ToString::to_string).collect() };
+    let mut checked = crate::config::read(path, false).map_err(each)?;
+    overlay(&mut checked.config, args).map_err(|problem| vec![problem])?;
+    let config = &checked.config;
+    let mut disk = disk::inspect(config, path);
+    credentials::inspect(config, &mut disk);
+    let file = path.display().to_string();
+    let shown = |words: &[String], severity| -> Vec<_> {
+        let each = words
+            .iter()
+            .map(|words| checked.files.problem(&file, words, severity).to_string());
+        each.collect()
+    };
+    if !disk.problems.is_empty() {
+        return Err(shown(&disk.problems, Severity::Error));
+    }
+    let warnings = shown(&disk.warnings, Severity::Warning);
+    Ok((checked, warnings))
+}
+
+/// Lays the command line over the file.
+fn overlay(config: &mut Config, args: &RunArgs) -> Result<(), String> {
     if let Some(listen) = &args.listen {
-        config.listen = vec![address(listen)?];
+        config.listen = vec![address("--listen", listen)?];
     }
     match args.admin.as_deref() {
         None => {}
         Some("off") => config.admin.clear(),
-        Some(admin) => config.admin = vec![address(admin)?],
+        Some(admin) => config.admin = vec![address("--admin", admin)?],
     }
     if args.workers.is_some() {
         config.workers = args.workers;
     }
-    let mut disk = disk::inspect(config, path);
-    credentials::inspect(config, &mut disk, SystemTime::now());
-    if !disk.problems.is_empty() {
-        return Err(disk
-            .problems
-            .iter()
-            .map(|problem| format!("{problem}\n"))
-            .collect());
+    match config.leading_back() {
+        None => Ok(()),
+        Some(route) => Err(format!(
+            "tokenferry: the upstream of route \"{}\", {}, would be this proxy itself; listen elsewhere",
+            route.name, route.upstream
+        )),
     }
-    Ok((checked, disk.warnings))
 }
 
 fn warn_of(checked: &Checked, warnings: &[String]) {
@@ -82,8 +103,10 @@ fn warn_of(checked: &Checked, warnings: &[String]) {
     }
 }
 
-fn address(text: &str) -> Result<ListenAddress, String> {
-    ListenAddress::parse(text).map_err(|words| format!("tokenferry: \"{text}\": {words}\n"))
+fn address(option: &str, text: &str) -> Result<ListenAddress, String> {
+    ListenAddress::parse(text).map_err(|words| {
+        format!("tokenferry: {option} takes an address, not \"{text}\"; write {words}")
+    })
 }
 
 fn log_format(config: &Config) -> Format {
@@ -171,18 +194,19 @@ async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u
     };
     let app = match App::start(config, access_log).await {
         Ok(app) => app,
-        Err(error @ AppError::Threads(_)) => return complain(&error),
+        // The file may be right and the machine not ready for it: another start may succeed.
+        Err(error @ (AppError::Bind(_) | AppError::Threads(_))) => return complain(&error),
         Err(error) => {
             complain(&error);
             return REFUSED;
         }
     };
     app.count_panics();
-    for address in app.data_addresses() {
-        tracing::info!(%address, "listening");
+    for address in app.listening() {
+        tracing::info!(address, "listening");
     }
-    for address in app.admin_addresses() {
-        tracing::info!(%address, "metrics, probes and status page");
+    for address in app.admin_listening() {
+        tracing::info!(address, "metrics, probes and status page");
     }
     let code = match signals.end(|| reload(path, args, &app)).await {
         Ok(end) => {
@@ -226,9 +250,11 @@ fn reload(path: &Path, args: &RunArgs, app: &App) {
                 Err(error) => tracing::error!(%error, "the configuration was not reloaded"),
             }
         }
-        Err(words) => {
-            let problems: Vec<String> = words.lines().map(str::to_owned).collect();
-            tracing::error!(problems = words, "the configuration was not reloaded");
+        Err(problems) => {
+            tracing::error!(
+                problems = problems.join("\n"),
+                "the configuration was not reloaded"
+            );
             app.reload_refused(problems);
         }
     }

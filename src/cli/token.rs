@@ -26,15 +26,7 @@ pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
         .iter()
         .find(|spec| spec.name.as_str() == route)
     else {
-        let known: Vec<&str> = config
-            .routes
-            .iter()
-            .map(|spec| spec.name.as_str())
-            .collect();
-        return refuse(&format!(
-            "tokenferry: there is no route \"{route}\"; the routes are {}\n",
-            known.join(", ")
-        ));
+        return refuse(&unknown_route(&config, route));
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -63,7 +55,14 @@ async fn acquire(config: &Config, spec: &RouteSpec) -> Result<AccessToken, u8> {
     })
 }
 
-fn refuse(words: &str) -> u8 {
+/// What is said of a route that is not there.
+pub(super) fn unknown_route(config: &Config, route: &str) -> String {
+    let known = config.routes.iter().map(|spec| spec.name.as_str());
+    let known = known.collect::<Vec<_>>().join(", ");
+    format!("tokenferry: there is no route \"{route}\"; the routes are {known}\n")
+}
+
+pub(super) fn refuse(words: &str) -> u8 {
     // Standard error is all there is to tell it to.
     let _ = write!(std::io::stderr(), "{words}");
     REFUSED

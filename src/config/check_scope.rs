@@ -74,7 +74,7 @@ fn is_guid(text: &str) -> bool {
 }
 
 /// Whether this host is a Microsoft Graph.
-pub(super) fn is_graph(host: &str) -> bool {
+pub fn is_graph(host: &str) -> bool {
     Cloud::of_graph(host).is_some()
 }
 

@@ -57,12 +57,15 @@ impl Disk {
             Ok(Some(content)) => content,
             Ok(None) => return,
             Err(error) => {
-                self.problems.push(format!("cannot read {shown}: {error}"));
+                let help = "check the path, and that this user may read it";
+                self.problems
+                    .push(format!("cannot read {shown}: {error}; {help}"));
                 return;
             }
         };
         if content.trim_ascii().is_empty() {
-            self.problems.push(format!("{shown} is empty"));
+            let help = "is empty; put there what it is named for";
+            self.problems.push(format!("{shown} {help}"));
         } else if holds == Holds::Certificates && !has_certificate(&content) {
             let message = "holds no PEM certificate (-----BEGIN CERTIFICATE-----)";
             self.problems.push(format!("{shown} {message}"));
@@ -242,7 +245,7 @@ mod tests {
             problems[0].contains("ca.pem holds no PEM certificate"),
             "{problems:?}"
         );
-        assert!(problems[1].ends_with("secret is empty"), "{problems:?}");
+        assert!(problems[1].contains("secret is empty;"), "{problems:?}");
         fs::remove_file(folder.path().join("secret")).unwrap();
         fs::create_dir(folder.path().join("secret")).unwrap();
         assert!(inspect(&config, &routes).problems[1].starts_with("cannot read"));

@@ -17,6 +17,7 @@ const NAME: &str = "environment";
 const SECRET: &str = "AZURE_CLIENT_SECRET";
 const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 const FEDERATED: &str = "AZURE_FEDERATED_TOKEN_FILE";
+const TOKEN_PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
 const PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
 
 /// What stands for a variable that is not set, where that is allowed.
@@ -125,10 +126,13 @@ impl Reader<'_> {
                     .value("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")
                     .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")),
             }),
-            Some(&FEDERATED) => Some(CredentialKind::FederatedToken {
-                app: app?,
-                file: self.value(FEDERATED)?.into(),
-            }),
+            Some(&FEDERATED) => {
+                self.unreachable();
+                Some(CredentialKind::FederatedToken {
+                    app: app?,
+                    file: self.value(FEDERATED)?.into(),
+                })
+            }
             None if !self.vars.allow_missing => {
                 let message = format!("none of {SECRET}, {CERTIFICATE} and {FEDERATED} is set");
                 self.problem(&message, "set one of them, or write a credentials: block");
@@ -138,6 +142,16 @@ impl Reader<'_> {
                 app: app?,
                 secret: SecretSource::Env(SECRET.to_owned()),
             }),
+        }
+    }
+
+    /// Warns when the cluster would have token calls go somewhere else (identity bindings of AKS).
+    fn unreachable(&mut self) {
+        if self.value(TOKEN_PROXY).is_some() {
+            let message = format!("{TOKEN_PROXY} is set, and token calls go to Entra itself");
+            let help =
+                "give the workload a federated credential of its own, without an identity binding";
+            self.report.warning(self.at, message, help);
         }
     }
 

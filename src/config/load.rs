@@ -10,7 +10,7 @@ use super::problem::{Problem, Problems, Severity, line_at, located};
 use super::read::Read as _;
 use super::report::{Fault, Report};
 use super::variable::{Variables, substitute};
-use super::{Config, check, hidden, node};
+use super::{Config, NamedFiles, check, hidden, node};
 
 /// What a configuration is made from.
 #[derive(Clone, Copy)]
@@ -33,6 +33,8 @@ pub struct Checked {
     pub config: Config,
     /// Its warnings.
     pub warnings: Problems,
+    /// Where it names files.
+    pub files: NamedFiles,
 }
 
 /// The largest file that is read. A thousand routes are a tenth of it.
@@ -58,6 +60,7 @@ pub fn load(source: &Source<'_>) -> Result<Checked, Problems> {
         Some(config) if report.problems.is_empty() => Ok(Checked {
             config,
             warnings: located(file, text, &hidden, report.warnings, Severity::Warning),
+            files: NamedFiles::of(file, text, &hidden, &root),
         }),
         _ => {
             let problems = located(file, text, &hidden, report.problems, Severity::Error);

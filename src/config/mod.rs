@@ -29,6 +29,7 @@ mod hidden;
 mod hostile;
 mod listen;
 mod load;
+mod named_file;
 mod node;
 mod problem;
 mod read;
@@ -54,8 +55,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
+pub use check_scope::is_graph;
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
 pub use load::{Checked, MOST_BYTES, Source, load, read};
+pub use named_file::NamedFiles;
 pub use problem::{Place, Position, Problem, Problems, Severity};
 pub use route::{
     AllowSpec, BatchRule, HeaderEdits, PatternSegment, RetrySpec, RewriteLinks, RouteSpec,

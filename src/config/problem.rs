@@ -56,14 +56,21 @@ pub struct Position {
     width: usize,
 }
 
+impl Place {
+    /// A file as a whole.
+    pub(super) fn of_file(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            position: None,
+        }
+    }
+}
+
 impl Problem {
     /// A problem of the file as a whole.
     pub(super) fn of_file(file: &str, message: String, help: &str) -> Self {
         Self {
-            place: Place {
-                file: file.to_owned(),
-                position: None,
-            },
+            place: Place::of_file(file),
             severity: Severity::Error,
             message,
             help: Some(help.to_owned()),

@@ -1,10 +1,10 @@
 //! HTTP towards token endpoints: one exchange, never repeated, never redirected, bounded in time and
-//! size. Entra is reached through the environment's proxy; loopback, metadata endpoints and
+//! size. Entra is reached through the environment's proxy; plain HTTP, metadata endpoints and
 //! addresses given in `resolve` never are.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -70,7 +70,8 @@ impl TokenClient {
                 .no_proxy()
                 .resolve(origin.host.as_str(), *address)
                 .build()?,
-            None if origin.secure && !is_loopback(&origin.host) => self.proxied.clone(),
+            None if origin.secure => self.proxied.clone(),
+            // On this machine, without TLS: a proxy would read the secret.
             _ => self.direct.clone(),
         };
         Ok(Endpoint::new(client, origin, pinned, path, peer, hint))
@@ -108,12 +109,6 @@ fn client(tls: &rustls::ClientConfig, connect: Duration) -> ClientBuilder {
         .pool_max_idle_per_host(0)
         .connect_timeout(connect)
         .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")))
-}
-
-fn is_loopback(host: &HostName) -> bool {
-    let name = host.as_str();
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    name == "localhost" || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 /// One URL and the client that reaches it.

@@ -12,6 +12,7 @@ mod certificate;
 mod certificate_tests;
 mod claims;
 mod client_secret;
+mod ending;
 mod endpoint;
 mod error;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use answer::AccessToken;
 pub use certificate::CertificateError;
 pub use claims::{ClaimsRequest, MAX_CLAIMS};
+pub use ending::ending;
 pub use endpoint::{Egress, TokenClient};
 pub use error::{CredentialError, Flaw, Outage, Pace, Peer, Rejection};
 pub use guid::guid;
@@ -132,6 +134,11 @@ impl Credential {
         &self.identity
     }
 
+    /// Who is asked.
+    pub fn peer(&self) -> Peer {
+        self.kind.peer()
+    }
+
     /// Whether the capability `cp1` is declared.
     pub fn continuous_access(&self) -> bool {
         self.continuous_access
@@ -181,7 +188,11 @@ impl Credential {
         Ok(token)
     }
 
-    async fn acquire_alone(
+    /// Asks for a token once, and leaves the fallback alone.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn acquire_alone(
         &self,
         request: TokenRequest<'_>,
     ) -> Result<AccessToken, CredentialError> {

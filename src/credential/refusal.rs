@@ -71,7 +71,9 @@ pub(super) fn read(reply: &Reply, hint: fn(u16, Option<&str>) -> &'static str) -
         code,
         trace_id: id(document["trace_id"].as_str())
             .or_else(|| id(reply.headers.get("x-ms-request-id")?.to_str().ok())),
-        correlation_id: id(document["correlation_id"].as_str()),
+        // A gateway's page has none, but the id that was sent is asked back in the head.
+        correlation_id: id(document["correlation_id"].as_str())
+            .or_else(|| id(reply.headers.get("client-request-id")?.to_str().ok())),
         clock_ahead: (code == Some(ASSERTION_EXPIRED))
             .then(|| clock_ahead(reply))
             .flatten(),

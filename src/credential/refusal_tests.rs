@@ -51,6 +51,18 @@ fn an_expired_secret_says_what_to_do_and_what_to_tell_microsoft() {
 }
 
 #[test]
+fn what_microsoft_asks_for_is_told_of_a_gateways_page_as_well() {
+    let ids = [("x-ms-request-id", "3a-1"), ("client-request-id", "4b-2")];
+    for (status, body) in [(429, "Too Many Requests"), (502, "<html>"), (400, "")] {
+        let words = refuse(status, &ids, body).words();
+        assert!(
+            words.ends_with("(trace id 3a-1, correlation id 4b-2)"),
+            "{words}"
+        );
+    }
+}
+
+#[test]
 fn refusals_of_scope_tenant_and_policy_do_not_blame_the_credential() {
     for (error, code) in [
         ("invalid_scope", 70011),

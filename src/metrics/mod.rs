@@ -62,6 +62,7 @@ struct Store {
 struct Sources {
     tokens: Box<dyn Fn() -> Vec<TokenNumbers> + Send + Sync>,
     credentials: Box<dyn Fn() -> Vec<(String, SystemTime)> + Send + Sync>,
+    fallbacks: Box<dyn Fn() -> Vec<(String, bool)> + Send + Sync>,
     log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -129,6 +130,12 @@ impl Metrics {
         self.store.sources().credentials = source;
     }
 
+    /// Where it is known, for credentials that have a fallback, whether it answers in their place;
+    /// asked at each scrape.
+    pub fn set_fallbacks(&self, source: Box<dyn Fn() -> Vec<(String, bool)> + Send + Sync>) {
+        self.store.sources().fallbacks = source;
+    }
+
     /// Where the number of dropped access-log lines comes from; asked at each scrape.
     pub fn set_log_dropped(&self, source: Box<dyn Fn() -> u64 + Send + Sync>) {
         self.store.sources().log_dropped = source;
@@ -179,6 +186,7 @@ impl Default for Sources {
         Self {
             tokens: Box::new(Vec::new),
             credentials: Box::new(Vec::new),
+            fallbacks: Box::new(Vec::new),
             log_dropped: Box::new(|| 0),
         }
     }

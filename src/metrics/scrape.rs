@@ -39,8 +39,9 @@ impl Collector for Scrape {
         let sources = self.store.sources();
         let look_ups = self.store.tokens.sums(LookUps::add);
         let mut families = routes(&self.store.route_totals());
-        families.extend(tokens(look_ups, &(sources.tokens)()));
+        families.extend(tokens(&look_ups, &(sources.tokens)()));
         families.push(credentials((sources.credentials)()));
+        families.push(fallbacks((sources.fallbacks)()));
         families.push(refusals(&self.store));
         families.extend(self.store.program.families((sources.log_dropped)()));
         families
@@ -114,52 +115,48 @@ fn connections(route: &str, sums: &RouteTotals) -> Vec<Metric> {
         .collect()
 }
 
-/// One token from both sides: the workers' look-ups and the cache's numbers.
-#[derive(Default)]
-struct Token {
-    look_ups: LookUps,
-    numbers: TokenNumbers,
-}
-
-fn tokens(look_ups: BTreeMap<TokenLabels, LookUps>, numbers: &[TokenNumbers]) -> Vec<MetricFamily> {
-    let mut tokens: BTreeMap<TokenLabels, Token> = BTreeMap::new();
-    for (labels, counts) in look_ups {
-        tokens.entry(labels).or_default().look_ups = counts;
-    }
+fn tokens(
+    look_ups: &BTreeMap<TokenLabels, LookUps>,
+    numbers: &[TokenNumbers],
+) -> Vec<MetricFamily> {
+    // Look-ups go on counting over a reload. The rest is told of tokens that are there: one that no
+    // route needs any more is not a token that is missing.
+    let mut kept: BTreeMap<TokenLabels, TokenNumbers> = BTreeMap::new();
     for numbers in numbers {
         let labels = TokenLabels::new(&numbers.credential, &numbers.scope);
-        tokens.entry(labels).or_default().numbers.merge(numbers);
+        kept.entry(labels).or_default().merge(numbers);
     }
-    let each = |family: &Family, sample: &dyn Fn(&[&str], &Token) -> Metric| {
-        let of_one = |(labels, token): (&TokenLabels, &Token)| {
+    let looked_up = |family: &Family, count: &dyn Fn(&LookUps) -> u64| {
+        let sample = |(labels, sums): (&TokenLabels, &LookUps)| {
+            family.count(&[&labels.credential, &labels.scope], count(sums))
+        };
+        family.with(look_ups.iter().map(sample).collect())
+    };
+    let each = |family: &Family, sample: &dyn Fn(&[&str], &TokenNumbers) -> Metric| {
+        let of_one = |(labels, token): (&TokenLabels, &TokenNumbers)| {
             sample(&[&labels.credential, &labels.scope], token)
         };
-        family.with(tokens.iter().map(of_one).collect())
+        family.with(kept.iter().map(of_one).collect())
     };
     use family::*;
     vec![
-        each(&TOKEN_HITS, &|l, t| TOKEN_HITS.count(l, t.look_ups.hits)),
-        each(&TOKEN_MISSES, &|l, t| {
-            TOKEN_MISSES.count(l, t.look_ups.misses)
-        }),
+        looked_up(&TOKEN_HITS, &|sums| sums.hits),
+        looked_up(&TOKEN_MISSES, &|sums| sums.misses),
         each(&TOKEN_REFRESH_DURATION, &|l, t| {
-            TOKEN_REFRESH_DURATION.histogram(l, &t.numbers.refreshes.durations)
+            TOKEN_REFRESH_DURATION.histogram(l, &t.refreshes.durations)
         }),
         each(&TOKEN_EXPIRY, &|l, t| {
-            TOKEN_EXPIRY.sample(l, t.numbers.expires.map_or(0.0, unix_seconds))
+            TOKEN_EXPIRY.sample(l, t.expires.map_or(0.0, unix_seconds))
         }),
-        each(&TOKEN_WAITERS, &|l, t| {
-            TOKEN_WAITERS.count(l, t.numbers.waiters)
-        }),
-        TOKEN_REFRESHES.with(tokens.iter().flat_map(|(l, t)| refreshes(l, t)).collect()),
+        each(&TOKEN_WAITERS, &|l, t| TOKEN_WAITERS.count(l, t.waiters)),
+        TOKEN_REFRESHES.with(kept.iter().flat_map(|(l, t)| refreshes(l, t)).collect()),
     ]
 }
 
-fn refreshes(labels: &TokenLabels, token: &Token) -> Vec<Metric> {
+fn refreshes(labels: &TokenLabels, token: &TokenNumbers) -> Vec<Metric> {
     let sample = |outcome: &RefreshOutcome| {
         let labels = [&labels.credential, &labels.scope, outcome.as_str()];
-        let ended = token.numbers.refreshes.ended(*outcome);
-        family::TOKEN_REFRESHES.count(&labels, ended)
+        family::TOKEN_REFRESHES.count(&labels, token.refreshes.ended(*outcome))
     };
     RefreshOutcome::ALL.iter().map(sample).collect()
 }
@@ -174,6 +171,14 @@ fn credentials(mut expiries: Vec<(String, SystemTime)>) -> MetricFamily {
     family.with(expiries.iter().map(sample).collect())
 }
 
+fn fallbacks(mut active: Vec<(String, bool)>) -> MetricFamily {
+    active.sort();
+    active.dedup_by(|later, earlier| later.0 == earlier.0);
+    let family = &family::FALLBACK;
+    let sample = |(name, active): &(String, bool)| family.count(&[name], u64::from(*active));
+    family.with(active.iter().map(sample).collect())
+}
+
 fn refusals(store: &Store) -> MetricFamily {
     let family = &family::REFUSED;
     let totals = store.refusal_totals();
@@ -184,4 +189,29 @@ fn refusals(store: &Store) -> MetricFamily {
 fn unix_seconds(moment: SystemTime) -> f64 {
     let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_no_route_needs_any_more_is_not_shown_as_missing() {
+        let look_ups = ["gone", "kept"].map(|name| {
+            let sums = LookUps { hits: 1, misses: 0 };
+            (TokenLabels::new(name, "scope"), sums)
+        });
+        let kept = TokenNumbers {
+            credential: "kept".into(),
+            scope: "scope".into(),
+            ..TokenNumbers::default()
+        };
+        let families = tokens(&look_ups.into(), &[kept]);
+        let samples = |name: &str| {
+            let family = families.iter().find(|family| family.name() == name);
+            family.map(|family| family.get_metric().len())
+        };
+        assert_eq!(samples(family::TOKEN_EXPIRY.name), Some(1));
+        assert_eq!(samples(family::TOKEN_HITS.name), Some(2));
+    }
 }

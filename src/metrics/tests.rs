@@ -72,6 +72,11 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
         &["credential"],
     ),
     (
+        "tokenferry_credential_fallback_active",
+        "gauge",
+        &["credential"],
+    ),
+    (
         "tokenferry_upstream_retries_total",
         "counter",
         &["route", "reason"],
@@ -101,8 +106,15 @@ fn every_promised_metric_is_there_at_zero_before_the_first_request() {
     let metrics = metrics();
     metrics.route_cells(0, "graph");
     metrics.token_cells(0, "contoso", GRAPH);
+    let token = TokenNumbers {
+        credential: "contoso".into(),
+        scope: GRAPH.into(),
+        ..TokenNumbers::default()
+    };
+    metrics.set_token_source(Box::new(move || vec![token.clone()]));
     let expires = UNIX_EPOCH + Duration::from_secs(9);
     metrics.set_credential_expiry(Box::new(move || vec![("contoso".into(), expires)]));
+    metrics.set_fallbacks(Box::new(|| vec![("contoso".into(), false)]));
     let page = read(&metrics);
     for (name, kind, labels) in PROMISED {
         assert_eq!(
@@ -278,14 +290,10 @@ fn labels_with_the_same_concatenation_stay_apart() {
     metrics.token_cells(0, "a", "bc").miss();
     let page = read(&metrics);
     let hits = "tokenferry_token_cache_hits_total";
-    assert_eq!(
-        page.value(hits, &[("credential", "ab"), ("scope", "c")]),
-        1.0
-    );
-    assert_eq!(
-        page.value(hits, &[("credential", "a"), ("scope", "bc")]),
-        0.0
-    );
+    for (credential, scope, expected) in [("ab", "c", 1.0), ("a", "bc", 0.0)] {
+        let labels = [("credential", credential), ("scope", scope)];
+        assert_eq!(page.value(hits, &labels), expected);
+    }
 }
 
 #[test]
@@ -330,14 +338,8 @@ fn two_slots_under_one_name_become_one_series() {
     assert_eq!(of("refresh_duration_seconds_count", &[]), 4.0);
     assert_eq!(of("expiry_timestamp_seconds", &[]), 5.5);
     assert_eq!(of("waiters", &[]), 4.0);
-    let credential = [("credential", "contoso")];
-    assert_eq!(
-        page.value(
-            "tokenferry_credential_expiry_timestamp_seconds",
-            &credential
-        ),
-        8.0
-    );
+    let name = "tokenferry_credential_expiry_timestamp_seconds";
+    assert_eq!(page.value(name, &[("credential", "contoso")]), 8.0);
 }
 
 #[test]

@@ -43,16 +43,16 @@ impl TokenRefused {
     pub fn words(&self) -> Cow<'static, str> {
         let end = match self.verdict {
             Verdict::Again => {
-                "a token that was fetched just now is refused too; check the route's scope, the roles of the app (Graph) or its application user (Dynamics), and conditional access: `tokenferry token ROUTE` shows what the token holds"
+                "a token that was fetched just now is refused too; check the route's scope, the roles of the app (Graph) or its application user (Dynamics), and conditional access: `tokenferry doctor ROUTE` tells which"
             }
             Verdict::Gone => {
                 "another token is in place now, but the body of this request streamed and is gone; send the request again"
             }
             Verdict::Paused => {
-                "the token was renewed less than 30 s ago for the same reason; check the route's scope, the roles of the app (Graph) or its application user (Dynamics), and conditional access: `tokenferry token ROUTE` shows what the token holds"
+                "the token was renewed less than 30 s ago for the same reason; check the route's scope, the roles of the app (Graph) or its application user (Dynamics), and conditional access: `tokenferry doctor ROUTE` tells which"
             }
             Verdict::Same => {
-                "Entra gave the same token again; check the route's scope and the app's permissions there: `tokenferry token ROUTE` shows what the token holds"
+                "Entra gave the same token again; check the route's scope and the app's permissions there: `tokenferry doctor ROUTE` tells which"
             }
         };
         format!(

@@ -100,12 +100,22 @@ impl Downloads {
 pub(super) async fn follow(
     exchange: &mut Exchange,
     call: &Call<'_>,
+    response: Response<UpstreamBody>,
+) -> Result<(Response<UpstreamBody>, bool), ProxyError> {
+    let follows = !call.route().spec.follow_downloads.is_empty()
+        && [Method::GET, Method::HEAD].contains(&call.parts.method);
+    match follows {
+        true => Box::pin(pursue(exchange, call, response)).await,
+        false => Ok((response, false)),
+    }
+}
+
+async fn pursue(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
     mut response: Response<UpstreamBody>,
 ) -> Result<(Response<UpstreamBody>, bool), ProxyError> {
     let (hosts, parts) = (&call.route().spec.follow_downloads, call.parts);
-    if hosts.is_empty() || ![Method::GET, Method::HEAD].contains(&parts.method) {
-        return Ok((response, false));
-    }
     let mut from = None;
     for _ in 0..MOST_HOPS {
         let Some((origin, path)) = next(&response, from.as_ref(), hosts) else {
@@ -113,6 +123,7 @@ pub(super) async fn follow(
         };
         // The upstream itself is done with the request.
         exchange.place = None;
+        exchange.heard = None;
         small(response.into_body()).await;
         let upstream = call.own().downloads.to(&origin);
         let request = |path: &PathAndQuery| ask(parts, &origin, path);

@@ -14,6 +14,7 @@ use super::Proxy;
 use super::conversation::Conversation;
 use super::inner_status::InnerStatuses;
 use super::lane::Lane;
+use super::request_id::CLIENT_REQUEST_ID;
 use crate::access_log::{AccessRecord, Outcome, TokenUse};
 use crate::caller::CallerId;
 use crate::clock::Now;
@@ -34,15 +35,20 @@ pub struct Exchange {
     /// The caller's `client-request-id`, or ours.
     pub request_id: HeaderValue,
     method: Method,
-    uri: Uri,
+    /// For the access log, where there is one.
+    uri: Option<Uri>,
     /// Index of the route, once it is found.
     pub route: Option<usize>,
     /// The name of the caller, when the route asks for one.
     pub caller: Option<CallerId>,
     /// Where the token came from.
     pub token: Option<TokenUse>,
+    /// Whether anything was waited for before the request went up.
+    pub waited: bool,
     /// Requests sent to the upstream.
     pub attempts: u32,
+    /// When the upstream's last answer began.
+    pub heard: Option<Instant>,
     /// Which page asks, if a listed one does.
     pub page: Page,
     /// The progress of the request body, when there is one.
@@ -69,7 +75,7 @@ impl Exchange {
     pub fn open(proxy: &Rc<Proxy>, conversation: &Rc<Conversation>, parts: &Parts) -> Self {
         let opened = Now::read();
         conversation.exchange_began();
-        let sent = parts.headers.get("client-request-id");
+        let sent = parts.headers.get(&CLIENT_REQUEST_ID);
         Self {
             lane: proxy.lane(),
             request_id: proxy.request_ids.of(sent),
@@ -77,11 +83,13 @@ impl Exchange {
             conversation: Rc::clone(conversation),
             opened,
             method: parts.method.clone(),
-            uri: parts.uri.clone(),
+            uri: proxy.access_log.is_on().then(|| parts.uri.clone()),
             route: None,
             caller: None,
             token: None,
+            waited: false,
             attempts: 0,
+            heard: None,
             page: Page::Own,
             upload: None,
             upstream_request_id: None,
@@ -111,7 +119,9 @@ impl Exchange {
     pub fn answered(&mut self, status: u16, refused: Option<Code>) {
         self.status = status;
         self.refused = refused;
-        self.head = Some(self.opened.mono.elapsed());
+        // The upstream's head is passed on as soon as it is there.
+        let now = self.heard.unwrap_or_else(Instant::now);
+        self.head = Some(now.duration_since(self.opened.mono));
         if let Some(code) = refused {
             self.proxy.refusals.refused(code);
         }
@@ -147,7 +157,7 @@ impl Exchange {
             caller: self.caller.and_then(|caller| self.lane.caller(caller)),
             route: self.route.map(|route| self.lane.name(route)),
             method: self.method.as_str(),
-            path: self.uri.path().as_bytes(),
+            path: self.uri.as_ref().map_or("", Uri::path).as_bytes(),
             status: self.status,
             request_bytes,
             response_bytes: self.response_bytes,

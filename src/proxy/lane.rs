@@ -62,7 +62,6 @@ impl Lane {
             .map(|route| {
                 let name = route.spec.name.as_str();
                 let cells = metrics.route_cells(worker, name);
-                let credential = &generation.config.credentials[route.spec.credential];
                 let upstream = previous
                     .and_then(|lane| lane.reusable(&generation, route))
                     .unwrap_or_else(|| {
@@ -80,7 +79,7 @@ impl Lane {
                     token: TokenReader::new(Arc::clone(&route.token)),
                     token_cells: metrics.token_cells(
                         worker,
-                        credential.name.as_str(),
+                        route.token.label().as_str(),
                         route.spec.scope.as_str(),
                     ),
                     cells,

@@ -103,13 +103,21 @@ pub(super) async fn load(
     outgoing: &mut Outgoing<'_>,
     room: &Room,
 ) -> Result<Load, ProxyError> {
-    let mut body = match body {
-        RequestBody::Caller(body) => body,
-        other => {
-            let spare = Spare::Empty;
-            return Ok(Load { body: other, spare });
-        }
-    };
+    match body {
+        RequestBody::Caller(body) => Box::pin(prepare(call, body, outgoing, room)).await,
+        body => Ok(Load {
+            body,
+            spare: Spare::Empty,
+        }),
+    }
+}
+
+async fn prepare(
+    call: &Call<'_>,
+    mut body: Box<CallerBody>,
+    outgoing: &mut Outgoing<'_>,
+    room: &Room,
+) -> Result<Load, ProxyError> {
     let declared = outgoing.declared_length();
     if call.batch && call.route().spec.batch == BatchRule::Check {
         return batch::checked(call, &mut body, outgoing, &room.batches).await;

@@ -53,6 +53,7 @@ use exchange::Exchange;
 use generation::InForce;
 use lane::Lane;
 use load::{Room, load};
+pub use refusal_report::RefusalReport;
 use request::Outgoing;
 use request_id::RequestIds;
 use response::{for_caller, pass_on, refuse};
@@ -223,7 +224,7 @@ impl Proxy {
         let load = load(&call, body, &mut outgoing, &self.room).await?;
         turn(exchange, &call).await?;
         let bearer = token(exchange, &call).await?;
-        let response = deliver(exchange, &call, outgoing, &bearer, load).await?;
+        let response = deliver(exchange, &call, &mut outgoing, &bearer, load).await?;
         let (response, file) = follow(exchange, &call, response).await?;
         let response = for_caller(exchange, &call, response, file).await;
         Ok(Reply::Upstream(response))
@@ -253,9 +254,11 @@ enum Reply {
 async fn token(exchange: &mut Exchange, call: &Call<'_>) -> Result<Bearer, ProxyError> {
     let own = call.own();
     // A body that was read here, or a turn that was waited for, took time.
-    let now = match exchange.upload.is_some() || call.route().may_wait() {
-        true => Now::read(),
-        false => exchange.opened,
+    exchange.waited = exchange.upload.is_some() || call.route().may_wait();
+    let now = if exchange.waited {
+        Now::read()
+    } else {
+        exchange.opened
     };
     if let Some(bearer) = own.token.find(now) {
         own.token_cells.hit();
@@ -264,5 +267,6 @@ async fn token(exchange: &mut Exchange, call: &Call<'_>) -> Result<Bearer, Proxy
     }
     own.token_cells.miss();
     exchange.token = Some(TokenUse::Wait);
-    Ok(own.token.wait(now, call.token_wait()).await?)
+    exchange.waited = true;
+    Ok(Box::pin(own.token.wait(now, call.token_wait())).await?)
 }

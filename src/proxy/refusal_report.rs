@@ -19,7 +19,7 @@ const LONGEST: usize = 300;
 
 /// What an upstream says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct RefusalReport {
+pub struct RefusalReport {
     code: String,
     message: String,
     request_id: String,
@@ -27,7 +27,7 @@ pub(super) struct RefusalReport {
 
 impl RefusalReport {
     /// Reads an answer; what cannot be read is left out.
-    pub(super) async fn read(response: Response<UpstreamBody>) -> Self {
+    pub async fn read(response: Response<UpstreamBody>) -> Self {
         let (parts, body) = response.into_parts();
         let raw = small(body).await;
         let text = raw.and_then(|raw| decoded(&parts.headers, raw));
@@ -37,7 +37,7 @@ impl RefusalReport {
     fn of(headers: &HeaderMap, text: &[u8]) -> Self {
         let document: Value = serde_json::from_slice(text).unwrap_or_default();
         let member = |name: &str| clean(document["error"][name].as_str().unwrap_or_default());
-        let id = REQUEST_IDS.iter().find_map(|name| headers.get(*name));
+        let id = REQUEST_IDS.iter().find_map(|name| headers.get(name));
         Self {
             code: member("code"),
             message: member("message"),
@@ -45,8 +45,13 @@ impl RefusalReport {
         }
     }
 
+    /// The upstream's own code, such as `Authorization_RequestDenied`; empty without one.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
     /// In one line.
-    pub(super) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let mut words = Vec::new();
         for (name, value) in [
             ("code", &self.code),

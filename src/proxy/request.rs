@@ -4,17 +4,16 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRAILER,
     TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Uri, Version};
 
 use super::call::Call;
+use super::request_id::CLIENT_REQUEST_ID;
 use crate::code::Code;
 use crate::policy::Refusal;
 use crate::rewrite::{accept_encoding_for_upstream, request};
 use crate::route::path;
 use crate::token::Bearer;
 use crate::upstream::RequestBody;
-
-static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
 /// A request that is ready but for the token.
 #[derive(Debug)]

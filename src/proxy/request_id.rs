@@ -5,7 +5,10 @@
 
 use std::cell::Cell;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
+
+/// The header that callers send an id in, and in which it goes up.
+pub(super) static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
 /// Longer ids than any product sends are not passed on as ids.
 const LONGEST: usize = 128;

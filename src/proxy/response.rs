@@ -13,6 +13,7 @@ use super::call::Call;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::rewritten::Rewritten;
+use crate::chain::Chain;
 use crate::code::Code;
 use crate::rewrite::{header, plan};
 use crate::upstream::UpstreamBody;
@@ -88,8 +89,8 @@ fn note(exchange: &Exchange, code: Code, error: &ProxyError) {
         .and_then(|caller| exchange.lane.caller(caller));
     let request_id = exchange.request_id.to_str().unwrap_or_default();
     if code.status().is_server_error() {
-        tracing::warn!(code = code.as_str(), route, caller, request_id, reason = %error, "request refused");
+        tracing::warn!(code = code.as_str(), route, caller, request_id, reason = %Chain(error), "request refused");
     } else {
-        tracing::info!(code = code.as_str(), route, caller, request_id, reason = %error, "request refused");
+        tracing::info!(code = code.as_str(), route, caller, request_id, reason = %Chain(error), "request refused");
     }
 }

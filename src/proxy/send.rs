@@ -25,14 +25,14 @@ use crate::upstream::{Failure, REQUEST_IDS, RequestBody, UpstreamBody, UpstreamE
 pub(super) async fn deliver(
     exchange: &mut Exchange,
     call: &Call<'_>,
-    mut outgoing: Outgoing<'_>,
+    outgoing: &mut Outgoing<'_>,
     bearer: &Bearer,
     load: Load,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
     let Load { body, spare } = load;
-    let response = authorised(exchange, call, &mut outgoing, bearer, body, &spare).await?;
+    let response = authorised(exchange, call, outgoing, bearer, body, &spare).await?;
     match &call.route().spec.retry {
-        Some(spec) => insist(exchange, call, &mut outgoing, response, &spare, spec).await,
+        Some(spec) => Box::pin(insist(exchange, call, outgoing, response, &spare, spec)).await,
         None => Ok(response),
     }
 }
@@ -48,7 +48,8 @@ async fn authorised(
 ) -> Result<Response<UpstreamBody>, ProxyError> {
     let response = send(exchange, call, outgoing, bearer, body).await?;
     if response.status() == StatusCode::UNAUTHORIZED {
-        return challenge::answer(exchange, call, outgoing, bearer, response, spare).await;
+        let answer = challenge::answer(exchange, call, outgoing, bearer, response, spare);
+        return Box::pin(answer).await;
     }
     Ok(response)
 }
@@ -97,14 +98,18 @@ pub(super) async fn send(
     let repeatable = matches!(body, RequestBody::Empty);
     let request = outgoing.attempt(bearer, body)?;
     exchange.attempts += 1;
-    let sent = Instant::now();
+    let sent = match exchange.waited {
+        true => Instant::now(),
+        false => exchange.opened.mono,
+    };
+    exchange.waited = true;
     let outcome = match own.upstream.send(request, false).await {
         Err(failure) => match repeat(&failure, outgoing.is_safe(), repeatable) {
             true => {
                 own.cells.retried(RetryReason::Connection);
                 exchange.attempts += 1;
                 let request = outgoing.attempt(bearer, failure.body.unwrap_or_default())?;
-                own.upstream.send(request, true).await
+                Box::pin(own.upstream.send(request, true)).await
             }
             false => Err(failure),
         },
@@ -113,10 +118,12 @@ pub(super) async fn send(
     match outcome {
         Ok(mut response) => {
             heard(call, &mut response, exchange);
-            own.cells.head_arrived(sent.elapsed());
+            let now = Instant::now();
+            own.cells.head_arrived(now.duration_since(sent));
+            exchange.heard = Some(now);
             exchange.upstream_request_id = REQUEST_IDS
                 .iter()
-                .find_map(|name| response.headers().get(*name))
+                .find_map(|name| response.headers().get(name))
                 .cloned();
             Ok(response)
         }

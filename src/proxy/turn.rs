@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::call::Call;
 use super::error::ProxyError;
 use super::exchange::Exchange;
+use super::generation::Route;
 use super::retry_after;
 use crate::config::Throttle;
 use crate::upstream::UpstreamBody;
@@ -22,6 +23,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Waits for the request's turn. The place is the exchange's until the end of the answer's body.
 pub(super) async fn turn(exchange: &mut Exchange, call: &Call<'_>) -> Result<(), ProxyError> {
     let route = call.route();
+    if !route.may_wait() {
+        return Ok(());
+    }
+    Box::pin(queue(exchange, route)).await
+}
+
+async fn queue(exchange: &mut Exchange, route: &Route) -> Result<(), ProxyError> {
     let Throttle::Hold(wait) = route.spec.throttle else {
         return place(exchange, route.places.as_ref()).await;
     };

@@ -1,12 +1,12 @@
 //! One caller's connection, from the accepted socket to its end.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::Response;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::answering::Answering;
 use super::plain_answer::PlainAnswer;
 use super::readers::Readers;
 use super::timed::Timed;
@@ -21,8 +22,8 @@ use crate::alarm::AlarmClock;
 use crate::caller::certificate::PeerNames;
 use crate::config::Limits;
 use crate::executor::LocalExec;
-use crate::proxy::Proxy;
 use crate::proxy::conversation::{Conversation, Stage};
+use crate::proxy::{Proxy, ResponseBody};
 
 /// HTTP/2 windows towards callers: what one stream, and what all together may send unread.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -144,7 +145,7 @@ where
     let proxy = Rc::clone(&desk.proxy);
     let service = service_fn(move |request| {
         let answer = Rc::clone(&proxy).handle(request, Rc::clone(&conversation));
-        async move { Ok::<_, Infallible>(answer.await) }
+        Answering::new(answer, |response| response)
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut told = false;
@@ -188,7 +189,9 @@ pub(super) async fn serve_http2<S>(
     let service = service_fn(move |request| {
         let answer = Rc::clone(&proxy).handle(request, Rc::clone(&known));
         let watch = Rc::clone(&watch);
-        async move { Ok::<_, Infallible>(answer.await.map(|body| watch.watch(body))) }
+        Answering::new(answer, move |response: Response<ResponseBody>| {
+            response.map(|body| watch.watch(body))
+        })
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut told = false;

@@ -4,6 +4,7 @@
 //! token copies and counters. One accepting task deals connections out.
 
 mod accept;
+mod answering;
 mod connection;
 mod frames;
 pub mod listener;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::Plan;
@@ -50,19 +50,28 @@ impl Worker {
     pub(super) fn start(index: usize, plan: &Plan) -> io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let load = Arc::new(AtomicUsize::new(0));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(BLOCKING_THREADS)
-            .build()?;
         let plan = plan.clone();
+        // A runtime of one thread's own cannot be made elsewhere; whether it could be made is told.
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                LocalSet::new().block_on(
-                    &runtime,
-                    lifeline::tie("a worker", work(index, plan, inbox)),
-                )
+                let runtime = Builder::new_current_thread()
+                    .enable_all()
+                    .max_blocking_threads(BLOCKING_THREADS)
+                    .build_local(LocalOptions::default());
+                let (runtime, outcome) = match runtime {
+                    Ok(runtime) => (Some(runtime), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                // Whoever starts it waits for this.
+                let _ = tell.send(outcome);
+                if let Some(runtime) = runtime {
+                    runtime.block_on(lifeline::tie("a worker", work(index, plan, inbox)));
+                }
             })?;
+        told.recv()
+            .map_err(|_| io::Error::other("the thread ended at once"))??;
         Ok(Self {
             orders,
             load,

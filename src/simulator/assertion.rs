@@ -71,16 +71,18 @@ impl<'a> Jwt<'a> {
         key.verify(self.signed.as_bytes(), &self.signature).is_ok()
     }
 
-    /// Whether `nbf` and `exp` have `now` between them.
+    /// Whether now is between `nbf`, or `iat` without one, and `exp`: numbers with or without a
+    /// fraction (RFC 7519 section 2, NumericDate).
     fn is_timely(&self, now: Now) -> Result<(), Fault> {
-        let now = epoch(now.wall);
-        let (from, until) = (self.claims["nbf"].as_u64(), self.claims["exp"].as_u64());
-        match (from, until) {
-            (Some(from), Some(until)) if from <= now && now < until => Ok(()),
+        let now = epoch(now.wall) as f64;
+        let number = |name: &str| self.claims[name].as_f64();
+        match (number("nbf").or_else(|| number("iat")), number("exp")) {
+            // The moment itself is told in whole seconds here.
+            (Some(from), Some(until)) if from < now + 1.0 && now < until => Ok(()),
             (Some(from), Some(until)) => {
                 Err((700_024, format!("now {now}, from {from}, until {until}")))
             }
-            _ => Err((50027, "nbf or exp is missing or not a number".to_owned())),
+            _ => Err((50027, "nbf and iat, or exp, are not numbers".to_owned())),
         }
     }
 }
@@ -124,6 +126,8 @@ pub(super) fn verify(
 /// Checks header and signature against the registered certificates.
 fn certificate(world: &World, call: &Call, jwt: &Jwt<'_>) -> Result<(), Fault> {
     let thumbprint = jwt.header["x5t#S256"].as_str().unwrap_or_default();
+    // Unpadded by RFC 7515 section 4.1.8; Microsoft's library for Python pads, and is let in.
+    let thumbprint = thumbprint.trim_end_matches('=');
     if jwt.header["alg"] != "PS256" || jwt.header["typ"] != "JWT" {
         world.offend(call, "an assertion that is not a JWT signed with PS256");
         return Err((50027, "alg or typ".to_owned()));
@@ -137,7 +141,12 @@ fn certificate(world: &World, call: &Call, jwt: &Jwt<'_>) -> Result<(), Fault> {
     };
     if let Some(chain) = jwt.header.get("x5c") {
         let links = chain.as_array().map(Vec::as_slice).unwrap_or_default();
-        let der = |link: &Value| STANDARD.decode(link.as_str()?).ok();
+        // Microsoft's library for Python leaves the line ends of PEM in.
+        let der = |link: &Value| {
+            STANDARD
+                .decode(link.as_str()?.replace(['\r', '\n'], ""))
+                .ok()
+        };
         let leaf = links.first().and_then(der);
         if leaf.as_deref() != Some(&known.der) || !links.iter().all(|link| der(link).is_some()) {
             world.offend(

@@ -26,6 +26,7 @@ const FIELDS: &[&str] = &[
     "client_assertion",
     "client_assertion_type",
     "client_id",
+    "client_info",
     "client_secret",
     "grant_type",
     "scope",
@@ -88,6 +89,9 @@ type Fault = (u32, String);
 
 /// Answers a request to the identity service.
 pub(super) fn answer(world: &World, call: &Call) -> Answer {
+    if let Some(tenant) = call.path().strip_suffix(METADATA) {
+        return metadata(call, tenant);
+    }
     let correlation = call
         .header("client-request-id")
         .map_or_else(guid, str::to_owned);
@@ -100,6 +104,23 @@ pub(super) fn answer(world: &World, call: &Call) -> Answer {
     } else {
         answer
     }
+}
+
+/// Where an authority describes itself (OpenID Connect Discovery 1.0, section 4).
+const METADATA: &str = "/v2.0/.well-known/openid-configuration";
+
+/// What Microsoft's own libraries look up before their first token call.
+fn metadata(call: &Call, tenant: &str) -> Answer {
+    if let Err((code, about)) = judge_tenant(tenant.trim_start_matches('/')) {
+        return refuse(code, &about, &guid());
+    }
+    let at = format!("{}{tenant}", call.origin());
+    let document = json!({
+        "authorization_endpoint": format!("{at}/oauth2/v2.0/authorize"),
+        "issuer": format!("{at}/v2.0"),
+        "token_endpoint": format!("{at}/oauth2/v2.0/token"),
+    });
+    Answer::json(StatusCode::OK, JSON, &document)
 }
 
 fn grant(world: &World, call: &Call) -> Result<Grant, Fault> {

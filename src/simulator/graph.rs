@@ -97,6 +97,7 @@ pub(super) fn admitted(world: &World, call: &Call) -> Answer {
         (_, ["groups", ..]) => graph_work::groups(world, call, &place),
         (_, ["teams", ..]) => graph_work::teams(world, call, &place),
         (method, ["reports", ..]) if reads(method) => graph_work::report(world),
+        (method, ["organization"]) if reads(method) => graph_work::organisation(call, &place),
         (_, ["me", ..]) => {
             let text = "/me request is only valid with delegated authentication flow.";
             error(call, 400, "BadRequest", text)

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
+use super::directory::TENANT_ID;
 use super::graph::{Place, bad_body, error, json, missing, reads};
 use super::graph_user::{SKIP, altered};
 use super::user;
@@ -36,6 +37,14 @@ pub(super) fn groups(world: &World, call: &Call, place: &Place<'_>) -> Answer {
         (&Method::PATCH, [_]) => bind(world, call),
         _ => missing(call),
     }
+}
+
+/// The tenant as Graph describes it.
+pub(super) fn organisation(call: &Call, place: &Place<'_>) -> Answer {
+    let root = format!("{}/{}", call.origin(), place.version);
+    let tenant = json!({"id": TENANT_ID, "displayName": "Contoso Fake"});
+    let context = format!("{root}/$metadata#organization");
+    json(200, &json!({"@odata.context": context, "value": [tenant]}))
 }
 
 /// An empty page that leads to a full one: legal, and paging has to go on.

@@ -59,10 +59,10 @@ impl Feed {
         self.0.send_timeout(piece, PATIENCE).await.is_ok()
     }
 
-    /// Breaks the body off.
+    /// Breaks the body off; gives up when the piece before it has not been taken within 20 s.
     pub async fn break_off(self) {
         // When nobody listens any more, the body is broken off already.
-        drop(self.0.send(Err(Broken::Here)).await);
+        drop(self.0.send_timeout(Err(Broken::Here), PATIENCE).await);
     }
 
     /// Waits until nobody listens any more.

@@ -11,7 +11,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Microsoft's libraries obey `Retry-After` up to an hour; more would be a fault of the server.
 const LONGEST_OBEYED: Duration = Duration::from_secs(3600);
 
-/// The pause after `attempt` failures in a row (counted from 1), with `random` in `0.0..1.0`.
+/// The pause after `attempt` failures in a row (counted from 1), with `random` in `0.0..1.0`;
+/// `longest` is what can be waited for an outage to end.
 ///
 /// What the server asks for is waited out, with up to a tenth (at most 5 s) on top so that replicas
 /// do not come back together. Without it: a minute after a permanent refusal, half of that to all
@@ -20,6 +21,7 @@ pub(super) fn pause(
     pace: Pace,
     attempt: u32,
     retry_after: Option<Duration>,
+    longest: Duration,
     random: f64,
 ) -> Duration {
     let random = random.clamp(0.0, 1.0);
@@ -31,7 +33,8 @@ pub(super) fn pause(
         Pace::Permanent => LONGEST + (LONGEST / 10).mul_f64(random),
         Pace::Slow => LONGEST / 2 + (LONGEST / 2).mul_f64(random),
         Pace::Soon => {
-            let ceiling = SHORTEST.saturating_mul(1 << attempt.min(6)).min(LONGEST);
+            let ceiling = SHORTEST.saturating_mul(1 << attempt.min(6));
+            let ceiling = ceiling.min(longest.clamp(SHORTEST, LONGEST));
             SHORTEST + (ceiling - SHORTEST).mul_f64(random)
         }
     }
@@ -44,6 +47,10 @@ mod tests {
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
+    fn pause(pace: Pace, attempt: u32, retry_after: Option<Duration>, random: f64) -> Duration {
+        super::pause(pace, attempt, retry_after, LONGEST, random)
+    }
+
     #[test]
     fn pauses_double_up_to_a_minute() {
         let longest: Vec<u64> = (1..=8)
@@ -51,6 +58,14 @@ mod tests {
             .collect();
         assert_eq!(longest, [2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(pause(Pace::Soon, 8, None, 0.0), S(1));
+    }
+
+    #[test]
+    fn an_outage_is_waited_for_no_longer_than_can_be() {
+        for (longest, expected) in [(S(0), S(1)), (S(10), S(10)), (S(600), S(60))] {
+            let pause = super::pause(Pace::Soon, 9, None, longest, 1.0);
+            assert_eq!(pause, expected);
+        }
     }
 
     #[test]

@@ -32,7 +32,6 @@ pub struct TokenEntry {
     version: Version,
     published: ArcSwapOption<Published>,
     key: TokenKey,
-    label: Name,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
     /// Wakes the refresher to look at the state again.
@@ -56,6 +55,7 @@ pub(super) struct Published {
 
 #[derive(Debug)]
 struct State {
+    label: Name,
     slot: Slot,
     supplier: Supplier,
     last_renewal: Option<SystemTime>,
@@ -103,8 +103,8 @@ impl TokenEntry {
             version: Version::default(),
             published: ArcSwapOption::empty(),
             key,
-            label,
             state: Mutex::new(State {
+                label,
                 slot: Slot::new(),
                 supplier,
                 last_renewal: None,
@@ -121,9 +121,9 @@ impl TokenEntry {
         &self.key
     }
 
-    /// The name of the credential it was first made for: the `credential` label.
-    pub fn label(&self) -> &Name {
-        &self.label
+    /// The name of the credential it is asked for with: the `credential` label.
+    pub fn label(&self) -> Name {
+        self.lock().label.clone()
     }
 
     /// Its counts.
@@ -137,7 +137,7 @@ impl TokenEntry {
         let served = state.slot.usable(now);
         let lease = state.slot.lease();
         TokenStatus {
-            credential: self.label.clone(),
+            credential: state.label.clone(),
             fallback: state.supplier.fallback(),
             scope: self.key.scope().clone(),
             state: match (served.is_some(), state.slot.is_failing()) {
@@ -194,9 +194,11 @@ impl TokenEntry {
         (renewal, self.phase.borrow().ended)
     }
 
-    /// Puts another credential of the same identity in place: its next call uses it.
-    pub(super) fn repoint(&self, supplier: Supplier) {
+    /// Puts another credential of the same identity in place, which may have another name: its next
+    /// call uses it.
+    pub(super) fn repoint(&self, label: &Name, supplier: Supplier) {
         let mut state = self.lock();
+        state.label = label.clone();
         let at_once = state.supplier.fallback().is_some();
         state.supplier = supplier;
         self.changed(&mut state, at_once);
@@ -302,7 +304,7 @@ impl TokenEntry {
         self.version.0.fetch_add(1, Ordering::Release);
         self.tally.expires(lease.expires.wall);
         state.last_renewal = Some(now.wall);
-        let (credential, scope) = (&self.label, self.key.scope());
+        let (credential, scope) = (&state.label, self.key.scope());
         if was_failing {
             tracing::info!(%credential, %scope, "token renewed, after failures");
         } else {
@@ -318,7 +320,7 @@ impl TokenEntry {
         };
         let before = state.last_error.as_ref().map(|error| error.outcome);
         let news = !state.slot.is_failing() || before != Some(last.outcome);
-        let (credential, scope, reason) = (&self.label, self.key.scope(), &last.words);
+        let (credential, scope, reason) = (&state.label, self.key.scope(), &last.words);
         let cached = state.slot.usable(now).is_some();
         // Once per change of state: an outage of hours is not a log of thousands of lines.
         if news {

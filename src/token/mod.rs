@@ -44,7 +44,6 @@ pub use status::{TokenState, TokenStatus};
 pub use supplier::{Demand, Supplier};
 pub use tally::Tally;
 
-use crate::clock::Now;
 use crate::config::{Name, Scope};
 use crate::credential::Credential;
 
@@ -86,19 +85,24 @@ impl TokenCache {
         }
     }
 
-    /// The token of a credential for a scope. A new one is asked for at once, in the background. For
-    /// one that is there already the credential is put in place: a valid token stays, and the next
-    /// call uses the new secret.
-    pub fn entry(&self, credential: &Arc<Credential>, scope: &Scope) -> Arc<TokenEntry> {
+    /// The token of a credential for a scope, counted under `label`. A new one is asked for at once,
+    /// in the background. For one that is there already the credential is put in place: a valid token
+    /// stays, and the next call uses the new secret.
+    pub fn entry(
+        &self,
+        credential: &Arc<Credential>,
+        scope: &Scope,
+        label: &Name,
+    ) -> Arc<TokenEntry> {
         let key = TokenKey::new(credential, scope);
-        self.entry_from(key, credential.name(), Supplier::of(credential))
+        self.entry_from(key, label, Supplier::of(credential))
     }
 
     /// The same from any supplier.
     pub fn entry_from(&self, key: TokenKey, label: &Name, supplier: Supplier) -> Arc<TokenEntry> {
         let mut kept = self.lock();
         if let Some(kept) = kept.get(&key) {
-            kept.entry.repoint(supplier);
+            kept.entry.repoint(label, supplier);
             return kept.entry.clone();
         }
         let entry = Arc::new(TokenEntry::new(key.clone(), label.clone(), supplier));
@@ -135,14 +139,6 @@ impl TokenCache {
         self.lock()
             .values()
             .map(|kept| kept.entry.clone())
-            .collect()
-    }
-
-    /// The state of every token.
-    pub fn snapshot(&self, now: Now) -> Vec<TokenStatus> {
-        self.entries()
-            .iter()
-            .map(|entry| entry.status(now))
             .collect()
     }
 

@@ -22,6 +22,10 @@ const LONG_LIVED: Duration = Duration::from_secs(7200);
 /// of its refusals into a token call.
 pub(super) const FORCED_PAUSE: Duration = Duration::from_secs(30);
 
+/// The longest pause of our own choice while requests fail for want of a token: they succeed again
+/// soon after the identity service does, and six calls a minute are no burden to it.
+const NOTHING_USABLE: Duration = Duration::from_secs(10);
+
 /// A moment that has come when either clock says so: the monotonic clock stops in a suspended
 /// machine, the wall clock can be set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,9 +230,17 @@ impl Slot {
         self.due = if self.changed_in_flight && !self.obeying {
             None
         } else {
-            let pause = backoff::pause(pace, self.failures, retry_after, random);
+            let longest = self.patience(now);
+            let pause = backoff::pause(pace, self.failures, retry_after, longest, random);
             Some(Deadline::after(now, pause))
         };
+    }
+
+    /// How long the end of an outage can be waited for. While a token is usable, half of what is left
+    /// of it: whenever the outage ends, the next call comes before the token does.
+    fn patience(&self, now: Now) -> Duration {
+        self.usable(now)
+            .map_or(NOTHING_USABLE, |lease| lease.usable_until.left(now) / 2)
     }
 
     /// An upstream refused the token of this generation, and may demand claims.

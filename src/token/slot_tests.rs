@@ -110,6 +110,36 @@ fn a_failure_keeps_the_valid_token_and_backs_off() {
 }
 
 #[test]
+fn an_outage_that_ends_before_the_token_does_is_over_before_it_too() {
+    let clocks = Clocks::start();
+    let (mut slot, _) = holding(clocks, life(3600), 0.0);
+    let (mut now, end) = (2880.0, 3570.0);
+    while end - now > 2.0 {
+        slot.started(clocks.at(now)).unwrap();
+        slot.failed(Pace::Soon, None, clocks.at(now), 1.0);
+        let Step::Wait(pause) = slot.next(clocks.at(now)) else {
+            panic!("a failure is followed by a pause");
+        };
+        // Had the outage ended just after this call, the next would come in time.
+        assert!(pause <= S(60));
+        now += pause.as_secs_f64();
+        assert!(now < end, "{now}");
+    }
+}
+
+#[test]
+fn while_requests_fail_the_next_call_is_seconds_away() {
+    let clocks = Clocks::start();
+    let mut slot = Slot::new();
+    for round in 0..20 {
+        let now = clocks.at(f64::from(round) * 60.0);
+        slot.started(now).unwrap();
+        slot.failed(Pace::Soon, None, now, 1.0);
+        assert!(slot.next_call_in(now) <= S(10));
+    }
+}
+
+#[test]
 fn a_permanent_refusal_is_asked_again_once_a_minute_and_at_once_after_a_change() {
     let clocks = Clocks::start();
     let mut slot = Slot::new();

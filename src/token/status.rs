@@ -38,7 +38,7 @@ impl TokenState {
 /// One reading of a token's state. Holds no token.
 #[derive(Clone, Debug)]
 pub struct TokenStatus {
-    /// The name of the credential it was first made for.
+    /// The name of the credential it is asked for with.
     pub credential: Name,
     /// The fallback, while it answers instead.
     pub fallback: Option<Name>,

@@ -41,7 +41,7 @@ impl std::fmt::Debug for Egress {
 
 impl Egress {
     /// The trust store and fixed addresses of a configuration; the egress proxy from
-    /// `HTTPS_PROXY` and `NO_PROXY`, by the rules that token calls follow too.
+    /// `HTTPS_PROXY` and `NO_PROXY`, as for token calls.
     pub fn new(tls: ClientConfig, resolve: BTreeMap<(HostName, u16), SocketAddr>) -> Self {
         Self {
             tls: Arc::new(tls),

@@ -3,7 +3,8 @@
 //! hyper's connection and the exchange that drives it talk through channels, and every message wakes
 //! the receiver. Both ends live in one task here, so each of these wake-ups would have the task run
 //! once more for nothing. While the task is inside [`Damper::run`] a wake-up only asks for another
-//! round there; outside of it, it goes to the task.
+//! round there; outside of it, it goes to the task. While no task is concerned ([`Damper::rest`]) it
+//! is remembered.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,8 +29,9 @@ struct Felt {
 impl Felt {
     fn wake_task(&self) {
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = &*task {
-            task.wake_by_ref();
+        match &*task {
+            Some(task) => task.wake_by_ref(),
+            None => self.again.store(true, SeqCst),
         }
     }
 }
@@ -54,6 +56,8 @@ impl Wake for Felt {
 impl Damper {
     pub(super) fn new() -> Self {
         let felt = Arc::<Felt>::default();
+        // Nothing was looked at yet.
+        felt.again.store(true, SeqCst);
         Self {
             waker: Waker::from(Arc::clone(&felt)),
             felt,
@@ -67,6 +71,7 @@ impl Damper {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         self.serve(outer.waker());
+        self.felt.again.store(false, SeqCst);
         let mut inner = Context::from_waker(&self.waker);
         for _ in 0..ROUNDS {
             self.felt.running.store(true, SeqCst);
@@ -79,6 +84,22 @@ impl Damper {
         }
         outer.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Polls once with nobody to wake: what happens from then on, [`Self::was_stirred`] tells.
+    pub(super) fn rest<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        *self
+            .felt
+            .task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+        self.felt.again.store(false, SeqCst);
+        poll(&mut Context::from_waker(&self.waker))
+    }
+
+    /// Whether anything happened since [`Self::rest`], or was still to do then, or nobody has looked.
+    pub(super) fn was_stirred(&self) -> bool {
+        self.felt.again.load(SeqCst)
     }
 
     fn serve(&self, task: &Waker) {
@@ -140,6 +161,22 @@ mod tests {
         assert!(outcome.is_pending());
         kept.unwrap().wake();
         assert_eq!(count.0.load(SeqCst), 1);
+    }
+
+    #[test]
+    fn a_wake_up_while_nobody_is_concerned_is_remembered() {
+        let count = Arc::<Count>::default();
+        let task = Waker::from(Arc::clone(&count));
+        let damper = Damper::new();
+        let outcome = damper.run(&Context::from_waker(&task), |_| Poll::Ready(()));
+        assert!(outcome.is_ready());
+        let kept = damper.rest(|cx| cx.waker().clone());
+        assert!(!damper.was_stirred());
+        kept.wake_by_ref();
+        assert!(damper.was_stirred());
+        assert_eq!(count.0.load(SeqCst), 0);
+        damper.rest(|cx| cx.waker().wake_by_ref());
+        assert!(damper.was_stirred(), "there was more to do");
     }
 
     #[test]

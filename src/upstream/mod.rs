@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::header::TRANSFER_ENCODING;
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub use connect::Egress;
@@ -36,7 +36,10 @@ use pool::{Lease, Pool};
 use wire::Wire;
 
 /// Graph's and Dataverse's names of their id of a request, which their support asks for first.
-pub const REQUEST_IDS: [&str; 2] = ["request-id", "x-ms-service-request-id"];
+pub static REQUEST_IDS: [HeaderName; 2] = [
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-ms-service-request-id"),
+];
 
 /// Connections live five minutes, a fifth more or less, so that changes of DNS are followed and not
 /// all are renewed at once.
@@ -127,7 +130,13 @@ impl Upstream {
         request: Request<RequestBody>,
         fresh: bool,
     ) -> Result<Response<UpstreamBody>, Failure> {
-        let place = match self.place(fresh).await {
+        // What is rare is in a box, here and above: an exchange is as large as its largest step, and
+        // it is moved as a whole.
+        let place = match self.ready(fresh) {
+            Some(place) => Ok(place),
+            None => Box::pin(self.place(fresh)).await,
+        };
+        let place = match place {
             Ok(place) => place,
             Err(error) => {
                 return Err(Failure {
@@ -166,18 +175,35 @@ impl Upstream {
         }
     }
 
-    async fn place(&self, fresh: bool) -> Result<Place, Rc<ConnectError>> {
-        let h2 = match self.spec.http {
+    /// Whether HTTP/2 is or may be spoken.
+    fn may_speak_h2(&self) -> bool {
+        match self.spec.http {
             UpstreamHttp::One => false,
             UpstreamHttp::Two => true,
             UpstreamHttp::Auto => self.speaks_h2.get().unwrap_or(true),
-        };
-        if h2 && let Some(place) = self.place_h2(fresh).await? {
+        }
+    }
+
+    /// A place on a connection that is there.
+    fn ready(&self, fresh: bool) -> Option<Place> {
+        let now = self.clock.coarse();
+        match self.may_speak_h2() {
+            _ if fresh => None,
+            true => self.multiplex.place(now, None).map(Place::Two),
+            false => self.pool.take_idle(now).map(Place::One),
+        }
+    }
+
+    async fn place(&self, fresh: bool) -> Result<Place, Rc<ConnectError>> {
+        if self.may_speak_h2()
+            && let Some(place) = self.place_h2(fresh).await?
+        {
             return Ok(place);
         }
         if fresh {
             return self.pool.fresh(self.dial()).await.map(Place::One);
         }
+        // It may have turned out just now that HTTP/1.1 is spoken.
         if let Some(lease) = self.pool.take_idle(self.clock.coarse()) {
             return Ok(Place::One(lease));
         }

@@ -169,8 +169,7 @@ impl Pool {
     }
 
     fn hand_over(&self, wire: Box<Wire>) {
-        if let Some(Ok(mut wire)) = self.serve(Ok(wire)) {
-            wire.idle_since = Instant::now();
+        if let Some(Ok(wire)) = self.serve(Ok(wire)) {
             self.idle.borrow_mut().push(wire);
         }
         self.report();
@@ -247,11 +246,9 @@ impl Lease {
             return;
         };
         wire.alarm.clear();
-        let now = wire.alarm.now();
-        wire.idle_since = now;
-        // Looked at now, so that hyper is done with the last exchange, and again when it is wanted:
-        // only then does that look notice an end that came meanwhile.
-        if wire.is_usable(now) {
+        wire.idle_since = wire.alarm.now();
+        // Now, so that hyper is done with the last exchange and an end that comes is noticed.
+        if wire.rest() {
             self.pool.hand_over(wire);
         } else {
             self.wire = Some(wire);

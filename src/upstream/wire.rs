@@ -5,7 +5,7 @@
 //! costs nothing: what happened to it meanwhile is found out when it is wanted again.
 
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -72,10 +72,11 @@ impl Wire {
         })
     }
 
-    /// Lets the connection do what it can.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.done && Pin::new(&mut self.driver).poll(cx).is_ready() {
-            self.done = true;
+    /// Lets the connection do what it can while no exchange uses it.
+    fn settle(&mut self) {
+        if !self.done {
+            let driver = &mut self.driver;
+            self.done = self.damper.rest(|cx| Pin::new(driver).poll(cx).is_ready());
         }
     }
 
@@ -106,8 +107,17 @@ impl Wire {
         if now >= self.retire_at || now.duration_since(self.idle_since) >= IDLE {
             return false;
         }
-        self.drive(&mut Context::from_waker(Waker::noop()));
+        // What the upstream did meanwhile, closing for one, has stirred the damper.
+        if self.damper.was_stirred() {
+            self.settle();
+        }
         !self.done && self.sender.is_ready()
+    }
+
+    /// Ends its use by an exchange; whether it can serve another.
+    pub(super) fn rest(&mut self) -> bool {
+        self.settle();
+        self.is_usable(self.idle_since)
     }
 
     /// Sends a request and waits for the response head, `limit` counted from the last progress of

@@ -98,8 +98,7 @@ async fn what_happens_is_counted() {
         ("tokenferry_config_last_reload_successful", vec![], 1.0),
         ("tokenferry_build_info", vec![], 1.0),
     ] {
-        let number = stage.number(name, &labels).await;
-        assert_eq!(number, expected, "{name} {labels:?}");
+        stage.becomes(name, &labels, expected).await;
     }
     let down = stage
         .number("tokenferry_response_bytes_total", &graph)

@@ -10,7 +10,7 @@ use crate::harness::program::{command, run};
 use crate::harness::routes_yaml;
 
 /// A simulator and a file for it.
-async fn desk(own: &str) -> (Simulator, TempDir) {
+pub(crate) async fn desk(own: &str) -> (Simulator, TempDir) {
     tokenferry::trust::install_provider();
     let simulator = Simulator::start().await.expect("the simulator starts");
     let folder = tempfile::tempdir().expect("there is room for a folder");
@@ -19,7 +19,7 @@ async fn desk(own: &str) -> (Simulator, TempDir) {
     (simulator, folder)
 }
 
-fn with_file(words: &[&str], folder: &Path) -> Command {
+pub(crate) fn with_file(words: &[&str], folder: &Path) -> Command {
     let mut command = command();
     command
         .args(words)
@@ -121,8 +121,23 @@ async fn an_address_that_is_taken_is_named() {
     let address = taken.local_addr().unwrap();
     let (_simulator, folder) = desk(&format!("listen: {address}\n")).await;
     let (code, _, err) = run(with_file(&["run"], folder.path())).await;
-    assert_eq!(code, 2, "{err}");
+    // The file is fine, and a supervisor may try again.
+    assert_eq!(code, 1, "{err}");
     assert!(err.contains(&address.to_string()), "{err}");
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_one_is_refused_with_its_option() {
+    let (_simulator, folder) = desk("").await;
+    for option in ["--listen", "--admin"] {
+        let command = with_file(&["run", option, "nonsense"], folder.path());
+        let (code, _, err) = run(command).await;
+        assert_eq!(code, 2, "{err}");
+        assert!(
+            err.contains(&format!("{option} takes an address, not \"nonsense\"")),
+            "{err}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -194,6 +209,37 @@ async fn the_command_line_overrides_the_addresses_of_the_file() {
         "{line}"
     );
     assert!(!err.text().contains("status page"), "{}", err.text());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_socket_file_that_is_listened_on_is_told() {
+    use crate::harness::lines::Lines;
+    let (_simulator, folder) = desk("").await;
+    let address = format!("unix:{}", folder.path().join("socket").display());
+    let words = ["run", "--listen", &address, "--admin", "off"];
+    let mut child = with_file(&words, folder.path())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let err = Lines::follow(child.stderr.take().unwrap());
+    let told =
+        |line: &str| (line.contains("\"listening\"") && line.contains(&address)).then_some(());
+    err.find("listening", told).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn the_command_line_cannot_make_an_upstream_of_the_proxy_itself() {
+    let own = "routes: [{name: graph, path: /graph, upstream: 'http://127.0.0.1:8889'}]\n";
+    let (_simulator, folder) = desk(own).await;
+    for option in ["--listen", "--admin"] {
+        let words = ["run", option, "127.0.0.1:8889"];
+        let (code, _, err) = run(with_file(&words, folder.path())).await;
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("this proxy itself"), "{err}");
+    }
 }
 
 /// A credential of these keys, with a route that needs it; FILE is the file with the proof.

@@ -107,6 +107,31 @@ async fn continuous_access_is_declared() {
 }
 
 #[tokio::test]
+async fn a_token_of_28_hours_is_kept_and_renewed_at_half_of_them() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let file = folder.path().join("secret");
+    let own = app(&format!(
+        "    client_secret_file: '{}'\n    continuous_access: true\n",
+        file.display()
+    ));
+    let stage = Stage::cold(&own, |simulator| {
+        let hours = |hours: u64| std::time::Duration::from_secs(hours * 3600);
+        simulator.set_token_lifetime(hours(28), None);
+        let secret = simulator.client_secret().expect("the app has a secret");
+        std::fs::write(&file, secret.expose()).expect("the folder can be written");
+    })
+    .await;
+    stage.attempted().await;
+    assert_eq!(stage.get("/graph/v1.0/users").await.status, 200);
+    let status = stage.ask_admin("GET /status.json HTTP/1.1").await.json();
+    let token = &status["tokens"][0];
+    let hours = |name: &str| token[name].as_i64().expect("seconds") / 3600;
+    assert_eq!(hours("expires_in_seconds"), 27, "{token}");
+    let next = hours("next_attempt_in_seconds");
+    assert!((12..=14).contains(&next), "{token}");
+}
+
+#[tokio::test]
 async fn the_platform_proves_the_identity() {
     let own = format!("credentials: {{app: {{managed_identity: system}}}}\n{GRAPH_ONLY}");
     let stage = Stage::with(&own).await;

@@ -10,13 +10,13 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::harness::program::Program;
 
 /// A proxy that opens tunnels to the simulator, whatever they are asked for.
-struct House {
-    address: SocketAddr,
+pub(crate) struct House {
+    pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl House {
-    async fn open(simulator: &Simulator, refusal: Option<&'static str>) -> Self {
+    pub(crate) async fn open(simulator: &Simulator, refusal: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("there are ports");
         let address = listener.local_addr().expect("it is bound");
@@ -30,7 +30,7 @@ impl House {
         Self { address, asked }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("nobody panics with it").clone()
     }
 }

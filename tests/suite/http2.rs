@@ -174,12 +174,12 @@ async fn an_upload_comes_as_it_is_sent() {
         let caller = stage.caller2().await;
         let (pieces, body) = piecewise();
         let sent = request("POST", "/graph/sim/mirror", &[], body);
-        pieces.send(Ok("first")).await.unwrap();
+        soon(pieces.send(Ok("first"))).await.unwrap();
         let response = soon(caller.send(sent)).await.unwrap();
         let mut body = response.into_body();
         for piece in ["first", "second"] {
             if piece != "first" {
-                pieces.send(Ok(piece)).await.unwrap();
+                soon(pieces.send(Ok(piece))).await.unwrap();
             }
             let frame = soon(body.frame()).await.unwrap().unwrap();
             assert_eq!(frame.into_data().unwrap(), piece);
@@ -196,7 +196,7 @@ async fn an_upload_that_is_given_up_is_aborted_at_the_upstream() {
         let stage = Stage::with(own).await;
         let caller = stage.caller2().await;
         let (pieces, body) = piecewise();
-        pieces.send(Ok("first")).await.unwrap();
+        soon(pieces.send(Ok("first"))).await.unwrap();
         let sent = request("POST", "/graph/sim/sink", &[], body);
         let upload = tokio::spawn(async move { caller.send(sent).await.map(drop) });
         stage
@@ -263,7 +263,7 @@ impl http_body::Body for Pieces {
 
 #[tokio::test]
 async fn an_idle_connection_is_let_go() {
-    let stage = Stage::with("timeouts: {keep_alive: 150ms, request_head: 150ms}\n").await;
+    let stage = Stage::with("timeouts: {keep_alive: 800ms, request_head: 800ms}\n").await;
     let caller = stage.caller2().await;
     caller
         .exchange("GET", "/graph/sim/bytes/1")
@@ -286,7 +286,7 @@ async fn a_body_that_pauses_too_long_is_answered_408() {
         let stage = Stage::with(&format!("timeouts: {{request_body_idle: 150ms}}\n{own}")).await;
         let caller = stage.caller2().await;
         let (pieces, body) = piecewise();
-        pieces.send(Ok("first")).await.unwrap();
+        soon(pieces.send(Ok("first"))).await.unwrap();
         let sent = request("POST", "/graph/sim/sink", &[], body);
         let answer = read(soon(caller.send(sent)).await.unwrap()).await;
         assert_eq!(answer.refusal(), (408, "requestTimeout".to_owned()));

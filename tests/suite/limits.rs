@@ -36,7 +36,11 @@ async fn requests_beyond_the_bound_are_turned_away_at_once() {
     for caller in &mut held {
         caller.answer("GET").await.expect(200);
     }
-    stage.get("/graph/sim/bytes/1").await.expect(200);
+    until("there is room again", || async {
+        let answer = stage.get("/graph/sim/bytes/1").await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -197,7 +201,7 @@ async fn a_body_that_pauses_too_long_is_answered_408() {
 async fn an_upstream_that_does_not_answer_is_given_up() {
     for http in [1, 2] {
         let own = format!(
-            "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}, timeouts: {{response_head: 200ms}}}}]\n"
+            "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}, timeouts: {{response_head: 1s}}}}]\n"
         );
         let stage = Stage::with(&own).await;
         let gate = Gate::new();
@@ -220,7 +224,7 @@ async fn an_upstream_that_does_not_answer_is_given_up() {
 async fn an_answer_that_pauses_too_long_is_cut() {
     for http in [1, 2] {
         let own = format!(
-            "timeouts: {{response_body_idle: 200ms}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+            "timeouts: {{response_body_idle: 1s}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
         );
         let stage = Stage::with(&own).await;
         let feed = stage.simulator.feed("one");
@@ -290,21 +294,20 @@ routes:
 ",
     )
     .await;
-    let target = "sim/slow?head_ms=600";
-    let answer = stage.get(&format!("/graph/{target}")).await;
+    let answer = stage.get("/graph/sim/slow?head_ms=20000").await;
     assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
-    stage.get(&format!("/slow/{target}")).await.expect(200);
+    stage.get("/slow/sim/slow?head_ms=600").await.expect(200);
 }
 
 #[tokio::test]
 async fn the_answer_is_waited_for_from_the_end_of_the_body() {
-    let stage = Stage::with("timeouts: {response_head: 300ms}\n").await;
+    let stage = Stage::with("timeouts: {response_head: 1500ms}\n").await;
     let mut caller = stage.caller().await;
     let lines = "POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked";
     caller.ask(lines).await;
     for _ in 0..10 {
         caller.send("1\r\nx\r\n").await;
-        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     caller.send("0\r\n\r\n").await;
     caller.answer("POST").await.expect(200);
@@ -314,7 +317,7 @@ async fn the_answer_is_waited_for_from_the_end_of_the_body() {
 async fn many_who_wait_for_one_connection_wait_no_longer_than_one() {
     for (http, offered) in [("1", true), ("2", true), ("auto", true), ("auto", false)] {
         let own = format!(
-            "workers: 1\ntimeouts: {{connect: 300ms}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+            "workers: 1\ntimeouts: {{connect: 1s}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
         );
         let stage = Stage::cold(&own, |simulator| simulator.offer_http2(offered)).await;
         stage.attempted().await;
@@ -330,7 +333,8 @@ async fn many_who_wait_for_one_connection_wait_no_longer_than_one() {
             let answer = caller.answer("GET").await;
             assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
         }
-        assert!(begun.elapsed() < AT_ONCE, "{http}: {:?}", begun.elapsed());
+        let took = begun.elapsed();
+        assert!(took < AT_ONCE + AT_ONCE, "{http}: {took:?}");
         stage.simulator.recover(GRAPH);
         for caller in &mut callers {
             caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;

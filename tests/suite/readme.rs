@@ -116,7 +116,7 @@ fn every_configuration_of_the_readme_is_accepted() {
 fn every_command_of_the_pages_is_one() {
     let commands = |name: &str| commands(&page(name));
     let readme = commands("README.md");
-    for expected in ["demo --exit", "check", "token graph", "run"] {
+    for expected in ["demo --exit", "check", "doctor", "run"] {
         assert!(
             readme.iter().any(|it| it == expected),
             "{expected} in {readme:?}"

@@ -1,7 +1,7 @@
 //! Another configuration while the process runs.
 
 use rustix::process::Signal;
-use tokenferry::simulator::{GRAPH, ORGANISATION};
+use tokenferry::simulator::{CLIENT_ID, GRAPH, ORGANISATION, TENANT_ID};
 
 use crate::harness::program::Program;
 use crate::harness::stage::Stage;
@@ -43,8 +43,11 @@ async fn a_file_that_is_refused_changes_nothing_and_is_reported() {
         })
         .await;
     let status = program.get_admin("/status.json").await.expect(200).json();
-    let refused = status["configuration"]["refused"].to_string();
-    assert!(refused.contains("frobnicate"), "{refused}");
+    let problems = status["configuration"]["refused"]["problems"].as_array();
+    let [problem] = problems.expect("a list").as_slice() else {
+        panic!("one problem, not {status}");
+    };
+    assert!(problem.to_string().contains("frobnicate"), "{problem}");
     let page = program.get_admin("/metrics").await.expect(200).text();
     assert!(page.contains("\ntokenferry_config_last_reload_successful 0\n"));
 
@@ -137,4 +140,52 @@ async fn requests_go_on_while_the_file_is_reloaded_again_and_again() {
         }))
         .await;
     assert_eq!(stage.simulator.token_calls(), 2);
+}
+
+#[tokio::test]
+async fn routes_whose_credentials_are_one_identity_share_a_token_and_its_state() {
+    let stage = Stage::with(&routes(
+        "{name: a, path: /a, CREDENTIAL first}, {name: b, path: /b, CREDENTIAL second}",
+    ))
+    .await;
+    stage.get("/a/sim/bytes/1").await.expect(200);
+    stage.get("/b/sim/bytes/1").await.expect(200);
+    assert_eq!(stage.simulator.token_calls(), 1);
+    let hits = "tokenferry_token_cache_hits_total";
+    stage.becomes(hits, &[("credential", "first")], 2.0).await;
+    assert_tokens_are_there(&stage).await;
+}
+
+#[tokio::test]
+async fn a_token_goes_by_the_name_that_its_credential_has_now() {
+    let stage = Stage::with(&routes("{name: a, path: /a, CREDENTIAL first}")).await;
+    stage.get("/a/sim/bytes/1").await.expect(200);
+    stage.reload(&routes("{name: a, path: /a, CREDENTIAL second}"));
+    stage.get("/a/sim/bytes/1").await.expect(200);
+    assert_eq!(stage.simulator.token_calls(), 1);
+    let hits = "tokenferry_token_cache_hits_total";
+    stage.becomes(hits, &[("credential", "second")], 1.0).await;
+    assert_tokens_are_there(&stage).await;
+}
+
+/// These routes to Graph, with two names for one identity.
+fn routes(list: &str) -> String {
+    let identity = format!(
+        "{{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: 'SECRET_FILE'}}"
+    );
+    let list = list.replace("CREDENTIAL", "upstream: 'https://GRAPH', credential:");
+    format!("credentials: {{first: {identity}, second: {identity}}}\nroutes: [{list}]\n")
+}
+
+/// No probe, page or alert takes a token for missing.
+async fn assert_tokens_are_there(stage: &Stage) {
+    let ready = stage.ask_admin("GET /readyz?tokens HTTP/1.1").await;
+    let ready = ready.expect(200).json();
+    for route in ready["routes"].as_array().expect("a list") {
+        assert_eq!(route["token"], "valid", "{ready}");
+    }
+    let page = stage.ask_admin("GET /metrics HTTP/1.1").await.text();
+    let name = "tokenferry_token_expiry_timestamp_seconds{";
+    let missing = |line: &&str| line.starts_with(name) && line.ends_with(" 0");
+    assert_eq!(page.lines().find(missing), None);
 }

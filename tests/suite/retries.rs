@@ -2,8 +2,8 @@
 
 use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, Script};
 
-use crate::harness::soon;
 use crate::harness::stage::Stage;
+use crate::harness::{soon, until};
 
 const ONE_WORKER: &str = "workers: 1\n";
 const HTTP2: &str = "\
@@ -30,7 +30,14 @@ async fn an_idle_connection_that_was_closed_costs_no_error() {
         let stage = Stage::with(ONE_WORKER).await;
         for method in ["GET", "POST", "DELETE"] {
             stage.get("/graph/sim/status/200").await;
-            assert_eq!(stage.simulator.close_idle(GRAPH, ending), 1);
+            until("the connection is idle, and ended", || async {
+                (stage.simulator.close_idle(GRAPH, ending) == 1).then_some(())
+            })
+            .await;
+            until("it is gone", || async {
+                (stage.simulator.connections(GRAPH) == 0).then_some(())
+            })
+            .await;
             let lines = format!("{method} /graph/sim/sink HTTP/1.1\nContent-Length: 0");
             stage.ask(&lines).await.expect(200);
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::harness::program::Program;
-use crate::harness::until;
+use crate::harness::{soon, until};
 
 #[tokio::test]
 async fn sigterm_lets_what_is_in_flight_finish() {
@@ -118,7 +118,7 @@ async fn http2_callers_are_told_and_finish() {
         .await;
     assert!(feed.send("last").await);
     drop(feed);
-    let answer = streamed.await.unwrap().expect(200);
+    let answer = soon(streamed).await.unwrap().expect(200);
     assert_eq!(answer.text(), "firstlast");
     drop(caller);
     assert_eq!(program.ended().await.code(), Some(0));

@@ -99,8 +99,8 @@ async fn with_a_wait_requests_go_on_when_the_quiet_is_over() {
     stage
         .simulator
         .script(Script::on(ORGANISATION, fault).times(1));
-    stage.get("/dynamics/sim/bytes/1").await.expect(429);
     let begun = Instant::now();
+    stage.get("/dynamics/sim/bytes/1").await.expect(429);
     let answers = (0..5).map(|_| stage.get("/dynamics/sim/bytes/1"));
     for answer in futures(answers.collect()).await {
         answer.expect(200);
@@ -159,6 +159,38 @@ async fn no_more_requests_are_there_at_once_than_max_concurrency() {
         assert_eq!(status.unwrap(), 200);
     }
     assert_eq!(arrivals(&stage), 12);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_place_longest_goes_first() {
+    // On one worker, so that whoever is counted is in the queue before the next one is read.
+    let own = route("max_concurrency: 1").replace("workers: 2", "workers: 1");
+    let stage = Stage::with(&own).await;
+    let gate = Gate::new();
+    stage
+        .simulator
+        .script(Script::on(ORGANISATION, Fault::Hold(gate.clone())));
+    let labels = [("route", "dynamics")];
+    let mut callers = Vec::new();
+    for number in 1..=5 {
+        let mut caller = stage.caller().await;
+        caller
+            .ask(&format!("GET /dynamics/sim/bytes/{number} HTTP/1.1"))
+            .await;
+        stage
+            .becomes("tokenferry_requests_in_flight", &labels, f64::from(number))
+            .await;
+        callers.push(caller);
+    }
+    gate.open();
+    for mut caller in callers {
+        caller.answer("GET").await.expect(200);
+    }
+    let seen = stage.simulator.seen().into_iter();
+    let seen = seen.filter(|seen| seen.host == ORGANISATION);
+    let order: Vec<_> = seen.map(|seen| seen.target()).collect();
+    let wanted = (1..=5).map(|number| format!("/sim/bytes/{number}"));
+    assert_eq!(order, wanted.collect::<Vec<_>>());
 }
 
 #[tokio::test]

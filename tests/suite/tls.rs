@@ -149,7 +149,7 @@ async fn both_protocols_are_offered_over_tls() {
 #[tokio::test]
 async fn a_handshake_has_the_time_of_the_first_byte() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
-    let own = "timeouts: {first_byte: 300ms}\n";
+    let own = "timeouts: {first_byte: 1s}\n";
     let stage = secure_stage(folder.path(), &authority, own).await;
     // Nothing, the beginning of a ClientHello, and one byte after the other.
     let begun = Instant::now();

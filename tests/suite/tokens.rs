@@ -6,6 +6,7 @@ use serde_json::json;
 use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, Script, Seen, Simulator};
 use tokio::task::JoinSet;
 
+use crate::harness::program::Program;
 use crate::harness::stage::Stage;
 use crate::harness::{GRAPH_SCOPE, soon, until};
 
@@ -79,40 +80,36 @@ async fn those_who_wait_share_a_failure_too() {
 
 #[tokio::test]
 async fn an_outage_between_two_tokens_is_noticed_by_nobody() {
+    // Usable for 3.6 s from the call, which is still to come.
+    let usable_until = Instant::now() + Duration::from_millis(3600);
     let stage = Stage::cold("", |simulator| {
-        // Usable for 3.6 s.
         simulator.set_token_lifetime(Duration::from_secs(4), Some(Duration::from_secs(1)));
     })
     .await;
-    let begun = Instant::now();
     stage.attempted().await;
     stage.simulator.outage(LOGIN);
     let mut requests = 0.0;
     let mut caller = stage.caller().await;
-    while begun.elapsed() < Duration::from_millis(3200) {
-        let sent = Instant::now();
-        caller
-            .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
-            .await
-            .expect(200);
-        assert!(sent.elapsed() < Duration::from_secs(1), "nobody waits");
+    while Instant::now() < usable_until {
+        let answer = caller.exchange("GET /graph/sim/bytes/1 HTTP/1.1").await;
+        // A busy machine may have taken the time that was left.
+        if answer.status != 200 {
+            assert!(Instant::now() >= usable_until, "{}", answer.text());
+            break;
+        }
         requests += 1.0;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    assert!(requests > 0.0, "the token was there");
     let labels = [("scope", GRAPH_SCOPE)];
-    let hits = stage
-        .number("tokenferry_token_cache_hits_total", &labels)
-        .await;
-    assert_eq!(hits, requests);
-    let misses = stage
-        .number("tokenferry_token_cache_misses_total", &labels)
-        .await;
-    assert_eq!(misses, 0.0);
-    let labels = [("scope", GRAPH_SCOPE), ("outcome", "unavailable")];
-    let failures = stage
-        .number("tokenferry_token_refreshes_total", &labels)
-        .await;
-    assert!(failures > 0.0, "the outage was real");
+    let found = "tokenferry_token_cache_hits_total";
+    assert_eq!(stage.number(found, &labels).await, requests);
+    until("the outage was real", || async {
+        let labels = [("scope", GRAPH_SCOPE), ("outcome", "unavailable")];
+        let failures = "tokenferry_token_refreshes_total";
+        (stage.number(failures, &labels).await > 0.0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -140,6 +137,17 @@ async fn a_refused_credential_is_a_502_that_says_what_to_change() {
 }
 
 #[tokio::test]
+async fn the_log_says_why_a_request_had_no_token() {
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    simulator.script(Script::on(LOGIN, Fault::Entra(7_000_222)));
+    let program = Program::within(simulator, "", &[]).await;
+    program.get("/graph/v1.0/users").await.expect(502);
+    let line = |line: &str| line.contains("request refused").then(|| line.to_owned());
+    let line = program.err.find("the refusal", line).await;
+    assert!(line.contains("AADSTS7000222"), "{line}");
+}
+
+#[tokio::test]
 async fn a_new_secret_in_the_file_is_tried_at_once() {
     let stage = Stage::cold("", Simulator::expire_client_secrets).await;
     stage.get("/graph/v1.0/users").await.expect(502);
@@ -157,7 +165,7 @@ async fn a_throttled_identity_service_is_a_503_that_says_when() {
     let stage = Stage::cold("", |simulator| {
         let fault = Fault::Answer {
             status: http::StatusCode::TOO_MANY_REQUESTS,
-            headers: vec![("retry-after".into(), "7".into())],
+            headers: vec![("retry-after".into(), "60".into())],
             body: Vec::new(),
         };
         simulator.script(Script::on(LOGIN, fault));
@@ -167,7 +175,7 @@ async fn a_throttled_identity_service_is_a_503_that_says_when() {
     let answer = stage.get("/graph/v1.0/users").await;
     assert_eq!(answer.refusal(), (503, "tokenUnavailable".to_owned()));
     let after: u64 = answer.field("retry-after").parse().unwrap();
-    assert!((5..=8).contains(&after), "{after}");
+    assert!((30..=65).contains(&after), "{after}");
     let labels = [("outcome", "throttled")];
     assert_eq!(
         stage

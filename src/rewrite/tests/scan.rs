@@ -3,7 +3,7 @@
 use crate::config::RewriteLinks;
 use crate::rewrite::address::Links;
 use crate::rewrite::sample::{graph, graph_with, scan};
-use crate::rewrite::scan::Scanner;
+use crate::rewrite::scan::{Piece, Scanner};
 use crate::rewrite::text::Text;
 
 /// The output for the text, which has to be the same for every way to cut it in two and for single
@@ -202,11 +202,41 @@ fn a_key_that_is_no_key_after_a_very_long_string_is_held_no_longer_than_the_boun
     let (mut held, mut out) = (0_usize, 0_usize);
     for chunk in long.as_bytes().chunks(100) {
         scanner.push(chunk, |piece| match piece {
-            crate::rewrite::scan::Piece::Add(bytes) => out += bytes.len(),
-            crate::rewrite::scan::Piece::Keep(range) => out += range.len(),
+            Piece::Add(bytes) => out += bytes.len(),
+            Piece::Keep(range) => out += range.len(),
         });
         held += chunk.len();
         assert!(held - out.min(held) < 6000);
     }
     assert_eq!(scanner.links_found(), 1);
+}
+
+#[test]
+fn a_chunk_costs_no_allocation() {
+    let row = r#"{"id":"7","@odata.etag":"W/\"1\"","mail":"a@b.example","text":"\u0040odata."},"#;
+    let link = r#""@odata.nextLink":"https://graph.microsoft.com/v1.0/x","#;
+    let chunk = format!("{}{link}{}", row.repeat(60), row.repeat(60)).into_bytes();
+    for size in [100, 4096, chunk.len()] {
+        let mut scanner = Scanner::of(graph_with(RewriteLinks::On, &["nextLink"]), Text::Answer);
+        let mut scan = || {
+            let mut length = 0;
+            for piece in chunk.chunks(size) {
+                scanner.push(piece, |piece| {
+                    length += match piece {
+                        Piece::Add(bytes) => bytes.len(),
+                        Piece::Keep(range) => range.len(),
+                    };
+                });
+            }
+            length
+        };
+        // The first rounds make room for what is kept between chunks.
+        assert!(scan() + scan() > chunk.len());
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..20 {
+                scan();
+            }
+        });
+        assert_eq!(counted.count_total, 0, "in chunks of {size}");
+    }
 }

@@ -55,8 +55,8 @@ impl Caller2 {
     /// Sends a request; the answer's body is the caller's to read.
     pub(crate) async fn send(&self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
         let mut sender = self.sender.clone();
-        sender.ready().await?;
-        sender.send_request(request).await
+        soon(sender.ready()).await?;
+        soon(sender.send_request(request)).await
     }
 }
 
@@ -95,7 +95,7 @@ pub(crate) async fn read(response: Response<Incoming>) -> Answer {
         ..Answer::default()
     };
     loop {
-        match body.frame().await {
+        match soon(body.frame()).await {
             None => {
                 answer.whole = true;
                 return answer;

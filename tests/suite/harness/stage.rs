@@ -146,4 +146,4 @@ pub(crate) fn config_of(text: &str) -> Config {
 }
 
 /// A time limit for a test of something that must not wait.
-pub(crate) const AT_ONCE: Duration = Duration::from_secs(3);
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);

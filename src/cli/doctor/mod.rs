@@ -1,0 +1,212 @@
+//! `doctor`: acquires each route's token, asks its upstream something harmless, and explains what
+//! is wrong or better not left so. Shows claims, never the token.
+
+mod api;
+mod attempt;
+mod claims;
+mod finding;
+mod probe;
+mod report;
+mod roles;
+#[cfg(test)]
+mod roles_tests;
+#[cfg(test)]
+mod sample;
+mod territory;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::{FAILED, FINE, complain, written};
+use crate::app::{self, Outside};
+use crate::config::{AppIdentity, Config, RouteSpec, Scope};
+use crate::credential::{AccessToken, Identity, ending};
+
+use api::Api;
+use attempt::Attempt;
+use claims::Claims;
+use finding::{Finding, Severity, Subject};
+use probe::Answer;
+use report::{Diagnosis, Probe, Report, Token};
+
+/// Examines the routes of these names, or all.
+pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
+    let checked = match crate::config::read(path, false) {
+        Ok(checked) => checked,
+        Err(problems) => return super::token::refuse(&problems.to_string()),
+    };
+    let config = checked.config;
+    let routes = match chosen(&config, names) {
+        Ok(routes) => routes,
+        Err(words) => return super::token::refuse(&words),
+    };
+    for warning in &checked.warnings.0 {
+        // Standard error is all there is to tell it to.
+        let _ = writeln!(io::stderr(), "{warning}");
+    }
+    let outside = match app::outside(&config) {
+        Ok(outside) => outside,
+        Err(error) => return complain(&error),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => written(|out| {
+            let work = examine_all(&config, &routes, &outside, json, out);
+            tokio::task::LocalSet::new().block_on(&runtime, work)
+        }),
+        Err(error) => complain(&error),
+    }
+}
+
+/// The routes of these names, in the order of the file.
+fn chosen<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a RouteSpec>, String> {
+    let is_one = |name: &String| {
+        config
+            .routes
+            .iter()
+            .any(|route| route.name.as_str() == name)
+    };
+    if let Some(unknown) = names.iter().find(|name| !is_one(name)) {
+        return Err(super::token::unknown_route(config, unknown));
+    }
+    let wanted = |route: &&RouteSpec| {
+        names.is_empty() || names.iter().any(|name| name == route.name.as_str())
+    };
+    Ok(config.routes.iter().filter(wanted).collect())
+}
+
+async fn examine_all(
+    config: &Config,
+    routes: &[&RouteSpec],
+    outside: &Outside,
+    json: bool,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
+    // As the cache would, routes that share a token ask once.
+    let mut tokens = BTreeMap::new();
+    let mut examined = Vec::new();
+    for route in routes {
+        let key: (usize, &Scope) = (route.credential, &route.scope);
+        let acquired = match tokens.remove(&key) {
+            Some(acquired) => acquired,
+            None => attempt::ask(&outside.credentials[route.credential], &route.scope).await,
+        };
+        let diagnosis = examine(route, outside, &acquired).await;
+        tokens.insert(key, acquired);
+        if !json {
+            diagnosis.write(out)?;
+            writeln!(out)?;
+            out.flush()?;
+        }
+        examined.push(diagnosis);
+    }
+    let works = examined.iter().all(|diagnosis| diagnosis.works);
+    if json {
+        let report = Report {
+            works,
+            routes: examined,
+        };
+        serde_json::to_writer_pretty(&mut *out, &report)?;
+        writeln!(out)?;
+    } else {
+        let mut hints = String::new();
+        if config.routes.len() > routes.len() {
+            hints = format!(" (of {} in the file)", config.routes.len());
+        }
+        writeln!(out, "{}{hints}", report::summary(&examined))?;
+    }
+    Ok(if works { FINE } else { FAILED })
+}
+
+async fn examine(
+    route: &RouteSpec,
+    outside: &Outside,
+    (attempt, found): &(Option<Attempt<'_>>, Vec<Finding>),
+) -> Diagnosis {
+    let mut findings = found.clone();
+    let api = Api::of(route);
+    let (mut token, mut probe) = (None, None);
+    if let Some(attempt) = attempt
+        && let Ok(access) = &attempt.outcome
+    {
+        let now = SystemTime::now();
+        let document = super::token::claims(access);
+        let claims = document.as_ref().map(Claims::of);
+        token = Some(shown(attempt, access, claims.as_ref()));
+        let credential = attempt.credential;
+        let end = credential.expiry();
+        let ending = end.and_then(|end| ending(credential.name(), end, now));
+        findings.extend(ending.map(|words| Finding::warning(Subject::Credential, words)));
+        if let Some(claims) = &claims {
+            findings.extend(claims.judge(app_of(credential.identity()), api, now));
+            if api == Api::Graph {
+                findings.extend(roles::judge(&claims.roles, route));
+            }
+        }
+        let path = api.probe(route.upstream.prefix.as_str());
+        let answer = probe::send(route, &outside.egress, &access.secret, &path).await;
+        findings.extend(verdict::judge(
+            &answer,
+            api,
+            route,
+            &claims.unwrap_or_default(),
+        ));
+        probe = Some(Probe {
+            method: "GET",
+            path,
+            status: match answer {
+                Answer::Answered { status, .. } => Some(status),
+                Answer::Failed(_) => None,
+            },
+        });
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    Diagnosis {
+        route: route.name.to_string(),
+        upstream: route.upstream.to_string(),
+        scope: route.scope.to_string(),
+        works: findings.iter().all(|it| it.severity != Severity::Problem),
+        token,
+        probe,
+        findings,
+    }
+}
+
+fn shown(attempt: &Attempt<'_>, access: &AccessToken, claims: Option<&Claims>) -> Token {
+    let credential = attempt.credential;
+    let own = claims.cloned().unwrap_or_default();
+    Token {
+        credential: credential.name().to_string(),
+        kind: match credential.identity() {
+            Identity::Certificate(_) => "certificate_file",
+            Identity::ClientSecret(_) => "client_secret",
+            Identity::FederatedToken(_) => "federated_token_file",
+            Identity::ManagedIdentity(_) => "managed_identity",
+        },
+        from: credential.peer().to_string(),
+        took_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+        expires_in: access.expires_in.as_secs(),
+        readable: claims.is_some(),
+        expires: own.end().map(report::moment),
+        audience: own.audience,
+        app: own.app,
+        tenant: own.tenant,
+        roles: own.roles,
+        credential_expires: credential.expiry().map(report::moment),
+    }
+}
+
+/// Who is configured, where that is said.
+fn app_of(identity: &Identity) -> Option<&AppIdentity> {
+    match identity {
+        Identity::Certificate(app)
+        | Identity::ClientSecret(app)
+        | Identity::FederatedToken(app) => Some(app),
+        Identity::ManagedIdentity(_) => None,
+    }
+}

@@ -1,0 +1,130 @@
+//! One request to an upstream, as the proxy would send it: the same trust store, fixed addresses,
+//! egress proxy and protocol. The token goes into its header and nowhere else.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, USER_AGENT, WWW_AUTHENTICATE};
+use http::{HeaderMap, Request};
+
+use crate::alarm::AlarmClock;
+use crate::config::RouteSpec;
+use crate::credential::guid;
+use crate::proxy::RefusalReport;
+use crate::secret::Secret;
+use crate::upstream::{Egress, RequestBody, Upstream, UpstreamSpec};
+
+/// A harmless GET takes milliseconds; a person waits.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How late a time limit of the upstream may be noticed.
+const TICK: Duration = Duration::from_millis(100);
+/// The longest resource that is taken out of a challenge.
+const LONGEST: usize = 200;
+
+/// What became of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// An HTTP answer.
+    Answered {
+        /// Its status.
+        status: u16,
+        /// What it says, fit to be shown.
+        words: String,
+        /// The resource that its challenge names.
+        resource: Option<String>,
+    },
+    /// None, and why.
+    Failed(String),
+}
+
+/// Sends `GET path` with this token. Runs in a `LocalSet`.
+pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, path: &str) -> Answer {
+    let Some(request) = request(route, token, path) else {
+        return Answer::Failed(format!("the request for {path} cannot be written"));
+    };
+    let clock = AlarmClock::new(TICK);
+    let ticking = tokio::task::spawn_local(Rc::clone(&clock).run());
+    let spec = UpstreamSpec {
+        origin: route.upstream.origin.clone(),
+        http: route.upstream_http,
+        timeouts: route.timeouts.clone(),
+        connections: 1,
+    };
+    let upstream = Upstream::new(spec, egress.clone(), clock, Box::new(|_, _| {}));
+    let asked = async {
+        match upstream.send(request, true).await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                let resource = resource(response.headers());
+                Answer::Answered {
+                    status,
+                    words: RefusalReport::read(response).await.words(),
+                    resource,
+                }
+            }
+            Err(failure) => Answer::Failed(crate::chain::Chain(&failure.error).to_string()),
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, asked).await;
+    ticking.abort();
+    answer.unwrap_or_else(|_| {
+        let (host, within) = (&route.upstream.origin.host, PATIENCE.as_secs());
+        Answer::Failed(format!("{host} did not answer within {within} s"))
+    })
+}
+
+fn request(route: &RouteSpec, token: &Secret, path: &str) -> Option<Request<RequestBody>> {
+    let bearer = zeroize::Zeroizing::new([b"Bearer ", token.expose()].concat());
+    let mut bearer = HeaderValue::from_bytes(&bearer).ok()?;
+    bearer.set_sensitive(true);
+    let mut request = Request::get(path)
+        .header(HOST, route.upstream.origin.authority())
+        .header(AUTHORIZATION, bearer)
+        .header(ACCEPT, "application/json")
+        .header(
+            USER_AGENT,
+            concat!("tokenferry/", env!("CARGO_PKG_VERSION")),
+        )
+        .header("client-request-id", guid())
+        .body(RequestBody::Empty)
+        .ok()?;
+    let own = route.request_headers.set.iter().cloned();
+    request.headers_mut().extend(own);
+    Some(request)
+}
+
+/// The `resource_id` of a challenge: Dataverse says what its tokens have to be for.
+fn resource(headers: &HeaderMap) -> Option<String> {
+    let challenge = headers.get(WWW_AUTHENTICATE)?.to_str().ok()?;
+    let (_, rest) = challenge.split_once("resource_id=")?;
+    let end = |c: char| c == ',' || c == '"' || c.is_whitespace();
+    let value = rest.trim_start_matches('"').split(end).next()?;
+    (1..=LONGEST)
+        .contains(&value.len())
+        .then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(challenge: &'static str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        resource(&headers)
+    }
+
+    #[test]
+    fn the_resource_of_a_challenge_is_found_quoted_or_not() {
+        let expected = Some("https://org.crm.dynamics.com/".to_owned());
+        for challenge in [
+            "Bearer authorization_uri=https://l/x, resource_id=https://org.crm.dynamics.com/",
+            "Bearer resource_id=\"https://org.crm.dynamics.com/\", error=invalid_token",
+        ] {
+            assert_eq!(named(challenge), expected, "{challenge}");
+        }
+        assert_eq!(named("Bearer realm=\"\""), None);
+        assert_eq!(named("Bearer resource_id="), None);
+        assert_eq!(resource(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! Application roles of Microsoft Graph that go beyond what a route lets through: each is a right
+//! that a leaked token would have and that no caller of this route can need.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+
+use super::finding::{Finding, Subject};
+use super::territory::{EVERYWHERE, PRIVILEGED, TERRITORIES, Territory};
+use crate::config::{AllowSpec, BatchRule, PatternSegment, RouteSpec};
+
+/// What is to be said about the roles of a token that this route's requests carry.
+pub(super) fn judge(roles: &[String], route: &RouteSpec) -> Vec<Finding> {
+    let Some(rules) = route
+        .allow
+        .as_ref()
+        .filter(|_| route.batch != BatchRule::Pass)
+    else {
+        return open(roles);
+    };
+    let reached = Reached::by(rules, route.upstream.prefix.as_str());
+    let named = |kind: Excess| {
+        let of_kind = |role: &&String| reached.verdict(role) == Some(kind);
+        let named: Vec<&str> = roles.iter().filter(of_kind).map(String::as_str).collect();
+        (!named.is_empty()).then(|| named.join(", "))
+    };
+    let untouched = named(Excess::Untouched).map(|named| {
+        format!("nothing that allow lets through needs {named}: take it from the app, or give this route an app of its own")
+    });
+    let writes = named(Excess::Writes).map(|named| {
+        format!(
+            "allow lets only reads through where {named} can write: the permission to read would do"
+        )
+    });
+    let messages = [untouched, writes].into_iter().flatten();
+    messages
+        .map(|message| Finding::warning(Subject::Roles, message))
+        .collect()
+}
+
+/// A route that lets everything through exceeds nothing; what that means is worth a word.
+fn open(roles: &[String]) -> Vec<Finding> {
+    let privileged = |role: &&String| PRIVILEGED.contains(&role.as_str());
+    let named: Vec<&str> = roles
+        .iter()
+        .filter(privileged)
+        .map(String::as_str)
+        .collect();
+    if !named.is_empty() {
+        let named = named.join(", ");
+        let message = format!(
+            "with {named} every caller of this route can take over the tenant or its files: set allow, or take the permission from the app"
+        );
+        return vec![Finding::warning(Subject::Roles, message)];
+    }
+    if roles.iter().any(|role| writes(role)) {
+        let message = "the route lets everything through, so every caller may do what these roles permit; set allow to narrow it";
+        return vec![Finding::note(Subject::Roles, message)];
+    }
+    Vec::new()
+}
+
+/// How a role goes beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Excess {
+    /// No path of its family is let through.
+    Untouched,
+    /// Only reads are.
+    Writes,
+}
+
+/// The families whose paths are let through.
+#[derive(Debug, Default)]
+struct Reached {
+    read: BTreeSet<&'static str>,
+    written: BTreeSet<&'static str>,
+}
+
+impl Reached {
+    fn by(rules: &[AllowSpec], prefix: &str) -> Self {
+        let mut reached = Self::default();
+        for rule in rules {
+            let Some(pattern) = below_version(&rule.pattern, prefix) else {
+                continue;
+            };
+            let reads = |method: &Method| [Method::GET, Method::HEAD].contains(method);
+            let writes = rule.methods.iter().any(|method| !reads(method));
+            let families = families(&pattern);
+            reached.read.extend(&families);
+            if writes {
+                reached.written.extend(&families);
+            }
+        }
+        reached
+    }
+
+    fn verdict(&self, role: &str) -> Option<Excess> {
+        let family = role.split('.').next().unwrap_or_default();
+        TERRITORIES.iter().find(|it| it.family == family)?;
+        if !self.read.contains(family) {
+            Some(Excess::Untouched)
+        } else if writes(role) && !self.written.contains(family) {
+            Some(Excess::Writes)
+        } else {
+            None
+        }
+    }
+}
+
+/// `Mail.Read`, `User.ReadBasic.All` and the like only read.
+fn writes(role: &str) -> bool {
+    let action = role.split('.').nth(1).unwrap_or_default();
+    !action.starts_with("Read") || action.starts_with("ReadWrite")
+}
+
+/// A pattern without Graph's version, keys in brackets as segments of their own; `None` for one that
+/// leads to no version.
+fn below_version(pattern: &[PatternSegment], prefix: &str) -> Option<Vec<PatternSegment>> {
+    let rest = match pattern {
+        _ if prefix.ends_with("/v1.0") || prefix.ends_with("/beta") => pattern,
+        [PatternSegment::AnyNumber, ..] => pattern,
+        [PatternSegment::AnyOne, rest @ ..] => rest,
+        [PatternSegment::Literal(version), rest @ ..] if version == "v1.0" || version == "beta" => {
+            rest
+        }
+        _ => return None,
+    };
+    let apart = |segment: &PatternSegment| match segment {
+        PatternSegment::Literal(text) => match text.split_once('(') {
+            Some((name, _)) => vec![
+                PatternSegment::Literal(name.to_owned()),
+                PatternSegment::AnyOne,
+            ],
+            None => vec![segment.clone()],
+        },
+        other => vec![other.clone()],
+    };
+    Some(rest.iter().flat_map(apart).collect())
+}
+
+/// The families that a pattern leads to: every one that its wildcards may stand for, and of those
+/// that it spells out the ones that are most particular. `users/*/sendMail` is mail, not users.
+fn families(pattern: &[PatternSegment]) -> Vec<&'static str> {
+    if EVERYWHERE
+        .iter()
+        .any(|path| meet(pattern, path) != Meeting::None)
+    {
+        return TERRITORIES.iter().map(|it| it.family).collect();
+    }
+    let words = |path: &str| {
+        path.split('/')
+            .filter(|word| !word.starts_with('*'))
+            .count()
+    };
+    let each = || {
+        let paths = |it: &'static Territory| it.paths.iter().map(|path| (it.family, *path));
+        TERRITORIES.iter().flat_map(paths)
+    };
+    let particular = each()
+        .filter(|(_, path)| meet(pattern, path) == Meeting::Spelt)
+        .map(|(_, path)| words(path))
+        .max();
+    each()
+        .filter(|(_, path)| match meet(pattern, path) {
+            Meeting::None => false,
+            Meeting::Possible => true,
+            Meeting::Spelt => Some(words(path)) == particular,
+        })
+        .map(|(family, _)| family)
+        .collect()
+}
+
+/// Whether a pattern and a path of a territory have a request in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Meeting {
+    None,
+    /// Every word of the path is spelt out in the pattern.
+    Spelt,
+    /// A wildcard of the pattern may stand for a word of the path.
+    Possible,
+}
+
+fn meet(pattern: &[PatternSegment], path: &str) -> Meeting {
+    let path: Vec<&str> = path.split('/').collect();
+    walk(pattern, &path, Meeting::Spelt)
+}
+
+fn walk(pattern: &[PatternSegment], path: &[&str], so_far: Meeting) -> Meeting {
+    use PatternSegment::{AnyNumber, AnyOne, Literal};
+    let guessed = |head: &str| {
+        if head.starts_with('*') {
+            so_far
+        } else {
+            Meeting::Possible
+        }
+    };
+    match (pattern, path) {
+        ([], []) => so_far,
+        ([AnyNumber, rest @ ..], [head, tail @ ..]) => {
+            walk(rest, path, so_far).max(walk(pattern, tail, guessed(head)))
+        }
+        ([AnyNumber, rest @ ..], []) => walk(rest, path, so_far),
+        ([], ["**"]) => so_far,
+        ([_, rest @ ..], ["**"]) => walk(rest, path, so_far),
+        ([AnyOne, rest @ ..], [head, tail @ ..]) => walk(rest, tail, guessed(head)),
+        ([Literal(word), rest @ ..], [head, tail @ ..])
+            if *head == "*" || head.eq_ignore_ascii_case(word) =>
+        {
+            walk(rest, tail, so_far)
+        }
+        _ => Meeting::None,
+    }
+}

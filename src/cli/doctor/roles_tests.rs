@@ -1,0 +1,104 @@
+//! Roles against what routes let through.
+
+use super::finding::Severity;
+use super::roles::judge;
+use super::sample::route;
+
+/// The roles that a Graph route with these rules would be told of.
+fn beyond(allow: &str, roles: &[&str]) -> Vec<String> {
+    let route = route("https://graph.microsoft.com", allow);
+    let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
+    let found = judge(&roles, &route);
+    let told = found.iter().filter(|it| it.severity == Severity::Warning);
+    told.map(|it| it.message.clone()).collect()
+}
+
+#[test]
+fn a_role_that_something_let_through_needs_is_not_told_of() {
+    for (allow, role) in [
+        ("allow: [GET /v1.0/users/**]", "User.Read.All"),
+        ("allow: [GET /v1.0/users/**]", "Mail.Read"),
+        (
+            "allow: ['GET /v1.0/users/*/messages']",
+            "Mail.ReadBasic.All",
+        ),
+        ("allow: ['POST /v1.0/users/*/sendMail']", "Mail.Send"),
+        ("allow: ['PATCH /beta/users/*']", "User.ReadWrite.All"),
+        ("allow: ['PATCH /*/users/*']", "Directory.ReadWrite.All"),
+        ("allow: ['GET /v1.0/users/x(y)/messages']", "Mail.Read"),
+        ("allow: [GET /**]", "Sites.Read.All"),
+        ("allow: [POST /v1.0/subscriptions]", "Calendars.Read"),
+        (
+            "allow: ['PUT /v1.0/drives/*/items/**']",
+            "Sites.ReadWrite.All",
+        ),
+        (
+            "allow: ['GET /v1.0/groups/*/members']",
+            "GroupMember.Read.All",
+        ),
+        ("allow: [GET /v1.0/users]", "Something.New.All"),
+    ] {
+        assert_eq!(beyond(allow, &[role]), [""; 0], "{allow} {role}");
+    }
+}
+
+#[test]
+fn a_role_for_nothing_that_is_let_through_is_told_of() {
+    for (allow, role) in [
+        ("allow: [GET /v1.0/users]", "Mail.Read"),
+        (
+            "allow: ['POST /v1.0/users/*/sendMail']",
+            "User.ReadWrite.All",
+        ),
+        (
+            "allow: ['GET /v1.0/users/*/messages/**']",
+            "Sites.FullControl.All",
+        ),
+        ("allow: [GET /users]", "User.Read.All"),
+    ] {
+        let found = beyond(allow, &[role]);
+        assert_eq!(found.len(), 1, "{allow} {role}");
+        assert!(
+            found[0].starts_with(&format!("nothing that allow lets through needs {role}:")),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_role_that_writes_where_only_reads_pass_is_told_of() {
+    let found = beyond(
+        "allow: [GET /v1.0/users/**]",
+        &["User.ReadWrite.All", "User.Read.All", "Mail.Send"],
+    );
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].contains("only reads through where User.ReadWrite.All, Mail.Send can write"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_route_without_allow_is_told_what_its_callers_could_do() {
+    let roles = ["RoleManagement.ReadWrite.Directory", "User.Read.All"];
+    let found = beyond("", &roles);
+    assert!(
+        found[0].contains("RoleManagement.ReadWrite.Directory every caller"),
+        "{found:?}"
+    );
+    assert!(!found[0].contains("User.Read.All"));
+    let open = "allow: [GET /v1.0/users]\n    batch: pass";
+    assert_eq!(
+        beyond(open, &roles).len(),
+        1,
+        "an unread batch is everything"
+    );
+    assert_eq!(beyond("", &["User.Read.All"]), [""; 0]);
+}
+
+#[test]
+fn a_version_in_the_upstream_is_not_looked_for_in_the_pattern() {
+    let route = route("https://graph.microsoft.com/v1.0", "allow: [GET /users]");
+    assert_eq!(judge(&["User.Read.All".to_owned()], &route), []);
+    assert_eq!(judge(&["Mail.Read".to_owned()], &route).len(), 1);
+}

@@ -1,0 +1,83 @@
+//! Credentials that end, or were replaced by something that cannot be used, are told of in time.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use tokenferry::simulator::{CLIENT_ID, TENANT_ID};
+use tokenferry::timestamp::Timestamp;
+
+use crate::harness::program::Program;
+use crate::harness::until;
+use crate::spoilt::pair_until;
+
+const GRAPH_ONLY: &str =
+    "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', credential: app}]\n";
+
+/// A configuration with an app that has these keys.
+fn app(keys: &str) -> String {
+    format!(
+        "credentials:\n  app:\n    tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}\n{keys}{GRAPH_ONLY}"
+    )
+}
+
+#[tokio::test]
+async fn a_running_program_warns_of_a_secret_that_ends_and_shows_when() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "whatever").expect("the folder can be written");
+    let keys = format!(
+        "    client_secret_file: '{}'\n    expires: 2026-01-01\n",
+        secret.display()
+    );
+    let program = Program::start(&app(&keys), "info").await;
+    let said = |line: &str| {
+        line.contains("credential \\\"app\\\" expired on 2026-01-01")
+            .then_some(())
+    };
+    program.err.find("the warning", said).await;
+    let page = program.get_admin("/metrics").await.text();
+    let line = "tokenferry_credential_expiry_timestamp_seconds{credential=\"app\"} 1767225600";
+    assert!(page.lines().any(|own| own == line), "{page}");
+    assert_eq!(
+        program.err.text().matches("expired on").count(),
+        1,
+        "once a day"
+    );
+}
+
+#[tokio::test]
+async fn the_end_of_a_certificate_is_known_before_its_first_use() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pair.pem");
+    let pem = include_str!("../keys/rsa_pkcs8.pem");
+    fs::write(&file, pem).expect("the folder can be written");
+    let own = app(&format!(
+        "    client_secret_file: '{}'\n    fallback: spare\n  spare:\n    tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}\n    certificate_file: '{}'\n",
+        file.display(),
+        file.display()
+    ));
+    let program = Program::start(&own, "info").await;
+    until("the spare's end is shown", || async {
+        let page = program.get_admin("/metrics").await.text();
+        page.contains("tokenferry_credential_expiry_timestamp_seconds{credential=\"spare\"}")
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_running_program_warns_of_a_certificate_that_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pair.pem");
+    let soon = SystemTime::now() + Duration::from_secs(10 * 86_400);
+    let day = Timestamp::of(soon).as_str()[..10].to_owned();
+    fs::write(&file, pair_until(&day)).expect("the folder can be written");
+    let own = app(&format!("    certificate_file: '{}'\n", file.display()));
+    let program = Program::start(&own, "info").await;
+    let end = format!("credential \\\"app\\\" expires on {day}, in 9 days");
+    let said = |line: &str| line.contains(&end).then_some(());
+    program.err.find(&end, said).await;
+    let status = program.get_admin("/status.json").await.json();
+    let ends = status["tokens"][0]["credential_expires_at"].to_string();
+    assert!(ends.contains(&day), "{status}");
+}
