@@ -3,6 +3,7 @@
 use tokenferry::simulator::{Ending, Fault, GRAPH, Script};
 
 use crate::harness::stage::Stage;
+use crate::harness::until;
 
 #[tokio::test]
 async fn a_line_tells_what_a_request_was() {
@@ -138,6 +139,12 @@ async fn a_blocked_output_holds_up_no_request_and_what_is_lost_is_counted() {
     }
     caller.exchange(&lines).await.expect(404);
     stage.log.hold(false);
+    // The queue is full for a moment more.
+    until("what was queued is written", || async {
+        let written = stage.log.all().len() as f64;
+        (written + dropped(&stage).await == sent + 1.0).then_some(())
+    })
+    .await;
     stage
         .ask("GET /last HTTP/1.1\nclient-request-id: last")
         .await

@@ -60,7 +60,7 @@ async fn a_door_that_is_configured_badly_is_told_by_check_with_its_place() {
         (
             format!("callers: {{cron: {{api_key_file: FOLDER/short}}}}\n{ROUTE}"),
             0,
-            "routes.yaml",
+            "routes.yaml:2:",
             "the API key in short is short",
         ),
         (
@@ -72,19 +72,19 @@ async fn a_door_that_is_configured_badly_is_told_by_check_with_its_place() {
         (
             format!("trust: {{ca_file: FOLDER/none.pem}}\ncallers: {{cron: {{api_key_file: FOLDER/long}}}}\n{ROUTE}"),
             2,
-            "routes.yaml",
+            "routes.yaml:2:",
             "none.pem holds no PEM certificate",
         ),
         (
             format!("tls: {{certificate_file: FOLDER/none.pem, key_file: FOLDER/long, client_ca_file: FOLDER/none.pem}}\ncallers: {{cron: {{client_certificate: x}}}}\n{ROUTE}"),
             2,
-            "routes.yaml",
+            "routes.yaml:2:",
             "none.pem holds no PEM certificate",
         ),
         (
             format!("kubernetes: {{issuer: 'https://k', audience: a, ca_file: FOLDER/none.pem, token_file: FOLDER/long}}\ncallers: {{cron: {{service_account: a/b}}}}\n{ROUTE}"),
             2,
-            "routes.yaml",
+            "routes.yaml:2:",
             "none.pem holds no PEM certificate",
         ),
         (

@@ -180,6 +180,14 @@ impl Fort {
                 matches!(&tokens[..], [one] if one.starts_with("Bearer ") && one.contains(TOKEN_CANARY)),
                 "{name}: {seen:?}"
             );
+            let others = seen
+                .headers
+                .iter()
+                .filter(|(field, _)| !field.eq_ignore_ascii_case("authorization"));
+            for (field, value) in others {
+                let text = String::from_utf8_lossy(value);
+                assert!(!text.contains(CANARY), "{name}: {field} goes up: {seen:?}");
+            }
             assert!(is_allowed(&seen), "{name}: {seen:?}");
         }
         let violations = self.program.simulator.violations();
