@@ -158,6 +158,44 @@ async fn a_streamed_body_is_never_sent_twice_and_the_next_request_has_the_new_to
 }
 
 #[tokio::test]
+async fn beyond_16_mib_of_kept_bodies_others_stream() {
+    let stage = Stage::with("workers: 1\n").await;
+    let gate = Gate::new();
+    stage
+        .simulator
+        .script(Script::on(GRAPH, Fault::Hold(gate.clone())).times(256));
+    let body = vec![b'x'; 64 * 1024];
+    let ask = || async {
+        let mut caller = stage.caller().await;
+        caller
+            .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 65536")
+            .await;
+        caller.send(&body).await;
+        caller
+    };
+    let mut callers = Vec::new();
+    for _ in 0..256 {
+        callers.push(ask().await);
+    }
+    crate::harness::until("all have arrived", || async {
+        (arrivals(&stage, "/sim/").len() == 256).then_some(())
+    })
+    .await;
+    stage.simulator.revoke_tokens(None);
+    let answer = ask().await.answer("POST").await;
+    assert_eq!(answer.refusal(), (502, "tokenRefused".to_owned()));
+    assert!(
+        answer.message().contains("send the request again"),
+        "{}",
+        answer.message()
+    );
+    gate.open();
+    for mut caller in callers {
+        caller.answer("POST").await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn an_endpoint_that_refuses_every_token_is_told_apart_and_empties_no_cache() {
     let stage = Stage::open().await;
     let long = "eyJ0eXAi".repeat(50);
