@@ -263,3 +263,66 @@ impl Drop for Lease {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stream::UpstreamStream;
+    use super::super::wire::IDLE;
+    use super::*;
+    use crate::alarm::AlarmClock;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A listener whose backlog takes what is dialled, and a clock that stands.
+    struct Upstream(tokio::net::TcpListener, Rc<AlarmClock>);
+
+    impl Upstream {
+        async fn open() -> Self {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            Self(listener, AlarmClock::new(Duration::from_millis(10)))
+        }
+
+        async fn wire(&self, lifetime: Duration) -> Result<Wire, ConnectError> {
+            let address = self.0.local_addr().unwrap();
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let stream = UpstreamStream::Plain(stream);
+            let wire = Wire::open(stream, self.1.alarm(), lifetime).await;
+            Ok(wire.unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_old_or_was_idle_for_long_serves_no_other_request() {
+        let upstream = Upstream::open().await;
+        for (lifetime, after) in [(HOUR, IDLE), (Duration::from_secs(10), IDLE / 2)] {
+            let pool = Pool::new(2, Box::new(|_| {}));
+            let lease = pool.fresh(upstream.wire(lifetime)).await.unwrap();
+            lease.give_back();
+            let young = pool.take_idle(Instant::now());
+            young.expect("it is young").give_back();
+            let later = Instant::now() + after;
+            assert!(pool.take_idle(later).is_none());
+            assert_eq!(pool.open.get(), 0, "it is closed");
+        }
+    }
+
+    #[tokio::test]
+    async fn beyond_the_bound_a_request_waits_for_a_connection_that_comes_free() {
+        let upstream = Upstream::open().await;
+        let pool = Pool::new(1, Box::new(|_| {}));
+        let only = pool.fresh(upstream.wire(HOUR)).await.unwrap();
+        let dialled = Cell::new(0);
+        let mut waiting = std::pin::pin!(pool.wait(|| {
+            dialled.set(dialled.get() + 1);
+            std::future::pending()
+        }));
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("there is no second one"),
+            () = tokio::task::yield_now() => {}
+        }
+        only.give_back();
+        let _freed = waiting.await.expect("the first comes free");
+        assert_eq!((dialled.get(), pool.open.get()), (0, 1));
+    }
+}
