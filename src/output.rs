@@ -9,10 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes a lane holds: some 3,500 access-log lines, a third of a second of one busy core.
 const LANE_BYTES: usize = 1024 * 1024;
+
+/// How long the thread lets lines gather once the first has come. Waking it, and a write for every
+/// line, would cost whoever writes more than the line itself; nobody reads a log faster than this.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// What a drained buffer keeps, so that one burst does not hold a megabyte for ever.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -150,6 +154,19 @@ fn carry(slots: &[Arc<Slot>], closing: &AtomicBool, mut sink: impl Write, _alive
         if idle {
             std::thread::park();
         }
+        gather(closing);
+    }
+}
+
+/// Waits for [`GATHER`], or less when it is time to close.
+fn gather(closing: &AtomicBool) {
+    let until = Instant::now() + GATHER;
+    while !closing.load(Ordering::Acquire) {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::park_timeout(left);
     }
 }
 

@@ -7,6 +7,17 @@ use std::time::Duration;
 
 use crate::output::Format;
 
+/// Characters that stand for themselves in both formats.
+static PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_graphic() && !matches!(byte as u8, b'"' | b'\\');
+        byte += 1;
+    }
+    table
+};
+
 /// A line that is being appended to a buffer.
 pub(super) struct Line<'a> {
     format: Format,
@@ -104,6 +115,10 @@ impl<'a> Line<'a> {
     }
 
     fn escape(&mut self, bytes: &[u8]) {
+        // Nearly always all of it.
+        let plain = bytes.iter().position(|byte| !PLAIN[usize::from(*byte)]);
+        let (plain, bytes) = bytes.split_at(plain.unwrap_or(bytes.len()));
+        self.buffer.extend_from_slice(plain);
         for chunk in bytes.utf8_chunks() {
             self.escape_text(chunk.valid());
             if !chunk.invalid().is_empty() {

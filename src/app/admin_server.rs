@@ -25,9 +25,12 @@ use crate::policy::browser;
 use crate::policy::target::Target;
 use crate::proxy::generation::InForce;
 use crate::server::listener::Listener;
+use crate::server::peers::{PeerPlace, Peers};
 
 /// Probes, a scraper or two and a browser need a few; more is a mistake or an attack.
 const CONNECTIONS: usize = 64;
+/// How many of them one address may have, so that it cannot keep a kubelet's probes away.
+const OF_ONE_ADDRESS: usize = 48;
 /// For a head to arrive, and between two requests: Prometheus scrapes every 15 s to 60 s.
 const PATIENCE: Duration = Duration::from_secs(75);
 
@@ -87,6 +90,7 @@ struct Desk {
 
 async fn accept(listener: Listener, desk: Desk) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let peers = Peers::new(OF_ONE_ADDRESS);
     let outcome = match &listener {
         Listener::Tcp(socket) => match socket
             .try_clone()
@@ -94,7 +98,11 @@ async fn accept(listener: Listener, desk: Desk) {
         {
             Ok(socket) => loop {
                 match socket.accept().await {
-                    Ok((stream, _)) => serve(stream, &desk, &places),
+                    Ok((stream, peer)) => {
+                        if let Some(place) = peers.place_for(peer.ip()) {
+                            serve(stream, &desk, &places, Some(place));
+                        }
+                    }
                     Err(error) => rest(&error).await,
                 }
             },
@@ -108,7 +116,7 @@ async fn accept(listener: Listener, desk: Desk) {
             {
                 Ok(socket) => loop {
                     match socket.accept().await {
-                        Ok((stream, _)) => serve(stream, &desk, &places),
+                        Ok((stream, _)) => serve(stream, &desk, &places, None),
                         Err(error) => rest(&error).await,
                     }
                 },
@@ -124,7 +132,7 @@ async fn rest(error: &std::io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-fn serve<S>(stream: S, desk: &Desk, places: &Arc<Semaphore>)
+fn serve<S>(stream: S, desk: &Desk, places: &Arc<Semaphore>, of_peer: Option<PeerPlace>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -144,7 +152,7 @@ where
             .serve_connection(TokioIo::new(stream), service);
         // A caller that breaks off is none of our business; one that never reads is cut.
         let _ = tokio::time::timeout(Duration::from_secs(3600), connection).await;
-        drop(place);
+        drop((place, of_peer));
     });
 }
 

@@ -54,18 +54,8 @@ fn load(path: &Path, args: &RunArgs) -> Result<(Checked, Vec<String>), Vec<Strin
     let each =
         |problems: Problems| -> Vec<_> { problems.0.iter().map(ToString::to_string).collect() };
     let mut checked = crate::config::read(path, false).map_err(each)?;
-    let config = &mut checked.config;
-    if let Some(listen) = &args.listen {
-        config.listen = vec![address("--listen", listen)?];
-    }
-    match args.admin.as_deref() {
-        None => {}
-        Some("off") => config.admin.clear(),
-        Some(admin) => config.admin = vec![address("--admin", admin)?],
-    }
-    if args.workers.is_some() {
-        config.workers = args.workers;
-    }
+    overlay(&mut checked.config, args).map_err(|problem| vec![problem])?;
+    let config = &checked.config;
     let mut disk = disk::inspect(config, path);
     credentials::inspect(config, &mut disk);
     let file = path.display().to_string();
@@ -82,6 +72,28 @@ fn load(path: &Path, args: &RunArgs) -> Result<(Checked, Vec<String>), Vec<Strin
     Ok((checked, warnings))
 }
 
+/// Lays the command line over the file.
+fn overlay(config: &mut Config, args: &RunArgs) -> Result<(), String> {
+    if let Some(listen) = &args.listen {
+        config.listen = vec![address("--listen", listen)?];
+    }
+    match args.admin.as_deref() {
+        None => {}
+        Some("off") => config.admin.clear(),
+        Some(admin) => config.admin = vec![address("--admin", admin)?],
+    }
+    if args.workers.is_some() {
+        config.workers = args.workers;
+    }
+    match config.leading_back() {
+        None => Ok(()),
+        Some(route) => Err(format!(
+            "tokenferry: the upstream of route \"{}\", {}, would be this proxy itself; listen elsewhere",
+            route.name, route.upstream
+        )),
+    }
+}
+
 fn warn_of(checked: &Checked, warnings: &[String]) {
     for warning in &checked.warnings.0 {
         tracing::warn!(warning = %warning, "configuration");
@@ -91,13 +103,10 @@ fn warn_of(checked: &Checked, warnings: &[String]) {
     }
 }
 
-fn address(option: &str, text: &str) -> Result<ListenAddress, Vec<String>> {
-    let refused = |words| {
-        vec![format!(
-            "tokenferry: {option} takes an address, not \"{text}\"; write {words}"
-        )]
-    };
-    ListenAddress::parse(text).map_err(refused)
+fn address(option: &str, text: &str) -> Result<ListenAddress, String> {
+    ListenAddress::parse(text).map_err(|words| {
+        format!("tokenferry: {option} takes an address, not \"{text}\"; write {words}")
+    })
 }
 
 fn log_format(config: &Config) -> Format {

@@ -38,7 +38,7 @@ pub(super) fn config(
     let network = network(raw, report);
     let timeouts = timeouts(&raw.timeouts, report);
     let credentials = check_credential::all(raw, raw.routes.key().unwrap_or(at), vars, report);
-    let callers = check_caller::all(raw, report);
+    let callers = check_caller::all(raw, vars, report);
     let around = Surroundings {
         credentials: &credentials,
         callers: &callers,

@@ -1,5 +1,7 @@
 //! Rules of callers: one proof each, and whatever that proof needs at the top level.
 
+use zeroize::Zeroizing;
+
 use super::choice::RawTls;
 use super::file::{RawCaller, RawConfig, RawKubernetes};
 use super::node::Key;
@@ -9,8 +11,14 @@ use super::roster::{Named, Roster};
 use super::scalar::Text;
 use super::sole::{Words, sole};
 use super::value::{BaseUrl, Name};
+use super::variable::Variables;
 use super::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 use crate::secret::SecretSource;
+
+/// Bytes of an API key that nobody guesses: 16 random letters and digits are 95 bits.
+pub(super) const SHORTEST_KEY: usize = 16;
+pub(super) const KEY_HELP: &str =
+    "use at least 16 random characters, for example from `openssl rand -hex 24`";
 
 const WORDS: Words = Words {
     owner: "caller",
@@ -19,29 +27,55 @@ const WORDS: Words = Words {
 };
 
 /// Every caller of the file; `None` stands for one that is wrong.
-pub(super) fn all(raw: &RawConfig, report: &mut Report) -> Roster<CallerSpec> {
+pub(super) fn all(raw: &RawConfig, vars: Variables<'_>, report: &mut Report) -> Roster<CallerSpec> {
     let Some(table) = raw.callers.value() else {
         return Roster::new(Vec::new());
     };
     let caller = |(key, item): &(Key, Option<Item<RawCaller>>)| {
         let spec = item
             .as_ref()
-            .and_then(|item| caller(key, &item.value, raw, report));
+            .and_then(|item| caller(key, &item.value, raw, vars, report));
         Named::new(key, spec)
     };
     Roster::new(table.0.iter().map(caller).collect())
 }
 
-fn caller(key: &Key, raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Option<CallerSpec> {
+fn caller(
+    key: &Key,
+    raw: &RawCaller,
+    file: &RawConfig,
+    vars: Variables<'_>,
+    report: &mut Report,
+) -> Option<CallerSpec> {
     let name = Name::parse(&key.text);
     if let Err(help) = &name {
         report.problem(key.span, "a caller cannot have this name", help);
     }
+    warn_of_short_key(raw, vars, report);
     let proof = proof(key, raw, file, report);
     Some(CallerSpec {
         name: name.ok()?,
         proof: proof?,
     })
+}
+
+/// A key in a variable that may be guessed. One in a file is looked at with the file.
+fn warn_of_short_key(raw: &RawCaller, vars: Variables<'_>, report: &mut Report) {
+    let Some(item) = raw.api_key.item() else {
+        return;
+    };
+    let SecretSource::Env(name) = &item.value.0 else {
+        return;
+    };
+    let value = (vars.env)(name).map(Zeroizing::new);
+    let is_short = |value: Zeroizing<String>| (1..SHORTEST_KEY).contains(&value.trim().len());
+    if value.is_some_and(is_short) {
+        report.warning(
+            item.span,
+            format!("the API key in {name} is short"),
+            KEY_HELP,
+        );
+    }
 }
 
 fn proof(key: &Key, raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Option<CallerProof> {

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::ListenAddress;
 use super::choice::RawAdmin;
 use super::file::RawConfig;
 use super::read::Item;
 use super::report::{Report, quoted_key};
 use super::value::{BaseUrl, HostName, Origin, split_port};
+use super::{Config, ListenAddress, RouteSpec};
 
 /// Where this process is, and what it knows about addresses.
 pub(super) struct Network {
@@ -125,20 +125,36 @@ impl Network {
             .public_url
             .as_ref()
             .is_some_and(|url| url.origin == *origin);
-        let fixed = self.resolve.get(&(origin.host.clone(), origin.port));
-        let targets: Vec<(IpAddr, u16)> = match fixed {
-            Some(address) => vec![(address.ip().to_canonical(), address.port())],
-            None => addresses(&origin.host)
-                .into_iter()
-                .map(|ip| (ip, origin.port))
-                .collect(),
-        };
-        let listeners = || self.listen.iter().chain(&self.admin);
-        public
-            || targets
-                .iter()
-                .any(|(ip, port)| listeners().any(|at| at.receives(*ip, *port)))
+        public || arrives(origin, &self.resolve, self.listen.iter().chain(&self.admin))
     }
+}
+
+impl Config {
+    /// The first route whose upstream is an address listened on here. A file never has one; the
+    /// command line can make one.
+    pub fn leading_back(&self) -> Option<&RouteSpec> {
+        self.routes.iter().find(|route| {
+            let listeners = self.listen.iter().chain(&self.admin);
+            arrives(&route.upstream.origin, &self.resolve, listeners)
+        })
+    }
+}
+
+/// Whether a connection to this origin arrives at one of the listeners.
+fn arrives<'a>(
+    origin: &Origin,
+    resolve: &BTreeMap<(HostName, u16), SocketAddr>,
+    mut listeners: impl Iterator<Item = &'a ListenAddress>,
+) -> bool {
+    let fixed = resolve.get(&(origin.host.clone(), origin.port));
+    let targets: Vec<(IpAddr, u16)> = match fixed {
+        Some(address) => vec![(address.ip().to_canonical(), address.port())],
+        None => addresses(&origin.host)
+            .into_iter()
+            .map(|ip| (ip, origin.port))
+            .collect(),
+    };
+    listeners.any(|at| targets.iter().any(|(ip, port)| at.receives(*ip, *port)))
 }
 
 /// The addresses of a host that are known without asking anybody.

@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
+use super::check_caller::{KEY_HELP, SHORTEST_KEY};
 use super::{CallerProof, Config, CredentialKind, KubernetesKeys, TlsSpec};
 use crate::secret::SecretSource;
 
@@ -24,6 +25,7 @@ pub struct Disk {
 /// What a file has to hold.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
+    ApiKey,
     Certificates,
     Secret,
     /// Not a lasting secret: keys that are public, or a token that the platform replaces and
@@ -68,7 +70,12 @@ impl Disk {
             let message = "holds no PEM certificate (-----BEGIN CERTIFICATE-----)";
             self.problems.push(format!("{shown} {message}"));
         }
-        if holds == Holds::Secret && mode(path).is_some_and(|mode| mode & 0o006 != 0) {
+        if holds == Holds::ApiKey && (1..SHORTEST_KEY).contains(&content.trim_ascii().len()) {
+            let message = format!("the API key in {shown} is short: {KEY_HELP}");
+            self.warnings.push(message);
+        }
+        let is_secret = matches!(holds, Holds::ApiKey | Holds::Secret);
+        if is_secret && mode(path).is_some_and(|mode| mode & 0o006 != 0) {
             let message = "is open to every user of this machine: chmod o-rw";
             self.warnings.push(format!("{shown} {message} {shown}"));
         }
@@ -155,7 +162,7 @@ fn caller_files(config: &Config) -> Vec<(&Path, Holds)> {
     let mut files: Vec<(&Path, Holds)> = Vec::new();
     for caller in &config.callers {
         if let CallerProof::ApiKey(key) = &caller.proof {
-            files.extend(key.file().map(|file| (file, Holds::Secret)));
+            files.extend(key.file().map(|file| (file, Holds::ApiKey)));
         }
     }
     match config
@@ -242,6 +249,22 @@ mod tests {
         fs::remove_file(folder.path().join("secret")).unwrap();
         fs::create_dir(folder.path().join("secret")).unwrap();
         assert!(inspect(&config, &routes).problems[1].starts_with("cannot read"));
+    }
+
+    #[test]
+    fn a_key_that_can_be_guessed_is_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        for (key, warnings) in [
+            ("fifteen-bytes-1\n", 1),
+            ("sixteen-bytes--1\n", 0),
+            ("\n", 0),
+        ] {
+            let path = write(folder.path(), "key", key, 0o600);
+            let mut disk = Disk::default();
+            disk.file(&path, Holds::ApiKey);
+            assert_eq!(disk.warnings.len(), warnings, "{key}");
+            assert!(!disk.warnings.concat().contains(key.trim_ascii()) || key == "\n");
+        }
     }
 
     #[cfg(unix)]

@@ -290,14 +290,10 @@ fn labels_with_the_same_concatenation_stay_apart() {
     metrics.token_cells(0, "a", "bc").miss();
     let page = read(&metrics);
     let hits = "tokenferry_token_cache_hits_total";
-    assert_eq!(
-        page.value(hits, &[("credential", "ab"), ("scope", "c")]),
-        1.0
-    );
-    assert_eq!(
-        page.value(hits, &[("credential", "a"), ("scope", "bc")]),
-        0.0
-    );
+    for (credential, scope, expected) in [("ab", "c", 1.0), ("a", "bc", 0.0)] {
+        let labels = [("credential", credential), ("scope", scope)];
+        assert_eq!(page.value(hits, &labels), expected);
+    }
 }
 
 #[test]
@@ -342,14 +338,8 @@ fn two_slots_under_one_name_become_one_series() {
     assert_eq!(of("refresh_duration_seconds_count", &[]), 4.0);
     assert_eq!(of("expiry_timestamp_seconds", &[]), 5.5);
     assert_eq!(of("waiters", &[]), 4.0);
-    let credential = [("credential", "contoso")];
-    assert_eq!(
-        page.value(
-            "tokenferry_credential_expiry_timestamp_seconds",
-            &credential
-        ),
-        8.0
-    );
+    let name = "tokenferry_credential_expiry_timestamp_seconds";
+    assert_eq!(page.value(name, &[("credential", "contoso")]), 8.0);
 }
 
 #[test]

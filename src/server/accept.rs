@@ -4,15 +4,15 @@
 //! Beyond the limit of connections accepting pauses, and the system's backlog holds what comes. A
 //! peer with too many is closed at once. When descriptors run out accepting rests and goes on.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::listener::Listener;
+use super::peers::{PeerPlace, Peers};
 use super::worker::{Carried, Order, Worker};
 
 /// The rest after an accept that failed for want of descriptors or memory.
@@ -50,26 +50,7 @@ pub(super) struct Permit {
 #[derive(Debug)]
 pub(super) struct Door {
     total: Arc<Semaphore>,
-    peers: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    per_peer: usize,
-}
-
-#[derive(Debug)]
-struct PeerPlace {
-    peers: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    peer: IpAddr,
-}
-
-impl Drop for PeerPlace {
-    fn drop(&mut self) {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = peers.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                peers.remove(&self.peer);
-            }
-        }
-    }
+    peers: Peers,
 }
 
 impl Door {
@@ -78,22 +59,8 @@ impl Door {
             total: Arc::new(Semaphore::new(
                 affordable(connections).min(Semaphore::MAX_PERMITS),
             )),
-            peers: Arc::default(),
-            per_peer,
+            peers: Peers::new(per_peer),
         }
-    }
-
-    fn place_for(&self, peer: IpAddr) -> Option<PeerPlace> {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = peers.entry(peer).or_default();
-        if *count >= self.per_peer {
-            return None;
-        }
-        *count += 1;
-        Some(PeerPlace {
-            peers: Arc::clone(&self.peers),
-            peer,
-        })
     }
 }
 
@@ -135,7 +102,7 @@ pub(super) async fn accept(listener: Arc<Listener>, door: Arc<Door>, workers: Ar
         match incoming.next().await {
             Ok((socket, peer)) => {
                 resting = false;
-                let place = match peer.map(|peer| door.place_for(peer)) {
+                let place = match peer.map(|peer| door.peers.place_for(peer)) {
                     Some(None) => continue,
                     Some(place) => place,
                     None => None,

@@ -8,6 +8,7 @@ mod answering;
 mod connection;
 mod frames;
 pub mod listener;
+pub mod peers;
 mod plain_answer;
 mod readers;
 mod timed;

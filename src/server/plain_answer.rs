@@ -81,7 +81,7 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
         let (code, message) = match status {
             b"400" => (
                 Code::BadRequest,
-                "the request is not well-formed HTTP; nothing of it was forwarded",
+                "the request is not well-formed HTTP and was not forwarded; in an address, percent-encode spaces and the characters \" < > { } ^",
             ),
             // hyper bounds the head as a whole.
             b"431" | b"414" if self.line.0 > self.longest_line => (

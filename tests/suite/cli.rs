@@ -230,6 +230,18 @@ async fn a_socket_file_that_is_listened_on_is_told() {
     child.wait().unwrap();
 }
 
+#[tokio::test]
+async fn the_command_line_cannot_make_an_upstream_of_the_proxy_itself() {
+    let own = "routes: [{name: graph, path: /graph, upstream: 'http://127.0.0.1:8889'}]\n";
+    let (_simulator, folder) = desk(own).await;
+    for option in ["--listen", "--admin"] {
+        let words = ["run", option, "127.0.0.1:8889"];
+        let (code, _, err) = run(with_file(&words, folder.path())).await;
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("this proxy itself"), "{err}");
+    }
+}
+
 /// A credential of these keys, with a route that needs it; FILE is the file with the proof.
 fn app(keys: &str, file: &Path) -> String {
     let keys = keys.replace("FILE", &file.display().to_string());

@@ -53,6 +53,18 @@ async fn what_is_not_http_is_answered_in_our_form() {
     assert!(!seen.iter().any(|seen| seen.host == GRAPH));
 }
 
+/// Microsoft's documents show `$search="displayName:x"`, and curl sends the quotes as they are.
+#[tokio::test]
+async fn who_does_not_encode_an_address_is_told_to() {
+    let stage = Stage::open().await;
+    for query in ["$search=\"displayName:x\"", "$filter=a eq 1"] {
+        let answer = stage.get(&format!("/graph/v1.0/users?{query}")).await;
+        assert_eq!(answer.refusal(), (400, "badRequest".to_owned()), "{query}");
+        let message = answer.message();
+        assert!(message.contains("percent-encode spaces"), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn a_broken_head_behind_a_good_request_is_answered_in_our_form_too() {
     let stage = Stage::open().await;

@@ -6,6 +6,7 @@ use serde_json::json;
 use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, Script, Seen, Simulator};
 use tokio::task::JoinSet;
 
+use crate::harness::program::Program;
 use crate::harness::stage::Stage;
 use crate::harness::{GRAPH_SCOPE, soon, until};
 
@@ -133,6 +134,17 @@ async fn a_refused_credential_is_a_502_that_says_what_to_change() {
         calls,
         "and is not asked again for a minute"
     );
+}
+
+#[tokio::test]
+async fn the_log_says_why_a_request_had_no_token() {
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    simulator.script(Script::on(LOGIN, Fault::Entra(7_000_222)));
+    let program = Program::within(simulator, "", &[]).await;
+    program.get("/graph/v1.0/users").await.expect(502);
+    let line = |line: &str| line.contains("request refused").then(|| line.to_owned());
+    let line = program.err.find("the refusal", line).await;
+    assert!(line.contains("AADSTS7000222"), "{line}");
 }
 
 #[tokio::test]

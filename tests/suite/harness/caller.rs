@@ -37,6 +37,20 @@ impl Caller {
         }
     }
 
+    /// A caller at another loopback address.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn neighbour(address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("there are sockets");
+        let own = SocketAddr::from(([127, 0, 0, 2], 0));
+        socket.bind(own).expect("all of 127.0.0.0/8 is loopback");
+        let stream = soon(socket.connect(address)).await;
+        Self {
+            stream: stream.expect("the proxy accepts connections"),
+            unread: Vec::new(),
+            ended: None,
+        }
+    }
+
     /// A socket that takes in little: what it does not read stays with the sender.
     pub(crate) async fn narrow(address: SocketAddr) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().expect("there are sockets");

@@ -1,0 +1,142 @@
+//! Service accounts whose keys are fetched from the cluster's issuer. What happens by the clock is
+//! tested beside the clock, in `app::caller_keys`.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use tokenferry::simulator::Simulator;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::harness::program::Program;
+use crate::harness::until;
+use crate::tls::Authority;
+
+const CLUSTER_TOKEN: &str = "CANARY-cluster-token";
+
+/// An issuer on loopback that shows its keys to whoever has the token of the cluster.
+struct Cluster {
+    issuer: String,
+    up: AtomicBool,
+    keys: String,
+    heads: Mutex<Vec<String>>,
+}
+
+impl Cluster {
+    async fn start(authority: &Authority, keys: &Value) -> Arc<Self> {
+        let identity = authority.identity("localhost");
+        let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes());
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.expect("a certificate")],
+                key.expect("a key"),
+            )
+            .expect("a pair");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let cluster = Arc::new(Self {
+            issuer: format!("https://localhost:{port}"),
+            up: AtomicBool::new(false),
+            keys: keys.to_string(),
+            heads: Mutex::default(),
+        });
+        let own = Arc::clone(&cluster);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                // A caller that breaks off is the concern of the test, not of the issuer.
+                let _ = own.answer(&acceptor, socket).await;
+            }
+        });
+        cluster
+    }
+
+    async fn answer(&self, acceptor: &TlsAcceptor, socket: TcpStream) -> std::io::Result<()> {
+        let mut stream = acceptor.accept(socket).await?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await?);
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let shown = head.contains(&format!("authorization: Bearer {CLUSTER_TOKEN}\r\n"));
+        let (status, body) = match (self.up.load(Ordering::Relaxed), shown) {
+            (false, _) => (503, String::new()),
+            (true, false) => (401, String::new()),
+            (true, true) if head.starts_with("GET /keys ") => (200, self.keys.clone()),
+            (true, true) => {
+                let keys = format!("{}/keys", self.issuer);
+                (200, json!({ "jwks_uri": keys }).to_string())
+            }
+        };
+        self.heads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(head);
+        let answer = format!(
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await
+    }
+
+    fn calls(&self) -> usize {
+        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        heads.len()
+    }
+}
+
+#[tokio::test]
+async fn keys_come_from_the_issuer_when_it_is_there_and_stay_when_it_is_not() {
+    tokenferry::trust::install_provider();
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let simulator = Simulator::start().await.unwrap();
+    let cluster = Cluster::start(&authority, &simulator.federated_keys().unwrap()).await;
+    fs::write(folder.path().join("ca.pem"), &authority.pem).unwrap();
+    fs::write(folder.path().join("token"), CLUSTER_TOKEN).unwrap();
+    let claims = json!({"aud": "tokenferry", "iss": cluster.issuer});
+    let good = simulator.federated_token(&claims).unwrap();
+    let shown = folder.path().display();
+    let own = format!(
+        "kubernetes: {{issuer: '{}', audience: tokenferry, ca_file: '{shown}/ca.pem', token_file: '{shown}/token'}}\n\
+         callers: {{job: {{service_account: tools/tokenferry}}}}\n\
+         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [job]}}]\n",
+        cluster.issuer
+    );
+    let program = Program::within(simulator, &own, &[("TOKENFERRY_LOG", "trace")]).await;
+    let lines = format!("GET /graph/sim/bytes/1 HTTP/1.1\nAuthorization: Bearer {good}");
+    let ask = || async { program.caller().await.exchange(&lines).await };
+    assert_eq!(ask().await.refusal(), (401, "callerUnknown".to_owned()));
+    program
+        .err
+        .find("the failure", |line| {
+            line.contains("the keys of the cluster cannot be read")
+                .then_some(())
+        })
+        .await;
+    // Tokens with unknown keys come all the time; they do not make it call more often.
+    let calls = cluster.calls();
+    for _ in 0..50 {
+        ask().await;
+    }
+    assert!(cluster.calls() <= calls + 1, "{calls}, {}", cluster.calls());
+    cluster.up.store(true, Ordering::Relaxed);
+    until("the keys are there", || async {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        (ask().await.status == 200).then_some(())
+    })
+    .await;
+    cluster.up.store(false, Ordering::Relaxed);
+    ask().await.expect(200);
+    let said = program.err.text() + &program.out.text();
+    assert!(!said.contains(CLUSTER_TOKEN) && !said.contains(&good));
+}

@@ -1,0 +1,171 @@
+//! What the running program does for its own protection, and what `check` says about a door that is
+//! left open.
+
+use std::fs;
+
+use crate::harness::program::{command, run};
+
+/// Checks these lines, with `FOLDER` for a folder of files and `KEY` in the environment. Returns the
+/// exit code and what was said, with the file as `routes.yaml`.
+async fn check(folder: &std::path::Path, lines: &str, key: &str) -> (i32, String) {
+    let text = format!(
+        "credentials: {{a: {{tenant_id: contoso.com, client_id: a, client_secret_file: FOLDER/secret}}}}\n{lines}\n"
+    );
+    let file = folder.join("routes.yaml");
+    let shown = folder.display().to_string();
+    fs::write(&file, text.replace("FOLDER", &shown)).expect("the folder can be written");
+    let mut command = command();
+    command.arg("check").arg("-c").arg(&file).env("KEY", key);
+    let (code, out, err) = run(command).await;
+    (
+        code,
+        format!("{out}{err}").replace(&format!("{shown}/"), ""),
+    )
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    for (name, text) in [
+        ("secret", "the-secret-of-the-app"),
+        ("short", "hunter2"),
+        ("long", "a-key-of-good-length-0001"),
+        (
+            "none.pem",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        ),
+    ] {
+        fs::write(folder.path().join(name), text).expect("the folder can be written");
+    }
+    folder
+}
+
+#[tokio::test]
+async fn a_door_that_is_configured_badly_is_told_by_check_with_its_place() {
+    const ROUTE: &str =
+        "routes: [{name: g, path: /g, upstream: 'https://graph.microsoft.com', callers: [cron]}]";
+    let folder = folder();
+    for (lines, code, place, words) in [
+        (
+            "routes:\n  - {name: g, path: /g, upstream: 'https://graph.microsoft.com', allow: [GET /a/../b]}".to_owned(),
+            2,
+            "routes.yaml:3:",
+            "no request has such a path",
+        ),
+        (
+            format!("callers: {{cron: {{api_key: '${{KEY}}'}}}}\n{ROUTE}"),
+            0,
+            "routes.yaml:2:27: warning: ",
+            "the API key in KEY is short",
+        ),
+        (
+            format!("callers: {{cron: {{api_key_file: FOLDER/short}}}}\n{ROUTE}"),
+            0,
+            "routes.yaml",
+            "the API key in short is short",
+        ),
+        (
+            format!("callers:\n  cron: {{api_key_file: FOLDER/long}}\n  idle: {{api_key_file: FOLDER/long}}\n{ROUTE}"),
+            0,
+            "routes.yaml:4:3: warning: ",
+            "caller \"idle\" is not used by any route",
+        ),
+        (
+            format!("trust: {{ca_file: FOLDER/none.pem}}\ncallers: {{cron: {{api_key_file: FOLDER/long}}}}\n{ROUTE}"),
+            2,
+            "routes.yaml",
+            "none.pem holds no PEM certificate",
+        ),
+        (
+            format!("tls: {{certificate_file: FOLDER/none.pem, key_file: FOLDER/long, client_ca_file: FOLDER/none.pem}}\ncallers: {{cron: {{client_certificate: x}}}}\n{ROUTE}"),
+            2,
+            "routes.yaml",
+            "none.pem holds no PEM certificate",
+        ),
+        (
+            format!("kubernetes: {{issuer: 'https://k', audience: a, ca_file: FOLDER/none.pem, token_file: FOLDER/long}}\ncallers: {{cron: {{service_account: a/b}}}}\n{ROUTE}"),
+            2,
+            "routes.yaml",
+            "none.pem holds no PEM certificate",
+        ),
+        (
+            format!("callers: {{cron: {{client_certificate: x}}}}\n{ROUTE}"),
+            2,
+            "routes.yaml:2:18: ",
+            "no client certificate is ever asked for",
+        ),
+        (
+            format!("callers: {{corn: {{api_key_file: FOLDER/long}}}}\n{ROUTE}"),
+            2,
+            "routes.yaml:3:",
+            "unknown caller \"cron\"",
+        ),
+    ] {
+        let (got, said) = check(folder.path(), &lines, "hunter2").await;
+        assert_eq!(got, code, "{lines}\n{said}");
+        let placed = said.lines().any(|line| line.starts_with(place));
+        assert!(placed && said.contains(words), "{lines}\n{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    let long = format!("callers: {{cron: {{api_key: '${{KEY}}'}}}}\n{ROUTE}");
+    let (_, said) = check(folder.path(), &long, "a-key-of-good-length-0001").await;
+    assert!(!said.contains("short"), "{said}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_core_is_dumped_and_no_other_process_of_the_user_looks_in() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    use std::process::Stdio;
+
+    use crate::harness::lines::Lines;
+
+    let folder = folder();
+    let open = |name: &str| {
+        let path = folder.path().join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    let routes = "listen: 127.0.0.1:0\nadmin: off\n\
+        credentials: {a: {tenant_id: contoso.com, client_id: a, client_secret: '${SECRET}'}}\n\
+        routes: [{name: g, path: /g, upstream: 'http://127.0.0.1:9', scope: 'https://a.example/.default'}]\n";
+    fs::write(folder.path().join("routes.yaml"), routes).unwrap();
+    fs::copy(
+        env!("CARGO_BIN_EXE_tokenferry"),
+        folder.path().join("program"),
+    )
+    .unwrap();
+    open("");
+    // Root sees everything, so the program must be somebody else's.
+    let user = rustix::process::getuid();
+    let mut command = std::process::Command::new(open("program"));
+    command
+        .env_clear()
+        .env("SECRET", "the-secret-of-the-app")
+        .args(["run", "-c"])
+        .arg(open("routes.yaml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    if user.is_root() {
+        // `nobody`
+        command.uid(65534);
+    }
+    let mut child = command.spawn().expect("the binary runs");
+    let err = Lines::follow(child.stderr.take().expect("a pipe"));
+    err.find("its start", |line| line.contains("listening").then_some(()))
+        .await;
+    let own = format!("/proc/{}", child.id());
+    let limits = fs::read_to_string(format!("{own}/limits")).unwrap();
+    let owner = fs::metadata(format!("{own}/environ")).unwrap().uid();
+    child.kill().expect("it is there");
+    child.wait().expect("it is a child");
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let numbers: Vec<&str> = core.unwrap().split_whitespace().skip(4).collect();
+    assert_eq!(numbers, ["0", "0", "bytes"]);
+    // The kernel gives these files to root when a process is not dumpable; memory, environment and
+    // debugging are closed to its own user then.
+    assert_eq!(owner, 0);
+}
