@@ -138,6 +138,12 @@ async fn a_blocked_output_holds_up_no_request_and_what_is_lost_is_counted() {
     }
     caller.exchange(&lines).await.expect(404);
     stage.log.hold(false);
+    // Lines gather for a moment before they are written, and the queue is full until then.
+    crate::harness::until("every line is written or lost", || async {
+        let known = stage.log.all().len() as f64 + dropped(&stage).await;
+        (known == sent + 1.0).then_some(())
+    })
+    .await;
     stage
         .ask("GET /last HTTP/1.1\nclient-request-id: last")
         .await
