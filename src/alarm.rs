@@ -20,6 +20,7 @@ const RUNG: u64 = u64::MAX - 1;
 pub struct AlarmClock {
     started: Instant,
     tick: Duration,
+    tick_micros: u64,
     now: Cell<u64>,
     slots: RefCell<Vec<Weak<Slot>>>,
     live: Cell<usize>,
@@ -40,9 +41,11 @@ pub struct Alarm(Rc<Slot>);
 impl AlarmClock {
     /// A clock whose alarms ring at most one `tick` late. [`Self::run`] must be polled.
     pub fn new(tick: Duration) -> Rc<Self> {
+        let tick = tick.max(Duration::from_millis(1));
         Rc::new(Self {
             started: Instant::now(),
-            tick: tick.max(Duration::from_millis(1)),
+            tick,
+            tick_micros: micros(tick),
             now: Cell::new(0),
             slots: RefCell::new(Vec::new()),
             live: Cell::new(0),
@@ -93,8 +96,7 @@ impl AlarmClock {
     }
 
     fn elapsed_ticks(&self) -> u64 {
-        let ticks = self.started.elapsed().as_micros() / self.tick.as_micros();
-        u64::try_from(ticks).unwrap_or(RUNG - 1)
+        micros(self.started.elapsed()) / self.tick_micros
     }
 
     fn advance(&self) {
@@ -115,16 +117,20 @@ impl AlarmClock {
     }
 }
 
+/// Whole microseconds, in one word: `as_micros` divides two.
+fn micros(duration: Duration) -> u64 {
+    duration
+        .as_secs()
+        .saturating_mul(1_000_000)
+        .saturating_add(u64::from(duration.subsec_micros()))
+}
+
 impl Alarm {
     /// Rings after `limit`, counted from now.
     pub fn set(&self, limit: Duration) {
         let clock = &self.0.clock;
-        let ticks = limit.as_micros().div_ceil(clock.tick.as_micros());
         // One more, because the current tick is already partly over.
-        let ticks = u64::try_from(ticks)
-            .unwrap_or(u64::MAX / 4)
-            .min(u64::MAX / 4)
-            + 1;
+        let ticks = micros(limit).div_ceil(clock.tick_micros).min(u64::MAX / 4) + 1;
         self.0.due.set(clock.now.get() + ticks);
     }
 

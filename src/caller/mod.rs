@@ -97,8 +97,8 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// Reads the API keys. The cluster's keys are set once [`keys::load`] has them; until then no
-    /// service account is known.
+    /// Reads the API keys. The cluster's keys are set once [`keys::read`] or [`keys::fetch`] has
+    /// them; until then no service account is known.
     ///
     /// # Errors
     /// The first key that cannot be read.

@@ -104,7 +104,12 @@ pub fn is_json(kind: &str) -> bool {
         .is_some_and(|end| end.eq_ignore_ascii_case("+json"));
     let json = is("application/json") || is("text/json") || is("application/x-ndjson") || suffixed;
     // Of what is not UTF-8 or like it, UTF-16 is the one that occurs.
-    json && !parameters.to_ascii_lowercase().contains("utf-16")
+    let parameters = parameters.as_bytes();
+    let wide = |dash: usize| {
+        let name = parameters.get(dash.saturating_sub(3)..dash + 3);
+        name.is_some_and(|name| name.eq_ignore_ascii_case(b"utf-16"))
+    };
+    json && !memchr::memchr_iter(b'-', parameters).any(wide)
 }
 
 /// Takes away what no longer holds for the bytes that go down.

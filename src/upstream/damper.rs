@@ -27,6 +27,11 @@ struct Felt {
 }
 
 impl Felt {
+    /// Takes the wish for another round back; whether there was one. A look is free, a store is not.
+    fn forget(&self) -> bool {
+        self.again.load(SeqCst) && self.again.swap(false, SeqCst)
+    }
+
     fn wake_task(&self) {
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         match &*task {
@@ -71,13 +76,13 @@ impl Damper {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         self.serve(outer.waker());
-        self.felt.again.store(false, SeqCst);
+        self.felt.forget();
         let mut inner = Context::from_waker(&self.waker);
         for _ in 0..ROUNDS {
             self.felt.running.store(true, SeqCst);
             let outcome = poll(&mut inner);
             self.felt.running.store(false, SeqCst);
-            let again = self.felt.again.swap(false, SeqCst);
+            let again = self.felt.forget();
             if outcome.is_ready() || !again {
                 return outcome;
             }
@@ -93,7 +98,7 @@ impl Damper {
             .task
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = None;
-        self.felt.again.store(false, SeqCst);
+        self.felt.forget();
         poll(&mut Context::from_waker(&self.waker))
     }
 
