@@ -119,8 +119,9 @@ impl Exchange {
     pub fn answered(&mut self, status: u16, refused: Option<Code>) {
         self.status = status;
         self.refused = refused;
-        // The upstream's head is passed on as soon as it is there.
-        let now = self.heard.unwrap_or_else(Instant::now);
+        // The upstream's head is passed on as soon as it is there; an answer of our own begins now.
+        let heard = self.heard.filter(|_| refused.is_none());
+        let now = heard.unwrap_or_else(Instant::now);
         self.head = Some(now.duration_since(self.opened.mono));
         if let Some(code) = refused {
             self.proxy.refusals.refused(code);
