@@ -28,11 +28,11 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
                     tracing::warn!(credential = %name, "{words}");
                 }
             }
-            Err(failed) => match failed.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is shutting down.
-                Err(_) => return,
-            },
+            // Counted and logged where it happened. A file that brings it about must not end the
+            // process while the token in use works.
+            Err(failed) if failed.is_panic() => {}
+            // The runtime is shutting down.
+            Err(_) => return,
         }
         tokio::time::sleep(LOOK).await;
     }
