@@ -4,7 +4,8 @@
 //! idle queue in order; a connection that comes free goes to the first in the queue. Up to
 //! [`EAGER`] connections a waiting request dials at once; beyond that it first waits
 //! [`PATIENCE`], because under load a connection comes free sooner than a new one is made, and a
-//! thousand callers then need no thousand connections.
+//! thousand callers then need no thousand connections. Growth beyond [`EAGER`] is by a quarter at a
+//! time: a thousand handshakes at once would take the core from the requests they are for.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,6 +22,8 @@ const EAGER: usize = 64;
 /// How long a request waits for a used connection before it dials beyond [`EAGER`]: about what a
 /// new one costs across a WAN (TCP and TLS are two to three round trips).
 const PATIENCE: Duration = Duration::from_millis(100);
+/// Beyond [`EAGER`], one connection is dialled for so many that are open.
+const GROWTH: usize = 4;
 
 /// What the pool tells its observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,17 +94,24 @@ impl Pool {
         let ticket = Rc::new(Ticket::default());
         self.queue.borrow_mut().push_back(Rc::downgrade(&ticket));
         let mut turn = std::pin::pin!(self.turn(&ticket));
-        if self.open.get() >= EAGER {
+        if self.open.get() < EAGER.min(self.most) {
+            if self.dialling.get() < self.waiting() {
+                self.start(dial());
+            }
+            return turn.await;
+        }
+        loop {
             tokio::select! {
                 biased;
                 served = &mut turn => return served,
                 () = tokio::time::sleep(PATIENCE) => {}
             }
+            let room = self.open.get() < self.most
+                && self.dialling.get() < (self.open.get() / GROWTH).max(1);
+            if room && self.dialling.get() < self.waiting() {
+                self.start(dial());
+            }
         }
-        if self.open.get() < self.most && self.dialling.get() < self.waiting() {
-            self.start(dial());
-        }
-        turn.await
     }
 
     /// A connection of one's own, made now: for the repeat of a request whose connection died.
@@ -157,12 +167,17 @@ impl Pool {
         let pool = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let outcome = dial.await;
-            pool.dialling.set(pool.dialling.get() - 1);
+            let dialling = pool.dialling.get();
+            pool.dialling.set(dialling - 1);
             match outcome {
                 Ok(wire) => pool.hand_over(Box::new(wire)),
                 Err(error) => {
                     pool.closed();
-                    pool.serve(Err(Rc::new(error)));
+                    // Each dial stands for its share of those who wait.
+                    let error = Rc::new(error);
+                    for _ in 0..pool.waiting().div_ceil(dialling) {
+                        pool.serve(Err(Rc::clone(&error)));
+                    }
                 }
             }
         });
