@@ -11,6 +11,8 @@ use crate::config::HeaderEdits;
 /// What is done with a header by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
+    /// Passes; it is in a table because somebody asks whether it is there.
+    Pass,
     /// Removed. Hop-by-hop, framing, callers' credentials, what tokenferry sets: never lifted.
     Remove,
     /// Removed unless the route keeps it.

@@ -1,11 +1,11 @@
-//! Which request headers go up. Decided and done in one pass over the names, in place; afterwards
-//! the caller of this adds its own (`Host`, `Authorization`, `client-request-id`), so that nothing a
+//! Which request headers go up. Decided and copied in one pass over the caller's; afterwards the
+//! user of this adds its own (`Host`, `Authorization`, `client-request-id`), so that nothing a
 //! request nominates or carries can take those away.
 //!
 //! Body framing is left as one well-spelt `Content-Length` or nothing: `Transfer-Encoding` is gone
 //! and the client connection frames what it sends.
 
-use http::header::{CONTENT_LENGTH, HeaderName, TE};
+use http::header::{ACCEPT_ENCODING, HeaderName, TE};
 use http::{HeaderMap, HeaderValue};
 
 use super::Refusal;
@@ -13,9 +13,11 @@ use super::header::{Fate, NameSet, Names, edit, editable, names, nominated, norm
 use crate::code::Code;
 use crate::config::HeaderEdits;
 
-static NAMES: Names<41> = names! {
+static NAMES: Names<42> = names! {
     "connection" => Remove,
     "te" => Remove,
+    // Framing, of which one spelling goes up.
+    "content-length" => Pass,
     // RFC 9110 section 7.6.1 and what RFC 2616 counted as hop-by-hop.
     "http2-settings" => Remove,
     "keep-alive" => Remove,
@@ -61,6 +63,10 @@ static NAMES: Names<41> = names! {
 
 const CONNECTION_AT: usize = 0;
 const TE_AT: usize = 1;
+const CONTENT_LENGTH_AT: usize = 2;
+/// Room for the headers of an answer: hyper reads them into the map that the request's were in, and
+/// Graph sends about fifteen.
+const ROOM: usize = 24;
 
 /// What a header name means for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,42 +112,45 @@ impl RequestRules {
         rules
     }
 
-    /// Takes away what must not go up and applies the route's edits.
+    /// The headers that go up, after the route's edits. `codings` stands in for the caller's
+    /// `Accept-Encoding`, where there is one.
     ///
     /// # Errors
     /// 403 for a header that would have to be kept by the route, 400 for a name that servers read
-    /// in different ways. `headers` is unchanged then.
-    pub fn apply(&self, headers: &mut HeaderMap) -> Result<(), Refusal> {
-        let (found, mut doomed) = self.survey(headers)?;
+    /// in different ways.
+    pub fn apply(
+        &self,
+        caller: &HeaderMap,
+        codings: Option<HeaderValue>,
+    ) -> Result<HeaderMap, Refusal> {
+        let mut headers = HeaderMap::with_capacity(ROOM);
+        let found = self.pass(caller, &mut headers)?;
         if found.has(CONNECTION_AT) {
-            let options = nominated(headers, |name| self.removes(name));
-            if let Some(name) = options
-                .iter()
-                .find(|name| headers.contains_key(*name) && meant(name))
-            {
-                return Err(refused(name.as_str()));
+            for name in nominated(caller, |name| self.removes(name)) {
+                if caller.contains_key(&name) && meant(&name) {
+                    return Err(refused(name.as_str()));
+                }
+                headers.remove(name);
             }
-            doomed.extend(options);
         }
-        let trailers = found.has(TE_AT) && wants_trailers(headers);
-        NAMES.remove(found.common(self.removed), headers);
-        for name in &doomed {
-            headers.remove(name);
-        }
-        if trailers {
+        if found.has(TE_AT) && wants_trailers(caller) {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
-        normalise_length(headers);
-        edit(headers, &self.edits);
-        Ok(())
+        if let Some(codings) = codings
+            && headers.contains_key(ACCEPT_ENCODING)
+        {
+            headers.insert(ACCEPT_ENCODING, codings);
+        }
+        if found.has(CONTENT_LENGTH_AT) {
+            normalise_length(&mut headers);
+        }
+        edit(&mut headers, &self.edits);
+        Ok(headers)
     }
 
     /// Takes away from request trailers whatever would not pass as a header.
     pub fn trailers(&self, trailers: &mut HeaderMap) {
-        let passes = |name: &HeaderName| match meaning(name.as_str()) {
-            Meaning::Plain => name != CONTENT_LENGTH,
-            _ => false,
-        };
+        let passes = |name: &HeaderName| meaning(name.as_str()) == Meaning::Plain;
         let doomed: Vec<HeaderName> = trailers
             .keys()
             .filter(|name| !passes(name))
@@ -171,23 +180,28 @@ impl RequestRules {
         }
     }
 
-    /// What the table knows of the names in a message, and further names to remove.
-    fn survey(&self, headers: &HeaderMap) -> Result<(NameSet, Vec<HeaderName>), Refusal> {
+    /// Copies what passes; returns what the table knows of the names.
+    fn pass(&self, caller: &HeaderMap, headers: &mut HeaderMap) -> Result<NameSet, Refusal> {
         let mut found = NameSet::default();
-        let mut doomed = Vec::new();
-        for name in headers.keys() {
-            match meaning(name.as_str()) {
-                Meaning::Plain => {}
-                Meaning::Known(at) => found = found.and(at),
-                _ if self.kept.contains(name) => {}
+        for (name, value) in caller {
+            let passes = match meaning(name.as_str()) {
+                Meaning::Plain => true,
+                Meaning::Known(at) => {
+                    found = found.and(at);
+                    !self.removed.has(at)
+                }
+                _ if self.kept.contains(name) => true,
                 Meaning::Family(Fate::RefuseUnlessKept) => return Err(refused(name.as_str())),
-                Meaning::Family(_) => doomed.push(name.clone()),
+                Meaning::Family(_) => false,
                 Meaning::Odd => return Err(odd(name.as_str())),
+            };
+            if passes {
+                headers.append(name.clone(), value.clone());
             }
         }
         match found.common(self.refused).first() {
             Some(at) => Err(refused(NAMES.name(at).as_str())),
-            None => Ok((found, doomed)),
+            None => Ok(found),
         }
     }
 

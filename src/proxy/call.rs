@@ -26,6 +26,8 @@ pub(super) struct Call<'a> {
     pub(super) secure: bool,
     /// Whether it is a `$batch`.
     pub(super) batch: bool,
+    /// Whether a part of something is asked for.
+    pub(super) range: bool,
 }
 
 impl<'a> Call<'a> {
@@ -78,7 +80,7 @@ impl<'a> Call<'a> {
         Asked {
             method: &self.parts.method,
             path: self.rest,
-            range: self.parts.headers.contains_key(http::header::RANGE),
+            range: self.range,
             batch: self.batch,
         }
     }

@@ -35,7 +35,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::CONNECTION;
+use http::header::{CONNECTION, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
@@ -215,6 +215,7 @@ impl Proxy {
             rest: found.rest,
             secure: conversation.secure,
             batch: is_batch(&body, found.rest),
+            range: parts.headers.contains_key(RANGE),
         };
         exchange.caller = caller(exchange, conversation, &call)?;
         admit(&call)?;

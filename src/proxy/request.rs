@@ -1,8 +1,7 @@
 //! The request that goes up, made anew from the caller's for each attempt.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRAILER,
-    TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Request, Uri, Version};
 
@@ -56,16 +55,13 @@ impl<'a> Outgoing<'a> {
     /// Strips what must not go up, then adds what is ours: in this order, so that no header of the
     /// caller can name one of ours for removal (RFC 9110 section 7.6.1).
     fn make_headers(&self) -> Result<HeaderMap, Refusal> {
-        let mut headers = self.call.parts.headers.clone();
-        if self.call.turns_links()
-            && !self.call.asked().is_file()
-            && let Some(codings) = accept_encoding_for_upstream(&headers)
-        {
-            headers.insert(ACCEPT_ENCODING, codings);
-        }
-        self.call.route().request_rules.apply(&mut headers)?;
+        let caller = &self.call.parts.headers;
+        let codings = (self.call.turns_links() && !self.call.asked().is_file())
+            .then(|| accept_encoding_for_upstream(caller))
+            .flatten();
+        let mut headers = self.call.route().request_rules.apply(caller, codings)?;
         if self.announces_trailers() {
-            for names in self.call.parts.headers.get_all(TRAILER) {
+            for names in caller.get_all(TRAILER) {
                 headers.append(TRAILER, names.clone());
             }
         }
@@ -87,10 +83,10 @@ impl<'a> Outgoing<'a> {
     /// Whether trailers may follow the body: they are announced, and it is not of a known length.
     pub(super) fn announces_trailers(&self) -> bool {
         let headers = &self.call.parts.headers;
-        let chunked = headers.contains_key(TRANSFER_ENCODING);
+        let chunked = || headers.contains_key(TRANSFER_ENCODING);
         let streamed =
-            self.call.parts.version == Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH);
-        headers.contains_key(TRAILER) && (chunked || streamed)
+            || self.call.parts.version == Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH);
+        headers.contains_key(TRAILER) && (chunked() || streamed())
     }
 
     /// The length that the caller declared.

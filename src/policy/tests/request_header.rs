@@ -25,8 +25,8 @@ pub(super) fn rules(keep: &[&str]) -> RequestRules {
 
 /// What is left, sorted, or the code of the refusal.
 fn left(rules: &RequestRules, lines: &[(&str, &str)]) -> Result<Vec<String>, Code> {
-    let mut map = headers(lines);
-    rules.apply(&mut map).map_err(|refusal| refusal.code)?;
+    let map = rules.apply(&headers(lines), None);
+    let map = map.map_err(|refusal| refusal.code)?;
     let mut lines: Vec<String> = map
         .iter()
         .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
@@ -163,12 +163,10 @@ fn a_header_whose_loss_changes_the_meaning_is_refused_unless_kept() {
         "X-Method-Override",
     ] {
         let lines = [(field, "x")];
-        let mut map = headers(&lines);
-        let refusal = rules(&[]).apply(&mut map).unwrap_err();
+        let refusal = rules(&[]).apply(&headers(&lines), None).unwrap_err();
         assert_eq!(refusal.code, Code::NotAllowed, "{field}");
         assert!(refusal.message.contains("keep_headers"));
         assert!(refusal.message.contains(&field.to_ascii_lowercase()));
-        assert_eq!(map, headers(&lines), "a refused request is left as it was");
         let expected = format!("{}: x", field.to_ascii_lowercase());
         assert_eq!(left(&rules(&[field]), &lines).unwrap(), [expected]);
     }

@@ -82,11 +82,9 @@ proptest! {
     fn what_goes_up_is_clean_and_the_rest_of_it_untouched(lines in any_lines()) {
         let borrowed: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (&**n, &**v)).collect();
         let before = headers(&borrowed);
-        let mut after = before.clone();
-        if rules(&[]).apply(&mut after).is_err() {
-            prop_assert_eq!(&after, &before);
+        let Ok(after) = rules(&[]).apply(&before, None) else {
             return Ok(());
-        }
+        };
         let nominated: Vec<String> = lines
             .iter()
             .filter(|(n, _)| n == "connection")
@@ -110,12 +108,10 @@ proptest! {
     #[test]
     fn doing_it_twice_does_nothing_more(lines in any_lines()) {
         let borrowed: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (&**n, &**v)).collect();
-        let mut once = headers(&borrowed);
-        if rules(&[]).apply(&mut once).is_err() {
+        let Ok(once) = rules(&[]).apply(&headers(&borrowed), None) else {
             return Ok(());
-        }
-        let mut twice = once.clone();
-        rules(&[]).apply(&mut twice).unwrap();
+        };
+        let twice = rules(&[]).apply(&once, None).unwrap();
         prop_assert_eq!(once, twice);
     }
 }
