@@ -61,6 +61,26 @@ pub enum ConnectError {
     },
 }
 
+/// How a connection fails in the middle of an exchange.
+#[derive(Debug, thiserror::Error)]
+pub enum Breakage {
+    /// The request's body failed, so that the request cannot be ended properly.
+    #[error("the request could not be sent to its end")]
+    Body(#[source] super::BodyFault),
+    /// The upstream closed it.
+    #[error("the upstream closed the connection before the end of its answer")]
+    Ended,
+    /// An HTTP/2 connection or stream did.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+    /// The socket or TLS did.
+    #[error("the connection failed")]
+    Io(#[source] io::Error),
+    /// What came is not HTTP/1.1.
+    #[error("the upstream sent {0}")]
+    Malformed(&'static str),
+}
+
 /// Why an attempt failed before a response head arrived.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -75,7 +95,7 @@ pub enum UpstreamError {
     Connect(#[from] std::rc::Rc<ConnectError>),
     /// The connection ended, or what came was not HTTP.
     #[error("the connection broke before the response head")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Breakage),
     /// The response head did not come within `timeouts.response_head`.
     #[error("no response head within timeouts.response_head")]
     HeadTimeout,

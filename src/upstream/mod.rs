@@ -5,9 +5,12 @@
 //! Every worker thread owns its upstreams: nothing here is shared or locked.
 
 mod connect;
-mod damper;
 mod error;
+mod framing;
+mod head;
+mod inflow;
 mod multiplex;
+mod outflow;
 mod pool;
 mod request_body;
 mod response_body;
@@ -21,10 +24,9 @@ use std::time::{Duration, Instant};
 
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderName, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
 pub use connect::Egress;
-pub use error::{ConnectError, Failure, UpstreamError};
+pub use error::{Breakage, ConnectError, Failure, UpstreamError};
 pub use request_body::{BodyFault, CallerBody, RequestBody, Upload};
 pub use response_body::{ResponseBodyError, UpstreamBody};
 
@@ -153,7 +155,7 @@ impl Upstream {
             Place::One(mut lease) => {
                 let response = lease.wire().send(request, limit).await?;
                 refuse_misframed(&response)?;
-                response.map(|incoming| UpstreamBody::one(incoming, lease, idle, upload))
+                response.map(|()| UpstreamBody::one(lease, idle, upload))
             }
             Place::Two(stream) => {
                 let alarm = self.clock.alarm();
@@ -234,23 +236,17 @@ impl Upstream {
             return opened.map(Place::Two).map(Some).map_err(failed);
         }
         drop(one_at_a_time);
-        let wire = Wire::open(stream, self.clock.alarm(), lifetime());
-        let dial = async { wire.await.map_err(|_| self.protocol("HTTP/1.1")) };
+        let wire = Wire::new(stream, self.clock.alarm(), lifetime());
+        let dial = std::future::ready(Ok(wire));
         self.pool.fresh(dial).await.map(Place::One).map(Some)
     }
 
     fn dial(&self) -> impl Future<Output = Result<Wire, ConnectError>> + 'static {
         let connector = Rc::clone(&self.connector);
         let alarm = self.clock.alarm();
-        let target = self.spec.origin.authority();
         async move {
             let (stream, _) = connector.connect().await?;
-            Wire::open(stream, alarm, lifetime())
-                .await
-                .map_err(|_| ConnectError::Protocol {
-                    target,
-                    wanted: "HTTP/1.1",
-                })
+            Ok(Wire::new(stream, alarm, lifetime()))
         }
     }
 
@@ -265,7 +261,7 @@ impl Upstream {
 /// A response that would turn the connection into a tunnel is none (RFC 9110 section 7.8). One in a
 /// transfer coding other than `chunked` was not asked for (RFC 9112 section 7.4): hyper would hand
 /// its coded bytes on as if they were plain.
-fn refuse_misframed(response: &Response<Incoming>) -> Result<(), UpstreamError> {
+fn refuse_misframed(response: &Response<()>) -> Result<(), UpstreamError> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(UpstreamError::Upgrade);
     }

@@ -184,7 +184,7 @@ impl Stream {
                 let unsent = failure.take_message();
                 let unprocessed = unsent.is_some() || was_not_processed(failure.error());
                 Err(Failure {
-                    error: UpstreamError::Broken(failure.into_error()),
+                    error: UpstreamError::Broken(failure.into_error().into()),
                     unprocessed,
                     body: unsent.map(Request::into_body),
                 })

@@ -60,6 +60,8 @@ pub(super) struct Lease {
     pool: Rc<Pool>,
 }
 
+const HELD: &str = "a lease holds its wire until it ends";
+
 impl Pool {
     pub(super) fn new(most: usize, observer: Box<dyn Fn(Census)>) -> Rc<Self> {
         Rc::new(Self {
@@ -250,9 +252,12 @@ impl Drop for Unused<'_> {
 impl Lease {
     /// The connection.
     pub(super) fn wire(&mut self) -> &mut Wire {
-        self.wire
-            .as_mut()
-            .expect("a lease holds its wire until it ends")
+        self.wire.as_mut().expect(HELD)
+    }
+
+    /// The connection, to look at.
+    pub(super) fn look(&self) -> &Wire {
+        self.wire.as_ref().expect(HELD)
     }
 
     /// Ends the use of a connection whose exchange came to its proper end.
@@ -262,7 +267,6 @@ impl Lease {
         };
         wire.alarm.clear();
         wire.idle_since = wire.alarm.now();
-        // Now, so that hyper is done with the last exchange and an end that comes is noticed.
         if wire.rest() {
             self.pool.hand_over(wire);
         } else {
@@ -301,8 +305,7 @@ mod tests {
             let address = self.0.local_addr().unwrap();
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();
             let stream = UpstreamStream::Plain(stream);
-            let wire = Wire::open(stream, self.1.alarm(), lifetime).await;
-            Ok(wire.unwrap())
+            Ok(Wire::new(stream, self.1.alarm(), lifetime))
         }
     }
 

@@ -6,16 +6,16 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::Upload;
 use super::multiplex::Stream;
 use super::pool::Lease;
+use super::{Breakage, Upload};
 use crate::alarm::Alarm;
 
 /// Why a response body broke off.
@@ -23,7 +23,7 @@ use crate::alarm::Alarm;
 pub enum ResponseBodyError {
     /// The upstream's connection ended too early, or its framing is wrong.
     #[error("the upstream's answer broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Breakage),
     /// Nothing came for `timeouts.response_body_idle`.
     #[error("the upstream's answer stalled for timeouts.response_body_idle")]
     Stalled,
@@ -31,13 +31,19 @@ pub enum ResponseBodyError {
 
 enum Source {
     One(Lease),
-    Two { _stream: Stream, alarm: Alarm },
-    Done,
+    Two {
+        incoming: Incoming,
+        _stream: Stream,
+        alarm: Alarm,
+    },
+    /// All of it was read.
+    Ended,
+    /// It broke off; that is not its end.
+    Broken,
 }
 
 /// The body of an upstream's response.
 pub struct UpstreamBody {
-    incoming: Incoming,
     source: Source,
     idle: Duration,
     /// The request body, where it may still be on its way.
@@ -53,21 +59,15 @@ impl std::fmt::Debug for UpstreamBody {
 }
 
 impl UpstreamBody {
-    pub(super) fn one(
-        incoming: Incoming,
-        mut lease: Lease,
-        idle: Duration,
-        upload: Option<Rc<Upload>>,
-    ) -> Self {
-        lease.wire().alarm.set(idle);
+    pub(super) fn one(lease: Lease, idle: Duration, upload: Option<Rc<Upload>>) -> Self {
+        lease.look().alarm.set(idle);
         let mut body = Self {
-            incoming,
             source: Source::One(lease),
             idle,
             sent: upload.as_ref().map_or(0, |upload| upload.bytes()),
             upload,
         };
-        if body.incoming.is_end_stream() {
+        if body.is_end_stream() {
             body.finish();
         }
         body
@@ -76,8 +76,8 @@ impl UpstreamBody {
     pub(super) fn two(incoming: Incoming, stream: Stream, alarm: Alarm, idle: Duration) -> Self {
         alarm.set(idle);
         Self {
-            incoming,
             source: Source::Two {
+                incoming,
                 _stream: stream,
                 alarm,
             },
@@ -87,18 +87,18 @@ impl UpstreamBody {
         }
     }
 
-    fn alarm(&mut self) -> Option<&Alarm> {
-        match &mut self.source {
-            Source::One(lease) => Some(&lease.wire().alarm),
+    fn alarm(&self) -> Option<&Alarm> {
+        match &self.source {
+            Source::One(lease) => Some(&lease.look().alarm),
             Source::Two { alarm, .. } => Some(alarm),
-            Source::Done => None,
+            Source::Ended | Source::Broken => None,
         }
     }
 
     /// The answer is complete. The connection can serve again unless the request is still on its
     /// way: an upstream that answers early does not want the rest of it.
     fn finish(&mut self) {
-        let source = std::mem::replace(&mut self.source, Source::Done);
+        let source = std::mem::replace(&mut self.source, Source::Ended);
         if let Source::One(lease) = source
             && self.upload.as_ref().is_none_or(|upload| upload.ended())
         {
@@ -121,10 +121,15 @@ impl UpstreamBody {
     fn poll_incoming(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Breakage>>> {
         match &mut self.source {
-            Source::One(lease) => lease.wire().poll_body(cx, &mut self.incoming),
-            Source::Two { .. } | Source::Done => Pin::new(&mut self.incoming).poll_frame(cx),
+            Source::One(lease) => lease.wire().poll_body(cx),
+            Source::Two { incoming, .. } => {
+                let next = ready!(Pin::new(incoming).poll_frame(cx));
+                Poll::Ready(next.map(|next| next.map_err(Breakage::Http2)))
+            }
+            Source::Ended => Poll::Ready(None),
+            Source::Broken => Poll::Ready(Some(Err(Breakage::Ended))),
         }
     }
 }
@@ -142,13 +147,13 @@ impl Body for UpstreamBody {
             Poll::Pending => {
                 this.note_upload();
                 if this.alarm().is_some_and(|alarm| alarm.has_rung(cx)) {
-                    this.source = Source::Done;
+                    this.source = Source::Broken;
                     return Poll::Ready(Some(Err(ResponseBodyError::Stalled)));
                 }
                 Poll::Pending
             }
             Poll::Ready(Some(Ok(frame))) => {
-                if this.incoming.is_end_stream() {
+                if this.is_end_stream() {
                     this.finish();
                 } else {
                     let idle = this.idle;
@@ -159,7 +164,7 @@ impl Body for UpstreamBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.source = Source::Done;
+                this.source = Source::Broken;
                 Poll::Ready(Some(Err(ResponseBodyError::Broken(error))))
             }
             Poll::Ready(None) => {
@@ -170,10 +175,20 @@ impl Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.source {
+            Source::One(lease) => lease.look().is_drained(),
+            Source::Two { incoming, .. } => incoming.is_end_stream(),
+            Source::Ended => true,
+            Source::Broken => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.source {
+            Source::One(lease) => lease.look().size_hint(),
+            Source::Two { incoming, .. } => incoming.size_hint(),
+            Source::Ended => SizeHint::with_exact(0),
+            Source::Broken => SizeHint::new(),
+        }
     }
 }

@@ -1,0 +1,247 @@
+//! Sends one request: its head, and its body as it comes, in as few writes as that allows. Nothing
+//! is pulled from the body before what was pulled last is written.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
+use http_body::Body;
+use tokio::io::AsyncWrite;
+use zeroize::Zeroizing;
+
+use super::request_body::BodyFault;
+use super::{Breakage, RequestBody, head};
+
+/// Room for a head with a token of 2 KB without growing, which would leave copies of the token.
+const HEAD: usize = 4 * 1024;
+
+/// Why a request could not be sent to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    /// The body failed.
+    #[error(transparent)]
+    Body(BodyFault),
+    /// The connection did; an answer may be there all the same.
+    #[error(transparent)]
+    Connection(#[from] io::Error),
+}
+
+impl From<SendError> for Breakage {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Body(fault) => Self::Body(fault),
+            SendError::Connection(error) => Self::Io(error),
+        }
+    }
+}
+
+/// The request that is being sent.
+pub(super) struct Outflow {
+    /// The head, the line before a chunk, or trailers. A head holds the token.
+    lead: Zeroizing<Vec<u8>>,
+    /// How much of it is written.
+    led: usize,
+    data: Bytes,
+    tail: &'static [u8],
+    body: RequestBody,
+    coding: Coding,
+    stage: Stage,
+    /// Whether any of it was written, and whether any of the body was pulled.
+    written: bool,
+    pulled: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Coding {
+    /// So many bytes are still to come.
+    Length(u64),
+    Chunked,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// More of the body is to come.
+    Open,
+    /// All that is left is to be written.
+    Closing,
+    /// All is written.
+    Done,
+}
+
+impl Outflow {
+    /// No request.
+    pub(super) fn new() -> Self {
+        Self {
+            lead: Zeroizing::new(Vec::new()),
+            led: 0,
+            data: Bytes::new(),
+            tail: b"",
+            body: RequestBody::Empty,
+            coding: Coding::Length(0),
+            stage: Stage::Done,
+            written: false,
+            pulled: false,
+        }
+    }
+
+    /// Begins with a request, whose framing is settled here: by its `Content-Length`, by the length
+    /// that is known of the body, or in chunks.
+    pub(super) fn begin(&mut self, parts: &mut Parts, body: RequestBody) {
+        self.coding = Coding::Length(0);
+        self.stage = Stage::Closing;
+        if !body.is_end_stream() {
+            self.stage = Stage::Open;
+            let declared = parts.headers.get(CONTENT_LENGTH).and_then(number);
+            self.coding = match declared.or(body.size_hint().exact()) {
+                Some(length) => Coding::Length(length),
+                None => Coding::Chunked,
+            };
+            let chunked = HeaderValue::from_static("chunked");
+            match self.coding {
+                Coding::Length(_) if declared.is_some() => None,
+                Coding::Length(length) => parts.headers.insert(CONTENT_LENGTH, length.into()),
+                Coding::Chunked => parts.headers.insert(TRANSFER_ENCODING, chunked),
+            };
+        }
+        self.body = body;
+        self.lead.clear();
+        self.lead.reserve(HEAD);
+        head::write(parts, &mut self.lead);
+        (self.led, self.written, self.pulled) = (0, false, false);
+        (self.data, self.tail) = (Bytes::new(), b"");
+    }
+
+    /// Whether all of it is written.
+    pub(super) fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// Gives up on what is left.
+    pub(super) fn abandon(&mut self) {
+        self.body = RequestBody::Empty;
+        (self.data, self.tail, self.led) = (Bytes::new(), b"", self.lead.len());
+        self.stage = Stage::Done;
+    }
+
+    /// Whether nothing was written, and the body, unless some of it was pulled.
+    pub(super) fn unsent(&mut self) -> (bool, Option<RequestBody>) {
+        let whole = !self.written && !self.pulled;
+        (!self.written, whole.then(|| std::mem::take(&mut self.body)))
+    }
+
+    /// Sends what can be sent now; ready when all is.
+    pub(super) fn poll<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError>> {
+        while !self.is_done() {
+            // The first piece of a body goes in one write with the head.
+            let waits = self.stage == Stage::Open && self.data.is_empty() && self.tail.is_empty();
+            let pending = waits && self.pull(cx)?.is_pending();
+            if self.has_output() {
+                ready!(self.write(stream, cx))?;
+            } else if pending {
+                let _ = Pin::new(&mut *stream).poll_flush(cx)?;
+                return Poll::Pending;
+            } else if self.stage == Stage::Closing {
+                ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+                self.stage = Stage::Done;
+                self.body = RequestBody::Empty;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn has_output(&self) -> bool {
+        self.led < self.lead.len() || !self.data.is_empty() || !self.tail.is_empty()
+    }
+
+    fn write<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let pieces = [&self.lead[self.led..], &self.data, self.tail].map(IoSlice::new);
+        let written = ready!(Pin::new(stream).poll_write_vectored(cx, &pieces))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.written = true;
+        let mut left = written;
+        let mut of = |length: usize| {
+            let part = left.min(length);
+            left -= part;
+            part
+        };
+        self.led += of(self.lead.len() - self.led);
+        self.data.advance(of(self.data.len()));
+        self.tail = &self.tail[of(self.tail.len())..];
+        if self.led == self.lead.len() {
+            self.lead.clear();
+            self.led = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes the next piece of the body.
+    fn pull(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SendError> {
+        let next = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(next) => next,
+        };
+        self.pulled = true;
+        let frame = next.transpose().map_err(SendError::Body)?;
+        let trailers = match frame.map(http_body::Frame::into_data) {
+            Some(Ok(data)) => return self.take(data).map(Poll::Ready),
+            Some(Err(frame)) => frame.into_trailers().ok(),
+            None => None,
+        };
+        self.stage = Stage::Closing;
+        match (self.coding, trailers) {
+            (Coding::Length(0), _) => {}
+            (Coding::Length(_), _) => return Err(SendError::Body(BodyFault::Broken)),
+            (Coding::Chunked, None) => self.tail = b"0\r\n\r\n",
+            (Coding::Chunked, Some(trailers)) => {
+                self.lead.extend_from_slice(b"0\r\n");
+                head::write_fields(&trailers, &mut self.lead);
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Frames a piece of the body.
+    fn take(&mut self, data: Bytes) -> Result<(), SendError> {
+        let last = self.body.is_end_stream();
+        match &mut self.coding {
+            Coding::Length(left) => {
+                *left = left
+                    .checked_sub(data.len() as u64)
+                    .filter(|left| !last || *left == 0)
+                    .ok_or(SendError::Body(BodyFault::Broken))?;
+            }
+            // An empty chunk would be the last one.
+            Coding::Chunked if data.is_empty() => {}
+            Coding::Chunked => {
+                let size = format!("{:x}\r\n", data.len());
+                self.lead.extend_from_slice(size.as_bytes());
+                self.tail = if last { b"\r\n0\r\n\r\n" } else { b"\r\n" };
+            }
+        }
+        if last {
+            if data.is_empty() && matches!(self.coding, Coding::Chunked) {
+                self.tail = b"0\r\n\r\n";
+            }
+            self.stage = Stage::Closing;
+        }
+        self.data = data;
+        Ok(())
+    }
+}
+
+fn number(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok()?.parse().ok()
+}
