@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use super::header::{Fate, NameSet, Names, edit, editable, names, nominated, normalise_length};
 use crate::config::HeaderEdits;
 
-static NAMES: Names<23> = names! {
+static NAMES: Names<28> = names! {
     "connection" => Remove,
     // RFC 9110 section 7.6.1. `Trailer` stays, so that trailers arrive.
     "keep-alive" => Remove,
@@ -35,6 +35,12 @@ static NAMES: Names<23> = names! {
     "www-authenticate" => RemoveUnlessKept,
     // Set anew below.
     "cross-origin-resource-policy" => Remove,
+    // Links, which the caller of this may turn.
+    "location" => Pass,
+    "content-location" => Pass,
+    "odata-entityid" => Pass,
+    "operation-location" => Pass,
+    "azure-asyncoperation" => Pass,
 };
 
 const CONNECTION_AT: usize = 0;
@@ -47,6 +53,7 @@ static CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseRules {
     removed: NameSet,
+    links: NameSet,
     kept: Vec<HeaderName>,
     edits: HeaderEdits,
 }
@@ -59,6 +66,7 @@ impl ResponseRules {
             removed: NAMES
                 .with(Fate::Remove)
                 .or(NAMES.with(Fate::RemoveUnlessKept)),
+            links: NAMES.with(Fate::Pass),
             kept: keep_headers.to_vec(),
             edits: editable(edits, is_framing),
         };
@@ -74,7 +82,8 @@ impl ResponseRules {
     }
 
     /// Takes away what must not come down, adds what keeps browsers apart, applies the edits.
-    pub fn apply(&self, headers: &mut HeaderMap) {
+    /// Returns whether the upstream sent links in headers.
+    pub fn apply(&self, headers: &mut HeaderMap) -> bool {
         let (found, mut doomed) = self.survey(headers);
         if found.has(CONNECTION_AT) {
             doomed.extend(nominated(headers, |name| {
@@ -96,6 +105,7 @@ impl ResponseRules {
         );
         normalise_length(headers);
         edit(headers, &self.edits);
+        found.common(self.links) != NameSet::default()
     }
 
     /// Takes away from response trailers whatever would not pass as a header.

@@ -56,10 +56,15 @@ impl<'a> Outgoing<'a> {
     /// caller can name one of ours for removal (RFC 9110 section 7.6.1).
     fn make_headers(&self) -> Result<HeaderMap, Refusal> {
         let caller = &self.call.parts.headers;
-        let codings = (self.call.turns_links() && !self.call.asked().is_file())
-            .then(|| accept_encoding_for_upstream(caller))
-            .flatten();
-        let mut headers = self.call.route().request_rules.apply(caller, codings)?;
+        let codings = self.call.turns_links().then(|| {
+            let codings = accept_encoding_for_upstream(caller);
+            codings.filter(|_| !self.call.asked().is_file())
+        });
+        let mut headers = self
+            .call
+            .route()
+            .request_rules
+            .apply(caller, codings.flatten())?;
         if self.announces_trailers() {
             for names in caller.get_all(TRAILER) {
                 headers.append(TRAILER, names.clone());

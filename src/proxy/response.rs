@@ -29,12 +29,12 @@ pub(super) async fn for_caller(
     let (mut parts, body) = response.into_parts();
     // The caller's connection decides the version of the answer.
     parts.version = Version::HTTP_11;
-    call.route().response_rules.apply(&mut parts.headers);
+    let linked = call.route().response_rules.apply(&mut parts.headers);
     exchange.page.mark(&mut parts.headers);
     let source = if file {
         Source::Upstream(body)
     } else {
-        turn_links(call, &mut parts, body).await
+        turn_links(call, &mut parts, linked, body).await
     };
     if call.batch && !parts.headers.contains_key(CONTENT_ENCODING) {
         exchange.operations = Some(Box::default());
@@ -43,12 +43,19 @@ pub(super) async fn for_caller(
 }
 
 /// Links of upstreams become links of this proxy, where the route and the kind of answer want that.
-async fn turn_links(call: &Call<'_>, parts: &mut Parts, body: UpstreamBody) -> Source {
+async fn turn_links(
+    call: &Call<'_>,
+    parts: &mut Parts,
+    linked: bool,
+    body: UpstreamBody,
+) -> Source {
     let Some(links) = call.links() else {
         return Source::Upstream(body);
     };
     let cells = &call.own().cells;
-    cells.links_rewritten(header::rewrite(&mut parts.headers, parts.status, &links));
+    if linked {
+        cells.links_rewritten(header::rewrite(&mut parts.headers, parts.status, &links));
+    }
     let Some(rewriter) = plan(&call.asked(), parts.status, &mut parts.headers, links) else {
         return Source::Upstream(body);
     };
@@ -92,5 +99,33 @@ fn note(exchange: &Exchange, code: Code, error: &ProxyError) {
         tracing::warn!(code = code.as_str(), route, caller, request_id, reason = %Chain(error), "request refused");
     } else {
         tracing::info!(code = code.as_str(), route, caller, request_id, reason = %Chain(error), "request refused");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use crate::config::HeaderEdits;
+    use crate::policy::response_header::ResponseRules;
+    use crate::rewrite::header;
+
+    #[test]
+    fn every_header_that_holds_a_link_is_noticed() {
+        let rules = ResponseRules::new(&[], &HeaderEdits::default());
+        for name in header::NAMES {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                name,
+                HeaderValue::from_static("https://graph.microsoft.com/"),
+            );
+            assert!(rules.apply(&mut headers), "{name}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "etag",
+            HeaderValue::from_static("https://graph.microsoft.com/"),
+        );
+        assert!(!rules.apply(&mut headers));
     }
 }

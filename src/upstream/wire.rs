@@ -19,6 +19,7 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::framing::Framing;
+use super::head::Names;
 use super::inflow::Inflow;
 use super::outflow::{Outflow, SendError};
 use super::stream::UpstreamStream;
@@ -39,6 +40,7 @@ pub(super) struct Wire {
     input: BytesMut,
     outflow: Outflow,
     inflow: Inflow,
+    names: Names,
     /// Whether it can serve another request once this one is over.
     persists: bool,
     /// After this moment it is not used for another request.
@@ -64,6 +66,7 @@ impl Wire {
             input: BytesMut::new(),
             outflow: Outflow::new(),
             inflow: Inflow::done(),
+            names: Names::default(),
             persists: true,
             retire_at: now + lifetime,
             idle_since: now,
@@ -186,7 +189,7 @@ impl Wire {
         fields: &mut HeaderMap,
     ) -> Poll<Result<Response<()>, Breakage>> {
         loop {
-            if let Some(response) = head::read(&mut self.input, fields)? {
+            if let Some(response) = head::read(&mut self.input, fields, &mut self.names)? {
                 let (status, version) = (response.status(), response.version());
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                     continue;
