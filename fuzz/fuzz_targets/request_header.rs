@@ -37,11 +37,9 @@ fuzz_target!(|block: &[u8]| {
         }
     }
     let rules = RequestRules::new(&[], &HeaderEdits::default());
-    let mut once = before.clone();
-    if rules.apply(&mut once).is_err() {
-        assert_eq!(once, before);
+    let Ok(once) = rules.apply(&before, None) else {
         return;
-    }
+    };
     for name in once.keys().map(HeaderName::as_str) {
         assert!(!NEVER.contains(&name) && !name.contains('_'), "{name}");
         assert!(!NEVER_BEGINS.iter().any(|start| name.starts_with(start)), "{name}");
@@ -49,7 +47,5 @@ fuzz_target!(|block: &[u8]| {
             assert!(once.get_all(name).iter().eq(before.get_all(name)), "{name}");
         }
     }
-    let mut twice = once.clone();
-    assert_eq!(rules.apply(&mut twice), Ok(()));
-    assert_eq!(once, twice);
+    assert_eq!(rules.apply(&once, None).as_ref(), Ok(&once));
 });

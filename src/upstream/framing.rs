@@ -8,7 +8,7 @@ use super::Breakage;
 
 /// The end of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// After so many bytes; after none, where an answer has no body.
     Length(u64),
     /// With the last chunk and the trailers.
@@ -23,7 +23,7 @@ impl Framing {
     /// # Errors
     /// When its lengths differ or are none, and for a transfer coding in HTTP/1.0, whose senders
     /// do not know what they are saying.
-    pub(super) fn of_answer(
+    pub fn of_answer(
         method: &Method,
         status: StatusCode,
         version: Version,
@@ -62,7 +62,7 @@ impl Framing {
 
     /// Whether the connection stays for another request. A length beside a transfer coding may be
     /// an attempt at smuggling, after which nothing else on the connection can be believed.
-    pub(super) fn persists(self, version: Version, headers: &HeaderMap) -> bool {
+    pub fn persists(self, version: Version, headers: &HeaderMap) -> bool {
         let closes = || {
             let lines = headers.get_all(CONNECTION).iter();
             lines

@@ -20,7 +20,7 @@ const MOST_FIELDS: usize = 100;
 const MALFORMED: Breakage = Breakage::Malformed("a head that is not one of HTTP/1.1");
 
 /// Writes the head of a request. Values go as they are: `HeaderValue` holds no line ends.
-pub(super) fn write(request: &Parts, out: &mut Vec<u8>) {
+pub fn write(request: &Parts, out: &mut Vec<u8>) {
     let target = request.uri.path_and_query();
     let target = target.map_or("/", |target| target.as_str());
     out.extend_from_slice(request.method.as_str().as_bytes());
@@ -31,7 +31,7 @@ pub(super) fn write(request: &Parts, out: &mut Vec<u8>) {
 }
 
 /// Writes fields and the empty line behind them: the end of a head, or trailers.
-pub(super) fn write_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
+pub fn write_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in fields {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");
@@ -44,7 +44,7 @@ pub(super) fn write_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
 /// The names of the fields of the last answer, in their order. The next one of the same upstream has
 /// nearly the same, and comparing costs less than parsing does.
 #[derive(Debug, Default)]
-pub(super) struct Names(Vec<(Box<[u8]>, HeaderName)>);
+pub struct Names(Vec<(Box<[u8]>, HeaderName)>);
 
 impl Names {
     /// The name that is spelt like this, of the field at this index.
@@ -68,7 +68,7 @@ impl Names {
 ///
 /// # Errors
 /// When it is too large or not a head. Line ends other than CRLF are not accepted.
-pub(super) fn read(
+pub fn read(
     input: &mut BytesMut,
     fields: &mut HeaderMap,
     names: &mut Names,

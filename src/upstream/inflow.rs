@@ -18,7 +18,7 @@ const MOST_TRAILERS: usize = 64;
 
 /// How much of a body is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Inflow(State);
+pub struct Inflow(State);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -40,7 +40,7 @@ enum State {
 
 impl Inflow {
     /// The whole body.
-    pub(super) fn new(framing: Framing) -> Self {
+    pub fn new(framing: Framing) -> Self {
         Self(match framing {
             Framing::Length(0) => State::Done,
             Framing::Length(length) => State::Length(length),
@@ -50,17 +50,17 @@ impl Inflow {
     }
 
     /// No body, or none any more.
-    pub(super) const fn done() -> Self {
+    pub const fn done() -> Self {
         Self(State::Done)
     }
 
     /// Whether all of it was taken.
-    pub(super) fn is_done(self) -> bool {
+    pub fn is_done(self) -> bool {
         self.0 == State::Done
     }
 
     /// The bytes still to be taken, where that is known.
-    pub(super) fn size_hint(self) -> SizeHint {
+    pub fn size_hint(self) -> SizeHint {
         match self.0 {
             State::Length(left) => SizeHint::with_exact(left),
             State::Done => SizeHint::with_exact(0),
@@ -69,7 +69,7 @@ impl Inflow {
     }
 
     /// Whether its end is the connection's, so that a failure must not be mistaken for it.
-    pub(super) fn ends_with_connection(self) -> bool {
+    pub fn ends_with_connection(self) -> bool {
         self.0 == State::Close
     }
 
@@ -78,7 +78,7 @@ impl Inflow {
     ///
     /// # Errors
     /// When the chunks or trailers are malformed.
-    pub(super) fn next(&mut self, input: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Breakage> {
+    pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Breakage> {
         loop {
             match self.0 {
                 State::Done => return Ok(None),
@@ -128,7 +128,7 @@ impl Inflow {
     ///
     /// # Errors
     /// When more of the body was to come.
-    pub(super) fn end(&mut self) -> Result<(), Breakage> {
+    pub fn end(&mut self) -> Result<(), Breakage> {
         match self.0 {
             State::Close | State::Done => {
                 self.0 = State::Done;
@@ -164,7 +164,7 @@ impl Inflow {
                     return Err(MALFORMED);
                 }
                 match httparse::parse_chunk_size(input) {
-                    Ok(Status::Complete((line, size))) => {
+                    Ok(Status::Complete((line, size))) if line <= LONGEST_LINE => {
                         input.advance(line);
                         self.0 = if size == 0 {
                             State::Trailers
@@ -173,7 +173,7 @@ impl Inflow {
                         };
                     }
                     Ok(Status::Partial) if input.len() <= LONGEST_LINE => return Ok(false),
-                    Ok(Status::Partial) | Err(_) => return Err(MALFORMED),
+                    Ok(_) | Err(_) => return Err(MALFORMED),
                 }
             }
             State::ChunkEnd | State::Trailers => {
@@ -211,9 +211,9 @@ fn trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, Breakage> {
     const MALFORMED: Breakage = Breakage::Malformed("trailers that are none");
     let mut fields = [httparse::EMPTY_HEADER; MOST_TRAILERS];
     let (length, fields) = match httparse::parse_headers(input, &mut fields) {
-        Ok(Status::Complete(parsed)) => parsed,
+        Ok(Status::Complete(parsed)) if parsed.0 <= LONGEST_TRAILERS => parsed,
         Ok(Status::Partial) if input.len() <= LONGEST_TRAILERS => return Ok(None),
-        Ok(Status::Partial) | Err(_) => return Err(MALFORMED),
+        Ok(_) | Err(_) => return Err(MALFORMED),
     };
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {

@@ -6,9 +6,9 @@
 
 mod connect;
 mod error;
-mod framing;
-mod head;
-mod inflow;
+pub mod framing;
+pub mod head;
+pub mod inflow;
 mod multiplex;
 mod outflow;
 mod pool;

@@ -1,0 +1,82 @@
+//! Any bytes as the answer of an upstream: head and body are the same wherever the bytes are cut, no
+//! more comes out than went in, and the bytes behind an answer are left alone.
+#![no_main]
+
+use bytes::BytesMut;
+use http::{HeaderMap, Method, Response};
+use libfuzzer_sys::fuzz_target;
+use tokenferry::upstream::framing::Framing;
+use tokenferry::upstream::head::{self, Names};
+use tokenferry::upstream::inflow::Inflow;
+
+/// What came of an answer.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    head: Option<(u16, HeaderMap)>,
+    data: Vec<u8>,
+    trailers: Option<HeaderMap>,
+    /// Whether the body came to its end.
+    whole: bool,
+    /// Whether it was refused.
+    refused: bool,
+    left: Vec<u8>,
+}
+
+fn read(method: &Method, pieces: &[&[u8]]) -> Outcome {
+    let mut outcome = Outcome::default();
+    let (mut input, mut names) = (BytesMut::new(), Names::default());
+    let mut body: Option<Inflow> = None;
+    for piece in pieces {
+        input.extend_from_slice(piece);
+        let step = |input: &mut BytesMut, outcome: &mut Outcome| {
+            if body.is_none() {
+                let Some(response) = head::read(input, &mut HeaderMap::new(), &mut names)? else {
+                    return Ok(());
+                };
+                let (parts, ()) = Response::into_parts(response);
+                let (status, version) = (parts.status, parts.version);
+                let framing = Framing::of_answer(method, status, version, &parts.headers)?;
+                body = Some(Inflow::new(framing));
+                outcome.head = Some((status.as_u16(), parts.headers));
+            }
+            let Some(body) = &mut body else {
+                return Ok(());
+            };
+            while let Some(frame) = body.next(input)? {
+                match frame.into_data() {
+                    Ok(data) => outcome.data.extend_from_slice(&data),
+                    Err(frame) => outcome.trailers = frame.into_trailers().ok(),
+                }
+            }
+            Ok::<(), tokenferry::upstream::Breakage>(())
+        };
+        if { step }(&mut input, &mut outcome).is_err() {
+            outcome.refused = true;
+            return outcome;
+        }
+    }
+    outcome.whole = body.is_some_and(|mut body| body.end().is_ok());
+    outcome.left = input.to_vec();
+    outcome
+}
+
+fuzz_target!(|input: (bool, &[u8], Vec<u8>)| {
+    let (head, text, cuts) = input;
+    let method = if head { Method::HEAD } else { Method::GET };
+    let whole = read(&method, &[text]);
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    for cut in cuts {
+        let (piece, behind) = rest.split_at(usize::from(cut).min(rest.len()));
+        pieces.push(piece);
+        rest = behind;
+    }
+    pieces.push(rest);
+    let cut = read(&method, &pieces);
+    assert!(cut.data.len() + cut.left.len() <= text.len());
+    // What is refused may be refused before its last bytes have come.
+    assert_eq!(cut.refused, whole.refused);
+    if !whole.refused {
+        assert_eq!(cut, whole);
+    }
+});
