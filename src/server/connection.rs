@@ -134,10 +134,11 @@ where
         desk.limits.request_line,
     );
     let mut builder = http1::Builder::new();
-    // The bound on fields is hyper's own; another number would cost an allocation per request.
+    // The buffer bounds what is held for a caller who does not read, too. The bound on fields is
+    // hyper's own; another number would cost an allocation per request.
     builder
         .max_header_size(desk.limits.request_line + desk.limits.header_block)
-        .max_buf_size(desk.limits.request_line + desk.limits.header_block + 64 * 1024)
+        .max_buf_size(desk.limits.request_line + desk.limits.header_block + 8 * 1024)
         .header_read_timeout(None);
     if desk.limits.headers != 100 {
         builder.max_headers(desk.limits.headers);

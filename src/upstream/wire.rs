@@ -31,8 +31,9 @@ use crate::alarm::Alarm;
 pub(super) const IDLE: Duration = Duration::from_secs(20);
 /// Room for a head, and with it for a short answer.
 const HEAD: usize = 8 * 1024;
-/// Bodies pass in pieces of at most this: four TLS records, which one write to the caller takes.
-const PIECE: usize = 64 * 1024;
+/// Bodies pass in pieces of at most this: two TLS records. Three of them are on their way to a caller
+/// who does not read, so larger ones cost memory and win nothing.
+const PIECE: usize = 32 * 1024;
 
 /// An open connection.
 pub(super) struct Wire {
