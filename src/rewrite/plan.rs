@@ -33,13 +33,9 @@ impl Asked<'_> {
     /// a path that ends in `/$value` or `/content`. Such a request goes up with the caller's own
     /// `Accept-Encoding`.
     pub fn is_file(&self) -> bool {
-        let last = self
-            .path
-            .trim_end_matches('/')
-            .rsplit('/')
-            .next()
-            .unwrap_or_default();
-        let names = ["$value", "%24value", "content"];
+        let path = self.path.trim_end_matches('/').as_bytes();
+        let last = &path[memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)..];
+        let names: [&[u8]; 3] = [b"$value", b"%24value", b"content"];
         self.range || names.iter().any(|name| last.eq_ignore_ascii_case(name))
     }
 }
@@ -95,7 +91,8 @@ fn reader_of(headers: &HeaderMap, batch: bool, links: Links) -> Option<Reader> {
 
 /// Whether this media type is JSON in UTF-8 (RFC 9110 section 8.3.1, RFC 6839 section 3.1).
 pub fn is_json(kind: &str) -> bool {
-    let (essence, parameters) = kind.split_once(';').unwrap_or((kind, ""));
+    let end = memchr::memchr(b';', kind.as_bytes()).unwrap_or(kind.len());
+    let (essence, parameters) = kind.split_at(end);
     let essence = essence.trim();
     let is = |known: &str| essence.eq_ignore_ascii_case(known);
     let suffix = essence.len().saturating_sub("+json".len());

@@ -74,14 +74,14 @@ pub fn read(
     names: &mut Names,
 ) -> Result<Option<Response<()>>, Breakage> {
     let window = &input[..input.len().min(LARGEST)];
+    // What will never be a head is not waited for. An empty line in front is none either.
+    if !b"HTTP/1.".starts_with(&window[..window.len().min(7)]) {
+        return Err(MALFORMED);
+    }
     let Some(end) = memmem::find(window, b"\r\n\r\n") else {
-        if window.len() == LARGEST {
-            return Err(Breakage::Malformed("a head of more than 64 KiB"));
-        }
-        // What will never be a head is not waited for.
-        return match b"HTTP/1.".starts_with(&window[..window.len().min(7)]) {
+        return match window.len() < LARGEST {
             true => Ok(None),
-            false => Err(MALFORMED),
+            false => Err(Breakage::Malformed("a head of more than 64 KiB")),
         };
     };
     let text = input.split_to(end + 4).freeze();
@@ -193,7 +193,7 @@ mod tests {
             assert!(matches!(head(&whole[..cut]), Ok(None)), "{cut}");
         }
         assert!(head("HTTP/2").is_err());
-        assert!(head("\r\n").is_err());
+        assert!(head("\r\nHTTP/1.1 200 OK\r\n\r\n").is_err());
         assert!(head("SSH-2.0-OpenSSH").is_err());
     }
 
