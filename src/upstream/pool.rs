@@ -96,23 +96,29 @@ impl Pool {
         let ticket = Rc::new(Ticket::default());
         self.queue.borrow_mut().push_back(Rc::downgrade(&ticket));
         let mut turn = std::pin::pin!(self.turn(&ticket));
-        if self.open.get() < EAGER.min(self.most) {
-            if self.dialling.get() < self.waiting() {
-                self.start(dial());
-            }
-            return turn.await;
+        if self.open.get() < EAGER {
+            self.grow(&dial);
         }
+        // It asks again: what was dialled for it may have gone to another, and may be gone.
         loop {
             tokio::select! {
                 biased;
                 served = &mut turn => return served,
-                () = tokio::time::sleep(PATIENCE) => {}
+                () = tokio::time::sleep(PATIENCE) => self.grow(&dial),
             }
-            let room = self.open.get() < self.most
-                && self.dialling.get() < (self.open.get() / GROWTH).max(1);
-            if room && self.dialling.get() < self.waiting() {
-                self.start(dial());
-            }
+        }
+    }
+
+    /// Dials for those who wait, unless enough is dialled already.
+    fn grow<D, F>(self: &Rc<Self>, dial: &D)
+    where
+        D: Fn() -> F,
+        F: Future<Output = Result<Wire, ConnectError>> + 'static,
+    {
+        let (open, dialling) = (self.open.get(), self.dialling.get());
+        let paced = open < EAGER || dialling < open / GROWTH;
+        if open < self.most && paced && dialling < self.waiting() {
+            self.start(dial());
         }
     }
 
@@ -342,5 +348,38 @@ mod tests {
         only.give_back();
         let _freed = waiting.await.expect("the first comes free");
         assert_eq!((dialled.get(), pool.open.get()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_served_even_when_what_was_dialled_for_it_went_to_another_and_died() {
+        let upstream = Rc::new(Upstream::open().await);
+        let local = tokio::task::LocalSet::new();
+        let served = local.run_until(async {
+            let pool = Pool::new(1, Box::new(|_| {}));
+            let only = pool.fresh(upstream.wire(HOUR)).await.unwrap();
+            let dial = || {
+                let upstream = Rc::clone(&upstream);
+                async move { upstream.wire(HOUR).await }
+            };
+            let (first, second) = (pool.wait(dial), pool.wait(dial));
+            let (mut first, mut second) = (Box::pin(first), Box::pin(second));
+            tokio::select! {
+                biased;
+                _ = &mut first => panic!("there is one connection only"),
+                () = tokio::task::yield_now() => {}
+            }
+            drop(only);
+            let (first, died) = tokio::join!(first, async {
+                tokio::select! {
+                    biased;
+                    _ = &mut second => panic!("the first is served first"),
+                    () = tokio::task::yield_now() => {}
+                }
+            });
+            let () = died;
+            drop(first.expect("it was dialled"));
+            tokio::time::timeout(Duration::from_secs(20), second).await
+        });
+        served.await.expect("it is not forgotten").unwrap();
     }
 }
