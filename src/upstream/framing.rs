@@ -79,7 +79,7 @@ impl Framing {
 }
 
 /// Digits alone: `u64`'s own parser takes a sign.
-fn number(text: &[u8]) -> Option<u64> {
+pub(super) fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }

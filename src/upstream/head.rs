@@ -17,6 +17,9 @@ const LARGEST: usize = 64 * 1024;
 /// Fields of an answer; Graph sends about fifteen, and hyper takes as many from callers.
 const MOST_FIELDS: usize = 100;
 
+/// What ends a request line.
+const VERSION: &[u8] = b" HTTP/1.1\r\n";
+
 const MALFORMED: Breakage = Breakage::Malformed("a head that is not one of HTTP/1.1");
 
 /// Writes the head of a request. Values go as they are: `HeaderValue` holds no line ends.
@@ -26,8 +29,24 @@ pub fn write(request: &Parts, out: &mut Vec<u8>) {
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(target.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\n");
+    out.extend_from_slice(VERSION);
     write_fields(&request.headers, out);
+}
+
+/// How many bytes [`write()`] writes.
+pub fn length(request: &Parts) -> usize {
+    let target = request.uri.path_and_query();
+    let target = target.map_or(1, |target| target.as_str().len());
+    request.method.as_str().len() + 1 + target + VERSION.len() + fields_length(&request.headers)
+}
+
+/// How many bytes [`write_fields`] writes.
+pub fn fields_length(fields: &HeaderMap) -> usize {
+    // A colon, a space and a line end for each.
+    let lines = fields
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    lines.sum::<usize>() + 2
 }
 
 /// Writes fields and the empty line behind them: the end of a head, or trailers.
@@ -136,8 +155,10 @@ mod tests {
             .header("prefer", "a")
             .header("prefer", "b")
             .body(());
+        let (parts, ()) = request.unwrap().into_parts();
         let mut out = Vec::new();
-        write(&request.unwrap().into_parts().0, &mut out);
+        write(&parts, &mut out);
+        assert_eq!(out.len(), length(&parts));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "PATCH /v1.0/users('x')?$top=1%2F2 HTTP/1.1\r\n\

@@ -83,27 +83,16 @@ impl Inflow {
             match self.0 {
                 State::Done => return Ok(None),
                 State::Close => return Ok(all(input).map(Frame::data)),
-                State::Length(left) => {
+                State::Length(left) | State::Chunk(left) => {
                     let Some(data) = some(input, left) else {
                         return Ok(None);
                     };
                     let left = left - data.len() as u64;
-                    self.0 = if left == 0 {
-                        State::Done
-                    } else {
-                        State::Length(left)
-                    };
-                    return Ok(Some(Frame::data(data)));
-                }
-                State::Chunk(left) => {
-                    let Some(data) = some(input, left) else {
-                        return Ok(None);
-                    };
-                    let left = left - data.len() as u64;
-                    self.0 = if left == 0 {
-                        State::ChunkEnd
-                    } else {
-                        State::Chunk(left)
+                    self.0 = match self.0 {
+                        State::Chunk(_) if left == 0 => State::ChunkEnd,
+                        State::Chunk(_) => State::Chunk(left),
+                        _ if left == 0 => State::Done,
+                        _ => State::Length(left),
                     };
                     self.skim(input)?;
                     return Ok(Some(Frame::data(data)));

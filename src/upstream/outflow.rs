@@ -12,11 +12,14 @@ use http_body::Body;
 use tokio::io::AsyncWrite;
 use zeroize::Zeroizing;
 
+use super::framing::number;
 use super::request_body::BodyFault;
 use super::{Breakage, RequestBody, head};
 
-/// Room for a head with a token of 2 KB without growing, which would leave copies of the token.
+/// Room for a head with a token of 2 KB.
 const HEAD: usize = 4 * 1024;
+/// What stands in front of trailers.
+const LAST_CHUNK: &[u8] = b"0\r\n";
 
 /// Why a request could not be sent to its end.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +97,8 @@ impl Outflow {
         self.stage = Stage::Closing;
         if !body.is_end_stream() {
             self.stage = Stage::Open;
-            let declared = parts.headers.get(CONTENT_LENGTH).and_then(number);
+            let declared = parts.headers.get(CONTENT_LENGTH);
+            let declared = declared.and_then(|length| number(length.as_bytes()));
             self.coding = match declared.or(body.size_hint().exact()) {
                 Some(length) => Coding::Length(length),
                 None => Coding::Chunked,
@@ -108,7 +112,7 @@ impl Outflow {
         }
         self.body = body;
         self.lead.clear();
-        self.lead.reserve(HEAD);
+        self.make_room(head::length(parts));
         head::write(parts, &mut self.lead);
         (self.led, self.written, self.pulled) = (0, false, false);
         (self.data, self.tail) = (Bytes::new(), b"");
@@ -154,6 +158,16 @@ impl Outflow {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Room for so many bytes more. A vector that grows by itself would leave a copy of the token.
+    fn make_room(&mut self, more: usize) {
+        let length = self.lead.len() + more;
+        if length > self.lead.capacity() {
+            let mut larger = Vec::with_capacity(length.max(HEAD));
+            larger.extend_from_slice(&self.lead);
+            self.lead = Zeroizing::new(larger);
+        }
     }
 
     fn has_output(&self) -> bool {
@@ -206,7 +220,8 @@ impl Outflow {
             (Coding::Length(_), _) => return Err(SendError::Body(BodyFault::Broken)),
             (Coding::Chunked, None) => self.tail = b"0\r\n\r\n",
             (Coding::Chunked, Some(trailers)) => {
-                self.lead.extend_from_slice(b"0\r\n");
+                self.make_room(LAST_CHUNK.len() + head::fields_length(&trailers));
+                self.lead.extend_from_slice(LAST_CHUNK);
                 head::write_fields(&trailers, &mut self.lead);
             }
         }
@@ -227,6 +242,7 @@ impl Outflow {
             Coding::Chunked if data.is_empty() => {}
             Coding::Chunked => {
                 let size = format!("{:x}\r\n", data.len());
+                self.make_room(size.len());
                 self.lead.extend_from_slice(size.as_bytes());
                 self.tail = if last { b"\r\n0\r\n\r\n" } else { b"\r\n" };
             }
@@ -242,6 +258,22 @@ impl Outflow {
     }
 }
 
-fn number(value: &HeaderValue) -> Option<u64> {
-    value.to_str().ok()?.parse().ok()
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn a_head_is_written_without_growing_however_long_it_is() {
+        for length in [10, 3 * HEAD] {
+            let token = HeaderValue::from_str(&"t".repeat(length)).unwrap();
+            let request = Request::get("/v1.0/me").header("authorization", token);
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            let mut outflow = Outflow::new();
+            outflow.begin(&mut parts, RequestBody::Empty);
+            assert_eq!(outflow.lead.len(), head::length(&parts));
+            assert_eq!(outflow.lead.capacity(), head::length(&parts).max(HEAD));
+        }
+    }
 }
