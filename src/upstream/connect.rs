@@ -167,7 +167,6 @@ impl Connector {
         if self.http == UpstreamHttp::Two && !h2 {
             return Err(ConnectError::Protocol {
                 target: self.target.clone(),
-                wanted: "HTTP/2",
             });
         }
         Ok((UpstreamStream::Tls(Box::new(stream)), h2))

@@ -51,13 +51,11 @@ pub enum ConnectError {
         /// What rustls said.
         source: io::Error,
     },
-    /// The HTTP preface failed, or ALPN did not settle on what the route asks for.
-    #[error("{target} does not speak {wanted}; set the route's upstream_http")]
+    /// The preface of HTTP/2 failed, or ALPN did not settle on it.
+    #[error("{target} does not speak HTTP/2; set the route's upstream_http to 1 or auto")]
     Protocol {
         /// Host and port.
         target: String,
-        /// `HTTP/1.1` or `HTTP/2`.
-        wanted: &'static str,
     },
 }
 

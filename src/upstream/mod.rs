@@ -232,7 +232,7 @@ impl Upstream {
         self.speaks_h2.set(Some(h2));
         if h2 {
             let opened = self.multiplex.open(stream, lifetime()).await;
-            let failed = |_| self.multiplex.dial_failed(self.protocol("HTTP/2"));
+            let failed = |_| self.multiplex.dial_failed(self.protocol());
             return opened.map(Place::Two).map(Some).map_err(failed);
         }
         drop(one_at_a_time);
@@ -250,17 +250,16 @@ impl Upstream {
         }
     }
 
-    fn protocol(&self, wanted: &'static str) -> ConnectError {
+    fn protocol(&self) -> ConnectError {
         ConnectError::Protocol {
             target: self.spec.origin.authority(),
-            wanted,
         }
     }
 }
 
 /// A response that would turn the connection into a tunnel is none (RFC 9110 section 7.8). One in a
-/// transfer coding other than `chunked` was not asked for (RFC 9112 section 7.4): hyper would hand
-/// its coded bytes on as if they were plain.
+/// transfer coding other than `chunked` was not asked for (RFC 9112 section 7.4): its coded bytes
+/// would be handed on as if they were plain.
 fn refuse_misframed(response: &Response<()>) -> Result<(), UpstreamError> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(UpstreamError::Upgrade);
