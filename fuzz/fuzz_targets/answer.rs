@@ -5,8 +5,8 @@
 use bytes::BytesMut;
 use http::{HeaderMap, Method, Response};
 use libfuzzer_sys::fuzz_target;
+use tokenferry::upstream::answer_head::Heads;
 use tokenferry::upstream::framing::Framing;
-use tokenferry::upstream::head::{self, Names};
 use tokenferry::upstream::inflow::Inflow;
 
 /// What came of an answer.
@@ -22,15 +22,15 @@ struct Outcome {
     left: Vec<u8>,
 }
 
-fn read(method: &Method, pieces: &[&[u8]]) -> Outcome {
+fn read(method: &Method, heads: &mut Heads, pieces: &[&[u8]]) -> Outcome {
     let mut outcome = Outcome::default();
-    let (mut input, mut names) = (BytesMut::new(), Names::default());
+    let mut input = BytesMut::new();
     let mut body: Option<Inflow> = None;
     for piece in pieces {
         input.extend_from_slice(piece);
         let step = |input: &mut BytesMut, outcome: &mut Outcome| {
             if body.is_none() {
-                let Some(response) = head::read(input, &mut HeaderMap::new(), &mut names)? else {
+                let Some(response) = heads.read(input)? else {
                     return Ok(());
                 };
                 let (parts, ()) = Response::into_parts(response);
@@ -63,7 +63,9 @@ fn read(method: &Method, pieces: &[&[u8]]) -> Outcome {
 fuzz_target!(|input: (bool, &[u8], Vec<u8>)| {
     let (head, text, cuts) = input;
     let method = if head { Method::HEAD } else { Method::GET };
-    let whole = read(&method, &[text]);
+    // The second time the head is one that came before.
+    let heads = &mut Heads::default();
+    let whole = read(&method, heads, &[text]);
     let mut pieces = Vec::new();
     let mut rest = text;
     for cut in cuts {
@@ -72,7 +74,7 @@ fuzz_target!(|input: (bool, &[u8], Vec<u8>)| {
         rest = behind;
     }
     pieces.push(rest);
-    let cut = read(&method, &pieces);
+    let cut = read(&method, heads, &pieces);
     assert!(cut.data.len() + cut.left.len() <= text.len());
     // What is refused may be refused before its last bytes have come.
     assert_eq!(cut.refused, whole.refused);

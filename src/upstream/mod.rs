@@ -4,21 +4,23 @@
 //!
 //! Every worker thread owns its upstreams: nothing here is shared or locked.
 
+pub mod answer_head;
 mod connect;
 mod error;
 pub mod framing;
-pub mod head;
 pub mod inflow;
+mod known_head;
 mod multiplex;
 mod outflow;
 mod pool;
 mod request_body;
+mod request_head;
 mod response_body;
 mod stream;
 mod tunnel;
 mod wire;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,7 @@ pub use response_body::{ResponseBodyError, UpstreamBody};
 
 use crate::alarm::AlarmClock;
 use crate::config::{Origin, UpstreamHttp, UpstreamTimeouts};
+use answer_head::Heads;
 use connect::Connector;
 use multiplex::{Multiplex, Stream};
 use pool::{Lease, Pool};
@@ -73,6 +76,7 @@ pub struct Upstream {
     /// What ALPN settled on, for `auto`.
     speaks_h2: Cell<Option<bool>>,
     observer: Rc<Observer>,
+    heads: RefCell<Heads>,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -115,6 +119,7 @@ impl Upstream {
             multiplex: Multiplex::default(),
             speaks_h2: Cell::new(None),
             observer,
+            heads: RefCell::default(),
         }
     }
 
@@ -153,7 +158,7 @@ impl Upstream {
         let upload = request.body().upload();
         let response = match place {
             Place::One(mut lease) => {
-                let response = lease.wire().send(request, limit).await?;
+                let response = lease.wire().send(request, limit, &self.heads).await?;
                 refuse_misframed(&response)?;
                 response.map(|()| UpstreamBody::one(lease, idle, upload))
             }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::framing::number;
 use super::request_body::BodyFault;
-use super::{Breakage, RequestBody, head};
+use super::{Breakage, RequestBody, request_head};
 
 /// Room for a head with a token of 2 KB.
 const HEAD: usize = 4 * 1024;
@@ -112,8 +112,8 @@ impl Outflow {
         }
         self.body = body;
         self.lead.clear();
-        self.make_room(head::length(parts));
-        head::write(parts, &mut self.lead);
+        self.make_room(request_head::length(parts));
+        request_head::write(parts, &mut self.lead);
         (self.led, self.written, self.pulled) = (0, false, false);
         (self.data, self.tail) = (Bytes::new(), b"");
     }
@@ -220,9 +220,9 @@ impl Outflow {
             (Coding::Length(_), _) => return Err(SendError::Body(BodyFault::Broken)),
             (Coding::Chunked, None) => self.tail = b"0\r\n\r\n",
             (Coding::Chunked, Some(trailers)) => {
-                self.make_room(LAST_CHUNK.len() + head::fields_length(&trailers));
+                self.make_room(LAST_CHUNK.len() + request_head::fields_length(&trailers));
                 self.lead.extend_from_slice(LAST_CHUNK);
-                head::write_fields(&trailers, &mut self.lead);
+                request_head::write_fields(&trailers, &mut self.lead);
             }
         }
         Ok(Poll::Ready(()))
@@ -272,8 +272,11 @@ mod tests {
             let (mut parts, ()) = request.body(()).unwrap().into_parts();
             let mut outflow = Outflow::new();
             outflow.begin(&mut parts, RequestBody::Empty);
-            assert_eq!(outflow.lead.len(), head::length(&parts));
-            assert_eq!(outflow.lead.capacity(), head::length(&parts).max(HEAD));
+            assert_eq!(outflow.lead.len(), request_head::length(&parts));
+            assert_eq!(
+                outflow.lead.capacity(),
+                request_head::length(&parts).max(HEAD)
+            );
         }
     }
 }

@@ -8,22 +8,23 @@
 //! eighth less CPU (`benches/peers/run`). Heads and chunks are read by `httparse`, as in hyper; where
 //! a body ends is decided in `framing`.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
+use super::answer_head::Heads;
 use super::framing::Framing;
-use super::head::Names;
 use super::inflow::Inflow;
 use super::outflow::{Outflow, SendError};
 use super::stream::UpstreamStream;
-use super::{Breakage, Failure, RequestBody, Upload, UpstreamError, head};
+use super::{Breakage, Failure, RequestBody, Upload, UpstreamError};
 use crate::alarm::Alarm;
 
 /// Microsoft's front doors and Azure's balancers close idle connections after minutes; a wire that
@@ -41,7 +42,6 @@ pub(super) struct Wire {
     input: BytesMut,
     outflow: Outflow,
     inflow: Inflow,
-    names: Names,
     /// Whether it can serve another request once this one is over.
     persists: bool,
     /// After this moment it is not used for another request.
@@ -67,7 +67,6 @@ impl Wire {
             input: BytesMut::new(),
             outflow: Outflow::new(),
             inflow: Inflow::done(),
-            names: Names::default(),
             persists: true,
             retire_at: now + lifetime,
             idle_since: now,
@@ -106,22 +105,22 @@ impl Wire {
     }
 
     /// Sends a request and waits for the head of the answer, `limit` counted from the last progress
-    /// of the request body. What is left of that body goes up while the answer's is read.
+    /// of the request body. What is left of that body goes up while the answer's is read. `heads` are
+    /// those that the upstream sent before.
     pub(super) async fn send(
         &mut self,
         request: Request<RequestBody>,
         limit: Duration,
+        heads: &RefCell<Heads>,
     ) -> Result<Response<()>, Failure> {
         let (mut parts, body) = request.into_parts();
         let upload = body.upload();
         self.outflow.begin(&mut parts, body);
-        // The answer's fields are read into the map that the request's were in.
-        let mut fields = parts.headers;
-        fields.clear();
+        let method = parts.method;
         self.alarm.set(limit);
         let mut sent = 0;
         let outcome = std::future::poll_fn(|cx| {
-            let outcome = self.poll_send(cx, &parts.method, &mut fields);
+            let outcome = self.poll_send(cx, &method, heads);
             if outcome.is_ready() {
                 return outcome.map(Some);
             }
@@ -161,7 +160,7 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
         method: &Method,
-        fields: &mut HeaderMap,
+        heads: &RefCell<Heads>,
     ) -> Poll<Result<Response<()>, Breakage>> {
         let lost = match self.outflow.poll(&mut self.stream, cx) {
             Poll::Ready(Err(SendError::Body(fault))) => {
@@ -171,7 +170,7 @@ impl Wire {
             Poll::Ready(Ok(())) | Poll::Pending => None,
         };
         // An upstream that refuses a body may have answered before it stopped reading.
-        match (self.poll_head(cx, method, fields), lost) {
+        match (self.poll_head(cx, method, heads), lost) {
             (Poll::Ready(Ok(response)), Some(_)) => {
                 self.outflow.abandon();
                 self.persists = false;
@@ -187,10 +186,10 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
         method: &Method,
-        fields: &mut HeaderMap,
+        heads: &RefCell<Heads>,
     ) -> Poll<Result<Response<()>, Breakage>> {
         loop {
-            if let Some(response) = head::read(&mut self.input, fields, &mut self.names)? {
+            if let Some(response) = heads.borrow_mut().read(&mut self.input)? {
                 let (status, version) = (response.status(), response.version());
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                     continue;
