@@ -31,6 +31,7 @@ pub mod chain;
 pub mod clock;
 pub mod code;
 pub mod executor;
+pub mod fields;
 pub mod lifeline;
 pub mod output;
 pub mod secret;

@@ -170,29 +170,39 @@ pub(super) fn nominated(headers: &HeaderMap, known: impl Fn(&str) -> bool) -> Ve
     names
 }
 
+/// What is to be done with the `Content-Length` of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// There is none, or one in its shortest spelling.
+    Fine,
+    /// It is spelt otherwise, or said more than once.
+    Is(u64),
+    /// There is no single number.
+    Unknown,
+}
+
 /// Leaves one `Content-Length` in its shortest spelling, or none when there is no single number:
 /// hyper repeats what it finds, `005` and doubled fields included, and it describes a body that
 /// hyper has read by the same number.
-pub(super) fn normalise_length(headers: &mut HeaderMap) {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+pub(super) fn length<'a>(mut lines: impl Iterator<Item = &'a HeaderValue>) -> Length {
     let Some(first) = lines.next() else {
-        return;
+        return Length::Fine;
     };
     let plain = match first.as_bytes() {
         [digit] => digit.is_ascii_digit(),
         [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    let alone = lines.next().is_none();
-    if plain && alone {
-        return;
+    let second = lines.next();
+    if plain && second.is_none() {
+        return Length::Fine;
     }
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lines.next().and_then(number);
-    match length.filter(|length| lines.all(|line| number(line) == Some(*length))) {
-        Some(length) => headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
-        None => headers.remove(CONTENT_LENGTH),
-    };
+    let length = number(first);
+    let mut others = second.into_iter().chain(lines);
+    match length.filter(|_| others.all(|line| number(line) == length)) {
+        Some(length) => Length::Is(length),
+        None => Length::Unknown,
+    }
 }
 
 fn number(line: &HeaderValue) -> Option<u64> {
@@ -201,16 +211,6 @@ fn number(line: &HeaderValue) -> Option<u64> {
     whole
         .then(|| std::str::from_utf8(digits).ok()?.parse().ok())
         .flatten()
-}
-
-/// Applies a route's edits: removals first, so that a name may be replaced as a whole.
-pub(super) fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
-    for name in &edits.remove {
-        headers.remove(name);
-    }
-    for (name, value) in &edits.set {
-        headers.insert(name, value.clone());
-    }
 }
 
 /// The edits of a route without those that would touch what `fixed` names.

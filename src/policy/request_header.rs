@@ -5,13 +5,16 @@
 //! Body framing is left as one well-spelt `Content-Length` or nothing: `Transfer-Encoding` is gone
 //! and the client connection frames what it sends.
 
-use http::header::{ACCEPT_ENCODING, HeaderName, TE};
+use std::borrow::Cow;
+
+use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
 use super::Refusal;
-use super::header::{Fate, NameSet, Names, edit, editable, names, nominated, normalise_length};
+use super::header::{Fate, Length, NameSet, Names, editable, length, names, nominated};
 use crate::code::Code;
 use crate::config::HeaderEdits;
+use crate::fields::Fields;
 
 static NAMES: Names<42> = names! {
     "connection" => Remove,
@@ -64,8 +67,12 @@ static NAMES: Names<42> = names! {
 const CONNECTION_AT: usize = 0;
 const TE_AT: usize = 1;
 const CONTENT_LENGTH_AT: usize = 2;
-/// Room for a caller's usual headers and ours, so that the map does not grow.
-const ROOM: usize = 12;
+/// What the user of this adds: `Host`, the id, a length.
+const OURS: usize = 3;
+
+static ACCEPT_ENCODING: HeaderName = header::ACCEPT_ENCODING;
+static CONTENT_LENGTH: HeaderName = header::CONTENT_LENGTH;
+static TE: HeaderName = header::TE;
 
 /// What a header name means for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,34 +124,45 @@ impl RequestRules {
     /// # Errors
     /// 403 for a header that would have to be kept by the route, 400 for a name that servers read
     /// in different ways.
-    pub fn apply(
-        &self,
-        caller: &HeaderMap,
+    pub fn apply<'a>(
+        &'a self,
+        caller: &'a HeaderMap,
         codings: Option<HeaderValue>,
-    ) -> Result<HeaderMap, Refusal> {
-        let mut headers = HeaderMap::with_capacity(ROOM);
-        let found = self.pass(caller, &mut headers)?;
+    ) -> Result<Fields<'a>, Refusal> {
+        let mut fields = Fields::with_capacity(caller.len() + self.edits.set.len() + OURS);
+        let found = self.pass(caller, &mut fields)?;
         if found.has(CONNECTION_AT) {
             for name in nominated(caller, |name| self.removes(name)) {
                 if caller.contains_key(&name) && meant(&name) {
                     return Err(refused(name.as_str()));
                 }
-                headers.remove(name);
+                fields.remove(&name);
             }
         }
         if found.has(TE_AT) && wants_trailers(caller) {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
+            let trailers = HeaderValue::from_static("trailers");
+            fields.insert(&TE, Cow::Owned(trailers));
         }
         if let Some(codings) = codings
-            && headers.contains_key(ACCEPT_ENCODING)
+            && fields.get(&ACCEPT_ENCODING).is_some()
         {
-            headers.insert(ACCEPT_ENCODING, codings);
+            fields.insert(&ACCEPT_ENCODING, Cow::Owned(codings));
         }
         if found.has(CONTENT_LENGTH_AT) {
-            normalise_length(&mut headers);
+            match length(fields.get_all(&CONTENT_LENGTH)) {
+                Length::Fine => {}
+                Length::Is(length) => fields.insert(&CONTENT_LENGTH, Cow::Owned(length.into())),
+                Length::Unknown => fields.remove(&CONTENT_LENGTH),
+            }
         }
-        edit(&mut headers, &self.edits);
-        Ok(headers)
+        // Removals first, so that a name may be replaced as a whole.
+        for name in &self.edits.remove {
+            fields.remove(name);
+        }
+        for (name, value) in &self.edits.set {
+            fields.insert(name, Cow::Borrowed(value));
+        }
+        Ok(fields)
     }
 
     /// Takes away from request trailers whatever would not pass as a header.
@@ -180,7 +198,7 @@ impl RequestRules {
     }
 
     /// Copies what passes; returns what the table knows of the names.
-    fn pass(&self, caller: &HeaderMap, headers: &mut HeaderMap) -> Result<NameSet, Refusal> {
+    fn pass<'a>(&self, caller: &'a HeaderMap, fields: &mut Fields<'a>) -> Result<NameSet, Refusal> {
         let mut found = NameSet::default();
         for (name, value) in caller {
             let passes = match meaning(name.as_str()) {
@@ -195,7 +213,7 @@ impl RequestRules {
                 Meaning::Odd => return Err(odd(name.as_str())),
             };
             if passes {
-                headers.append(name.clone(), value.clone());
+                fields.append(name, value);
             }
         }
         match found.common(self.refused).first() {
@@ -275,7 +293,7 @@ fn meant(name: &HeaderName) -> bool {
 /// Whether the caller takes trailers (RFC 9110 section 10.1.4).
 fn wants_trailers(headers: &HeaderMap) -> bool {
     headers
-        .get_all(TE)
+        .get_all(&TE)
         .iter()
         .flat_map(|line| line.as_bytes().split(|&b| b == b','))
         .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))

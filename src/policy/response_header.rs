@@ -2,10 +2,10 @@
 //! connection or the origin of the upstream goes, two headers against browsers are added, all else
 //! stays as the upstream sent it. A challenge in `WWW-Authenticate` must be read before this.
 
-use http::header::{HeaderName, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_LENGTH, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue};
 
-use super::header::{Fate, NameSet, Names, edit, editable, names, nominated, normalise_length};
+use super::header::{Fate, Length, NameSet, Names, editable, length, names, nominated};
 use crate::config::HeaderEdits;
 
 static NAMES: Names<28> = names! {
@@ -92,7 +92,7 @@ impl ResponseRules {
         }
         if found.has(TRANSFER_ENCODING_AT) {
             // It overrides a length (RFC 9112 section 6.3), and that must not come down alone.
-            headers.remove(http::header::CONTENT_LENGTH);
+            headers.remove(CONTENT_LENGTH);
         }
         NAMES.remove(found.common(self.removed), headers);
         for name in &doomed {
@@ -103,8 +103,17 @@ impl ResponseRules {
             &CROSS_ORIGIN_RESOURCE_POLICY,
             HeaderValue::from_static("same-origin"),
         );
-        normalise_length(headers);
-        edit(headers, &self.edits);
+        match length(headers.get_all(CONTENT_LENGTH).iter()) {
+            Length::Fine => None,
+            Length::Is(length) => headers.insert(CONTENT_LENGTH, length.into()),
+            Length::Unknown => headers.remove(CONTENT_LENGTH),
+        };
+        for name in &self.edits.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.edits.set {
+            headers.insert(name, value.clone());
+        }
         found.common(self.links) != NameSet::default()
     }
 
@@ -115,7 +124,7 @@ impl ResponseRules {
         for name in &doomed {
             trailers.remove(name);
         }
-        trailers.remove(http::header::CONTENT_LENGTH);
+        trailers.remove(CONTENT_LENGTH);
     }
 
     fn survey(&self, headers: &HeaderMap) -> (NameSet, Vec<HeaderName>) {
@@ -134,7 +143,7 @@ impl ResponseRules {
 
 /// Headers of the connection, or of the body's framing.
 fn is_framing(name: &HeaderName) -> bool {
-    name == http::header::CONTENT_LENGTH
+    name == CONTENT_LENGTH
         || name == http::header::TRAILER
         || NAMES.position(name.as_str()).is_some_and(|at| {
             NAMES.fate(at) == Fate::Remove && name != CROSS_ORIGIN_RESOURCE_POLICY

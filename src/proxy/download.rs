@@ -2,16 +2,18 @@
 //! hosts that the route lists they are fetched here, so that callers in a closed network get them.
 //! The token never goes there, nor any other header that is not about the download itself.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, HOST, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    self, ACCEPT, ACCEPT_ENCODING, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, RANGE, USER_AGENT,
 };
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Response, StatusCode, Uri};
 
 use super::call::Call;
 use super::error::ProxyError;
@@ -19,14 +21,15 @@ use super::exchange::Exchange;
 use super::small_body::small;
 use crate::alarm::AlarmClock;
 use crate::config::{HostName, HostPattern, Origin, UpstreamHttp};
-use crate::upstream::{Egress, RequestBody, Upstream, UpstreamBody, UpstreamSpec};
+use crate::fields::Fields;
+use crate::upstream::{Egress, RequestBody, RequestHead, Upstream, UpstreamBody, UpstreamSpec};
 
 /// As many redirects as SDKs follow.
 const MOST_HOPS: usize = 5;
 /// Hosts whose connections are kept: a tenant has a handful.
 const MOST_HOSTS: usize = 16;
 /// Headers that go along.
-const PASSED: [HeaderName; 9] = [
+static PASSED: [HeaderName; 9] = [
     ACCEPT,
     ACCEPT_ENCODING,
     IF_MATCH,
@@ -37,6 +40,7 @@ const PASSED: [HeaderName; 9] = [
     RANGE,
     USER_AGENT,
 ];
+static HOST: HeaderName = header::HOST;
 
 /// A worker's connections to the hosts of a route's downloads.
 pub struct Downloads {
@@ -126,11 +130,17 @@ async fn pursue(
         exchange.heard = None;
         small(response.into_body()).await;
         let upstream = call.own().downloads.to(&origin);
-        let request = |path: &PathAndQuery| ask(parts, &origin, path);
-        response = match upstream.send(request(&path), false).await {
+        let fields = fields(parts, &origin);
+        let head = RequestHead {
+            method: &parts.method,
+            target: &path,
+            fields: &fields,
+            authorization: None,
+        };
+        response = match upstream.send(head, RequestBody::Empty, false).await {
             // A connection that was kept may have died meanwhile.
             Err(failure) if failure.is_dead_connection() => {
-                upstream.send(request(&path), true).await
+                upstream.send(head, RequestBody::Empty, true).await
             }
             answer => answer,
         }
@@ -191,23 +201,19 @@ fn target(
     ))
 }
 
-/// The request for a download.
-fn ask(parts: &http::request::Parts, origin: &Origin, path: &PathAndQuery) -> Request<RequestBody> {
-    let mut headers = HeaderMap::with_capacity(PASSED.len() + 1);
+/// What goes along with the request for a download.
+fn fields<'a>(parts: &'a Parts, origin: &Origin) -> Fields<'a> {
+    let mut fields = Fields::default();
     // A checked host holds only characters of a host.
     if let Ok(host) = HeaderValue::try_from(origin.authority()) {
-        headers.insert(HOST, host);
+        fields.insert(&HOST, Cow::Owned(host));
     }
-    for name in PASSED {
-        for value in parts.headers.get_all(&name) {
-            headers.append(&name, value.clone());
+    for name in &PASSED {
+        for value in parts.headers.get_all(name) {
+            fields.append(name, value);
         }
     }
-    let mut request = Request::new(RequestBody::Empty);
-    *request.method_mut() = parts.method.clone();
-    *request.uri_mut() = Uri::from(path.clone());
-    *request.headers_mut() = headers;
-    request
+    fields
 }
 
 #[cfg(test)]

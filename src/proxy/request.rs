@@ -1,29 +1,32 @@
 //! The request that goes up, made anew from the caller's for each attempt.
 
-use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING,
-};
-use http::{HeaderMap, HeaderValue, Request, Uri, Version};
+use std::borrow::Cow;
+
+use http::header::{self, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Version};
 
 use super::call::Call;
 use super::request_id::CLIENT_REQUEST_ID;
 use crate::code::Code;
+use crate::fields::Fields;
 use crate::policy::Refusal;
 use crate::rewrite::{accept_encoding_for_upstream, request};
 use crate::route::path;
 use crate::token::Bearer;
-use crate::upstream::RequestBody;
+use crate::upstream::{RequestBody, RequestHead};
+
+static CONTENT_ENCODING: HeaderName = header::CONTENT_ENCODING;
+static CONTENT_LENGTH: HeaderName = header::CONTENT_LENGTH;
+static HOST: HeaderName = header::HOST;
+static TRAILER: HeaderName = header::TRAILER;
 
 /// A request that is ready but for the token.
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
     call: Call<'a>,
-    request_id: HeaderValue,
-    /// Whether the body goes up without the coding it came in.
-    plain: bool,
-    uri: Uri,
-    /// The headers of the next attempt, when they are made already.
-    headers: Option<HeaderMap>,
+    target: PathAndQuery,
+    fields: Fields<'a>,
 }
 
 impl<'a> Outgoing<'a> {
@@ -39,45 +42,19 @@ impl<'a> Outgoing<'a> {
         let turned = query.and_then(|query| turned(&call, query));
         let query = turned.as_deref().or(query);
         let prefix = &call.route().spec.upstream.prefix;
-        let path = path::for_upstream(prefix, call.rest, query)
+        let target = path::for_upstream(prefix, call.rest, query)
             .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;
-        let mut outgoing = Self {
+        let fields = fields(&call, request_id)?;
+        Ok(Self {
             call,
-            request_id,
-            plain: false,
-            uri: Uri::from(path),
-            headers: None,
-        };
-        outgoing.headers = Some(outgoing.make_headers()?);
-        Ok(outgoing)
+            target,
+            fields,
+        })
     }
 
-    /// Strips what must not go up, then adds what is ours: in this order, so that no header of the
-    /// caller can name one of ours for removal (RFC 9110 section 7.6.1).
-    fn make_headers(&self) -> Result<HeaderMap, Refusal> {
-        let caller = &self.call.parts.headers;
-        let codings = self.call.turns_links().then(|| {
-            let codings = accept_encoding_for_upstream(caller);
-            codings.filter(|_| !self.call.asked().is_file())
-        });
-        let mut headers = self
-            .call
-            .route()
-            .request_rules
-            .apply(caller, codings.flatten())?;
-        if self.announces_trailers() {
-            for names in caller.get_all(TRAILER) {
-                headers.append(TRAILER, names.clone());
-            }
-        }
-        headers.insert(HOST, self.call.route().host.clone());
-        headers.insert(&CLIENT_REQUEST_ID, self.request_id.clone());
-        Ok(headers)
-    }
-
-    /// The body's coding was undone.
+    /// The body's coding was undone, and it goes up without it.
     pub(super) fn undo_coding(&mut self) {
-        self.plain = true;
+        self.fields.remove(&CONTENT_ENCODING);
     }
 
     /// Whether repeating the request asks for nothing new (RFC 9110 section 9.2.1).
@@ -87,45 +64,59 @@ impl<'a> Outgoing<'a> {
 
     /// Whether trailers may follow the body: they are announced, and it is not of a known length.
     pub(super) fn announces_trailers(&self) -> bool {
-        let headers = &self.call.parts.headers;
-        let chunked = || headers.contains_key(TRANSFER_ENCODING);
-        let streamed =
-            || self.call.parts.version == Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH);
-        headers.contains_key(TRAILER) && (chunked() || streamed())
+        announces_trailers(&self.call)
     }
 
     /// The length that the caller declared.
     pub(super) fn declared_length(&self) -> Option<u64> {
-        let length = self.call.parts.headers.get(CONTENT_LENGTH)?;
+        let length = self.call.parts.headers.get(&CONTENT_LENGTH)?;
         length.to_str().ok()?.parse().ok()
     }
 
-    /// One attempt with a token and a body.
-    ///
-    /// # Errors
-    /// Never once [`Self::new`] passed: the rules are the same.
-    pub(super) fn attempt(
-        &mut self,
-        bearer: &Bearer,
-        body: RequestBody,
-    ) -> Result<Request<RequestBody>, Refusal> {
-        let mut headers = match self.headers.take() {
-            Some(headers) => headers,
-            None => self.make_headers()?,
-        };
-        headers.insert(AUTHORIZATION, bearer.header.clone());
-        if self.plain {
-            headers.remove(CONTENT_ENCODING);
+    /// The head of one attempt, with a token and for this body.
+    pub(super) fn attempt<'b>(
+        &'b mut self,
+        bearer: &'b Bearer,
+        body: &RequestBody,
+    ) -> RequestHead<'b> {
+        if let RequestBody::Kept(bytes) = body {
+            let length = HeaderValue::from(bytes.len());
+            self.fields.insert(&CONTENT_LENGTH, Cow::Owned(length));
         }
-        if let RequestBody::Kept(bytes) = &body {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        RequestHead {
+            method: &self.call.parts.method,
+            target: &self.target,
+            fields: &self.fields,
+            authorization: Some(&bearer.header),
         }
-        let mut request = Request::new(body);
-        *request.method_mut() = self.call.parts.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers;
-        Ok(request)
     }
+}
+
+/// Strips what must not go up, then adds what is ours: in this order, so that no header of the
+/// caller can name one of ours for removal (RFC 9110 section 7.6.1).
+fn fields<'a>(call: &Call<'a>, request_id: HeaderValue) -> Result<Fields<'a>, Refusal> {
+    let (route, caller) = (call.route(), &call.parts.headers);
+    let codings = call.turns_links().then(|| {
+        let codings = accept_encoding_for_upstream(caller);
+        codings.filter(|_| !call.asked().is_file())
+    });
+    let mut fields = route.request_rules.apply(caller, codings.flatten())?;
+    if announces_trailers(call) {
+        for names in caller.get_all(&TRAILER) {
+            fields.append(&TRAILER, names);
+        }
+    }
+    fields.insert(&HOST, Cow::Borrowed(&route.host));
+    fields.insert(&CLIENT_REQUEST_ID, Cow::Owned(request_id));
+    Ok(fields)
+}
+
+fn announces_trailers(call: &Call<'_>) -> bool {
+    let headers = &call.parts.headers;
+    let chunked = || headers.contains_key(TRANSFER_ENCODING);
+    let streamed =
+        || call.parts.version == Version::HTTP_2 && !headers.contains_key(&CONTENT_LENGTH);
+    headers.contains_key(&TRAILER) && (chunked() || streamed())
 }
 
 /// The query with references to this proxy turned to the upstream; `None` when there are none. They

@@ -96,20 +96,21 @@ pub(super) async fn send(
 ) -> Result<Response<UpstreamBody>, ProxyError> {
     let own = call.own();
     let repeatable = matches!(body, RequestBody::Empty);
-    let request = outgoing.attempt(bearer, body)?;
     exchange.attempts += 1;
     let sent = match exchange.waited {
         true => Instant::now(),
         false => exchange.opened.mono,
     };
     exchange.waited = true;
-    let outcome = match own.upstream.send(request, false).await {
+    let head = outgoing.attempt(bearer, &body);
+    let outcome = match own.upstream.send(head, body, false).await {
         Err(failure) => match repeat(&failure, outgoing.is_safe(), repeatable) {
             true => {
                 own.cells.retried(RetryReason::Connection);
                 exchange.attempts += 1;
-                let request = outgoing.attempt(bearer, failure.body.unwrap_or_default())?;
-                Box::pin(own.upstream.send(request, true)).await
+                let body = failure.body.unwrap_or_default();
+                let head = outgoing.attempt(bearer, &body);
+                Box::pin(own.upstream.send(head, body, true)).await
             }
             false => Err(failure),
         },

@@ -30,6 +30,7 @@ use http::{HeaderName, Request, Response, StatusCode};
 pub use connect::Egress;
 pub use error::{Breakage, ConnectError, Failure, UpstreamError};
 pub use request_body::{BodyFault, CallerBody, RequestBody, Upload};
+pub use request_head::RequestHead;
 pub use response_body::{ResponseBodyError, UpstreamBody};
 
 use crate::alarm::AlarmClock;
@@ -134,7 +135,8 @@ impl Upstream {
     /// Before the response head: what happened and whether it can be repeated.
     pub async fn send(
         &self,
-        request: Request<RequestBody>,
+        head: RequestHead<'_>,
+        body: RequestBody,
         fresh: bool,
     ) -> Result<Response<UpstreamBody>, Failure> {
         // What is rare is in a box, here and above: an exchange is as large as its largest step, and
@@ -149,22 +151,22 @@ impl Upstream {
                 return Err(Failure {
                     error: error.into(),
                     unprocessed: true,
-                    body: Some(request.into_body()),
+                    body: Some(body),
                 });
             }
         };
         let limit = self.spec.timeouts.response_head;
         let idle = self.spec.timeouts.response_body_idle;
-        let upload = request.body().upload();
+        let upload = body.upload();
         let response = match place {
             Place::One(mut lease) => {
-                let response = lease.wire().send(request, limit, &self.heads).await?;
+                let response = lease.wire().send(head, body, limit, &self.heads).await?;
                 refuse_misframed(&response)?;
                 response.map(|()| UpstreamBody::one(lease, idle, upload))
             }
             Place::Two(stream) => {
                 let alarm = self.clock.alarm();
-                let request = for_http2(request, &self.spec.origin);
+                let request = for_http2(head, body, &self.spec.origin);
                 let response = stream.send(request, &alarm, limit).await?;
                 response.map(|incoming| UpstreamBody::two(incoming, stream, alarm, idle))
             }
@@ -286,18 +288,18 @@ fn refuse_misframed(response: &Response<()>) -> Result<(), UpstreamError> {
 }
 
 /// HTTP/2 names the origin in `:scheme` and `:authority`; `Host` would say it twice.
-fn for_http2(request: Request<RequestBody>, origin: &Origin) -> Request<RequestBody> {
-    let (mut parts, body) = request.into_parts();
-    parts.headers.remove(http::header::HOST);
+fn for_http2(head: RequestHead<'_>, body: RequestBody, origin: &Origin) -> Request<RequestBody> {
     let uri = http::Uri::builder()
         .scheme(if origin.secure { "https" } else { "http" })
         .authority(origin.authority())
-        .path_and_query(parts.uri.path_and_query().map_or("/", |p| p.as_str()))
+        .path_and_query(head.target.clone())
         .build();
-    if let Ok(uri) = uri {
-        parts.uri = uri;
-    }
-    Request::from_parts(parts, body)
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = uri.unwrap_or_else(|_| head.target.clone().into());
+    *request.headers_mut() = head.to_map();
+    request.headers_mut().remove(http::header::HOST);
+    request
 }
 
 fn lifetime() -> Duration {

@@ -6,15 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use http::request::Parts;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 use zeroize::Zeroizing;
 
 use super::framing::number;
 use super::request_body::BodyFault;
-use super::{Breakage, RequestBody, request_head};
+use super::{Breakage, RequestBody, RequestHead, request_head};
 
 /// Room for a head with a token of 2 KB.
 const HEAD: usize = 4 * 1024;
@@ -92,28 +91,35 @@ impl Outflow {
 
     /// Begins with a request, whose framing is settled here: by its `Content-Length`, by the length
     /// that is known of the body, or in chunks.
-    pub(super) fn begin(&mut self, parts: &mut Parts, body: RequestBody) {
+    pub(super) fn begin(&mut self, head: RequestHead<'_>, body: RequestBody) {
         self.coding = Coding::Length(0);
         self.stage = Stage::Closing;
+        let mut framing = None;
+        let digits;
         if !body.is_end_stream() {
             self.stage = Stage::Open;
-            let declared = parts.headers.get(CONTENT_LENGTH);
+            let declared = head.fields.get(&CONTENT_LENGTH);
             let declared = declared.and_then(|length| number(length.as_bytes()));
             self.coding = match declared.or(body.size_hint().exact()) {
                 Some(length) => Coding::Length(length),
                 None => Coding::Chunked,
             };
-            let chunked = HeaderValue::from_static("chunked");
-            match self.coding {
+            framing = match self.coding {
                 Coding::Length(_) if declared.is_some() => None,
-                Coding::Length(length) => parts.headers.insert(CONTENT_LENGTH, length.into()),
-                Coding::Chunked => parts.headers.insert(TRANSFER_ENCODING, chunked),
+                Coding::Length(length) => {
+                    digits = length.to_string();
+                    Some((CONTENT_LENGTH, &*digits))
+                }
+                Coding::Chunked => Some((TRANSFER_ENCODING, "chunked")),
             };
         }
+        let framing = framing
+            .as_ref()
+            .map(|(name, value)| (name.as_str(), *value));
         self.body = body;
         self.lead.clear();
-        self.make_room(request_head::length(parts));
-        request_head::write(parts, &mut self.lead);
+        self.make_room(head.length(framing));
+        head.write(framing, &mut self.lead);
         (self.led, self.written, self.pulled) = (0, false, false);
         (self.data, self.tail) = (Bytes::new(), b"");
     }
@@ -220,9 +226,9 @@ impl Outflow {
             (Coding::Length(_), _) => return Err(SendError::Body(BodyFault::Broken)),
             (Coding::Chunked, None) => self.tail = b"0\r\n\r\n",
             (Coding::Chunked, Some(trailers)) => {
-                self.make_room(LAST_CHUNK.len() + request_head::fields_length(&trailers));
+                self.make_room(LAST_CHUNK.len() + request_head::trailers_length(&trailers));
                 self.lead.extend_from_slice(LAST_CHUNK);
-                request_head::write_fields(&trailers, &mut self.lead);
+                request_head::write_trailers(&trailers, &mut self.lead);
             }
         }
         Ok(Poll::Ready(()))
@@ -260,23 +266,26 @@ impl Outflow {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
+    use http::uri::PathAndQuery;
+    use http::{HeaderValue, Method};
 
     use super::*;
+    use crate::fields::Fields;
 
     #[test]
     fn a_head_is_written_without_growing_however_long_it_is() {
         for length in [10, 3 * HEAD] {
             let token = HeaderValue::from_str(&"t".repeat(length)).unwrap();
-            let request = Request::get("/v1.0/me").header("authorization", token);
-            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            let head = RequestHead {
+                method: &Method::GET,
+                target: &PathAndQuery::from_static("/v1.0/me"),
+                fields: &Fields::default(),
+                authorization: Some(&token),
+            };
             let mut outflow = Outflow::new();
-            outflow.begin(&mut parts, RequestBody::Empty);
-            assert_eq!(outflow.lead.len(), request_head::length(&parts));
-            assert_eq!(
-                outflow.lead.capacity(),
-                request_head::length(&parts).max(HEAD)
-            );
+            outflow.begin(head, RequestBody::Empty);
+            assert_eq!(outflow.lead.len(), head.length(None));
+            assert_eq!(outflow.lead.capacity(), head.length(None).max(HEAD));
         }
     }
 }

@@ -1,72 +1,127 @@
-//! Writes the heads of requests (RFC 9112 sections 3 and 5), and trailers. Pure.
+//! The heads of requests (RFC 9112 sections 3 and 5), and trailers, as they are written.
 
-use http::HeaderMap;
-use http::request::Parts;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method};
+
+use crate::fields::Fields;
 
 /// What ends a request line.
 const VERSION: &[u8] = b" HTTP/1.1\r\n";
 
-/// Writes the head of a request. Values go as they are: `HeaderValue` holds no line ends.
-pub(super) fn write(request: &Parts, out: &mut Vec<u8>) {
-    let target = request.uri.path_and_query();
-    let target = target.map_or("/", |target| target.as_str());
-    out.extend_from_slice(request.method.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(target.as_bytes());
-    out.extend_from_slice(VERSION);
-    write_fields(&request.headers, out);
+/// The head of a request, but for the framing of its body.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The target.
+    pub target: &'a PathAndQuery,
+    /// The fields, `Host` among them.
+    pub fields: &'a Fields<'a>,
+    /// What goes up as `Authorization`.
+    pub authorization: Option<&'a HeaderValue>,
 }
 
-/// How many bytes [`write()`] writes.
-pub(super) fn length(request: &Parts) -> usize {
-    let target = request.uri.path_and_query();
-    let target = target.map_or(1, |target| target.as_str().len());
-    request.method.as_str().len() + 1 + target + VERSION.len() + fields_length(&request.headers)
+impl RequestHead<'_> {
+    /// Writes it, and the field that tells how the body is framed.
+    pub(super) fn write(&self, framing: Option<(&str, &str)>, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.method.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(self.target.as_str().as_bytes());
+        out.extend_from_slice(VERSION);
+        if let Some((name, value)) = framing {
+            write_field(name, value.as_bytes(), out);
+        }
+        for (name, value) in self.all() {
+            write_field(name.as_str(), value.as_bytes(), out);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// How many bytes [`write`](Self::write) writes.
+    pub(super) fn length(&self, framing: Option<(&str, &str)>) -> usize {
+        let framing = framing.map_or(0, |(name, value)| line(name, value.len()));
+        let fields = self
+            .all()
+            .map(|(name, value)| line(name.as_str(), value.len()));
+        let (method, target) = (self.method.as_str().len(), self.target.as_str().len());
+        method + 1 + target + VERSION.len() + framing + fields.sum::<usize>() + 2
+    }
+
+    /// All fields, as a map.
+    pub(super) fn to_map(self) -> HeaderMap {
+        let mut map = HeaderMap::from(self.fields);
+        if let Some(value) = self.authorization {
+            map.insert(AUTHORIZATION, value.clone());
+        }
+        map
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        let authorization = self.authorization.map(|value| (&AUTHORIZATION_NAME, value));
+        self.fields.iter().chain(authorization)
+    }
 }
 
-/// How many bytes [`write_fields`] writes.
-pub(super) fn fields_length(fields: &HeaderMap) -> usize {
-    // A colon, a space and a line end for each.
-    let lines = fields
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
+
+/// How many bytes [`write_trailers`] writes.
+pub(super) fn trailers_length(trailers: &HeaderMap) -> usize {
+    let lines = trailers.iter();
+    let lines = lines.map(|(name, value)| line(name.as_str(), value.len()));
     lines.sum::<usize>() + 2
 }
 
-/// Writes fields and the empty line behind them: the end of a head, or trailers.
-pub(super) fn write_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in fields {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+/// Writes trailers and the empty line behind them.
+pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut Vec<u8>) {
+    for (name, value) in trailers {
+        write_field(name.as_str(), value.as_bytes(), out);
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// How long the line of a field is: with a colon, a space and a line end.
+fn line(name: &str, value: usize) -> usize {
+    name.len() + value + 4
+}
+
+/// Writes a field. Values go as they are: `HeaderValue` holds no line ends.
+fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
     #[test]
     fn a_request_is_written_as_it_was_decided() {
-        let request = Request::builder()
-            .method("PATCH")
-            .uri("/v1.0/users('x')?$top=1%2F2")
-            .header("host", "graph.microsoft.com")
-            .header("prefer", "a")
-            .header("prefer", "b")
-            .body(());
-        let (parts, ()) = request.unwrap().into_parts();
+        let names = ["host", "prefer"].map(HeaderName::from_static);
+        let values = ["graph.microsoft.com", "a", "b", "Bearer t"].map(HeaderValue::from_static);
+        let mut fields = Fields::default();
+        fields.append(&names[0], &values[0]);
+        fields.append(&names[1], &values[1]);
+        fields.append(&names[1], &values[2]);
+        let head = RequestHead {
+            method: &Method::PATCH,
+            target: &PathAndQuery::from_static("/v1.0/users('x')?$top=1%2F2"),
+            fields: &fields,
+            authorization: Some(&values[3]),
+        };
+        let framing = Some(("content-length", "12"));
         let mut out = Vec::new();
-        write(&parts, &mut out);
-        assert_eq!(out.len(), length(&parts));
+        head.write(framing, &mut out);
+        assert_eq!(out.len(), head.length(framing));
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "PATCH /v1.0/users('x')?$top=1%2F2 HTTP/1.1\r\n\
-             host: graph.microsoft.com\r\nprefer: a\r\nprefer: b\r\n\r\n"
+            "PATCH /v1.0/users('x')?$top=1%2F2 HTTP/1.1\r\ncontent-length: 12\r\n\
+             host: graph.microsoft.com\r\nprefer: a\r\nprefer: b\r\n\
+             authorization: Bearer t\r\n\r\n"
         );
+        let map = head.to_map();
+        assert_eq!((map.len(), &map["authorization"]), (4, &values[3]));
     }
 }

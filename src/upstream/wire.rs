@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
@@ -24,7 +24,7 @@ use super::framing::Framing;
 use super::inflow::Inflow;
 use super::outflow::{Outflow, SendError};
 use super::stream::UpstreamStream;
-use super::{Breakage, Failure, RequestBody, Upload, UpstreamError};
+use super::{Breakage, Failure, RequestBody, RequestHead, Upload, UpstreamError};
 use crate::alarm::Alarm;
 
 /// Microsoft's front doors and Azure's balancers close idle connections after minutes; a wire that
@@ -109,18 +109,17 @@ impl Wire {
     /// those that the upstream sent before.
     pub(super) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        head: RequestHead<'_>,
+        body: RequestBody,
         limit: Duration,
         heads: &RefCell<Heads>,
     ) -> Result<Response<()>, Failure> {
-        let (mut parts, body) = request.into_parts();
         let upload = body.upload();
-        self.outflow.begin(&mut parts, body);
-        let method = parts.method;
+        self.outflow.begin(head, body);
         self.alarm.set(limit);
         let mut sent = 0;
         let outcome = std::future::poll_fn(|cx| {
-            let outcome = self.poll_send(cx, &method, heads);
+            let outcome = self.poll_send(cx, head.method, heads);
             if outcome.is_ready() {
                 return outcome.map(Some);
             }

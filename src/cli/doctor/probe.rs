@@ -1,18 +1,21 @@
 //! One request to an upstream, as the proxy would send it: the same trust store, fixed addresses,
 //! egress proxy and protocol. The token goes into its header and nowhere else.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, USER_AGENT, WWW_AUTHENTICATE};
-use http::{HeaderMap, Request};
+use http::header::{ACCEPT, HOST, HeaderValue, USER_AGENT, WWW_AUTHENTICATE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::alarm::AlarmClock;
 use crate::config::RouteSpec;
 use crate::credential::guid;
+use crate::fields::Fields;
 use crate::proxy::RefusalReport;
 use crate::secret::Secret;
-use crate::upstream::{Egress, RequestBody, Upstream, UpstreamSpec};
+use crate::upstream::{Egress, RequestBody, RequestHead, Upstream, UpstreamSpec};
 
 /// A harmless GET takes milliseconds; a person waits.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,8 +52,19 @@ impl Answer {
 
 /// Sends `GET path` with this token. Runs in a `LocalSet`.
 pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, path: &str) -> Answer {
-    let Some(request) = request(route, token, path) else {
+    let target = PathAndQuery::try_from(path);
+    let (Ok(target), Some(bearer), Some(own)) = (target, bearer(token), own(route)) else {
         return Answer::Failed(format!("the request for {path} cannot be written"));
+    };
+    let mut fields = Fields::default();
+    for (name, value) in own.iter().chain(&route.request_headers.set) {
+        fields.insert(name, Cow::Borrowed(value));
+    }
+    let head = RequestHead {
+        method: &Method::GET,
+        target: &target,
+        fields: &fields,
+        authorization: Some(&bearer),
     };
     let clock = AlarmClock::new(TICK);
     let ticking = tokio::task::spawn_local(Rc::clone(&clock).run());
@@ -62,7 +76,7 @@ pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, pat
     };
     let upstream = Upstream::new(spec, egress.clone(), clock, Box::new(|_, _| {}));
     let asked = async {
-        match upstream.send(request, true).await {
+        match upstream.send(head, RequestBody::Empty, true).await {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let resource = resource(response.headers());
@@ -83,24 +97,26 @@ pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, pat
     })
 }
 
-fn request(route: &RouteSpec, token: &Secret, path: &str) -> Option<Request<RequestBody>> {
+fn bearer(token: &Secret) -> Option<HeaderValue> {
     let bearer = zeroize::Zeroizing::new([b"Bearer ", token.expose()].concat());
     let mut bearer = HeaderValue::from_bytes(&bearer).ok()?;
     bearer.set_sensitive(true);
-    let mut request = Request::get(path)
-        .header(HOST, route.upstream.origin.authority())
-        .header(AUTHORIZATION, bearer)
-        .header(ACCEPT, "application/json")
-        .header(
-            USER_AGENT,
-            concat!("tokenferry/", env!("CARGO_PKG_VERSION")),
-        )
-        .header("client-request-id", guid())
-        .body(RequestBody::Empty)
-        .ok()?;
-    let own = route.request_headers.set.iter().cloned();
-    request.headers_mut().extend(own);
-    Some(request)
+    Some(bearer)
+}
+
+/// What goes along, unless the route sets it.
+fn own(route: &RouteSpec) -> Option<[(HeaderName, HeaderValue); 4]> {
+    let agent = concat!("tokenferry/", env!("CARGO_PKG_VERSION"));
+    let host = route.upstream.origin.authority();
+    Some([
+        (HOST, HeaderValue::try_from(host).ok()?),
+        (ACCEPT, HeaderValue::from_static("application/json")),
+        (USER_AGENT, HeaderValue::from_static(agent)),
+        (
+            HeaderName::from_static("client-request-id"),
+            HeaderValue::try_from(guid()).ok()?,
+        ),
+    ])
 }
 
 /// The `resource_id` of a challenge: Dataverse says what its tokens have to be for.

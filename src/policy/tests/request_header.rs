@@ -25,9 +25,10 @@ pub(super) fn rules(keep: &[&str]) -> RequestRules {
 
 /// What is left, sorted, or the code of the refusal.
 fn left(rules: &RequestRules, lines: &[(&str, &str)]) -> Result<Vec<String>, Code> {
-    let map = rules.apply(&headers(lines), None);
-    let map = map.map_err(|refusal| refusal.code)?;
-    let mut lines: Vec<String> = map
+    let caller = headers(lines);
+    let fields = rules.apply(&caller, None);
+    let fields = fields.map_err(|refusal| refusal.code)?;
+    let mut lines: Vec<String> = fields
         .iter()
         .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
         .collect();

@@ -1,6 +1,6 @@
 //! Laws of what goes up, over any set of headers.
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use proptest::prelude::*;
 
 use super::request_header::{headers, rules};
@@ -82,9 +82,11 @@ proptest! {
     fn what_goes_up_is_clean_and_the_rest_of_it_untouched(lines in any_lines()) {
         let borrowed: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (&**n, &**v)).collect();
         let before = headers(&borrowed);
-        let Ok(after) = rules(&[]).apply(&before, None) else {
+        let rules = rules(&[]);
+        let Ok(after) = rules.apply(&before, None) else {
             return Ok(());
         };
+        let after = HeaderMap::from(&after);
         let nominated: Vec<String> = lines
             .iter()
             .filter(|(n, _)| n == "connection")
@@ -108,10 +110,12 @@ proptest! {
     #[test]
     fn doing_it_twice_does_nothing_more(lines in any_lines()) {
         let borrowed: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (&**n, &**v)).collect();
-        let Ok(once) = rules(&[]).apply(&headers(&borrowed), None) else {
+        let (rules, before) = (rules(&[]), headers(&borrowed));
+        let Ok(once) = rules.apply(&before, None) else {
             return Ok(());
         };
-        let twice = rules(&[]).apply(&once, None).unwrap();
-        prop_assert_eq!(once, twice);
+        let once = HeaderMap::from(&once);
+        let twice = rules.apply(&once, None).unwrap();
+        prop_assert_eq!(&once, &HeaderMap::from(&twice));
     }
 }
