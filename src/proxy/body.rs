@@ -28,7 +28,7 @@ pub enum BodyError {
 #[derive(Debug)]
 pub struct ResponseBody {
     source: Source,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     /// The failure that is told next time.
     broken: Option<BodyError>,
 }
@@ -46,12 +46,12 @@ pub(super) enum Source {
 
 impl ResponseBody {
     /// A text of our own.
-    pub fn own(text: String, exchange: Exchange) -> Self {
+    pub fn own(text: String, exchange: Box<Exchange>) -> Self {
         Self::new(Source::Own(Bytes::from(text)), exchange)
     }
 
     /// A body from anywhere.
-    pub(super) fn new(source: Source, exchange: Exchange) -> Self {
+    pub(super) fn new(source: Source, exchange: Box<Exchange>) -> Self {
         let mut body = Self {
             source,
             exchange: Some(exchange),

@@ -71,12 +71,12 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Begins with a complete request head.
-    pub fn open(proxy: &Rc<Proxy>, conversation: &Rc<Conversation>, parts: &Parts) -> Self {
+    /// Begins with a complete request head. In a box: it is handed on more often than it is made.
+    pub fn open(proxy: &Rc<Proxy>, conversation: &Rc<Conversation>, parts: &Parts) -> Box<Self> {
         let opened = Now::read();
         conversation.exchange_began();
         let sent = parts.headers.get(&CLIENT_REQUEST_ID);
-        Self {
+        Box::new(Self {
             lane: proxy.lane(),
             request_id: proxy.request_ids.of(sent),
             proxy: Rc::clone(proxy),
@@ -101,7 +101,7 @@ impl Exchange {
             status: 0,
             head: None,
             refused: None,
-        }
+        })
     }
 
     /// Whether it may go on: there was a place for it.

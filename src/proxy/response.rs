@@ -68,7 +68,7 @@ async fn turn_links(
 
 /// Hands the exchange to the body, whose end it is.
 pub(super) fn pass_on(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     response: Response<Source>,
 ) -> Response<ResponseBody> {
     exchange.answered(response.status().as_u16(), None);
@@ -76,7 +76,7 @@ pub(super) fn pass_on(
 }
 
 /// An answer of our own, and one line in the log that says why.
-pub(super) fn refuse(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBody> {
+pub(super) fn refuse(mut exchange: Box<Exchange>, error: &ProxyError) -> Response<ResponseBody> {
     let answer = error.answer();
     note(&exchange, answer.code, error);
     let (status, mut headers, body) = answer.render(&exchange.request_id, exchange.opened.wall);

@@ -65,22 +65,35 @@ impl Rewritten {
             return None;
         }
         let mut length = 0;
+        // Most short bodies are one piece, for which no queue is made.
+        let mut only = None;
         while length <= SHORT {
             match self.poll_stream(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    self.ahead.extend(only.take());
                     let data = frame.data_ref().map(Bytes::len);
-                    self.ahead.push_back(frame);
+                    if length == 0 && data.is_some() {
+                        only = Some(frame);
+                    } else {
+                        self.ahead.push_back(frame);
+                    }
                     // Trailers need a body in chunks.
                     length += data?;
                 }
                 Poll::Ready(Some(Err(error))) => {
                     self.broken = Some(error);
-                    return None;
+                    break;
                 }
-                Poll::Ready(None) => return Some(self.joined(length)),
-                Poll::Pending => return None,
+                Poll::Ready(None) => {
+                    return Some(match only.map(Frame::into_data) {
+                        Some(Ok(data)) => data,
+                        _ => self.joined(length),
+                    });
+                }
+                Poll::Pending => break,
             }
         }
+        self.ahead.extend(only);
         None
     }
 

@@ -143,7 +143,7 @@ impl Rewriter {
             };
             if small.capacity() == 0 {
                 // Room for what is small of the chunk, and for a few links that become longer.
-                small.reserve(chunk.len().min(LARGE) + 256);
+                small = Vec::with_capacity(chunk.len().min(LARGE) + 256);
             }
             small.extend_from_slice(bytes);
         });
