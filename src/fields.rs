@@ -22,7 +22,9 @@ impl<'a> Fields<'a> {
 
     /// Makes this the only field of its name.
     pub fn insert(&mut self, name: &'a HeaderName, value: Cow<'a, HeaderValue>) {
-        self.remove(name);
+        if self.get(name).is_some() {
+            self.remove(name);
+        }
         self.0.push((name, value));
     }
 

@@ -27,7 +27,10 @@ impl<'a> Authority<'a> {
             let end = memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len());
             (name(&text[..end])?, &text[end..])
         };
-        let host = if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        let host = if host
+            .bytes()
+            .fold(false, |any, b| any | b.is_ascii_uppercase())
+        {
             Cow::Owned(host.to_ascii_lowercase())
         } else {
             Cow::Borrowed(host)
@@ -47,20 +50,25 @@ impl<'a> Authority<'a> {
 fn name(text: &str) -> Option<&str> {
     let text = text.strip_suffix('.').unwrap_or(text);
     let mut previous = b'.';
+    let mut fits = true;
     for byte in text.bytes() {
-        let fits = match byte {
-            b'.' => previous != b'.',
-            b'-' | b'_' => true,
-            _ => byte.is_ascii_alphanumeric(),
-        };
-        if !fits {
-            return None;
-        }
+        fits &= OF_NAMES[usize::from(byte)] & ((byte != b'.') | (previous != b'.'));
         previous = byte;
     }
     // 253: the longest name in DNS, RFC 1035 section 2.3.4 without the root label.
-    (previous != b'.' && text.len() <= 253).then_some(text)
+    (fits && previous != b'.' && text.len() <= 253).then_some(text)
 }
+
+static OF_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] =
+            (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'.' | b'-' | b'_');
+        byte += 1;
+    }
+    table
+};
 
 /// Splits `[IPv6]` from what follows it. A zone never travels in a `Host` (RFC 6874 section 4).
 fn split_literal(text: &str) -> Option<(&str, &str)> {

@@ -44,10 +44,10 @@ impl<const N: usize> Names<N> {
         let mut at = 0;
         while at < N {
             let mut slot = hash(texts[at].as_bytes());
-            while slots[slot] != EMPTY {
-                slot = (slot + 1) % 256;
+            while slots[slot as usize] != EMPTY {
+                slot = slot.wrapping_add(1);
             }
-            slots[slot] = at as u8;
+            slots[slot as usize] = at as u8;
             at += 1;
         }
         Self {
@@ -62,10 +62,10 @@ impl<const N: usize> Names<N> {
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         let mut slot = hash(name.as_bytes());
         loop {
-            let at = usize::from(self.slots[slot]);
+            let at = usize::from(self.slots[usize::from(slot)]);
             match self.texts.get(at) {
                 Some(text) if *text == name => return Some(at),
-                Some(_) => slot = (slot + 1) % 256,
+                Some(_) => slot = slot.wrapping_add(1),
                 None => return None,
             }
         }
@@ -96,11 +96,14 @@ impl<const N: usize> Names<N> {
 }
 
 /// Length, first and last byte tell most names apart.
-const fn hash(name: &[u8]) -> usize {
+const fn hash(name: &[u8]) -> u8 {
     match name {
         [] => 0,
-        [only] => *only as usize,
-        [first, .., last] => (name.len() * 31 + *first as usize * 7 + *last as usize * 3) % 256,
+        [only] => *only,
+        [first, .., last] => (name.len() as u8)
+            .wrapping_mul(31)
+            .wrapping_add(first.wrapping_mul(7))
+            .wrapping_add(last.wrapping_mul(3)),
     }
 }
 

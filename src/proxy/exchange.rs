@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -21,7 +21,7 @@ use crate::clock::Now;
 use crate::code::Code;
 use crate::metrics::{MethodLabel, RouteCells};
 use crate::policy::browser::Page;
-use crate::upstream::Upload;
+use crate::upstream::{REQUEST_IDS, Upload};
 
 /// One exchange.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub struct Exchange {
     /// The progress of the request body, when there is one.
     pub upload: Option<Rc<Upload>>,
     /// The upstream's id of the request.
-    pub upstream_request_id: Option<HeaderValue>,
+    upstream_request_id: Option<HeaderValue>,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
     /// Its place among the route's `max_concurrency`.
@@ -125,6 +125,14 @@ impl Exchange {
         self.head = Some(now.duration_since(self.opened.mono));
         if let Some(code) = refused {
             self.proxy.refusals.refused(code);
+        }
+    }
+
+    /// Notes the upstream's id of the request, for the access log.
+    pub fn note_upstream_request_id(&mut self, headers: &HeaderMap) {
+        if self.proxy.access_log.is_on() {
+            let mut ids = REQUEST_IDS.iter().filter_map(|name| headers.get(name));
+            self.upstream_request_id = ids.next().cloned();
         }
     }
 

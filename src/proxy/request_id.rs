@@ -43,6 +43,8 @@ impl RequestIds {
 
     /// A fresh id.
     pub(super) fn make(&self) -> HeaderValue {
+        // Where the digits of each byte stand, between the hyphens.
+        const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut bytes = [0_u8; 16];
         bytes[..8].copy_from_slice(&self.next().to_le_bytes());
@@ -50,14 +52,9 @@ impl RequestIds {
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let mut text = [b'-'; 36];
-        let mut at = 0;
-        for (index, byte) in bytes.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                at += 1;
-            }
-            text[at] = HEX[usize::from(byte >> 4)];
-            text[at + 1] = HEX[usize::from(byte & 15)];
-            at += 2;
+        for (place, byte) in PLACES.into_iter().zip(bytes) {
+            text[place] = HEX[usize::from(byte >> 4)];
+            text[place + 1] = HEX[usize::from(byte & 15)];
         }
         HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }

@@ -19,7 +19,7 @@ use crate::clock::Now;
 use crate::config::RetrySpec;
 use crate::metrics::RetryReason;
 use crate::token::Bearer;
-use crate::upstream::{Failure, REQUEST_IDS, RequestBody, UpstreamBody, UpstreamError};
+use crate::upstream::{Failure, RequestBody, UpstreamBody, UpstreamError};
 
 /// Gets the upstream's answer to a request, whatever its status but 401.
 pub(super) async fn deliver(
@@ -122,10 +122,7 @@ pub(super) async fn send(
             let now = Instant::now();
             own.cells.head_arrived(now.duration_since(sent));
             exchange.heard = Some(now);
-            exchange.upstream_request_id = REQUEST_IDS
-                .iter()
-                .find_map(|name| response.headers().get(name))
-                .cloned();
+            exchange.note_upstream_request_id(response.headers());
             Ok(response)
         }
         Err(failure) => Err(explain(exchange, failure)),

@@ -91,17 +91,18 @@ fn reader_of(headers: &HeaderMap, batch: bool, links: Links) -> Option<Reader> {
 
 /// Whether this media type is JSON in UTF-8 (RFC 9110 section 8.3.1, RFC 6839 section 3.1).
 pub fn is_json(kind: &str) -> bool {
-    let end = memchr::memchr(b';', kind.as_bytes()).unwrap_or(kind.len());
+    let kind = kind.as_bytes();
+    let end = memchr::memchr(b';', kind).unwrap_or(kind.len());
     let (essence, parameters) = kind.split_at(end);
-    let essence = essence.trim();
-    let is = |known: &str| essence.eq_ignore_ascii_case(known);
-    let suffix = essence.len().saturating_sub("+json".len());
-    let suffixed = essence
-        .get(suffix..)
-        .is_some_and(|end| end.eq_ignore_ascii_case("+json"));
-    let json = is("application/json") || is("text/json") || is("application/x-ndjson") || suffixed;
+    let essence = essence.trim_ascii();
+    let is = |known: &[u8]| essence.eq_ignore_ascii_case(known);
+    let suffixed = || {
+        let suffix = essence.len().saturating_sub(b"+json".len());
+        essence[suffix..].eq_ignore_ascii_case(b"+json")
+    };
+    let json =
+        is(b"application/json") || is(b"text/json") || is(b"application/x-ndjson") || suffixed();
     // Of what is not UTF-8 or like it, UTF-16 is the one that occurs.
-    let parameters = parameters.as_bytes();
     let wide = |dash: usize| {
         let name = parameters.get(dash.saturating_sub(3)..dash + 3);
         name.is_some_and(|name| name.eq_ignore_ascii_case(b"utf-16"))

@@ -54,6 +54,14 @@ impl Heads {
         if !b"HTTP/1.".starts_with(&window[..window.len().min(7)]) {
             return Err(MALFORMED);
         }
+        for at in 0..self.known.len() {
+            if let Some(length) = self.known[at].matches(window) {
+                let text = input.split_to(length).freeze();
+                self.known.swap(0, at);
+                let response = self.known[0].read(&text);
+                return response.map_or_else(|| parse(&text), Ok).map(Some);
+            }
+        }
         let Some(end) = self.end.find(window) else {
             return match window.len() < LARGEST {
                 true => Ok(None),
@@ -61,12 +69,6 @@ impl Heads {
             };
         };
         let text = input.split_to(end + 4).freeze();
-        for at in 0..self.known.len() {
-            if let Some(response) = self.known[at].read(&text) {
-                self.known.swap(0, at);
-                return Ok(Some(response));
-            }
-        }
         let response = parse(&text)?;
         if let Some(known) = KnownHead::of(&text, &response) {
             self.known.truncate(REMEMBERED - 1);

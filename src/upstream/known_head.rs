@@ -9,9 +9,9 @@ use memchr::memchr;
 /// Larger heads are not remembered: they are no service's usual ones.
 const LARGEST: usize = 4 * 1024;
 
-/// What Microsoft's services name their fields beside the standard ones. A name from here is shared
+/// What Microsoft's services name their fields beside the standard ones. What is from here is shared
 /// without counting who holds it.
-static USUAL: [HeaderName; 12] = [
+static USUAL_NAMES: [HeaderName; 12] = [
     HeaderName::from_static("client-request-id"),
     HeaderName::from_static("odata-entityid"),
     HeaderName::from_static("odata-version"),
@@ -24,6 +24,24 @@ static USUAL: [HeaderName; 12] = [
     HeaderName::from_static("x-ms-resource-unit"),
     HeaderName::from_static("x-ms-service-request-id"),
     HeaderName::from_static("x-source"),
+];
+
+/// What they say again and again.
+static USUAL_VALUES: [HeaderValue; 12] = [
+    HeaderValue::from_static("-1"),
+    HeaderValue::from_static("4.0"),
+    HeaderValue::from_static("Accept-Encoding"),
+    HeaderValue::from_static(
+        "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8",
+    ),
+    HeaderValue::from_static("application/json"),
+    HeaderValue::from_static("application/json; charset=utf-8"),
+    HeaderValue::from_static("application/json; odata.metadata=minimal"),
+    HeaderValue::from_static("chunked"),
+    HeaderValue::from_static("gzip"),
+    HeaderValue::from_static("max-age=31536000"),
+    HeaderValue::from_static("no-cache"),
+    HeaderValue::from_static("nosniff"),
 ];
 
 /// A head that came before, and what it meant.
@@ -71,9 +89,14 @@ impl KnownHead {
             if !spelling.eq_ignore_ascii_case(name.as_str().as_bytes()) {
                 return None;
             }
-            let known = USUAL.iter().find(|usual| *usual == name).unwrap_or(name);
             let after_colon = spelling.len() + 1;
-            fields.append(known.clone(), value(&text, &line[after_colon..])?);
+            let value = value(&text, &line[after_colon..])?;
+            let usual = USUAL_VALUES.iter().find(|usual| **usual == value);
+            let name = USUAL_NAMES
+                .iter()
+                .find(|usual| *usual == name)
+                .unwrap_or(name);
+            fields.append(name.clone(), usual.cloned().unwrap_or(value));
             at = place.end;
             lines.push(Line {
                 place,
@@ -93,14 +116,14 @@ impl KnownHead {
         })
     }
 
-    /// Reads a head that is like this one.
-    pub(super) fn read(&mut self, text: &Bytes) -> Option<Response<()>> {
-        if !text.starts_with(&self.text[..self.status_line]) {
+    /// The length of the head that `input` begins with, if that is there and like this one.
+    pub(super) fn matches(&mut self, input: &[u8]) -> Option<usize> {
+        if !input.starts_with(&self.text[..self.status_line]) {
             return None;
         }
         let mut at = self.status_line;
         for line in &mut self.lines {
-            let (known, rest) = (&self.text[line.place.clone()], &text[at..]);
+            let (known, rest) = (&self.text[line.place.clone()], &input[at..]);
             let length = if !line.varies && rest.starts_with(known) {
                 line.new = None;
                 known.len()
@@ -113,9 +136,11 @@ impl KnownHead {
             };
             at += length;
         }
-        if text[at..] != *b"\r\n" {
-            return None;
-        }
+        input[at..].starts_with(b"\r\n").then_some(at + 2)
+    }
+
+    /// Reads the head that was found to be like this one just now.
+    pub(super) fn read(&mut self, text: &Bytes) -> Option<Response<()>> {
         let mut fields = self.fields.clone();
         let mut more_vary = false;
         for (line, field) in self.lines.iter().zip(fields.values_mut()) {
