@@ -10,6 +10,7 @@ mod error;
 pub mod framing;
 pub mod inflow;
 mod known_head;
+mod memory;
 mod multiplex;
 mod outflow;
 mod pool;
@@ -20,7 +21,7 @@ mod stream;
 mod tunnel;
 mod wire;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -35,8 +36,8 @@ pub use response_body::{ResponseBodyError, UpstreamBody};
 
 use crate::alarm::AlarmClock;
 use crate::config::{Origin, UpstreamHttp, UpstreamTimeouts};
-use answer_head::Heads;
 use connect::Connector;
+use memory::Memory;
 use multiplex::{Multiplex, Stream};
 use pool::{Lease, Pool};
 use wire::Wire;
@@ -77,7 +78,7 @@ pub struct Upstream {
     /// What ALPN settled on, for `auto`.
     speaks_h2: Cell<Option<bool>>,
     observer: Rc<Observer>,
-    heads: RefCell<Heads>,
+    memory: Rc<Memory>,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -120,7 +121,7 @@ impl Upstream {
             multiplex: Multiplex::default(),
             speaks_h2: Cell::new(None),
             observer,
-            heads: RefCell::default(),
+            memory: Rc::default(),
         }
     }
 
@@ -160,7 +161,7 @@ impl Upstream {
         let upload = body.upload();
         let response = match place {
             Place::One(mut lease) => {
-                let response = lease.wire().send(head, body, limit, &self.heads).await?;
+                let response = lease.wire().send(head, body, limit).await?;
                 refuse_misframed(&response)?;
                 response.map(|()| UpstreamBody::one(lease, idle, upload))
             }
@@ -243,17 +244,22 @@ impl Upstream {
             return opened.map(Place::Two).map(Some).map_err(failed);
         }
         drop(one_at_a_time);
-        let wire = Wire::new(stream, self.clock.alarm(), lifetime());
+        let wire = Wire::new(
+            stream,
+            Rc::clone(&self.memory),
+            self.clock.alarm(),
+            lifetime(),
+        );
         let dial = std::future::ready(Ok(wire));
         self.pool.fresh(dial).await.map(Place::One).map(Some)
     }
 
     fn dial(&self) -> impl Future<Output = Result<Wire, ConnectError>> + 'static {
         let connector = Rc::clone(&self.connector);
-        let alarm = self.clock.alarm();
+        let (memory, alarm) = (Rc::clone(&self.memory), self.clock.alarm());
         async move {
             let (stream, _) = connector.connect().await?;
-            Ok(Wire::new(stream, alarm, lifetime()))
+            Ok(Wire::new(stream, memory, alarm, lifetime()))
         }
     }
 

@@ -12,11 +12,10 @@ use tokio::io::AsyncWrite;
 use zeroize::Zeroizing;
 
 use super::framing::number;
+use super::memory::LEAD;
 use super::request_body::BodyFault;
 use super::{Breakage, RequestBody, RequestHead, request_head};
 
-/// Room for a head with a token of 2 KB.
-const HEAD: usize = 4 * 1024;
 /// What stands in front of trailers.
 const LAST_CHUNK: &[u8] = b"0\r\n";
 
@@ -42,7 +41,8 @@ impl From<SendError> for Breakage {
 
 /// The request that is being sent.
 pub(super) struct Outflow {
-    /// The head, the line before a chunk, or trailers. A head holds the token.
+    /// The head, the line before a chunk, or trailers, in memory that is borrowed. A head holds the
+    /// token.
     lead: Zeroizing<Vec<u8>>,
     /// How much of it is written.
     led: usize,
@@ -91,7 +91,13 @@ impl Outflow {
 
     /// Begins with a request, whose framing is settled here: by its `Content-Length`, by the length
     /// that is known of the body, or in chunks.
-    pub(super) fn begin(&mut self, head: RequestHead<'_>, body: RequestBody) {
+    /// It is written into `lead`.
+    pub(super) fn begin(
+        &mut self,
+        head: RequestHead<'_>,
+        body: RequestBody,
+        lead: Zeroizing<Vec<u8>>,
+    ) {
         self.coding = Coding::Length(0);
         self.stage = Stage::Closing;
         let mut framing = None;
@@ -117,6 +123,7 @@ impl Outflow {
             .as_ref()
             .map(|(name, value)| (name.as_str(), *value));
         self.body = body;
+        self.lead = lead;
         self.lead.clear();
         self.make_room(head.length(framing));
         head.write(framing, &mut self.lead);
@@ -127,6 +134,11 @@ impl Outflow {
     /// Whether all of it is written.
     pub(super) fn is_done(&self) -> bool {
         self.stage == Stage::Done
+    }
+
+    /// What the head was written into, once all is written.
+    pub(super) fn take_lead(&mut self) -> Zeroizing<Vec<u8>> {
+        std::mem::take(&mut self.lead)
     }
 
     /// Gives up on what is left.
@@ -170,7 +182,7 @@ impl Outflow {
     fn make_room(&mut self, more: usize) {
         let length = self.lead.len() + more;
         if length > self.lead.capacity() {
-            let mut larger = Vec::with_capacity(length.max(HEAD));
+            let mut larger = Vec::with_capacity(length.max(LEAD));
             larger.extend_from_slice(&self.lead);
             self.lead = Zeroizing::new(larger);
         }
@@ -274,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_head_is_written_without_growing_however_long_it_is() {
-        for length in [10, 3 * HEAD] {
+        for length in [10, 3 * LEAD] {
             let token = HeaderValue::from_str(&"t".repeat(length)).unwrap();
             let head = RequestHead {
                 method: &Method::GET,
@@ -283,9 +295,9 @@ mod tests {
                 authorization: Some(&token),
             };
             let mut outflow = Outflow::new();
-            outflow.begin(head, RequestBody::Empty);
+            outflow.begin(head, RequestBody::Empty, Zeroizing::default());
             assert_eq!(outflow.lead.len(), head.length(None));
-            assert_eq!(outflow.lead.capacity(), head.length(None).max(HEAD));
+            assert_eq!(outflow.lead.capacity(), head.length(None).max(LEAD));
         }
     }
 }

@@ -311,7 +311,7 @@ mod tests {
             let address = self.0.local_addr().unwrap();
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();
             let stream = UpstreamStream::Plain(stream);
-            Ok(Wire::new(stream, self.1.alarm(), lifetime))
+            Ok(Wire::new(stream, Rc::default(), self.1.alarm(), lifetime))
         }
     }
 

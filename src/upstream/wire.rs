@@ -8,9 +8,9 @@
 //! eighth less CPU (`benches/peers/run`). Heads and chunks are read by `httparse`, as in hyper; where
 //! a body ends is decided in `framing`.
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,9 @@ use http::{Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use super::answer_head::Heads;
 use super::framing::Framing;
 use super::inflow::Inflow;
+use super::memory::Memory;
 use super::outflow::{Outflow, SendError};
 use super::stream::UpstreamStream;
 use super::{Breakage, Failure, RequestBody, RequestHead, Upload, UpstreamError};
@@ -30,8 +30,6 @@ use crate::alarm::Alarm;
 /// Microsoft's front doors and Azure's balancers close idle connections after minutes; a wire that
 /// is younger than this is not met half-closed.
 pub(super) const IDLE: Duration = Duration::from_secs(20);
-/// Room for a head, and with it for a short answer.
-const HEAD: usize = 8 * 1024;
 /// Bodies pass in pieces of at most this: two TLS records. Three of them are on their way to a caller
 /// who does not read, so larger ones cost memory and win nothing.
 const PIECE: usize = 32 * 1024;
@@ -39,7 +37,9 @@ const PIECE: usize = 32 * 1024;
 /// An open connection.
 pub(super) struct Wire {
     stream: UpstreamStream,
+    /// What was read and not used yet; its memory is borrowed.
     input: BytesMut,
+    memory: Rc<Memory>,
     outflow: Outflow,
     inflow: Inflow,
     /// Whether it can serve another request once this one is over.
@@ -60,11 +60,17 @@ impl std::fmt::Debug for Wire {
 
 impl Wire {
     /// Speaks HTTP/1.1 on a connected stream.
-    pub(super) fn new(stream: UpstreamStream, alarm: Alarm, lifetime: Duration) -> Self {
+    pub(super) fn new(
+        stream: UpstreamStream,
+        memory: Rc<Memory>,
+        alarm: Alarm,
+        lifetime: Duration,
+    ) -> Self {
         let now = Instant::now();
         Self {
             stream,
             input: BytesMut::new(),
+            memory,
             outflow: Outflow::new(),
             inflow: Inflow::done(),
             persists: true,
@@ -88,9 +94,8 @@ impl Wire {
     /// Ends its use by an exchange; whether it can serve another.
     pub(super) fn rest(&mut self) -> bool {
         let clean = self.inflow.is_done() && self.outflow.is_done() && self.input.is_empty();
-        if self.input.capacity() > HEAD {
-            self.input = BytesMut::new();
-        }
+        self.memory.return_input(&mut self.input);
+        self.memory.return_lead(self.outflow.take_lead());
         clean && self.persists
     }
 
@@ -105,21 +110,19 @@ impl Wire {
     }
 
     /// Sends a request and waits for the head of the answer, `limit` counted from the last progress
-    /// of the request body. What is left of that body goes up while the answer's is read. `heads` are
-    /// those that the upstream sent before.
+    /// of the request body. What is left of that body goes up while the answer's is read.
     pub(super) async fn send(
         &mut self,
         head: RequestHead<'_>,
         body: RequestBody,
         limit: Duration,
-        heads: &RefCell<Heads>,
     ) -> Result<Response<()>, Failure> {
         let upload = body.upload();
-        self.outflow.begin(head, body);
+        self.outflow.begin(head, body, self.memory.lend_lead());
         self.alarm.set(limit);
         let mut sent = 0;
         let outcome = std::future::poll_fn(|cx| {
-            let outcome = self.poll_send(cx, head.method, heads);
+            let outcome = self.poll_send(cx, head.method);
             if outcome.is_ready() {
                 return outcome.map(Some);
             }
@@ -159,17 +162,20 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
         method: &Method,
-        heads: &RefCell<Heads>,
     ) -> Poll<Result<Response<()>, Breakage>> {
         let lost = match self.outflow.poll(&mut self.stream, cx) {
             Poll::Ready(Err(SendError::Body(fault))) => {
                 return Poll::Ready(Err(Breakage::Body(fault)));
             }
             Poll::Ready(Err(SendError::Connection(error))) => Some(error),
-            Poll::Ready(Ok(())) | Poll::Pending => None,
+            Poll::Ready(Ok(())) => {
+                self.memory.return_lead(self.outflow.take_lead());
+                None
+            }
+            Poll::Pending => None,
         };
         // An upstream that refuses a body may have answered before it stopped reading.
-        match (self.poll_head(cx, method, heads), lost) {
+        match (self.poll_head(cx, method), lost) {
             (Poll::Ready(Ok(response)), Some(_)) => {
                 self.outflow.abandon();
                 self.persists = false;
@@ -185,10 +191,9 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
         method: &Method,
-        heads: &RefCell<Heads>,
     ) -> Poll<Result<Response<()>, Breakage>> {
         loop {
-            if let Some(response) = heads.borrow_mut().read(&mut self.input)? {
+            if let Some(response) = self.memory.heads.borrow_mut().read(&mut self.input)? {
                 let (status, version) = (response.status(), response.version());
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                     continue;
@@ -199,8 +204,11 @@ impl Wire {
                 self.inflow = Inflow::new(framing);
                 return Poll::Ready(Ok(response));
             }
-            self.input.reserve(HEAD);
+            self.memory.lend_input(&mut self.input);
             let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+            if self.input.is_empty() {
+                self.memory.return_input(&mut self.input);
+            }
             if ready!(read).map_err(Breakage::Io)? == 0 {
                 return Poll::Ready(Err(Breakage::Ended));
             }

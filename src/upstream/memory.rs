@@ -1,0 +1,94 @@
+//! What the wires of one upstream share: the heads that came before, and the memory for the head that
+//! is written or read just now. A wire that waits holds none: a thousand of them would keep twelve
+//! megabytes, and what was used last is still in the processor's cache.
+
+use std::cell::RefCell;
+
+use bytes::BytesMut;
+use zeroize::Zeroizing;
+
+use super::answer_head::Heads;
+
+/// Room for a head, and with it for a short answer.
+pub(super) const INPUT: usize = 8 * 1024;
+/// Room for a head with a token of 2 KB.
+pub(super) const LEAD: usize = 4 * 1024;
+/// Answers are read one after the other; a few of them come in more than one piece.
+const SPARES: usize = 4;
+
+/// The memory.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The heads of answers that came before.
+    pub(super) heads: RefCell<Heads>,
+    inputs: RefCell<Vec<BytesMut>>,
+    lead: RefCell<Zeroizing<Vec<u8>>>,
+}
+
+impl Memory {
+    /// Makes room in `input` for a head.
+    pub(super) fn lend_input(&self, input: &mut BytesMut) {
+        if input.capacity() == 0 {
+            *input = self.inputs.borrow_mut().pop().unwrap_or_default();
+        }
+        input.reserve(INPUT);
+    }
+
+    /// Takes an empty `input` back; what has grown is not kept.
+    pub(super) fn return_input(&self, input: &mut BytesMut) {
+        let input = std::mem::take(input);
+        let mut inputs = self.inputs.borrow_mut();
+        if (1..=INPUT).contains(&input.capacity()) && inputs.len() < SPARES {
+            inputs.push(input);
+        }
+    }
+
+    /// Memory for the head of a request; the last one may still stand in it.
+    pub(super) fn lend_lead(&self) -> Zeroizing<Vec<u8>> {
+        self.lead.take()
+    }
+
+    /// Takes it back; what has grown is not kept.
+    pub(super) fn return_lead(&self, lead: Zeroizing<Vec<u8>>) {
+        if lead.capacity() == LEAD {
+            self.lead.replace(lead);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_goes_from_one_wire_to_the_next() {
+        let memory = Memory::default();
+        let mut input = BytesMut::new();
+        memory.lend_input(&mut input);
+        let place = input.as_ptr();
+        memory.return_input(&mut input);
+        assert_eq!(input.capacity(), 0);
+        memory.lend_input(&mut input);
+        assert_eq!(input.as_ptr(), place);
+
+        let mut lead = memory.lend_lead();
+        lead.reserve_exact(LEAD);
+        let place = lead.as_ptr();
+        memory.return_lead(lead);
+        assert_eq!(memory.lend_lead().as_ptr(), place);
+    }
+
+    #[test]
+    fn what_has_grown_or_is_too_many_is_not_kept() {
+        let memory = Memory::default();
+        memory.return_input(&mut BytesMut::with_capacity(INPUT + 1));
+        memory.return_input(&mut BytesMut::new());
+        assert!(memory.inputs.borrow().is_empty());
+        for _ in 0..2 * SPARES {
+            memory.return_input(&mut BytesMut::with_capacity(INPUT));
+        }
+        assert_eq!(memory.inputs.borrow().len(), SPARES);
+        memory.return_lead(Zeroizing::new(Vec::with_capacity(LEAD + 1)));
+        assert_eq!(memory.lend_lead().capacity(), 0);
+    }
+}
