@@ -52,6 +52,11 @@ pub(super) struct KnownHead {
     status: StatusCode,
     status_line: usize,
     lines: Vec<Line>,
+    /// The lines of which another value has been seen, in their order. What stands between their
+    /// values is compared as a whole.
+    varying: Vec<usize>,
+    /// The values of those, in the head that is being read.
+    new: Vec<Range<usize>>,
     /// Its fields, in the order of its lines; empty where a value varies.
     fields: HeaderMap,
 }
@@ -59,14 +64,10 @@ pub(super) struct KnownHead {
 /// A line of a [`KnownHead`].
 #[derive(Debug)]
 struct Line {
-    /// Where it is, with its line end.
-    place: Range<usize>,
-    /// Where in it the name and its colon end.
-    after_colon: usize,
-    /// Whether another value has been seen.
-    varies: bool,
-    /// What stands behind the colon in the head that is being read, unless the line is the same.
-    new: Option<Range<usize>>,
+    /// Where in the head its value begins, behind the colon.
+    value: usize,
+    /// Where it ends, behind its line end.
+    end: usize,
 }
 
 impl KnownHead {
@@ -83,26 +84,23 @@ impl KnownHead {
         let (mut lines, mut at) = (Vec::with_capacity(headers.len()), status_line);
         let mut fields = HeaderMap::with_capacity(headers.len());
         for name in headers.keys() {
-            let place = at..at + line_end(&text[at..])?;
-            let line = &text[place.clone()];
+            let line = &text[at..at + line_end(&text[at..])?];
             let spelling = &line[..memchr(b':', line)?];
             if !spelling.eq_ignore_ascii_case(name.as_str().as_bytes()) {
                 return None;
             }
-            let after_colon = spelling.len() + 1;
-            let value = value(&text, &line[after_colon..])?;
+            let value_at = at + spelling.len() + 1;
+            at += line.len();
+            let value = value(&text, value_at..at)?;
             let usual = USUAL_VALUES.iter().find(|usual| **usual == value);
             let name = USUAL_NAMES
                 .iter()
                 .find(|usual| *usual == name)
                 .unwrap_or(name);
             fields.append(name.clone(), usual.cloned().unwrap_or(value));
-            at = place.end;
             lines.push(Line {
-                place,
-                after_colon,
-                varies: false,
-                new: None,
+                value: value_at,
+                end: at,
             });
         }
         // A map need not keep the order, by its documentation; it does.
@@ -112,59 +110,77 @@ impl KnownHead {
             text,
             status_line,
             lines,
+            varying: Vec::new(),
+            new: Vec::new(),
             fields,
         })
     }
 
     /// The length of the head that `input` begins with, if that is there and like this one.
     pub(super) fn matches(&mut self, input: &[u8]) -> Option<usize> {
-        if !input.starts_with(&self.text[..self.status_line]) {
-            return None;
+        match self.compare(input) {
+            None if self.learn(input)? => self.compare(input),
+            known => known,
         }
-        let mut at = self.status_line;
-        for line in &mut self.lines {
-            let (known, rest) = (&self.text[line.place.clone()], &input[at..]);
-            let length = if !line.varies && rest.starts_with(known) {
-                line.new = None;
-                known.len()
-            } else if rest.starts_with(&known[..line.after_colon]) {
-                let length = line_end(rest)?;
-                line.new = Some(at + line.after_colon..at + length);
-                length
-            } else {
-                return None;
-            };
-            at += length;
+    }
+
+    /// Compares a head with what is known to be always the same.
+    fn compare(&mut self, input: &[u8]) -> Option<usize> {
+        let (mut at, mut same) = (0, 0);
+        self.new.clear();
+        for &line in &self.varying {
+            let line = &self.lines[line];
+            let run = &self.text[same..line.value];
+            let value = input[at..].strip_prefix(run)?;
+            at += run.len();
+            let end = at + line_end(value)?;
+            self.new.push(at..end);
+            (at, same) = (end, line.end);
         }
-        input[at..].starts_with(b"\r\n").then_some(at + 2)
+        let run = &self.text[same..];
+        input[at..].starts_with(run).then_some(at + run.len())
+    }
+
+    /// Finds the lines in which a head differs that has the same names; whether there are more of
+    /// them than were known.
+    fn learn(&mut self, input: &[u8]) -> Option<bool> {
+        let mut rest = input.strip_prefix(&self.text[..self.status_line])?;
+        let mut varying = Vec::new();
+        let mut begin = self.status_line;
+        for (number, line) in self.lines.iter().enumerate() {
+            let name = &self.text[begin..line.value];
+            let (read, left) = rest.split_at(line_end(rest)?);
+            let value = read.strip_prefix(name)?;
+            if value != &self.text[line.value..line.end] || self.varying.contains(&number) {
+                varying.push(number);
+            }
+            (rest, begin) = (left, line.end);
+        }
+        if !rest.starts_with(b"\r\n") || varying.len() == self.varying.len() {
+            return Some(false);
+        }
+        self.varying = varying;
+        for (number, kept) in self.fields.values_mut().enumerate() {
+            if self.varying.contains(&number) {
+                *kept = HeaderValue::from_static("");
+            }
+        }
+        Some(true)
     }
 
     /// Reads the head that was found to be like this one just now.
-    pub(super) fn read(&mut self, text: &Bytes) -> Option<Response<()>> {
+    pub(super) fn read(&self, text: &Bytes) -> Option<Response<()>> {
         let mut fields = self.fields.clone();
-        let mut more_vary = false;
-        for (line, field) in self.lines.iter().zip(fields.values_mut()) {
-            if let Some(new) = line.new.clone() {
-                *field = value(text, &text[new])?;
-                more_vary |= !line.varies;
-            }
-        }
-        if more_vary {
-            self.note_varying();
+        let mut values = fields.values_mut();
+        let mut passed = 0;
+        for (&line, place) in self.varying.iter().zip(&self.new) {
+            *values.nth(line - passed)? = value(text, place.clone())?;
+            passed = line + 1;
         }
         let mut response = Response::new(());
         *response.status_mut() = self.status;
         *response.headers_mut() = fields;
         Some(response)
-    }
-
-    fn note_varying(&mut self) {
-        for (line, kept) in self.lines.iter_mut().zip(self.fields.values_mut()) {
-            if line.new.is_some() {
-                line.varies = true;
-                *kept = HeaderValue::from_static("");
-            }
-        }
     }
 }
 
@@ -173,9 +189,9 @@ fn line_end(text: &[u8]) -> Option<usize> {
     memchr(b'\n', text).map(|at| at + 1)
 }
 
-/// What stands behind a colon in `text`, to the end of the line (RFC 9112 section 5.1).
-fn value(text: &Bytes, line: &[u8]) -> Option<HeaderValue> {
-    let mut value = line.strip_suffix(b"\r\n")?;
+/// The value that stands in `text` between a colon and a line end (RFC 9112 section 5.1).
+fn value(text: &Bytes, place: Range<usize>) -> Option<HeaderValue> {
+    let mut value = text[place].strip_suffix(b"\r\n")?;
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
     }

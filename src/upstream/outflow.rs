@@ -9,10 +9,9 @@ use bytes::{Buf, Bytes};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body::Body;
 use tokio::io::AsyncWrite;
-use zeroize::Zeroizing;
 
 use super::framing::number;
-use super::memory::LEAD;
+use super::memory::{LEAD, Lead};
 use super::request_body::BodyFault;
 use super::{Breakage, RequestBody, RequestHead, request_head};
 
@@ -43,7 +42,7 @@ impl From<SendError> for Breakage {
 pub(super) struct Outflow {
     /// The head, the line before a chunk, or trailers, in memory that is borrowed. A head holds the
     /// token.
-    lead: Zeroizing<Vec<u8>>,
+    lead: Lead,
     /// How much of it is written.
     led: usize,
     data: Bytes,
@@ -77,7 +76,7 @@ impl Outflow {
     /// No request.
     pub(super) fn new() -> Self {
         Self {
-            lead: Zeroizing::new(Vec::new()),
+            lead: Lead::default(),
             led: 0,
             data: Bytes::new(),
             tail: b"",
@@ -92,12 +91,7 @@ impl Outflow {
     /// Begins with a request, whose framing is settled here: by its `Content-Length`, by the length
     /// that is known of the body, or in chunks.
     /// It is written into `lead`.
-    pub(super) fn begin(
-        &mut self,
-        head: RequestHead<'_>,
-        body: RequestBody,
-        lead: Zeroizing<Vec<u8>>,
-    ) {
+    pub(super) fn begin(&mut self, head: RequestHead<'_>, body: RequestBody, lead: Lead) {
         self.coding = Coding::Length(0);
         self.stage = Stage::Closing;
         let mut framing = None;
@@ -137,7 +131,7 @@ impl Outflow {
     }
 
     /// What the head was written into, once all is written.
-    pub(super) fn take_lead(&mut self) -> Zeroizing<Vec<u8>> {
+    pub(super) fn take_lead(&mut self) -> Lead {
         std::mem::take(&mut self.lead)
     }
 
@@ -182,9 +176,9 @@ impl Outflow {
     fn make_room(&mut self, more: usize) {
         let length = self.lead.len() + more;
         if length > self.lead.capacity() {
-            let mut larger = Vec::with_capacity(length.max(LEAD));
+            let mut larger = Lead::with_capacity(length.max(LEAD));
             larger.extend_from_slice(&self.lead);
-            self.lead = Zeroizing::new(larger);
+            self.lead = larger;
         }
     }
 
@@ -295,7 +289,7 @@ mod tests {
                 authorization: Some(&token),
             };
             let mut outflow = Outflow::new();
-            outflow.begin(head, RequestBody::Empty, Zeroizing::default());
+            outflow.begin(head, RequestBody::Empty, Lead::default());
             assert_eq!(outflow.lead.len(), head.length(None));
             assert_eq!(outflow.lead.capacity(), head.length(None).max(LEAD));
         }
