@@ -188,7 +188,8 @@ pub(super) async fn serve_http2<S>(
     let readers = Readers::new(desk.clock.alarm(), conversation.write_stall());
     let watch = Rc::clone(&readers);
     let service = service_fn(move |request| {
-        let answer = Rc::clone(&proxy).handle(request, Rc::clone(&known));
+        // In a box: hyper makes a task of each stream and moves what is in it four times.
+        let answer = Box::pin(Rc::clone(&proxy).handle(request, Rc::clone(&known)));
         let watch = Rc::clone(&watch);
         Answering::new(answer, move |response: Response<ResponseBody>| {
             response.map(|body| watch.watch(body))
