@@ -168,7 +168,7 @@ impl Upstream {
             Place::Two(stream) => {
                 let alarm = self.clock.alarm();
                 let request = for_http2(head, body, &self.spec.origin);
-                let response = stream.send(request, &alarm, limit).await?;
+                let response = Box::pin(stream.send(request, &alarm, limit)).await?;
                 response.map(|incoming| UpstreamBody::two(incoming, stream, alarm, idle))
             }
         };
