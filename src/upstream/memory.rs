@@ -69,11 +69,13 @@ impl Memory {
         input.reserve(INPUT);
     }
 
-    /// Takes an empty `input` back; what has grown is not kept.
+    /// Takes `input` back. What has grown is not kept, nor what still holds bytes: they are of one
+    /// connection, and never come to another.
     pub(super) fn return_input(&self, input: &mut BytesMut) {
         let input = std::mem::take(input);
         let mut inputs = self.inputs.borrow_mut();
-        if (1..=INPUT).contains(&input.capacity()) && inputs.len() < SPARES {
+        let usual = (1..=INPUT).contains(&input.capacity());
+        if usual && input.is_empty() && inputs.len() < SPARES {
             inputs.push(input);
         }
     }
@@ -111,6 +113,17 @@ mod tests {
         let place = lead.as_ptr();
         memory.return_lead(lead);
         assert_eq!(memory.lend_lead().as_ptr(), place);
+    }
+
+    #[test]
+    fn bytes_of_one_wire_never_come_to_another() {
+        let memory = Memory::default();
+        let mut input = BytesMut::new();
+        memory.lend_input(&mut input);
+        input.extend_from_slice(b"HTTP/1.1 200 OK");
+        memory.return_input(&mut input);
+        memory.lend_input(&mut input);
+        assert_eq!(&input[..], b"");
     }
 
     #[test]
