@@ -26,9 +26,15 @@ pub(super) struct Memory {
     lead: RefCell<Lead>,
 }
 
-/// Memory for what is written. A head holds the token, so it is wiped.
-#[derive(Debug, Default)]
+/// Memory for what is written. A head holds the token, so it is wiped, and shown to nobody.
+#[derive(Default)]
 pub(super) struct Lead(Vec<u8>);
+
+impl std::fmt::Debug for Lead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lead").finish_non_exhaustive()
+    }
+}
 
 impl Lead {
     pub(super) fn with_capacity(length: usize) -> Self {
@@ -80,6 +86,13 @@ impl Memory {
         }
     }
 
+    /// Gives up what nobody uses just now: an upstream that is not asked keeps no memory, and no token
+    /// in it.
+    pub(super) fn sweep(&self) {
+        self.inputs.take();
+        self.lead.take();
+    }
+
     /// Memory for the head of a request; the last one may still stand in it.
     pub(super) fn lend_lead(&self) -> Lead {
         self.lead.take()
@@ -113,6 +126,23 @@ mod tests {
         let place = lead.as_ptr();
         memory.return_lead(lead);
         assert_eq!(memory.lend_lead().as_ptr(), place);
+    }
+
+    #[test]
+    fn an_upstream_that_is_not_asked_keeps_no_memory() {
+        let memory = Memory::default();
+        memory.return_input(&mut BytesMut::with_capacity(INPUT));
+        memory.return_lead(Lead::with_capacity(LEAD));
+        memory.sweep();
+        assert!(memory.inputs.borrow().is_empty());
+        assert_eq!(memory.lend_lead().capacity(), 0);
+    }
+
+    #[test]
+    fn what_is_written_is_not_shown() {
+        let mut lead = Lead::default();
+        lead.extend_from_slice(b"token");
+        assert_eq!(format!("{lead:?}"), "Lead { .. }");
     }
 
     #[test]

@@ -175,8 +175,10 @@ impl Upstream {
         Ok(response)
     }
 
-    /// Closes what is old, idle for too long or dead. Called about once a second.
+    /// Closes what is old, idle for too long or dead, and gives memory back. Called about once a
+    /// second.
     pub fn sweep(&self, now: Instant) {
+        self.memory.sweep();
         self.pool.sweep(now);
         self.multiplex.sweep(now);
         if self.speaks_h2.get() == Some(true) {
