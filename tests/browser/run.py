@@ -149,11 +149,13 @@ def rebinder(proxy, pages):
                     pass
 
     def visit(visitor):
+        # A browser opens connections ahead of need: what leads where is decided by the first request.
+        head = visitor.recv(65536)
         if state["bound"]:
             there = socket.create_connection(("127.0.0.1", proxy))
+            there.sendall(head)
             threading.Thread(target=pump, args=(visitor, there), daemon=True).start()
             return pump(there, visitor)
-        head = visitor.recv(65536)
         if head.startswith(b"GET /rebind"):
             state["bound"] = True
             text = ""
