@@ -260,6 +260,14 @@ mod tests {
         assert!(heads.known.is_empty());
     }
 
+    #[test]
+    fn what_is_remembered_is_not_shown() {
+        let heads = &mut Heads::default();
+        let text = "HTTP/1.1 302 Found\r\nLocation: https://a/?tempauth=x\r\n\r\n";
+        assert!(said(&read(heads, text)).is_some());
+        assert!(!heads.known.is_empty() && !format!("{heads:?}").contains("tempauth"));
+    }
+
     /// Heads of a few names and values, some of them wrong.
     fn heads() -> impl Strategy<Value = Vec<String>> {
         let name = prop::sample::select(vec!["Date", "date", "ETag", "request-id", "x y", ""]);

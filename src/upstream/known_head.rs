@@ -44,8 +44,8 @@ static USUAL_VALUES: [HeaderValue; 12] = [
     HeaderValue::from_static("nosniff"),
 ];
 
-/// A head that came before, and what it meant.
-#[derive(Debug)]
+/// A head that came before, and what it meant. Not to be shown: a cookie or the address of a download,
+/// which needs no token, may stand in it.
 pub(super) struct KnownHead {
     /// All of it.
     text: Bytes,
@@ -62,12 +62,17 @@ pub(super) struct KnownHead {
 }
 
 /// A line of a [`KnownHead`].
-#[derive(Debug)]
 struct Line {
     /// Where in the head its value begins, behind the colon.
     value: usize,
     /// Where it ends, behind its line end.
     end: usize,
+}
+
+impl std::fmt::Debug for KnownHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KnownHead").finish_non_exhaustive()
+    }
 }
 
 impl KnownHead {
