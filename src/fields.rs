@@ -22,6 +22,7 @@ impl<'a> Fields<'a> {
 
     /// Makes this the only field of its name.
     pub fn insert(&mut self, name: &'a HeaderName, value: Cow<'a, HeaderValue>) {
+        // To look is cheaper than to go through all of them for removal, and mostly there is none.
         if self.get(name).is_some() {
             self.remove(name);
         }

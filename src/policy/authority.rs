@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
+use super::letters_digits_and;
+
 /// A host and, where it was written, a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority<'a> {
@@ -59,16 +61,7 @@ fn name(text: &str) -> Option<&str> {
     (fits && previous != b'.' && text.len() <= 253).then_some(text)
 }
 
-static OF_NAMES: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] =
-            (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'.' | b'-' | b'_');
-        byte += 1;
-    }
-    table
-};
+static OF_NAMES: [bool; 256] = letters_digits_and(b".-_");
 
 /// Splits `[IPv6]` from what follows it. A zone never travels in a `Host` (RFC 6874 section 4).
 fn split_literal(text: &str) -> Option<(&str, &str)> {

@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
-use super::Refusal;
 use super::header::{Fate, Length, NameSet, Names, editable, length, names, nominated};
+use super::{Refusal, letters_digits_and};
 use crate::code::Code;
 use crate::config::HeaderEdits;
 use crate::fields::Fields;
@@ -266,15 +266,7 @@ fn meaning(name: &str) -> Meaning {
 }
 
 /// Letters, digits, `-`; and `.`, which Dataverse's own names have.
-static REGULAR: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.');
-        byte += 1;
-    }
-    table
-};
+static REGULAR: [bool; 256] = letters_digits_and(b"-.");
 
 fn regular(name: &str) -> bool {
     name.bytes()

@@ -11,7 +11,7 @@ use zeroize::Zeroize;
 use super::answer_head::Heads;
 
 /// Room for a head, and with it for a short answer.
-pub(super) const INPUT: usize = 8 * 1024;
+const INPUT: usize = 8 * 1024;
 /// Room for a head with a token of 2 KB.
 pub(super) const LEAD: usize = 4 * 1024;
 /// Answers are read one after the other; a few of them come in more than one piece.
