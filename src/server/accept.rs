@@ -2,7 +2,7 @@
 //! that come one after the other meet warm pools, and many at once spread evenly.
 //!
 //! Beyond the limit of connections accepting pauses, and the system's backlog holds what comes. A
-//! peer with too many is closed at once. When descriptors run out accepting rests and goes on.
+//! peer with too many is told so and closed. When descriptors run out accepting rests and goes on.
 
 use std::io;
 use std::net::IpAddr;
@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::listener::Listener;
 use super::peers::{PeerPlace, Peers};
+use super::turn_away::Surplus;
 use super::worker::{Carried, Order, Worker};
 
 /// The rest after an accept that failed for want of descriptors or memory.
@@ -102,12 +103,30 @@ pub(super) async fn accept(listener: Arc<Listener>, door: Arc<Door>, workers: Ar
         match incoming.next().await {
             Ok((socket, peer)) => {
                 resting = false;
-                let place = match peer.map(|peer| door.peers.place_for(peer)) {
-                    Some(None) => continue,
-                    Some(place) => place,
-                    None => None,
-                };
-                hand_over(&workers, socket, peer, total, place);
+                let place = peer.map(|peer| (peer, door.peers.place_for(peer)));
+                match (socket, place) {
+                    (Socket::Tcp(socket), Some((peer, None))) => {
+                        give(&workers, |_| {
+                            Order::TurnAway(Surplus {
+                                socket,
+                                peer,
+                                _total: total,
+                            })
+                        });
+                    }
+                    (socket, place) => give(&workers, |worker| {
+                        let permit = Permit {
+                            _total: total,
+                            _peer: place.and_then(|(_, place)| place),
+                            _carried: Carried::by(worker),
+                        };
+                        Order::Serve(Arrival {
+                            socket,
+                            peer,
+                            permit,
+                        })
+                    }),
+                }
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -121,29 +140,13 @@ pub(super) async fn accept(listener: Arc<Listener>, door: Arc<Door>, workers: Ar
     }
 }
 
-fn hand_over(
-    workers: &[Worker],
-    socket: Socket,
-    peer: Option<IpAddr>,
-    total: OwnedSemaphorePermit,
-    place: Option<PeerPlace>,
-) {
+/// Gives an order to the worker with the fewest connections.
+fn give(workers: &[Worker], order: impl FnOnce(&Worker) -> Order) {
     let load = |worker: &&Worker| worker.load.load(std::sync::atomic::Ordering::Relaxed);
-    let Some(worker) = workers.iter().min_by_key(load) else {
-        return;
-    };
-    let permit = Permit {
-        _total: total,
-        _peer: place,
-        _carried: Carried::by(worker),
-    };
-    let arrival = Arrival {
-        socket,
-        peer,
-        permit,
-    };
-    // A worker that has ended cannot serve; the socket closes.
-    let _ = worker.orders.send(Order::Serve(arrival));
+    if let Some(worker) = workers.iter().min_by_key(load) {
+        // A worker that has ended cannot serve; the socket closes.
+        let _ = worker.orders.send(order(worker));
+    }
 }
 
 /// Errors of one connection that was gone before it was accepted.

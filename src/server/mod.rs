@@ -13,6 +13,7 @@ mod plain_answer;
 mod readers;
 mod timed;
 pub mod tls;
+mod turn_away;
 mod worker;
 
 use std::io;

@@ -6,10 +6,11 @@
 //! as any refusal. It also answers 408 when the head does not come in time.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +19,37 @@ use crate::code::Code;
 use crate::proxy::Proxy;
 use crate::proxy::conversation::{Conversation, Stage};
 use crate::proxy::error::Answer;
+
+/// When somebody who met a bound may ask again: other exchanges have ended by then.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Counts a request that was refused before it could be read, and says so in HTTP/1.1: the answer as
+/// bytes, after which the connection closes.
+pub(super) fn unread(
+    proxy: &Proxy,
+    peer: Option<IpAddr>,
+    code: Code,
+    message: &'static str,
+) -> Vec<u8> {
+    proxy.refused_unread(code, peer);
+    let answer = Answer {
+        code,
+        message: message.into(),
+        retry_after: (code == Code::Overloaded).then_some(SOON),
+    };
+    let id: HeaderValue = proxy.fresh_request_id();
+    let (status, headers, body) = answer.render(&id, SystemTime::now());
+    let mut text = format!("HTTP/1.1 {status}\r\nconnection: close\r\n").into_bytes();
+    for (name, value) in &headers {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+    text.extend_from_slice(body.as_bytes());
+    text
+}
 
 /// A caller's stream on which every answer has our form.
 pub(super) struct PlainAnswer<S> {
@@ -98,25 +130,8 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
     }
 
     fn render(&self, code: Code, message: &'static str) -> Vec<u8> {
-        self.proxy.refused_unread(code, self.conversation.peer);
         self.conversation.head_refused();
-        let answer = Answer {
-            code,
-            message: message.into(),
-            retry_after: None,
-        };
-        let id: HeaderValue = self.proxy.fresh_request_id();
-        let (status, headers, body) = answer.render(&id, SystemTime::now());
-        let mut text = format!("HTTP/1.1 {status}\r\nconnection: close\r\n").into_bytes();
-        for (name, value) in &headers {
-            text.extend_from_slice(name.as_str().as_bytes());
-            text.extend_from_slice(b": ");
-            text.extend_from_slice(value.as_bytes());
-            text.extend_from_slice(b"\r\n");
-        }
-        text.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
-        text.extend_from_slice(body.as_bytes());
-        text
+        unread(&self.proxy, self.conversation.peer, code, message)
     }
 
     /// Writes what is left of our answer.

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Plan;
 use super::accept::{Arrival, Socket};
 use super::connection::{Desk, Drain, peer_names, serve_plain, serve_tls, shake_hands};
+use super::turn_away::Surplus;
 use crate::alarm::AlarmClock;
 use crate::lifeline;
 use crate::proxy::Proxy;
@@ -32,6 +33,8 @@ pub(super) enum Order {
     Drain(Drain),
     /// Serve a connection.
     Serve(Arrival),
+    /// Refuse a connection.
+    TurnAway(Surplus),
     /// End, whatever is in flight.
     Stop,
 }
@@ -148,6 +151,9 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
                 Some(Order::Serve(arrival)) => {
                     let acceptor = plan.tls.acceptor();
                     tokio::task::spawn_local(serve(Rc::clone(&desk), patience, arrival, acceptor));
+                }
+                Some(Order::TurnAway(surplus)) => {
+                    surplus.turn_away(&proxy, plan.tls.acceptor().is_some());
                 }
                 Some(Order::Drain(drain)) => {
                     desk.draining.set(drain);

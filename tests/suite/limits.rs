@@ -55,7 +55,14 @@ async fn a_peer_has_so_many_connections_and_no_more() {
             .expect(200);
     }
     let mut third = stage.caller().await;
+    let refused = third.answer("GET").await;
+    assert_eq!(refused.refusal(), (503, "overloaded".to_owned()));
+    assert!(refused.message().contains("limits.connections_per_peer"));
     third.expect_close().await;
+    let counted = [("reason", "overloaded")];
+    stage
+        .becomes("tokenferry_refused_total", &counted, 1.0)
+        .await;
     drop(first);
     until("a place is free again", || async {
         let mut caller = stage.caller().await;
