@@ -5,7 +5,7 @@
 //! looked at only where one is found.
 
 use memchr::memmem::Finder;
-use memchr::{memchr2, memchr3};
+use memchr::{memchr, memchr2, memchr3};
 
 use super::link::LinkRoute;
 use super::spelling::{hex, short_escape};
@@ -274,8 +274,16 @@ impl Needle {
     }
 
     fn find(&self, text: &[u8], from: usize) -> usize {
-        let found = text.get(from..).and_then(|rest| self.finder.find(rest));
-        found.map_or(usize::MAX, |at| from + at)
+        self.find_in(text, from).unwrap_or(usize::MAX)
+    }
+
+    fn find_in(&self, text: &[u8], from: usize) -> Option<usize> {
+        let mut from = from;
+        // Most pages have no backslash at all, and one byte is looked for three times as fast.
+        if let Kind::Escape = self.kind {
+            from += memchr(b'\\', text.get(from..)?)?;
+        }
+        Some(from + self.finder.find(text.get(from..)?)?)
     }
 }
 
