@@ -29,8 +29,8 @@ pub enum Fault {
         body: Vec<u8>,
     },
     /// Breaks the connection: before the head (`None`), or that many bytes into the body of the
-    /// real answer (0: right after the head). HTTP/2: resets the stream. A body no longer than that,
-    /// sent with its length, gets through whole.
+    /// real answer (0: right after the head). HTTP/2: resets the stream, with NO_ERROR where the
+    /// ending is polite. A body no longer than that, sent with its length, gets through whole.
     Break {
         /// Where.
         after: Option<usize>,

@@ -24,9 +24,9 @@ pub(super) enum Broken {
     /// Without a word.
     #[error("the simulator was told to break the answer off here")]
     Here,
-    /// HTTP/2: with the word that nothing was done.
-    #[error("the simulator was told to leave this request unprocessed")]
-    Unprocessed(#[source] h2::Error),
+    /// HTTP/2: with this code.
+    #[error("the simulator was told to reset this stream")]
+    Coded(#[source] h2::Error),
 }
 
 /// A piece of a body, or its end before its time.
@@ -187,7 +187,10 @@ impl Cut {
             return Poll::Pending;
         }
         self.link.end_with(self.ending);
-        Poll::Ready(Some(Err(Broken::Here)))
+        Poll::Ready(Some(Err(match self.ending {
+            Ending::Notify => Broken::Coded(h2::Reason::NO_ERROR.into()),
+            _ => Broken::Here,
+        })))
     }
 }
 

@@ -208,7 +208,7 @@ impl Exchange {
                 Fault::Unprocessed if self.http1 => return self.broken(Ending::Close).await,
                 Fault::Unprocessed => {
                     let error = h2::Error::from(h2::Reason::REFUSED_STREAM);
-                    return Err(Broken::Unprocessed(error));
+                    return Err(Broken::Coded(error));
                 }
                 Fault::Raw(..) => return Err(Broken::Here),
                 Fault::Hold(gate) => gate.passed().await,

@@ -125,7 +125,11 @@ impl UpstreamBody {
         match &mut self.source {
             Source::One(lease) => lease.wire().poll_body(cx),
             Source::Two { incoming, .. } => {
-                let next = ready!(Pin::new(incoming).poll_frame(cx));
+                let next = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                // hyper takes a reset without an error for the end.
+                if next.is_none() && !incoming.is_end_stream() {
+                    return Poll::Ready(Some(Err(Breakage::Ended)));
+                }
                 Poll::Ready(next.map(|next| next.map_err(Breakage::Http2)))
             }
             Source::Ended => Poll::Ready(None),

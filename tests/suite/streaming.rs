@@ -60,7 +60,14 @@ async fn trailers_arrive_in_both_directions() {
 
 #[tokio::test]
 async fn a_truncated_answer_is_passed_on_as_truncated() {
-    let stage = Stage::open().await;
+    for upstream_http in [1, 2] {
+        let route = "{name: graph, path: /graph, upstream: 'https://GRAPH'";
+        let own = format!("routes: [{route}, upstream_http: {upstream_http}}}]\n");
+        truncated(&Stage::with(&own).await).await;
+    }
+}
+
+async fn truncated(stage: &Stage) {
     let cases = [
         ("/graph/sim/bytes/100000", Ending::Close),
         ("/graph/sim/bytes/100000", Ending::Notify),
