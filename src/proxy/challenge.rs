@@ -94,7 +94,7 @@ pub(super) async fn answer(
         Some(_) => RetryReason::Challenge,
         None => RetryReason::Token,
     });
-    let response = send(exchange, call, outgoing, &bearer, body).await?;
+    let response = send(exchange, call, outgoing, &bearer, body, spare).await?;
     if response.status() == StatusCode::UNAUTHORIZED {
         return refuse(Verdict::Again, RefusalReport::read(response).await);
     }

@@ -5,8 +5,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use crate::config::RetrySpec;
 
@@ -46,25 +45,23 @@ impl RetryBudget {
     }
 }
 
-/// How long to wait before the next attempt; `None` when there is none. `random` is from 0 to 1.
+/// How long to wait before the next attempt; `None` when there is none. `answer` is a status and the
+/// pause that came with it; `random` is from 0 to 1.
 pub(super) fn pause(
     spec: &RetrySpec,
     budget: &RetryBudget,
     attempts: u32,
     method: &Method,
-    answer: (StatusCode, &HeaderMap),
+    answer: (StatusCode, Option<Duration>),
     waited: Duration,
     random: f64,
 ) -> Option<Duration> {
-    let (status, headers) = answer;
+    let (status, asked) = answer;
     let listed = spec.statuses.contains(&status.as_u16());
     if !listed || !method.is_idempotent() || attempts >= spec.attempts {
         return None;
     }
-    let asked = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    let pause = match asked.map(Duration::from_secs) {
+    let pause = match asked {
         Some(asked) if asked > spec.max_wait => return None,
         // Up to a tenth more, so that those who were told the same do not come at once.
         Some(asked) => asked.mul_f64(1.0 + random / 10.0).min(spec.max_wait),
@@ -78,8 +75,6 @@ pub(super) fn pause(
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn spec() -> RetrySpec {
@@ -90,16 +85,11 @@ mod tests {
         }
     }
 
-    fn asked(after: Option<&str>) -> HeaderMap {
-        let after = after.map(|after| (RETRY_AFTER, HeaderValue::from_str(after).unwrap()));
-        after.into_iter().collect()
-    }
-
     fn paused(
         attempts: u32,
         method: &Method,
         status: u16,
-        after: Option<&str>,
+        after: Option<u64>,
         waited: u64,
     ) -> Option<Duration> {
         let status = StatusCode::from_u16(status).unwrap();
@@ -109,7 +99,7 @@ mod tests {
             &budget,
             attempts,
             method,
-            (status, &asked(after)),
+            (status, after.map(Duration::from_secs)),
             waited,
             1.0,
         )
@@ -118,16 +108,16 @@ mod tests {
     #[test]
     fn the_upstreams_pause_is_kept_and_one_that_is_too_long_is_not_waited_for() {
         assert_eq!(
-            paused(1, &Method::GET, 429, Some("10"), 0),
+            paused(1, &Method::GET, 429, Some(10), 0),
             Some(Duration::from_secs(11))
         );
         assert_eq!(
-            paused(1, &Method::GET, 429, Some("30"), 0),
+            paused(1, &Method::GET, 429, Some(30), 0),
             Some(Duration::from_secs(30))
         );
-        assert_eq!(paused(1, &Method::GET, 429, Some("31"), 0), None);
+        assert_eq!(paused(1, &Method::GET, 429, Some(31), 0), None);
         assert_eq!(
-            paused(1, &Method::GET, 429, Some("10"), 85),
+            paused(1, &Method::GET, 429, Some(10), 85),
             None,
             "the caller has left by then"
         );

@@ -10,10 +10,15 @@ use http::{HeaderMap, HeaderValue};
 /// absent or neither a number nor a date (RFC 9110 section 10.2.3). A date is counted against the
 /// upstream's own `Date`, because its clock and ours may differ.
 pub(super) fn in_seconds(headers: &mut HeaderMap, now: SystemTime) -> Option<u64> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let seconds = number(text).or_else(|| until(text, headers, now))?;
+    let seconds = read(headers, now)?;
     headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     Some(seconds)
+}
+
+/// The whole seconds that the header says, as [`in_seconds`] counts them.
+pub(super) fn read(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    number(text).or_else(|| until(text, headers, now))
 }
 
 fn number(text: &str) -> Option<u64> {
@@ -40,7 +45,7 @@ fn until(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn read(value: &str, date: Option<&str>) -> (Option<u64>, String) {
+    fn written(value: &str, date: Option<&str>) -> (Option<u64>, String) {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, HeaderValue::from_str(value).unwrap());
         if let Some(date) = date {
@@ -65,7 +70,7 @@ mod tests {
             ("5.", 5),
         ] {
             assert_eq!(
-                read(value, None),
+                written(value, None),
                 (Some(wanted), wanted.to_string()),
                 "{value}"
             );
@@ -76,12 +81,15 @@ mod tests {
     fn dates_are_counted_against_the_upstreams_clock() {
         let then = "Tue, 01 Jan 2030 00:00:30 GMT";
         assert_eq!(
-            read(then, Some("Tue, 01 Jan 2030 00:00:10 GMT")).0,
+            written(then, Some("Tue, 01 Jan 2030 00:00:10 GMT")).0,
             Some(20)
         );
-        assert_eq!(read(then, Some("not a date")).0, Some(32));
-        assert_eq!(read(then, None).0, Some(32));
-        assert_eq!(read(then, Some("Tue, 01 Jan 2030 00:01:10 GMT")).0, Some(0));
+        assert_eq!(written(then, Some("not a date")).0, Some(32));
+        assert_eq!(written(then, None).0, Some(32));
+        assert_eq!(
+            written(then, Some("Tue, 01 Jan 2030 00:01:10 GMT")).0,
+            Some(0)
+        );
     }
 
     #[test]
@@ -95,7 +103,7 @@ mod tests {
             "1.2.3",
             "99999999999999999999",
         ] {
-            assert_eq!(read(value, None), (None, value.to_owned()), "{value}");
+            assert_eq!(written(value, None), (None, value.to_owned()), "{value}");
         }
         assert_eq!(in_seconds(&mut HeaderMap::new(), SystemTime::now()), None);
     }

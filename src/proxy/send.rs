@@ -1,7 +1,7 @@
 //! Sending: one attempt, one silent repeat when the connection died under it, and another when the
 //! token was refused.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Response, StatusCode};
 
@@ -12,6 +12,7 @@ use super::exchange::Exchange;
 use super::load::{Load, Spare};
 use super::request::Outgoing;
 use super::retry;
+use super::retry_after;
 use super::small_body::small;
 use super::turn::heard;
 use crate::chain::Chain;
@@ -46,7 +47,7 @@ async fn authorised(
     body: RequestBody,
     spare: &Spare,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
-    let response = send(exchange, call, outgoing, bearer, body).await?;
+    let response = send(exchange, call, outgoing, bearer, body, spare).await?;
     if response.status() == StatusCode::UNAUTHORIZED {
         let answer = challenge::answer(exchange, call, outgoing, bearer, response, spare);
         return Box::pin(answer).await;
@@ -69,8 +70,10 @@ async fn insist(
         let Some(body) = spare.body() else {
             break;
         };
-        let answer = (response.status(), response.headers());
-        let waited = exchange.opened.mono.elapsed();
+        let now = Now::read();
+        let asked = retry_after::read(response.headers(), now.wall).map(Duration::from_secs);
+        let answer = (response.status(), asked);
+        let waited = now.mono.duration_since(exchange.opened.mono);
         let method = &call.parts.method;
         let random = exchange.random();
         let pause = retry::pause(spec, &own.retries, attempts, method, answer, waited, random);
@@ -93,9 +96,9 @@ pub(super) async fn send(
     outgoing: &mut Outgoing<'_>,
     bearer: &Bearer,
     body: RequestBody,
+    spare: &Spare,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
     let own = call.own();
-    let repeatable = matches!(body, RequestBody::Empty);
     exchange.attempts += 1;
     let sent = match exchange.waited {
         true => Instant::now(),
@@ -104,15 +107,14 @@ pub(super) async fn send(
     exchange.waited = true;
     let head = outgoing.attempt(bearer, &body);
     let outcome = match own.upstream.send(head, body, false).await {
-        Err(failure) => match repeat(&failure, outgoing.is_safe(), repeatable) {
-            true => {
+        Err(mut failure) => match body_of_repeat(&mut failure, outgoing.is_safe(), spare) {
+            Some(body) => {
                 own.cells.retried(RetryReason::Connection);
                 exchange.attempts += 1;
-                let body = failure.body.unwrap_or_default();
                 let head = outgoing.attempt(bearer, &body);
                 Box::pin(own.upstream.send(head, body, true)).await
             }
-            false => Err(failure),
+            None => Err(failure),
         },
         answer => answer,
     };
@@ -129,13 +131,14 @@ pub(super) async fn send(
     }
 }
 
-/// Whether a failed attempt may be made again on a fresh connection: the connection died before
-/// the answer began, and either the upstream did not act on the request and its body is still
-/// whole, or the request is safe and has no body. A write that the upstream may have read is never
-/// sent twice.
-fn repeat(failure: &Failure, safe: bool, empty: bool) -> bool {
-    let whole = empty || failure.body.is_some();
-    failure.is_dead_connection() && ((failure.unprocessed && whole) || (safe && empty))
+/// The body of another attempt on a fresh connection, if there may be one: the connection died before
+/// the answer began, and either the upstream did not act on the request, or the request is safe. A
+/// write that the upstream may have read is never sent twice.
+fn body_of_repeat(failure: &mut Failure, safe: bool, spare: &Spare) -> Option<RequestBody> {
+    if !failure.is_dead_connection() || !(failure.unprocessed || safe) {
+        return None;
+    }
+    failure.body.take().or_else(|| spare.body())
 }
 
 /// A failure of the caller's own body is told apart from one of the upstream.

@@ -110,15 +110,17 @@ pub struct Failure {
     /// Whether the upstream certainly did not act on the request: nothing of it was sent, or
     /// HTTP/2 said so (RFC 9113 section 8.7).
     pub unprocessed: bool,
+    /// Whether any of an answer came.
+    pub begun: bool,
     /// The body, when it came back untouched.
     pub body: Option<super::RequestBody>,
 }
 
 impl Failure {
-    /// Whether the connection ended before an answer: on one that was kept, that may mean nothing
-    /// but that it was kept for too long.
+    /// Whether the connection ended before the first byte of an answer: on one that was kept, that
+    /// may mean nothing but that it was kept for too long.
     pub fn is_dead_connection(&self) -> bool {
-        matches!(self.error, UpstreamError::Broken(_))
+        matches!(self.error, UpstreamError::Broken(_)) && !self.begun
     }
 }
 
@@ -127,6 +129,7 @@ impl From<UpstreamError> for Failure {
         Self {
             error,
             unprocessed: false,
+            begun: false,
             body: None,
         }
     }

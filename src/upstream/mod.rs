@@ -152,6 +152,7 @@ impl Upstream {
                 return Err(Failure {
                     error: error.into(),
                     unprocessed: true,
+                    begun: false,
                     body: Some(body),
                 });
             }

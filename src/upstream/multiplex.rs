@@ -186,6 +186,7 @@ impl Stream {
                 Err(Failure {
                     error: UpstreamError::Broken(failure.into_error().into()),
                     unprocessed,
+                    begun: false,
                     body: unsent.map(Request::into_body),
                 })
             }

@@ -42,6 +42,8 @@ pub(super) struct Wire {
     memory: Rc<Memory>,
     outflow: Outflow,
     inflow: Inflow,
+    /// Whether any of the answer came.
+    begun: bool,
     /// Whether it can serve another request once this one is over.
     persists: bool,
     /// After this moment it is not used for another request.
@@ -73,6 +75,7 @@ impl Wire {
             memory,
             outflow: Outflow::new(),
             inflow: Inflow::done(),
+            begun: false,
             persists: true,
             retire_at: now + lifetime,
             idle_since: now,
@@ -120,6 +123,7 @@ impl Wire {
         let upload = body.upload();
         self.outflow.begin(head, body, self.memory.lend_lead());
         self.alarm.set(limit);
+        self.begun = false;
         let mut sent = 0;
         let outcome = std::future::poll_fn(|cx| {
             let outcome = self.poll_send(cx, head.method);
@@ -142,6 +146,7 @@ impl Wire {
                 Err(Failure {
                     error: UpstreamError::Broken(breakage),
                     unprocessed,
+                    begun: self.begun,
                     body,
                 })
             }
@@ -212,6 +217,7 @@ impl Wire {
             if ready!(read).map_err(Breakage::Io)? == 0 {
                 return Poll::Ready(Err(Breakage::Ended));
             }
+            self.begun = true;
         }
     }
 

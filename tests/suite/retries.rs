@@ -138,17 +138,62 @@ async fn what_http2_says_was_not_processed_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_body_that_was_sent_in_part_is_not_sent_again() {
+async fn of_what_was_not_processed_a_small_body_is_kept_and_sent_again_and_a_large_one_is_not() {
     let stage = Stage::with(HTTP2).await;
-    let fault = Fault::Unprocessed;
+    for (length, status, attempts) in [(5, 200, 2), (100_000, 502, 1)] {
+        stage.simulator.clear();
+        let fault = Script::on(GRAPH, Fault::Unprocessed).times(1);
+        stage.simulator.script(fault);
+        let mut caller = stage.caller().await;
+        caller
+            .ask(&format!(
+                "POST /graph/sim/sink HTTP/1.1\nContent-Length: {length}"
+            ))
+            .await;
+        caller.send("x".repeat(length)).await;
+        let answer = caller.answer("POST").await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        if status == 200 {
+            assert_eq!(answer.json()["length"], length);
+        }
+        assert_eq!(arrivals(&stage), attempts);
+    }
+}
+
+#[tokio::test]
+async fn a_get_with_a_small_body_is_repeated_like_any_other() {
+    let stage = Stage::with(ONE_WORKER).await;
+    let fault = Fault::Break {
+        after: None,
+        ending: Ending::Close,
+    };
     stage.simulator.script(Script::on(GRAPH, fault).times(1));
     let mut caller = stage.caller().await;
     caller
-        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5")
+        .ask("GET /graph/sim/sink HTTP/1.1\nContent-Length: 5")
         .await;
     caller.send("hello").await;
-    let answer = caller.answer("POST").await;
-    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+    let answer = caller.answer("GET").await.expect(200);
+    assert_eq!(answer.json()["length"], 5);
+    assert_eq!(arrivals(&stage), 2);
+}
+
+#[tokio::test]
+async fn a_get_is_not_repeated_once_a_byte_of_the_answer_has_come() {
+    let stage = Stage::with(ONE_WORKER).await;
+    for begun in [
+        "H",
+        "HTTP/1.1 200 OK\r\nX",
+        "HTTP/1.1 103 Early Hints\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
+    ] {
+        stage.simulator.clear();
+        let fault = Fault::Raw(begun.into(), Ending::Close);
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        let answer = stage.get("/graph/sim/bytes/1").await;
+        assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+        assert_eq!(arrivals(&stage), 1, "{begun}");
+    }
 }
 
 #[tokio::test]

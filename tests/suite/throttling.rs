@@ -276,6 +276,28 @@ async fn a_route_that_asks_for_it_gets_idempotent_requests_retried() {
 }
 
 #[tokio::test]
+async fn a_pause_that_is_too_long_is_not_waited_for_however_it_is_said() {
+    let stage = Stage::with(&route("retry: {attempts: 3, max_wait: 2s}")).await;
+    for status in [429, 503, 504] {
+        for (after, date) in [
+            ("5.5", ""),
+            (
+                "Thu, 01 Jan 1970 00:00:50 GMT",
+                "Thu, 01 Jan 1970 00:00:00 GMT",
+            ),
+        ] {
+            stage.simulator.clear();
+            let busy = Fault::answer(status, &[("retry-after", after), ("date", date)], "busy");
+            stage
+                .simulator
+                .script(Script::on(ORGANISATION, busy).times(1));
+            stage.get("/dynamics/sim/bytes/1").await.expect(status);
+            assert_eq!(arrivals(&stage), 1, "{status} {after}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn retries_end_with_their_attempts_and_their_budget() {
     let stage = Stage::with(&format!(
         "{}workers: 1\n",
