@@ -200,7 +200,10 @@ impl Drop for Exchange {
                 .access_log
                 .write(&self.record(total, request_bytes));
         }
-        let unread = self.upload.as_ref().is_some_and(|upload| !upload.ended());
+        let unread = self
+            .upload
+            .as_ref()
+            .is_some_and(|upload| upload.is_unread());
         self.conversation.exchange_ended(unread);
         if self.admitted {
             self.proxy.places.give();

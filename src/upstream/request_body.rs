@@ -112,6 +112,12 @@ impl Upload {
         self.ended.get()
     }
 
+    /// Whether the caller may still be sending what nobody reads.
+    pub fn is_unread(&self) -> bool {
+        let given_up = [BodyFault::TooLarge, BodyFault::Stalled].map(Some);
+        !self.ended.get() || given_up.contains(&self.fault.get())
+    }
+
     /// What went wrong with it.
     pub fn fault(&self) -> Option<BodyFault> {
         self.fault.get()
