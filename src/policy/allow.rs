@@ -70,6 +70,11 @@ impl Allow {
                     .all(|value| self.permits_override(value.as_bytes(), path)))
     }
 
+    /// Whether headers that the route keeps name another method than the request line.
+    pub fn is_overridden(&self, headers: &HeaderMap) -> bool {
+        self.overridable && OVERRIDES.iter().any(|name| headers.contains_key(name))
+    }
+
     /// Whether the method that an override header names passes; servers take it in any case.
     pub fn permits_override(&self, value: &[u8], path: &str) -> bool {
         let upper = value.trim_ascii().to_ascii_uppercase();

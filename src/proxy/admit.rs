@@ -129,7 +129,11 @@ pub(super) fn admit(call: &Call<'_>) -> Result<(), Refusal> {
                 "takes no batches (`batch: refuse` in routes.yaml); send the requests one by one",
             );
         }
-        (true, BatchRule::Check) if parts.method == Method::POST => return Ok(()),
+        (true, BatchRule::Check)
+            if parts.method == Method::POST && !route.allow.is_overridden(&parts.headers) =>
+        {
+            return Ok(());
+        }
         _ => {}
     }
     if route

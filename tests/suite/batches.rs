@@ -56,6 +56,21 @@ fn multipart(operations: &[&str]) -> String {
 const MULTIPART: &str = "multipart/mixed; boundary=batch_7";
 
 #[tokio::test]
+async fn a_kept_method_override_on_a_batch_is_held_to_what_is_allowed() {
+    let stage = Stage::with(
+        "routes:\n- {name: graph, path: /graph, upstream: 'https://GRAPH', keep_headers: [X-HTTP-Method], allow: [GET /v1.0/users/**]}\n",
+    )
+    .await;
+    let body = requests(&[("GET", "/users")]).to_string();
+    let kind = "application/json\nX-HTTP-Method: DELETE";
+    let answer = post(&stage, GRAPH_BATCH, kind, &body).await;
+    assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()));
+    post(&stage, GRAPH_BATCH, "application/json", &body)
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
 async fn a_batch_of_allowed_operations_goes_up_as_it_was_judged() {
     let stage = Stage::with(LIMITED).await;
     let batch = requests(&[("GET", "/users?$top=1"), ("GET", "users?$top=2")]).to_string();
