@@ -183,6 +183,10 @@ fn target(
     let path = uri.path_and_query().cloned();
     let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
     let Some(authority) = uri.authority() else {
+        // Another host, and not a path (RFC 3986 section 4.2).
+        if path.as_str().starts_with("//") {
+            return None;
+        }
         return from.map(|origin| (origin.clone(), path));
     };
     let https = uri
@@ -260,5 +264,7 @@ mod tests {
         ] {
             assert_eq!(leads(location, None), None, "{location}");
         }
+        let elsewhere = leads("//evil.example/x", Some("a.sharepoint.com"));
+        assert_eq!(elsewhere, None);
     }
 }
