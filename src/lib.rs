@@ -35,6 +35,7 @@ pub mod fields;
 pub mod lifeline;
 pub mod output;
 pub mod secret;
+pub mod socket;
 pub mod timestamp;
 pub mod trust;
 

@@ -7,6 +7,7 @@
 //! before its system is told that nobody listened.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -22,6 +23,9 @@ use crate::proxy::conversation::Conversation;
 const LINGER: Duration = Duration::from_secs(2);
 /// How much closing reads at the most: two seconds of a fast upload.
 const LINGER_BYTES: usize = 256 * 1024 * 1024;
+
+/// What is written in one piece, even if it comes in several: an entity, or a short page.
+const SHORT: usize = 4096;
 
 /// A caller's socket under its connection's time limits.
 pub(super) struct Timed<S> {
@@ -178,6 +182,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // A short answer comes as head and body, and `writev` costs the kernel 0.1 µs more than
+        // `send`: more than to put them together.
+        let mut room = [const { MaybeUninit::uninit() }; SHORT];
+        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if (1..=SHORT).contains(&length) {
+            let mut joined = ReadBuf::uninit(&mut room);
+            bufs.iter().for_each(|buf| joined.put_slice(buf));
+            return self.poll_write(cx, joined.filled());
+        }
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
         this.count(&outcome);

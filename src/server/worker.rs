@@ -21,6 +21,7 @@ use crate::alarm::AlarmClock;
 use crate::lifeline;
 use crate::proxy::Proxy;
 use crate::proxy::conversation::{Conversation, Patience, Privacy};
+use crate::socket::Tcp;
 
 /// Threads for name resolution, the only blocking work: a resolver that hangs must not take more.
 const BLOCKING_THREADS: usize = 8;
@@ -179,7 +180,10 @@ async fn serve(
         permit,
     } = arrival;
     match socket {
-        Socket::Tcp(socket) => match (tokio::net::TcpStream::from_std(socket), acceptor) {
+        Socket::Tcp(socket) => match (
+            tokio::net::TcpStream::from_std(socket).map(Tcp::from),
+            acceptor,
+        ) {
             (Ok(socket), None) => {
                 let conversation = Conversation::new(&desk.clock, patience, peer, Privacy::Open);
                 serve_plain(desk, socket, Rc::new(conversation)).await;
@@ -206,7 +210,7 @@ async fn serve_secret(
     desk: Rc<Desk>,
     patience: Patience,
     peer: Option<IpAddr>,
-    socket: tokio::net::TcpStream,
+    socket: Tcp,
     acceptor: TlsAcceptor,
 ) {
     let shaken = shake_hands(&desk, acceptor, socket, patience.first_byte).await;

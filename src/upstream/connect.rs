@@ -19,6 +19,7 @@ use super::ConnectError;
 use super::stream::UpstreamStream;
 use super::tunnel;
 use crate::config::{HostName, Origin, UpstreamHttp};
+use crate::socket::Tcp;
 
 /// The pause before the next address is tried beside the one in progress (RFC 8305 section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -89,7 +90,10 @@ impl Connector {
             if self.origin.secure {
                 self.secure(tcp).await
             } else {
-                Ok((UpstreamStream::Plain(tcp), self.http == UpstreamHttp::Two))
+                Ok((
+                    UpstreamStream::Plain(tcp.into()),
+                    self.http == UpstreamHttp::Two,
+                ))
             }
         };
         match tokio::time::timeout(self.limit, attempt).await {
@@ -160,7 +164,7 @@ impl Connector {
         let name = ServerName::try_from(bare.to_owned())
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let stream = TlsConnector::from(Arc::clone(&self.tls))
-            .connect(name, tcp)
+            .connect(name, Tcp::from(tcp))
             .await
             .map_err(failed)?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -310,7 +310,7 @@ mod tests {
         async fn wire(&self, lifetime: Duration) -> Result<Wire, ConnectError> {
             let address = self.0.local_addr().unwrap();
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            let stream = UpstreamStream::Plain(stream);
+            let stream = UpstreamStream::Plain(stream.into());
             Ok(Wire::new(stream, Rc::default(), self.1.alarm(), lifetime))
         }
     }

@@ -5,16 +5,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use crate::socket::Tcp;
 
 /// A connected stream.
 #[derive(Debug)]
 pub(super) enum UpstreamStream {
     /// To loopback only.
-    Plain(TcpStream),
+    Plain(Tcp),
     /// Verified TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Tcp>>),
 }
 
 macro_rules! either {
