@@ -22,6 +22,14 @@ impl From<TcpStream> for Tcp {
     }
 }
 
+impl Tcp {
+    /// Ends the connection with a reset, so that what was sent is not taken for all there is.
+    pub fn reset(self) {
+        // Where the system refuses, the connection just ends.
+        let _ = self.0.set_zero_linger();
+    }
+}
+
 impl AsyncRead for Tcp {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -187,6 +195,14 @@ mod tests {
         };
         let (read, ()) = tokio::join!(reading, writing);
         assert!(read == wanted);
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_no_end() {
+        let (one, mut other) = pair().await;
+        one.reset();
+        let end = other.read(&mut [0]).await;
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]

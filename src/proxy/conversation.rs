@@ -62,6 +62,7 @@ pub struct Conversation {
     requests: Cell<u64>,
     streams: Cell<bool>,
     unread: Cell<bool>,
+    cut_short: Cell<bool>,
     read: Alarm,
     write: Alarm,
 }
@@ -90,6 +91,7 @@ impl Conversation {
             requests: Cell::new(0),
             streams: Cell::new(false),
             unread: Cell::new(false),
+            cut_short: Cell::new(false),
             read,
             write: clock.alarm(),
         }
@@ -154,6 +156,16 @@ impl Conversation {
     /// Whether the caller may still be sending what nobody reads.
     pub fn has_unread(&self) -> bool {
         self.unread.get()
+    }
+
+    /// An answer broke off that only the end of the connection ends.
+    pub fn cut_short(&self) {
+        self.cut_short.set(true);
+    }
+
+    /// Whether one did.
+    pub fn is_cut_short(&self) -> bool {
+        self.cut_short.get()
     }
 
     /// Whether what has to arrive in this stage is overdue.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -35,6 +35,8 @@ pub struct Exchange {
     /// The caller's `client-request-id`, or ours.
     pub request_id: HeaderValue,
     method: Method,
+    /// HTTP/1.0, which knows no chunks.
+    old: bool,
     /// For the access log, where there is one.
     uri: Option<Uri>,
     /// Index of the route, once it is found.
@@ -83,6 +85,7 @@ impl Exchange {
             conversation: Rc::clone(conversation),
             opened,
             method: parts.method.clone(),
+            old: parts.version < Version::HTTP_11,
             uri: proxy.access_log.is_on().then(|| parts.uri.clone()),
             route: None,
             caller: None,
@@ -205,6 +208,9 @@ impl Drop for Exchange {
             .as_ref()
             .is_some_and(|upload| upload.is_unread());
         self.conversation.exchange_ended(unread);
+        if self.old && self.outcome == Outcome::Failed {
+            self.conversation.cut_short();
+        }
         if self.admitted {
             self.proxy.places.give();
         }

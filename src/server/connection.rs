@@ -1,7 +1,7 @@
 //! One caller's connection, from the accepted socket to its end.
 
 use std::cell::Cell;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -54,17 +54,30 @@ pub enum Drain {
     Soon,
 }
 
-/// Serves a socket that speaks plain HTTP: HTTP/1.1, or HTTP/2 with prior knowledge.
-pub(super) async fn serve_plain<S>(desk: Rc<Desk>, socket: S, conversation: Rc<Conversation>)
+/// Serves a socket that speaks plain HTTP: HTTP/1.1, or HTTP/2 with prior knowledge. Returns the
+/// socket when an answer on it has broken off that only the end of the connection ends.
+pub(super) async fn serve_plain<S>(
+    desk: Rc<Desk>,
+    socket: S,
+    conversation: Rc<Conversation>,
+) -> Option<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let mut socket = Timed::new(socket, Rc::clone(&conversation), desk.clock.alarm());
     match socket.begins_http2().await {
-        Ok(true) => serve_http2(&desk, socket, conversation).await,
-        Ok(false) => serve_http1(&desk, socket, conversation).await,
+        Ok(true) => {
+            serve_http2(&desk, socket, conversation).await;
+            None
+        }
+        Ok(false) => {
+            let socket = serve_http1(&desk, socket, Rc::clone(&conversation)).await;
+            conversation
+                .is_cut_short()
+                .then(|| socket.into_inner().into_inner())
+        }
         // Nothing came in time, or the caller left: there is nobody to answer.
-        Err(_) => {}
+        Err(_) => None,
     }
 }
 
@@ -118,12 +131,17 @@ pub(super) async fn serve_tls<S>(
     if speaks_http2 {
         serve_http2(&desk, socket, conversation).await;
     } else {
+        // Without close_notify an answer that broke off is seen to have.
         serve_http1(&desk, socket, conversation).await;
     }
 }
 
-/// Serves HTTP/1.1.
-pub(super) async fn serve_http1<S>(desk: &Rc<Desk>, socket: S, conversation: Rc<Conversation>)
+/// Serves HTTP/1.1, and returns the socket.
+pub(super) async fn serve_http1<S>(
+    desk: &Rc<Desk>,
+    socket: S,
+    conversation: Rc<Conversation>,
+) -> PlainAnswer<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -148,16 +166,18 @@ where
         let answer = Rc::clone(&proxy).handle(request, Rc::clone(&conversation));
         Answering::new(answer, |response| response)
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let mut connection = builder.serve_connection(TokioIo::new(socket), service);
     let mut told = false;
     let end = std::future::poll_fn(|cx| {
+        let mut connection = Pin::new(&mut connection);
         if desk.draining.get() == Drain::Now && !told {
             told = true;
             connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().poll(cx)
+        connection.poll(cx)
     });
     ended(end.await);
+    connection.into_parts().io.into_inner()
 }
 
 /// Serves HTTP/2.

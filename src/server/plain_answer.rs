@@ -85,6 +85,11 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
         }
     }
 
+    /// The stream.
+    pub(super) fn into_inner(self) -> S {
+        self.inner
+    }
+
     /// Measures the request line in bytes of a head.
     fn measure_line(&mut self, begins: bool, bytes: &[u8]) {
         if begins {

@@ -58,6 +58,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
         }
     }
 
+    /// The socket.
+    pub(super) fn into_inner(self) -> S {
+        self.inner
+    }
+
     /// HTTP/2 is spoken from the first byte on: its frames are counted.
     pub(super) fn count_frames(&mut self) {
         self.frames = Some(Frames::new(Instant::now()));

@@ -186,7 +186,9 @@ async fn serve(
         ) {
             (Ok(socket), None) => {
                 let conversation = Conversation::new(&desk.clock, patience, peer, Privacy::Open);
-                serve_plain(desk, socket, Rc::new(conversation)).await;
+                if let Some(socket) = serve_plain(desk, socket, Rc::new(conversation)).await {
+                    socket.reset();
+                }
             }
             // In a box: TLS is large, and connections without it should not pay for it.
             (Ok(socket), Some(acceptor)) => {

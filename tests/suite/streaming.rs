@@ -99,6 +99,37 @@ async fn truncated(stage: &Stage) {
 }
 
 #[tokio::test]
+async fn a_truncated_answer_ends_in_a_reset_where_only_the_end_could_tell() {
+    let stage = Stage::open().await;
+    for target in [
+        "/graph/sim/bytes/1000?chunked=1",
+        "/graph/sim/page/100000",
+        "/graph/sim/bytes/1000",
+    ] {
+        let fault = Fault::Break {
+            after: Some(500),
+            ending: Ending::Close,
+        };
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        let mut caller = stage.caller().await;
+        caller.ask(&format!("GET {target} HTTP/1.0")).await;
+        caller.rest().await;
+        let reset = caller.ended.expect("the connection has ended").unwrap_err();
+        assert_eq!(
+            reset.kind(),
+            std::io::ErrorKind::ConnectionReset,
+            "{target}"
+        );
+    }
+    let mut caller = stage.caller().await;
+    caller
+        .ask("GET /graph/sim/bytes/5?chunked=1 HTTP/1.0")
+        .await;
+    caller.rest().await;
+    assert!(caller.ended.expect("the connection has ended").is_ok());
+}
+
+#[tokio::test]
 async fn the_end_of_the_connection_ends_a_body_only_when_tls_says_so() {
     let stage = Stage::open().await;
     for (ending, whole) in [
