@@ -4,7 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use std::rc::Rc;
 
 use super::admission::Admission;
@@ -15,6 +15,7 @@ use super::call::Call;
 use super::error::ProxyError;
 use super::request::Outgoing;
 use crate::config::BatchRule;
+use crate::rewrite::decode::Coding;
 use crate::rewrite::{is_json, request};
 use crate::upstream::{BodyFault, CallerBody, RequestBody, Upload};
 
@@ -147,7 +148,7 @@ fn may_hold_links(call: &Call<'_>) -> bool {
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| call.batch || is_json(kind))
-        && !headers.contains_key(CONTENT_ENCODING)
+        && Coding::of(headers) == Some(Coding::Identity)
         && call.turns_links()
 }
 
@@ -156,7 +157,7 @@ pub(super) fn turned(call: &Call<'_>, headers: &HeaderMap, bytes: Bytes) -> Byte
     let Some(links) = call.links() else {
         return bytes;
     };
-    if headers.contains_key(CONTENT_ENCODING) {
+    if Coding::of(headers) != Some(Coding::Identity) {
         return bytes;
     }
     let kind = headers

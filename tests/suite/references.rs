@@ -32,6 +32,9 @@ async fn references_of_this_proxy_in_bodies_become_the_upstreams() {
         sent.header_values("content-length"),
         [turned.len().to_string()]
     );
+    let uncoded = "application/json\nContent-Encoding: identity";
+    send(&stage, line, uncoded, &body).await.expect(204);
+    assert_eq!(stage.simulator.seen().pop().unwrap().text(), turned);
 
     let body =
         format!(r#"{{"members@odata.bind":["{base}/v1.0/directoryObjects/1"],"text":"{base}/x"}}"#);
