@@ -32,6 +32,7 @@ pub mod clock;
 pub mod code;
 pub mod executor;
 pub mod fields;
+pub mod file_path;
 pub mod lifeline;
 pub mod output;
 pub mod secret;

@@ -2,9 +2,10 @@
 //! when dropped; and the places they come from.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
+
+use crate::file_path::FilePath;
 
 /// A secret value. `Debug` shows nothing of it, there is no `Display` and no `Serialize`.
 #[derive(Clone)]
@@ -44,7 +45,7 @@ pub enum SecretSource {
     /// An environment variable of this name.
     Env(String),
     /// A file; surrounding white space (a trailing newline above all) is not part of the secret.
-    File(PathBuf),
+    File(FilePath),
 }
 
 /// Why a secret could not be read.
@@ -57,10 +58,10 @@ pub enum SecretError {
     #[error("{0} is empty; put the secret's value there")]
     Empty(String),
     /// The file cannot be read.
-    #[error("cannot read {}; check that it exists and that this user may read it", path.display())]
+    #[error("cannot read {path}; check that it exists and that this user may read it")]
     Unreadable {
         /// The file.
-        path: PathBuf,
+        path: FilePath,
         /// What the system said.
         source: std::io::Error,
     },
@@ -90,7 +91,7 @@ impl SecretSource {
     }
 
     /// The file, when the secret comes from one.
-    pub fn file(&self) -> Option<&Path> {
+    pub fn file(&self) -> Option<&FilePath> {
         match self {
             Self::Env(_) => None,
             Self::File(path) => Some(path),
@@ -102,7 +103,7 @@ impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env(name) => write!(f, "environment variable {name}"),
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path) => path.fmt(f),
         }
     }
 }

@@ -1,29 +1,29 @@
 //! The trust store and TLS settings that upstreams and token calls share.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::file_path::FilePath;
+
 /// Why the trust store cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The configured CA file cannot be read as PEM certificates.
     #[error(
-        "the CA file {} cannot be read as PEM certificates; name a readable file of CERTIFICATE blocks",
-        path.display()
+        "the CA file {path} cannot be read as PEM certificates; name a readable file of CERTIFICATE blocks"
     )]
     Unreadable {
         /// The file.
-        path: PathBuf,
+        path: FilePath,
         /// What is wrong with it.
         source: rustls::pki_types::pem::Error,
     },
     /// The configured CA file holds no certificate that can be a root.
-    #[error("the CA file {} holds no usable CA certificate; put the CA's PEM certificate there", .0.display())]
-    NoCertificate(PathBuf),
+    #[error("the CA file {0} holds no usable CA certificate; put the CA's PEM certificate there")]
+    NoCertificate(FilePath),
     /// The provider does not carry the protocol versions.
     #[error("the TLS library refuses its own defaults")]
     Provider(#[from] rustls::Error),
@@ -44,7 +44,7 @@ pub fn install_provider() {
 ///
 /// # Errors
 /// When the CA file is unreadable or holds no certificate.
-pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TrustError> {
+pub fn client_config(ca_file: Option<&FilePath>) -> Result<ClientConfig, TrustError> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
@@ -56,16 +56,16 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TrustError>
     }
     if let Some(path) = ca_file {
         let unreadable = |source| TrustError::Unreadable {
-            path: path.to_owned(),
+            path: path.clone(),
             source,
         };
-        let certificates = CertificateDer::pem_file_iter(path)
+        let certificates = CertificateDer::pem_file_iter(path.path())
             .map_err(unreadable)?
             .collect::<Result<Vec<_>, _>>()
             .map_err(unreadable)?;
         let (added, _) = roots.add_parsable_certificates(certificates);
         if added == 0 {
-            return Err(TrustError::NoCertificate(path.to_owned()));
+            return Err(TrustError::NoCertificate(path.clone()));
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::caller::key_set::KeySet;
 use crate::caller::keys::{self, KeysError};
 use crate::chain::Chain;
 use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
+use crate::file_path::FilePath;
 use crate::proxy::generation::InForce;
 use crate::trust;
 
@@ -149,7 +149,7 @@ async fn load(
 
 /// A client that trusts the cluster's authority besides the system's, and follows nothing.
 fn client(
-    authority: &Path,
+    authority: &FilePath,
     resolve: &BTreeMap<(HostName, u16), SocketAddr>,
 ) -> Result<Client, String> {
     let mut tls =

@@ -44,7 +44,7 @@ pub struct Outside {
 /// When the trust store or the HTTP client cannot be built.
 pub fn outside(config: &Config) -> Result<Outside, WorldError> {
     trust::install_provider();
-    let tls = trust::client_config(config.trust_ca_file.as_deref())?;
+    let tls = trust::client_config(config.trust_ca_file.as_ref())?;
     let client = TokenClient::new(credential::Egress {
         tls: Arc::new(tls.clone()),
         resolve: config.resolve.clone(),

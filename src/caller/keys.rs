@@ -1,12 +1,11 @@
 //! Where the cluster's keys come from: a file, or the issuer's own documents (OpenID Connect
 //! Discovery 1.0 section 4). The one part of this module that opens a socket.
 
-use std::path::{Path, PathBuf};
-
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 
 use super::key_set::{KeySet, KeySetError};
+use crate::file_path::FilePath;
 use crate::secret::{Secret, SecretError, SecretSource};
 
 /// Discovery documents and key sets have a few KiB.
@@ -39,10 +38,10 @@ pub enum KeysError {
     #[error("the issuer cannot be reached; check kubernetes.issuer and kubernetes.ca_file")]
     Unreachable(#[from] reqwest::Error),
     /// The file cannot be read.
-    #[error("cannot read {}; check kubernetes.jwks_file", path.display())]
+    #[error("cannot read {path}; check kubernetes.jwks_file")]
     Unreadable {
         /// The file.
-        path: PathBuf,
+        path: FilePath,
         /// What the system said.
         source: std::io::Error,
     },
@@ -52,9 +51,9 @@ pub enum KeysError {
 ///
 /// # Errors
 /// What went wrong; the keys known so far stay good.
-pub fn read(path: &Path) -> Result<KeySet, KeysError> {
+pub fn read(path: &FilePath) -> Result<KeySet, KeysError> {
     let json = std::fs::read(path).map_err(|source| KeysError::Unreadable {
-        path: path.to_owned(),
+        path: path.clone(),
         source,
     })?;
     Ok(KeySet::parse(&json)?)
@@ -65,9 +64,13 @@ pub fn read(path: &Path) -> Result<KeySet, KeysError> {
 ///
 /// # Errors
 /// What went wrong; the keys known so far stay good.
-pub async fn fetch(client: &Client, issuer: &str, token_file: &Path) -> Result<KeySet, KeysError> {
+pub async fn fetch(
+    client: &Client,
+    issuer: &str,
+    token_file: &FilePath,
+) -> Result<KeySet, KeysError> {
     // Read each time: the kubelet replaces it every hour.
-    let token = SecretSource::File(token_file.to_owned()).read()?;
+    let token = SecretSource::File(token_file.clone()).read()?;
     documents(client, issuer, &token).await
 }
 

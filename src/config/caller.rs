@@ -1,8 +1,7 @@
 //! Checked callers: who may be asked for on a route and how it proves itself.
 
-use std::path::PathBuf;
-
 use super::value::Name;
+use crate::file_path::FilePath;
 use crate::secret::SecretSource;
 
 /// A caller that routes may name.
@@ -45,12 +44,12 @@ pub struct KubernetesSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KubernetesKeys {
     /// In a file.
-    File(PathBuf),
+    File(FilePath),
     /// Fetched from the issuer.
     Fetch {
         /// The cluster's CA.
-        ca_file: PathBuf,
+        ca_file: FilePath,
         /// The token that is shown to the API server.
-        token_file: PathBuf,
+        token_file: FilePath,
     },
 }

@@ -19,6 +19,7 @@ use super::variable::Variables;
 use super::{
     CallerProof, CallerSpec, Config, CredentialSpec, LogSpec, RouteSpec, TlsSpec, UpstreamTimeouts,
 };
+use crate::file_path::FilePath;
 
 /// What a route is checked against.
 pub(super) struct Surroundings<'a> {
@@ -74,14 +75,14 @@ fn plain<T: Clone>(field: &Field<List<T>>) -> Vec<T> {
 
 fn tls(field: &Field<RawTls>, report: &mut Report) -> Option<TlsSpec> {
     let item = field.item()?;
-    let RawTls::Files(RawTlsFiles {
+    let RawTls::Files(files) = &item.value else {
+        return Some(TlsSpec::Local);
+    };
+    let RawTlsFiles {
         certificate_file,
         key_file,
         client_ca_file,
-    }) = &item.value
-    else {
-        return Some(TlsSpec::Local);
-    };
+    } = &**files;
     let help = "tls takes certificate_file and key_file, or the word local";
     let certificate_file = certificate_file.required("certificate_file", item.key, help, report);
     let key_file = key_file.required("key_file", item.key, help, report);
@@ -92,7 +93,7 @@ fn tls(field: &Field<RawTls>, report: &mut Report) -> Option<TlsSpec> {
     })
 }
 
-fn trust(raw: &RawConfig, report: &mut Report) -> Option<std::path::PathBuf> {
+fn trust(raw: &RawConfig, report: &mut Report) -> Option<FilePath> {
     let item = raw.trust.item()?;
     let help = "a PEM file with the authorities to trust besides the system's";
     let ca_file = item

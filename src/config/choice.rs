@@ -17,7 +17,7 @@ pub(super) enum RawAdmin {
 
 /// `local`, or files.
 pub(super) enum RawTls {
-    Files(RawTlsFiles),
+    Files(Box<RawTlsFiles>),
     Local,
 }
 
@@ -69,7 +69,9 @@ impl Read for RawAdmin {
 impl Read for RawTls {
     fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
         match word(node) {
-            None => RawTlsFiles::read(node, key, report).map(Self::Files),
+            None => RawTlsFiles::read(node, key, report)
+                .map(Box::new)
+                .map(Self::Files),
             Some("local") => Some(Self::Local),
             Some(_) if is_stand_in(node) => Some(Self::Local),
             Some(_) => {

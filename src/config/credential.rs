@@ -1,9 +1,8 @@
 //! Checked credentials: who asks at Entra and how it proves itself. A secret's place is recorded
 //! here, never the secret.
 
-use std::path::PathBuf;
-
 use super::value::{BaseUrl, Name};
+use crate::file_path::FilePath;
 use crate::secret::SecretSource;
 
 /// A credential: an identity and how it proves itself.
@@ -40,7 +39,7 @@ pub enum CredentialKind {
         /// The app.
         app: AppIdentity,
         /// Certificate and key.
-        file: PathBuf,
+        file: FilePath,
         /// For an encrypted key.
         password: Option<SecretSource>,
         /// Adds `x5c` to the assertion.
@@ -58,7 +57,7 @@ pub enum CredentialKind {
         /// The app.
         app: AppIdentity,
         /// The file, read at each token call.
-        file: PathBuf,
+        file: FilePath,
     },
     /// The platform's own identity.
     ManagedIdentity(IdentitySelector),

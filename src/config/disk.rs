@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::check_caller::{KEY_HELP, SHORTEST_KEY};
 use super::{CallerProof, Config, CredentialKind, KubernetesKeys, TlsSpec};
+use crate::file_path::FilePath;
 use crate::secret::SecretSource;
 
 /// What was found on disk, in words.
@@ -51,39 +52,47 @@ pub fn inspect(config: &Config, routes_yaml: &Path) -> Disk {
 }
 
 impl Disk {
-    fn file(&mut self, path: &Path, holds: Holds) {
-        let shown = path.display();
+    fn file(&mut self, path: &FilePath, holds: Holds) {
+        // What depends on a variable that is not set cannot be looked at.
+        if !path.is_known() {
+            return;
+        }
         let content = match read(path) {
             Ok(Some(content)) => content,
             Ok(None) => return,
             Err(error) => {
-                let help = "check the path, and that this user may read it";
+                let help = match path.is_written() {
+                    true => "check the path, and that this user may read it",
+                    false => {
+                        "the variable has to hold the path of a file, not what belongs into it"
+                    }
+                };
                 self.problems
-                    .push(format!("cannot read {shown}: {error}; {help}"));
+                    .push(format!("cannot read {path}: {error}; {help}"));
                 return;
             }
         };
         if content.trim_ascii().is_empty() {
             let help = "is empty; put there what it is named for";
-            self.problems.push(format!("{shown} {help}"));
+            self.problems.push(format!("{path} {help}"));
         } else if holds == Holds::Certificates && !has_certificate(&content) {
             let message = "holds no PEM certificate (-----BEGIN CERTIFICATE-----)";
-            self.problems.push(format!("{shown} {message}"));
+            self.problems.push(format!("{path} {message}"));
         }
         if holds == Holds::ApiKey && (1..SHORTEST_KEY).contains(&content.trim_ascii().len()) {
-            let message = format!("the API key in {shown} is short: {KEY_HELP}");
+            let message = format!("the API key in {path} is short: {KEY_HELP}");
             self.warnings.push(message);
         }
         let is_secret = matches!(holds, Holds::ApiKey | Holds::Secret);
-        if is_secret && mode(path).is_some_and(|mode| mode & 0o006 != 0) {
+        if is_secret && mode(path.path()).is_some_and(|mode| mode & 0o006 != 0) {
             let message = "is open to every user of this machine: chmod o-rw";
-            self.warnings.push(format!("{shown} {message} {shown}"));
+            self.warnings.push(format!("{path} {message} {path}"));
         }
     }
 }
 
 /// The content of a regular file. A pipe is left alone: reading would take what it holds.
-fn read(path: &Path) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
+fn read(path: &FilePath) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
     let found = fs::metadata(path)?;
     if !found.is_file() && !found.is_dir() {
         return Ok(None);
@@ -113,13 +122,13 @@ fn mode(_: &Path) -> Option<u32> {
 }
 
 /// Every file that the configuration names.
-fn files(config: &Config) -> Vec<(&Path, Holds)> {
+fn files(config: &Config) -> Vec<(&FilePath, Holds)> {
     let mut files = Vec::new();
     files.extend(
         config
             .trust_ca_file
             .iter()
-            .map(|file| (file.as_path(), Holds::Certificates)),
+            .map(|file| (file, Holds::Certificates)),
     );
     if let Some(TlsSpec::Files {
         certificate_file,
@@ -132,18 +141,16 @@ fn files(config: &Config) -> Vec<(&Path, Holds)> {
         files.extend(
             client_ca_file
                 .iter()
-                .map(|file| (file.as_path(), Holds::Certificates)),
+                .map(|file| (file, Holds::Certificates)),
         );
     }
     for credential in &config.credentials {
         let (file, secret) = match &credential.kind {
             CredentialKind::Certificate { file, password, .. } => {
-                (Some((file.as_path(), Holds::Secret)), password.as_ref())
+                (Some((file, Holds::Secret)), password.as_ref())
             }
             CredentialKind::ClientSecret { secret, .. } => (None, Some(secret)),
-            CredentialKind::FederatedToken { file, .. } => {
-                (Some((file.as_path(), Holds::Something)), None)
-            }
+            CredentialKind::FederatedToken { file, .. } => (Some((file, Holds::Something)), None),
             CredentialKind::ManagedIdentity(_) => (None, None),
         };
         files.extend(file);
@@ -158,8 +165,8 @@ fn files(config: &Config) -> Vec<(&Path, Holds)> {
 }
 
 /// The files that callers prove themselves against.
-fn caller_files(config: &Config) -> Vec<(&Path, Holds)> {
-    let mut files: Vec<(&Path, Holds)> = Vec::new();
+fn caller_files(config: &Config) -> Vec<(&FilePath, Holds)> {
+    let mut files: Vec<(&FilePath, Holds)> = Vec::new();
     for caller in &config.callers {
         if let CallerProof::ApiKey(key) = &caller.proof {
             files.extend(key.file().map(|file| (file, Holds::ApiKey)));
@@ -261,7 +268,7 @@ mod tests {
         ] {
             let path = write(folder.path(), "key", key, 0o600);
             let mut disk = Disk::default();
-            disk.file(&path, Holds::ApiKey);
+            disk.file(&FilePath::from(path), Holds::ApiKey);
             assert_eq!(disk.warnings.len(), warnings, "{key}");
             assert!(!disk.warnings.concat().contains(key.trim_ascii()) || key == "\n");
         }

@@ -9,6 +9,7 @@ use super::roster::Named;
 use super::value::{BaseUrl, Name};
 use super::variable::Variables;
 use super::{AppIdentity, CredentialKind, CredentialSpec};
+use crate::file_path::FilePath;
 use crate::secret::SecretSource;
 
 /// The name of the credential in metrics and on the status page.
@@ -69,6 +70,12 @@ impl Reader<'_> {
         (self.vars.env)(name).filter(|value| !value.trim().is_empty())
     }
 
+    /// The file that this variable names; it is shown as a reference in the file would be.
+    fn file(&self, name: &str) -> Option<FilePath> {
+        let path = self.value(name)?;
+        Some(FilePath::replaced(path, format!("${{{name}}}")))
+    }
+
     fn problem(&mut self, message: &str, help: &str) {
         let message = format!("no \"credentials\" are given, and {message}");
         self.report.problem(self.at, message, help);
@@ -118,7 +125,7 @@ impl Reader<'_> {
         match set.first() {
             Some(&CERTIFICATE) => Some(CredentialKind::Certificate {
                 app: app?,
-                file: self.value(CERTIFICATE)?.into(),
+                file: self.file(CERTIFICATE)?,
                 password: self
                     .value(PASSWORD)
                     .map(|_| SecretSource::Env(PASSWORD.to_owned())),
@@ -130,7 +137,7 @@ impl Reader<'_> {
                 self.unreachable();
                 Some(CredentialKind::FederatedToken {
                     app: app?,
-                    file: self.value(FEDERATED)?.into(),
+                    file: self.file(FEDERATED)?,
                 })
             }
             None if !self.vars.allow_missing => {

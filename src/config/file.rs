@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -16,6 +15,7 @@ use super::scalar::{Cloud, Day, Size, Status, Text, Time};
 use super::secret_reference::SecretReference;
 use super::value::{BaseUrl, HostPattern, Name, Origin, PathPrefix, Scope};
 use super::{AllowSpec, BatchRule, ListenAddress, LogFormat, RewriteLinks, UpstreamHttp};
+use crate::file_path::FilePath;
 
 /// Declares mappings with fixed keys: the struct, how it is read, and its part of the schema.
 macro_rules! mappings {
@@ -169,17 +169,17 @@ mappings! {
         /// A shared secret: exactly ${NAME}.
         client_secret: SecretReference,
         /// A file with the shared secret.
-        client_secret_file: PathBuf,
+        client_secret_file: FilePath,
         /// PEM file with certificate and RSA key.
-        certificate_file: PathBuf,
+        certificate_file: FilePath,
         /// For an encrypted key: exactly ${NAME}.
         certificate_password: SecretReference,
         /// A file with the password of an encrypted key.
-        certificate_password_file: PathBuf,
+        certificate_password_file: FilePath,
         /// Adds the certificate chain (x5c) to the assertion.
         send_chain: bool,
         /// A file with another issuer's token (workload identity).
-        federated_token_file: PathBuf,
+        federated_token_file: FilePath,
         /// The platform's own identity: system, or one of its identifiers.
         managed_identity: RawManagedIdentity,
         /// Declares that claims challenges are understood (cp1).
@@ -205,7 +205,7 @@ mappings! {
         /// Header X-Api-Key: exactly ${NAME}.
         api_key: SecretReference,
         /// A file with the key.
-        api_key_file: PathBuf,
+        api_key_file: FilePath,
         /// Subject or subject alternative name of a client certificate.
         client_certificate: Text,
         /// A Kubernetes service account: NAMESPACE/NAME.
@@ -220,29 +220,29 @@ mappings! {
         /// The audience of the tokens.
         audience: Text,
         /// A file with the signing keys.
-        jwks_file: PathBuf,
+        jwks_file: FilePath,
         /// The cluster's CA, to fetch the keys.
-        ca_file: PathBuf,
+        ca_file: FilePath,
         /// The token shown when fetching the keys.
-        token_file: PathBuf,
+        token_file: FilePath,
     }
 
     /// A certificate for callers, from files.
     #[schemars(extend("required" = ["certificate_file", "key_file"]))]
     RawTlsFiles in "tls" {
         /// PEM, leaf first.
-        certificate_file: PathBuf,
+        certificate_file: FilePath,
         /// PEM private key.
-        key_file: PathBuf,
+        key_file: FilePath,
         /// Authorities of the certificates that callers may present.
-        client_ca_file: PathBuf,
+        client_ca_file: FilePath,
     }
 
     /// Certificate authorities trusted besides the system's.
     #[schemars(extend("required" = ["ca_file"]))]
     RawTrust in "trust" {
         /// PEM file.
-        ca_file: PathBuf,
+        ca_file: FilePath,
     }
 
     /// Changes to headers.

@@ -22,6 +22,7 @@ mod credential;
 pub mod disk;
 mod environment;
 mod file;
+mod file_reference;
 #[cfg(test)]
 mod fixtures;
 mod hidden;
@@ -54,6 +55,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::file_path::FilePath;
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 pub use check_scope::is_graph;
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
@@ -87,7 +89,7 @@ pub struct Config {
     /// TLS towards callers.
     pub tls: Option<TlsSpec>,
     /// A CA file added to the system's roots, for upstreams and token calls alike.
-    pub trust_ca_file: Option<PathBuf>,
+    pub trust_ca_file: Option<FilePath>,
     /// Fixed addresses for `host:port`, upstreams, token calls and metadata endpoints alike.
     pub resolve: BTreeMap<(HostName, u16), SocketAddr>,
     /// Bounds.
@@ -125,11 +127,11 @@ pub enum TlsSpec {
     /// A certificate from files, re-read when they change.
     Files {
         /// PEM, leaf first.
-        certificate_file: PathBuf,
+        certificate_file: FilePath,
         /// PEM private key.
-        key_file: PathBuf,
+        key_file: FilePath,
         /// When set, clients may (and for `client_certificate` callers must) present a certificate.
-        client_ca_file: Option<PathBuf>,
+        client_ca_file: Option<FilePath>,
     },
     /// A CA and a certificate for localhost that tokenferry makes and keeps.
     Local,

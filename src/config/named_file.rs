@@ -39,10 +39,11 @@ fn collect(node: &Node, names: &mut Vec<Fault>) {
         Content::Mapping(entries) => {
             for entry in entries {
                 match &entry.value.content {
-                    Content::Scalar(name) if entry.key.text.ends_with("_file") => {
+                    Content::Scalar(text) if entry.key.text.ends_with("_file") => {
                         names.push(Fault {
                             span: entry.value.span,
-                            message: name.clone(),
+                            // As messages name it.
+                            message: entry.value.written.as_ref().unwrap_or(text).clone(),
                             help: None,
                         });
                     }
@@ -87,8 +88,8 @@ routes:
             "routes.yaml:2:57: cannot read /run/one: no"
         );
         assert_eq!(
-            told("/run/one.pem is empty"),
-            "routes.yaml:3:57: /run/one.pem is empty"
+            told("${FOLDER}/one.pem is empty"),
+            "routes.yaml:3:57: ${FOLDER}/one.pem is empty"
         );
         assert_eq!(told("no such thing"), "routes.yaml: no such thing");
     }

@@ -17,6 +17,8 @@ pub(super) struct Node {
     pub(super) span: Span,
     pub(super) content: Content,
     pub(super) provenance: Provenance,
+    /// How the text is written, where variables were replaced in it.
+    pub(super) written: Option<String>,
 }
 
 /// What a value is.
@@ -104,6 +106,7 @@ impl<'a> Builder<'a> {
             span: Span::default(),
             content: Content::Empty,
             provenance: Provenance::Written,
+            written: None,
         };
         let mut documents = 0;
         loop {
@@ -167,6 +170,7 @@ impl<'a> Builder<'a> {
             span,
             content,
             provenance: Provenance::Written,
+            written: None,
         })
     }
 

@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -121,10 +120,6 @@ parsed! {
     Text, "a text", "unset", |text| match text.trim() {
         "" => Err("it is empty".to_owned()),
         _ => Ok(Self(text.to_owned())),
-    };
-    PathBuf, "the path of a file", "unset", |text| match text {
-        "" => Err("it is empty".to_owned()),
-        _ => Ok(Self::from(text)),
     };
     SocketAddr, "an address and a port", "127.0.0.1:0", |text| text.parse().map_err(|_| {
         "an IP address and a port: 10.0.0.4:443 or [fd00::4]:443".to_owned()
@@ -249,7 +244,6 @@ mod tests {
         check::<Name>();
         check::<NonZeroUsize>();
         check::<Origin>();
-        check::<PathBuf>();
         check::<PathPrefix>();
         check::<Scope>();
         check::<Size>();

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::load::load;
@@ -76,10 +75,7 @@ fn every_key_of_the_top_level_arrives() {
     assert_eq!(config.listen[0], ListenAddress::Loopback(8080));
     assert_eq!(config.admin, []);
     assert_eq!(config.workers, NonZeroUsize::new(4));
-    assert_eq!(
-        config.trust_ca_file,
-        Some(PathBuf::from("/etc/ssl/contoso.pem"))
-    );
+    assert_eq!(config.trust_ca_file, Some("/etc/ssl/contoso.pem".into()));
     let graph = (HostName::parse("graph.microsoft.com").unwrap(), 443);
     assert_eq!(
         config.resolve[&graph],

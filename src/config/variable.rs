@@ -54,7 +54,7 @@ impl Pass<'_> {
                 Some(key) => self.secret(key, text, span),
                 None if text.contains("${") => {
                     let (replaced, provenance) = self.scalar(text, span);
-                    *text = replaced;
+                    node.written = Some(std::mem::replace(text, replaced));
                     node.provenance = provenance;
                     if provenance == Provenance::Unknown {
                         self.report.stand_in(span);

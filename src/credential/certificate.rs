@@ -1,7 +1,6 @@
 //! A certificate: instead of a secret, a short-lived assertion signed with its key. The file is
 //! read at each token call and parsed again when its contents, or the password, have changed.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +18,7 @@ use super::error::{CredentialError, Rejection};
 use super::guid::guid;
 use super::key_file::{KeyFault, KeyFile};
 use crate::config::Scope;
+use crate::file_path::FilePath;
 use crate::secret::SecretSource;
 
 /// Microsoft advises 5 to 10 minutes at most.
@@ -35,7 +35,7 @@ pub(super) struct Certificate {
     /// The URL of that endpoint as Entra knows it.
     pub(super) audience: String,
     /// Certificate and key.
-    pub(super) file: PathBuf,
+    pub(super) file: FilePath,
     /// For an encrypted key.
     pub(super) password: Option<SecretSource>,
     /// Adds `x5c`.
@@ -50,26 +50,26 @@ pub(super) type Digest = [u8; 32];
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// What it holds is not right.
-    #[error("{fault} {}", file.display())]
+    #[error("{fault} {file}")]
     Fault {
         /// What is wrong.
         fault: KeyFault,
         /// The file.
-        file: PathBuf,
+        file: FilePath,
     },
     /// It cannot be read.
-    #[error("cannot read {}; check that it exists and that this user may read it", file.display())]
+    #[error("cannot read {file}; check that it exists and that this user may read it")]
     Unreadable {
         /// The file.
-        file: PathBuf,
+        file: FilePath,
         /// What the system said.
         source: std::io::Error,
     },
     /// The library refused to sign.
-    #[error("the key in {} does not sign; make a new key and certificate", file.display())]
+    #[error("the key in {file} does not sign; make a new key and certificate")]
     Unsigned {
         /// The file.
-        file: PathBuf,
+        file: FilePath,
     },
 }
 

@@ -19,7 +19,7 @@ const AES_256: &str = include_str!("../../tests/keys/encrypted_aes256_sha256.pem
 fn certificate(entra: &StandIn, file: &Path, send_chain: bool) -> CredentialKind {
     CredentialKind::Certificate {
         app: entra.app(),
-        file: file.to_owned(),
+        file: file.into(),
         password: None,
         send_chain,
     }
@@ -156,8 +156,8 @@ async fn a_password_file_decrypts_the_key() {
     let entra = StandIn::start(|_| granted("t")).await;
     let kind = CredentialKind::Certificate {
         app: entra.app(),
-        file,
-        password: Some(SecretSource::File(password.clone())),
+        file: file.into(),
+        password: Some(SecretSource::File((&password).into())),
         send_chain: false,
     };
     let credential = &build(&[spec("a", kind)], &client())[0];

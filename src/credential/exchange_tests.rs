@@ -60,7 +60,7 @@ async fn a_federated_token_stands_in_for_the_secret() {
     let (_folder, file) = secret_file("eyJh.fake.jwt\n");
     let kind = CredentialKind::FederatedToken {
         app: entra.app(),
-        file,
+        file: file.into(),
     };
     ask(&build(&[spec("a", kind)], &client())[0]).await.unwrap();
     let seen = &entra.requests()[0];

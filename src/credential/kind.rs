@@ -1,6 +1,5 @@
 //! The ways to prove an identity, as one closed set.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -15,6 +14,7 @@ use super::managed::ManagedIdentity;
 use super::platform::{Platform, PlatformError};
 use super::workload::FederatedToken;
 use crate::config::{AppIdentity, CredentialKind, IdentitySelector, Scope};
+use crate::file_path::FilePath;
 use crate::secret::SecretSource;
 
 /// The ways to prove an identity.
@@ -125,10 +125,10 @@ impl Kind {
     }
 
     /// The files that are read at each call.
-    pub(super) fn files(&self) -> [Option<&Path>; 2] {
+    pub(super) fn files(&self) -> [Option<&FilePath>; 2] {
         match self {
             Self::Certificate(kind) => [
-                Some(kind.file.as_path()),
+                Some(&kind.file),
                 kind.password.as_ref().and_then(SecretSource::file),
             ],
             Self::ClientSecret(kind) => [kind.source.file(), None],

@@ -3,10 +3,11 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
+
+use crate::file_path::FilePath;
 
 /// More than any secret, certificate chain or token has; keeps a wrong path from being read for ever.
 const MOST: u64 = 1 << 20;
@@ -17,7 +18,7 @@ pub struct Stamp(Vec<Option<[u8; 32]>>);
 
 impl Stamp {
     /// Reads the files; one that cannot be read counts as such.
-    pub fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
+    pub fn of<'a>(files: impl IntoIterator<Item = &'a FilePath>) -> Self {
         Self(files.into_iter().map(fingerprint).collect())
     }
 
@@ -28,7 +29,7 @@ impl Stamp {
     }
 }
 
-fn fingerprint(path: &Path) -> Option<[u8; 32]> {
+fn fingerprint(path: &FilePath) -> Option<[u8; 32]> {
     let mut contents = Zeroizing::new(Vec::new());
     File::open(path)
         .and_then(|file| file.take(MOST).read_to_end(&mut contents))
@@ -44,13 +45,14 @@ mod tests {
     fn a_stamp_follows_contents_and_absence() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
-        let absent = Stamp::of([file.as_path()]);
+        let named = FilePath::from(file.clone());
+        let absent = Stamp::of([&named]);
         std::fs::write(&file, "one").unwrap();
-        let one = Stamp::of([file.as_path()]);
+        let one = Stamp::of([&named]);
         assert_ne!(absent, one);
         std::fs::write(&file, "one").unwrap();
-        assert_eq!(one, Stamp::of([file.as_path()]));
+        assert_eq!(one, Stamp::of([&named]));
         std::fs::write(&file, "two").unwrap();
-        assert_ne!(one, Stamp::of([file.as_path()]));
+        assert_ne!(one, Stamp::of([&named]));
     }
 }

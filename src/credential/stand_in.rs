@@ -164,7 +164,7 @@ pub(super) fn spec(name: &str, kind: CredentialKind) -> CredentialSpec {
 pub(super) fn secret_in(file: &Path, app: AppIdentity) -> CredentialKind {
     CredentialKind::ClientSecret {
         app,
-        secret: SecretSource::File(file.to_owned()),
+        secret: SecretSource::File(file.into()),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::config::{IdentitySelector, Name, Scope};
 use crate::credential::{
     AccessToken, CredentialError, Identity, Outage, Peer, Refusal, Rejection, Stamp,
 };
+use crate::file_path::FilePath;
 use crate::secret::Secret;
 
 /// Runs a test as a worker runs requests: on one thread, with tasks that stay there. Time stands
@@ -66,8 +67,8 @@ impl Script {
 
     /// Calls with a secret in this file.
     pub(super) fn watching(file: &Path) -> Self {
-        let (mut script, file) = (Self::new(), file.to_owned());
-        let stamp = move || Stamp::of([file.as_path()]);
+        let (mut script, file) = (Self::new(), FilePath::from(file));
+        let stamp = move || Stamp::of([&file]);
         script.supplier = script.supplier.with_stamp(stamp);
         script
     }

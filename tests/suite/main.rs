@@ -43,6 +43,7 @@ mod retries;
 mod routing;
 mod secrecy;
 mod shutdown;
+mod slips;
 mod spoilt;
 mod streaming;
 mod throttling;

@@ -59,7 +59,7 @@ impl Cluster {
 
     async fn load(&self) -> Result<(), KeysError> {
         let issuer = format!("{}/", self.origin);
-        fetch(&self.client, &issuer, self.token.path())
+        fetch(&self.client, &issuer, &self.token.path().into())
             .await
             .map(drop)
     }
@@ -180,10 +180,10 @@ fn keys_of_a_file_are_read_from_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let set = json!({"keys": [Issuer::new().jwk()]}).to_string();
     std::fs::write(file.path(), set).unwrap();
-    assert!(read(file.path()).is_ok());
+    assert!(read(&file.path().into()).is_ok());
     std::fs::remove_file(file.path()).unwrap();
     assert!(matches!(
-        read(file.path()),
+        read(&file.path().into()),
         Err(KeysError::Unreadable { .. })
     ));
 }

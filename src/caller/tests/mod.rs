@@ -55,7 +55,7 @@ impl Office {
         };
         let (cron, alice) = (key("cron-key"), key("alice-key"));
         let of = |file: &tempfile::NamedTempFile| {
-            CallerProof::ApiKey(SecretSource::File(file.path().to_owned()))
+            CallerProof::ApiKey(SecretSource::File(file.path().into()))
         };
         let account = CallerProof::ServiceAccount {
             namespace: "reports".to_owned(),

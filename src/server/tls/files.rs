@@ -1,7 +1,6 @@
 //! A certificate from files that somebody else keeps.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -12,13 +11,14 @@ use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
 use super::{Origin, TlsError, offer_protocols};
+use crate::file_path::FilePath;
 
 /// Reads the files. Callers are asked for a certificate when there is an authority to judge it by,
 /// and may go without; a route decides whether it needs one.
 pub(super) fn load(
-    certificate: &Path,
-    key: &Path,
-    client_ca: Option<&Path>,
+    certificate: &FilePath,
+    key: &FilePath,
+    client_ca: Option<&FilePath>,
 ) -> Result<(ServerConfig, Origin), TlsError> {
     let chain_text = read(certificate)?;
     let key_text = read(key)?;
@@ -36,7 +36,7 @@ pub(super) fn load(
 
     let chain = certificates(certificate, &chain_text)?;
     let key = PrivateKeyDer::from_pem_slice(&key_text).map_err(|source| TlsError::Pem {
-        path: key.to_owned(),
+        path: key.clone(),
         source,
     })?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -51,7 +51,7 @@ pub(super) fn load(
                 .allow_unauthenticated()
                 .build()
                 .map_err(|source| TlsError::ClientAuthority {
-                    path: path.to_owned(),
+                    path: path.clone(),
                     source,
                 })?;
             builder.with_client_cert_verifier(verifier)
@@ -67,18 +67,18 @@ pub(super) fn load(
     Ok((config, Origin::Files(origin)))
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+fn read(path: &FilePath) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let read = || -> io::Result<_> { std::fs::read(path).map(Zeroizing::new) };
     read().map_err(|source| TlsError::Unusable {
-        path: path.to_owned(),
+        path: path.clone(),
         source,
     })
 }
 
-fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(path: &FilePath, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>();
     read.map_err(|source| TlsError::Pem {
-        path: path.to_owned(),
+        path: path.clone(),
         source,
     })
 }

@@ -227,7 +227,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
 
 fn unusable(path: &Path) -> impl Fn(io::Error) -> TlsError {
     move |source| TlsError::Unusable {
-        path: path.to_owned(),
+        path: path.into(),
         source,
     }
 }

@@ -7,7 +7,6 @@ mod files;
 mod local;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +16,7 @@ use rustls::pki_types::pem;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::TlsSpec;
+use crate::file_path::FilePath;
 
 /// How often the files are looked at: a certificate manager replaces them days before the end.
 const LOOK: Duration = Duration::from_secs(5);
@@ -30,10 +30,10 @@ pub enum TlsError {
     )]
     Certificate(#[from] rustls::Error),
     /// The authority of callers does not serve.
-    #[error("tls.client_ca_file {} holds no authority that can be used", path.display())]
+    #[error("tls.client_ca_file {path} holds no authority that can be used")]
     ClientAuthority {
         /// The file.
-        path: PathBuf,
+        path: FilePath,
         /// What is wrong with it.
         source: rustls::server::VerifierBuilderError,
     },
@@ -44,18 +44,18 @@ pub enum TlsError {
     #[error("`tls: local` has no folder to keep its authority in; set HOME or XDG_STATE_HOME")]
     NoFolder,
     /// Not PEM.
-    #[error("{} is not PEM of the kind that is needed there", path.display())]
+    #[error("{path} is not PEM of the kind that is needed there")]
     Pem {
         /// The file.
-        path: PathBuf,
+        path: FilePath,
         /// What is wrong with it.
         source: pem::Error,
     },
     /// A file cannot be read or written.
-    #[error("cannot use {}; check that it is there and that this user may use it", path.display())]
+    #[error("cannot use {path}; check that it is there and that this user may use it")]
     Unusable {
         /// The file.
-        path: PathBuf,
+        path: FilePath,
         /// What the system said.
         source: io::Error,
     },
@@ -89,7 +89,7 @@ pub fn load(spec: &TlsSpec, now: SystemTime) -> Result<Loaded, TlsError> {
             certificate_file,
             key_file,
             client_ca_file,
-        } => files::load(certificate_file, key_file, client_ca_file.as_deref())?,
+        } => files::load(certificate_file, key_file, client_ca_file.as_ref())?,
         TlsSpec::Local => local::load(&local::folder()?, now)?,
     };
     Ok(Loaded {

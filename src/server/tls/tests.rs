@@ -22,8 +22,8 @@ fn write_pair(folder: &Path) {
 
 fn spec(folder: &Path) -> TlsSpec {
     TlsSpec::Files {
-        certificate_file: folder.join("tls.pem"),
-        key_file: folder.join("tls.key"),
+        certificate_file: folder.join("tls.pem").into(),
+        key_file: folder.join("tls.key").into(),
         client_ca_file: None,
     }
 }
@@ -87,7 +87,7 @@ fn files_that_do_not_serve_are_refused_by_name() {
     let with_authority = TlsSpec::Files {
         certificate_file,
         key_file,
-        client_ca_file: Some(folder.path().join("ca.pem")),
+        client_ca_file: Some(folder.path().join("ca.pem").into()),
     };
     assert!(words(&with_authority).contains("ca.pem holds no authority"));
 }
@@ -132,11 +132,11 @@ fn who_may_show_a_certificate_shows_it_in_every_handshake() {
                 .with_root_certificates(roots.clone())
                 .with_no_client_auth(),
         );
-        let (key, ca) = (folder.path().join("tls.key"), Some(path.as_path()));
+        let (key, path) = (folder.path().join("tls.key").into(), (&path).into());
         let (server, _) = files::load(&path, &key, None).unwrap();
         let kind = second_handshake(&Arc::new(server), &client);
         assert_eq!(kind, HandshakeKind::Resumed, "{version:?}");
-        let (server, _) = files::load(&path, &key, ca).unwrap();
+        let (server, _) = files::load(&path, &key, Some(&path)).unwrap();
         let kind = second_handshake(&Arc::new(server), &client);
         assert_eq!(kind, HandshakeKind::Full, "{version:?}");
     }

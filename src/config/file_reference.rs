@@ -1,0 +1,34 @@
+//! The path of a file as routes.yaml may name it. What a variable in it holds is used and not
+//! shown.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::node::{Content, Key, Node, Provenance};
+use super::read::{Read, wrong_shape};
+use super::report::{Report, quoted_key};
+use crate::file_path::FilePath;
+
+const NOUN: &str = "the path of a file";
+
+impl Read for FilePath {
+    fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
+        let Content::Scalar(text) = &node.content else {
+            wrong_shape(node, key, NOUN, report);
+            return None;
+        };
+        match &node.written {
+            Some(written) if node.provenance == Provenance::Unknown => Some(Self::unknown(written)),
+            _ if text.trim().is_empty() => {
+                let message = format!("{} takes {NOUN}, and this is empty", quoted_key(&key.text));
+                report.problem(node.span, message, "for example /run/secrets/graph");
+                None
+            }
+            Some(written) => Some(Self::replaced(text, written)),
+            None => Some(Self::from(text)),
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}

@@ -1,0 +1,105 @@
+//! A variable that holds a secret, where one that holds a path belongs: a newcomer's slip. Nothing
+//! that the program says shows what the variable holds.
+
+use rustix::process::Signal;
+use tokenferry::simulator::{CLIENT_ID, Simulator, TENANT_ID};
+
+use crate::cli::{desk, with_file};
+use crate::harness::program::{Program, run};
+
+const SLIP: &str = "s3cr3t-v4lue";
+
+/// A file whose only credential proves itself by these keys.
+fn credential(keys: &str) -> String {
+    format!("credentials: {{app: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, {keys}}}}}\n")
+}
+
+#[tokio::test]
+async fn no_key_of_a_file_shows_what_its_variable_holds() {
+    let caller = "routes: [{name: a, path: /a, upstream: 'https://GRAPH', callers: [c]}]\n";
+    let account = "callers: {c: {service_account: a/b}}\n";
+    let kubernetes = "kubernetes: {issuer: 'https://a.b', audience: a, ";
+    for own in [
+        credential("client_secret_file: '${SLIP}'"),
+        credential("client_secret_file: '/run/${SLIP}.txt'"),
+        credential("certificate_file: '${SLIP}'"),
+        credential("certificate_file: SECRET_FILE, certificate_password_file: '${SLIP}'"),
+        credential("federated_token_file: '${SLIP}'"),
+        "tls: {certificate_file: '${SLIP}', key_file: '${SLIP}', client_ca_file: '${SLIP}'}\n"
+            .to_owned(),
+        "trust: {ca_file: '${SLIP}'}\n".to_owned(),
+        format!("callers: {{c: {{api_key_file: '${{SLIP}}'}}}}\n{caller}"),
+        format!("{account}{kubernetes}jwks_file: '${{SLIP}}'}}\n{caller}"),
+        format!("{account}{kubernetes}ca_file: '${{SLIP}}', token_file: '${{SLIP}}'}}\n{caller}"),
+    ] {
+        let (_simulator, folder) = desk(&own).await;
+        for words in [&["check"][..], &["check", "--allow-missing-env"], &["run"]] {
+            let mut command = with_file(words, folder.path());
+            command.env("SLIP", SLIP);
+            let (_, out, err) = run(command).await;
+            assert!(
+                !format!("{out}{err}").contains(SLIP),
+                "{own}{words:?}: {out}{err}"
+            );
+            assert!(err.contains("${SLIP}"), "{own}{words:?}: {out}{err}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_standard_variables_are_not_shown_either() {
+    let (_simulator, folder) = desk("").await;
+    let file = folder.path().join("routes.yaml");
+    std::fs::write(
+        &file,
+        "routes: [{name: a, path: /a, upstream: 'https://a.com'}]\n",
+    )
+    .expect("the folder can be written");
+    let mut command = with_file(&["check"], folder.path());
+    command
+        .env("AZURE_TENANT_ID", TENANT_ID)
+        .env("AZURE_CLIENT_ID", CLIENT_ID)
+        .env("AZURE_CLIENT_CERTIFICATE_PATH", SLIP);
+    let (code, out, err) = run(command).await;
+    assert_eq!(code, 2, "{out}{err}");
+    assert!(!format!("{out}{err}").contains(SLIP), "{out}{err}");
+    assert!(err.contains("${AZURE_CLIENT_CERTIFICATE_PATH}"), "{err}");
+}
+
+#[tokio::test]
+async fn neither_the_log_nor_the_status_page_shows_it_after_a_reload() {
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    let vars = [("SLIP", SLIP), ("TOKENFERRY_LOG", "trace")];
+    let program = Program::within(simulator, "", &vars).await;
+    program.rewrite(&credential("client_secret_file: '${SLIP}'"));
+    program.signal(Signal::HUP);
+    let refused = |line: &str| line.contains("was not reloaded").then_some(());
+    program.err.find("the refusal", refused).await;
+    let mut said = program.err.text();
+    for page in ["/status.json", "/"] {
+        let page = program.get_admin(page).await.expect(200).text();
+        assert!(page.contains("${SLIP}"), "{page}");
+        said.push_str(&page);
+    }
+    assert!(!said.contains(SLIP), "{said}");
+}
+
+#[tokio::test]
+async fn a_file_that_goes_away_is_named_as_the_configuration_names_it() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let file = folder.path().join(SLIP);
+    std::fs::write(&file, "secret").expect("the folder can be written");
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    let vars = [("PLACE", file.to_str().expect("the name is text"))];
+    simulator.outage(tokenferry::simulator::LOGIN);
+    let own = credential("client_secret_file: '${PLACE}'");
+    let program = Program::within(simulator, &own, &vars).await;
+    std::fs::remove_file(&file).expect("it is there");
+    let told = |line: &str| line.contains("cannot read ${PLACE}").then_some(());
+    program.err.find("the failure", told).await;
+    let status = program.get_admin("/status.json").await.expect(200).text();
+    assert!(
+        !format!("{}{status}", program.err.text()).contains(SLIP),
+        "{status}"
+    );
+}
