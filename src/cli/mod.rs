@@ -12,7 +12,8 @@ mod token;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::chain::Chain;
 
@@ -94,20 +95,65 @@ enum Command {
     Schema,
 }
 
+impl RunArgs {
+    /// The options that are given.
+    fn given(&self) -> Vec<&'static str> {
+        let options = [
+            ("--listen", self.listen.is_some()),
+            ("--admin", self.admin.is_some()),
+            ("--workers", self.workers.is_some()),
+        ];
+        let given = options.into_iter().filter(|(_, given)| *given);
+        given.map(|(option, _)| option).collect()
+    }
+
+    /// These, before the command, and those after it.
+    ///
+    /// # Errors
+    /// An option that is given in both places.
+    fn and(self, later: Self) -> Result<Self, &'static str> {
+        let early = self.given();
+        match early.iter().find(|option| later.given().contains(option)) {
+            Some(option) => Err(option),
+            None => Ok(Self {
+                listen: self.listen.or(later.listen),
+                admin: self.admin.or(later.admin),
+                workers: self.workers.or(later.workers),
+            }),
+        }
+    }
+}
+
 /// Runs a command and returns the exit code.
 pub fn main(args: Args) -> u8 {
-    let config = args.config;
-    match args.command {
-        None => run::run(&config, &args.run),
-        Some(Command::Run(run)) => run::run(&config, &run),
-        Some(Command::Check { allow_missing_env }) => {
+    let (config, early) = (args.config, args.run);
+    let command = args.command.unwrap_or(Command::Run(RunArgs::default()));
+    if let (false, [option, ..]) = (matches!(command, Command::Run(_)), &early.given()[..]) {
+        return misused(&format!(
+            "{option} is an option of run, and this command does not run the proxy; leave it out"
+        ));
+    }
+    match command {
+        Command::Run(later) => match early.and(later) {
+            Ok(run) => run::run(&config, &run),
+            Err(option) => misused(&format!("{option} is given twice; give it once")),
+        },
+        Command::Check { allow_missing_env } => {
             written(|out| check::check(&config, allow_missing_env, out, &mut io::stderr()))
         }
-        Some(Command::Doctor { routes, json }) => doctor::doctor(&config, &routes, json),
-        Some(Command::Token { route, raw }) => token::token(&config, &route, raw),
-        Some(Command::Demo { exit }) => demo::demo(exit),
-        Some(Command::Schema) => written(|out| schema::schema(out).map(|()| FINE)),
+        Command::Doctor { routes, json } => doctor::doctor(&config, &routes, json),
+        Command::Token { route, raw } => token::token(&config, &route, raw),
+        Command::Demo { exit } => demo::demo(exit),
+        Command::Schema => written(|out| schema::schema(out).map(|()| FINE)),
     }
+}
+
+/// Refuses a command line that clap accepts, in clap's form.
+fn misused(words: &str) -> u8 {
+    let error = Args::command().error(ErrorKind::ArgumentConflict, words);
+    // Standard error is all there is to tell it to.
+    let _ = error.print();
+    REFUSED
 }
 
 /// Runs what writes to standard output. A reader that left early (`| head`) is no failure.

@@ -300,3 +300,46 @@ async fn check_warns_of_a_secret_that_ends_soon() {
         "{err}"
     );
 }
+
+#[tokio::test]
+async fn options_of_run_count_before_its_name_too() {
+    let (_simulator, folder) = desk("").await;
+    for (words, said) in [
+        (["--listen", "nonsense", "run"], "--listen takes an address"),
+        (["--admin", "nonsense", "run"], "--admin takes an address"),
+    ] {
+        let (code, _, err) = run(with_file(&words, folder.path())).await;
+        assert_eq!(code, 2, "{words:?}: {err}");
+        assert!(err.contains(said), "{words:?}: {err}");
+    }
+    let twice = ["--listen", "127.0.0.1:0", "run", "--listen", "127.0.0.1:0"];
+    let (code, _, err) = run(with_file(&twice, folder.path())).await;
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("--listen is given twice"), "{err}");
+}
+
+#[tokio::test]
+async fn options_of_run_are_refused_where_nothing_runs() {
+    let (_simulator, folder) = desk("").await;
+    for option in [
+        ["--listen", "nonsense"],
+        ["--admin", "off"],
+        ["--workers", "1"],
+    ] {
+        for command in [
+            &["check"][..],
+            &["doctor"],
+            &["token", "graph"],
+            &["schema"],
+        ] {
+            let words = [&option[..], command].concat();
+            let (code, out, err) = run(with_file(&words, folder.path())).await;
+            assert_eq!((code, out.as_str()), (2, ""), "{words:?}: {err}");
+            let said = format!("{} is an option of run", option[0]);
+            assert!(
+                err.contains(&said) && err.contains("Usage"),
+                "{words:?}: {err}"
+            );
+        }
+    }
+}
