@@ -29,13 +29,13 @@ const REFUSED: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(name = "tokenferry", version, about)]
 pub struct Args {
-    /// The configuration
+    /// The configuration; default: what TOKENFERRY_CONFIG names, else routes.yaml
     #[arg(
         short,
         long,
         global = true,
-        env = "TOKENFERRY_CONFIG",
-        default_value = "routes.yaml",
+        default_value_os_t = default_file(),
+        hide_default_value = true,
         value_name = "FILE"
     )]
     config: PathBuf,
@@ -93,6 +93,13 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+}
+
+/// The configuration when no option names it. A variable that is empty counts as unset, as
+/// everywhere: that is how compose files and unit files leave one out.
+fn default_file() -> PathBuf {
+    let named = std::env::var_os("TOKENFERRY_CONFIG").filter(|name| !name.is_empty());
+    named.map_or_else(|| PathBuf::from("routes.yaml"), PathBuf::from)
 }
 
 impl RunArgs {

@@ -110,6 +110,16 @@ async fn a_file_that_cannot_be_used_ends_the_run_with_2() {
     let mut named = command();
     named.env("TOKENFERRY_CONFIG", folder.path().join("routes.yaml"));
     assert_eq!(run(named).await.0, 2);
+    let mut empty = command();
+    empty.args(["schema"]).env("TOKENFERRY_CONFIG", "");
+    assert_eq!(run(empty).await.0, 0, "an empty variable is none");
+    let mut empty = command();
+    empty
+        .current_dir(folder.path())
+        .env("TOKENFERRY_CONFIG", "");
+    let (code, _, err) = run(empty).await;
+    assert_eq!(code, 2);
+    assert!(err.starts_with("routes.yaml:"), "{err}");
     let mut unknown = command();
     unknown.arg("frobnicate");
     assert_eq!(run(unknown).await.0, 2);
