@@ -85,6 +85,11 @@ fn overlay(config: &mut Config, args: &RunArgs) -> Result<(), String> {
     if args.workers.is_some() {
         config.workers = args.workers;
     }
+    if let Some((first, second)) = config.colliding() {
+        return Err(format!(
+            "tokenferry: {first} and {second} cannot both be listened on; another port for one of the two"
+        ));
+    }
     match config.leading_back() {
         None => Ok(()),
         Some(route) => Err(format!(

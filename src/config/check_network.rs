@@ -130,6 +130,16 @@ impl Network {
 }
 
 impl Config {
+    /// Two addresses that cannot both be listened on. A file never has them; the command line can
+    /// make them.
+    pub fn colliding(&self) -> Option<(&ListenAddress, &ListenAddress)> {
+        let all: Vec<&ListenAddress> = self.listen.iter().chain(&self.admin).collect();
+        all.iter().enumerate().find_map(|(at, first)| {
+            let second = all[at + 1..].iter().find(|second| first.overlaps(second))?;
+            Some((*first, *second))
+        })
+    }
+
     /// The first route whose upstream is an address listened on here. A file never has one; the
     /// command line can make one.
     pub fn leading_back(&self) -> Option<&RouteSpec> {

@@ -14,10 +14,14 @@ impl ListenAddress {
     /// What would be accepted, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() {
-                Err("unix: is followed by the path of the socket: unix:/run/tokenferry.sock".into())
-            } else {
-                Ok(Self::Unix(PathBuf::from(path)))
+            return match path.len() {
+                0 => Err(
+                    "unix: is followed by the path of the socket: unix:/run/tokenferry.sock".into(),
+                ),
+                1..=LONGEST_SOCKET if !path.contains('\0') => Ok(Self::Unix(PathBuf::from(path))),
+                _ => Err(format!(
+                    "the path of a socket has at most {LONGEST_SOCKET} bytes, and no NUL among them"
+                )),
             };
         }
         let (host, port) = split_port(text)?;
@@ -84,6 +88,9 @@ impl ListenAddress {
     }
 }
 
+// What the system has room for, beside the NUL at its end: unix(7), and sys/un.h of macOS.
+const LONGEST_SOCKET: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
 const ACCEPTED: &str = "localhost:8080 (both loopback addresses), 0.0.0.0:8080 or [::]:8080 \
                         (every address), another IP address with a port, or unix:/path/to/socket";
 
@@ -149,6 +156,21 @@ mod tests {
             "http://localhost:80",
         ] {
             assert!(ListenAddress::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_refused_where_the_system_would_not_bind_it() {
+        let of = |bytes: usize| format!("unix:/{}", "x".repeat(bytes - 1));
+        assert!(ListenAddress::parse(&of(LONGEST_SOCKET)).is_ok());
+        let error = ListenAddress::parse(&of(LONGEST_SOCKET + 1)).unwrap_err();
+        assert!(error.contains(&LONGEST_SOCKET.to_string()), "{error}");
+        assert!(ListenAddress::parse("unix:/run/a\0b").is_err());
+        #[cfg(unix)]
+        {
+            use std::os::unix::net::SocketAddr;
+            let binds = |bytes| SocketAddr::from_pathname(&of(bytes)["unix:".len()..]).is_ok();
+            assert!(binds(LONGEST_SOCKET) && !binds(LONGEST_SOCKET + 1));
         }
     }
 

@@ -151,6 +151,21 @@ async fn an_address_that_cannot_be_one_is_refused_with_its_option() {
 }
 
 #[tokio::test]
+async fn one_address_for_both_listeners_is_refused() {
+    let (_simulator, folder) = desk("").await;
+    let words = [
+        "run",
+        "--listen",
+        "127.0.0.1:8889",
+        "--admin",
+        "0.0.0.0:8889",
+    ];
+    let (code, _, err) = run(with_file(&words, folder.path())).await;
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("cannot both be listened on"), "{err}");
+}
+
+#[tokio::test]
 async fn token_prints_claims_or_the_token_itself() {
     let (simulator, folder) = desk("").await;
     let (code, out, err) = run(with_file(&["token", "graph"], folder.path())).await;
