@@ -30,6 +30,18 @@ pub enum WorldError {
     Trust(#[from] TrustError),
 }
 
+impl WorldError {
+    /// The key of routes.yaml that it is about; none when it is not about one.
+    pub fn at(&self) -> &'static [&'static str] {
+        match self {
+            Self::Caller(_) => &["callers"],
+            Self::Client(_) => &[],
+            Self::Tls(_) => &["tls"],
+            Self::Trust(_) => &["trust", "ca_file"],
+        }
+    }
+}
+
 /// Credentials of a configuration and how this process reaches the outside.
 pub struct Outside {
     /// One for each credential, in file order.

@@ -5,10 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::credentials;
-use crate::config::disk::Disk;
-use crate::config::{self, Checked, Config, HostPattern, RouteSpec, Severity, TlsSpec};
-use crate::server::tls;
+use super::inspection::{self, Inspection, Purpose};
+use crate::config::{Config, HostPattern, RouteSpec};
 
 /// Fine.
 const FINE: u8 = 0;
@@ -25,58 +23,29 @@ pub(super) fn check(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<u8> {
-    let Checked {
+    let purpose = match allow_missing_env {
+        true => Purpose::CheckWithoutSecrets,
+        false => Purpose::Check,
+    };
+    let Inspection {
         config,
+        problems,
         warnings,
-        files,
-    } = match config::read(path, allow_missing_env) {
-        Ok(checked) => checked,
-        Err(problems) => {
-            writeln!(err, "{problems}")?;
-            writeln!(err, "{}", refused(path, problems.0.len()))?;
-            return Ok(REFUSED);
+    } = inspection::inspect(path, purpose, SystemTime::now());
+    for problem in warnings.0.iter().chain(&problems.0) {
+        writeln!(err, "{problem}")?;
+    }
+    match config {
+        Some(config) if problems.0.is_empty() => {
+            table(&config, out)?;
+            writeln!(out, "{}: fine", path.display())?;
+            Ok(FINE)
         }
-    };
-    for warning in &warnings.0 {
-        writeln!(err, "{warning}")?;
+        _ => {
+            writeln!(err, "{}", refused(path, problems.0.len()))?;
+            Ok(REFUSED)
+        }
     }
-    let mut disk = config::disk::inspect(&config, path);
-    disk.problems.extend(unusable_certificate(&config, &disk));
-    if !allow_missing_env {
-        let credentials = credentials::inspect(&config, &mut disk);
-        let endings = credentials::endings(&credentials, SystemTime::now());
-        disk.warnings.extend(endings);
-    }
-    let file = path.display().to_string();
-    for warning in &disk.warnings {
-        writeln!(err, "{}", files.problem(&file, warning, Severity::Warning))?;
-    }
-    // A pipeline that has no secrets has no files with secrets either.
-    let severity = match allow_missing_env {
-        true => Severity::Warning,
-        false => Severity::Error,
-    };
-    for problem in &disk.problems {
-        writeln!(err, "{}", files.problem(&file, problem, severity))?;
-    }
-    if !allow_missing_env && !disk.problems.is_empty() {
-        writeln!(err, "{}", refused(path, disk.problems.len()))?;
-        return Ok(REFUSED);
-    }
-    table(&config, out)?;
-    writeln!(out, "{}: fine", path.display())?;
-    Ok(FINE)
-}
-
-/// What keeps the certificate for callers from being shown, once its files are there. One that is
-/// ours to make is not made by a check.
-fn unusable_certificate(config: &Config, disk: &Disk) -> Option<String> {
-    let spec = config.tls.as_ref()?;
-    if *spec == TlsSpec::Local || !disk.problems.is_empty() {
-        return None;
-    }
-    let error = tls::load(spec, SystemTime::now()).err()?;
-    Some(format!("{:#}", anyhow::Error::from(error)))
 }
 
 fn refused(path: &Path, problems: usize) -> String {

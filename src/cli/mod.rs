@@ -1,9 +1,9 @@
 //! The commands. Each takes plain arguments and returns an exit code.
 
 mod check;
-mod credentials;
 mod demo;
 mod doctor;
+mod inspection;
 mod run;
 mod schema;
 mod signals;

@@ -2,14 +2,14 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::credentials;
+use super::inspection::{self, Purpose};
 use super::signals::Signals;
 use super::{FAILED, FINE, REFUSED, RunArgs, complain};
 use crate::access_log::AccessLog;
 use crate::app::{App, AppError};
-use crate::config::{Checked, Config, ListenAddress, LogFormat, Problems, Severity, disk};
+use crate::config::{Config, ListenAddress, LogFormat, Problems};
 use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
 use crate::output::Format;
 
@@ -18,7 +18,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
-    let (checked, warnings) = match load(path, args) {
+    let (config, warnings) = match load(path, args) {
         Ok(loaded) => loaded,
         Err(problems) => {
             // Standard error is all there is to tell it to.
@@ -26,50 +26,40 @@ pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
             return REFUSED;
         }
     };
-    let format = log_format(&checked.config);
+    let format = log_format(&config);
     let logging = match start_logging(format) {
         Ok(logging) => logging,
         Err(code) => return code,
     };
-    warn_of(&checked, &warnings);
-    warn_of_open_door(&checked.config);
+    warn_of(&warnings);
+    warn_of_open_door(&config);
     harden();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let code = match runtime {
-        Ok(runtime) => runtime.block_on(serve(path, args, checked.config, format)),
+        Ok(runtime) => runtime.block_on(serve(path, args, config, format)),
         Err(error) => complain(&error),
     };
     logging.close(LAST_LINES);
     code
 }
 
-/// Reads and checks the file, lays the command line over it and looks at the files it names, which
-/// may be a cause for warnings too.
+/// Reads and inspects the file, and lays the command line over it.
 ///
 /// # Errors
 /// Every problem.
-fn load(path: &Path, args: &RunArgs) -> Result<(Checked, Vec<String>), Vec<String>> {
-    let each =
-        |problems: Problems| -> Vec<_> { problems.0.iter().map(ToString::to_string).collect() };
-    let mut checked = crate::config::read(path, false).map_err(each)?;
-    overlay(&mut checked.config, args).map_err(|problem| vec![problem])?;
-    let config = &checked.config;
-    let mut disk = disk::inspect(config, path);
-    credentials::inspect(config, &mut disk);
-    let file = path.display().to_string();
-    let shown = |words: &[String], severity| -> Vec<_> {
-        let each = words
-            .iter()
-            .map(|words| checked.files.problem(&file, words, severity).to_string());
-        each.collect()
-    };
-    if !disk.problems.is_empty() {
-        return Err(shown(&disk.problems, Severity::Error));
+fn load(path: &Path, args: &RunArgs) -> Result<(Config, Problems), Vec<String>> {
+    let found = inspection::inspect(path, Purpose::Run, SystemTime::now());
+    let mut problems: Vec<String> = found.problems.0.iter().map(ToString::to_string).collect();
+    let mut config = found.config;
+    if let Some(config) = &mut config {
+        problems.extend(overlay(config, args).err());
     }
-    let warnings = shown(&disk.warnings, Severity::Warning);
-    Ok((checked, warnings))
+    match config {
+        Some(config) if problems.is_empty() => Ok((config, found.warnings)),
+        _ => Err(problems),
+    }
 }
 
 /// Lays the command line over the file.
@@ -99,12 +89,9 @@ fn overlay(config: &mut Config, args: &RunArgs) -> Result<(), String> {
     }
 }
 
-fn warn_of(checked: &Checked, warnings: &[String]) {
-    for warning in &checked.warnings.0 {
+fn warn_of(warnings: &Problems) {
+    for warning in &warnings.0 {
         tracing::warn!(warning = %warning, "configuration");
-    }
-    for warning in warnings {
-        tracing::warn!(warning, "configuration");
     }
 }
 
@@ -248,9 +235,9 @@ async fn drain(app: &App, delay: Duration, limit: Duration, signals: &mut Signal
 /// All or nothing: with a problem the old configuration stays in force.
 fn reload(path: &Path, args: &RunArgs, app: &App) {
     match load(path, args) {
-        Ok((checked, warnings)) => {
-            warn_of(&checked, &warnings);
-            match app.reload(checked.config) {
+        Ok((config, warnings)) => {
+            warn_of(&warnings);
+            match app.reload(config) {
                 Ok(()) => tracing::info!("the configuration was reloaded"),
                 Err(error) => tracing::error!(%error, "the configuration was not reloaded"),
             }

@@ -29,13 +29,14 @@ pub(super) struct Surroundings<'a> {
     pub(super) upstream_timeouts: &'a UpstreamTimeouts,
 }
 
-/// Checks a file; `None` only when a problem has been reported. `at` is where the file begins.
+/// Checks a file. What is wrong has been reported and is left out, and then the routes, too: they
+/// refer to the rest. `at` is where the file begins.
 pub(super) fn config(
     raw: &RawConfig,
     at: Span,
     vars: Variables<'_>,
     report: &mut Report,
-) -> Option<Config> {
+) -> Config {
     let network = network(raw, report);
     let timeouts = timeouts(&raw.timeouts, report);
     let credentials = check_credential::all(raw, raw.routes.key().unwrap_or(at), vars, report);
@@ -48,7 +49,7 @@ pub(super) fn config(
     };
     let routes = routes(raw, at, &around, report);
     unused(&around, raw, &routes, report);
-    Some(Config {
+    Config {
         public_url: network.public_url.clone(),
         hosts: plain(&raw.hosts),
         browser_origins: plain(&raw.browser_origins),
@@ -58,14 +59,17 @@ pub(super) fn config(
         workers: raw.workers.value().copied(),
         log: log(raw),
         kubernetes: check_caller::kubernetes(&raw.kubernetes, report),
-        credentials: credentials.specs()?,
-        callers: callers.specs()?,
-        routes: routes.into_iter().collect::<Option<_>>()?,
+        credentials: credentials.specs(),
+        callers: callers.specs(),
+        routes: match report.problems.is_empty() {
+            true => routes.into_iter().flatten().collect(),
+            false => Vec::new(),
+        },
         listen: network.listen,
         admin: network.admin,
         resolve: network.resolve,
         timeouts,
-    })
+    }
 }
 
 fn plain<T: Clone>(field: &Field<List<T>>) -> Vec<T> {

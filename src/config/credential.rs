@@ -63,6 +63,30 @@ pub enum CredentialKind {
     ManagedIdentity(IdentitySelector),
 }
 
+impl CredentialKind {
+    /// The key of routes.yaml that makes a credential of this kind.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Certificate { .. } => "certificate_file",
+            Self::ClientSecret { secret, .. } => match secret {
+                SecretSource::Env(_) => "client_secret",
+                SecretSource::File(_) => "client_secret_file",
+            },
+            Self::FederatedToken { .. } => "federated_token_file",
+            Self::ManagedIdentity(_) => "managed_identity",
+        }
+    }
+
+    /// The file that this key names, when it names one.
+    pub fn file(&self) -> Option<&FilePath> {
+        match self {
+            Self::Certificate { file, .. } | Self::FederatedToken { file, .. } => Some(file),
+            Self::ClientSecret { secret, .. } => secret.file(),
+            Self::ManagedIdentity(_) => None,
+        }
+    }
+}
+
 /// Which managed identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum IdentitySelector {

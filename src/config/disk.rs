@@ -10,17 +10,16 @@ use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
 use super::check_caller::{KEY_HELP, SHORTEST_KEY};
-use super::{CallerProof, Config, CredentialKind, KubernetesKeys, TlsSpec};
+use super::{Finding, NamedFile};
 use crate::file_path::FilePath;
-use crate::secret::SecretSource;
 
-/// What was found on disk, in words.
+/// What was found on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
     /// What keeps the configuration from working.
-    pub problems: Vec<String>,
+    pub problems: Vec<Finding>,
     /// What works and should not be so.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Finding>,
 }
 
 /// What a file has to hold.
@@ -37,26 +36,65 @@ enum Holds {
 // Larger than any key, token or bundle of authorities (Mozilla's is 220 KB).
 const MOST_BYTES: u64 = 4 << 20;
 
-/// Looks at every file that the configuration names, and at the configuration itself.
-pub fn inspect(config: &Config, routes_yaml: &Path) -> Disk {
+/// Looks at these files, and at the configuration itself.
+pub fn inspect(files: &[NamedFile], routes_yaml: &Path) -> Disk {
     let mut disk = Disk::default();
     if mode(routes_yaml).is_some_and(|mode| mode & 0o022 != 0) {
         let path = routes_yaml.display();
-        let message = "can be written by others, who could add a route: chmod go-w";
-        disk.warnings.push(format!("{path} {message} {path}"));
+        let message = "this file can be written by others, who could add a route: chmod go-w";
+        disk.warn(&[], format!("{message} {path}"));
     }
-    for (path, holds) in files(config) {
-        disk.file(path, holds);
+    for file in files {
+        if let Some(holds) = holds(&file.at) {
+            disk.file(file, holds);
+        }
     }
     disk
 }
 
-impl Disk {
-    fn file(&mut self, path: &FilePath, holds: Holds) {
-        // What depends on a variable that is not set cannot be looked at.
-        if !path.is_known() {
-            return;
+/// What the file of a key has to hold; `None` when this is the wrong place for such a key.
+fn holds(at: &[String]) -> Option<Holds> {
+    let names: Vec<&str> = at.iter().map(String::as_str).collect();
+    match names[..] {
+        ["trust" | "kubernetes", "ca_file"] | ["tls", "certificate_file" | "client_ca_file"] => {
+            Some(Holds::Certificates)
         }
+        ["tls", "key_file"]
+        | [
+            "credentials",
+            _,
+            "certificate_file" | "certificate_password_file" | "client_secret_file",
+        ] => Some(Holds::Secret),
+        ["callers", _, "api_key_file"] => Some(Holds::ApiKey),
+        ["credentials", _, "federated_token_file"] | ["kubernetes", "jwks_file" | "token_file"] => {
+            Some(Holds::Something)
+        }
+        _ => None,
+    }
+}
+
+impl Disk {
+    /// Notes what keeps the configuration from working.
+    pub fn refuse(&mut self, at: &[&str], words: impl Into<String>) {
+        self.problems.push(Finding::new(at, words));
+    }
+
+    /// Notes what should not be so.
+    pub fn warn(&mut self, at: &[&str], words: impl Into<String>) {
+        self.warnings.push(Finding::new(at, words));
+    }
+
+    /// Whether a problem is known of this key, or of one below it.
+    pub fn spoils(&self, at: &[&str]) -> bool {
+        let below = |finding: &Finding| {
+            finding.at.len() >= at.len() && finding.at.iter().zip(at).all(|(own, it)| own == it)
+        };
+        self.problems.iter().any(below)
+    }
+
+    fn file(&mut self, file: &NamedFile, holds: Holds) {
+        let path = &file.path;
+        let at: Vec<&str> = file.at.iter().map(String::as_str).collect();
         let content = match read(path) {
             Ok(Some(content)) => content,
             Ok(None) => return,
@@ -67,26 +105,25 @@ impl Disk {
                         "the variable has to hold the path of a file, not what belongs into it"
                     }
                 };
-                self.problems
-                    .push(format!("cannot read {path}: {error}; {help}"));
+                self.refuse(&at, format!("cannot read {path}: {error}; {help}"));
                 return;
             }
         };
         if content.trim_ascii().is_empty() {
             let help = "is empty; put there what it is named for";
-            self.problems.push(format!("{path} {help}"));
+            self.refuse(&at, format!("{path} {help}"));
         } else if holds == Holds::Certificates && !has_certificate(&content) {
             let message = "holds no PEM certificate (-----BEGIN CERTIFICATE-----)";
-            self.problems.push(format!("{path} {message}"));
+            self.refuse(&at, format!("{path} {message}"));
         }
         if holds == Holds::ApiKey && (1..SHORTEST_KEY).contains(&content.trim_ascii().len()) {
             let message = format!("the API key in {path} is short: {KEY_HELP}");
-            self.warnings.push(message);
+            self.warn(&at, message);
         }
         let is_secret = matches!(holds, Holds::ApiKey | Holds::Secret);
         if is_secret && mode(path.path()).is_some_and(|mode| mode & 0o006 != 0) {
             let message = "is open to every user of this machine: chmod o-rw";
-            self.warnings.push(format!("{path} {message} {path}"));
+            self.warn(&at, format!("{path} {message} {path}"));
         }
     }
 }
@@ -121,91 +158,35 @@ fn mode(_: &Path) -> Option<u32> {
     None
 }
 
-/// Every file that the configuration names.
-fn files(config: &Config) -> Vec<(&FilePath, Holds)> {
-    let mut files = Vec::new();
-    files.extend(
-        config
-            .trust_ca_file
-            .iter()
-            .map(|file| (file, Holds::Certificates)),
-    );
-    if let Some(TlsSpec::Files {
-        certificate_file,
-        key_file,
-        client_ca_file,
-    }) = &config.tls
-    {
-        files.push((certificate_file, Holds::Certificates));
-        files.push((key_file, Holds::Secret));
-        files.extend(
-            client_ca_file
-                .iter()
-                .map(|file| (file, Holds::Certificates)),
-        );
-    }
-    for credential in &config.credentials {
-        let (file, secret) = match &credential.kind {
-            CredentialKind::Certificate { file, password, .. } => {
-                (Some((file, Holds::Secret)), password.as_ref())
-            }
-            CredentialKind::ClientSecret { secret, .. } => (None, Some(secret)),
-            CredentialKind::FederatedToken { file, .. } => (Some((file, Holds::Something)), None),
-            CredentialKind::ManagedIdentity(_) => (None, None),
-        };
-        files.extend(file);
-        files.extend(
-            secret
-                .and_then(SecretSource::file)
-                .map(|file| (file, Holds::Secret)),
-        );
-    }
-    files.extend(caller_files(config));
-    files
-}
-
-/// The files that callers prove themselves against.
-fn caller_files(config: &Config) -> Vec<(&FilePath, Holds)> {
-    let mut files: Vec<(&FilePath, Holds)> = Vec::new();
-    for caller in &config.callers {
-        if let CallerProof::ApiKey(key) = &caller.proof {
-            files.extend(key.file().map(|file| (file, Holds::ApiKey)));
-        }
-    }
-    match config
-        .kubernetes
-        .as_ref()
-        .map(|kubernetes| &kubernetes.keys)
-    {
-        Some(KubernetesKeys::File(file)) => files.push((file, Holds::Something)),
-        Some(KubernetesKeys::Fetch {
-            ca_file,
-            token_file,
-        }) => {
-            files.push((ca_file, Holds::Certificates));
-            files.push((token_file, Holds::Something));
-        }
-        None => {}
-    }
-    files
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::tests::check;
+    use crate::config::{Source, examine};
 
-    /// A file that names a secret and an authority in this folder.
-    fn config(folder: &Path) -> Config {
+    /// What a configuration names that has a secret and an authority in this folder.
+    fn files(folder: &Path) -> Vec<NamedFile> {
         let folder = folder.display();
         let text = format!(
             "trust: {{ca_file: {folder}/ca.pem}}\n\
              credentials:\n  a: {{tenant_id: a, client_id: a, client_secret_file: {folder}/secret}}\n\
              routes: [{{name: a, path: /a, upstream: \"https://a.com\"}}]\n"
         );
-        check(&text).unwrap().config
+        let source = Source {
+            file: "routes.yaml",
+            text: &text,
+            env: &|_| None,
+            allow_missing_env: false,
+        };
+        examine(&source).files
+    }
+
+    fn words(findings: &[Finding]) -> Vec<&str> {
+        findings
+            .iter()
+            .map(|finding| finding.words.as_str())
+            .collect()
     }
 
     fn write(folder: &Path, name: &str, content: &str, mode: u32) -> PathBuf {
@@ -231,15 +212,15 @@ mod tests {
         write(folder.path(), "ca.pem", &certificate(), 0o644);
         write(folder.path(), "secret", "hunter2\n", 0o640);
         let routes = write(folder.path(), "routes.yaml", "", 0o644);
-        assert_eq!(inspect(&config(folder.path()), &routes), Disk::default());
+        assert_eq!(inspect(&files(folder.path()), &routes), Disk::default());
     }
 
     #[test]
     fn missing_empty_and_wrong_files_are_problems() {
         let folder = tempfile::tempdir().unwrap();
-        let config = config(folder.path());
+        let files = files(folder.path());
         let routes = folder.path().join("routes.yaml");
-        assert_eq!(inspect(&config, &routes).problems.len(), 2);
+        assert_eq!(inspect(&files, &routes).problems.len(), 2);
         write(
             folder.path(),
             "ca.pem",
@@ -247,7 +228,8 @@ mod tests {
             0o644,
         );
         write(folder.path(), "secret", " \n", 0o600);
-        let problems = inspect(&config, &routes).problems;
+        let disk = inspect(&files, &routes);
+        let problems = words(&disk.problems);
         assert!(
             problems[0].contains("ca.pem holds no PEM certificate"),
             "{problems:?}"
@@ -255,7 +237,10 @@ mod tests {
         assert!(problems[1].contains("secret is empty;"), "{problems:?}");
         fs::remove_file(folder.path().join("secret")).unwrap();
         fs::create_dir(folder.path().join("secret")).unwrap();
-        assert!(inspect(&config, &routes).problems[1].starts_with("cannot read"));
+        let disk = inspect(&files, &routes);
+        assert!(words(&disk.problems)[1].starts_with("cannot read"));
+        assert_eq!(disk.problems[0].at, ["trust", "ca_file"]);
+        assert!(disk.spoils(&["trust"]) && !disk.spoils(&["tls"]));
     }
 
     #[test]
@@ -268,9 +253,12 @@ mod tests {
         ] {
             let path = write(folder.path(), "key", key, 0o600);
             let mut disk = Disk::default();
-            disk.file(&FilePath::from(path), Holds::ApiKey);
+            let path = FilePath::from(path);
+            let at = Vec::new();
+            disk.file(&NamedFile { at, path }, Holds::ApiKey);
             assert_eq!(disk.warnings.len(), warnings, "{key}");
-            assert!(!disk.warnings.concat().contains(key.trim_ascii()) || key == "\n");
+            let said = words(&disk.warnings).concat();
+            assert!(!said.contains(key.trim_ascii()) || key == "\n");
         }
     }
 
@@ -281,10 +269,11 @@ mod tests {
         write(folder.path(), "ca.pem", &certificate(), 0o644);
         write(folder.path(), "secret", "hunter2", 0o604);
         let routes = write(folder.path(), "routes.yaml", "", 0o664);
-        let disk = inspect(&config(folder.path()), &routes);
-        assert_eq!(disk.problems, Vec::<String>::new());
-        assert!(disk.warnings[0].contains("routes.yaml can be written by others"));
-        assert!(disk.warnings[1].contains("secret is open to every user"));
-        assert!(!disk.warnings.concat().contains("hunter2"));
+        let disk = inspect(&files(folder.path()), &routes);
+        assert_eq!(disk.problems, []);
+        let warnings = words(&disk.warnings);
+        assert!(warnings[0].contains("can be written by others"));
+        assert!(warnings[1].contains("secret is open to every user"));
+        assert!(!warnings.concat().contains("hunter2"));
     }
 }

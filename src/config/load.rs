@@ -3,14 +3,16 @@
 
 use std::io::Read as _;
 use std::path::Path;
+use std::string::FromUtf8Error;
 
 use super::file::RawConfig;
-use super::node::{Content, Key, Node};
+use super::node::{Content, Entry, Key, Node};
+use super::places::{NamedFile, Places, named_files};
 use super::problem::{Problem, Problems, Severity, line_at, located};
 use super::read::Read as _;
-use super::report::{Fault, Report};
+use super::report::{Fault, Report, Span};
 use super::variable::{Variables, substitute};
-use super::{Config, NamedFiles, check, hidden, node};
+use super::{Config, check, hidden, node};
 
 /// What a configuration is made from.
 #[derive(Clone, Copy)]
@@ -33,8 +35,48 @@ pub struct Checked {
     pub config: Config,
     /// Its warnings.
     pub warnings: Problems,
-    /// Where it names files.
-    pub files: NamedFiles,
+}
+
+/// All that a look at the text of a file finds.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// What keeps it from being used, in file order.
+    pub problems: Problems,
+    /// Its warnings, when there is no problem.
+    pub warnings: Problems,
+    /// The configuration. With problems it is not one to run: it holds no routes, and nothing else
+    /// that is wrong, and serves to look at the rest.
+    pub config: Option<Config>,
+    /// Where its keys stand.
+    pub places: Places,
+    /// The files that it names.
+    pub files: Vec<NamedFile>,
+}
+
+impl Examined {
+    fn refused(problems: Problems, places: Places) -> Self {
+        debug_assert!(
+            !problems.0.is_empty(),
+            "a refused configuration has a problem"
+        );
+        Self {
+            problems,
+            warnings: Problems::default(),
+            config: None,
+            places,
+            files: Vec::new(),
+        }
+    }
+
+    fn checked(self) -> Result<Checked, Problems> {
+        match self.config {
+            Some(config) if self.problems.0.is_empty() => Ok(Checked {
+                config,
+                warnings: self.warnings,
+            }),
+            _ => Err(self.problems),
+        }
+    }
 }
 
 /// The largest file that is read. A thousand routes are a tenth of it.
@@ -45,32 +87,59 @@ pub const MOST_BYTES: usize = 1 << 20;
 /// # Errors
 /// Everything that is wrong with it, in file order.
 pub fn load(source: &Source<'_>) -> Result<Checked, Problems> {
+    examine(source).checked()
+}
+
+/// Checks a configuration, and goes on with what is right of one that is refused.
+pub fn examine(source: &Source<'_>) -> Examined {
     let file = source.file;
     if source.text.len() > MOST_BYTES {
-        return Err(too_large(file));
+        return Examined::refused(too_large(file), Places::unknown(file));
     }
     // Editors on Windows write a byte order mark; places are counted behind it.
     let text = source.text.strip_prefix('\u{feff}').unwrap_or(source.text);
     let source = &Source { text, ..*source };
-    let mut root = node::parse(text).map_err(|fault| unreadable(file, text, fault))?;
+    let mut root = match node::parse(text) {
+        Ok(root) => root,
+        Err(fault) => {
+            return Examined::refused(unreadable(file, text, fault), Places::unknown(file));
+        }
+    };
     let hidden = hidden::in_tree(&root);
     let mut report = Report::default();
     let config = checked(&mut root, source, &mut report);
-    match config {
-        Some(config) if report.problems.is_empty() => Ok(Checked {
-            config,
-            warnings: located(file, text, &hidden, report.warnings, Severity::Warning),
-            files: NamedFiles::of(file, text, &hidden, &root),
-        }),
-        _ => {
-            let problems = located(file, text, &hidden, report.problems, Severity::Error);
-            debug_assert!(
-                !problems.0.is_empty(),
-                "a refused configuration has a problem"
-            );
-            Err(problems)
-        }
+    let mut warnings = report.warnings;
+    if !report.problems.is_empty() {
+        warnings.clear();
     }
+    Examined {
+        problems: located(file, text, &hidden, report.problems, Severity::Error),
+        warnings: located(file, text, &hidden, warnings, Severity::Warning),
+        places: Places::of(file, text, &hidden, &root),
+        files: files(&root, config.as_ref()),
+        config,
+    }
+}
+
+/// The files that the text names, and those that variables name in the place of credentials.
+fn files(root: &Node, config: Option<&Config>) -> Vec<NamedFile> {
+    let mut files = named_files(root);
+    let named = |entry: &Entry| entry.key.text == "credentials";
+    if matches!(&root.content, Content::Mapping(entries) if entries.iter().any(named)) {
+        return files;
+    }
+    for spec in config.map_or(&[][..], |config| &config.credentials) {
+        let path = spec.kind.file().filter(|path| path.is_known());
+        files.extend(path.map(|path| {
+            NamedFile {
+                at: ["credentials", spec.name.as_str(), spec.kind.key()]
+                    .map(str::to_owned)
+                    .to_vec(),
+                path: path.clone(),
+            }
+        }));
+    }
+    files
 }
 
 fn checked(root: &mut Node, source: &Source<'_>, report: &mut Report) -> Option<Config> {
@@ -89,7 +158,7 @@ fn checked(root: &mut Node, source: &Source<'_>, report: &mut Report) -> Option<
         span: root.span,
     };
     let raw = RawConfig::read(root, &file, report)?;
-    check::config(&raw, root.span, vars, report)
+    Some(check::config(&raw, root.span, vars, report))
 }
 
 fn unreadable(file: &str, text: &str, fault: Fault) -> Problems {
@@ -109,31 +178,41 @@ fn too_large(file: &str) -> Problems {
 /// # Errors
 /// Everything that is wrong with it, in file order; or why it cannot be read.
 pub fn read(path: &Path, allow_missing_env: bool) -> Result<Checked, Problems> {
+    look(path, allow_missing_env).checked()
+}
+
+/// Reads a file and examines it against the environment of this process.
+pub fn look(path: &Path, allow_missing_env: bool) -> Examined {
     let file = path.display().to_string();
-    let refuse =
-        |message: String, help: &str| Problems(vec![Problem::of_file(&file, message, help)]);
+    let refused = |problems| Examined::refused(problems, Places::unknown(&file));
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(path);
     // One byte more than is allowed tells a file that is too large.
     let limit = MOST_BYTES as u64 + 1;
-    opened
-        .and_then(|opened| opened.take(limit).read_to_end(&mut bytes))
-        .map_err(|error| {
-            let help = "name the file with -c FILE or TOKENFERRY_CONFIG";
-            refuse(format!("cannot be read: {error}"), help)
-        })?;
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let good = error.utf8_error().valid_up_to();
-            let message = format!("byte {} is not UTF-8", good + 1);
-            return Err(refuse(message, "save the file as UTF-8"));
-        }
+    if let Err(error) = opened.and_then(|opened| opened.take(limit).read_to_end(&mut bytes)) {
+        let message = format!("cannot be read: {error}");
+        let help = "name the file with -c FILE or TOKENFERRY_CONFIG";
+        return refused(Problems(vec![Problem::of_file(&file, message, help)]));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => examine(&Source {
+            file: &file,
+            text: &text,
+            env: &|name| std::env::var(name).ok(),
+            allow_missing_env,
+        }),
+        Err(error) => refused(not_text(&file, &error)),
+    }
+}
+
+/// Where a file stops being text. What stands before that is text, so it has lines and columns.
+fn not_text(file: &str, error: &FromUtf8Error) -> Problems {
+    let at = error.utf8_error().valid_up_to();
+    let text = String::from_utf8_lossy(error.as_bytes());
+    let fault = Fault {
+        span: Span { start: at, end: at },
+        message: format!("byte {} is not UTF-8", at + 1),
+        help: Some("save the file as UTF-8".to_owned()),
     };
-    load(&Source {
-        file: &file,
-        text: &text,
-        env: &|name| std::env::var(name).ok(),
-        allow_missing_env,
-    })
+    unreadable(file, &text, fault)
 }

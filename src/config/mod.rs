@@ -30,8 +30,8 @@ mod hidden;
 mod hostile;
 mod listen;
 mod load;
-mod named_file;
 mod node;
+mod places;
 mod problem;
 mod read;
 mod report;
@@ -59,8 +59,8 @@ use crate::file_path::FilePath;
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 pub use check_scope::is_graph;
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
-pub use load::{Checked, MOST_BYTES, Source, load, read};
-pub use named_file::NamedFiles;
+pub use load::{Checked, Examined, MOST_BYTES, Source, examine, load, look, read};
+pub use places::{Finding, KeyPath, NamedFile, Places};
 pub use problem::{Place, Position, Problem, Problems, Severity};
 pub use route::{
     AllowSpec, BatchRule, HeaderEdits, PatternSegment, RetrySpec, RewriteLinks, RouteSpec,

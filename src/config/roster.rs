@@ -52,8 +52,9 @@ impl<T> Roster<T> {
         names.join(", ") + more
     }
 
-    /// The specs in file order; `None` when one is wrong.
-    pub(super) fn specs(self) -> Option<Vec<T>> {
-        self.entries.into_iter().map(|entry| entry.spec).collect()
+    /// The specs in file order, without those that are wrong.
+    pub(super) fn specs(self) -> Vec<T> {
+        let specs = self.entries.into_iter().map(|entry| entry.spec);
+        specs.flatten().collect()
     }
 }

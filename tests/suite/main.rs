@@ -9,6 +9,7 @@ mod audit;
 mod batches;
 mod callers;
 mod challenges;
+mod check;
 mod cli;
 mod clients;
 mod cluster;

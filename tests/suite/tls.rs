@@ -269,5 +269,8 @@ async fn a_check_tells_that_key_and_certificate_do_not_belong_together() {
     command.arg("check").arg("-c").arg(program.file());
     let (code, _, words) = run(command).await;
     assert_eq!(code, 2, "{words}");
-    assert!(words.contains("certificate and key of tls"), "{words}");
+    assert!(
+        words.contains("does not belong to the first certificate"),
+        "{words}"
+    );
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
@@ -20,9 +20,10 @@ pub(super) fn load(
     key: &FilePath,
     client_ca: Option<&FilePath>,
 ) -> Result<(ServerConfig, Origin), TlsError> {
-    let chain_text = read(certificate)?;
-    let key_text = read(key)?;
-    let authority_text = client_ca.map(read).transpose()?;
+    let chain_text = read("certificate_file", certificate)?;
+    let key_text = read("key_file", key)?;
+    let authority_text = client_ca.map(|path| read("client_ca_file", path));
+    let authority_text = authority_text.transpose()?;
     let mut digest = digest::Context::new(&digest::SHA256);
     for text in [Some(&chain_text), Some(&key_text), authority_text.as_ref()]
         .into_iter()
@@ -34,11 +35,11 @@ pub(super) fn load(
     let mut origin = [0; 32];
     origin.copy_from_slice(digest.finish().as_ref());
 
-    let chain = certificates(certificate, &chain_text)?;
-    let key = PrivateKeyDer::from_pem_slice(&key_text).map_err(|source| TlsError::Pem {
-        path: key.clone(),
-        source,
-    })?;
+    let chain = certificates("certificate_file", certificate, &chain_text)?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate(certificate.clone()));
+    }
+    let private = private_key(key, &key_text)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;
@@ -46,7 +47,7 @@ pub(super) fn load(
         None => builder.with_no_client_auth(),
         Some((path, text)) => {
             let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(certificates(path, &text)?);
+            roots.add_parsable_certificates(certificates("client_ca_file", path, &text)?);
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .allow_unauthenticated()
                 .build()
@@ -57,7 +58,15 @@ pub(super) fn load(
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let mut config = builder.with_single_cert(chain, key)?;
+    let mut config = builder
+        .with_single_cert(chain, private)
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            },
+            other => TlsError::Certificate(other),
+        })?;
     if client_ca.is_some() {
         // A resumed session shows no certificate: one that has expired since would go on counting.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -67,18 +76,35 @@ pub(super) fn load(
     Ok((config, Origin::Files(origin)))
 }
 
-fn read(path: &FilePath) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+fn read(key: &'static str, path: &FilePath) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let read = || -> io::Result<_> { std::fs::read(path).map(Zeroizing::new) };
     read().map_err(|source| TlsError::Unusable {
+        key,
         path: path.clone(),
         source,
     })
 }
 
-fn certificates(path: &FilePath, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(
+    key: &'static str,
+    path: &FilePath,
+    text: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>();
     read.map_err(|source| TlsError::Pem {
+        key,
         path: path.clone(),
         source,
+    })
+}
+
+fn private_key(path: &FilePath, text: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(text).map_err(|source| match source {
+        pem::Error::NoItemsFound => TlsError::NoKey(path.clone()),
+        source => TlsError::Pem {
+            key: "key_file",
+            path: path.clone(),
+            source,
+        },
     })
 }

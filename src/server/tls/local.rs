@@ -227,6 +227,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
 
 fn unusable(path: &Path) -> impl Fn(io::Error) -> TlsError {
     move |source| TlsError::Unusable {
+        key: "",
         path: path.into(),
         source,
     }

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Why TLS cannot be offered.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The certificate or key does not serve.
+    /// The certificate does not serve.
     #[error(
         "the certificate and key of tls cannot be used; give a PEM certificate with its chain, and the key that belongs to it"
     )]
@@ -37,15 +37,35 @@ pub enum TlsError {
         /// What is wrong with it.
         source: rustls::server::VerifierBuilderError,
     },
+    /// The key is another certificate's.
+    #[error(
+        "the key in {key} does not belong to the first certificate in {certificate}; give the two that were made together, the certificate before its chain"
+    )]
+    Mismatch {
+        /// The file of the certificate.
+        certificate: FilePath,
+        /// The file of the key.
+        key: FilePath,
+    },
+    /// A file for the certificate without one.
+    #[error("{0} holds no PEM certificate (-----BEGIN CERTIFICATE-----)")]
+    NoCertificate(FilePath),
+    /// A file for the key without one.
+    #[error(
+        "{0} holds no PEM private key (-----BEGIN PRIVATE KEY-----) that can be read; one that is encrypted cannot"
+    )]
+    NoKey(FilePath),
     /// The local certificate cannot be made.
     #[error("the certificate of `tls: local` cannot be made")]
     Make(#[from] rcgen::Error),
     /// There is no place for the files of `tls: local`.
     #[error("`tls: local` has no folder to keep its authority in; set HOME or XDG_STATE_HOME")]
     NoFolder,
-    /// Not PEM.
-    #[error("{path} is not PEM of the kind that is needed there")]
+    /// Broken PEM.
+    #[error("a PEM section of {path} is broken; copy the file anew from where it was made")]
     Pem {
+        /// The key that names it.
+        key: &'static str,
         /// The file.
         path: FilePath,
         /// What is wrong with it.
@@ -54,11 +74,27 @@ pub enum TlsError {
     /// A file cannot be read or written.
     #[error("cannot use {path}; check that it is there and that this user may use it")]
     Unusable {
+        /// The key that names it; empty when the file is our own.
+        key: &'static str,
         /// The file.
         path: FilePath,
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl TlsError {
+    /// The key of `tls` that it is about.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) | Self::NoCertificate(_) => "certificate_file",
+            Self::ClientAuthority { .. } => "client_ca_file",
+            Self::Mismatch { .. } | Self::NoKey(_) => "key_file",
+            Self::Pem { key, .. } | Self::Unusable { key, .. } => key,
+            // Those of `tls: local` are about no file of the configuration.
+            Self::Make(_) | Self::NoFolder => "",
+        }
+    }
 }
 
 /// A certificate with all that belongs to it, ready for handshakes.

@@ -73,7 +73,14 @@ fn files_that_do_not_serve_are_refused_by_name() {
     assert!(words(&spec(folder.path())).contains("tls.pem"));
     write_pair(folder.path());
     fs::write(folder.path().join("tls.key"), "no key").unwrap();
-    assert!(words(&spec(folder.path())).contains("tls.key is not PEM"));
+    assert!(words(&spec(folder.path())).contains("tls.key holds no PEM private key"));
+    write_pair(folder.path());
+    let key = fs::read(folder.path().join("tls.key")).unwrap();
+    write_pair(folder.path());
+    fs::write(folder.path().join("tls.key"), key).unwrap();
+    assert!(words(&spec(folder.path())).contains("tls.key does not belong"));
+    fs::write(folder.path().join("tls.pem"), "no certificate").unwrap();
+    assert!(words(&spec(folder.path())).contains("tls.pem holds no PEM certificate"));
     write_pair(folder.path());
     fs::write(folder.path().join("ca.pem"), "no authority").unwrap();
     let TlsSpec::Files {

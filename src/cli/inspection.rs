@@ -1,0 +1,160 @@
+//! What `check` and `run` find out about a configuration before a socket is opened or anybody is
+//! asked for a token: its text, the files it names, and whether certificates, keys and credentials
+//! can be used. One finding hides another only where the other depends on it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::app;
+use crate::chain::Chain;
+use crate::config::disk::{self, Disk};
+use crate::config::{
+    self, Config, CredentialSpec, Examined, Finding, Problem, Problems, Severity, TlsSpec,
+};
+use crate::credential::{Credential, ending};
+use crate::server::tls;
+
+/// What was found. The configuration is one to run only when there is no problem.
+pub(super) struct Inspection {
+    pub(super) config: Option<Config>,
+    pub(super) problems: Problems,
+    pub(super) warnings: Problems,
+}
+
+/// What a file is inspected for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be told all about it.
+    Check,
+    /// To be told what can be known without secrets. What is wrong on disk is worth a warning only:
+    /// a pipeline that has no secrets has no files with secrets either.
+    CheckWithoutSecrets,
+    /// To run. A running program tells itself which credentials end soon, every day.
+    Run,
+}
+
+/// Inspects a file.
+pub(super) fn inspect(path: &Path, purpose: Purpose, now: SystemTime) -> Inspection {
+    let without_secrets = purpose == Purpose::CheckWithoutSecrets;
+    let examined = config::look(path, without_secrets);
+    let mut disk = disk::inspect(&examined.files, path);
+    if let Some(config) = &examined.config {
+        certificate(config, &mut disk, now);
+        if !without_secrets {
+            let found = credentials(config, &mut disk);
+            if purpose == Purpose::Check {
+                endings(&found, &mut disk, now);
+            }
+        }
+    }
+    let severity = match without_secrets {
+        true => Severity::Warning,
+        false => Severity::Error,
+    };
+    let located = |findings: &[Finding], severity| -> Vec<Problem> {
+        let problem = |finding| examined.places.problem(finding, severity);
+        findings.iter().map(problem).collect()
+    };
+    let (found, mut warned) = (
+        located(&disk.problems, severity),
+        located(&disk.warnings, Severity::Warning),
+    );
+    let mut problems = Vec::new();
+    match severity {
+        Severity::Error => problems = new(found, &examined.problems),
+        Severity::Warning => warned.extend(found),
+    }
+    let Examined {
+        config,
+        problems: Problems(told),
+        warnings: Problems(warnings),
+        ..
+    } = examined;
+    Inspection {
+        config,
+        problems: in_order([told, problems].concat()),
+        warnings: in_order([warnings, warned].concat()),
+    }
+}
+
+/// What was found of places that nothing is known of yet: a variable that is not set makes its
+/// credential unusable as well, and is told once.
+fn new(found: Vec<Problem>, known: &Problems) -> Vec<Problem> {
+    let is_new = |problem: &Problem| {
+        let place = &problem.place;
+        place.position.is_none() || known.0.iter().all(|known| known.place != *place)
+    };
+    found.into_iter().filter(is_new).collect()
+}
+
+/// In file order; first what is about the file as a whole.
+fn in_order(mut problems: Vec<Problem>) -> Problems {
+    problems.sort_by_key(|problem| {
+        let position = problem.place.position.as_ref();
+        position.map(|position| (position.line, position.column))
+    });
+    Problems(problems)
+}
+
+/// What keeps the certificate for callers from being shown. One that is ours to make is not made
+/// by a look.
+fn certificate(config: &Config, disk: &mut Disk, now: SystemTime) {
+    let Some(spec @ TlsSpec::Files { .. }) = &config.tls else {
+        return;
+    };
+    if disk.spoils(&["tls"]) {
+        return;
+    }
+    if let Err(error) = tls::load(spec, now) {
+        disk.refuse(&["tls", error.key()], Chain(&error).to_string());
+    }
+}
+
+/// What keeps credentials from being used. Returns those that can be, with what the file says.
+fn credentials<'a>(
+    config: &'a Config,
+    disk: &mut Disk,
+) -> Vec<(&'a CredentialSpec, Arc<Credential>)> {
+    let authority = config.trust_ca_file.clone();
+    let reachable = Config {
+        trust_ca_file: authority.filter(|_| !disk.spoils(&["trust"])),
+        ..config.clone()
+    };
+    let credentials = match app::outside(&reachable) {
+        Ok(outside) => outside.credentials,
+        Err(error) => {
+            disk.refuse(error.at(), Chain(&error).to_string());
+            return Vec::new();
+        }
+    };
+    let mut usable = Vec::new();
+    for (spec, credential) in config.credentials.iter().zip(credentials) {
+        let name = spec.name.as_str();
+        if disk.spoils(&["credentials", name]) {
+            continue;
+        }
+        match credential.check() {
+            Ok(()) => usable.push((spec, credential)),
+            Err(error) => {
+                let words = format!("credential \"{name}\": {}", error.words());
+                disk.refuse(&["credentials", name, spec.kind.key()], words);
+            }
+        }
+    }
+    usable
+}
+
+/// Which credentials end soon.
+fn endings(credentials: &[(&CredentialSpec, Arc<Credential>)], disk: &mut Disk, now: SystemTime) {
+    for (spec, credential) in credentials {
+        let end = credential.expiry();
+        if let Some(words) = end.and_then(|end| ending(&spec.name, end, now)) {
+            let key = match spec.expires {
+                Some(_) => "expires",
+                None => spec.kind.key(),
+            };
+            disk.warn(&["credentials", spec.name.as_str(), key], words);
+        }
+    }
+}

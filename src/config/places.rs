@@ -1,0 +1,187 @@
+//! Where the keys of a file stand, so that what is found out later (on disk, above all) is told at
+//! the place of the key that it is about.
+
+use super::node::{Content, Node, Provenance};
+use super::problem::{Place, Problem, Severity, located};
+use super::report::{Fault, Span};
+use crate::file_path::FilePath;
+
+/// A key by the names that lead to it: `["tls", "key_file"]`. None is the file as a whole.
+pub type KeyPath = Vec<String>;
+
+/// Something that was found out about a configuration, and the key that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The key.
+    pub at: KeyPath,
+    /// What was found, and what to do about it.
+    pub words: String,
+}
+
+impl Finding {
+    /// Words about a key.
+    pub fn new(at: &[&str], words: impl Into<String>) -> Self {
+        Self {
+            at: at.iter().map(|&name| name.to_owned()).collect(),
+            words: words.into(),
+        }
+    }
+}
+
+/// A file that a key names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    /// The key.
+    pub at: KeyPath,
+    /// The file.
+    pub path: FilePath,
+}
+
+/// The mappings below which things are named that can only be judged beside the file.
+const SECTIONS: [&str; 5] = ["callers", "credentials", "kubernetes", "tls", "trust"];
+
+/// The places of keys and their values. They are worked out when they are asked for, which is
+/// seldom, and a file may have thousands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    file: String,
+    text: String,
+    hidden: Vec<Span>,
+    spans: Vec<(KeyPath, Span)>,
+}
+
+impl Places {
+    pub(super) fn of(file: &str, text: &str, hidden: &[Span], root: &Node) -> Self {
+        let mut spans = Vec::new();
+        each_value(root, &mut |at, span, _| spans.push((at.to_vec(), span)));
+        Self {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            hidden: hidden.to_vec(),
+            spans,
+        }
+    }
+
+    /// A file of which nothing is known but its name.
+    pub(super) fn unknown(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// What was found, at its key, or at the nearest one above that is in the file.
+    pub fn problem(&self, finding: &Finding, severity: Severity) -> Problem {
+        let mut problem = Problem {
+            place: Place::of_file(&self.file),
+            severity,
+            message: finding.words.clone(),
+            help: None,
+        };
+        let above = |known: &&(KeyPath, Span)| finding.at.starts_with(&known.0);
+        let nearest = self.spans.iter().filter(above).max_by_key(|it| it.0.len());
+        if let Some((_, span)) = nearest {
+            let fault = Fault {
+                span: *span,
+                message: String::new(),
+                help: None,
+            };
+            let found = located(&self.file, &self.text, &self.hidden, vec![fault], severity);
+            problem.place = found.0[0].place.clone();
+        }
+        problem
+    }
+}
+
+/// Every file that a key names. Of a value that is wrong there is none.
+pub(super) fn named_files(root: &Node) -> Vec<NamedFile> {
+    let mut files = Vec::new();
+    each_value(root, &mut |at, _, node| {
+        let is_file = at.last().is_some_and(|name| name.ends_with("_file"));
+        let (true, Content::Scalar(text)) = (is_file, &node.content) else {
+            return;
+        };
+        let path = match &node.written {
+            _ if text.trim().is_empty() || node.provenance == Provenance::Unknown => return,
+            Some(written) => FilePath::replaced(text, written),
+            None => FilePath::from(text),
+        };
+        files.push(NamedFile {
+            at: at.to_vec(),
+            path,
+        });
+    });
+    files
+}
+
+/// Visits what stands below the sections. A value is where it is written, a mapping where its key
+/// is.
+fn each_value(root: &Node, visit: &mut dyn FnMut(&[String], Span, &Node)) {
+    let Content::Mapping(entries) = &root.content else {
+        return;
+    };
+    for entry in entries {
+        if SECTIONS.contains(&entry.key.text.as_str()) {
+            let mut at = vec![entry.key.text.clone()];
+            visit(&at, entry.key.span, &entry.value);
+            below(&entry.value, &mut at, visit);
+        }
+    }
+}
+
+fn below(node: &Node, at: &mut KeyPath, visit: &mut dyn FnMut(&[String], Span, &Node)) {
+    let Content::Mapping(entries) = &node.content else {
+        return;
+    };
+    for entry in entries {
+        let span = match entry.value.content {
+            Content::Scalar(_) => entry.value.span,
+            Content::Empty | Content::List(_) | Content::Mapping(_) => entry.key.span,
+        };
+        at.push(entry.key.text.clone());
+        visit(at, span, &entry.value);
+        below(&entry.value, at, visit);
+        at.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Source, examine};
+
+    const TEXT: &str = "\
+tls: {certificate_file: /run/one.pem, key_file: /run/one.pem}
+credentials:
+  one.two: {tenant_id: b, client_id: b, client_secret_file: \"${FOLDER}/one.pem\"}
+routes:
+  - {name: b, path: /b, upstream: \"https://b.com\"}
+";
+
+    fn told(at: &[&str]) -> String {
+        let source = Source {
+            file: "routes.yaml",
+            text: TEXT,
+            env: &|_| Some("/run".into()),
+            allow_missing_env: false,
+        };
+        let finding = Finding::new(at, "words");
+        let problem = examine(&source).places.problem(&finding, Severity::Error);
+        problem.to_string().lines().next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn words_stand_at_the_key_that_they_are_about() {
+        assert_eq!(
+            told(&["tls", "certificate_file"]),
+            "routes.yaml:1:25: words"
+        );
+        assert_eq!(told(&["tls", "key_file"]), "routes.yaml:1:49: words");
+        let secret = ["credentials", "one.two", "client_secret_file"];
+        assert_eq!(told(&secret), "routes.yaml:3:61: words");
+        let expires = ["credentials", "one.two", "expires"];
+        assert_eq!(told(&expires), "routes.yaml:3:3: words");
+        assert_eq!(told(&["trust", "ca_file"]), "routes.yaml: words");
+        assert_eq!(told(&[]), "routes.yaml: words");
+    }
+}

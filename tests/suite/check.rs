@@ -1,0 +1,107 @@
+//! `check`, and `run` before it runs: every problem at once, each at its place.
+
+use std::path::Path;
+
+use rcgen::{CertificateParams, KeyPair};
+use tokenferry::simulator::{CLIENT_ID, TENANT_ID};
+
+use crate::cli::{desk, with_file};
+use crate::harness::program::run;
+
+/// A certificate and its key, in these files of a folder.
+fn write_pair(folder: &Path, certificate: &str, key: &str) {
+    let pair = KeyPair::generate().expect("a key can be made");
+    let params = CertificateParams::new(["gateway.corp".to_owned()]).expect("the name is one");
+    let made = params.self_signed(&pair).expect("it can be signed");
+    write(folder, certificate, &made.pem());
+    write(folder, key, &pair.serialize_pem());
+}
+
+fn write(folder: &Path, name: &str, content: &str) {
+    std::fs::write(folder.join(name), content).expect("the folder can be written");
+}
+
+/// The first line of each problem that `check` and `run` tell about these lines, with the names of
+/// folders left out.
+async fn problems(own: &str, prepare: impl Fn(&Path)) -> Vec<String> {
+    let (_simulator, folder) = desk("").await;
+    prepare(folder.path());
+    let place = format!("{}/", folder.path().display());
+    let file = folder.path().join("routes.yaml");
+    let app = format!("tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}");
+    let own = own.replace("FOLDER/", &place).replace("APP", &app);
+    std::fs::write(&file, own).expect("the folder can be written");
+    let told = |text: &str| -> Vec<String> {
+        let shorten = |line: &str| line.replace(&place, "");
+        let first = |line: &&str| {
+            let is_one = ![": warning: ", ": refused, "]
+                .iter()
+                .any(|no| line.contains(no));
+            line.starts_with(&place) && is_one
+        };
+        text.lines().filter(first).map(shorten).collect()
+    };
+    let (code, out, err) = run(with_file(&["check"], folder.path())).await;
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    let checked = told(&err);
+    assert!(
+        err.contains(&format!("refused, {} problem", checked.len())),
+        "{err}"
+    );
+    let (code, _, err) = run(with_file(&["run"], folder.path())).await;
+    assert_eq!(code, 2, "{err}");
+    assert_eq!(told(&err), checked);
+    checked
+}
+
+#[tokio::test]
+async fn no_problem_hides_another() {
+    let own = "\
+tls:
+  certificate_file: FOLDER/tls.pem
+  key_file: FOLDER/other.key
+trust:
+  ca_file: FOLDER/none
+credentials:
+  one:
+    client_secret_file: FOLDER/none
+    APP
+  two:
+    client_secret: ${NONE}
+    APP
+  three:
+    certificate_file: FOLDER/tls.pem
+    APP
+  four:
+    client_id: a
+    client_secret_file: FOLDER/none
+routes:
+  - {name: a, path: a, upstream: 'https://a.com', credential: one}
+";
+    let told = problems(own, |folder| {
+        write_pair(folder, "tls.pem", "tls.key");
+        write_pair(folder, "other.pem", "other.key");
+    })
+    .await;
+    assert_told(
+        &told,
+        &[
+            "3:13: the key in other.key does not belong to the first certificate in tls.pem",
+            "5:12: cannot read none",
+            "8:25: cannot read none",
+            "12:20: environment variable NONE is not set",
+            "16:23: credential \"three\": no private key",
+            "19:3: \"tenant_id\" is missing",
+            "21:25: cannot read none",
+            "23:21: \"path\" takes a path",
+        ],
+    );
+}
+
+/// Each of these lines begins with the place and the words beside it.
+fn assert_told(told: &[String], expected: &[&str]) {
+    let begin =
+        |(told, expected): (&String, &&str)| told.starts_with(&format!("routes.yaml:{expected}"));
+    let all = told.iter().zip(expected).all(begin) && told.len() == expected.len();
+    assert!(all, "{told:#?} is not {expected:#?}");
+}
