@@ -26,18 +26,18 @@ pub mod access_log;
 pub mod logging;
 pub mod metrics;
 
+pub mod trust;
+
 pub mod alarm;
 pub mod chain;
 pub mod clock;
 pub mod code;
 pub mod executor;
 pub mod fields;
-pub mod file_path;
 pub mod lifeline;
 pub mod output;
 pub mod secret;
 pub mod socket;
 pub mod timestamp;
-pub mod trust;
 
 pub mod simulator;

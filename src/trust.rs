@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::file_path::FilePath;
+use crate::secret::FilePath;
 
 /// Why the trust store cannot be built.
 #[derive(Debug, thiserror::Error)]

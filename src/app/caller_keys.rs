@@ -14,8 +14,8 @@ use crate::caller::key_set::KeySet;
 use crate::caller::keys::{self, KeysError};
 use crate::chain::Chain;
 use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
-use crate::file_path::FilePath;
 use crate::proxy::generation::InForce;
+use crate::secret::FilePath;
 use crate::trust;
 
 /// How often files are looked at.

@@ -5,8 +5,7 @@ use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 
 use super::key_set::{KeySet, KeySetError};
-use crate::file_path::FilePath;
-use crate::secret::{Secret, SecretError, SecretSource};
+use crate::secret::{FilePath, Secret, SecretError, SecretSource};
 
 /// Discovery documents and key sets have a few KiB.
 const MAX_BYTES: usize = 1024 * 1024;

@@ -1,8 +1,7 @@
 //! Checked callers: who may be asked for on a route and how it proves itself.
 
 use super::value::Name;
-use crate::file_path::FilePath;
-use crate::secret::SecretSource;
+use crate::secret::{FilePath, SecretSource};
 
 /// A caller that routes may name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use super::variable::Variables;
 use super::{
     CallerProof, CallerSpec, Config, CredentialSpec, LogSpec, RouteSpec, TlsSpec, UpstreamTimeouts,
 };
-use crate::file_path::FilePath;
+use crate::secret::FilePath;
 
 /// What a route is checked against.
 pub(super) struct Surroundings<'a> {

@@ -2,8 +2,7 @@
 //! here, never the secret.
 
 use super::value::{BaseUrl, Name};
-use crate::file_path::FilePath;
-use crate::secret::SecretSource;
+use crate::secret::{FilePath, SecretSource};
 
 /// A credential: an identity and how it proves itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

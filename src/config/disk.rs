@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::check_caller::{KEY_HELP, SHORTEST_KEY};
 use super::{Finding, NamedFile};
-use crate::file_path::FilePath;
+use crate::secret::FilePath;
 
 /// What was found on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,8 +9,7 @@ use super::roster::Named;
 use super::value::{BaseUrl, Name};
 use super::variable::Variables;
 use super::{AppIdentity, CredentialKind, CredentialSpec};
-use crate::file_path::FilePath;
-use crate::secret::SecretSource;
+use crate::secret::{FilePath, SecretSource};
 
 /// The name of the credential in metrics and on the status page.
 const NAME: &str = "environment";

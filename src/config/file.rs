@@ -15,7 +15,7 @@ use super::scalar::{Cloud, Day, Size, Status, Text, Time};
 use super::secret_reference::SecretReference;
 use super::value::{BaseUrl, HostPattern, Name, Origin, PathPrefix, Scope};
 use super::{AllowSpec, BatchRule, ListenAddress, LogFormat, RewriteLinks, UpstreamHttp};
-use crate::file_path::FilePath;
+use crate::secret::FilePath;
 
 /// Declares mappings with fixed keys: the struct, how it is read, and its part of the schema.
 macro_rules! mappings {

@@ -6,7 +6,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use super::node::{Content, Key, Node, Provenance};
 use super::read::{Read, wrong_shape};
 use super::report::{Report, quoted_key};
-use crate::file_path::FilePath;
+use crate::secret::FilePath;
 
 const NOUN: &str = "the path of a file";
 

@@ -55,7 +55,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::file_path::FilePath;
+use crate::secret::FilePath;
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 pub use check_scope::is_graph;
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};

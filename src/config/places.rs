@@ -4,7 +4,7 @@
 use super::node::{Content, Node, Provenance};
 use super::problem::{Place, Problem, Severity, located};
 use super::report::{Fault, Span};
-use crate::file_path::FilePath;
+use crate::secret::FilePath;
 
 /// A key by the names that lead to it: `["tls", "key_file"]`. None is the file as a whole.
 pub type KeyPath = Vec<String>;

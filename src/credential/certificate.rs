@@ -18,8 +18,7 @@ use super::error::{CredentialError, Rejection};
 use super::guid::guid;
 use super::key_file::{KeyFault, KeyFile};
 use crate::config::Scope;
-use crate::file_path::FilePath;
-use crate::secret::SecretSource;
+use crate::secret::{FilePath, SecretSource};
 
 /// Microsoft advises 5 to 10 minutes at most.
 const LIFETIME: Duration = Duration::from_secs(600);

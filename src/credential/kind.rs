@@ -14,8 +14,7 @@ use super::managed::ManagedIdentity;
 use super::platform::{Platform, PlatformError};
 use super::workload::FederatedToken;
 use crate::config::{AppIdentity, CredentialKind, IdentitySelector, Scope};
-use crate::file_path::FilePath;
-use crate::secret::SecretSource;
+use crate::secret::{FilePath, SecretSource};
 
 /// The ways to prove an identity.
 pub(super) enum Kind {

@@ -7,7 +7,7 @@ use std::io::Read;
 use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
-use crate::file_path::FilePath;
+use crate::secret::FilePath;
 
 /// More than any secret, certificate chain or token has; keeps a wrong path from being read for ever.
 const MOST: u64 = 1 << 20;

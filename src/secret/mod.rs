@@ -1,11 +1,13 @@
 //! Secrets: values that cannot be printed, serialised or compared in variable time, and are wiped
 //! when dropped; and the places they come from.
 
+mod file_path;
+
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::file_path::FilePath;
+pub use file_path::FilePath;
 
 /// A secret value. `Debug` shows nothing of it, there is no `Display` and no `Serialize`.
 #[derive(Clone)]

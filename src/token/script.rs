@@ -14,8 +14,7 @@ use crate::config::{IdentitySelector, Name, Scope};
 use crate::credential::{
     AccessToken, CredentialError, Identity, Outage, Peer, Refusal, Rejection, Stamp,
 };
-use crate::file_path::FilePath;
-use crate::secret::Secret;
+use crate::secret::{FilePath, Secret};
 
 /// Runs a test as a worker runs requests: on one thread, with tasks that stay there. Time stands
 /// still and jumps to the next timer when nothing else is to be done.

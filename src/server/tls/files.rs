@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
 use super::{Origin, TlsError, offer_protocols};
-use crate::file_path::FilePath;
+use crate::secret::FilePath;
 
 /// Reads the files. Callers are asked for a certificate when there is an authority to judge it by,
 /// and may go without; a route decides whether it needs one.

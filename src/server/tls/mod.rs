@@ -16,7 +16,7 @@ use rustls::pki_types::pem;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::TlsSpec;
-use crate::file_path::FilePath;
+use crate::secret::FilePath;
 
 /// How often the files are looked at: a certificate manager replaces them days before the end.
 const LOOK: Duration = Duration::from_secs(5);
