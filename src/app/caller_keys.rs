@@ -29,6 +29,11 @@ const RETRY: Duration = Duration::from_secs(10);
 /// For one call.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// What complaints are about, and what follows.
+const CLUSTER: &str = "the keys of the cluster";
+const KEPT: &str = "those known before stay in use";
+const NONE: &str = "none are known, so no service account is let in";
+
 /// Follows the keys of whatever configuration is in force, for ever.
 pub(super) async fn watch(in_force: Arc<InForce>) {
     let mut round = Round::default();
@@ -67,7 +72,7 @@ impl Round {
             .iter()
             .map(|failure| Chain(failure).to_string())
             .collect();
-        self.complain("API keys", &unread.join("; "));
+        self.complain("API keys", &unread.join("; "), KEPT);
         if let Some(spec) = spec
             && self.is_due(spec, callers)
         {
@@ -77,9 +82,10 @@ impl Round {
             match outcome {
                 Ok(keys) => {
                     callers.set_cluster_keys(keys);
-                    self.complain("the keys of the cluster", "");
+                    self.complain(CLUSTER, "", KEPT);
                 }
-                Err(error) => self.complain("the keys of the cluster", &error),
+                Err(error) if callers.knows_cluster() => self.complain(CLUSTER, &error, KEPT),
+                Err(error) => self.complain(CLUSTER, &error, NONE),
             }
         }
     }
@@ -115,14 +121,11 @@ impl Round {
     }
 
     /// Says what is wrong, once; empty words mean that it is right again.
-    fn complain(&mut self, what: &str, words: &str) {
+    fn complain(&mut self, what: &str, words: &str, consequence: &str) {
         if words.is_empty() {
             self.complaints.remove(what);
         } else if self.complaints.get(what).map(String::as_str) != Some(words) {
-            tracing::error!(
-                error = words,
-                "{what} cannot be read; those known before stay in use"
-            );
+            tracing::error!(error = words, "{what} cannot be used; {consequence}");
             self.complaints.insert(what.to_owned(), words.to_owned());
         }
     }

@@ -12,10 +12,15 @@ use serde::Deserialize;
 #[derive(Debug, thiserror::Error)]
 pub enum KeySetError {
     /// Not a key set.
-    #[error("the answer is not a JSON Web Key Set; check what the issuer serves")]
-    Malformed(#[source] serde_json::Error),
+    #[error("this is not a JSON Web Key Set: reading ended at line {line}, column {column}")]
+    Malformed {
+        /// Where reading ended; not why, which may quote the document.
+        line: usize,
+        /// From 1.
+        column: usize,
+    },
     /// A key set without a key that can be used.
-    #[error("the key set holds no RSA or P-256 key for signatures; check what the issuer serves")]
+    #[error("this key set holds no RSA or P-256 key for signatures")]
     Unusable,
 }
 
@@ -55,7 +60,11 @@ impl KeySet {
     /// # Errors
     /// When the document is no key set, or holds no key that can be used.
     pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
-        let document: Document = serde_json::from_slice(json).map_err(KeySetError::Malformed)?;
+        let document: Document =
+            serde_json::from_slice(json).map_err(|error| KeySetError::Malformed {
+                line: error.line(),
+                column: error.column(),
+            })?;
         let keys: Vec<Key> = document.keys.iter().filter_map(RawKey::usable).collect();
         if keys.is_empty() {
             return Err(KeySetError::Unusable);

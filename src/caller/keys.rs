@@ -19,8 +19,18 @@ pub enum KeysError {
     /// Keys over an open connection could be anybody's.
     #[error("the issuer's keys are not at an https address; use kubernetes.jwks_file")]
     Insecure,
+    /// The file is no key set.
+    #[error(
+        "{path} cannot be used as kubernetes.jwks_file; put the cluster's keys there, as `kubectl get --raw /openid/v1/jwks` prints them"
+    )]
+    File {
+        /// The file.
+        path: FilePath,
+        /// What is wrong with it.
+        source: KeySetError,
+    },
     /// The issuer's document is no key set.
-    #[error("the cluster's keys cannot be used")]
+    #[error("what the issuer serves as its keys cannot be used; check kubernetes.issuer")]
     KeySet(#[from] KeySetError),
     /// The answer does not end.
     #[error("the issuer's answer is larger than 1 MiB; check kubernetes.issuer")]
@@ -55,7 +65,10 @@ pub fn read(path: &FilePath) -> Result<KeySet, KeysError> {
         path: path.clone(),
         source,
     })?;
-    Ok(KeySet::parse(&json)?)
+    KeySet::parse(&json).map_err(|source| KeysError::File {
+        path: path.clone(),
+        source,
+    })
 }
 
 /// Fetches the keys from the issuer, which may ask for the token in the file. `client` trusts

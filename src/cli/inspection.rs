@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::app;
+use crate::caller;
 use crate::chain::Chain;
 use crate::config::disk::{self, Disk};
 use crate::config::{
-    self, Config, CredentialSpec, Examined, Finding, Problem, Problems, Severity, TlsSpec,
+    self, Config, CredentialSpec, Examined, Finding, KubernetesKeys, Problem, Problems, Severity,
+    TlsSpec,
 };
 use crate::credential::{Credential, ending};
 use crate::server::tls;
@@ -41,6 +43,7 @@ pub(super) fn inspect(path: &Path, purpose: Purpose, now: SystemTime) -> Inspect
     let mut disk = disk::inspect(&examined.files, path);
     if let Some(config) = &examined.config {
         certificate(config, &mut disk, now);
+        cluster_keys(config, &mut disk);
         if !without_secrets {
             let found = credentials(config, &mut disk);
             if purpose == Purpose::Check {
@@ -108,6 +111,19 @@ fn certificate(config: &Config, disk: &mut Disk, now: SystemTime) {
     }
     if let Err(error) = tls::load(spec, now) {
         disk.refuse(&["tls", error.key()], Chain(&error).to_string());
+    }
+}
+
+/// What keeps the keys of the cluster from being used, where they are in a file.
+fn cluster_keys(config: &Config, disk: &mut Disk) {
+    let keys = config.kubernetes.as_ref().map(|spec| &spec.keys);
+    let at = ["kubernetes", "jwks_file"];
+    if let Some(KubernetesKeys::File(path)) = keys
+        && path.is_known()
+        && !disk.spoils(&at)
+        && let Err(error) = caller::keys::read(path)
+    {
+        disk.refuse(&at, Chain(&error).to_string());
     }
 }
 

@@ -210,6 +210,14 @@ async fn a_service_account_is_let_in_by_the_keys_of_its_cluster() {
             .all(|seen| seen.header_values("authorization").len() < 2)
     );
     program.out.with("/caller", "job").await;
+
+    fs::write(&keys, "hi").unwrap();
+    let told = |line: &str| {
+        let kept = "the keys of the cluster cannot be used; those known before stay in use";
+        (line.contains(kept) && line.contains("jwks_file")).then_some(())
+    };
+    program.err.find("the failure", told).await;
+    assert_eq!(ask(&good).await.status, 200);
 }
 
 #[tokio::test]

@@ -105,3 +105,33 @@ fn assert_told(told: &[String], expected: &[&str]) {
     let all = told.iter().zip(expected).all(begin) && told.len() == expected.len();
     assert!(all, "{told:#?} is not {expected:#?}");
 }
+
+#[tokio::test]
+async fn a_file_without_the_keys_of_the_cluster_is_refused() {
+    for (content, said) in [
+        ("hi", "this is not a JSON Web Key Set"),
+        ("{\"keys\":[]}", "this key set holds no RSA or P-256 key"),
+    ] {
+        let own = "\
+kubernetes:
+  issuer: https://issuer.corp
+  audience: tokenferry
+  jwks_file: FOLDER/keys.json
+callers: {job: {service_account: a/b}}
+credentials:
+  app:
+    client_secret_file: FOLDER/secret
+    APP
+routes: [{name: a, path: /a, upstream: 'https://a.com', callers: [job]}]
+";
+        let told = problems(own, |folder| write(folder, "keys.json", content)).await;
+        assert_told(
+            &told,
+            &["4:14: keys.json cannot be used as kubernetes.jwks_file"],
+        );
+        assert!(
+            told[0].contains(said) && !told[0].contains("serves"),
+            "{told:?}"
+        );
+    }
+}

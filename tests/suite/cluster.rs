@@ -119,7 +119,7 @@ async fn keys_come_from_the_issuer_when_it_is_there_and_stay_when_it_is_not() {
     program
         .err
         .find("the failure", |line| {
-            line.contains("the keys of the cluster cannot be read")
+            line.contains("the keys of the cluster cannot be used; none are known")
                 .then_some(())
         })
         .await;

@@ -181,6 +181,23 @@ fn keys_of_a_file_are_read_from_it() {
     let set = json!({"keys": [Issuer::new().jwk()]}).to_string();
     std::fs::write(file.path(), set).unwrap();
     assert!(read(&file.path().into()).is_ok());
+    for (wrong, said) in [
+        ("hi", "not a JSON Web Key Set"),
+        ("\"hunter2\"", "line 1"),
+        ("{\"keys\":[]}", "no RSA or P-256 key"),
+    ] {
+        std::fs::write(file.path(), wrong).unwrap();
+        let error = read(&file.path().into()).unwrap_err();
+        let words = crate::chain::Chain(&error).to_string();
+        assert!(
+            words.contains(said) && words.contains("jwks_file"),
+            "{words}"
+        );
+        assert!(
+            !words.contains("issuer") && !words.contains("hunter2"),
+            "{words}"
+        );
+    }
     std::fs::remove_file(file.path()).unwrap();
     assert!(matches!(
         read(&file.path().into()),
