@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::caller::{ApiKeyError, Callers};
+use crate::caller::Callers;
+use crate::caller::api_keys::ApiKeyError;
 use crate::config::{Config, RouteSpec};
 use crate::credential::{self, Credential, Platform, TokenClient};
 use crate::proxy::generation::Generation;
@@ -16,7 +17,7 @@ use crate::upstream::Egress;
 /// Why a configuration cannot be put in force although it is well-formed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
-    /// The API key of a caller cannot be read.
+    /// The API keys of callers cannot be used.
     #[error(transparent)]
     Caller(#[from] ApiKeyError),
     /// The HTTP client of token calls refuses the settings.

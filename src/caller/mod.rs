@@ -4,6 +4,7 @@
 //!
 //! Only the callers of the route are tried, so a proof for one route is none for another.
 
+pub mod api_keys;
 pub mod certificate;
 pub mod key_set;
 pub mod keys;
@@ -20,12 +21,13 @@ use http::header::{AUTHORIZATION, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Notify;
 
+use self::api_keys::ApiKeyError;
 use self::certificate::PeerNames;
 use self::key_set::KeySet;
 use self::service_account::{ServiceAccount, TokenError};
 use crate::code::Code;
 use crate::config::{CallerProof, CallerSpec, KubernetesSpec, Name};
-use crate::secret::{Secret, SecretError};
+use crate::secret::Secret;
 
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -74,16 +76,6 @@ impl CallerError {
     }
 }
 
-/// A caller whose API key could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("the API key of caller \"{caller}\" cannot be read")]
-pub struct ApiKeyError {
-    /// The caller.
-    pub caller: Name,
-    /// What happened.
-    pub source: SecretError,
-}
-
 /// All configured callers with what is needed to recognise them.
 #[derive(Debug)]
 pub struct Callers {
@@ -101,12 +93,16 @@ impl Callers {
     /// them; until then no service account is known.
     ///
     /// # Errors
-    /// The first key that cannot be read.
+    /// The first key that cannot be read, or that two callers share.
     pub fn new(
         callers: &[CallerSpec],
         kubernetes: Option<&KubernetesSpec>,
     ) -> Result<Self, ApiKeyError> {
-        let read = callers.iter().map(read_key).collect::<Result<_, _>>()?;
+        let read = callers
+            .iter()
+            .map(api_keys::read)
+            .collect::<Result<Vec<_>, _>>()?;
+        api_keys::alone(callers, &read)?;
         Ok(Self {
             specs: callers.to_vec(),
             kubernetes: kubernetes.cloned(),
@@ -116,18 +112,22 @@ impl Callers {
         })
     }
 
-    /// Reads the API keys again. One that cannot be read stays as it was and is reported.
+    /// Reads the API keys again. One that cannot be read stays as it was and is reported; with one
+    /// that two callers share, all do.
     pub fn refresh(&self) -> Vec<ApiKeyError> {
         let mut failures = Vec::new();
         let known = self.api_keys.load();
         let read = self.specs.iter().zip(known.iter()).map(|(spec, known)| {
-            read_key(spec).unwrap_or_else(|failure| {
+            api_keys::read(spec).unwrap_or_else(|failure| {
                 failures.push(failure);
                 known.clone()
             })
         });
-        let read = read.collect();
-        self.api_keys.store(Arc::new(read));
+        let read: Vec<_> = read.collect();
+        match api_keys::alone(&self.specs, &read) {
+            Ok(()) => self.api_keys.store(Arc::new(read)),
+            Err(shared) => failures.push(shared),
+        }
         failures
     }
 
@@ -216,16 +216,6 @@ impl Callers {
         let spec = self.kubernetes.as_ref().ok_or(TokenError::UnknownKey)?;
         service_account::verify(token, spec, &self.cluster_keys.load(), now)
     }
-}
-
-fn read_key(spec: &CallerSpec) -> Result<Option<Secret>, ApiKeyError> {
-    let CallerProof::ApiKey(source) = &spec.proof else {
-        return Ok(None);
-    };
-    source.read().map(Some).map_err(|source| ApiKeyError {
-        caller: spec.name.clone(),
-        source,
-    })
 }
 
 /// The value of a header that came exactly once: two leave open which one counts.

@@ -8,13 +8,15 @@ use std::time::SystemTime;
 
 use crate::app;
 use crate::caller;
+use crate::caller::api_keys::ApiKeyError;
 use crate::chain::Chain;
 use crate::config::disk::{self, Disk};
 use crate::config::{
-    self, Config, CredentialSpec, Examined, Finding, KubernetesKeys, Problem, Problems, Severity,
-    TlsSpec,
+    self, CallerProof, Config, CredentialSpec, Examined, Finding, KubernetesKeys, Problem,
+    Problems, Severity, TlsSpec,
 };
 use crate::credential::{Credential, ending};
+use crate::secret::SecretSource;
 use crate::server::tls;
 
 /// What was found. The configuration is one to run only when there is no problem.
@@ -44,6 +46,7 @@ pub(super) fn inspect(path: &Path, purpose: Purpose, now: SystemTime) -> Inspect
     if let Some(config) = &examined.config {
         certificate(config, &mut disk, now);
         cluster_keys(config, &mut disk);
+        api_keys(config, &mut disk);
         if !without_secrets {
             let found = credentials(config, &mut disk);
             if purpose == Purpose::Check {
@@ -124,6 +127,22 @@ fn cluster_keys(config: &Config, disk: &mut Disk) {
         && let Err(error) = caller::keys::read(path)
     {
         disk.refuse(&at, Chain(&error).to_string());
+    }
+}
+
+/// Which callers have the key of another.
+fn api_keys(config: &Config, disk: &mut Disk) {
+    for (first, second) in caller::api_keys::shared(&config.callers) {
+        let (first, second) = (&config.callers[first], &config.callers[second]);
+        let error = ApiKeyError::Shared {
+            first: first.name.clone(),
+            second: second.name.clone(),
+        };
+        let key = match &second.proof {
+            CallerProof::ApiKey(SecretSource::File(_)) => "api_key_file",
+            _ => "api_key",
+        };
+        disk.refuse(&["callers", second.name.as_str(), key], error.to_string());
     }
 }
 

@@ -107,6 +107,34 @@ fn assert_told(told: &[String], expected: &[&str]) {
 }
 
 #[tokio::test]
+async fn two_callers_with_one_key_are_refused() {
+    let own = "\
+callers:
+  one:
+    api_key_file: FOLDER/one
+  two:
+    api_key_file: FOLDER/two
+  three:
+    api_key: ${PATH_OF_NOTHING}
+  four:
+    api_key: ${PATH_OF_NOTHING}
+routes:
+  - {name: a, path: /a, upstream: 'https://a.com', callers: [one, two, three, four]}
+";
+    let told = problems(own, |folder| {
+        write(folder, "one", "the-key-of-both-callers");
+        write(folder, "two", "the-key-of-both-callers\n");
+    })
+    .await;
+    let words = "5:19: callers \"one\" and \"two\" have the same API key";
+    let found = told
+        .iter()
+        .any(|told| told.starts_with(&format!("routes.yaml:{words}")));
+    assert!(found, "{told:#?}");
+    assert!(!told.concat().contains("the-key-of"), "{told:#?}");
+}
+
+#[tokio::test]
 async fn a_file_without_the_keys_of_the_cluster_is_refused() {
     for (content, said) in [
         ("hi", "this is not a JSON Web Key Set"),

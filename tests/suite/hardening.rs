@@ -64,7 +64,7 @@ async fn a_door_that_is_configured_badly_is_told_by_check_with_its_place() {
             "the API key in short is short",
         ),
         (
-            format!("callers:\n  cron: {{api_key_file: FOLDER/long}}\n  idle: {{api_key_file: FOLDER/long}}\n{ROUTE}"),
+            format!("callers:\n  cron: {{api_key_file: FOLDER/long}}\n  idle: {{api_key_file: FOLDER/short}}\n{ROUTE}"),
             0,
             "routes.yaml:4:3: warning: ",
             "caller \"idle\" is not used by any route",

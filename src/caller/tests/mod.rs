@@ -187,7 +187,7 @@ fn a_changed_key_file_counts_and_an_unreadable_one_changes_nothing() {
     // `alice`'s file is gone since the office opened: her key stays, and the failure is told.
     let failures = office.callers.refresh();
     assert_eq!(failures.len(), 1);
-    assert_eq!(failures[0].caller.as_str(), "alice");
+    assert!(failures[0].to_string().contains("\"alice\""));
     assert_eq!(ask("new-key"), Ok(Some(0)));
     assert_eq!(ask("cron-key"), Err(CallerError::Unknown));
     assert_eq!(
@@ -202,4 +202,44 @@ fn a_key_that_cannot_be_read_at_start_is_an_error() {
     let specs = [caller("cron", CallerProof::ApiKey(missing))];
     let error = Callers::new(&specs, None).unwrap_err();
     assert!(error.to_string().contains("cron"));
+}
+
+#[test]
+fn two_callers_with_one_key_are_refused_and_the_key_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = |name: &str, key: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, key).unwrap();
+        CallerProof::ApiKey(SecretSource::File(path.into()))
+    };
+    let specs = [
+        caller("one", key("one", "hunter-2\n")),
+        caller("job", CallerProof::ClientCertificate("hunter-2".to_owned())),
+        caller("two", key("two", "hunter-3")),
+        caller("three", key("three", "hunter-2")),
+    ];
+    let error = Callers::new(&specs, None).unwrap_err().to_string();
+    let named = error.contains("\"one\"") && error.contains("\"three\"");
+    assert!(named && !error.contains("hunter"), "{error}");
+    assert_eq!(super::api_keys::shared(&specs), [(0, 3)]);
+
+    key("three", "hunter-4");
+    let callers = Callers::new(&specs, None).unwrap();
+    let ask = |name: &str, text: &'static str| {
+        let route = RouteCallers::new(&[Name::parse(name).unwrap()], &specs);
+        let headers = HeaderMap::from_iter([(
+            HeaderName::from_static("x-api-key"),
+            HeaderValue::from_static(text),
+        )]);
+        callers.identify(&route, &headers, None, now()).is_ok()
+    };
+    key("two", "hunter-4");
+    let failures = callers.refresh();
+    assert_eq!(failures.len(), 1);
+    assert!(failures[0].to_string().contains("\"two\" and \"three\""));
+    assert!(ask("two", "hunter-3") && ask("three", "hunter-4"));
+    assert!(!ask("two", "hunter-4"), "what is shared is not taken");
+    key("three", "hunter-5");
+    assert!(callers.refresh().is_empty());
+    assert!(ask("two", "hunter-4") && ask("three", "hunter-5"));
 }
