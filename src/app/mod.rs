@@ -5,6 +5,7 @@
 mod admin_server;
 mod caller_keys;
 mod credential_watch;
+mod fixed_keys;
 mod report;
 mod world;
 
@@ -31,6 +32,7 @@ use crate::server::tls::Tls;
 use crate::server::{Plan, Server};
 use crate::token::TokenCache;
 use admin_server::AdminServer;
+use fixed_keys::FixedKeys;
 use report::State;
 pub use world::{Outside, WorldError, outside};
 
@@ -53,6 +55,7 @@ pub struct App {
     server: Server,
     admin: AdminServer,
     in_force: Arc<InForce>,
+    fixed: FixedKeys,
     tokens: TokenCache,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
@@ -80,6 +83,7 @@ impl App {
         let metrics = Metrics::new(started.wall);
         let tokens = TokenCache::new(Handle::current());
         let tls = Arc::new(Tls::new(world::certificate(&config, started.wall)?));
+        let fixed = FixedKeys::of(&config);
         let world = world::build(config, &tokens)?;
         let plan = Plan {
             workers: Self::workers(&world.config),
@@ -122,6 +126,7 @@ impl App {
             ],
             tls,
             server,
+            fixed,
             in_force: plan.in_force,
             tokens,
             metrics,
@@ -187,10 +192,10 @@ impl App {
     /// # Errors
     /// When a file of the configuration cannot be used; what was in force stays so.
     pub fn reload(&self, config: Config) -> Result<(), WorldError> {
-        for key in fixed_keys_changed(&self.in_force.load().config, &config) {
+        for key in self.fixed.changed_in(&config) {
             tracing::warn!(
                 key,
-                "this key takes effect at the next start; a reload leaves it as it is"
+                "this key says something else than at the start; it takes effect at the next one, and a reload leaves it as it is"
             );
         }
         let now = SystemTime::now();
@@ -256,31 +261,6 @@ fn bind(addresses: &[ListenAddress]) -> Result<Vec<Listener>, BindError> {
         bound.extend(Listener::bind(address)?);
     }
     Ok(bound)
-}
-
-/// Keys that a running process cannot follow.
-fn fixed_keys_changed(old: &Config, new: &Config) -> Vec<&'static str> {
-    let keys = [
-        ("listen", old.listen != new.listen),
-        ("admin", old.admin != new.admin),
-        ("workers", old.workers != new.workers),
-        ("limits", old.limits != new.limits),
-        ("log", old.log != new.log),
-        ("timeouts", {
-            let caller_side = |config: &Config| {
-                let mut timeouts = config.timeouts.clone();
-                timeouts.upstream = old.timeouts.upstream.clone();
-                timeouts.token_wait = old.timeouts.token_wait;
-                timeouts.request_body_idle = old.timeouts.request_body_idle;
-                timeouts
-            };
-            caller_side(old) != caller_side(new)
-        }),
-    ];
-    keys.into_iter()
-        .filter(|(_, changed)| *changed)
-        .map(|(key, _)| key)
-        .collect()
 }
 
 /// Releases the last latch, and ends the process when a refresher has died: a proxy without one

@@ -1,6 +1,7 @@
 //! `run`: load, start, follow signals, drain.
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +19,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
-    let (config, warnings) = match load(path, args) {
+    let (config, warnings) = match load(path, args, &[]) {
         Ok(loaded) => loaded,
         Err(problems) => {
             // Standard error is all there is to tell it to.
@@ -45,16 +46,21 @@ pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
     code
 }
 
-/// Reads and inspects the file, and lays the command line over it.
+/// Reads and inspects the file, and lays the command line over it. `open` is where this process
+/// listens already.
 ///
 /// # Errors
 /// Every problem.
-fn load(path: &Path, args: &RunArgs) -> Result<(Config, Problems), Vec<String>> {
+fn load(
+    path: &Path,
+    args: &RunArgs,
+    open: &[SocketAddr],
+) -> Result<(Config, Problems), Vec<String>> {
     let found = inspection::inspect(path, Purpose::Run, SystemTime::now());
     let mut problems: Vec<String> = found.problems.0.iter().map(ToString::to_string).collect();
     let mut config = found.config;
     if let Some(config) = &mut config {
-        problems.extend(overlay(config, args).err());
+        problems.extend(overlay(config, args, open).err());
     }
     match config {
         Some(config) if problems.is_empty() => Ok((config, found.warnings)),
@@ -63,7 +69,7 @@ fn load(path: &Path, args: &RunArgs) -> Result<(Config, Problems), Vec<String>> 
 }
 
 /// Lays the command line over the file.
-fn overlay(config: &mut Config, args: &RunArgs) -> Result<(), String> {
+fn overlay(config: &mut Config, args: &RunArgs, open: &[SocketAddr]) -> Result<(), String> {
     if let Some(listen) = &args.listen {
         config.listen = vec![address("--listen", listen)?];
     }
@@ -80,10 +86,10 @@ fn overlay(config: &mut Config, args: &RunArgs) -> Result<(), String> {
             "tokenferry: {first} and {second} cannot both be listened on; another port for one of the two"
         ));
     }
-    match config.leading_back() {
+    match config.leading_back(open) {
         None => Ok(()),
         Some(route) => Err(format!(
-            "tokenferry: the upstream of route \"{}\", {}, would be this proxy itself; listen elsewhere",
+            "tokenferry: the upstream of route \"{}\", {}, would be this proxy itself; name another upstream, or listen elsewhere",
             route.name, route.upstream
         )),
     }
@@ -234,7 +240,8 @@ async fn drain(app: &App, delay: Duration, limit: Duration, signals: &mut Signal
 
 /// All or nothing: with a problem the old configuration stays in force.
 fn reload(path: &Path, args: &RunArgs, app: &App) {
-    match load(path, args) {
+    let open = [app.data_addresses(), app.admin_addresses()].concat();
+    match load(path, args, &open) {
         Ok((config, warnings)) => {
             warn_of(&warnings);
             match app.reload(config) {

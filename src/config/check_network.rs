@@ -140,11 +140,13 @@ impl Config {
         })
     }
 
-    /// The first route whose upstream is an address listened on here. A file never has one; the
-    /// command line can make one.
-    pub fn leading_back(&self) -> Option<&RouteSpec> {
+    /// The first route whose upstream is an address listened on here, or one of those that are open
+    /// already. A file alone never has one; the command line can make one, and so can a process that
+    /// listens where an older file said.
+    pub fn leading_back(&self, open: &[SocketAddr]) -> Option<&RouteSpec> {
+        let open: Vec<_> = open.iter().copied().map(ListenAddress::Tcp).collect();
         self.routes.iter().find(|route| {
-            let listeners = self.listen.iter().chain(&self.admin);
+            let listeners = self.listen.iter().chain(&self.admin).chain(&open);
             arrives(&route.upstream.origin, &self.resolve, listeners)
         })
     }

@@ -189,3 +189,35 @@ async fn assert_tokens_are_there(stage: &Stage) {
     let missing = |line: &&str| line.starts_with(name) && line.ends_with(" 0");
     assert_eq!(page.lines().find(missing), None);
 }
+
+#[tokio::test]
+async fn an_upstream_that_is_an_open_listener_is_refused() {
+    let program = Program::start("", "").await;
+    for (count, open) in [(1.0, program.address), (2.0, program.admin)] {
+        program.rewrite(&format!(
+            "listen: 127.0.0.1:1\nadmin: 127.0.0.1:2\n\
+             routes: [{{name: loop, path: /loop, upstream: 'http://{open}'}}]\n"
+        ));
+        program.signal(Signal::HUP);
+        reloads(&program, "failure", count).await;
+        let status = program.get_admin("/status.json").await.expect(200).text();
+        assert!(status.contains("this proxy itself"), "{status}");
+    }
+    program.get("/loop/x").await.expect(404);
+    program.get("/graph/sim/bytes/1").await.expect(200);
+}
+
+#[tokio::test]
+async fn keys_that_a_reload_leaves_alone_are_told_as_long_as_they_differ_from_the_start() {
+    let program = Program::start("", "").await;
+    let said = |words: &str| program.err.text().matches(words).count();
+    for (reloads, limit, told) in [(1, 7, 1), (2, 7, 2), (3, 10_000, 2)] {
+        program.rewrite(&format!("limits: {{in_flight: {limit}}}\n"));
+        program.signal(Signal::HUP);
+        until("it is reloaded", || async {
+            (said("was reloaded") == reloads).then_some(())
+        })
+        .await;
+        assert_eq!(said("limits.in_flight"), told, "{}", program.err.text());
+    }
+}

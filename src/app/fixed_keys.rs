@@ -1,0 +1,128 @@
+//! The keys that a running process cannot follow: it goes on with what they said at its start,
+//! however often the file is read again. docs/operations.md lists them.
+
+use crate::config::{Config, Limits, ListenAddress, LogSpec, Timeouts};
+
+/// What these keys said at the start.
+pub(super) struct FixedKeys {
+    listen: Vec<ListenAddress>,
+    admin: Vec<ListenAddress>,
+    workers: Option<std::num::NonZeroUsize>,
+    limits: Limits,
+    log: LogSpec,
+    timeouts: Timeouts,
+}
+
+impl FixedKeys {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            listen: config.listen.clone(),
+            admin: config.admin.clone(),
+            workers: config.workers,
+            limits: config.limits.clone(),
+            log: config.log.clone(),
+            timeouts: config.timeouts.clone(),
+        }
+    }
+
+    /// The keys of which another configuration says something else.
+    pub(super) fn changed_in(&self, config: &Config) -> Vec<&'static str> {
+        let (limits, new_limits) = (&self.limits, &config.limits);
+        let (log, new_log) = (&self.log, &config.log);
+        let (times, new_times) = (&self.timeouts, &config.timeouts);
+        // Every field is named, so that a new one does not compile until somebody has decided.
+        let Limits {
+            connections,
+            connections_per_peer,
+            in_flight,
+            request_line,
+            header_block,
+            headers,
+            streams,
+        } = new_limits;
+        let LogSpec { format, access } = new_log;
+        let Timeouts {
+            first_byte,
+            request_head,
+            keep_alive,
+            // These three are read where they are used, for each request.
+            request_body_idle: _,
+            token_wait: _,
+            upstream: _,
+            write_stall,
+            drain_delay,
+            drain,
+        } = new_times;
+        let keys = [
+            ("listen", self.listen != config.listen),
+            ("admin", self.admin != config.admin),
+            ("workers", self.workers != config.workers),
+            ("limits.connections", limits.connections != *connections),
+            (
+                "limits.connections_per_peer",
+                limits.connections_per_peer != *connections_per_peer,
+            ),
+            ("limits.in_flight", limits.in_flight != *in_flight),
+            ("limits.request_line", limits.request_line != *request_line),
+            ("limits.header_block", limits.header_block != *header_block),
+            ("limits.headers", limits.headers != *headers),
+            ("limits.streams", limits.streams != *streams),
+            ("log.format", log.format != *format),
+            ("log.access", log.access != *access),
+            ("timeouts.first_byte", times.first_byte != *first_byte),
+            ("timeouts.request_head", times.request_head != *request_head),
+            ("timeouts.keep_alive", times.keep_alive != *keep_alive),
+            ("timeouts.write_stall", times.write_stall != *write_stall),
+            ("timeouts.drain_delay", times.drain_delay != *drain_delay),
+            ("timeouts.drain", times.drain != *drain),
+        ];
+        let changed = keys.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(key, _)| key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Source, load};
+
+    fn config(text: &str) -> Config {
+        let source = Source {
+            file: "routes.yaml",
+            text,
+            env: &|_| None,
+            allow_missing_env: true,
+        };
+        load(&source).unwrap().config
+    }
+
+    const ROUTE: &str = "routes: [{name: a, path: /a, upstream: 'https://a.com'}]\n";
+    const CHANGED: &str = "\
+listen: localhost:1
+admin: off
+workers: 7
+limits: {connections: 7, connections_per_peer: 7, in_flight: 7, request_line: 7, header_block: 7, headers: 7, streams: 7}
+log: {format: json, access: false}
+timeouts: {first_byte: 7s, request_head: 7s, keep_alive: 7s, write_stall: 7s, drain_delay: 7s, drain: 7s}
+";
+
+    #[test]
+    fn every_key_that_is_told_is_documented() {
+        let fixed = FixedKeys::of(&config(ROUTE));
+        let told = fixed.changed_in(&config(&format!("{CHANGED}{ROUTE}")));
+        assert_eq!(told.len(), 18, "{told:?}");
+        let manual = include_str!("../../docs/operations.md");
+        for key in told {
+            let name = key.rsplit('.').next().unwrap_or(key);
+            assert!(manual.contains(&format!("`{name}`")), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_is_followed_is_not_told() {
+        let fixed = FixedKeys::of(&config(ROUTE));
+        let followed = "timeouts: {request_body_idle: 7s, token_wait: 7s, connect: 7s, response_head: 7s, response_body_idle: 7s}\n";
+        let other = config(&format!("{followed}{}", ROUTE.replace("/a,", "/b,")));
+        assert_eq!(fixed.changed_in(&other), [""; 0]);
+    }
+}
