@@ -33,7 +33,11 @@ pub(super) fn fallbacks(
             quoted_key(&credential.name)
         );
         let help = "the last of a chain has no fallback";
-        report.problem(credential.span, message, help);
+        // Who is in a circle has a fallback.
+        let item = rows[first].1.as_ref();
+        let fallback = item.and_then(|item| item.value.fallback.item());
+        let at = fallback.map_or(credential.span, |fallback| fallback.span);
+        report.problem(at, message, help);
     }
 }
 

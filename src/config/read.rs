@@ -161,10 +161,18 @@ fn item<T: Read>(node: &Node, key: &Key, report: &mut Report) -> Option<Item<T>>
 }
 
 fn items<T: Read>(nodes: &[Node], key: &Key, report: &mut Report) -> Vec<Item<T>> {
-    nodes
-        .iter()
-        .filter_map(|node| item(node, key, report))
-        .collect()
+    let one = |node: &Node| match node.content {
+        // The list has its value; this line of it has none.
+        Content::Empty => {
+            let name = quoted_key(&key.text);
+            let message = format!("an element of {name} has no value");
+            let help = "give it one, or remove its line";
+            report.problem(node.span, message, help);
+            None
+        }
+        _ => item(node, key, report),
+    };
+    nodes.iter().filter_map(one).collect()
 }
 
 impl<T: Read> Read for List<T> {

@@ -163,3 +163,61 @@ routes: [{name: a, path: /a, upstream: 'https://a.com', callers: [job]}]
         );
     }
 }
+
+#[tokio::test]
+async fn one_file_under_two_keys_is_told_where_it_is_wrong() {
+    let own = "\
+tls:
+  certificate_file: FOLDER/key.pem
+  key_file: FOLDER/key.pem
+credentials:
+  app:
+    client_secret_file: FOLDER/secret
+    APP
+routes: [{name: a, path: /a, upstream: 'https://a.com'}]
+";
+    let told = problems(own, |folder| {
+        write_pair(folder, "certificate.pem", "key.pem")
+    })
+    .await;
+    assert_told(&told, &["2:21: key.pem holds no PEM certificate"]);
+    let told = problems(own, |folder| write_pair(folder, "key.pem", "other.key")).await;
+    assert_told(&told, &["3:13: key.pem holds no PEM private key"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_text_is_told_where_it_stops_being_it() {
+    let (_simulator, folder) = desk("").await;
+    let file = folder.path().join("routes.yaml");
+    std::fs::write(&file, b"listen: localhost:0\nhosts: [b\xfccher.corp]\n").unwrap();
+    let (code, _, err) = run(with_file(&["check"], folder.path())).await;
+    assert_eq!(code, 2, "{err}");
+    assert!(
+        err.contains("routes.yaml:2:10: byte 30 is not UTF-8\n"),
+        "{err}"
+    );
+}
+
+#[tokio::test]
+async fn an_end_that_is_near_is_told_where_it_is_written() {
+    let own = "\
+credentials:
+  declared:
+    tenant_id: a
+    client_id: a
+    client_secret_file: SECRET_FILE
+    expires: 2026-01-01
+routes: [{name: a, path: /a, upstream: 'https://a.com'}]
+";
+    let (_simulator, folder) = desk(own).await;
+    let (code, _, err) = run(with_file(&["check"], folder.path())).await;
+    assert_eq!(code, 0, "{err}");
+    let text = std::fs::read_to_string(folder.path().join("routes.yaml")).unwrap();
+    let line = text
+        .lines()
+        .position(|line| line.contains("expires"))
+        .unwrap()
+        + 1;
+    let warning = format!(":{line}:14: warning: credential \"declared\" expired");
+    assert!(err.contains(&warning), "{warning} in {err}");
+}
