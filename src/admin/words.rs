@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-/// Seconds from now: `in 5 min` or `5 min ago`.
+/// Seconds from now: `in 5 min`, `5 min ago` or `now`.
 pub(super) struct Span(pub(super) i64);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < 0 {
-            write!(f, "{} ago", Words(-self.0))
-        } else {
-            write!(f, "in {}", Words(self.0))
+        match self.0 {
+            0 => f.write_str("now"),
+            ..0 => write!(f, "{} ago", Words(-self.0)),
+            1.. => write!(f, "in {}", Words(self.0)),
         }
     }
 }
@@ -70,6 +70,8 @@ mod tests {
             "10 days",
         ];
         assert_eq!(said, expected);
+        assert_eq!(Span(0).to_string(), "now");
+        assert_eq!(Span(2).to_string(), "in 2 s");
         assert_eq!(Span(-61).to_string(), "1 min 1 s ago");
         assert_eq!(Span(i64::MIN + 1).to_string(), "106751991167300 days ago");
     }

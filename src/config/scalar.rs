@@ -141,9 +141,15 @@ parsed! {
 }
 
 parsed! {
+    // Never a bare number, which says nothing about its unit; or a reference, whose value no
+    // editor knows.
+    json_schema!({ "type": "string", "pattern": r"^[0-9]+(ms|s|m|h)$|\$\{" });
+    Time, "a duration", "1s", |text| parse_duration(text).map(Self);
+}
+
+parsed! {
     // A string as well: the number may come from a variable, or have a unit.
     json_schema!({ "anyOf": [{ "type": "integer" }, { "type": "string" }] });
-    Time, "a duration", "1s", |text| parse_duration(text).map(Self);
     Size, "a size", "1", |text| parse_bytes(text).map(Self);
     NonZeroUsize, "a number", "1", |text| number(text)
         // Everything that is counted here fits 31 bits many times over.

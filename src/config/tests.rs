@@ -186,3 +186,17 @@ fn the_schema_names_every_key_and_refuses_others() {
     assert_eq!(schema["$defs"]["RawRoute"]["required"][0], "name");
     assert_eq!(schema["$defs"]["RawRoute"]["additionalProperties"], false);
 }
+
+#[test]
+fn the_schema_takes_durations_as_the_check_does() {
+    let schema = schema();
+    let keep_alive = &schema["$defs"]["RawTimeouts"]["properties"]["keep_alive"];
+    let pattern = r"^[0-9]+(ms|s|m|h)$|\$\{";
+    assert_eq!(keep_alive["type"], "string", "{keep_alive}");
+    assert_eq!(keep_alive["pattern"], pattern, "{keep_alive}");
+    let own = "routes: [{name: a, path: /a, upstream: 'https://a.com'}]\ntimeouts:";
+    assert!(check(&format!("{own} {{keep_alive: 10}}")).is_err());
+    for unit in ["ms", "s", "m", "h"] {
+        assert!(check(&format!("{own} {{keep_alive: 10{unit}}}")).is_ok());
+    }
+}
