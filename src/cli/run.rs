@@ -76,7 +76,10 @@ fn overlay(config: &mut Config, args: &RunArgs, open: &[SocketAddr]) -> Result<(
     match args.admin.as_deref() {
         None => {}
         Some("off") => config.admin.clear(),
-        Some(admin) => config.admin = vec![address("--admin", admin)?],
+        Some(admin) => {
+            let address = address("--admin", admin);
+            config.admin = vec![address.map_err(|words| format!("{words}; or off, to have none"))?];
+        }
     }
     if args.workers.is_some() {
         config.workers = args.workers;

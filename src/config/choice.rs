@@ -52,11 +52,23 @@ fn wrong_word(node: &Node, key: &Key, expected: &str, report: &mut Report) {
     report.problem(node.span, message, "");
 }
 
+/// What people write when they mean off.
+const OFF: [&str; 6] = ["disabled", "false", "never", "no", "none", "off"];
+
 impl Read for RawAdmin {
     fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
         match word(node) {
             Some("off") => Some(Self::Off),
             Some(_) if is_stand_in(node) => Some(Self::Off),
+            Some(word) if OFF.contains(&word.to_ascii_lowercase().as_str()) => {
+                let message = format!("{} takes an address, or off", quoted_key(&key.text));
+                report.problem(
+                    node.span,
+                    message,
+                    "write off, in small letters, to have none",
+                );
+                None
+            }
             _ => OneOrMany::read(node, key, report).map(Self::On),
         }
     }

@@ -69,6 +69,30 @@ pub(super) fn home_of(name: &str) -> Option<&'static str> {
     home.map(|(home, _)| *home)
 }
 
+/// Whether this key is required wherever it belongs.
+pub(super) fn is_required(name: &str) -> bool {
+    matches!(
+        name,
+        "audience" | "hold" | "issuer" | "key_file" | "name" | "routes" | "upstream"
+    )
+}
+
+/// What a key whose value is any text stands for.
+pub(super) fn meaning_of(name: &str) -> &'static str {
+    match name {
+        "audience" => "the aud of the tokens",
+        "client_certificate" => "a subject or a subject alternative name: CN=reporting",
+        "client_id" => "the application (client) ID",
+        "issuer" => "the iss of the tokens, an https:// URL",
+        "link_keys" => "a JSON name: nextLink",
+        "object_id" => "the object (principal) ID of the identity",
+        "resource_id" => "the ARM resource ID of the identity",
+        "service_account" => "NAMESPACE/NAME",
+        "tenant_id" => "the tenant's GUID or a verified domain",
+        _ => "text that is not only spaces",
+    }
+}
+
 mappings! {
     /// The configuration of tokenferry.
     #[schemars(title = "routes.yaml")]

@@ -9,18 +9,19 @@ use super::report::{Report, quoted_key};
 use crate::secret::FilePath;
 
 const NOUN: &str = "the path of a file";
+const EXAMPLE: &str = "/run/secrets/graph";
 
 impl Read for FilePath {
     fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
         let Content::Scalar(text) = &node.content else {
-            wrong_shape(node, key, NOUN, report);
+            wrong_shape(node, key, NOUN, EXAMPLE, report);
             return None;
         };
         match &node.written {
             Some(written) if node.provenance == Provenance::Unknown => Some(Self::unknown(written)),
             _ if text.trim().is_empty() => {
-                let message = format!("{} takes {NOUN}, and this is empty", quoted_key(&key.text));
-                report.problem(node.span, message, "for example /run/secrets/graph");
+                let message = format!("{} is empty, and takes {NOUN}", quoted_key(&key.text));
+                report.problem(node.span, message, &format!("for example {EXAMPLE}"));
                 None
             }
             Some(written) => Some(Self::replaced(text, written)),

@@ -191,6 +191,9 @@ impl<'a> Builder<'a> {
             refuse_decoration(&event, span)?;
             let key = match event {
                 Event::MappingEnd => return Ok(Content::Mapping(entries)),
+                Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<" => {
+                    return Err(syntax::refused(span, &syntax::MERGE_KEY));
+                }
                 Event::Scalar(text, ..) => Key {
                     text: text.into_owned(),
                     span,

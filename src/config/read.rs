@@ -20,6 +20,8 @@ pub(super) trait Read: Sized {
 pub(super) trait Scalar: Sized {
     /// What it is, with its article: "a duration".
     const NOUN: &'static str;
+    /// One, or how they look.
+    const EXAMPLE: &'static str;
     /// What stands for a value whose variable is not set, where that is allowed.
     const STAND_IN: &'static str;
 
@@ -132,14 +134,22 @@ impl<T> Item<T> {
 impl<T: Scalar> Read for T {
     fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
         let Content::Scalar(text) = &node.content else {
-            wrong_shape(node, key, T::NOUN, report);
+            wrong_shape(node, key, T::NOUN, T::EXAMPLE, report);
             return None;
         };
         match T::parse(text) {
             Ok(value) => Some(value),
             Err(_) if node.provenance == Provenance::Unknown => T::parse(T::STAND_IN).ok(),
             Err(help) => {
-                let message = format!("{} takes {}", quoted_key(&key.text), T::NOUN);
+                let name = quoted_key(&key.text);
+                let message = match text.trim().is_empty() {
+                    true => format!("{name} is empty, and takes {}", T::NOUN),
+                    false => format!("{name} takes {}", T::NOUN),
+                };
+                let help = match help.is_empty() {
+                    true => file::meaning_of(&key.text).to_owned(),
+                    false => help,
+                };
                 report.problem(node.span, message, &help);
                 None
             }
@@ -183,7 +193,7 @@ impl<T: Read> Read for List<T> {
                 is_empty: nodes.is_empty(),
             });
         }
-        wrong_shape(node, key, "a list", report);
+        wrong_shape(node, key, "a list", "", report);
         None
     }
 
@@ -210,7 +220,7 @@ impl<T: Read> Read for OneOrMany<T> {
 impl<T: Read> Read for Table<T> {
     fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
         let Content::Mapping(entries) = &node.content else {
-            wrong_shape(node, key, "a mapping", report);
+            wrong_shape(node, key, "a mapping", "", report);
             return None;
         };
         let mut seen = std::collections::HashSet::new();
@@ -272,7 +282,7 @@ impl<'a> Entries<'a> {
         report: &mut Report,
     ) -> Option<Self> {
         let Content::Mapping(entries) = &node.content else {
-            wrong_shape(node, key, "a mapping", report);
+            wrong_shape(node, key, "a mapping", "", report);
             return None;
         };
         let mut taken: Vec<(&Key, &Node)> = Vec::new();
@@ -319,19 +329,28 @@ fn duplicate(key: &Key, report: &mut Report) {
 }
 
 /// Reports a value of the wrong shape; without a value the key is what is looked at.
-pub(super) fn wrong_shape(node: &Node, key: &Key, expected: &str, report: &mut Report) {
+pub(super) fn wrong_shape(
+    node: &Node,
+    key: &Key,
+    expected: &str,
+    example: &str,
+    report: &mut Report,
+) {
     let name = quoted_key(&key.text);
     if matches!(node.content, Content::Empty) {
-        let help = format!("give it {expected}, or leave the key out");
+        let help = match file::is_required(&key.text) {
+            true => format!("give it {expected}; it cannot be left out"),
+            false => format!("give it {expected}, or leave the key out"),
+        };
         report.problem(key.span, format!("{name} has no value"), &help);
     } else {
         let message = format!("{name} takes {expected}, not {}", node.noun());
         let help = match expected {
-            "a list" => "one element a line, each after '- '",
-            "a mapping" => "one key a line below it, further indented",
-            _ => "",
+            "a list" => "one element a line, each after '- '".to_owned(),
+            "a mapping" => "one key a line below it, further indented".to_owned(),
+            _ => format!("for example {example}"),
         };
-        report.problem(node.span, message, help);
+        report.problem(node.span, message, &help);
     }
 }
 

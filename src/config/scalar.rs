@@ -59,9 +59,10 @@ fn number(text: &str) -> Option<u64> {
 
 /// Types that parse themselves, with what an editor accepts for them.
 macro_rules! parsed {
-    ($schema:expr; $($type:ty, $noun:literal, $stand_in:literal, $parse:expr;)+) => {$(
+    ($schema:expr; $($type:ty, $noun:literal, $example:literal, $stand_in:literal, $parse:expr;)+) => {$(
         impl Scalar for $type {
             const NOUN: &'static str = $noun;
+            const EXAMPLE: &'static str = $example;
             const STAND_IN: &'static str = $stand_in;
 
             fn parse(text: &str) -> Result<Self, String> {
@@ -82,7 +83,7 @@ macro_rules! words {
         parsed! {
             // Or a reference, whose value no editor knows.
             json_schema!({ "anyOf": [{ "enum": $editor }, { "type": "string", "pattern": r"\$\{" }] });
-            $type, $noun, $first, |text| word(text, &words!(@ $first => $value, $($more)*));
+            $type, $noun, $first, $first, |text| word(text, &words!(@ $first => $value, $($more)*));
         }
     };
     (@ $($word:literal => $value:expr,)+) => { [$(($word, $value)),+] };
@@ -110,58 +111,61 @@ words!(UpstreamHttp, "an HTTP version", [1, 2, "1", "2", "auto"], {
 
 parsed! {
     json_schema!({ "type": "string" });
-    AllowSpec, "a method and a path", "GET /unset", Self::parse;
-    BaseUrl, "a URL", "https://unset.invalid", Self::parse;
-    HostPattern, "a host", "unset.invalid", Self::parse;
-    ListenAddress, "an address to listen on", "localhost:0", Self::parse;
-    Name, "a name", "unset", Self::parse;
-    PathPrefix, "a path", "/unset", Self::parse;
-    Scope, "a scope", "https://unset.invalid/.default", Self::parse;
-    Text, "a text", "unset", |text| match text.trim() {
-        "" => Err("it is empty".to_owned()),
+    AllowSpec, "a method and a path", "GET /v1.0/users/**", "GET /unset", Self::parse;
+    BaseUrl, "a URL", "https://graph.microsoft.com", "https://unset.invalid", Self::parse;
+    HostPattern, "a host name, or *. and a domain", "graph.corp or *.corp", "unset.invalid", Self::parse;
+    ListenAddress, "an address to listen on", "localhost:8080", "localhost:0", Self::parse;
+    Name, "a name", "graph", "unset", Self::parse;
+    PathPrefix, "a path", "/graph", "/unset", Self::parse;
+    Scope, "a scope that ends in /.default", "https://graph.microsoft.com/.default", "https://unset.invalid/.default", Self::parse;
+    Text, "a text", "reporting", "unset", |text| match text.trim() {
+        // What is missing depends on the key.
+        "" => Err(String::new()),
         _ => Ok(Self(text.to_owned())),
     };
-    SocketAddr, "an address and a port", "127.0.0.1:0", |text| text.parse().map_err(|_| {
+    SocketAddr, "an address and a port", "10.0.0.4:443", "127.0.0.1:0", |text| text.parse().map_err(|_| {
         "an IP address and a port: 10.0.0.4:443 or [fd00::4]:443".to_owned()
     });
-    Origin, "the origin of web pages", "https://unset.invalid", |text| {
+    Origin, "the origin of web pages", "https://app.contoso.com", "https://unset.invalid", |text| {
         let url = BaseUrl::parse(text).ok().filter(|url| url.prefix.as_str().is_empty());
         url.map(|url| url.origin)
             .ok_or_else(|| "scheme, host and port, nothing else: https://app.contoso.com".to_owned())
     };
-    HeaderName, "a header name", "x-unset", |text| {
+    HeaderName, "a header name", "x-team", "x-unset", |text| {
         // '*' is a legal character of a name and never one of a real header.
         let name = if text.contains('*') { None } else { text.parse().ok() };
         name.ok_or_else(|| "the whole name of a header, without a pattern or a colon".to_owned())
     };
-    HeaderValue, "a header value", "unset", |text| {
+    HeaderValue, "a header value", "reporting", "unset", |text| {
         text.parse().map_err(|_| "visible ASCII characters on one line".to_owned())
     };
-    Day, "a day", "2000-01-01", parse_day;
+    Day, "a day", "2027-03-01", "2000-01-01", parse_day;
 }
 
 parsed! {
     // Never a bare number, which says nothing about its unit; or a reference, whose value no
     // editor knows.
     json_schema!({ "type": "string", "pattern": r"^[0-9]+(ms|s|m|h)$|\$\{" });
-    Time, "a duration", "1s", |text| parse_duration(text).map(Self);
+    Time, "a duration", "30s", "1s", |text| parse_duration(text).map(Self);
 }
 
 parsed! {
     // A string as well: the number may come from a variable, or have a unit.
     json_schema!({ "anyOf": [{ "type": "integer" }, { "type": "string" }] });
-    Size, "a size", "1", |text| parse_bytes(text).map(Self);
-    NonZeroUsize, "a number", "1", |text| number(text)
-        // Everything that is counted here fits 31 bits many times over.
-        .filter(|number| *number <= i32::MAX as u64)
+    Size, "a size", "4MiB", "1", |text| parse_bytes(text).map(Self);
+    NonZeroUsize, "a number", "10", "1", |text| number(text)
+        .filter(|number| *number <= MOST)
         .and_then(|number| Self::new(usize::try_from(number).ok()?))
-        .ok_or_else(|| "a whole number from 1".to_owned());
-    Status, "a status", "503", |text| number(text)
+        .ok_or_else(|| format!("a whole number from 1 to {MOST}"));
+    Status, "a status", "503", "503", |text| number(text)
         .and_then(|number| u16::try_from(number).ok())
         .filter(|status| RETRIED.contains(status))
         .map(Self)
         .ok_or_else(|| format!("one of those that waiting can cure: {RETRIED:?}"));
 }
+
+/// Everything that is counted here fits 31 bits many times over.
+const MOST: u64 = i32::MAX as u64;
 
 /// Other statuses answer the same again, however long one waits (RFC 9110 section 15).
 const RETRIED: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];

@@ -36,6 +36,10 @@ pub(super) const KEY_IS_NOT_A_WORD: Words = (
     "a key is a plain word",
     "a value that begins with '{' or '[' needs quotes",
 );
+pub(super) const MERGE_KEY: Words = (
+    "YAML merge keys are not used here",
+    "write the keys out in each mapping that has them",
+);
 pub(super) const SECOND_DOCUMENT: Words = (
     "a second YAML document begins here",
     "one file holds one configuration; remove the line ---",

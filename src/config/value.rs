@@ -115,7 +115,7 @@ impl HostName {
             Ok(Self(lower.into()))
         } else {
             Err(
-                "a host is a DNS name, an IPv4 address or a bracketed IPv6 address, without a port"
+                "a host is a DNS name, an IPv4 address or a bracketed IPv6 address, and nothing else"
                     .to_owned(),
             )
         }
@@ -200,8 +200,10 @@ impl Scope {
     /// What would be accepted, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
         const EXAMPLE: &str = "https://graph.microsoft.com/.default";
-        if text.split_ascii_whitespace().count() != 1 {
-            return Err("one scope per route: a token is for one resource".to_owned());
+        if text.split_ascii_whitespace().count() > 1 {
+            return Err(format!(
+                "one scope per route, for example {EXAMPLE}: a token is for one resource"
+            ));
         }
         match text.strip_suffix("/.default") {
             Some("") => Err(format!(
@@ -237,7 +239,8 @@ impl fmt::Display for Scope {
 /// # Errors
 /// What would be accepted, in words.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let expected = || "a duration is a whole number with a unit: 500ms, 10s, 2m or 1h".to_owned();
+    let expected =
+        || "a duration is a whole number with a unit, at most 24h: 500ms, 10s, 2m or 1h".to_owned();
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .ok_or_else(expected)?;
@@ -261,8 +264,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// What would be accepted, in words.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    let expected =
-        || "a size is a whole number of bytes, or one with a unit: 64KiB, 4MiB, 1GiB".to_owned();
+    let expected = || {
+        "a size is a whole number of bytes, or one with a unit, below 2^64 bytes: 64KiB, 4MiB, 1GiB"
+            .to_owned()
+    };
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());

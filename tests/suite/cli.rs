@@ -331,7 +331,7 @@ async fn options_of_run_count_before_its_name_too() {
     let (_simulator, folder) = desk("").await;
     for (words, said) in [
         (["--listen", "nonsense", "run"], "--listen takes an address"),
-        (["--admin", "nonsense", "run"], "--admin takes an address"),
+        (["--admin", "nonsense", "run"], "; or off, to have none"),
     ] {
         let (code, _, err) = run(with_file(&words, folder.path())).await;
         assert_eq!(code, 2, "{words:?}: {err}");
