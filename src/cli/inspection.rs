@@ -16,7 +16,7 @@ use crate::config::{
     Problems, Severity, TlsSpec,
 };
 use crate::credential::{Credential, ending};
-use crate::secret::SecretSource;
+use crate::secret::{FilePath, SecretSource};
 use crate::server::tls;
 
 /// What was found. The configuration is one to run only when there is no problem.
@@ -106,13 +106,25 @@ fn in_order(mut problems: Vec<Problem>) -> Problems {
 /// What keeps the certificate for callers from being shown. One that is ours to make is not made
 /// by a look.
 fn certificate(config: &Config, disk: &mut Disk, now: SystemTime) {
-    let Some(spec @ TlsSpec::Files { .. }) = &config.tls else {
+    let Some(TlsSpec::Files {
+        certificate_file,
+        key_file,
+        client_ca_file,
+    }) = &config.tls
+    else {
         return;
     };
-    if disk.spoils(&["tls"]) {
+    let is_fine = |path: &FilePath, key| path.is_known() && !disk.spoils(&["tls", key]);
+    if !is_fine(certificate_file, "certificate_file") || !is_fine(key_file, "key_file") {
         return;
     }
-    if let Err(error) = tls::load(spec, now) {
+    let authority = client_ca_file.clone();
+    let spec = TlsSpec::Files {
+        certificate_file: certificate_file.clone(),
+        key_file: key_file.clone(),
+        client_ca_file: authority.filter(|path| is_fine(path, "client_ca_file")),
+    };
+    if let Err(error) = tls::load(&spec, now) {
         disk.refuse(&["tls", error.key()], Chain(&error).to_string());
     }
 }
@@ -153,7 +165,7 @@ fn credentials<'a>(
 ) -> Vec<(&'a CredentialSpec, Arc<Credential>)> {
     let authority = config.trust_ca_file.clone();
     let reachable = Config {
-        trust_ca_file: authority.filter(|_| !disk.spoils(&["trust"])),
+        trust_ca_file: authority.filter(|path| path.is_known() && !disk.spoils(&["trust"])),
         ..config.clone()
     };
     let credentials = match app::outside(&reachable) {
@@ -166,7 +178,7 @@ fn credentials<'a>(
     let mut usable = Vec::new();
     for (spec, credential) in config.credentials.iter().zip(credentials) {
         let name = spec.name.as_str();
-        if disk.spoils(&["credentials", name]) {
+        if !spec.kind.is_known() || disk.spoils(&["credentials", name]) {
             continue;
         }
         match credential.check() {

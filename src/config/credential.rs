@@ -76,6 +76,16 @@ impl CredentialKind {
         }
     }
 
+    /// Whether no path of it depends on a variable that is not set.
+    pub fn is_known(&self) -> bool {
+        let password = match self {
+            Self::Certificate { password, .. } => password.as_ref().and_then(SecretSource::file),
+            _ => None,
+        };
+        let mut paths = self.file().into_iter().chain(password);
+        paths.all(FilePath::is_known)
+    }
+
     /// The file that this key names, when it names one.
     pub fn file(&self) -> Option<&FilePath> {
         match self {

@@ -221,3 +221,39 @@ routes: [{name: a, path: /a, upstream: 'https://a.com'}]
     let warning = format!(":{line}:14: warning: credential \"declared\" expired");
     assert!(err.contains(&warning), "{warning} in {err}");
 }
+
+#[tokio::test]
+async fn a_variable_that_is_not_set_is_told_once() {
+    let own = "\
+tls:
+  certificate_file: '${NONE}/tls.pem'
+  key_file: '/run/${NONE}'
+  client_ca_file: '${NONE}'
+trust:
+  ca_file: '${NONE}'
+kubernetes:
+  issuer: https://issuer.corp
+  audience: tokenferry
+  jwks_file: '${NONE}'
+callers: {job: {service_account: a/b}, cron: {api_key_file: '${NONE}'}}
+credentials:
+  one:
+    client_secret_file: '${NONE}'
+    APP
+  two:
+    certificate_file: FOLDER/secret
+    certificate_password_file: '${NONE}'
+    APP
+  three:
+    client_secret: '${NONE}'
+    APP
+routes: [{name: a, path: /a, upstream: 'https://a.com', credential: one, callers: [job, cron]}]
+";
+    let told = problems(own, |_| {}).await;
+    let places = [
+        "2:22", "3:19", "4:20", "6:13", "10:15", "11:62", "14:26", "19:33", "23:20",
+    ];
+    let expected = places.map(|place| format!("{place}: environment variable NONE is not set"));
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    assert_told(&told, &expected);
+}
