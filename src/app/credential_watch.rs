@@ -20,9 +20,7 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
     let mut book = Book::default();
     loop {
         let world = in_force.load();
-        // Files are read, and a key that is encrypted takes a good part of a second on purpose.
-        let look = move || world.credentials.iter().map(state).collect();
-        match tokio::task::spawn_blocking(look).await {
+        match tokio::spawn(states(world.credentials.clone())).await {
             Ok(states) => {
                 for (name, words) in book.news(states, SystemTime::now()) {
                     tracing::warn!(credential = %name, "{words}");
@@ -48,12 +46,17 @@ enum State {
     Well,
 }
 
-fn state(credential: &Arc<Credential>) -> (Name, State) {
-    let state = match credential.check() {
-        Err(error) => State::Unusable(error.words()),
-        Ok(()) => credential.expiry().map_or(State::Well, State::Ends),
-    };
-    (credential.name().clone(), state)
+async fn states(credentials: Vec<Arc<Credential>>) -> Vec<(Name, State)> {
+    let mut states = Vec::new();
+    for credential in credentials {
+        // A file system that does not answer must not keep this from the next credential.
+        let state = match credential.check_aside().await {
+            Err(error) => State::Unusable(error.words()),
+            Ok(()) => credential.expiry().map_or(State::Well, State::Ends),
+        };
+        states.push((credential.name().clone(), state));
+    }
+    states
 }
 
 /// What was told, and when.

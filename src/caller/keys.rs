@@ -5,7 +5,7 @@ use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 
 use super::key_set::{KeySet, KeySetError};
-use crate::secret::{FilePath, Secret, SecretError, SecretSource};
+use crate::secret::{FilePath, Secret, SecretError, SecretSource, regular_file};
 
 /// Discovery documents and key sets have a few KiB.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -61,7 +61,7 @@ pub enum KeysError {
 /// # Errors
 /// What went wrong; the keys known so far stay good.
 pub fn read(path: &FilePath) -> Result<KeySet, KeysError> {
-    let json = std::fs::read(path).map_err(|source| KeysError::Unreadable {
+    let json = regular_file::read(path).map_err(|source| KeysError::Unreadable {
         path: path.clone(),
         source,
     })?;

@@ -39,7 +39,12 @@ pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
         .enable_all()
         .build();
     let code = match runtime {
-        Ok(runtime) => runtime.block_on(serve(path, args, config, format)),
+        Ok(runtime) => {
+            let code = runtime.block_on(serve(path, args, config, format));
+            // A thread that waits for a file system must not keep the process from ending.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => complain(&error),
     };
     logging.close(LAST_LINES);

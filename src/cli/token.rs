@@ -32,10 +32,15 @@ pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => match runtime.block_on(acquire(&config, spec)) {
-            Ok(token) => super::written(|out| print(&token, raw, out)),
-            Err(code) => code,
-        },
+        Ok(runtime) => {
+            let acquired = runtime.block_on(acquire(&config, spec));
+            // A thread that waits for a file system must not keep the process from ending.
+            runtime.shutdown_background();
+            match acquired {
+                Ok(token) => super::written(|out| print(&token, raw, out)),
+                Err(code) => code,
+            }
+        }
         Err(error) => complain(&error),
     }
 }

@@ -15,10 +15,11 @@ use zeroize::Zeroizing;
 use super::answer::AccessToken;
 use super::endpoint::{Endpoint, Form};
 use super::error::{CredentialError, Rejection};
+use super::file_reader::FileReader;
 use super::guid::guid;
 use super::key_file::{KeyFault, KeyFile};
 use crate::config::Scope;
-use crate::secret::{FilePath, SecretSource};
+use crate::secret::{FilePath, SecretSource, regular_file};
 
 /// Microsoft advises 5 to 10 minutes at most.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -75,20 +76,14 @@ pub enum CertificateError {
 impl Certificate {
     pub(super) async fn acquire(
         self: &Arc<Self>,
+        reader: &FileReader,
         scope: &Scope,
         claims: Option<&str>,
     ) -> Result<AccessToken, CredentialError> {
         // Decrypting a key takes a good part of a second on purpose, and signing milliseconds.
         let this = self.clone();
-        let signed = tokio::task::spawn_blocking(move || this.assertion(SystemTime::now())).await;
-        let assertion = match signed {
-            Ok(assertion) => assertion?,
-            Err(failed) => match failed.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is shutting down.
-                Err(_) => std::future::pending().await,
-            },
-        };
+        let signed = reader.run(move || this.assertion(SystemTime::now())).await;
+        let assertion = signed.map_err(|slow| Rejection::slow(&self.file, slow))??;
         let form = Form::new(&self.client_id, scope.as_str(), claims).with_assertion(&assertion);
         self.endpoint.exchange(form).await
     }
@@ -134,11 +129,11 @@ impl Certificate {
 
     /// Reads the file, and parses it unless that was done already.
     pub(super) fn load(&self, now: SystemTime) -> Result<Arc<KeyFile>, Rejection> {
-        let text = std::fs::read(&self.file).map_err(|source| CertificateError::Unreadable {
-            file: self.file.clone(),
-            source,
-        })?;
-        let text = Zeroizing::new(text);
+        let text =
+            regular_file::read(&self.file).map_err(|source| CertificateError::Unreadable {
+                file: self.file.clone(),
+                source,
+            })?;
         let password = self.password.as_ref().map(SecretSource::read).transpose()?;
         let mut digest = Context::new(&SHA256);
         digest.update(&text);

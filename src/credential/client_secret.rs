@@ -4,6 +4,7 @@
 use super::answer::AccessToken;
 use super::endpoint::{Endpoint, Form};
 use super::error::{CredentialError, Rejection};
+use super::file_reader::FileReader;
 use crate::config::Scope;
 use crate::secret::{Secret, SecretSource};
 
@@ -20,10 +21,11 @@ pub(super) struct ClientSecret {
 impl ClientSecret {
     pub(super) async fn acquire(
         &self,
+        reader: &FileReader,
         scope: &Scope,
         claims: Option<&str>,
     ) -> Result<AccessToken, CredentialError> {
-        let secret = self.check()?;
+        let secret = read(&self.source, reader).await?;
         let text = text_of(&secret, &self.source)?;
         let form = Form::new(&self.client_id, scope.as_str(), claims).with("client_secret", text);
         self.endpoint.exchange(form).await
@@ -34,6 +36,15 @@ impl ClientSecret {
         let secret = self.source.read()?;
         text_of(&secret, &self.source)?;
         Ok(secret)
+    }
+}
+
+/// Reads a secret aside.
+pub(super) async fn read(source: &SecretSource, reader: &FileReader) -> Result<Secret, Rejection> {
+    let kept = source.clone();
+    match reader.run(move || kept.read()).await {
+        Ok(secret) => Ok(secret?),
+        Err(slow) => Err(Rejection::slow(source, slow)),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::certificate::CertificateError;
+use super::file_reader::TooSlow;
 use super::platform::PlatformError;
 use super::refusal::Refusal;
 use crate::secret::SecretError;
@@ -56,6 +57,14 @@ pub enum Rejection {
     /// The secret or token file cannot be read; nothing was sent.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The file system of the secret, token or certificate does not answer; nothing was sent.
+    #[error("reading {source_name} took longer than {} s; look at the file system it is on", within.as_secs())]
+    Slow {
+        /// The file.
+        source_name: String,
+        /// How long was waited.
+        within: Duration,
+    },
     /// The secret or token is not text; nothing was sent.
     #[error("{source_name} does not hold text; put the value there, in UTF-8")]
     NotText {
@@ -153,6 +162,16 @@ impl fmt::Display for Peer {
     }
 }
 
+impl Rejection {
+    /// A file that was not read in time.
+    pub(super) fn slow(source_name: &impl fmt::Display, slow: TooSlow) -> Self {
+        Self::Slow {
+            source_name: source_name.to_string(),
+            within: slow.within,
+        }
+    }
+}
+
 impl CredentialError {
     /// What happened and what to do, for the log and the status page. May name files.
     pub fn words(&self) -> String {
@@ -179,6 +198,7 @@ impl CredentialError {
                 Rejection::Certificate(_)
                 | Rejection::Platform(_)
                 | Rejection::Secret(_)
+                | Rejection::Slow { .. }
                 | Rejection::NotText { .. },
             ) => "the credential cannot be used as it is configured; the log and the status page of the proxy say why".to_owned(),
         }

@@ -42,9 +42,9 @@ async fn a_changed_file_is_used_at_the_next_call_without_a_restart() {
     let (_folder, file) = secret_file("old");
     let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
     ask(credential).await.unwrap();
-    let stamp = credential.stamp();
+    let stamp = credential.stamp().await;
     std::fs::write(&file, "new").unwrap();
-    assert_ne!(credential.stamp(), stamp);
+    assert_ne!(credential.stamp().await, stamp);
     ask(credential).await.unwrap();
     let sent: Vec<_> = entra
         .requests()

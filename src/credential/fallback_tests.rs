@@ -77,9 +77,9 @@ async fn the_fallback_takes_over_when_the_first_has_expired_and_stays() {
 async fn the_first_is_tried_again_when_its_file_changes() {
     let pair = Pair::start("old-1", "good-2").await;
     ask(&pair.credential).await.unwrap();
-    let stamp = pair.credential.stamp();
+    let stamp = pair.credential.stamp().await;
     std::fs::write(pair.folder.path().join("one"), "good-1").unwrap();
-    assert_ne!(pair.credential.stamp(), stamp);
+    assert_ne!(pair.credential.stamp().await, stamp);
     let token = ask(&pair.credential).await.unwrap();
     assert_eq!(token.secret.expose(), b"good-1");
     assert_eq!(token.refresh_in, None);

@@ -10,6 +10,7 @@ use super::certificate::Certificate;
 use super::client_secret::ClientSecret;
 use super::endpoint::{Endpoint, TokenClient};
 use super::error::{CredentialError, Peer, Rejection};
+use super::file_reader::FileReader;
 use super::managed::ManagedIdentity;
 use super::platform::{Platform, PlatformError};
 use super::workload::FederatedToken;
@@ -89,19 +90,20 @@ impl Kind {
     /// Asks for a token once. Managed identity knows no claims.
     pub(super) async fn acquire(
         &self,
+        reader: &FileReader,
         scope: &Scope,
         claims: Option<&str>,
     ) -> Result<AccessToken, CredentialError> {
         match self {
-            Self::Certificate(kind) => kind.acquire(scope, claims).await,
-            Self::ClientSecret(kind) => kind.acquire(scope, claims).await,
-            Self::FederatedToken(kind) => kind.acquire(scope, claims).await,
+            Self::Certificate(kind) => kind.acquire(reader, scope, claims).await,
+            Self::ClientSecret(kind) => kind.acquire(reader, scope, claims).await,
+            Self::FederatedToken(kind) => kind.acquire(reader, scope, claims).await,
             Self::ManagedIdentity(Ok(kind)) => kind.acquire(scope).await,
             Self::ManagedIdentity(Err(error)) => Err(Rejection::from(error.clone()).into()),
         }
     }
 
-    /// Loads secrets and files once.
+    /// Loads secrets and files once, and waits for file systems.
     pub(super) fn check(&self) -> Result<(), Rejection> {
         match self {
             Self::Certificate(kind) => kind.load(SystemTime::now()).map(drop),

@@ -20,6 +20,7 @@ mod exchange_tests;
 mod fallback;
 #[cfg(test)]
 mod fallback_tests;
+mod file_reader;
 mod guid;
 mod key_file;
 #[cfg(test)]
@@ -55,16 +56,19 @@ pub use refusal::Refusal;
 pub use stamp::Stamp;
 
 use fallback::Fallback;
+use file_reader::FileReader;
 use kind::Kind;
 
 use crate::clock::Now;
 use crate::config::{CredentialSpec, Name, Scope};
+use crate::secret::FilePath;
 
 /// An identity and how it proves itself.
 pub struct Credential {
     name: Name,
     identity: Identity,
     kind: Kind,
+    reader: FileReader,
     continuous_access: bool,
     expires: Option<u64>,
     fallback: Option<Fallback>,
@@ -118,6 +122,7 @@ impl Credential {
             name: spec.name.clone(),
             identity,
             kind,
+            reader: FileReader::new(),
             continuous_access: spec.continuous_access,
             expires: spec.expires,
             fallback: None,
@@ -165,7 +170,7 @@ impl Credential {
         let Some(fallback) = &self.fallback else {
             return self.acquire_alone(request).await;
         };
-        let stamp = self.own_stamp();
+        let stamp = self.own_stamp().await;
         if fallback.first_is_due(&stamp, Now::read().mono) {
             match self.acquire_alone(request).await {
                 Err(error) if error.refuses_credential() => {
@@ -197,7 +202,9 @@ impl Credential {
         request: TokenRequest<'_>,
     ) -> Result<AccessToken, CredentialError> {
         let claims = claims::form_field(self.continuous_access, request.claims);
-        let exchange = self.kind.acquire(request.scope, claims.as_deref());
+        let exchange = self
+            .kind
+            .acquire(&self.reader, request.scope, claims.as_deref());
         match tokio::time::timeout(request.within, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Outage::Timeout {
@@ -208,12 +215,25 @@ impl Credential {
         }
     }
 
-    /// Loads secrets and files once, without asking anybody.
+    /// Loads secrets and files once, without asking anybody. Waits for file systems.
     ///
     /// # Errors
     /// What is wrong with them.
     pub fn check(&self) -> Result<(), CredentialError> {
         Ok(self.kind.check()?)
+    }
+
+    /// The same aside and in time, for a runtime that must not wait.
+    ///
+    /// # Errors
+    /// What is wrong with them, or that they could not be read in time.
+    pub async fn check_aside(self: &Arc<Self>) -> Result<(), CredentialError> {
+        let this = Arc::clone(self);
+        let checked = self.reader.run(move || this.check()).await;
+        checked.unwrap_or_else(|slow| {
+            let files: Vec<String> = self.files().map(ToString::to_string).collect();
+            Err(Rejection::slow(&files.join(" or "), slow).into())
+        })
     }
 
     /// When the credential itself runs out: as declared, or as its certificate says once it has been
@@ -225,16 +245,26 @@ impl Credential {
         }
     }
 
-    /// What the files of this credential and of its fallback hold now.
-    pub fn stamp(&self) -> Stamp {
+    /// What the files of this credential and of its fallback hold now. Files that cannot be read in
+    /// time count as such that cannot be read.
+    pub async fn stamp(&self) -> Stamp {
+        let own = self.own_stamp().await;
         match &self.fallback {
-            Some(fallback) => self.own_stamp().and(fallback.second.own_stamp()),
-            None => self.own_stamp(),
+            Some(fallback) => own.and(fallback.second.own_stamp().await),
+            None => own,
         }
     }
 
-    fn own_stamp(&self) -> Stamp {
-        Stamp::of(self.kind.files().into_iter().flatten())
+    async fn own_stamp(&self) -> Stamp {
+        let files: Vec<_> = self.files().cloned().collect();
+        let unread = Stamp::of_unread(files.len());
+        let read = self.reader.run(move || Stamp::of(&files));
+        read.await.unwrap_or(unread)
+    }
+
+    /// The files that are read at each call.
+    fn files(&self) -> impl Iterator<Item = &FilePath> {
+        self.kind.files().into_iter().flatten()
     }
 }
 

@@ -1,25 +1,23 @@
 //! Fingerprints of credential files. Contents decide, not times: Kubernetes swaps symbolic links,
 //! and some file systems count in seconds.
 
-use std::fs::File;
-use std::io::Read;
-
 use aws_lc_rs::digest::{SHA256, digest};
-use zeroize::Zeroizing;
 
-use crate::secret::FilePath;
-
-/// More than any secret, certificate chain or token has; keeps a wrong path from being read for ever.
-const MOST: u64 = 1 << 20;
+use crate::secret::{FilePath, regular_file};
 
 /// What a credential's files held when it was taken. Equal stamps mean equal contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamp(Vec<Option<[u8; 32]>>);
 
 impl Stamp {
-    /// Reads the files; one that cannot be read counts as such.
+    /// Reads the files; one that cannot be read counts as such. Waits for file systems.
     pub fn of<'a>(files: impl IntoIterator<Item = &'a FilePath>) -> Self {
         Self(files.into_iter().map(fingerprint).collect())
+    }
+
+    /// The stamp of that many files of which none can be read.
+    pub(super) fn of_unread(files: usize) -> Self {
+        Self(vec![None; files])
     }
 
     /// Puts two stamps together.
@@ -30,10 +28,7 @@ impl Stamp {
 }
 
 fn fingerprint(path: &FilePath) -> Option<[u8; 32]> {
-    let mut contents = Zeroizing::new(Vec::new());
-    File::open(path)
-        .and_then(|file| file.take(MOST).read_to_end(&mut contents))
-        .ok()?;
+    let contents = regular_file::read(path).ok()?;
     digest(&SHA256, &contents).as_ref().try_into().ok()
 }
 

@@ -2,9 +2,10 @@
 //! rewrites it at 80 % of its life), stands in for a secret. The file is read at each token call.
 
 use super::answer::AccessToken;
-use super::client_secret::text_of;
+use super::client_secret::{read, text_of};
 use super::endpoint::{Endpoint, Form};
 use super::error::{CredentialError, Rejection};
+use super::file_reader::FileReader;
 use crate::config::Scope;
 use crate::secret::{Secret, SecretSource};
 
@@ -21,10 +22,11 @@ pub(super) struct FederatedToken {
 impl FederatedToken {
     pub(super) async fn acquire(
         &self,
+        reader: &FileReader,
         scope: &Scope,
         claims: Option<&str>,
     ) -> Result<AccessToken, CredentialError> {
-        let assertion = self.check()?;
+        let assertion = read(&self.file, reader).await?;
         let text = text_of(&assertion, &self.file)?;
         let form = Form::new(&self.client_id, scope.as_str(), claims).with_assertion(text);
         self.endpoint.exchange(form).await

@@ -2,6 +2,7 @@
 //! when dropped; and the places they come from.
 
 mod file_path;
+pub mod regular_file;
 
 use std::fmt;
 
@@ -70,21 +71,24 @@ pub enum SecretError {
 }
 
 impl SecretSource {
-    /// Reads the secret now.
+    /// Reads the secret now. A file system that does not answer is waited for.
     ///
     /// # Errors
-    /// When the variable is unset, the file unreadable, or either is empty.
+    /// When the variable is unset, the file unreadable or no regular file, or either is empty.
     pub fn read(&self) -> Result<Secret, SecretError> {
         let raw = match self {
-            Self::Env(name) => std::env::var_os(name)
-                .ok_or_else(|| SecretError::Unset(name.clone()))?
-                .into_encoded_bytes(),
-            Self::File(path) => std::fs::read(path).map_err(|source| SecretError::Unreadable {
-                path: path.clone(),
-                source,
-            })?,
+            Self::Env(name) => {
+                let value =
+                    std::env::var_os(name).ok_or_else(|| SecretError::Unset(name.clone()))?;
+                Zeroizing::new(value.into_encoded_bytes())
+            }
+            Self::File(path) => {
+                regular_file::read(path).map_err(|source| SecretError::Unreadable {
+                    path: path.clone(),
+                    source,
+                })?
+            }
         };
-        let raw = Zeroizing::new(raw);
         let trimmed = raw.trim_ascii();
         if trimmed.is_empty() {
             return Err(SecretError::Empty(self.to_string()));

@@ -27,7 +27,7 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
         match entry.begin(clock()) {
             Begin::Call(call) => {
                 // Taken before the call reads the files, so that no change falls in between.
-                known = Some(call.supplier.stamp());
+                known = Some(call.supplier.stamp().await);
                 perform(entry, call).await;
             }
             Begin::Wait(pause) => {
@@ -38,7 +38,7 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
                     () = entry.nudged() => {}
                 }
                 if let Some(supplier) = entry.watched() {
-                    let stamp = supplier.stamp();
+                    let stamp = supplier.stamp().await;
                     if known.as_ref().is_some_and(|known| *known != stamp) {
                         known = Some(stamp);
                         entry.files_changed();

@@ -67,7 +67,7 @@ impl Script {
     /// Calls with a secret in this file.
     pub(super) fn watching(file: &Path) -> Self {
         let (mut script, file) = (Self::new(), FilePath::from(file));
-        let stamp = move || Stamp::of([&file]);
+        let stamp = move || std::future::ready(Stamp::of([&file]));
         script.supplier = script.supplier.with_stamp(stamp);
         script
     }

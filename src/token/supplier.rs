@@ -23,12 +23,13 @@ pub struct Demand {
 }
 
 type Called = Pin<Box<dyn Future<Output = Result<AccessToken, CredentialError>> + Send>>;
+type Stamped = Pin<Box<dyn Future<Output = Stamp> + Send>>;
 
 /// Where tokens come from.
 #[derive(Clone)]
 pub struct Supplier {
     call: Arc<dyn Fn(Demand) -> Called + Send + Sync>,
-    stamp: Arc<dyn Fn() -> Stamp + Send + Sync>,
+    stamp: Arc<dyn Fn() -> Stamped + Send + Sync>,
     fallback: Arc<dyn Fn() -> Option<Name> + Send + Sync>,
 }
 
@@ -41,15 +42,19 @@ impl Supplier {
     {
         Self {
             call: Arc::new(move |demand| Box::pin(call(demand))),
-            stamp: Arc::new(Stamp::default),
+            stamp: Arc::new(|| Box::pin(async { Stamp::default() })),
             fallback: Arc::new(|| None),
         }
     }
 
     /// The same with a function that tells what its files hold.
-    pub fn with_stamp(self, stamp: impl Fn() -> Stamp + Send + Sync + 'static) -> Self {
+    pub fn with_stamp<F, T>(self, stamp: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Stamp> + Send + 'static,
+    {
         Self {
-            stamp: Arc::new(stamp),
+            stamp: Arc::new(move || Box::pin(stamp())),
             ..self
         }
     }
@@ -68,12 +73,16 @@ impl Supplier {
                 credential.acquire(request).await
             }
         };
+        let stamp = move || {
+            let credential = files.clone();
+            async move { credential.stamp().await }
+        };
         Self {
             fallback: Arc::new(move || {
                 let active = second.active();
                 (active.name() != second.name()).then(|| active.name().clone())
             }),
-            ..Self::new(call).with_stamp(move || files.stamp())
+            ..Self::new(call).with_stamp(stamp)
         }
     }
 
@@ -81,8 +90,8 @@ impl Supplier {
         (self.call)(demand).await
     }
 
-    pub(super) fn stamp(&self) -> Stamp {
-        (self.stamp)()
+    pub(super) async fn stamp(&self) -> Stamp {
+        (self.stamp)().await
     }
 
     /// The fallback, when it is its turn.

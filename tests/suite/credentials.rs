@@ -1,11 +1,14 @@
 //! Every kind of credential, from the configuration to the answer of an API. The simulator verifies
 //! each proof as Entra does.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use tokenferry::simulator::{CLIENT_ID, LOGIN, Seen, TENANT_ID};
+use tokenferry::simulator::{CLIENT_ID, LOGIN, Seen, Simulator, TENANT_ID};
 
+use crate::harness::program::{Program, command, run};
 use crate::harness::stage::Stage;
 use crate::harness::until;
 
@@ -27,10 +30,7 @@ fn calls(stage: &Stage) -> Vec<Seen> {
 }
 
 /// A stage whose app has `keys`, with `FILE` standing for a file that holds the proof.
-async fn stage(
-    keys: &str,
-    proof: impl FnOnce(&tokenferry::simulator::Simulator) -> String,
-) -> (Stage, tempfile::TempDir) {
+async fn stage(keys: &str, proof: impl FnOnce(&Simulator) -> String) -> (Stage, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let file = folder.path().join("proof");
     let own = app(&keys.replace("FILE", &file.display().to_string()));
@@ -115,7 +115,7 @@ async fn a_token_of_28_hours_is_kept_and_renewed_at_half_of_them() {
         file.display()
     ));
     let stage = Stage::cold(&own, |simulator| {
-        let hours = |hours: u64| std::time::Duration::from_secs(hours * 3600);
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
         simulator.set_token_lifetime(hours(28), None);
         let secret = simulator.client_secret().expect("the app has a secret");
         std::fs::write(&file, secret.expose()).expect("the folder can be written");
@@ -186,4 +186,31 @@ fn assertion_header(call: &Seen) -> Value {
     let (header, _) = assertion.split_once('.').expect("it is a JWT");
     let json = URL_SAFE_NO_PAD.decode(header).expect("it is base64url");
     serde_json::from_slice(&json).expect("it is JSON")
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_secret_file_that_has_become_a_pipe_holds_up_nobody() {
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    simulator.set_token_lifetime(Duration::from_secs(4), Some(Duration::from_secs(1)));
+    let mut program = Program::within(simulator, "", &[]).await;
+    let secret = program.folder().join("secret");
+    std::fs::remove_file(&secret).expect("the folder can be written");
+    let made = std::process::Command::new("mkfifo").arg(&secret).status();
+    assert!(made.expect("there is a mkfifo").success());
+    let words = "only a regular file is read";
+    let refused = |line: &str| line.contains(words).then_some(());
+    program.err.find("the refusal", refused).await;
+    program.get_admin("/livez").await.expect(200);
+    until("the token is over", || async {
+        let answer = program.get("/graph/v1.0/users?$top=1").await;
+        (answer.status == 502).then_some(())
+    })
+    .await;
+    let mut check = command();
+    check.arg("check").arg("-c").arg(program.file());
+    let (code, _, err) = run(check).await;
+    assert!(code == 2 && err.contains(words), "{code}: {err}");
+    program.signal(rustix::process::Signal::INT);
+    assert!(program.ended().await.success());
 }

@@ -54,10 +54,15 @@ pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => written(|out| {
-            let work = examine_all(&routes, &outside, json, out);
-            tokio::task::LocalSet::new().block_on(&runtime, work)
-        }),
+        Ok(runtime) => {
+            let code = written(|out| {
+                let work = examine_all(&routes, &outside, json, out);
+                tokio::task::LocalSet::new().block_on(&runtime, work)
+            });
+            // A thread that waits for a file system must not keep the process from ending.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => complain(&error),
     }
 }

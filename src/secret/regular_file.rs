@@ -1,0 +1,82 @@
+//! Regular files, read whole and within a bound. A pipe, a device or a socket is refused before it
+//! is opened: reading one can wait for ever, never end, or take what somebody else was to have.
+
+use std::fs::{File, Metadata};
+use std::io::{Error, ErrorKind, Read, Result};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+/// More than any secret, certificate chain, token or key set has; keeps a wrong path from being
+/// read for ever.
+pub const MOST: u64 = 1 << 20;
+
+/// What the file holds.
+///
+/// # Errors
+/// What the system says, or that it is no regular file, or that it holds more than [`MOST`].
+pub fn read(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>> {
+    let path = path.as_ref();
+    regular(&std::fs::metadata(path)?)?;
+    let file = File::open(path)?;
+    // It may have been replaced since.
+    regular(&file.metadata()?)?;
+    let mut contents = Zeroizing::new(Vec::new());
+    file.take(MOST + 1).read_to_end(&mut contents)?;
+    if contents.len() as u64 > MOST {
+        let message = "it is larger than 1 MiB; is this the right file?";
+        return Err(Error::new(ErrorKind::FileTooLarge, message));
+    }
+    Ok(contents)
+}
+
+fn regular(found: &Metadata) -> Result<()> {
+    if found.is_file() {
+        return Ok(());
+    }
+    let message = if found.is_dir() {
+        "it is a directory; name the file in it"
+    } else {
+        "it is a pipe, a device or a socket, and only a regular file is read"
+    };
+    Err(Error::new(ErrorKind::InvalidInput, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_up_to_the_bound_and_not_in_part_beyond_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        for (length, fits) in [(0, true), (MOST, true), (MOST + 1, false)] {
+            let text = vec![b'x'; usize::try_from(length).unwrap()];
+            std::fs::write(&file, &text).unwrap();
+            match read(&file) {
+                Ok(contents) => assert!(fits && *contents == text),
+                Err(error) => assert!(!fits && error.to_string().contains("1 MiB")),
+            }
+        }
+        let absent = read(&folder.path().join("absent")).unwrap_err();
+        assert_eq!(absent.kind(), ErrorKind::NotFound);
+    }
+
+    /// Opening a pipe that nobody writes to would wait for ever.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        for path in [&pipe, &link, Path::new("/dev/zero")] {
+            let words = read(path).unwrap_err().to_string();
+            assert!(words.contains("only a regular file is read"), "{words}");
+        }
+        let words = read(folder.path()).unwrap_err().to_string();
+        assert!(words.contains("directory"), "{words}");
+    }
+}
