@@ -15,7 +15,7 @@ use crate::secret::Secret;
 const UNSTATED_LIFETIME: Duration = Duration::from_secs(300);
 /// The longest lifetime that is believed. Microsoft's longest are 28 h.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(172_800);
-/// The shortest: less could not even be handed out.
+/// The shortest of a token that has not expired: calls are at least this far apart.
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 /// No upstream takes a header longer than this; real tokens have 1 to 3 KiB.
 const LONGEST_TOKEN: usize = 16 * 1024;
@@ -62,6 +62,10 @@ pub(super) fn read(reply: &Reply) -> Result<AccessToken, Flaw> {
         .expires_in
         .and_then(number)
         .or_else(|| remaining(document.expires_on?, reply.received));
+    // A dead token would be refused upstream, and asked for again every second.
+    if seconds.is_some_and(|seconds| seconds <= 0.0) {
+        return Err(Flaw::TokenExpired);
+    }
     Ok(AccessToken {
         secret,
         expires_in: seconds.map_or(UNSTATED_LIFETIME, lifetime),
@@ -179,9 +183,7 @@ mod tests {
             ("1e400", 172_800),
             ("999999999999999999999", 172_800),
             ("\"inf\"", 172_800),
-            ("0", 1),
-            ("-5", 1),
-            ("\"-1e400\"", 1),
+            ("0.2", 1),
         ] {
             assert_eq!(
                 seconds(&format!(",\"expires_in\":{value}")),
@@ -190,7 +192,23 @@ mod tests {
             );
         }
         assert_eq!(seconds(",\"expires_in\":\"nan\""), 300);
-        assert_eq!(seconds(&format!(",\"expires_on\":{}", NOW - 10)), 1);
+    }
+
+    #[test]
+    fn a_token_that_has_expired_is_an_error_and_not_a_token() {
+        for members in [
+            "\"expires_in\":0".to_owned(),
+            "\"expires_in\":\"0\"".to_owned(),
+            "\"expires_in\":-5".to_owned(),
+            "\"expires_in\":\"-1e400\"".to_owned(),
+            // What the issuer says of the time that is left counts, whatever its clock.
+            format!("\"expires_in\":0,\"expires_on\":{}", NOW + 10),
+            format!("\"expires_on\":\"{}\"", NOW - 10),
+            format!("\"expires_on\":{NOW}"),
+        ] {
+            let body = format!(r#"{{"access_token":"t",{members}}}"#);
+            assert_eq!(answer(&body).unwrap_err(), Flaw::TokenExpired, "{members}");
+        }
     }
 
     #[test]

@@ -126,6 +126,9 @@ pub enum Flaw {
     /// Bytes that cannot stand in a header.
     #[error("its token holds bytes that cannot be sent in a header")]
     TokenBytes,
+    /// The issuer itself says that its time is over.
+    #[error("its token has already expired; if that goes on, check this machine's clock")]
+    TokenExpired,
     /// More than 16 KiB: no upstream takes such a header.
     #[error("its token is longer than 16 KiB")]
     TokenLong,

@@ -302,3 +302,34 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn a_token_that_comes_again_until_it_is_over_makes_no_crowd_of_calls(
+        life_left in 30.0..3600.0_f64, randoms in proptest::collection::vec(0.0..1.0_f64, 200),
+    ) {
+        let clocks = Clocks::start();
+        let (mut slot, mut at) = (Slot::new(), 0.0);
+        let mut calls: Vec<f64> = Vec::new();
+        for random in randoms {
+            slot.started(clocks.at(at)).unwrap();
+            calls.push(at);
+            // Managed identity says in whole seconds what is left of the token that it keeps.
+            match (life_left - at).floor() {
+                left if left > 0.0 => {
+                    slot.succeeded(life(left as u64), at > 0.0, random).unwrap();
+                }
+                _ => slot.failed(Pace::Soon, None, clocks.at(at), random),
+            }
+            let Step::Wait(pause) = slot.next(clocks.at(at)) else {
+                panic!("a call is followed by a pause");
+            };
+            prop_assert!(pause >= S(1));
+            at += pause.as_secs_f64();
+        }
+        let near = calls.iter().filter(|at| (life_left - 60.0..life_left).contains(*at));
+        prop_assert!(near.count() <= 8, "{calls:?}");
+        let after = calls.iter().filter(|at| (life_left..life_left + 300.0).contains(*at));
+        prop_assert!(after.count() <= 100, "{calls:?}");
+    }
+}

@@ -200,7 +200,16 @@ async fn tokens_come_back_without_a_request() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_token_is_an_error_and_not_a_token() {
-    for body in ["", "<html>", "{}", "{\"access_token\":\"\"}", "[]", "null"] {
+    let expired = "{\"access_token\":\"x\",\"token_type\":\"Bearer\",\"expires_in\":0}";
+    for body in [
+        "",
+        "<html>",
+        "{}",
+        "{\"access_token\":\"\"}",
+        "[]",
+        "null",
+        expired,
+    ] {
         let stage = Stage::cold(GRAPH_ONLY, |simulator| {
             let fault = Fault::Answer {
                 status: http::StatusCode::OK,
