@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use super::Credential;
 use super::stamp::Stamp;
 
-/// The first is tried again at least once an hour. Tokens of the second are renewed within 3600 s,
-/// up to a tenth earlier by jitter; this is shorter than that, so that such a renewal finds the
-/// first due.
+/// The first is tried again at the latest this long after it was refused.
+const FIRST_WITHIN: Duration = Duration::from_secs(3600);
+/// From then on a renewal tries it. Renewals come up to a tenth earlier than they are asked for, by
+/// jitter: the last one within the hour comes after 3240 s at the soonest, and finds it due.
 const FIRST_AGAIN: Duration = Duration::from_secs(3000);
-/// A token of the second is renewed within this time, whatever its life.
-pub(super) const RENEW_WITHIN: Duration = Duration::from_secs(3600);
 
 /// A credential that stands by, and whose turn it is.
 pub(super) struct Fallback {
@@ -45,6 +44,14 @@ impl Fallback {
     pub(super) fn first_is_due(&self, stamp: &Stamp, now: Instant) -> bool {
         self.lock().as_ref().is_none_or(|refused| {
             refused.stamp != *stamp || now.saturating_duration_since(refused.at) >= FIRST_AGAIN
+        })
+    }
+
+    /// The second gave a token: when it is to be renewed at the latest, whatever its life, so that
+    /// the first is tried again within the hour.
+    pub(super) fn renew_within(&self, now: Instant) -> Duration {
+        self.lock().as_ref().map_or(FIRST_WITHIN, |refused| {
+            FIRST_WITHIN.saturating_sub(now.saturating_duration_since(refused.at))
         })
     }
 

@@ -111,8 +111,8 @@ async fn when_both_fail_the_seconds_reason_is_told() {
     assert!(error.words().contains("503"), "{error}");
 }
 
-#[test]
-fn the_first_is_due_again_within_the_hour() {
+/// A fallback whose credentials nobody asks.
+fn fallback() -> Fallback {
     let platform = super::Platform::detect(|_| None);
     let file = PathBuf::from("/nonexistent");
     let app = crate::config::AppIdentity {
@@ -121,7 +121,12 @@ fn the_first_is_due_again_within_the_hour() {
         client_id: "c".to_owned(),
     };
     let second = Credential::alone(&spec("two", secret_in(&file, app)), &client(), &platform);
-    let fallback = Fallback::new(second.unwrap());
+    Fallback::new(second.unwrap())
+}
+
+#[test]
+fn the_first_is_due_again_within_the_hour() {
+    let fallback = fallback();
     let (now, stamp) = (Instant::now(), Stamp::default());
     assert!(fallback.first_is_due(&stamp, now));
     assert!(fallback.first_refused(stamp.clone(), now), "news");
@@ -129,4 +134,25 @@ fn the_first_is_due_again_within_the_hour() {
     assert!(!fallback.first_is_due(&stamp, now + Duration::from_secs(2999)));
     assert!(fallback.first_is_due(&stamp, now + Duration::from_secs(3000)));
     assert!(fallback.first_accepted() && !fallback.is_active());
+}
+
+#[test]
+fn some_renewal_within_the_hour_finds_the_first_due_whatever_the_seconds_tokens() {
+    let stamp = Stamp::default();
+    for life in [60, 300, 3599, 3700, 5400, 86_400, 172_800] {
+        for early in [0.0, 0.05, 0.1] {
+            let fallback = fallback();
+            let refused = Instant::now();
+            fallback.first_refused(stamp.clone(), refused);
+            let mut now = refused;
+            while !fallback.first_is_due(&stamp, now) {
+                // As the cache renews: at four fifths or as asked for, up to a tenth earlier.
+                let latest = Duration::from_secs(life).mul_f64(0.8);
+                let asked = fallback.renew_within(now).min(latest);
+                now += asked.mul_f64(1.0 - early);
+            }
+            let after = now - refused;
+            assert!(after <= Duration::from_secs(3600), "{life} s: {after:?}");
+        }
+    }
 }

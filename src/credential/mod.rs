@@ -188,8 +188,8 @@ impl Credential {
             }
         }
         let mut token = fallback.second.acquire_alone(request).await?;
-        let renew = token.refresh_in.unwrap_or(fallback::RENEW_WITHIN);
-        token.refresh_in = Some(renew.min(fallback::RENEW_WITHIN));
+        let within = fallback.renew_within(Now::read().mono);
+        token.refresh_in = Some(token.refresh_in.map_or(within, |asked| asked.min(within)));
         Ok(token)
     }
 
