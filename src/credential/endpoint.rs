@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
-use reqwest::{Client, ClientBuilder, RequestBuilder};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
@@ -24,6 +24,9 @@ use crate::config::{HostName, Origin};
 pub(super) const MAX_ANSWER: usize = 64 * 1024;
 /// TCP and TLS towards Entra: the `connect` limit of the upstreams.
 const CONNECT: Duration = Duration::from_secs(8);
+/// The text of a refusal is waited for this long: it explains what the head has decided, and the
+/// time limit of the call must not run out over it.
+const REFUSAL_TEXT: Duration = Duration::from_secs(2);
 /// Metadata endpoints are on this machine or its host: an answer there takes milliseconds.
 const CONNECT_METADATA: Duration = Duration::from_secs(2);
 
@@ -191,17 +194,12 @@ impl Endpoint {
         let received = SystemTime::now();
         let status = response.status().as_u16();
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_ANSWER));
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_ANSWER => {
-                    body.extend_from_slice(&chunk);
-                }
-                Ok(Some(_)) => return Err(self.malformed(Flaw::Large)),
-                Ok(None) => break,
-                // The status of a refusal says enough, whatever became of its text.
-                Err(_) if status != 200 => break,
-                Err(error) => return Err(self.broken(error)),
-            }
+        if status == 200 {
+            self.read(&mut response, &mut body).await?;
+        } else {
+            // Status and head of a refusal say enough, whatever becomes of its text.
+            let text = self.read(&mut response, &mut body);
+            let _ = tokio::time::timeout(REFUSAL_TEXT, text).await;
         }
         Ok(Reply {
             from: self.peer.clone(),
@@ -210,6 +208,22 @@ impl Endpoint {
             body,
             received,
         })
+    }
+
+    /// Reads a body to its end. What came before an error is in `body`, too.
+    async fn read(
+        &self,
+        response: &mut Response,
+        body: &mut Vec<u8>,
+    ) -> Result<(), CredentialError> {
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.broken(e))? {
+            let room = MAX_ANSWER - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                return Err(self.malformed(Flaw::Large));
+            }
+        }
+        Ok(())
     }
 
     fn broken(&self, error: reqwest::Error) -> CredentialError {
@@ -229,7 +243,7 @@ impl Endpoint {
     }
 }
 
-/// An answer, read to its end.
+/// An answer, read to its end; a refusal as far as the bounds allow.
 pub(super) struct Reply {
     /// Who answered.
     pub(super) from: Peer,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+
 use super::endpoint::{Egress, MAX_ANSWER, TokenClient};
 use super::error::{CredentialError, Flaw, Outage};
 use super::stand_in::{
@@ -130,6 +132,56 @@ async fn garbage_is_malformed_and_asked_for_once() {
         assert_eq!(*found, flaw);
         assert_eq!(entra.requests().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_however_long_its_text_and_wherever_it_ends() {
+    let refusal = r#"{"error":"invalid_client","error_codes":[7000222],"error_description":""#;
+    let long = "x".repeat(MAX_ANSWER + 4096);
+    // Whole and too long; announced longer than it comes, on a connection that ends or stays open.
+    for (body, announced, stays) in [
+        (format!("{refusal}{long}\"}}"), MAX_ANSWER, false),
+        (refusal.to_owned(), 5000, false),
+        (refusal.to_owned(), 5000, true),
+    ] {
+        let length = announced.max(body.len());
+        let throttled = format!(
+            "HTTP/1.1 429 Status\r\nRetry-After: 60\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let refused = throttled.replace("429", "401");
+        let (error, refusal) = tokio::join!(answered(throttled, stays), answered(refused, stays));
+        assert!(
+            matches!(error, CredentialError::Throttled { .. }),
+            "{error}"
+        );
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(60)));
+        assert!(refusal.refuses_credential(), "{refusal}");
+        assert!(refusal.words().starts_with("AADSTS7000222: "), "{refusal}");
+    }
+}
+
+/// What becomes of these bytes as an answer, on a connection that `stays` open after them or not.
+async fn answered(answer: String, stays: bool) -> CredentialError {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        stand_in::hear(&mut socket).await.unwrap().unwrap();
+        // The client may leave before it has read everything.
+        let _ = socket.write_all(answer.as_bytes()).await;
+        if stays {
+            std::future::pending::<()>().await;
+        }
+    });
+    let app = AppIdentity {
+        authority: BaseUrl::parse(&format!("http://{address}")).unwrap(),
+        tenant_id: "t".to_owned(),
+        client_id: "c".to_owned(),
+    };
+    let (_folder, file) = secret_file("s");
+    ask(&build(&[spec("a", secret_in(&file, app))], &client())[0])
+        .await
+        .unwrap_err()
 }
 
 #[tokio::test]

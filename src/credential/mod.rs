@@ -29,6 +29,7 @@ mod kind;
 mod managed;
 #[cfg(test)]
 mod managed_tests;
+mod members;
 mod pkcs8;
 mod platform;
 mod refusal;

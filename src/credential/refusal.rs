@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::aadsts::{self, Class};
 use super::endpoint::Reply;
 use super::error::{CredentialError, Flaw, Outage, Peer, Rejection};
+use super::members;
 
 /// A refusal, reduced to what may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +60,9 @@ pub(super) fn of_entra(reply: &Reply) -> CredentialError {
     }
 }
 
-/// Reads whatever the document says.
+/// Reads whatever the document says, as far as it came.
 pub(super) fn read(reply: &Reply, hint: fn(u16, Option<&str>) -> &'static str) -> Refusal {
-    let document: Value = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
+    let document = members::of(&reply.body);
     let error = document["error"].as_str().filter(|e| is_name(e));
     let code = code(&document);
     Refusal {

@@ -81,13 +81,24 @@ pub(super) async fn serve(
     seen: &Mutex<Vec<Seen>>,
     answer: &(impl Fn(&Seen) -> String + Send + Sync),
 ) -> std::io::Result<()> {
+    let Some(request) = hear(&mut socket).await? else {
+        return Ok(());
+    };
+    let answer = answer(&request);
+    seen.lock().unwrap().push(request);
+    socket.write_all(answer.as_bytes()).await?;
+    socket.shutdown().await
+}
+
+/// Reads one request, if one comes.
+pub(super) async fn hear(socket: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Option<Seen>> {
     let mut text = Vec::new();
     let head = loop {
         if let Some(at) = text.windows(4).position(|four| four == b"\r\n\r\n") {
             break at;
         }
         if socket.read_buf(&mut text).await? == 0 {
-            return Ok(());
+            return Ok(None);
         }
     };
     let lines = String::from_utf8(text[..head].to_vec()).unwrap();
@@ -104,15 +115,11 @@ pub(super) async fn serve(
         socket.read_buf(&mut text).await?;
     }
     let body = String::from_utf8(text.split_off(head + 4)).unwrap();
-    let request = Seen {
+    Ok(Some(Seen {
         line,
         headers,
         body,
-    };
-    let answer = answer(&request);
-    seen.lock().unwrap().push(request);
-    socket.write_all(answer.as_bytes()).await?;
-    socket.shutdown().await
+    }))
 }
 
 /// A response with a body.
