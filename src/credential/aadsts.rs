@@ -106,9 +106,9 @@ const TABLE: &[Entry] = &[
     entry(700_025, Permanent, "the app is registered as a public client", "allow client credentials in the app registration"),
     entry(700_027, Permanent, "the certificate is not registered with the app", "upload the public certificate to the app registration, or use the key that belongs to the uploaded one"),
     entry(700_030, Permanent, "the certificate's subject or issuer is not authorised", "upload the certificate itself to the app registration, or remove send_chain"),
-    entry(700_211, Slow, "no federated credential of the app matches the issuer", FEDERATION),
-    entry(700_212, Slow, "no federated credential of the app matches the audience", FEDERATION),
-    entry(700_213, Slow, "no federated credential of the app matches the subject", FEDERATION),
+    entry(700_211, Permanent, "no federated credential of the app matches the issuer", FEDERATION),
+    entry(700_212, Permanent, "no federated credential of the app matches the audience", FEDERATION),
+    entry(700_213, Permanent, "no federated credential of the app matches the subject", FEDERATION),
     entry(700_229, Permanent, "this kind of token cannot be used as a federated credential", "use a service-account token or another app-only token"),
     entry(900_023, Permanent, "the tenant identifier is malformed", "set tenant_id to the tenant's GUID or a verified domain"),
     entry(900_144, Permanent, "a required parameter is missing", REPORT),
@@ -121,8 +121,8 @@ const TABLE: &[Entry] = &[
     entry(7_000_218, Permanent, "the request held no credential", "check which credential kind the app registration expects"),
     entry(7_000_222, Permanent, "the client secret has expired", "create a new secret for the app and put it in place of the old one"),
     entry(7_000_229, Permanent, "the app has no service principal in this tenant", "create the enterprise application, or grant admin consent, in this tenant"),
-    entry(7_002_137, Slow, "no federated credential of the app matches", FEDERATION),
-    entry(7_002_138, Slow, "no federated credential of the app matches", FEDERATION),
+    entry(7_002_137, Permanent, "no federated credential of the app matches", FEDERATION),
+    entry(7_002_138, Permanent, "no federated credential of the app matches", FEDERATION),
     entry(9_001_023, Permanent, "the grant does not work on a shared authority", "set tenant_id to the tenant's GUID"),
 ];
 
@@ -153,6 +153,7 @@ mod tests {
         assert_eq!(look_up(7_000_222).unwrap().class, Permanent);
         assert_eq!(look_up(90033).unwrap().class, Transient);
         assert_eq!(look_up(90055).unwrap().class, Throttled);
-        assert_eq!(look_up(700_213).unwrap().class, Slow);
+        assert_eq!(look_up(700_213).unwrap().class, Permanent);
+        assert_eq!(look_up(70021).unwrap().class, Slow);
     }
 }

@@ -142,7 +142,8 @@ pub enum Flaw {
 pub enum Pace {
     /// At most once a minute.
     Permanent,
-    /// After half a minute to a minute: a change is on its way through the directory.
+    /// After half a minute to a minute: a change is on its way through the directory, or what was
+    /// asked too often is to be left alone.
     Slow,
     /// After a back-off.
     Soon,
@@ -221,6 +222,7 @@ impl CredentialError {
         match self {
             Self::Rejected(Rejection::Answer(refusal)) if refusal.is_slow() => Pace::Slow,
             Self::Rejected(_) => Pace::Permanent,
+            Self::Throttled { refusal, .. } if refusal.is_of_a_loop() => Pace::Slow,
             Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => Pace::Soon,
         }
     }

@@ -100,10 +100,10 @@ pub(super) fn unavailable(refusal: Refusal, retry_after: Option<Duration>) -> Cr
     .into()
 }
 
-/// `error_codes`, else the number that `error_description` begins with; of several the first that
-/// is known here.
+/// `error_codes`, else the numbers behind `AADSTS` anywhere in `error_description`, which some
+/// gateways put words before; of several the first that is known here.
 fn code(document: &Value) -> Option<u32> {
-    let listed: Vec<u32> = document["error_codes"]
+    let mut codes: Vec<u32> = document["error_codes"]
         .as_array()
         .into_iter()
         .flatten()
@@ -113,13 +113,19 @@ fn code(document: &Value) -> Option<u32> {
             _ => None,
         })
         .collect();
-    let known = listed.iter().find(|code| aadsts::look_up(**code).is_some());
-    known.or(listed.first()).copied().or_else(|| {
-        let digits = document["error_description"]
-            .as_str()?
-            .strip_prefix("AADSTS")?;
-        let end = digits.find(|c: char| !c.is_ascii_digit());
-        digits[..end.unwrap_or(digits.len())].parse().ok()
+    if codes.is_empty() {
+        let description = document["error_description"].as_str().unwrap_or_default();
+        codes.extend(described(description));
+    }
+    let known = codes.iter().find(|code| aadsts::look_up(**code).is_some());
+    known.or(codes.first()).copied()
+}
+
+/// The numbers behind `AADSTS`.
+fn described(text: &str) -> impl Iterator<Item = u32> {
+    text.split("AADSTS").skip(1).filter_map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit());
+        rest[..end.unwrap_or(rest.len())].parse().ok()
     })
 }
 
@@ -192,6 +198,13 @@ impl Refusal {
     /// Whether a change that has been made may still be on its way.
     pub(super) fn is_slow(&self) -> bool {
         self.entry().is_some_and(|entry| entry.class == Class::Slow)
+    }
+
+    /// Whether it is a code that says so, and not a busy server: Entra has counted the calls, and
+    /// goes on counting.
+    pub(super) fn is_of_a_loop(&self) -> bool {
+        let throttles = |entry: &aadsts::Entry| entry.class == Class::Throttled;
+        self.entry().is_some_and(throttles)
     }
 
     /// RFC 6749 section 5.2: `invalid_client` is failed authentication, `unauthorized_client` an app

@@ -80,7 +80,7 @@ fn refusals_of_scope_tenant_and_policy_do_not_blame_the_credential() {
 
 #[test]
 fn a_change_on_its_way_through_the_directory_is_asked_for_again_sooner() {
-    for code in [700_024, 700_213, 70021] {
+    for code in [700_024, 70021, 90061] {
         let error = refuse(401, &[], &document("invalid_client", code));
         assert!(matches!(error, CredentialError::Rejected(_)), "{code}");
         assert_eq!(error.pace(), Pace::Slow, "{code}");
@@ -120,6 +120,27 @@ fn throttling_in_plain_text_is_throttling() {
 }
 
 #[test]
+fn a_loop_that_entra_has_noticed_is_not_gone_on_with() {
+    for (status, code) in [(400, 50196), (429, 50196), (400, 90055)] {
+        let error = refuse(status, &[], &document("invalid_grant", code));
+        assert_eq!(error.pace(), Pace::Slow, "{status} {code}");
+        let headers = [("retry-after", "90")];
+        let error = refuse(status, &headers, &document("invalid_grant", code));
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(90)));
+    }
+    assert_eq!(refuse(429, &[], "Too Many Requests").pace(), Pace::Soon);
+}
+
+#[test]
+fn a_federated_credential_that_does_not_match_is_a_persons_to_change() {
+    for code in [700_211, 700_212, 700_213, 7_002_137, 7_002_138] {
+        let error = refuse(401, &[], &document("invalid_client", code));
+        assert_eq!(error.pace(), Pace::Permanent, "{code}");
+        assert!(error.refuses_credential(), "{code}");
+    }
+}
+
+#[test]
 fn an_unknown_code_is_permanent_and_can_be_looked_up() {
     let error = refuse(400, &[], &document("invalid_request", 123_456));
     assert_eq!(error.pace(), Pace::Permanent);
@@ -135,12 +156,19 @@ fn of_several_codes_the_known_one_counts() {
             .words()
             .starts_with("AADSTS7000215: ")
     );
-    let body = r#"{"error":"invalid_client","error_description":"AADSTS7000215: x"}"#;
-    assert!(
-        refuse(401, &[], body)
-            .words()
-            .starts_with("AADSTS7000215: ")
-    );
+    for description in [
+        "AADSTS7000215: x",
+        "Error: AADSTS7000215: x",
+        "AADSTS: see AADSTS1, then AADSTS7000215",
+        "AADSTS99999999999 (AADSTS7000215)",
+    ] {
+        let body = format!(r#"{{"error":"invalid_client","error_description":"{description}"}}"#);
+        let words = refuse(401, &[], &body).words();
+        assert!(
+            words.starts_with("AADSTS7000215: "),
+            "{description}: {words}"
+        );
+    }
 }
 
 #[test]
