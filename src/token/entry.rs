@@ -319,7 +319,7 @@ impl TokenEntry {
             words: error.words(),
         };
         let before = state.last_error.as_ref().map(|error| error.outcome);
-        let news = !state.slot.is_failing() || before != Some(last.outcome);
+        let news = !state.slot.has_failed() || before != Some(last.outcome);
         let (credential, scope, reason) = (&state.label, self.key.scope(), &last.words);
         let cached = state.slot.usable(now).is_some();
         // Once per change of state: an outage of hours is not a log of thousands of lines.

@@ -118,6 +118,8 @@ pub(super) struct Slot {
     /// A renewal that an upstream's refusal asks for.
     wanted: Option<Wanted>,
     forced_until: Option<Deadline>,
+    /// A call with claims failed: no other is made before this.
+    claims_quiet: Option<Deadline>,
     /// The server asked for the pause that is kept.
     obeying: bool,
     /// The credential changed during the flight: if it fails, ask again at once.
@@ -140,6 +142,7 @@ impl Slot {
             due: None,
             wanted: None,
             forced_until: None,
+            claims_quiet: None,
             obeying: false,
             changed_in_flight: false,
         }
@@ -169,9 +172,14 @@ impl Slot {
         }
     }
 
-    /// Whether the last call failed.
+    /// Whether the last ordinary call failed.
     pub(super) fn is_failing(&self) -> bool {
         self.failures > 0
+    }
+
+    /// Whether any call has failed since the last that brought a token.
+    pub(super) fn has_failed(&self) -> bool {
+        self.is_failing() || self.claims_quiet.is_some()
     }
 
     /// The token that is held, usable or not.
@@ -208,6 +216,7 @@ impl Slot {
         };
         self.lease = Some(lease);
         self.failures = 0;
+        self.claims_quiet = None;
         self.due = Some(Deadline::after(began, renew_after(life, random)));
         self.lease
     }
@@ -220,12 +229,16 @@ impl Slot {
         now: Now,
         random: f64,
     ) {
-        if self.flight.take().is_none() {
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
+        // Whoever wants a renewal hears of this failure; another call now would meet it again.
+        self.wanted = None;
+        if flight.claims.is_some() && !self.changed_in_flight {
+            self.claims_failed(pace, retry_after, now, random);
             return;
         }
         self.failures = self.failures.saturating_add(1);
-        // Whoever wants a renewal hears of this failure; another call now would meet it again.
-        self.wanted = None;
         self.obeying = retry_after.is_some();
         self.due = if self.changed_in_flight && !self.obeying {
             None
@@ -234,6 +247,20 @@ impl Slot {
             let pause = backoff::pause(pace, self.failures, retry_after, longest, random);
             Some(Deadline::after(now, pause))
         };
+    }
+
+    /// One endpoint demanded claims, and the call with them failed. The renewal that all others live
+    /// by does not carry them and keeps its time: put off, it could come after the token's end. Only
+    /// quiet that the server asked for is kept there too, as far as the token has time for it.
+    fn claims_failed(&mut self, pace: Pace, retry_after: Option<Duration>, now: Now, random: f64) {
+        let pause = backoff::pause(pace, 1, retry_after, NOTHING_USABLE, random);
+        let quiet = Some(Deadline::after(now, pause));
+        self.claims_quiet = quiet;
+        let is_sooner = self.due.is_none_or(|due| due.left(now) < pause);
+        let has_time = self.usable(now).is_some() && pause <= self.patience(now);
+        if retry_after.is_some() && is_sooner && has_time {
+            self.due = quiet;
+        }
     }
 
     /// How long the end of an outage can be waited for. While a token is usable, half of what is left
@@ -270,7 +297,8 @@ impl Slot {
                 return Renewal::Join(self.calls + 1);
             }
         }
-        if self.is_failing() && self.next(now) != Step::Call {
+        let is_quiet = self.claims_quiet.is_some_and(|until| !until.has_come(now));
+        if self.is_failing() && self.next(now) != Step::Call || claims.is_some() && is_quiet {
             return Renewal::Failing;
         }
         if let Some(until) = self.forced_until.filter(|until| !until.has_come(now)) {
@@ -291,6 +319,7 @@ impl Slot {
             self.changed_in_flight = true;
             return true;
         }
+        self.claims_quiet = None;
         let failing = self.is_failing();
         if failing && self.obeying || !failing && !at_once {
             return self.due.is_none();

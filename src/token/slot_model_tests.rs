@@ -59,6 +59,8 @@ struct Model {
     quiet: Option<(f64, f64)>,
     obeying: bool,
     changed_in_flight: bool,
+    /// The flight carries claims, which the ordinary calls do not.
+    apart: bool,
 }
 
 impl Model {
@@ -125,6 +127,11 @@ impl Model {
         if self.flight.take().is_none() {
             return;
         }
+        if self.apart && !self.changed_in_flight {
+            // Ordinary calls keep their time.
+            self.quiet = None;
+            return;
+        }
         let asked = retry_after.map_or(1, |seconds| seconds.clamp(1, 3600));
         let least = match pace {
             Pace::Permanent if retry_after.is_none() => 60.0,
@@ -147,7 +154,7 @@ impl Model {
                 "asked again too soon"
             );
         }
-        assert!(slot.started(now).is_some());
+        self.apart = slot.started(now).unwrap().claims.is_some();
         assert!(slot.started(now).is_none(), "two calls in flight");
         self.flight = Some((self.mono, self.wall));
         self.changed_in_flight = false;
@@ -194,6 +201,7 @@ proptest! {
         let mut model = Model {
             clocks: Clocks::start(), mono: 0.0, wall: 0.0,
             token: None, flight: None, quiet: None, obeying: false, changed_in_flight: false,
+            apart: false,
         };
         for (event, random) in events {
             model.apply(&mut slot, event, random);

@@ -257,6 +257,39 @@ fn demanded_claims_need_a_call_that_carries_them() {
 }
 
 #[test]
+fn claims_that_cannot_be_had_leave_the_ordinary_renewal_its_time() {
+    let clocks = Clocks::start();
+    for (pace, retry_after, due) in [
+        (Pace::Permanent, None, 240.0),
+        (Pace::Slow, None, 240.0),
+        (Pace::Soon, None, 240.0),
+        // What the server asks for is kept where the token has time for it, and no longer.
+        (Pace::Soon, Some(S(15)), 245.0),
+        (Pace::Soon, Some(S(60)), 240.0),
+    ] {
+        let (mut slot, lease) = holding(clocks, life(300), 0.0);
+        let (now, wanted) = (clocks.at(230.0), claims("nbf"));
+        let renewal = slot.rejected(lease.generation, Some(&wanted), now);
+        assert_eq!(renewal, Renewal::Join(2));
+        slot.started(now).unwrap();
+        slot.failed(pace, retry_after, now, 0.0);
+        let step = slot.next(now);
+        let left = Duration::from_secs_f64(due - 230.0);
+        assert_eq!(step, Step::Wait(left), "{pace:?} {retry_after:?}");
+        // The endpoint hears of the failure, and makes no further calls.
+        if pace != Pace::Soon || retry_after.is_some() {
+            let again = slot.rejected(lease.generation, Some(&wanted), clocks.at(231.0));
+            assert_eq!(again, Renewal::Failing);
+        }
+        assert!(slot.has_failed() && !slot.is_failing());
+        let now = clocks.at(due);
+        assert_eq!(slot.started(now).unwrap().claims, None);
+        slot.succeeded(life(300), false, 0.0).unwrap();
+        assert!(!slot.has_failed());
+    }
+}
+
+#[test]
 fn a_renewal_that_has_not_begun_takes_up_claims() {
     let clocks = Clocks::start();
     let (mut slot, lease) = holding(clocks, life(3600), 0.5);
