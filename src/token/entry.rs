@@ -20,11 +20,12 @@ use crate::credential::{AccessToken, ClaimsRequest, CredentialError};
 use crate::metrics::RefreshOutcome;
 use crate::secret::Secret;
 
-/// The limit of a call while a usable token is cached: Microsoft's own calls take 0.5 to 30 s, and
-/// nobody waits for this one.
-const WITHIN_CACHED: Duration = Duration::from_secs(10);
-/// The limit when nothing usable is cached: a slow token is better than none.
-const WITHIN_COLD: Duration = Duration::from_secs(30);
+/// The limit of a renewal's first call, while a usable token is cached: a connection that hangs is
+/// soon replaced.
+const WITHIN_FIRST: Duration = Duration::from_secs(10);
+/// The limit of its later calls, and of every call while nothing usable is cached: Microsoft's own
+/// take 0.5 to 30 s, and a slow token is better than none.
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// One token of the cache.
 #[derive(Debug)]
@@ -239,7 +240,7 @@ impl TokenEntry {
             Step::InFlight => return Begin::Wait(Duration::MAX),
             Step::Call => {}
         }
-        let usable = state.slot.usable(now).is_some();
+        let is_first = state.slot.usable(now).is_some() && !state.slot.is_failing();
         let claims = state
             .slot
             .started(now)
@@ -249,7 +250,7 @@ impl TokenEntry {
             demand: Demand {
                 scope: self.key.scope().clone(),
                 claims,
-                within: if usable { WITHIN_CACHED } else { WITHIN_COLD },
+                within: if is_first { WITHIN_FIRST } else { WITHIN },
             },
         })
     }
