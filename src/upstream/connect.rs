@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -104,18 +104,25 @@ impl Connector {
         }
     }
 
+    /// The egress proxy on the way to the origin. None where there is no TLS, which is on this
+    /// machine only: a proxy would read the token.
+    fn proxy(&self) -> Option<Intercept> {
+        if !self.origin.secure {
+            return None;
+        }
+        let uri = http::Uri::builder()
+            .scheme("https")
+            .authority(self.target.as_str())
+            .path_and_query("/")
+            .build();
+        self.egress.proxies.intercept(&uri.ok()?)
+    }
+
     /// TCP to the origin, or a tunnel to it through the egress proxy.
     async fn reach(&self) -> Result<TcpStream, ConnectError> {
         let host = &self.origin.host;
         let fixed = self.egress.resolve.get(&(host.clone(), self.origin.port));
-        let proxy = http::Uri::builder()
-            .scheme(if self.origin.secure { "https" } else { "http" })
-            .authority(self.target.as_str())
-            .path_and_query("/")
-            .build()
-            .ok()
-            .and_then(|uri| self.egress.proxies.intercept(&uri));
-        if let Some(proxy) = proxy {
+        if let Some(proxy) = self.proxy() {
             // The proxy is told the fixed address, where there is one: it cannot know it.
             let target = fixed.map_or_else(|| self.target.clone(), SocketAddr::to_string);
             return tunnel::open(&proxy, &target).await;

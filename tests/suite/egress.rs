@@ -97,6 +97,21 @@ async fn token_calls_and_upstreams_go_through_the_proxy_of_the_environment() {
 }
 
 #[tokio::test]
+async fn an_upstream_without_tls_is_reached_without_the_proxy() {
+    let simulator = Simulator::start().await.unwrap();
+    let house = House::open(&simulator, None).await;
+    let proxy = format!("http://{}", house.address);
+    let vars = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"].map(|var| (var, &*proxy));
+    let local = simulator.metadata_address().to_string();
+    let own = "resolve: {}\nroutes: [{name: local, path: /local, upstream: 'PLAIN/sim'}]\n";
+    let program = Program::within(simulator, own, &vars).await;
+    program.get("/local/bytes/1").await.expect(200);
+    let asked = house.asked();
+    assert!(asked.iter().any(|head| head.contains(LOGIN)), "{asked:?}");
+    assert!(!asked.iter().any(|head| head.contains(&local)), "{asked:?}");
+}
+
+#[tokio::test]
 async fn a_proxy_that_refuses_is_named_and_not_passed_on() {
     let simulator = Simulator::start().await.unwrap();
     let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 6\r\n\r\nsecret";
