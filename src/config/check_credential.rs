@@ -2,6 +2,7 @@
 //! key that the kind would ignore.
 
 use super::check_fallback::fallbacks;
+use super::check_identity::shared;
 use super::choice::RawManagedIdentity;
 use super::cloud::PUBLIC_AUTHORITY;
 use super::environment;
@@ -47,6 +48,7 @@ pub(super) fn all(
     }
     let credentials = Roster::new(credentials);
     fallbacks(&table.value.0, &credentials, report);
+    shared(&table.value.0, &credentials, report);
     credentials
 }
 

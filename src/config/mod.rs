@@ -12,6 +12,7 @@ mod check_caller;
 mod check_credential;
 mod check_fallback;
 mod check_header;
+mod check_identity;
 mod check_limit;
 mod check_network;
 mod check_route;
