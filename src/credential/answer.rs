@@ -29,6 +29,9 @@ pub struct AccessToken {
     pub expires_in: Duration,
     /// When the issuer wants it renewed, counted likewise.
     pub refresh_in: Option<Duration>,
+    /// When the first credential was refused in this call and its fallback got the token: how long
+    /// the refusal took.
+    pub first_refused: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +77,7 @@ pub(super) fn read(reply: &Reply) -> Result<AccessToken, Flaw> {
             .and_then(number)
             .filter(|seconds| *seconds > 0.0)
             .map(lifetime),
+        first_refused: None,
     })
 }
 

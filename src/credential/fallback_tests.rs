@@ -64,9 +64,10 @@ impl Pair {
 #[tokio::test]
 async fn the_fallback_takes_over_when_the_first_has_expired_and_stays() {
     let pair = Pair::start("old-1", "good-2").await;
-    for _ in 0..2 {
+    for is_first_asked in [true, false] {
         let token = ask(&pair.credential).await.unwrap();
         assert_eq!(token.secret.expose(), b"good-2");
+        assert_eq!(token.first_refused.is_some(), is_first_asked);
         assert!(token.refresh_in.unwrap() <= Duration::from_secs(3600));
     }
     assert_eq!(pair.asked(), ["old-1", "good-2", "good-2"]);
@@ -82,7 +83,7 @@ async fn the_first_is_tried_again_when_its_file_changes() {
     assert_ne!(pair.credential.stamp().await, stamp);
     let token = ask(&pair.credential).await.unwrap();
     assert_eq!(token.secret.expose(), b"good-1");
-    assert_eq!(token.refresh_in, None);
+    assert_eq!((token.refresh_in, token.first_refused), (None, None));
     assert_eq!(pair.active(), "one");
 }
 

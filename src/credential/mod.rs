@@ -172,10 +172,14 @@ impl Credential {
             return self.acquire_alone(request).await;
         };
         let stamp = self.own_stamp().await;
+        let mut refused = None;
         if fallback.first_is_due(&stamp, Now::read().mono) {
+            let began = Now::read().mono;
             match self.acquire_alone(request).await {
                 Err(error) if error.refuses_credential() => {
-                    if fallback.first_refused(stamp, Now::read().mono) {
+                    let ended = Now::read().mono;
+                    refused = Some(ended.saturating_duration_since(began));
+                    if fallback.first_refused(stamp, ended) {
                         let (first, second) = (&self.name, &fallback.second.name);
                         tracing::warn!(credential = %first, fallback = %second, reason = error.words(), "credential refused, its fallback takes over");
                     }
@@ -191,6 +195,7 @@ impl Credential {
         let mut token = fallback.second.acquire_alone(request).await?;
         let within = fallback.renew_within(Now::read().mono);
         token.refresh_in = Some(token.refresh_in.map_or(within, |asked| asked.min(within)));
+        token.first_refused = refused;
         Ok(token)
     }
 

@@ -266,6 +266,10 @@ impl TokenEntry {
         let mut state = self.lock();
         let failure = match outcome {
             Ok(token) => {
+                if let Some(refusal) = token.first_refused {
+                    self.tally.count(RefreshOutcome::Rejected, refusal);
+                }
+                let took = took.saturating_sub(token.first_refused.unwrap_or_default());
                 self.tally.count(RefreshOutcome::Success, took);
                 self.publish(&mut state, token, now, random);
                 None

@@ -234,6 +234,12 @@ async fn a_fallback_is_seen_in_log_metric_and_status_until_the_first_works_again
     let gauge = "tokenferry_credential_fallback_active{credential=\"app\"}";
     let page = program.get_admin("/metrics").await.text();
     assert!(page.contains(&format!("{gauge} 1\n")), "{page}");
+    let page = format!("\n{page}");
+    let refusals = page
+        .split("\ntokenferry_token_refreshes_total{")
+        .find(|sample| sample.contains("outcome=\"rejected\""));
+    let refusals = refusals.and_then(|sample| sample.lines().next());
+    assert!(refusals.is_some_and(|it| it.ends_with("} 1")), "{page}");
     let status = program.get_admin("/status.json").await.json();
     assert_eq!(status["tokens"][0]["fallback"], "spare");
     assert!(program.get_admin("/").await.text().contains("spare"));
