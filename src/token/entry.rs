@@ -117,6 +117,20 @@ impl TokenEntry {
         }
     }
 
+    /// Takes over the token of another entry, which must be one that this one's credential could
+    /// have got. To be called before anybody else has this entry.
+    pub(super) fn inherit(&self, other: &Self) {
+        let (mut own, other_state) = (self.lock(), other.lock());
+        let (Some(published), Some(lease)) = (other.published(), other_state.slot.lease()) else {
+            return;
+        };
+        own.slot = other_state.slot.heir();
+        own.last_renewal = other_state.last_renewal;
+        self.published.store(Some(published));
+        self.version.0.fetch_add(1, Ordering::Release);
+        self.tally.expires(lease.expires.wall);
+    }
+
     /// Its key.
     pub fn key(&self) -> &TokenKey {
         &self.key

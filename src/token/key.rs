@@ -27,6 +27,15 @@ impl TokenKey {
         }
     }
 
+    /// The same with a fallback.
+    #[cfg(test)]
+    pub(super) fn with_fallback(self, second: Identity) -> Self {
+        Self {
+            fallback: Some(second),
+            ..self
+        }
+    }
+
     /// The key of an identity without a fallback and without declared capability.
     pub fn plain(identity: Identity, scope: Scope) -> Self {
         Self {
@@ -35,6 +44,15 @@ impl TokenKey {
             scope,
             continuous_access: false,
         }
+    }
+
+    /// The key that the same credential had before it had a fallback.
+    pub(super) fn without_fallback(&self) -> Option<Self> {
+        self.fallback.as_ref()?;
+        Some(Self {
+            fallback: None,
+            ..self.clone()
+        })
     }
 
     /// What the token is for.

@@ -106,6 +106,12 @@ impl TokenCache {
             return kept.entry.clone();
         }
         let entry = Arc::new(TokenEntry::new(key.clone(), label.clone(), supplier));
+        // What a credential got before it had a fallback is its own. The other way round, or from
+        // one fallback to another, it may be the fallback's.
+        let before = key.without_fallback();
+        if let Some(before) = before.and_then(|before| kept.get(&before)) {
+            entry.inherit(&before.entry);
+        }
         let task = self.shared.runtime.spawn({
             let entry = entry.clone();
             let siren = Siren {

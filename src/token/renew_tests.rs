@@ -141,3 +141,24 @@ fn a_renewal_that_takes_too_long_is_given_up_by_the_request_alone() {
         assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
     });
 }
+
+#[test]
+fn a_credential_that_is_given_a_fallback_keeps_its_token_and_one_that_loses_it_does_not() {
+    run(async {
+        let mut script = Script::new();
+        let (cache, _, _) = warm(&mut script).await;
+        let mut pair = Script::new();
+        let entry = pair.entry_with_fallback(&cache);
+        let reader = TokenReader::new(entry.clone());
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        cache.retain(&[entry.key().clone()].into());
+        settle().await;
+        assert!(pair.is_idle(), "it is renewed when it is due");
+        pair.next().await.grant(token("token-2", 86_400));
+        settle().await;
+        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
+        // Token 2 may be the fallback's.
+        let alone = TokenReader::new(script.entry(&cache));
+        assert!(alone.find(clock()).is_none());
+    });
+}

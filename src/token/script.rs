@@ -74,10 +74,22 @@ impl Script {
 
     /// Its entry in a cache.
     pub(super) fn entry(&self, cache: &TokenCache) -> Arc<TokenEntry> {
-        let identity = Identity::ManagedIdentity(IdentitySelector::System);
-        let key = TokenKey::plain(identity, self.scope.clone());
         let label = Name::parse("contoso").unwrap();
-        cache.entry_from(key, &label, self.supplier.clone())
+        cache.entry_from(self.key(), &label, self.supplier.clone())
+    }
+
+    /// Its entry as the first credential of a pair.
+    pub(super) fn entry_with_fallback(&self, cache: &TokenCache) -> Arc<TokenEntry> {
+        let selector = IdentitySelector::ClientId("second".to_owned());
+        let key = self
+            .key()
+            .with_fallback(Identity::ManagedIdentity(selector));
+        cache.entry_from(key, &Name::parse("contoso").unwrap(), self.supplier.clone())
+    }
+
+    fn key(&self) -> TokenKey {
+        let identity = Identity::ManagedIdentity(IdentitySelector::System);
+        TokenKey::plain(identity, self.scope.clone())
     }
 
     /// The next call, whenever it comes.

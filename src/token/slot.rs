@@ -148,6 +148,15 @@ impl Slot {
         }
     }
 
+    /// One that holds what this one holds, and renews it when this one would.
+    pub(super) fn heir(&self) -> Self {
+        Self {
+            lease: self.lease,
+            due: if self.is_failing() { None } else { self.due },
+            ..Self::new()
+        }
+    }
+
     /// What to do now.
     pub(super) fn next(&self, now: Now) -> Step {
         if self.flight.is_some() {
