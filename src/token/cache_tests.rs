@@ -164,6 +164,15 @@ fn an_outage_is_not_noticed_until_the_token_is_over_and_ends_by_itself() {
 }
 
 #[test]
+fn a_first_call_that_none_could_follow_in_time_is_not_cut_short() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let _reader = warm(&cache, &mut script, 180).await;
+        assert_eq!(script.next().await.demand.within, S(30));
+    });
+}
+
+#[test]
 fn garbage_is_asked_for_again() {
     run(async {
         let (cache, mut script) = (cache(), Script::new());

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use super::error::TokenError;
 use super::key::TokenKey;
-use super::slot::{Deadline, Flight, Lifetime, Renewal, Slot, Step};
+use super::slot::{Deadline, Flight, Lease, Lifetime, Renewal, Slot, Step};
 use super::status::{TokenState, TokenStatus};
 use super::supplier::{Demand, Supplier};
 use super::tally::{self, Tally};
@@ -20,8 +20,8 @@ use crate::credential::{AccessToken, ClaimsRequest, CredentialError};
 use crate::metrics::RefreshOutcome;
 use crate::secret::Secret;
 
-/// The limit of a renewal's first call, while a usable token is cached: a connection that hangs is
-/// soon replaced.
+/// The limit of a renewal's first call, while the cached token has time for another: a connection
+/// that hangs is soon replaced.
 const WITHIN_FIRST: Duration = Duration::from_secs(10);
 /// The limit of its later calls, and of every call while nothing usable is cached: Microsoft's own
 /// take 0.5 to 30 s, and a slow token is better than none.
@@ -254,7 +254,8 @@ impl TokenEntry {
             Step::InFlight => return Begin::Wait(Duration::MAX),
             Step::Call => {}
         }
-        let is_first = state.slot.usable(now).is_some() && !state.slot.is_failing();
+        let has_time = |lease: Lease| lease.usable_until.left(now) > WITHIN_FIRST + WITHIN;
+        let is_first = state.slot.usable(now).is_some_and(has_time) && !state.slot.is_failing();
         let claims = state
             .slot
             .started(now)
