@@ -2,16 +2,14 @@
 //! open to others. Not part of the pure check: `check` and `run` ask, a pipeline may not.
 
 use std::fs;
-use std::io::Read as _;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use zeroize::Zeroizing;
 
 use super::check_caller::{KEY_HELP, SHORTEST_KEY};
 use super::{Finding, NamedFile};
-use crate::secret::FilePath;
+use crate::secret::regular_file;
 
 /// What was found on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,9 +30,6 @@ enum Holds {
     /// whose mode it chooses.
     Something,
 }
-
-// Larger than any key, token or bundle of authorities (Mozilla's is 220 KB).
-const MOST_BYTES: u64 = 4 << 20;
 
 /// Looks at these files, and at the configuration itself.
 pub fn inspect(files: &[NamedFile], routes_yaml: &Path) -> Disk {
@@ -95,9 +90,8 @@ impl Disk {
     fn file(&mut self, file: &NamedFile, holds: Holds) {
         let path = &file.path;
         let at: Vec<&str> = file.at.iter().map(String::as_str).collect();
-        let content = match read(path) {
-            Ok(Some(content)) => content,
-            Ok(None) => return,
+        let content = match regular_file::read(path) {
+            Ok(content) => content,
             Err(error) => {
                 let help = match path.is_written() {
                     true => "check the path, and that this user may read it",
@@ -128,19 +122,6 @@ impl Disk {
     }
 }
 
-/// The content of a regular file. A pipe is left alone: reading would take what it holds.
-fn read(path: &FilePath) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
-    let found = fs::metadata(path)?;
-    if !found.is_file() && !found.is_dir() {
-        return Ok(None);
-    }
-    let mut content = Zeroizing::new(Vec::new());
-    fs::File::open(path)?
-        .take(MOST_BYTES)
-        .read_to_end(&mut content)?;
-    Ok(Some(content))
-}
-
 fn has_certificate(content: &[u8]) -> bool {
     CertificateDer::pem_slice_iter(content).any(|certificate| certificate.is_ok())
 }
@@ -164,6 +145,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Source, examine};
+    use crate::secret::FilePath;
 
     /// What a configuration names that has a secret and an authority in this folder.
     fn files(folder: &Path) -> Vec<NamedFile> {

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-/// More than any secret, certificate chain, token or key set has; keeps a wrong path from being
-/// read for ever.
-pub const MOST: u64 = 1 << 20;
+/// More than any secret, token, key set or bundle of authorities has (Mozilla's is 220 KB); keeps a
+/// wrong path from being read for ever.
+pub const MOST: u64 = 4 << 20;
 
 /// What the file holds.
 ///
@@ -24,7 +24,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>> {
     let mut contents = Zeroizing::new(Vec::new());
     file.take(MOST + 1).read_to_end(&mut contents)?;
     if contents.len() as u64 > MOST {
-        let message = "it is larger than 1 MiB; is this the right file?";
+        let message = "it is larger than 4 MiB; is this the right file?";
         return Err(Error::new(ErrorKind::FileTooLarge, message));
     }
     Ok(contents)
@@ -55,10 +55,10 @@ mod tests {
             std::fs::write(&file, &text).unwrap();
             match read(&file) {
                 Ok(contents) => assert!(fits && *contents == text),
-                Err(error) => assert!(!fits && error.to_string().contains("1 MiB")),
+                Err(error) => assert!(!fits && error.to_string().contains("4 MiB")),
             }
         }
-        let absent = read(&folder.path().join("absent")).unwrap_err();
+        let absent = read(folder.path().join("absent")).unwrap_err();
         assert_eq!(absent.kind(), ErrorKind::NotFound);
     }
 

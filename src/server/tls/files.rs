@@ -1,6 +1,5 @@
 //! A certificate from files that somebody else keeps.
 
-use std::io;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -11,7 +10,7 @@ use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
 use super::{Origin, TlsError, offer_protocols};
-use crate::secret::FilePath;
+use crate::secret::{FilePath, regular_file};
 
 /// Reads the files. Callers are asked for a certificate when there is an authority to judge it by,
 /// and may go without; a route decides whether it needs one.
@@ -77,8 +76,7 @@ pub(super) fn load(
 }
 
 fn read(key: &'static str, path: &FilePath) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    let read = || -> io::Result<_> { std::fs::read(path).map(Zeroizing::new) };
-    read().map_err(|source| TlsError::Unusable {
+    regular_file::read(path).map_err(|source| TlsError::Unusable {
         key,
         path: path.clone(),
         source,
