@@ -30,12 +30,15 @@ fn read(method: &Method, heads: &mut Heads, pieces: &[&[u8]]) -> Outcome {
         input.extend_from_slice(piece);
         let step = |input: &mut BytesMut, outcome: &mut Outcome| {
             if body.is_none() {
-                let Some(response) = heads.read(input)? else {
+                let Some((response, course)) = heads.read(input)? else {
                     return Ok(());
                 };
                 let (parts, ()) = Response::into_parts(response);
                 let (status, version) = (parts.status, parts.version);
-                let framing = Framing::of_answer(method, status, version, &parts.headers)?;
+                let framing = match course {
+                    Some(course) => course.of_answer(method, status).0,
+                    None => Framing::of_answer(method, status, version, &parts.headers)?,
+                };
                 body = Some(Inflow::new(framing));
                 outcome.head = Some((status.as_u16(), parts.headers));
             }

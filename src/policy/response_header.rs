@@ -8,8 +8,10 @@ use http::{HeaderMap, HeaderValue};
 use super::header::{Fate, Length, NameSet, Names, editable, length, names, nominated};
 use crate::config::HeaderEdits;
 
-static NAMES: Names<28> = names! {
+static NAMES: Names<29> = names! {
     "connection" => Remove,
+    // Framing, of which one spelling comes down.
+    "content-length" => Pass,
     // RFC 9110 section 7.6.1. `Trailer` stays, so that trailers arrive.
     "keep-alive" => Remove,
     "proxy-authenticate" => Remove,
@@ -44,7 +46,8 @@ static NAMES: Names<28> = names! {
 };
 
 const CONNECTION_AT: usize = 0;
-const TRANSFER_ENCODING_AT: usize = 6;
+const CONTENT_LENGTH_AT: usize = 1;
+const TRANSFER_ENCODING_AT: usize = 7;
 
 static CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
@@ -66,7 +69,7 @@ impl ResponseRules {
             removed: NAMES
                 .with(Fate::Remove)
                 .or(NAMES.with(Fate::RemoveUnlessKept)),
-            links: NAMES.with(Fate::Pass),
+            links: NAMES.with(Fate::Pass).without(CONTENT_LENGTH_AT),
             kept: keep_headers.to_vec(),
             edits: editable(edits, is_framing),
         };
@@ -103,11 +106,13 @@ impl ResponseRules {
             &CROSS_ORIGIN_RESOURCE_POLICY,
             HeaderValue::from_static("same-origin"),
         );
-        match length(headers.get_all(CONTENT_LENGTH).iter()) {
-            Length::Fine => None,
-            Length::Is(length) => headers.insert(CONTENT_LENGTH, length.into()),
-            Length::Unknown => headers.remove(CONTENT_LENGTH),
-        };
+        if found.has(CONTENT_LENGTH_AT) {
+            match length(headers.get_all(CONTENT_LENGTH).iter()) {
+                Length::Fine => None,
+                Length::Is(length) => headers.insert(CONTENT_LENGTH, length.into()),
+                Length::Unknown => headers.remove(CONTENT_LENGTH),
+            };
+        }
         for name in &self.edits.remove {
             headers.remove(name);
         }

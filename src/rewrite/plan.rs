@@ -119,8 +119,11 @@ fn amend(headers: &mut HeaderMap, coding: Coding) {
         HeaderName::from_static("repr-digest"),
     ];
     headers.remove(CONTENT_LENGTH);
-    for name in DIGESTS {
-        headers.remove(name);
+    // There is hardly ever one, and to look through the names costs less than to look each up.
+    if headers.keys().any(|name| DIGESTS.contains(name)) {
+        for name in DIGESTS {
+            headers.remove(name);
+        }
     }
     if coding != Coding::Identity {
         headers.remove(CONTENT_ENCODING);

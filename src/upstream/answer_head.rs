@@ -14,6 +14,7 @@ use hyper::ext::ReasonPhrase;
 use memchr::{memchr_iter, memmem};
 
 use super::Breakage;
+use super::framing::Course;
 use super::known_head::KnownHead;
 
 /// Answers' heads: as large as what callers may send.
@@ -25,6 +26,9 @@ const MOST_FIELDS: usize = 100;
 const REMEMBERED: usize = 8;
 
 const MALFORMED: Breakage = Breakage::Malformed("a head that is not one of HTTP/1.1");
+
+/// A head, and what is known of the answer's end.
+pub type Head = (Response<()>, Option<Course>);
 
 /// The heads that an upstream sent last.
 #[derive(Debug)]
@@ -44,11 +48,12 @@ impl Default for Heads {
 }
 
 impl Heads {
-    /// Takes the head of an answer out of `input`, once all of it is there.
+    /// Takes the head of an answer out of `input`, once all of it is there; with what its fields say
+    /// of its end, where that is known already.
     ///
     /// # Errors
     /// When it is too large or not a head. Line ends other than CRLF are not accepted.
-    pub fn read(&mut self, input: &mut BytesMut) -> Result<Option<Response<()>>, Breakage> {
+    pub fn read(&mut self, input: &mut BytesMut) -> Result<Option<Head>, Breakage> {
         // To compare nothing is slow: see `Lead`.
         if input.is_empty() {
             return Ok(None);
@@ -62,8 +67,10 @@ impl Heads {
             if let Some(length) = self.known[at].matches(window) {
                 let text = input.split_to(length).freeze();
                 self.known.swap(0, at);
-                let response = self.known[0].read(&text);
-                return response.map_or_else(|| parse(&text), Ok).map(Some);
+                return match self.known[0].read(&text) {
+                    Some(response) => Ok(Some((response, self.known[0].course()))),
+                    None => Ok(Some((parse(&text)?, None))),
+                };
             }
         }
         let Some(end) = self.end.find(window) else {
@@ -78,7 +85,7 @@ impl Heads {
             self.known.truncate(REMEMBERED - 1);
             self.known.push(known);
         }
-        Ok(Some(response))
+        Ok(Some((response, None)))
     }
 }
 
@@ -121,8 +128,10 @@ fn has_bare_line_feed(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
     use proptest::prelude::*;
 
+    use super::super::framing::{Framing, is_chunked_at_most};
     use super::*;
 
     type Read = Result<Option<Response<()>>, Breakage>;
@@ -130,7 +139,8 @@ mod tests {
     type Said<'a> = (u16, Version, Vec<(&'a str, &'a [u8])>, Option<&'a [u8]>);
 
     fn read(heads: &mut Heads, text: &str) -> Read {
-        heads.read(&mut BytesMut::from(text))
+        let read = heads.read(&mut BytesMut::from(text))?;
+        Ok(read.map(|(response, _)| response))
     }
 
     fn head(text: &str) -> Read {
@@ -157,7 +167,7 @@ mod tests {
         let mut input = BytesMut::from(
             "HTTP/1.1 201 Created\r\nETag: W/\"1\"\r\nset-cookie: a\r\nSet-Cookie:b \r\n\r\n{}",
         );
-        let response = Heads::default().read(&mut input).unwrap().unwrap();
+        let (response, _) = Heads::default().read(&mut input).unwrap().unwrap();
         assert_eq!(response.status(), 201);
         assert_eq!(response.version(), Version::HTTP_11);
         assert_eq!(response.headers()["etag"], "W/\"1\"");
@@ -282,6 +292,24 @@ mod tests {
         prop::collection::vec(head, 1..12)
     }
 
+    /// Heads that say where their answers end, in ways of all kinds, again and again.
+    fn ends() -> impl Strategy<Value = Vec<String>> {
+        let line = prop::sample::select(vec![
+            "Connection: close",
+            "Connection: keep-alive",
+            "Content-Length: 5",
+            "Content-Length: 7",
+            "Content-Length: x",
+            "Transfer-Encoding: chunked",
+            "Transfer-Encoding: gzip, chunked",
+            "ETag: 1",
+            "ETag: 2",
+        ]);
+        let head = prop::collection::vec(line, 0..3)
+            .prop_map(|lines| format!("HTTP/1.1 200 OK\r\n{}\r\n\r\n", lines.join("\r\n")));
+        prop::collection::vec(head, 1..30)
+    }
+
     proptest! {
         #[test]
         fn what_came_before_changes_nothing(texts in heads()) {
@@ -289,6 +317,25 @@ mod tests {
             for text in &texts {
                 let (alike, first) = (read(heads, text), head(text));
                 prop_assert_eq!(said(&alike), said(&first), "{:?}", text);
+            }
+        }
+
+        #[test]
+        fn what_is_known_of_an_end_is_what_the_fields_say(texts in ends()) {
+            let heads = &mut Heads::default();
+            for text in &texts {
+                let Ok(Some((response, Some(course)))) = heads.read(&mut BytesMut::from(&**text)) else {
+                    continue;
+                };
+                let (headers, version) = (response.headers(), response.version());
+                prop_assert!(is_chunked_at_most(headers), "{:?}", text);
+                for (method, status) in [(Method::GET, 200), (Method::HEAD, 200), (Method::GET, 204)] {
+                    let status = StatusCode::from_u16(status).unwrap();
+                    let framing = Framing::of_answer(&method, status, version, headers).ok();
+                    let persists = framing.map(|framing| framing.persists(version, headers));
+                    let (known, stays) = course.of_answer(&method, status);
+                    prop_assert_eq!((Some(known), Some(stays)), (framing, persists), "{:?}", text);
+                }
             }
         }
     }

@@ -62,6 +62,9 @@ pub enum ConnectError {
 /// How a connection fails in the middle of an exchange.
 #[derive(Debug, thiserror::Error)]
 pub enum Breakage {
+    /// The answer came in a transfer coding other than `chunked`.
+    #[error("the answer came in a transfer coding other than chunked")]
+    Coding,
     /// The request's body failed, so that the request cannot be ended properly.
     #[error("the request could not be sent to its end")]
     Body(#[source] super::BodyFault),

@@ -2,7 +2,7 @@
 //! another request afterwards (section 9.3). Pure.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
 use super::Breakage;
 
@@ -29,11 +29,13 @@ impl Framing {
         version: Version,
         headers: &HeaderMap,
     ) -> Result<Self, Breakage> {
-        let bodiless = status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if bodiless || *method == Method::HEAD {
-            return Ok(Self::Length(0));
+        match is_bodiless(method, status) {
+            true => Ok(Self::Length(0)),
+            false => Self::of_body(version, headers),
         }
+    }
+
+    fn of_body(version: Version, headers: &HeaderMap) -> Result<Self, Breakage> {
         if let Some(coding) = headers.get_all(TRANSFER_ENCODING).iter().next_back() {
             if version == Version::HTTP_10 {
                 return Err(Breakage::Malformed("a Transfer-Encoding in HTTP/1.0"));
@@ -63,19 +65,71 @@ impl Framing {
     /// Whether the connection stays for another request. A length beside a transfer coding may be
     /// an attempt at smuggling, after which nothing else on the connection can be believed.
     pub fn persists(self, version: Version, headers: &HeaderMap) -> bool {
-        let closes = || {
-            let lines = headers.get_all(CONNECTION).iter();
-            lines
-                .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-                .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-        };
         let doubtful = match self {
             Self::Close => true,
             Self::Chunked => headers.contains_key(CONTENT_LENGTH),
             Self::Length(_) => false,
         };
-        version == Version::HTTP_11 && !doubtful && !closes()
+        version == Version::HTTP_11 && !doubtful && !closes(headers)
     }
+}
+
+/// What the fields of an answer say of its end: said once for all answers that have these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course {
+    framing: Framing,
+    closes: bool,
+}
+
+impl Course {
+    /// Of the fields of an HTTP/1.1 answer; `None` of such as are not usual.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let framing = Framing::of_body(Version::HTTP_11, headers).ok()?;
+        let closes = closes(headers);
+        let usual = closes || framing.persists(Version::HTTP_11, headers);
+        (usual && is_chunked_at_most(headers)).then_some(Self { framing, closes })
+    }
+
+    /// Where the body of such an answer to this method ends, and whether the connection stays.
+    pub fn of_answer(self, method: &Method, status: StatusCode) -> (Framing, bool) {
+        let framing = match is_bodiless(method, status) {
+            true => Framing::Length(0),
+            false => self.framing,
+        };
+        (framing, !self.closes && framing != Framing::Close)
+    }
+
+    /// Whether a field of this name has a part in it.
+    pub(super) fn is_said_by(name: &HeaderName) -> bool {
+        [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
+    }
+}
+
+/// Whether an answer in no transfer coding or in `chunked` alone came. Another was not asked for (RFC
+/// 9112 section 7.4): its coded bytes would be handed on as if they were plain.
+pub(super) fn is_chunked_at_most(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn is_bodiless(method: &Method, status: StatusCode) -> bool {
+    status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || *method == Method::HEAD
+}
+
+fn closes(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(CONNECTION).iter();
+    lines
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// Digits alone: `u64`'s own parser takes a sign.
@@ -88,7 +142,7 @@ pub(super) fn number(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use memchr::memchr;
 
+use super::framing::Course;
+
 /// Larger heads are not remembered: they are no service's usual ones.
 const LARGEST: usize = 4 * 1024;
 
@@ -59,6 +61,8 @@ pub(super) struct KnownHead {
     new: Vec<Range<usize>>,
     /// Its fields, in the order of its lines; empty where a value varies.
     fields: HeaderMap,
+    /// What they say of the answer's end, unless that varies.
+    course: Option<Course>,
 }
 
 /// A line of a [`KnownHead`].
@@ -117,6 +121,7 @@ impl KnownHead {
             lines,
             varying: Vec::new(),
             new: Vec::new(),
+            course: Course::of(&fields),
             fields,
         })
     }
@@ -165,12 +170,20 @@ impl KnownHead {
             return Some(false);
         }
         self.varying = varying;
-        for (number, kept) in self.fields.values_mut().enumerate() {
+        for (number, (name, kept)) in self.fields.iter_mut().enumerate() {
             if self.varying.contains(&number) {
                 *kept = HeaderValue::from_static("");
+                if Course::is_said_by(name) {
+                    self.course = None;
+                }
             }
         }
         Some(true)
+    }
+
+    /// What its fields say of the answer's end, where that is always the same.
+    pub(super) fn course(&self) -> Option<Course> {
+        self.course
     }
 
     /// Reads the head that was found to be like this one just now.

@@ -25,7 +25,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::TRANSFER_ENCODING;
 use http::{HeaderName, Request, Response, StatusCode};
 
 pub use connect::Egress;
@@ -163,7 +162,10 @@ impl Upstream {
         let response = match place {
             Place::One(mut lease) => {
                 let response = lease.wire().send(head, body, limit).await?;
-                refuse_misframed(&response)?;
+                // It would turn the connection into a tunnel (RFC 9110 section 7.8).
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    return Err(UpstreamError::Upgrade.into());
+                }
                 response.map(|()| UpstreamBody::one(lease, idle, upload))
             }
             Place::Two(stream) => {
@@ -270,29 +272,6 @@ impl Upstream {
         ConnectError::Protocol {
             target: self.spec.origin.authority(),
         }
-    }
-}
-
-/// A response that would turn the connection into a tunnel is none (RFC 9110 section 7.8). One in a
-/// transfer coding other than `chunked` was not asked for (RFC 9112 section 7.4): its coded bytes
-/// would be handed on as if they were plain.
-fn refuse_misframed(response: &Response<()>) -> Result<(), UpstreamError> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(UpstreamError::Upgrade);
-    }
-    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
-    let plain = match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
-    };
-    if plain {
-        Ok(())
-    } else {
-        Err(UpstreamError::Coding)
     }
 }
 

@@ -19,7 +19,7 @@ use http::{Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use super::framing::Framing;
+use super::framing::{Framing, is_chunked_at_most};
 use super::inflow::Inflow;
 use super::memory::Memory;
 use super::outflow::{Outflow, SendError};
@@ -140,6 +140,7 @@ impl Wire {
         self.alarm.clear();
         match outcome {
             Some(Ok(response)) => Ok(response),
+            Some(Err(Breakage::Coding)) => Err(UpstreamError::Coding.into()),
             Some(Err(Breakage::Body(_))) => Err(UpstreamError::CallerBody.into()),
             Some(Err(breakage)) => {
                 let (unprocessed, body) = self.outflow.unsent();
@@ -198,14 +199,24 @@ impl Wire {
         method: &Method,
     ) -> Poll<Result<Response<()>, Breakage>> {
         loop {
-            if let Some(response) = self.memory.heads.borrow_mut().read(&mut self.input)? {
+            let head = self.memory.heads.borrow_mut().read(&mut self.input)?;
+            if let Some((response, course)) = head {
                 let (status, version) = (response.status(), response.version());
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                     continue;
                 }
                 let headers = response.headers();
-                let framing = Framing::of_answer(method, status, version, headers)?;
-                self.persists = framing.persists(version, headers);
+                let (framing, persists) = match course {
+                    Some(course) => course.of_answer(method, status),
+                    None if !is_chunked_at_most(headers) => {
+                        return Poll::Ready(Err(Breakage::Coding));
+                    }
+                    None => {
+                        let framing = Framing::of_answer(method, status, version, headers)?;
+                        (framing, framing.persists(version, headers))
+                    }
+                };
+                self.persists = persists;
                 self.inflow = Inflow::new(framing);
                 return Poll::Ready(Ok(response));
             }
