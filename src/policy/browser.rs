@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::Refusal;
 use super::authority::Authority;
+use super::header::rare;
 use super::target::METHODS;
 use crate::code::Code;
 use crate::config::{Config, Origin};
@@ -77,7 +78,7 @@ impl Fence {
         secure: bool,
         headers: &HeaderMap,
     ) -> Result<Page, Refusal> {
-        let mut origins = headers.get_all(ORIGIN).iter();
+        let mut origins = rare(headers, &ORIGIN);
         match (origins.next(), origins.next()) {
             (None, _) if !foreign_fetch(headers) => Ok(Page::Own),
             (None, _) if listener == Listener::Admin && navigation(method, headers) => {
@@ -166,7 +167,7 @@ impl Page {
 
 /// Whether the browser says that another site started the request.
 fn foreign_fetch(headers: &HeaderMap) -> bool {
-    headers.get_all(&SEC_FETCH_SITE).iter().any(|site| {
+    rare(headers, &SEC_FETCH_SITE).any(|site| {
         let site = site.as_bytes().trim_ascii();
         site.eq_ignore_ascii_case(b"cross-site") || site.eq_ignore_ascii_case(b"same-site")
     })

@@ -152,6 +152,16 @@ impl NameSet {
     }
 }
 
+/// The values of a field that is hardly ever there: to look through the few names that a request has
+/// costs less than to look one up.
+pub(super) fn rare<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a HeaderValue> + use<'a> {
+    let there = headers.keys().any(|own| own == name);
+    there.then(|| headers.get_all(name)).into_iter().flatten()
+}
+
 /// The names that `Connection` lines nominate, all lines, except those that `known` says are
 /// removed anyway. `Content-Length` is not a caller's to take away: it is framing.
 pub(super) fn nominated(headers: &HeaderMap, known: impl Fn(&str) -> bool) -> Vec<HeaderName> {

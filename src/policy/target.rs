@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::authority::Authority;
+use super::header::rare;
 use super::{Refusal, path};
 use crate::code::Code;
 
@@ -133,7 +134,7 @@ fn host(line: &HeaderValue) -> Result<Authority<'_>, Refusal> {
 
 /// `Transfer-Encoding` is `chunked` or absent, and nothing but `100-continue` is expected.
 fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut codings = rare(headers, &TRANSFER_ENCODING);
     let chunked = match (codings.next(), codings.next()) {
         (None, _) => true,
         (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
@@ -145,7 +146,7 @@ fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
         ));
     }
     let met = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    if !headers.get_all(EXPECT).iter().all(met) {
+    if !rare(headers, &EXPECT).all(met) {
         return Err(Refusal::new(
             Code::ExpectationFailed,
             "the request expects something other than 100-continue; leave Expect out",
