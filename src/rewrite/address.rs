@@ -37,7 +37,8 @@ impl PublicBase {
     }
 
     fn text(&self) -> &str {
-        self.host.to_str().unwrap_or_default()
+        // It is ASCII, which this finds out a word at a time, and `to_str` a byte at a time.
+        std::str::from_utf8(self.host.as_bytes()).unwrap_or_default()
     }
 
     fn split(&self) -> (&str, Option<u16>) {
