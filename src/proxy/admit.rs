@@ -91,8 +91,8 @@ fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
         .uri
         .path_and_query()
         .map_or(0, |target| target.as_str().len());
-    // The method, two spaces and the version belong to the line too.
-    if target + parts.method.as_str().len() + 11 > limits.request_line {
+    // The method, two spaces and the version belong to the line too (RFC 9112 section 3).
+    if target + parts.method.as_str().len() + " ".len() + " HTTP/1.1".len() > limits.request_line {
         return Err(Refusal::new(
             Code::UriTooLong,
             "the request line is longer than limits.request_line; long queries fit into a $batch",

@@ -121,7 +121,7 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
                 "the request is not well-formed HTTP and was not forwarded; in an address, percent-encode spaces and the characters \" < > { } ^",
             ),
             // hyper bounds the head as a whole.
-            b"431" | b"414" if self.line.0 > self.longest_line => (
+            b"431" | b"414" if self.line.0 > self.longest_line + "\r".len() => (
                 Code::UriTooLong,
                 "the request line is longer than limits.request_line; long queries fit into a $batch",
             ),

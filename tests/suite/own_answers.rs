@@ -137,6 +137,14 @@ async fn heads_that_are_too_large_are_answered_in_our_form() {
     }
     let fits = format!("GET /graph/v1.0/users?$top=1 HTTP/1.1\nX-Long: {long}");
     stage.ask(&fits).await.expect(200);
+    for (length, status) in [(1024, 200), (1025, 414)] {
+        let rest = length - "GET /graph/sim/bytes/1? HTTP/1.1".len();
+        let line = format!("GET /graph/sim/bytes/1?{} HTTP/1.1", "a".repeat(rest));
+        assert_eq!(stage.ask(&line).await.status, status, "{length} bytes");
+        let over = format!("{line}\nX-Longer: {longer}");
+        let status = if status == 414 { 414 } else { 431 };
+        assert_eq!(stage.ask(&over).await.status, status, "{length} bytes");
+    }
 }
 
 #[tokio::test]
