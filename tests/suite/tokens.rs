@@ -125,6 +125,8 @@ async fn a_refused_credential_is_a_502_that_says_what_to_change() {
         words.filter(|word| word.len() == 36).count() >= 1,
         "{message}"
     );
+    // The other scope's call is on its way, too.
+    stage.attempted().await;
     let calls = stage.simulator.token_calls();
     for _ in 0..5 {
         stage.get("/graph/v1.0/users").await.expect(502);
