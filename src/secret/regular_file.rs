@@ -20,8 +20,12 @@ pub fn read(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>> {
     regular(&std::fs::metadata(path)?)?;
     let file = File::open(path)?;
     // It may have been replaced since.
-    regular(&file.metadata()?)?;
-    let mut contents = Zeroizing::new(Vec::new());
+    let found = file.metadata()?;
+    regular(&found)?;
+    // A vector that grows would leave a copy of the secret behind. One byte more than there is, so that
+    // the end is seen without growing.
+    let room = usize::try_from(found.len().min(MOST) + 1).unwrap_or_default();
+    let mut contents = Zeroizing::new(Vec::with_capacity(room));
     file.take(MOST + 1).read_to_end(&mut contents)?;
     if contents.len() as u64 > MOST {
         let message = "it is larger than 4 MiB; is this the right file?";
@@ -54,7 +58,10 @@ mod tests {
             let text = vec![b'x'; usize::try_from(length).unwrap()];
             std::fs::write(&file, &text).unwrap();
             match read(&file) {
-                Ok(contents) => assert!(fits && *contents == text),
+                Ok(contents) => {
+                    assert!(fits && *contents == text);
+                    assert_eq!(contents.capacity(), text.len() + 1, "it grew");
+                }
                 Err(error) => assert!(!fits && error.to_string().contains("4 MiB")),
             }
         }
