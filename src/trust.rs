@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::secret::FilePath;
+use crate::secret::{FilePath, regular_file};
 
 /// Why the trust store cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum TrustError {
         /// The file.
         path: FilePath,
         /// What is wrong with it.
-        source: rustls::pki_types::pem::Error,
+        source: pem::Error,
     },
     /// The configured CA file holds no certificate that can be a root.
     #[error("the CA file {0} holds no usable CA certificate; put the CA's PEM certificate there")]
@@ -59,8 +59,8 @@ pub fn client_config(ca_file: Option<&FilePath>) -> Result<ClientConfig, TrustEr
             path: path.clone(),
             source,
         };
-        let certificates = CertificateDer::pem_file_iter(path.path())
-            .map_err(unreadable)?
+        let text = regular_file::read(path).map_err(|error| unreadable(pem::Error::Io(error)))?;
+        let certificates = CertificateDer::pem_slice_iter(&text)
             .collect::<Result<Vec<_>, _>>()
             .map_err(unreadable)?;
         let (added, _) = roots.add_parsable_certificates(certificates);
