@@ -271,6 +271,25 @@ mod tests {
     }
 
     #[test]
+    fn where_an_answer_ends_is_known_from_the_second_on_unless_that_varies() {
+        let heads = &mut Heads::default();
+        let mut known = |text: &str| {
+            let read = heads.read(&mut BytesMut::from(text)).unwrap().unwrap();
+            read.1
+                .map(|course| course.of_answer(&Method::GET, StatusCode::OK))
+        };
+        let chunked =
+            |tag| format!("HTTP/1.1 200 OK\r\nETag: {tag}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(known(&chunked(1)), None);
+        assert_eq!(known(&chunked(2)), Some((Framing::Chunked, true)));
+        let long = |length| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        assert_eq!(known(&long(5)), None);
+        assert_eq!(known(&long(5)), Some((Framing::Length(5), true)));
+        assert_eq!(known(&long(7)), None);
+        assert_eq!(known(&long(5)), None);
+    }
+
+    #[test]
     fn what_is_remembered_is_not_shown() {
         let heads = &mut Heads::default();
         let text = "HTTP/1.1 302 Found\r\nLocation: https://a/?tempauth=x\r\n\r\n";
