@@ -109,9 +109,9 @@ class Tokenferry(Peer):
 class Nginx(Peer):
     name, program, package = "nginx", "nginx", "apt-get install nginx"
 
-    def __init__(self, name="nginx", kept=KEPT, directives="", spools=True):
+    def __init__(self, name="nginx", kept=KEPT, directives="", proxying=""):
         super().__init__()
-        self.name, self.kept, self.directives, self.spools = name, kept, directives, spools
+        self.name, self.kept, self.directives, self.proxying = name, kept, directives, proxying
 
     def command(self, job):
         (job.folder / "nginx").mkdir(exist_ok=True)
@@ -132,7 +132,7 @@ http {{
   access_log {job.log("nginx") or "off"};
   client_body_temp_path nginx/b; proxy_temp_path nginx/p; fastcgi_temp_path nginx/f;
   uwsgi_temp_path nginx/u; scgi_temp_path nginx/s;
-  {"" if self.spools else "proxy_max_temp_file_size 0;"}
+  {self.proxying}
   client_max_body_size 0; keepalive_requests 100000000;
   proxy_ssl_verify on; proxy_ssl_trusted_certificate ca.pem; proxy_ssl_server_name on;
   proxy_ssl_name {GRAPH}; proxy_ssl_protocols TLSv1.3;

@@ -29,6 +29,8 @@ class Row:
     # Whether nginx runs a second time with the 64 kept connections that its examples show: fewer
     # than there are callers.
     few_kept: bool = False
+    # Whether nginx runs a second time with buffers larger than its own 4 and 8 KiB.
+    large_buffers: bool = False
     optional: bool = False
 
     @property
@@ -39,8 +41,8 @@ class Row:
 ROWS = [
     Row("small", "1 KB JSON, 64 connections", "one", 64),
     Row("single", "1 KB JSON, 1 connection", "one", 1),
-    Row("page", "150 KB JSON page, 32 connections", "page", 32, links=True),
-    Row("big", "64 MiB download, 4 connections", "big", 4, warm=None),
+    Row("page", "150 KB JSON page, 32 connections", "page", 32, links=True, large_buffers=True),
+    Row("big", "64 MiB download, 4 connections", "big", 4, warm=None, large_buffers=True),
     Row("many", "1 KB JSON, 1000 connections", "one", 1000, warm=1.5, few_kept=True),
     Row("h2", "1 KB JSON, HTTP/2 callers, 8 connections of 8 streams", "one", 8, h2=True, optional=True),
     Row("upload", "1 MiB upload, 16 connections", "sink", 16, upload=1 << 20, optional=True),
