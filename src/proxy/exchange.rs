@@ -112,6 +112,12 @@ impl Exchange {
         self.admitted
     }
 
+    /// Whether the caller may still be sending what nobody reads.
+    pub fn leaves_unread(&self) -> bool {
+        let upload = self.upload.as_ref();
+        upload.is_some_and(|upload| upload.is_unread())
+    }
+
     /// The route was found.
     pub fn matched(&mut self, route: usize) {
         self.route = Some(route);
@@ -203,11 +209,7 @@ impl Drop for Exchange {
                 .access_log
                 .write(&self.record(total, request_bytes));
         }
-        let unread = self
-            .upload
-            .as_ref()
-            .is_some_and(|upload| upload.is_unread());
-        self.conversation.exchange_ended(unread);
+        self.conversation.exchange_ended(self.leaves_unread());
         if self.old && self.outcome == Outcome::Failed {
             self.conversation.cut_short();
         }

@@ -174,6 +174,9 @@ impl Proxy {
         let outcome = self
             .forward(&mut exchange, &conversation, &parts, body)
             .await;
+        // A connection on which nobody reads what still comes cannot serve another request, and a
+        // caller who is not told sends one (RFC 9112 section 9.6).
+        let closes = self.goodbye.get() || exchange.leaves_unread();
         let mut response = match outcome {
             Ok(Reply::Upstream(response)) => pass_on(exchange, response),
             Ok(Reply::Preflight(headers)) => {
@@ -185,7 +188,7 @@ impl Proxy {
             }
             Err(error) => refuse(exchange, &error),
         };
-        if self.goodbye.get() && parts.version < Version::HTTP_2 {
+        if closes && parts.version < Version::HTTP_2 {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }

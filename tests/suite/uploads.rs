@@ -183,6 +183,30 @@ async fn an_early_answer_to_an_upload_arrives() {
 }
 
 #[tokio::test]
+async fn an_answer_that_leaves_a_body_unread_says_that_the_connection_closes() {
+    let stage = Stage::open().await;
+    let early = Script::on(GRAPH, answered(409)).early().times(1);
+    stage.simulator.script(early);
+    for (path, status) in [("/graph/sim/sink", 409), ("/nowhere", 404)] {
+        let mut caller = stage.caller().await;
+        let head = format!("POST {path} HTTP/1.1\nContent-Length: 10");
+        caller.ask(&head).await;
+        let answer = caller.answer("POST").await.expect(status);
+        assert_eq!(answer.field("connection"), "close", "{path}");
+        caller.expect_close().await;
+    }
+    let mut caller = stage.caller().await;
+    for _ in 0..2 {
+        caller
+            .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 5")
+            .await;
+        caller.send("whole").await;
+        let answer = caller.answer("POST").await;
+        assert_eq!(answer.field("connection"), "", "all of it was read");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_breaks_off_is_broken_off_at_the_upstream() {
     let stage = Stage::open().await;
     for (head, body) in [
