@@ -52,6 +52,12 @@ impl ResponseBody {
 
     /// A body from anywhere.
     pub(super) fn new(source: Source, exchange: Box<Exchange>) -> Self {
+        // In HTTP/2 nobody below leaves it out, and a caller takes it for a broken connection.
+        let source = if exchange.asks_for_head() {
+            Source::Own(Bytes::new())
+        } else {
+            source
+        };
         let mut body = Self {
             source,
             exchange: Some(exchange),

@@ -112,6 +112,11 @@ impl Exchange {
         self.admitted
     }
 
+    /// Whether the answer has a head only, whatever that says of a body (RFC 9110 section 9.3.2).
+    pub fn asks_for_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     /// Whether the caller may still be sending what nobody reads.
     pub fn leaves_unread(&self) -> bool {
         let upload = self.upload.as_ref();

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::response::Parts;
 use http::{Response, Version};
 
@@ -81,6 +81,9 @@ pub(super) fn refuse(mut exchange: Box<Exchange>, error: &ProxyError) -> Respons
     note(&exchange, answer.code, error);
     let (status, mut headers, body) = answer.render(&exchange.request_id, exchange.opened.wall);
     exchange.page.mark(&mut headers);
+    if exchange.asks_for_head() {
+        headers.insert(CONTENT_LENGTH, body.len().into());
+    }
     exchange.answered(status.as_u16(), Some(answer.code));
     let mut response = Response::new(ResponseBody::own(body, exchange));
     *response.status_mut() = status;
