@@ -34,7 +34,7 @@ use crate::token::TokenCache;
 use admin_server::AdminServer;
 use fixed_keys::FixedKeys;
 use report::State;
-pub use world::{Outside, WorldError, outside};
+pub use world::{Outside, WorldError, forward_proxy, outside, outside_by_file};
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]

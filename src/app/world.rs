@@ -13,6 +13,7 @@ use crate::server::tls::{self, Loaded, TlsError};
 use crate::token::{TokenCache, TokenEntry, TokenKey};
 use crate::trust::{self, TrustError};
 use crate::upstream::Egress;
+use crate::upstream::proxy_variable::{self, ProxyVariableError};
 
 /// Why a configuration cannot be put in force although it is well-formed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum WorldError {
     /// The HTTP client of token calls refuses the settings.
     #[error("the client for token calls cannot be built; check HTTPS_PROXY and NO_PROXY")]
     Client(#[from] reqwest::Error),
+    /// The environment names a forward proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyVariableError),
     /// What callers are to be shown cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -36,7 +40,7 @@ impl WorldError {
     pub fn at(&self) -> &'static [&'static str] {
         match self {
             Self::Caller(_) => &["callers"],
-            Self::Client(_) => &[],
+            Self::Client(_) | Self::Proxy(_) => &[],
             Self::Tls(_) => &["tls"],
             Self::Trust(_) => &["trust", "ca_file"],
         }
@@ -51,11 +55,28 @@ pub struct Outside {
     pub egress: Egress,
 }
 
+/// Whether the environment names a forward proxy that can be used, or none.
+///
+/// # Errors
+/// When it names one that cannot be used.
+pub fn forward_proxy() -> Result<(), WorldError> {
+    Ok(proxy_variable::judge(|name| std::env::var_os(name))?)
+}
+
 /// Makes credentials and egress; asks for no token.
 ///
 /// # Errors
-/// When the trust store or the HTTP client cannot be built.
+/// When the forward proxy cannot be used, or the trust store or the HTTP client cannot be built.
 pub fn outside(config: &Config) -> Result<Outside, WorldError> {
+    forward_proxy()?;
+    outside_by_file(config)
+}
+
+/// The same without a look at the forward proxy, which the file does not name.
+///
+/// # Errors
+/// When the trust store or the HTTP client cannot be built.
+pub fn outside_by_file(config: &Config) -> Result<Outside, WorldError> {
     trust::install_provider();
     let tls = trust::client_config(config.trust_ca_file.as_ref())?;
     let client = TokenClient::new(credential::Egress {

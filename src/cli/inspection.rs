@@ -48,6 +48,7 @@ pub(super) fn inspect(path: &Path, purpose: Purpose, now: SystemTime) -> Inspect
         cluster_keys(config, &mut disk);
         api_keys(config, &mut disk);
         if !without_secrets {
+            forward_proxy(&mut disk);
             let found = credentials(config, &mut disk);
             if purpose == Purpose::Check {
                 endings(&found, &mut disk, now);
@@ -158,6 +159,14 @@ fn api_keys(config: &Config, disk: &mut Disk) {
     }
 }
 
+/// What keeps the forward proxy from being used. A pipeline without secrets has another environment
+/// than the program will have, and is not asked.
+fn forward_proxy(disk: &mut Disk) {
+    if let Err(error) = app::forward_proxy() {
+        disk.refuse(&[], error.to_string());
+    }
+}
+
 /// What keeps credentials from being used. Returns those that can be, with what the file says.
 fn credentials<'a>(
     config: &'a Config,
@@ -168,7 +177,7 @@ fn credentials<'a>(
         trust_ca_file: authority.filter(|path| path.is_known() && !disk.spoils(&["trust"])),
         ..config.clone()
     };
-    let credentials = match app::outside(&reachable) {
+    let credentials = match app::outside_by_file(&reachable) {
         Ok(outside) => outside.credentials,
         Err(error) => {
             disk.refuse(error.at(), Chain(&error).to_string());

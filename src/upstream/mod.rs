@@ -14,6 +14,7 @@ mod memory;
 mod multiplex;
 mod outflow;
 mod pool;
+pub mod proxy_variable;
 mod request_body;
 mod request_head;
 mod response_body;

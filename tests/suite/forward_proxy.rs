@@ -13,7 +13,7 @@ use tokenferry::simulator::{
 };
 use tokio::net::TcpStream;
 
-use crate::cli::with_file;
+use crate::cli::{desk, with_file};
 use crate::egress::House;
 use crate::harness::program::{Program, run};
 use crate::harness::{routes_yaml, until};
@@ -251,6 +251,35 @@ async fn a_private_authority_counts_for_token_calls_and_requests_behind_the_prox
         let (own_code, said) = doctor(&simulator, folder.path(), &own, &proxy, "").await;
         assert_eq!(own_code, code, "{said}");
         assert!(said.contains(word), "{word} in {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_variable_that_names_no_proxy_is_refused_and_not_passed_over() {
+    let (_simulator, folder) = desk("").await;
+    for (value, shown) in [
+        ("http//proxy:3128", "holds \"http\", which is not"),
+        (
+            "socks5://someone:hunter2@proxy:1080",
+            "holds \"socks5://…@proxy:1080\", and only http:// proxies",
+        ),
+        (
+            "http://someone:hunter2@proxy:none",
+            "holds \"http://…@proxy:…\", which is not",
+        ),
+    ] {
+        for (words, code) in [("check", 2), ("run", 2), ("doctor", 1), ("token graph", 1)] {
+            let words: Vec<&str> = words.split(' ').collect();
+            let mut command = with_file(&words, folder.path());
+            command.env("HTTPS_PROXY", value);
+            let (own_code, out, err) = run(command).await;
+            assert_eq!(own_code, code, "{words:?}: {out}{err}");
+            assert!(
+                err.contains(shown) && err.contains("HTTPS_PROXY"),
+                "{words:?}: {err}"
+            );
+            assert!(!format!("{out}{err}").contains("hunter2"), "{err}");
+        }
     }
 }
 
