@@ -16,6 +16,7 @@ use crate::chain::Chain;
 use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
 use crate::proxy::generation::InForce;
 use crate::secret::FilePath;
+use crate::secret::file_reader::FileReader;
 use crate::trust;
 
 /// How often files are looked at.
@@ -37,10 +38,19 @@ const NONE: &str = "none are known, so no service account is let in";
 /// Follows the keys of whatever configuration is in force, for ever.
 pub(super) async fn watch(in_force: Arc<InForce>) {
     let mut round = Round::default();
+    // One for each, so that a file system that hangs holds up what is on it and nothing else: least
+    // of all the runtime, which all control tasks share.
+    let (keys, cluster) = (FileReader::default(), FileReader::default());
     loop {
         let world = in_force.load();
         let spec = world.config.kubernetes.as_ref();
-        let load = async |spec: &KubernetesSpec| load(spec, &world.config.resolve).await;
+        let load = async |spec: &KubernetesSpec| load(spec, &world.config.resolve, &cluster).await;
+        let looked_at = Arc::clone(&world);
+        let unread = match keys.run(move || looked_at.callers.refresh()).await {
+            Ok(failures) => failures.iter().map(|one| Chain(one).to_string()).collect(),
+            Err(slow) => vec![slow.to_string()],
+        };
+        round.complain("API keys", &unread.join("; "), KEPT);
         round.look(&world.callers, spec, load).await;
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -67,12 +77,6 @@ impl Round {
         spec: Option<&KubernetesSpec>,
         load: impl AsyncFnOnce(&KubernetesSpec) -> Result<KeySet, String>,
     ) {
-        let failures = callers.refresh();
-        let unread: Vec<String> = failures
-            .iter()
-            .map(|failure| Chain(failure).to_string())
-            .collect();
-        self.complain("API keys", &unread.join("; "), KEPT);
         if let Some(spec) = spec
             && self.is_due(spec, callers)
         {
@@ -134,16 +138,28 @@ impl Round {
 async fn load(
     spec: &KubernetesSpec,
     resolve: &BTreeMap<(HostName, u16), SocketAddr>,
+    reader: &FileReader,
 ) -> Result<KeySet, String> {
     let words = |error: KeysError| Chain(&error).to_string();
-    match &spec.keys {
-        KubernetesKeys::File(path) => keys::read(path).map_err(words),
+    match spec.keys.clone() {
+        KubernetesKeys::File(path) => reader
+            .run(move || keys::read(&path))
+            .await
+            .map_err(|slow| slow.to_string())?
+            .map_err(words),
         KubernetesKeys::Fetch {
             ca_file,
             token_file,
         } => {
-            let client = client(ca_file, resolve)?;
-            keys::fetch(&client, &spec.issuer, token_file)
+            let resolve = resolve.clone();
+            // Read each time: the kubelet replaces the token every hour.
+            let (client, token) = reader
+                .run(move || Ok((client(&ca_file, &resolve)?, keys::token(&token_file))))
+                .await
+                .map_err(|slow| slow.to_string())
+                .flatten()?;
+            let token = token.map_err(words)?;
+            keys::fetch(&client, &spec.issuer, &token)
                 .await
                 .map_err(words)
         }

@@ -19,7 +19,6 @@ use tokio::task::JoinHandle;
 
 use crate::access_log::AccessLog;
 use crate::admin::{Admin, Latch, Readiness, RefusedReload};
-use crate::chain::Chain;
 use crate::clock::Now;
 use crate::config::{Config, ListenAddress};
 use crate::lifeline;
@@ -34,7 +33,7 @@ use crate::token::TokenCache;
 use admin_server::AdminServer;
 use fixed_keys::FixedKeys;
 use report::State;
-pub use world::{Outside, WorldError, forward_proxy, outside, outside_by_file};
+pub use world::{Outside, Prepared, WorldError, forward_proxy, outside, outside_by_file, prepare};
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -82,9 +81,9 @@ impl App {
         let listening = listeners.iter().map(ToString::to_string).collect();
         let metrics = Metrics::new(started.wall);
         let tokens = TokenCache::new(Handle::current());
-        let tls = Arc::new(Tls::new(world::certificate(&config, started.wall)?));
         let fixed = FixedKeys::of(&config);
-        let world = world::build(config, &tokens)?;
+        let (certificate, world) = prepare(config, started.wall)?.build(&tokens);
+        let tls = Arc::new(Tls::new(certificate));
         let plan = Plan {
             workers: Self::workers(&world.config),
             admission: Admission::new(world.config.limits.in_flight, Self::workers(&world.config)),
@@ -186,28 +185,17 @@ impl App {
         }));
     }
 
-    /// Puts another configuration in force, all of it or nothing. Tokens and connections that it
-    /// does not change are kept.
-    ///
-    /// # Errors
-    /// When a file of the configuration cannot be used; what was in force stays so.
-    pub fn reload(&self, config: Config) -> Result<(), WorldError> {
-        for key in self.fixed.changed_in(&config) {
+    /// Puts another configuration in force, all of it. Tokens and connections that it does not
+    /// change are kept.
+    pub fn replace(&self, prepared: Prepared) {
+        for key in self.fixed.changed_in(&prepared.config) {
             tracing::warn!(
                 key,
                 "this key says something else than at the start; it takes effect at the next one, and a reload leaves it as it is"
             );
         }
         let now = SystemTime::now();
-        let built = world::certificate(&config, now)
-            .and_then(|certificate| Ok((certificate, world::build(config, &self.tokens)?)));
-        let (certificate, world) = match built {
-            Ok(built) => built,
-            Err(error) => {
-                self.reload_refused(vec![Chain(&error).to_string()]);
-                return Err(error);
-            }
-        };
+        let (certificate, world) = prepared.build(&self.tokens);
         let live = world
             .routes
             .iter()
@@ -219,10 +207,9 @@ impl App {
         self.tokens.retain(&live);
         self.metrics.reload_ended(true, now);
         *self.lock() = State::loaded(now);
-        Ok(())
     }
 
-    /// Notes that another configuration was refused before it could be built.
+    /// Notes that another configuration was refused; what was in force stays so.
     pub fn reload_refused(&self, problems: Vec<String>) {
         let at = SystemTime::now();
         self.metrics.reload_ended(false, at);

@@ -90,25 +90,46 @@ pub fn outside_by_file(config: &Config) -> Result<Outside, WorldError> {
     })
 }
 
-/// The certificate that callers are shown, when there is to be one.
-pub(super) fn certificate(config: &Config, now: SystemTime) -> Result<Option<Loaded>, WorldError> {
-    trust::install_provider();
-    let load = |spec| tls::load(spec, now);
-    Ok(config.tls.as_ref().map(load).transpose()?)
+/// A configuration with what the files that it names hold. Nobody knows of it yet, so it can be
+/// dropped without a trace.
+pub struct Prepared {
+    pub(super) config: Config,
+    /// What callers are shown, when there is to be a certificate.
+    pub(super) certificate: Option<Loaded>,
+    callers: Callers,
+    outside: Outside,
 }
 
-/// Makes the generation of a configuration. Tokens that are new are asked for from now on.
-pub(super) fn build(config: Config, tokens: &TokenCache) -> Result<Generation, WorldError> {
-    let callers = Callers::new(&config.callers, config.kubernetes.as_ref())?;
-    let outside = outside(&config)?;
-    let entries = entries(&config, &outside.credentials, tokens);
-    Ok(Generation::new(
+/// Reads what a configuration names. A file system may keep it waiting for as long as it likes, so
+/// a program that serves does it aside.
+///
+/// # Errors
+/// When a file or the environment cannot be used.
+pub fn prepare(config: Config, now: SystemTime) -> Result<Prepared, WorldError> {
+    trust::install_provider();
+    let load = |spec| tls::load(spec, now);
+    Ok(Prepared {
+        certificate: config.tls.as_ref().map(load).transpose()?,
+        callers: Callers::new(&config.callers, config.kubernetes.as_ref())?,
+        outside: outside(&config)?,
         config,
-        callers,
-        outside.egress,
-        outside.credentials,
-        entries,
-    ))
+    })
+}
+
+impl Prepared {
+    /// Makes the generation, and hands out the certificate. Tokens that are new are asked for from
+    /// now on.
+    pub(super) fn build(self, tokens: &TokenCache) -> (Option<Loaded>, Generation) {
+        let entries = entries(&self.config, &self.outside.credentials, tokens);
+        let world = Generation::new(
+            self.config,
+            self.callers,
+            self.outside.egress,
+            self.outside.credentials,
+            entries,
+        );
+        (self.certificate, world)
+    }
 }
 
 /// The token of each route. Routes whose credentials are one identity share it, and it is counted

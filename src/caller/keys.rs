@@ -71,23 +71,21 @@ pub fn read(path: &FilePath) -> Result<KeySet, KeysError> {
     })
 }
 
-/// Fetches the keys from the issuer, which may ask for the token in the file. `client` trusts
+/// Reads the token that the issuer may ask for, from `kubernetes.token_file`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn token(path: &FilePath) -> Result<Secret, KeysError> {
+    Ok(SecretSource::File(path.clone()).read()?)
+}
+
+/// Fetches the keys from the issuer, which may ask for this token. `client` trusts
 /// `ca_file`, follows no redirect and has time limits.
 ///
 /// # Errors
 /// What went wrong; the keys known so far stay good.
-pub async fn fetch(
-    client: &Client,
-    issuer: &str,
-    token_file: &FilePath,
-) -> Result<KeySet, KeysError> {
-    // Read each time: the kubelet replaces it every hour.
-    let token = SecretSource::File(token_file.clone()).read()?;
-    documents(client, issuer, &token).await
-}
-
-/// Asks the issuer for its discovery document, and where that says for the keys.
-async fn documents(client: &Client, issuer: &str, token: &Secret) -> Result<KeySet, KeysError> {
+pub async fn fetch(client: &Client, issuer: &str, token: &Secret) -> Result<KeySet, KeysError> {
+    // The discovery document says where the keys are.
     let issuer = issuer.trim_end_matches('/');
     let discovery = format!("{issuer}/.well-known/openid-configuration");
     let document = get(client, &discovery, token).await?;

@@ -66,7 +66,7 @@ async fn show(exit: bool) -> anyhow::Result<()> {
              and the status page at http://{admin}/ ; Ctrl-C ends it."
         ))?;
         // The configuration is made here: there is nothing to reload.
-        let end = signals.end(|| {}).await;
+        let end = signals.end(async || {}).await;
         end.context("cannot wait for Ctrl-C")?;
     }
     app.stop();

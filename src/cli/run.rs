@@ -9,13 +9,18 @@ use super::inspection::{self, Purpose};
 use super::signals::Signals;
 use super::{FAILED, FINE, REFUSED, RunArgs, complain};
 use crate::access_log::AccessLog;
-use crate::app::{App, AppError};
+use crate::app::{self, App, AppError, Prepared};
+use crate::chain::Chain;
 use crate::config::{Config, ListenAddress, LogFormat, Problems};
 use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
 use crate::output::Format;
+use crate::secret::file_reader::FileReader;
 
 /// What is left of the log at the end is written within this.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// A reload reads its files within this: decrypting a key takes a good part of a second on purpose,
+/// and there may be several.
+const RELOAD: Duration = Duration::from_secs(10);
 
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
@@ -214,7 +219,11 @@ async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u
     for address in app.admin_listening() {
         tracing::info!(address, "metrics, probes and status page");
     }
-    let code = match signals.end(|| reload(path, args, &app)).await {
+    let reader = FileReader::patient_for(RELOAD);
+    let code = match signals
+        .end(async || reload(path, args, &app, &reader).await)
+        .await
+    {
         Ok(end) => {
             let delay = if end.at_once {
                 Duration::ZERO
@@ -246,23 +255,39 @@ async fn drain(app: &App, delay: Duration, limit: Duration, signals: &mut Signal
     }
 }
 
-/// All or nothing: with a problem the old configuration stays in force.
-fn reload(path: &Path, args: &RunArgs, app: &App) {
+/// All or nothing: with a problem the old configuration stays in force. Files are read aside, so
+/// that a file system that hangs holds up this reload and nothing else.
+async fn reload(path: &Path, args: &RunArgs, app: &App, reader: &FileReader) {
     let open = [app.data_addresses(), app.admin_addresses()].concat();
-    match load(path, args, &open) {
-        Ok((config, warnings)) => {
+    let (file, args) = (path.to_owned(), args.clone());
+    let read = reader.run(move || prepared(&file, &args, &open));
+    let problems = match read.await {
+        Ok(Ok((prepared, warnings))) => {
             warn_of(&warnings);
-            match app.reload(config) {
-                Ok(()) => tracing::info!("the configuration was reloaded"),
-                Err(error) => tracing::error!(%error, "the configuration was not reloaded"),
-            }
+            app.replace(prepared);
+            tracing::info!("the configuration was reloaded");
+            return;
         }
-        Err(problems) => {
-            tracing::error!(
-                problems = problems.join("\n"),
-                "the configuration was not reloaded"
-            );
-            app.reload_refused(problems);
-        }
-    }
+        Ok(Err(problems)) => problems,
+        Err(slow) => vec![format!(
+            "{} and the files that it names cannot be read: {slow}, then reload again",
+            path.display()
+        )],
+    };
+    tracing::error!(
+        problems = problems.join("\n"),
+        "the configuration was not reloaded"
+    );
+    app.reload_refused(problems);
+}
+
+fn prepared(
+    path: &Path,
+    args: &RunArgs,
+    open: &[SocketAddr],
+) -> Result<(Prepared, Problems), Vec<String>> {
+    let (config, warnings) = load(path, args, open)?;
+    let prepared = app::prepare(config, SystemTime::now());
+    let prepared = prepared.map_err(|error| vec![Chain(&error).to_string()])?;
+    Ok((prepared, warnings))
 }

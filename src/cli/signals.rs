@@ -31,14 +31,19 @@ impl Signals {
         })
     }
 
-    /// Waits for SIGTERM or SIGINT, and reloads at each SIGHUP until then.
-    pub(super) async fn end(&mut self, reload: impl Fn()) -> io::Result<End> {
-        loop {
-            tokio::select! {
-                _ = self.hang_up.recv() => reload(),
-                _ = self.terminate.recv() => return Ok(End { at_once: false }),
-                _ = self.interrupt.recv() => return Ok(End { at_once: true }),
+    /// Waits for SIGTERM or SIGINT, and reloads at each SIGHUP until then. Those that come during a
+    /// reload are one more after it; the end does not wait for it.
+    pub(super) async fn end(&mut self, reload: impl AsyncFn()) -> io::Result<End> {
+        let reloads = async {
+            loop {
+                self.hang_up.recv().await;
+                reload().await;
             }
+        };
+        tokio::select! {
+            end = reloads => end,
+            _ = self.terminate.recv() => Ok(End { at_once: false }),
+            _ = self.interrupt.recv() => Ok(End { at_once: true }),
         }
     }
 
@@ -63,7 +68,7 @@ impl Signals {
     }
 
     /// Waits for Ctrl-C.
-    pub(super) async fn end(&mut self, _reload: impl Fn()) -> io::Result<End> {
+    pub(super) async fn end(&mut self, _reload: impl AsyncFn()) -> io::Result<End> {
         tokio::signal::ctrl_c().await?;
         Ok(End { at_once: true })
     }

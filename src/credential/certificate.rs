@@ -15,10 +15,10 @@ use zeroize::Zeroizing;
 use super::answer::AccessToken;
 use super::endpoint::{Endpoint, Form};
 use super::error::{CredentialError, Rejection};
-use super::file_reader::FileReader;
 use super::guid::guid;
 use super::key_file::{KeyFault, KeyFile};
 use crate::config::Scope;
+use crate::secret::file_reader::FileReader;
 use crate::secret::{FilePath, SecretSource, regular_file};
 
 /// Microsoft advises 5 to 10 minutes at most.

@@ -4,8 +4,8 @@
 use super::answer::AccessToken;
 use super::endpoint::{Endpoint, Form};
 use super::error::{CredentialError, Rejection};
-use super::file_reader::FileReader;
 use crate::config::Scope;
+use crate::secret::file_reader::FileReader;
 use crate::secret::{Secret, SecretSource};
 
 /// An app that proves itself with a secret.

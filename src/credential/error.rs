@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::certificate::CertificateError;
-use super::file_reader::TooSlow;
 use super::platform::PlatformError;
 use super::refusal::Refusal;
 use crate::secret::SecretError;
+use crate::secret::file_reader::TooSlow;
 
 /// Why no token came.
 #[derive(Debug, thiserror::Error)]

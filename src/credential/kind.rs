@@ -10,11 +10,11 @@ use super::certificate::Certificate;
 use super::client_secret::ClientSecret;
 use super::endpoint::{Endpoint, TokenClient};
 use super::error::{CredentialError, Peer, Rejection};
-use super::file_reader::FileReader;
 use super::managed::ManagedIdentity;
 use super::platform::{Platform, PlatformError};
 use super::workload::FederatedToken;
 use crate::config::{AppIdentity, CredentialKind, IdentitySelector, Scope};
+use crate::secret::file_reader::FileReader;
 use crate::secret::{FilePath, SecretSource};
 
 /// The ways to prove an identity.

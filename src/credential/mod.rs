@@ -20,7 +20,6 @@ mod exchange_tests;
 mod fallback;
 #[cfg(test)]
 mod fallback_tests;
-mod file_reader;
 mod guid;
 mod key_file;
 #[cfg(test)]
@@ -57,12 +56,12 @@ pub use refusal::Refusal;
 pub use stamp::Stamp;
 
 use fallback::Fallback;
-use file_reader::FileReader;
 use kind::Kind;
 
 use crate::clock::Now;
 use crate::config::{CredentialSpec, Name, Scope};
 use crate::secret::FilePath;
+use crate::secret::file_reader::FileReader;
 
 /// An identity and how it proves itself.
 pub struct Credential {
@@ -123,7 +122,7 @@ impl Credential {
             name: spec.name.clone(),
             identity,
             kind,
-            reader: FileReader::new(),
+            reader: FileReader::default(),
             continuous_access: spec.continuous_access,
             expires: spec.expires,
             fallback: None,

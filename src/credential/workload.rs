@@ -5,8 +5,8 @@ use super::answer::AccessToken;
 use super::client_secret::{read, text_of};
 use super::endpoint::{Endpoint, Form};
 use super::error::{CredentialError, Rejection};
-use super::file_reader::FileReader;
 use crate::config::Scope;
+use crate::secret::file_reader::FileReader;
 use crate::secret::{Secret, SecretSource};
 
 /// An app that proves itself with another issuer's token.

@@ -2,6 +2,7 @@
 //! when dropped; and the places they come from.
 
 mod file_path;
+pub mod file_reader;
 pub mod regular_file;
 
 use std::fmt;

@@ -221,3 +221,43 @@ async fn keys_that_a_reload_leaves_alone_are_told_as_long_as_they_differ_from_th
         assert_eq!(said("limits.in_flight"), told, "{}", program.err.text());
     }
 }
+
+/// A pipe stands for a file on a file system that does not answer.
+#[tokio::test]
+async fn a_file_that_hangs_holds_up_its_reload_and_nothing_else() {
+    let mut program = Program::start("timeouts: {drain_delay: 0s}\n", "").await;
+    program.get("/graph/sim/bytes/1").await.expect(200);
+    let (file, good) = (program.file(), program.folder().join("good.yaml"));
+    std::fs::rename(&file, &good).expect("the folder can be written");
+    let pipe = || {
+        let made = std::process::Command::new("mkfifo").arg(&file).status();
+        assert!(made.expect("mkfifo runs").success());
+    };
+    pipe();
+    program.signal(Signal::HUP);
+    let said = |words: &str| program.err.text().contains(words);
+    let asked = std::time::Instant::now();
+    while !said("cannot be read: no answer within 10 s") {
+        assert!(asked.elapsed().as_secs() < 30, "{}", program.err.text());
+        program.get_admin("/livez").await.expect(200);
+        program.get("/graph/sim/bytes/1").await.expect(200);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    reloads(&program, "failure", 1.0).await;
+    let status = program.get_admin("/status.json").await.text();
+    assert!(status.contains("cannot be read"), "{status}");
+
+    // It comes back with its file system.
+    let file_is_released = std::fs::OpenOptions::new().write(true).open(&file);
+    std::fs::rename(&good, &file).expect("the folder can be written");
+    drop(file_is_released.expect("somebody waits at the pipe"));
+    program.signal(Signal::HUP);
+    reloads(&program, "success", 1.0).await;
+
+    std::fs::remove_file(&file).expect("it is there");
+    pipe();
+    program.signal(Signal::HUP);
+    program.get_admin("/livez").await.expect(200);
+    program.signal(Signal::TERM);
+    assert!(program.ended().await.success());
+}

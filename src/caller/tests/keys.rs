@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::token::Issuer;
-use crate::caller::keys::{KeysError, fetch, read};
+use crate::caller::keys::{KeysError, fetch, read, token};
 
 /// An issuer that answers by rule and writes down what it was asked.
 struct Cluster {
@@ -59,7 +59,7 @@ impl Cluster {
 
     async fn load(&self) -> Result<(), KeysError> {
         let issuer = format!("{}/", self.origin);
-        fetch(&self.client, &issuer, &self.token.path().into())
+        fetch(&self.client, &issuer, &token(&self.token.path().into())?)
             .await
             .map(drop)
     }

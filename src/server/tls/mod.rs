@@ -7,7 +7,7 @@ mod files;
 mod local;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::TlsSpec;
 use crate::secret::FilePath;
+use crate::secret::file_reader::FileReader;
 
 /// How often the files are looked at: a certificate manager replaces them days before the end.
 const LOOK: Duration = Duration::from_secs(5);
@@ -165,7 +166,7 @@ impl Tls {
 
     /// Offers another; open connections go on with what they began with.
     pub fn replace(&self, loaded: Option<Loaded>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         self.config
             .store(loaded.as_ref().map(|loaded| Arc::clone(&loaded.config)));
         *known = loaded.map(|loaded| Known {
@@ -177,22 +178,37 @@ impl Tls {
 
     /// Looks at the files for ever.
     pub async fn watch(self: Arc<Self>) {
+        // A file system that hangs must not hold up the runtime, which all control tasks share.
+        let reader = FileReader::default();
         loop {
             tokio::time::sleep(LOOK).await;
-            self.look(SystemTime::now());
+            let tls = Arc::clone(&self);
+            if let Err(slow) = reader.run(move || tls.look(SystemTime::now())).await {
+                let mut known = self.known();
+                if let Some(known) = &mut *known {
+                    known.report(slow.to_string());
+                }
+            }
         }
     }
 
-    /// Takes what has changed.
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what has changed. Nobody is kept waiting while files are read, and what came of them
+    /// counts only if no reload has asked for another certificate meanwhile.
     fn look(&self, now: SystemTime) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(known) = &mut *known else {
+        let spec = match &*self.known() {
+            Some(known) if !known.is_good(now) => known.spec.clone(),
+            _ => return,
+        };
+        let outcome = load(&spec, now);
+        let mut known = self.known();
+        let Some(known) = known.as_mut().filter(|known| known.spec == spec) else {
             return;
         };
-        if matches!(&known.origin, Origin::Local(until) if now < *until) {
-            return;
-        }
-        match load(&known.spec, now) {
+        match outcome {
             Ok(loaded) => {
                 known.reported = None;
                 if loaded.origin != known.origin {
@@ -201,16 +217,25 @@ impl Tls {
                     tracing::info!("the certificate for callers was renewed");
                 }
             }
-            Err(error) => {
-                let words = words(&error);
-                if known.reported.as_ref() != Some(&words) {
-                    tracing::error!(
-                        error = words,
-                        "the certificate for callers has become unusable; the one before stays in use"
-                    );
-                    known.reported = Some(words);
-                }
-            }
+            Err(error) => known.report(words(&error)),
+        }
+    }
+}
+
+impl Known {
+    /// Whether it needs no look.
+    fn is_good(&self, now: SystemTime) -> bool {
+        matches!(&self.origin, Origin::Local(until) if now < *until)
+    }
+
+    /// Says what is wrong, once.
+    fn report(&mut self, words: String) {
+        if self.reported.as_ref() != Some(&words) {
+            tracing::error!(
+                error = words,
+                "the certificate for callers has become unusable; the one before stays in use"
+            );
+            self.reported = Some(words);
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use tokenferry::access_log::AccessLog;
-use tokenferry::app::App;
+use tokenferry::app::{self, App};
 use tokenferry::config::{self, Config, Source};
 use tokenferry::output::Format;
 use tokenferry::simulator::Simulator;
@@ -74,7 +74,9 @@ impl Stage {
     /// Puts other lines in force.
     pub(crate) fn reload(&self, own: &str) {
         let config = config_of(&routes_yaml(&self.simulator, self.folder(), own));
-        self.app().reload(config).expect("the configuration holds");
+        let prepared = app::prepare(config, SystemTime::now());
+        self.app()
+            .replace(prepared.expect("the configuration holds"));
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -1,6 +1,6 @@
-//! Reads the files of one credential on a thread of its own, in time and one at a time. A file
-//! system that does not answer holds up that credential and nothing else: neither the runtime,
-//! which all tokens share, nor the threads that may block, which all credentials share.
+//! Reads the files of one thing, such as a credential, on a thread of its own, in time and one at a
+//! time. A file system that does not answer holds up that thing and nothing else: neither the
+//! runtime, which all tokens share, nor the threads that may block, which all such things share.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use tokio::sync::Semaphore;
 /// Reading takes microseconds, and decrypting a key a good part of a second on purpose.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// What reads the files of one credential.
-pub(super) struct FileReader {
+/// What reads the files of one thing.
+#[derive(Debug)]
+pub struct FileReader {
     /// Held by what reads, however long that takes: as long as one file hangs, nothing else is
     /// begun that would hang there too.
     turn: Arc<Semaphore>,
@@ -20,19 +21,22 @@ pub(super) struct FileReader {
 }
 
 /// The time that reading took was too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooSlow {
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("no answer within {} s; check the file systems that they are on", within.as_secs())]
+pub struct TooSlow {
     /// How long was waited.
-    pub(super) within: Duration,
+    pub within: Duration,
+}
+
+impl Default for FileReader {
+    fn default() -> Self {
+        Self::patient_for(WITHIN)
+    }
 }
 
 impl FileReader {
-    /// Nothing is being read.
-    pub(super) fn new() -> Self {
-        Self::patient_for(WITHIN)
-    }
-
-    fn patient_for(within: Duration) -> Self {
+    /// One that waits this long. Nothing is being read.
+    pub fn patient_for(within: Duration) -> Self {
         Self {
             turn: Arc::new(Semaphore::new(1)),
             within,
@@ -43,7 +47,7 @@ impl FileReader {
     ///
     /// # Errors
     /// When it has not ended in time. It goes on, and has no effect but that the next waits for it.
-    pub(super) async fn run<T: Send + 'static>(
+    pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, TooSlow> {
