@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use super::check_caller;
 use super::check_credential;
 use super::check_limit::{limits, timeouts};
-use super::check_network::{Network, network};
+use super::check_network::{Network, network, unreached};
 use super::check_route::route;
 use super::choice::RawTls;
 use super::file::{RawConfig, RawRoute, RawTlsFiles};
@@ -49,6 +49,8 @@ pub(super) fn config(
     };
     let routes = routes(raw, at, &around, report);
     unused(&around, raw, &routes, report);
+    let credentials = credentials.specs();
+    unreached(raw, &credentials, report);
     Config {
         public_url: network.public_url.clone(),
         hosts: plain(&raw.hosts),
@@ -59,7 +61,7 @@ pub(super) fn config(
         workers: raw.workers.value().copied(),
         log: log(raw),
         kubernetes: check_caller::kubernetes(&raw.kubernetes, report),
-        credentials: credentials.specs(),
+        credentials,
         callers: callers.specs(),
         routes: match report.problems.is_empty() {
             true => routes.into_iter().flatten().collect(),

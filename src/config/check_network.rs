@@ -8,7 +8,7 @@ use super::file::RawConfig;
 use super::read::Item;
 use super::report::{Report, quoted_key};
 use super::value::{BaseUrl, HostName, Origin, split_port};
-use super::{Config, ListenAddress, RouteSpec};
+use super::{Config, CredentialSpec, ListenAddress, RouteSpec};
 
 /// Where this process is, and what it knows about addresses.
 pub(super) struct Network {
@@ -116,6 +116,35 @@ fn resolve(raw: &RawConfig, report: &mut Report) -> BTreeMap<(HostName, u16), So
         }
     }
     map
+}
+
+/// Refuses fixed addresses that a token call would not follow. The HTTP library of token calls asks
+/// for the address of a name only, and the name has to stay for the certificate.
+pub(super) fn unreached(raw: &RawConfig, credentials: &[CredentialSpec], report: &mut Report) {
+    let authorities: Vec<&Origin> = credentials
+        .iter()
+        .filter_map(|credential| Some(&credential.kind.app()?.authority.origin))
+        .filter(|origin| origin.secure && origin.host.is_address())
+        .collect();
+    for (key, _) in raw.resolve.value().map_or(&[][..], |table| &table.0) {
+        let Ok((host, Some(port))) = split_port(&key.text) else {
+            continue;
+        };
+        let Ok(host) = HostName::parse(host) else {
+            continue;
+        };
+        if authorities
+            .iter()
+            .any(|origin| origin.host == host && origin.port == port)
+        {
+            let message = format!(
+                "{} is the authority of a credential, and token calls over TLS go to an address as it is",
+                quoted_key(&key.text)
+            );
+            let help = "a host name as authority, or the address to connect to and no entry here";
+            report.problem(key.span, message, help);
+        }
+    }
 }
 
 impl Network {

@@ -76,6 +76,16 @@ impl CredentialKind {
         }
     }
 
+    /// Who asks at an Entra authority; nobody where the platform's own identity does.
+    pub fn app(&self) -> Option<&AppIdentity> {
+        match self {
+            Self::Certificate { app, .. }
+            | Self::ClientSecret { app, .. }
+            | Self::FederatedToken { app, .. } => Some(app),
+            Self::ManagedIdentity(_) => None,
+        }
+    }
+
     /// Whether no path of it depends on a variable that is not set.
     pub fn is_known(&self) -> bool {
         let password = match self {

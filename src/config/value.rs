@@ -126,6 +126,12 @@ impl HostName {
         &self.0
     }
 
+    /// Whether it is an address, so that no name has to be looked up.
+    pub fn is_address(&self) -> bool {
+        let bare = self.0.trim_start_matches('[').trim_end_matches(']');
+        bare.parse::<IpAddr>().is_ok()
+    }
+
     /// Whether it is this machine by definition: `localhost`, a name below it (RFC 6761 section
     /// 6.3), or a loopback address.
     pub fn is_loopback(&self) -> bool {

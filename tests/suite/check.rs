@@ -257,3 +257,28 @@ routes: [{name: a, path: /a, upstream: 'https://a.com', credential: one, callers
     let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
     assert_told(&told, &expected);
 }
+
+#[tokio::test]
+async fn a_fixed_address_that_token_calls_would_not_follow_is_refused() {
+    let own = "\
+credentials:
+  one: {client_secret_file: FOLDER/secret, authority: 'https://10.0.0.1', tenant_id: a, client_id: a}
+  two: {client_secret_file: FOLDER/secret, authority: 'https://[::1]:8443', tenant_id: a, client_id: a}
+  three: {client_secret_file: FOLDER/secret, authority: 'http://127.0.0.1:8443', tenant_id: a, client_id: a}
+resolve:
+  10.0.0.1:443: 10.0.0.2:443
+  10.0.0.1:444: 10.0.0.2:443
+  '[::1]:8443': 10.0.0.2:443
+  127.0.0.1:8443: 127.0.0.1:8444
+routes:
+  - {name: a, path: /a, upstream: 'https://10.0.0.1', scope: 'https://a.com/.default', credential: one}
+";
+    let told = problems(own, |_| {}).await;
+    assert_told(
+        &told,
+        &[
+            "6:3: \"10.0.0.1:443\" is the authority of a credential",
+            "8:3: \"[::1]:8443\" is the authority of a credential",
+        ],
+    );
+}

@@ -130,3 +130,17 @@ async fn a_proxy_that_refuses_is_named_and_not_passed_on() {
     );
     assert!(!message.contains("hush") && !message.contains("secret"));
 }
+
+#[tokio::test]
+async fn a_fixed_address_counts_for_an_upstream_that_is_an_address_itself() {
+    let simulator = Simulator::start().await.unwrap();
+    let at = simulator.address();
+    let own = format!(
+        "resolve: {{'{LOGIN}:443': '{at}', '127.0.0.1:1': '{at}'}}\n\
+         routes: [{{name: local, path: /local, upstream: 'https://127.0.0.1:1'}}]\n"
+    );
+    let program = Program::within(simulator, &own, &[]).await;
+    // The simulator is not at port 1, and says so: it was reached, and its certificate verified.
+    let said = program.get("/local/sim/bytes/1").await.text();
+    assert!(said.contains("a request for 127.0.0.1:1 on port"), "{said}");
+}
