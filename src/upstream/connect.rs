@@ -118,18 +118,15 @@ impl Connector {
         self.egress.proxies.intercept(&uri.ok()?)
     }
 
-    /// TCP to the origin, or a tunnel to it through the egress proxy.
+    /// TCP to the origin, or a tunnel to it through the egress proxy. A fixed address is one that is
+    /// reached from here, and the proxy's idea of it may be another, above all of a loopback one.
     async fn reach(&self) -> Result<TcpStream, ConnectError> {
         let host = &self.origin.host;
         let fixed = self.egress.resolve.get(&(host.clone(), self.origin.port));
-        if let Some(proxy) = self.proxy() {
-            // The proxy is told the fixed address, where there is one: it cannot know it.
-            let target = fixed.map_or_else(|| self.target.clone(), SocketAddr::to_string);
-            return tunnel::open(&proxy, &target).await;
-        }
-        let addresses = match fixed {
-            Some(address) => vec![*address],
-            None => self.look_up().await?,
+        let addresses = match (fixed, self.proxy()) {
+            (Some(address), _) => vec![*address],
+            (None, Some(proxy)) => return tunnel::open(&proxy, &self.target).await,
+            (None, None) => self.look_up().await?,
         };
         first_to_answer(&addresses)
             .await

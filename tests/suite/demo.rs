@@ -57,6 +57,17 @@ async fn the_demo_shows_answers_and_counters_and_leaves() {
 }
 
 #[tokio::test]
+async fn the_demo_works_where_a_forward_proxy_leads_out() {
+    let mut demo = command();
+    // Nobody listens there, so whatever goes by it fails.
+    demo.args(["demo", "--exit"])
+        .env("HTTPS_PROXY", "http://127.0.0.1:9")
+        .env_remove("NO_PROXY");
+    let (code, out, err) = run(demo).await;
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+#[tokio::test]
 async fn the_demo_stays_up_for_the_lines_it_prints_until_a_signal() {
     let mut demo = command();
     let child = demo.arg("demo").stdout(Stdio::piped()).spawn().unwrap();
