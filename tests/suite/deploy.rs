@@ -235,6 +235,23 @@ fn yaml_secret(deployment: &Value) -> String {
 }
 
 #[test]
+fn as_many_exchanges_as_are_let_in_fit_into_the_container() {
+    let memory = at(&container(), "/resources/limits/memory").clone();
+    let memory = memory.as_str().and_then(|text| text.strip_suffix("Mi"));
+    let memory: usize = memory.expect("MiB").parse().expect("a number");
+    let limits = config().limits;
+    // Each holds a quarter of a MiB at most; 32 MiB are the program and its tokens.
+    for limit in [limits.connections, limits.in_flight] {
+        assert!(
+            limit / 4 + 32 <= memory,
+            "{limit} do not fit into {memory} MiB"
+        );
+    }
+    // One caller must not take the place of all.
+    assert!(limits.connections_per_peer < limits.connections);
+}
+
+#[test]
 fn whoever_ends_it_waits_until_it_has_drained() {
     let timeouts = config().timeouts;
     let needed = timeouts.drain_delay + timeouts.drain + Duration::from_secs(5);
