@@ -81,14 +81,35 @@ fn calls(page: &str) -> Vec<(bool, String)> {
     .collect()
 }
 
-/// The files that a page in `folder` links to and that are not there.
+/// The fragment by which a heading is linked to.
+fn fragment(heading: &str) -> String {
+    let kept = |letter: &char| letter.is_alphanumeric() || " -_".contains(*letter);
+    let letters = heading.trim().chars().filter(kept);
+    letters.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+fn has_heading(page: &str, wanted: &str) -> bool {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| fragment(line.trim_start_matches('#')))
+        .any(|heading| heading == wanted)
+}
+
+/// The files and headings that a page in `folder` links to and that are not there.
 fn dead_links(folder: &Path, page: &str) -> Vec<String> {
+    let is_dead = |target: &str| {
+        let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+        let file = folder.join(file);
+        if target.starts_with('#') {
+            return !has_heading(page, heading);
+        }
+        let found = |text: String| has_heading(&text, heading);
+        !file.exists() || (!heading.is_empty() && !fs::read_to_string(file).is_ok_and(found))
+    };
     let targets = page.split("](").skip(1);
     let targets = targets.filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
     targets
-        .filter(|target| !target.contains("://") && !target.starts_with('#'))
-        .map(|target| target.split('#').next().unwrap_or(target))
-        .filter(|target| !folder.join(target).exists())
+        .filter(|target| !target.contains("://") && is_dead(target))
         .map(str::to_owned)
         .collect()
 }
@@ -170,23 +191,32 @@ async fn the_configuration_of_the_readme_serves_the_calls_of_the_readme() {
 }
 
 #[test]
-fn every_link_of_the_pages_leads_to_a_file() {
+fn every_link_of_the_pages_leads_to_a_file_and_its_heading() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages = [
         "README.md",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
+        "SECURITY.md",
+        "benches/README.md",
         "docs/architecture.md",
+        "docs/clients.md",
         "docs/configuration.md",
         "docs/operations.md",
         "docs/out-of-scope.md",
+        "docs/threat-model.md",
     ];
     for name in pages {
         let folder = root.join(name).parent().expect("a file has one").to_owned();
         assert_eq!(dead_links(&folder, &page(name)), [""; 0], "{name}");
     }
-    let wrong = "[a](README.md#x) [b](https://a.com) [c](#top) [d](src/nothing.rs)";
-    assert_eq!(dead_links(root, wrong), ["src/nothing.rs"]);
+    let right = "# Top of it\n[a](README.md#try-it) [b](https://a.com) [c](#top-of-it)";
+    assert_eq!(dead_links(root, right), [""; 0]);
+    let wrong = "[a](README.md#x) [c](#top) [d](src/nothing.rs)";
+    assert_eq!(
+        dead_links(root, wrong),
+        ["README.md#x", "#top", "src/nothing.rs"]
+    );
 }
 
 #[test]
