@@ -52,25 +52,6 @@ async fn requests_pass_with_either_version_on_either_side() {
 }
 
 #[tokio::test]
-async fn a_refused_head_request_gets_the_head_alone() {
-    let stage = Stage::open().await;
-    let caller = stage.caller2().await;
-    let length = caller.exchange("GET", "/nowhere").await.body.len();
-    let refused = caller.exchange("HEAD", "/nowhere").await;
-    assert!(refused.whole, "{refused:?}");
-    let old = stage.ask("HEAD /nowhere HTTP/1.1").await;
-    for refused in [refused, old] {
-        assert_eq!((refused.status, refused.body.len()), (404, 0));
-        assert_eq!(refused.field("content-length"), length.to_string());
-    }
-    // The connection still serves.
-    caller
-        .exchange("GET", "/graph/sim/bytes/1")
-        .await
-        .expect(200);
-}
-
-#[tokio::test]
 async fn cookies_that_come_in_pieces_and_connection_fields_do_not_go_up() {
     for own in BOTH_WAYS {
         let stage = Stage::with(own).await;

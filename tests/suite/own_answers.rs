@@ -269,3 +269,22 @@ async fn a_caller_that_sends_far_too_much_head_reads_the_answer_and_not_a_reset(
         assert_eq!(answer.refusal(), (431, "headersTooLarge".to_owned()));
     }
 }
+
+#[tokio::test]
+async fn a_refused_head_request_gets_the_head_alone() {
+    let stage = Stage::open().await;
+    let caller = stage.caller2().await;
+    let length = caller.exchange("GET", "/nowhere").await.body.len();
+    let refused = caller.exchange("HEAD", "/nowhere").await;
+    assert!(refused.whole, "{refused:?}");
+    let old = stage.ask("HEAD /nowhere HTTP/1.1").await;
+    for refused in [refused, old] {
+        assert_eq!((refused.status, refused.body.len()), (404, 0));
+        assert_eq!(refused.field("content-length"), length.to_string());
+    }
+    // The connection still serves.
+    caller
+        .exchange("GET", "/graph/sim/bytes/1")
+        .await
+        .expect(200);
+}
