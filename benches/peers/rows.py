@@ -29,7 +29,7 @@ class Row:
     # Whether nginx runs a second time with the 64 kept connections that its examples show: fewer
     # than there are callers.
     few_kept: bool = False
-    # Whether nginx runs a second time with buffers larger than its own 4 and 8 KiB.
+    # Whether nginx runs a second time with buffers larger than its own, of a memory page each.
     large_buffers: bool = False
     optional: bool = False
 
@@ -75,10 +75,13 @@ class Sample:
 
 
 def median(samples):
-    """The median of each figure; errors are added up."""
+    """The median of each figure; errors are added up. User and system time are those of the sample
+    with the median CPU: the kernel splits it by sampling, and the sum of two medians is no median.
+    """
+    middle = sorted(samples, key=lambda sample: sample.cpu)[len(samples) // 2]
     fields = {name: statistics.median(getattr(s, name) for s in samples)
-              for name in vars(samples[0]) if name != "errors"}
-    return replace(samples[0], **fields, errors=sum(s.errors for s in samples))
+              for name in vars(middle) if name not in ("user", "system", "errors")}
+    return replace(middle, **fields, errors=sum(s.errors for s in samples))
 
 
 def address(name, peer, job):
