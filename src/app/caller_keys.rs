@@ -14,7 +14,7 @@ use crate::caller::key_set::KeySet;
 use crate::caller::keys::{self, KeysError};
 use crate::chain::Chain;
 use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
-use crate::proxy::generation::InForce;
+use crate::proxy::generation::{Generation, InForce};
 use crate::secret::FilePath;
 use crate::secret::file_reader::FileReader;
 use crate::trust;
@@ -38,18 +38,13 @@ const NONE: &str = "none are known, so no service account is let in";
 /// Follows the keys of whatever configuration is in force, for ever.
 pub(super) async fn watch(in_force: Arc<InForce>) {
     let mut round = Round::default();
-    // One for each, so that a file system that hangs holds up what is on it and nothing else: least
-    // of all the runtime, which all control tasks share.
+    // One for each, so that what hangs for one does not keep the other from being read.
     let (keys, cluster) = (FileReader::default(), FileReader::default());
     loop {
         let world = in_force.load();
         let spec = world.config.kubernetes.as_ref();
         let load = async |spec: &KubernetesSpec| load(spec, &world.config.resolve, &cluster).await;
-        let looked_at = Arc::clone(&world);
-        let unread = match keys.run(move || looked_at.callers.refresh()).await {
-            Ok(failures) => failures.iter().map(|one| Chain(one).to_string()).collect(),
-            Err(slow) => vec![slow.to_string()],
-        };
+        let unread = api_keys(&world, &keys).await;
         round.complain("API keys", &unread.join("; "), KEPT);
         round.look(&world.callers, spec, load).await;
         tokio::select! {
@@ -132,6 +127,18 @@ impl Round {
             tracing::error!(error = words, "{what} cannot be used; {consequence}");
             self.complaints.insert(what.to_owned(), words.to_owned());
         }
+    }
+}
+
+/// Reads the API keys of callers again; what is wrong with them.
+async fn api_keys(world: &Arc<Generation>, reader: &FileReader) -> Vec<String> {
+    if !world.callers.have_api_keys() {
+        return Vec::new();
+    }
+    let world = Arc::clone(world);
+    match reader.run(move || world.callers.refresh()).await {
+        Ok(failures) => failures.iter().map(|one| Chain(one).to_string()).collect(),
+        Err(slow) => vec![slow.to_string()],
     }
 }
 

@@ -112,6 +112,11 @@ impl Callers {
         })
     }
 
+    /// Whether a caller proves itself with an API key.
+    pub fn have_api_keys(&self) -> bool {
+        self.api_keys.load().iter().any(Option::is_some)
+    }
+
     /// Reads the API keys again. One that cannot be read stays as it was and is reported; with one
     /// that two callers share, all do.
     pub fn refresh(&self) -> Vec<ApiKeyError> {

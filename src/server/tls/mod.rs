@@ -182,13 +182,16 @@ impl Tls {
         let reader = FileReader::default();
         loop {
             tokio::time::sleep(LOOK).await;
-            let tls = Arc::clone(&self);
-            if let Err(slow) = reader.run(move || tls.look(SystemTime::now())).await {
-                let mut known = self.known();
-                if let Some(known) = &mut *known {
-                    known.report(slow.to_string());
-                }
-            }
+            let now = SystemTime::now();
+            let Some(spec) = self.due(now) else {
+                continue;
+            };
+            let asked = spec.clone();
+            let outcome = match reader.run(move || load(&asked, now)).await {
+                Ok(outcome) => outcome.map_err(|error| words(&error)),
+                Err(slow) => Err(slow.to_string()),
+            };
+            self.take(&spec, outcome);
         }
     }
 
@@ -196,16 +199,19 @@ impl Tls {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what has changed. Nobody is kept waiting while files are read, and what came of them
-    /// counts only if no reload has asked for another certificate meanwhile.
-    fn look(&self, now: SystemTime) {
-        let spec = match &*self.known() {
-            Some(known) if !known.is_good(now) => known.spec.clone(),
-            _ => return,
-        };
-        let outcome = load(&spec, now);
+    /// What is to be looked at, if anything is.
+    fn due(&self, now: SystemTime) -> Option<TlsSpec> {
+        let known = self.known();
+        let known = known.as_ref()?;
+        // Files may change at any time; what was made here is good until it ends.
+        let good = matches!(&known.origin, Origin::Local(until) if now < *until);
+        (!good).then(|| known.spec.clone())
+    }
+
+    /// Takes what has changed, unless a reload has asked for another certificate meanwhile.
+    fn take(&self, spec: &TlsSpec, outcome: Result<Loaded, String>) {
         let mut known = self.known();
-        let Some(known) = known.as_mut().filter(|known| known.spec == spec) else {
+        let Some(known) = known.as_mut().filter(|known| known.spec == *spec) else {
             return;
         };
         match outcome {
@@ -217,17 +223,12 @@ impl Tls {
                     tracing::info!("the certificate for callers was renewed");
                 }
             }
-            Err(error) => known.report(words(&error)),
+            Err(words) => known.report(words),
         }
     }
 }
 
 impl Known {
-    /// Whether it needs no look.
-    fn is_good(&self, now: SystemTime) -> bool {
-        matches!(&self.origin, Origin::Local(until) if now < *until)
-    }
-
     /// Says what is wrong, once.
     fn report(&mut self, words: String) {
         if self.reported.as_ref() != Some(&words) {

@@ -28,6 +28,11 @@ fn spec(folder: &Path) -> TlsSpec {
     }
 }
 
+fn look(tls: &Tls, now: SystemTime) {
+    let spec = tls.due(now).unwrap();
+    tls.take(&spec, load(&spec, now).map_err(|error| words(&error)));
+}
+
 fn offered(tls: &Tls) -> Arc<ServerConfig> {
     tls.config.load_full().unwrap()
 }
@@ -39,26 +44,26 @@ fn a_new_certificate_is_taken_and_a_bad_one_changes_nothing() {
     let now = SystemTime::now();
     let tls = Tls::new(Some(load(&spec(folder.path()), now).unwrap()));
     let first = offered(&tls);
-    tls.look(now);
+    look(&tls, now);
     assert!(Arc::ptr_eq(&first, &offered(&tls)), "nothing has changed");
 
     let key = fs::read(folder.path().join("tls.key")).unwrap();
     write_pair(folder.path());
     let next_key = fs::read(folder.path().join("tls.key")).unwrap();
     fs::write(folder.path().join("tls.key"), key).unwrap();
-    tls.look(now);
+    look(&tls, now);
     assert!(
         Arc::ptr_eq(&first, &offered(&tls)),
         "half of a pair is not taken"
     );
 
     fs::write(folder.path().join("tls.key"), next_key).unwrap();
-    tls.look(now);
+    look(&tls, now);
     let second = offered(&tls);
     assert!(!Arc::ptr_eq(&first, &second));
 
     fs::remove_file(folder.path().join("tls.pem")).unwrap();
-    tls.look(now);
+    look(&tls, now);
     assert!(
         Arc::ptr_eq(&second, &offered(&tls)),
         "a missing file changes nothing"
