@@ -270,7 +270,7 @@ async fn reload(path: &Path, args: &RunArgs, app: &App, reader: &FileReader) {
         }
         Ok(Err(problems)) => problems,
         Err(slow) => vec![format!(
-            "{} and the files that it names cannot be read: {slow}, then reload again",
+            "{} or a file that it names hangs: {slow}, then reload again",
             path.display()
         )],
     };

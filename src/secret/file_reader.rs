@@ -22,7 +22,7 @@ pub struct FileReader {
 
 /// The time that reading took was too long.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no answer within {} s; check the file systems that they are on", within.as_secs())]
+#[error("the files were not read within {} s; check the file systems that they are on", within.as_secs())]
 pub struct TooSlow {
     /// How long was waited.
     pub within: Duration,
