@@ -55,12 +55,16 @@ pub struct Outside {
     pub egress: Egress,
 }
 
-/// Whether the environment names a forward proxy that can be used, or none.
+/// Whether the environment names a forward proxy that can be used, or none; where nothing would go
+/// by it, that does not matter.
 ///
 /// # Errors
 /// When it names one that cannot be used.
-pub fn forward_proxy() -> Result<(), WorldError> {
-    Ok(proxy_variable::judge(|name| std::env::var_os(name))?)
+pub fn forward_proxy(config: &Config) -> Result<(), WorldError> {
+    if config.leads_out() {
+        proxy_variable::judge(|name| std::env::var_os(name))?;
+    }
+    Ok(())
 }
 
 /// Makes credentials and egress; asks for no token.
@@ -68,7 +72,7 @@ pub fn forward_proxy() -> Result<(), WorldError> {
 /// # Errors
 /// When the forward proxy cannot be used, or the trust store or the HTTP client cannot be built.
 pub fn outside(config: &Config) -> Result<Outside, WorldError> {
-    forward_proxy()?;
+    forward_proxy(config)?;
     outside_by_file(config)
 }
 

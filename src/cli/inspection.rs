@@ -48,7 +48,7 @@ pub(super) fn inspect(path: &Path, purpose: Purpose, now: SystemTime) -> Inspect
         cluster_keys(config, &mut disk);
         api_keys(config, &mut disk);
         if !without_secrets {
-            forward_proxy(&mut disk);
+            forward_proxy(config, &mut disk);
             let found = credentials(config, &mut disk);
             if purpose == Purpose::Check {
                 endings(&found, &mut disk, now);
@@ -161,8 +161,8 @@ fn api_keys(config: &Config, disk: &mut Disk) {
 
 /// What keeps the forward proxy from being used. A pipeline without secrets has another environment
 /// than the program will have, and is not asked.
-fn forward_proxy(disk: &mut Disk) {
-    if let Err(error) = app::forward_proxy() {
+fn forward_proxy(config: &Config, disk: &mut Disk) {
+    if let Err(error) = app::forward_proxy(config) {
         disk.refuse(&[], error.to_string());
     }
 }

@@ -111,6 +111,27 @@ pub struct Config {
     pub kubernetes: Option<KubernetesSpec>,
 }
 
+impl Config {
+    /// Whether anything may be reached over TLS that `resolve` does not lead elsewhere, so that a
+    /// forward proxy would carry it.
+    pub fn leads_out(&self) -> bool {
+        let upstreams = self.routes.iter().map(|route| &route.upstream.origin);
+        let apps = self.credentials.iter().filter_map(|one| one.kind.app());
+        let mut origins = upstreams.chain(apps.map(|app| &app.authority.origin));
+        let is_out = |origin: &Origin| {
+            let place = (origin.host.clone(), origin.port);
+            origin.secure && !self.resolve.contains_key(&place)
+        };
+        let keys = self.kubernetes.as_ref().map(|spec| &spec.keys);
+        origins.any(is_out)
+            || self
+                .routes
+                .iter()
+                .any(|route| !route.follow_downloads.is_empty())
+            || matches!(keys, Some(KubernetesKeys::Fetch { .. }))
+    }
+}
+
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ListenAddress {

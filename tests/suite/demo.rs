@@ -58,13 +58,19 @@ async fn the_demo_shows_answers_and_counters_and_leaves() {
 
 #[tokio::test]
 async fn the_demo_works_where_a_forward_proxy_leads_out() {
-    let mut demo = command();
-    // Nobody listens there, so whatever goes by it fails.
-    demo.args(["demo", "--exit"])
-        .env("HTTPS_PROXY", "http://127.0.0.1:9")
-        .env_remove("NO_PROXY");
-    let (code, out, err) = run(demo).await;
-    assert_eq!(code, 0, "{out}{err}");
+    // Nobody listens there, so whatever goes by it fails; and the second could not be used at all.
+    for (name, value) in [
+        ("HTTPS_PROXY", "http://127.0.0.1:9"),
+        ("ALL_PROXY", "socks5://127.0.0.1:9"),
+    ] {
+        let mut demo = command();
+        demo.args(["demo", "--exit"])
+            .env_remove("HTTPS_PROXY")
+            .env_remove("NO_PROXY")
+            .env(name, value);
+        let (code, out, err) = run(demo).await;
+        assert_eq!(code, 0, "{name}: {out}{err}");
+    }
 }
 
 #[tokio::test]

@@ -256,7 +256,7 @@ async fn a_private_authority_counts_for_token_calls_and_requests_behind_the_prox
 
 #[tokio::test]
 async fn a_variable_that_names_no_proxy_is_refused_and_not_passed_over() {
-    let (_simulator, folder) = desk("").await;
+    let (_simulator, folder) = desk(ASTRAY).await;
     for (value, shown) in [
         ("http//proxy:3128", "holds \"http\", which is not"),
         (
