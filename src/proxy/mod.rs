@@ -174,8 +174,8 @@ impl Proxy {
         let outcome = self
             .forward(&mut exchange, &conversation, &parts, body)
             .await;
-        // A connection on which nobody reads what still comes cannot serve another request, and a
-        // caller who is not told sends one (RFC 9112 section 9.6).
+        // Where the answer comes first, nobody may read the rest of the body. Such a connection cannot
+        // serve another request, and a caller who is not told sends one (RFC 9112 section 9.6).
         let closes = self.goodbye.get() || exchange.leaves_unread();
         let mut response = match outcome {
             Ok(Reply::Upstream(response)) => pass_on(exchange, response),
