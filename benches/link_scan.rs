@@ -107,8 +107,7 @@ fn map(mode: RewriteLinks, names: &[&str]) -> Arc<LinkMap> {
 }
 
 fn planned(map: &Arc<LinkMap>, coding: Option<&'static str>) -> Rewriter {
-    let host = HeaderValue::from_static("localhost:8080");
-    let base = PublicBase::new(false, &host).expect("an authority");
+    let base = PublicBase::new(false, "localhost:8080").expect("an authority");
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     if let Some(coding) = coding {

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
-use http::header::HOST;
 use http::request::Parts;
 
 use super::generation::Route;
@@ -22,6 +20,8 @@ pub(super) struct Call<'a> {
     pub(super) index: usize,
     /// The raw path below the route's prefix.
     pub(super) rest: &'a str,
+    /// The authority that was asked, as it was written.
+    pub(super) authority: &'a str,
     /// Whether the caller's connection is TLS.
     pub(super) secure: bool,
     /// Whether it is a `$batch`.
@@ -63,16 +63,8 @@ impl<'a> Call<'a> {
         if !self.turns_links() {
             return None;
         }
-        // The authority of the target comes before `Host` (RFC 9112 section 3.2.2); it has passed
-        // the host check.
-        let base = match self.parts.uri.authority() {
-            None => PublicBase::new(self.secure, self.parts.headers.get(HOST)?),
-            Some(authority) => PublicBase::new(
-                self.secure,
-                &HeaderValue::from_str(authority.as_str()).ok()?,
-            ),
-        };
-        Some(Links::new(self.lane.links.clone(), self.index, base?))
+        let base = PublicBase::new(self.secure, self.authority)?;
+        Some(Links::new(self.lane.links.clone(), self.index, base))
     }
 
     /// What was asked for, as far as the rewriting of the answer goes.

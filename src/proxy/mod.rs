@@ -216,6 +216,7 @@ impl Proxy {
             lane: &lane,
             index: found.route,
             rest: found.rest,
+            authority: target.authority.text,
             secure: conversation.secure,
             batch: is_batch(&body, found.rest),
             range: parts.headers.contains_key(RANGE),

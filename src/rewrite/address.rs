@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
-
 use super::authority::{Authority, Read};
 use super::key::Keys;
 use super::link::{LinkMap, LinkRoute, Mapped};
@@ -18,31 +16,26 @@ use crate::config::{BaseUrl, HostPattern, Origin, PathPrefix, RewriteLinks};
 #[derive(Clone, Debug)]
 pub struct PublicBase {
     secure: bool,
-    host: HeaderValue,
+    authority: Box<str>,
 }
 
 impl PublicBase {
-    /// From the scheme of the connection and the request's `Host` (or `:authority`), which has
-    /// passed the host check. `None` when it is not a plain authority: nothing else may come to
-    /// stand in a link.
-    pub fn new(secure: bool, host: &HeaderValue) -> Option<Self> {
+    /// From the scheme of the connection and the authority that was asked, which has passed the host
+    /// check. `None` when it is not a plain authority: nothing else may come to stand in a link.
+    pub fn new(secure: bool, authority: &str) -> Option<Self> {
         let plain = |&b: &u8| {
             b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']')
         };
-        let fits = !host.is_empty() && host.len() <= 259 && host.as_bytes().iter().all(plain);
+        let bytes = authority.as_bytes();
+        let fits = !bytes.is_empty() && bytes.len() <= 259 && bytes.iter().all(plain);
         fits.then(|| Self {
             secure,
-            host: host.clone(),
+            authority: authority.into(),
         })
     }
 
-    fn text(&self) -> &str {
-        // It is ASCII, which this finds out a word at a time, and `to_str` a byte at a time.
-        std::str::from_utf8(self.host.as_bytes()).unwrap_or_default()
-    }
-
     fn split(&self) -> (&str, Option<u16>) {
-        split_port(self.text()).unwrap_or_default()
+        split_port(&self.authority).unwrap_or_default()
     }
 
     fn is_at(&self, pattern: &HostPattern) -> bool {
@@ -130,7 +123,7 @@ impl Links {
 
     /// Whether this is the authority that was asked.
     pub(super) fn is_asked(&self, authority: &str) -> bool {
-        authority.eq_ignore_ascii_case(self.base.text())
+        authority.eq_ignore_ascii_case(&self.base.authority)
     }
 
     /// What a root-relative reference of the upstream is prefixed with here, once the upstream's
@@ -235,16 +228,20 @@ impl Links {
             (Some(HostPattern::Exact(name)), _) => {
                 Some([scheme, "://", name.as_str(), self.port(), "", path])
             }
-            (Some(pattern @ HostPattern::Suffix(_)), _) => self
-                .base
-                .is_at(pattern)
-                .then(|| [scheme, "://", self.base.text(), "", "", path]),
+            (Some(pattern @ HostPattern::Suffix(_)), _) => self.base.is_at(pattern).then_some([
+                scheme,
+                "://",
+                &self.base.authority,
+                "",
+                "",
+                path,
+            ]),
             (None, Some(base)) => {
                 let authority = self.map.public_authority.as_str();
                 Some([scheme, "://", authority, "", base.prefix.as_str(), path])
             }
             (None, None) if self.map.has_hosts && self.is_hidden(path) => None,
-            (None, None) => Some([scheme, "://", self.base.text(), "", "", path]),
+            (None, None) => Some([scheme, "://", &self.base.authority, "", "", path]),
         }
     }
 
@@ -264,7 +261,7 @@ impl Links {
     fn port(&self) -> &str {
         let authority = match &self.map.public {
             Some(_) => self.map.public_authority.as_str(),
-            None => self.base.text(),
+            None => &self.base.authority,
         };
         let after_literal = authority.rfind(']').map_or(0, |at| at + 1);
         let at = authority[after_literal..].rfind(':');
@@ -312,7 +309,7 @@ impl Links {
         let (own_host, own_port) = self.base.split();
         let own_default = Origin::default_port(self.base.secure);
         // A front end may have taken the TLS off: then scheme and default port differ, the text does not.
-        let as_asked = authority.text().eq_ignore_ascii_case(self.base.text())
+        let as_asked = authority.text().eq_ignore_ascii_case(&self.base.authority)
             || (host.eq_ignore_ascii_case(own_host) && port == own_port.unwrap_or(own_default));
         let as_named = matches!(&route.host, Some(HostPattern::Exact(_)))
             && split_port(authority.text()).ok().and_then(|(_, port)| port)

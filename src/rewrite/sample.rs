@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderValue;
 
 use super::body::Rewriter;
 use super::scan::{Piece, Scanner};
@@ -43,7 +42,7 @@ pub(super) fn links_at(
     host: &str,
 ) -> Links {
     let public = public.map(|url| BaseUrl::parse(url).unwrap());
-    let base = PublicBase::new(false, &HeaderValue::from_str(host).unwrap()).unwrap();
+    let base = PublicBase::new(false, host).unwrap();
     Links::new(Arc::new(LinkMap::new(public, routes)), index, base)
 }
 

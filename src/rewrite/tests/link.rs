@@ -262,9 +262,7 @@ fn a_root_relative_location_gets_the_prefix_on_3xx_only() {
 #[test]
 fn a_host_that_could_break_out_of_a_string_is_no_base() {
     for host in ["a\"b", "a b", "a/b", "a\\b", "", "a,b"] {
-        let host = HeaderValue::from_str(host).unwrap();
-        assert!(crate::rewrite::PublicBase::new(true, &host).is_none());
+        assert!(crate::rewrite::PublicBase::new(true, host).is_none());
     }
-    let base = HeaderValue::from_static("[::1]:8080");
-    assert!(crate::rewrite::PublicBase::new(true, &base).is_some());
+    assert!(crate::rewrite::PublicBase::new(true, "[::1]:8080").is_some());
 }
