@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""What Prometheus makes of tokenferry: tests/monitoring/run.py TOKENFERRY.
+
+The alerts are read and their own tests run; /metrics of a demo that has forwarded requests is held
+against promtool's rules of style; and a Prometheus scrapes it with the alerts loaded until each has
+been evaluated. Exit 0 when all of that holds, 1 when not. Needs Python 3.9, and prometheus and
+promtool of the distribution.
+"""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+PATIENCE = 60
+MONITORING = Path(__file__).resolve().parents[2] / "deploy/monitoring"
+ALERTS = MONITORING / "rules.yaml"
+
+
+def promtool(*arguments, text=None):
+    print("promtool", *arguments, flush=True)
+    subprocess.run(["promtool", *map(str, arguments)], input=text, text=True, check=True)
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read().decode()
+
+
+def wait(condition, what):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            found = condition()
+        except OSError:
+            found = None
+        if found:
+            return found
+        time.sleep(0.1)
+    raise SystemExit(f"{what}: not within {PATIENCE} s")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def admin_of(demo):
+    """The admin address, which the demo prints once it has sent its requests."""
+    for line in demo.stdout:
+        found = re.search(r"status page at http://(\S+?)/ ", line)
+        if found:
+            return found[1]
+    raise SystemExit("the demo ended before it was up")
+
+
+def prometheus(folder, target):
+    config = folder / "prometheus.yaml"
+    config.write_text(json.dumps({
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(ALERTS)],
+        "scrape_configs": [{"job_name": "tokenferry", "static_configs": [{"targets": [target]}]}],
+    }))
+    port = free_port()
+    process = subprocess.Popen(
+        ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/data",
+         f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"])
+    return process, f"http://127.0.0.1:{port}/api/v1/"
+
+
+def data(api, question):
+    return json.loads(get(api + question))["data"]
+
+
+def sum_of(api, expression):
+    found = data(api, "query?query=" + urllib.parse.quote(expression))["result"]
+    return sum(float(series["value"][1]) for series in found)
+
+
+def scraped(api):
+    """The target, once it has been asked."""
+    targets = data(api, "targets")["activeTargets"]
+    return targets and targets[0]["health"] != "unknown" and targets[0]
+
+
+def evaluated(api):
+    """All alerts, once each has been evaluated."""
+    alerts = [rule for group in data(api, "rules")["groups"] for rule in group["rules"]]
+    return alerts if alerts and all(alert["health"] != "unknown" for alert in alerts) else None
+
+
+def look(admin, folder):
+    promtool("check", "metrics", text=get(f"http://{admin}/metrics"))
+    process, api = prometheus(folder, admin)
+    faults = []
+    try:
+        target = wait(lambda: scraped(api), "a scrape")
+        if target["health"] != "up":
+            faults.append(f"the scrape failed: {target['lastError']}")
+        wait(lambda: sum_of(api, "tokenferry_requests_total") > 0, "requests in a query")
+        alerts = wait(lambda: evaluated(api), "an evaluation of the alerts")
+        for alert in alerts:
+            if alert["health"] != "ok":
+                faults.append(f"{alert['name']}: {alert['lastError']}")
+            if alert["state"] == "firing":
+                faults.append(f"{alert['name']} fires although nothing is wrong")
+        print(f"{len(alerts)} alerts evaluated over a scrape of {admin}")
+    finally:
+        process.terminate()
+        process.wait()
+    return faults
+
+
+def main():
+    program = Path(sys.argv[1]).resolve()
+    promtool("check", "rules", ALERTS)
+    promtool("test", "rules", MONITORING / "rules.test.yaml")
+    demo = subprocess.Popen([program, "demo"], stdout=subprocess.PIPE, text=True)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            faults = look(admin_of(demo), Path(folder))
+    finally:
+        demo.terminate()
+        demo.wait()
+    for fault in faults:
+        print("NOT OK", fault)
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
