@@ -30,15 +30,8 @@ const REFUSED: u8 = 2;
 #[command(name = "tokenferry", version, about)]
 pub struct Args {
     /// The configuration; default: what TOKENFERRY_CONFIG names, else routes.yaml
-    #[arg(
-        short,
-        long,
-        global = true,
-        default_value_os_t = default_file(),
-        hide_default_value = true,
-        value_name = "FILE"
-    )]
-    config: PathBuf,
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
     #[command(subcommand)]
@@ -133,13 +126,20 @@ impl RunArgs {
 
 /// Runs a command and returns the exit code.
 pub fn main(args: Args) -> u8 {
-    let (config, early) = (args.config, args.run);
+    let (named, early) = (args.config, args.run);
     let command = args.command.unwrap_or(Command::Run(RunArgs::default()));
     if let (false, [option, ..]) = (matches!(command, Command::Run(_)), &early.given()[..]) {
         return misused(&format!(
             "{option} is an option of run, and this command does not run the proxy; leave it out"
         ));
     }
+    if let (Some(file), Command::Demo { .. } | Command::Schema) = (&named, &command) {
+        return misused(&format!(
+            "--config names {}, and this command reads no configuration; leave it out",
+            file.display()
+        ));
+    }
+    let config = named.unwrap_or_else(default_file);
     match command {
         Command::Run(later) => match early.and(later) {
             Ok(run) => run::run(&config, &run),

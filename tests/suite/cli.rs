@@ -368,3 +368,16 @@ async fn options_of_run_are_refused_where_nothing_runs() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_configuration_is_refused_where_none_is_read() {
+    let (_simulator, folder) = desk("").await;
+    for command in ["schema", "demo"] {
+        let (code, out, err) = run(with_file(&[command], folder.path())).await;
+        assert_eq!((code, out.as_str()), (2, ""), "{command}: {err}");
+        assert!(
+            err.contains("--config names ") && err.contains("reads no configuration"),
+            "{command}: {err}"
+        );
+    }
+}
