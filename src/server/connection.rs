@@ -190,6 +190,7 @@ pub(super) async fn serve_http2<S>(
 {
     conversation.speaks_http2();
     socket.count_frames();
+    let streams = usize::try_from(desk.limits.streams).unwrap_or(usize::MAX);
     let mut builder = http2::Builder::new(LocalExec);
     builder
         .timer(TokioTimer::new())
@@ -201,6 +202,9 @@ pub(super) async fn serve_http2<S>(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_local_error_reset_streams(100)
+        // A caller whose own time runs out gives up all that it has open at once. The default of 20
+        // takes that for an attack, and closes on everybody who shares the connection.
+        .max_pending_accept_reset_streams(streams)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
     let proxy = Rc::clone(&desk.proxy);
