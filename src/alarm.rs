@@ -126,6 +126,11 @@ fn micros(duration: Duration) -> u64 {
 }
 
 impl Alarm {
+    /// Another one of the same clock, off.
+    pub fn another(&self) -> Self {
+        self.0.clock.alarm()
+    }
+
     /// Rings after `limit`, counted from now.
     pub fn set(&self, limit: Duration) {
         let clock = &self.0.clock;

@@ -170,7 +170,7 @@ impl Proxy {
     ) -> Response<ResponseBody> {
         let (parts, incoming) = request.into_parts();
         let mut exchange = Exchange::open(&self, &conversation, &parts);
-        let body = self.caller_body(incoming, &mut exchange);
+        let body = self.caller_body(incoming, parts.version, &mut exchange);
         let outcome = self
             .forward(&mut exchange, &conversation, &parts, body)
             .await;
@@ -236,12 +236,18 @@ impl Proxy {
     }
 
     /// The caller's body, counted, bounded and timed; nothing when there is none.
-    fn caller_body(&self, incoming: Incoming, exchange: &mut Exchange) -> RequestBody {
+    fn caller_body(
+        &self,
+        incoming: Incoming,
+        version: Version,
+        exchange: &mut Exchange,
+    ) -> RequestBody {
         if incoming.is_end_stream() {
             return RequestBody::Empty;
         }
         let limit = exchange.lane.generation.config.timeouts.request_body_idle;
-        let body = CallerBody::new(incoming, self.clock.alarm(), limit);
+        let lingers = version >= Version::HTTP_2;
+        let body = CallerBody::new(incoming, self.clock.alarm(), limit, lingers);
         exchange.upload = Some(body.upload());
         RequestBody::Caller(Box::new(body))
     }

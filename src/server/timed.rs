@@ -11,18 +11,14 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::Frames;
 use crate::alarm::Alarm;
 use crate::proxy::conversation::Conversation;
-
-/// How long closing reads on.
-const LINGER: Duration = Duration::from_secs(2);
-/// How much closing reads at the most: two seconds of a fast upload.
-const LINGER_BYTES: usize = 256 * 1024 * 1024;
+use crate::upstream::{LINGER, LINGER_BYTES};
 
 /// What is written in one piece, even if it comes in several: an entity, or a short page.
 const SHORT: usize = 4096;

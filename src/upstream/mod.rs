@@ -10,6 +10,7 @@ mod error;
 pub mod framing;
 pub mod inflow;
 mod known_head;
+mod leftover;
 mod memory;
 mod multiplex;
 mod outflow;
@@ -30,6 +31,7 @@ use http::{HeaderName, Request, Response, StatusCode};
 
 pub use connect::Egress;
 pub use error::{Breakage, ConnectError, Failure, UpstreamError};
+pub use leftover::{LINGER, LINGER_BYTES};
 pub use request_body::{BodyFault, CallerBody, RequestBody, Upload};
 pub use request_head::RequestHead;
 pub use response_body::{ResponseBodyError, UpstreamBody};

@@ -10,8 +10,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::rt::Executor;
 
+use super::leftover::read_off;
 use crate::alarm::Alarm;
+use crate::executor::LocalExec;
 
 /// What went wrong with a caller's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,20 +130,23 @@ impl Upload {
 /// The caller's body as it comes, counted, bounded and timed.
 #[derive(Debug)]
 pub struct CallerBody {
-    incoming: Incoming,
+    incoming: Option<Incoming>,
     upload: Rc<Upload>,
     alarm: Alarm,
     idle: Duration,
+    lingers: bool,
 }
 
 impl CallerBody {
-    /// Wraps a body that may pause for `idle`.
-    pub fn new(incoming: Incoming, alarm: Alarm, idle: Duration) -> Self {
+    /// Wraps a body that may pause for `idle`. `lingers`: what nobody reads of it is read off, beside
+    /// the answer, as one stream among others needs it.
+    pub fn new(incoming: Incoming, alarm: Alarm, idle: Duration, lingers: bool) -> Self {
         Self {
-            incoming,
+            incoming: Some(incoming),
             upload: Rc::new(Upload::new()),
             alarm,
             idle,
+            lingers,
         }
     }
 
@@ -161,7 +167,10 @@ impl CallerBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Pending => {
                 if self.alarm.has_rung(cx) {
                     return Poll::Ready(Some(Err(self.fail(BodyFault::Stalled))));
@@ -172,6 +181,7 @@ impl CallerBody {
                 Poll::Pending
             }
             Poll::Ready(Some(Ok(frame))) => {
+                let ends = incoming.is_end_stream();
                 self.alarm.clear();
                 if let Some(data) = frame.data_ref()
                     && self.upload.passed(data) > self.upload.limit.get()
@@ -179,7 +189,7 @@ impl CallerBody {
                     return Poll::Ready(Some(Err(self.fail(BodyFault::TooLarge))));
                 }
                 // Nothing comes after trailers.
-                if self.incoming.is_end_stream() || frame.is_trailers() {
+                if ends || frame.is_trailers() {
                     self.upload.ended.set(true);
                 }
                 match frame.into_trailers() {
@@ -193,6 +203,17 @@ impl CallerBody {
                 self.upload.ended.set(true);
                 Poll::Ready(None)
             }
+        }
+    }
+}
+
+impl Drop for CallerBody {
+    fn drop(&mut self) {
+        if self.lingers
+            && self.upload.is_unread()
+            && let Some(incoming) = self.incoming.take()
+        {
+            LocalExec.execute(read_off(incoming, self.alarm.another()));
         }
     }
 }
@@ -242,7 +263,7 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Caller(body) => body.incoming.is_end_stream(),
+            Self::Caller(body) => body.incoming.as_ref().is_none_or(Body::is_end_stream),
             Self::Empty => true,
             Self::Kept(bytes) => bytes.is_empty(),
         }
@@ -250,7 +271,10 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Caller(body) => body.incoming.size_hint(),
+            Self::Caller(body) => {
+                let incoming = body.incoming.as_ref();
+                incoming.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+            }
             Self::Empty => SizeHint::with_exact(0),
             Self::Kept(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Fort;
 use super::frame::{
-    CONTINUATION, DATA, HEADERS, Outcome, PING, PRIORITY, RST_STREAM, SETTINGS, Speaker,
-    WINDOW_UPDATE, fields, frame, good,
+    CONTINUATION, DATA, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, Speaker, WINDOW_UPDATE,
+    fields, frame, good,
 };
 use super::http2::{ask, status};
 
@@ -187,31 +187,4 @@ async fn a_flood_of_frames_costs_its_own_connection_only() {
     );
     fort.holds("a large field", &outcome.bytes).await;
     fort.stands().await;
-}
-
-#[tokio::test]
-async fn a_caller_that_gives_up_all_its_requests_at_once_keeps_its_connection() {
-    let fort = Fort::build("").await;
-    let (slow, quick) = (
-        fields(&good("/graph/sim/slow?head_ms=300")),
-        fields(&good("/graph/sim/bytes/1")),
-    );
-    let cancel = [0, 0, 0, 8];
-    let mut frames: Vec<u8> = (0..100)
-        .flat_map(|index| {
-            let stream = 2 * index + 1;
-            [
-                frame(HEADERS, 5, stream, &slow),
-                frame(RST_STREAM, 0, stream, &cancel),
-            ]
-        })
-        .flatten()
-        .collect();
-    frames.extend(frame(HEADERS, 5, 201, &quick));
-    let mut speaker = Speaker::connect(fort.program.address, &[]).await;
-    speaker.send(&frames).await;
-    let over = |outcome: &Outcome| outcome.goaway.is_some() || outcome.ended.contains(&201);
-    let outcome = speaker.until(over).await;
-    assert_eq!(outcome.goaway, None, "{outcome:?}");
-    assert!(outcome.status.contains(&(201, 200)), "{outcome:?}");
 }

@@ -94,8 +94,19 @@ pub(super) struct Outcome {
     pub(super) data: Vec<u8>,
     /// Streams that have ended.
     pub(super) ended: Vec<u32>,
+    /// By how much the windows of streams were widened.
+    pub(super) widened: Vec<(u32, u32)>,
     /// Whether the connection ended.
     pub(super) closed: bool,
+}
+
+impl Outcome {
+    /// How much may have been sent on a stream so far: a window as large as it is before any
+    /// settings (RFC 9113 section 6.9.2), and what was added.
+    pub(super) fn room(&self, stream: u32) -> usize {
+        let added = self.widened.iter().filter(|(own, _)| *own == stream);
+        65_535 + added.map(|(_, by)| *by as usize).sum::<usize>()
+    }
 }
 
 /// A connection that speaks HTTP/2 as the test says.
@@ -178,6 +189,7 @@ impl Speaker {
             HEADERS => self.outcome.status.push((own, status(payload))),
             DATA => self.outcome.data.extend_from_slice(payload),
             RST_STREAM => self.outcome.resets.push((own, number(0))),
+            WINDOW_UPDATE => self.outcome.widened.push((own, number(0))),
             GOAWAY => self.outcome.goaway = Some(number(4)),
             SETTINGS if flags & 1 == 0 => self.send(&frame(SETTINGS, 1, 0, &[])).await,
             _ => {}

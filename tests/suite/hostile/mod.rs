@@ -12,6 +12,7 @@ mod frame;
 mod framing;
 mod header;
 mod http2;
+mod innocent;
 mod leakage;
 mod path;
 mod response;
