@@ -203,8 +203,9 @@ pub(super) async fn serve_http2<S>(
         .max_send_buf_size(SEND_BUFFER)
         .max_local_error_reset_streams(100)
         // A caller whose own time runs out gives up all that it has open at once. The default of 20
-        // takes that for an attack, and closes on everybody who shares the connection.
-        .max_pending_accept_reset_streams(streams)
+        // takes that for an attack, and closes on everybody who shares the connection; where fewer
+        // may be open it is right.
+        .max_pending_accept_reset_streams(streams.max(20))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
     let proxy = Rc::clone(&desk.proxy);
