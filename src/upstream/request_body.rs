@@ -207,6 +207,8 @@ impl CallerBody {
     }
 }
 
+/// Whoever lets go of it, a refusal as well as an upstream that answered early, need not know that
+/// the caller still sends.
 impl Drop for CallerBody {
     fn drop(&mut self) {
         if self.lingers
