@@ -80,7 +80,7 @@ impl ResponseBody {
             return;
         };
         if let Some(data) = frame.data_ref() {
-            exchange.response_bytes += data.len() as u64;
+            exchange.gave(data.len());
             exchange.count_throttled(data);
         } else if let (Some(trailers), Some(route)) = (frame.trailers_mut(), exchange.route) {
             exchange.lane.route(route).response_rules.trailers(trailers);
@@ -100,6 +100,12 @@ impl Body for ResponseBody {
         if let Some(error) = this.broken.take() {
             this.close(Outcome::Failed);
             return Poll::Ready(Some(Err(error)));
+        }
+        if let Some(exchange) = &this.exchange
+            && exchange.writes_first()
+        {
+            // Whoever writes it wakes this task, which is its own.
+            return Poll::Pending;
         }
         let next = match &mut this.source {
             Source::Own(text) if text.is_empty() => Poll::Ready(None),

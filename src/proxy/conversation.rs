@@ -63,6 +63,10 @@ pub struct Conversation {
     streams: Cell<bool>,
     unread: Cell<bool>,
     cut_short: Cell<bool>,
+    /// Bytes of an answer's body that are on their way to the socket.
+    unwritten: Cell<usize>,
+    /// Whether the next piece waits for them.
+    waits: Cell<bool>,
     read: Alarm,
     write: Alarm,
 }
@@ -92,6 +96,8 @@ impl Conversation {
             streams: Cell::new(false),
             unread: Cell::new(false),
             cut_short: Cell::new(false),
+            unwritten: Cell::new(0),
+            waits: Cell::new(false),
             read,
             write: clock.alarm(),
         }
@@ -134,6 +140,7 @@ impl Conversation {
     pub fn exchange_began(&self) {
         self.open.set(self.open.get() + 1);
         self.requests.set(self.requests.get() + 1);
+        self.unwritten.set(0);
         self.stage.set(Stage::Exchange);
         self.read.clear();
     }
@@ -178,6 +185,26 @@ impl Conversation {
         if self.write.is_set() {
             self.write.clear();
         }
+    }
+
+    /// A piece of an answer's body is on its way to the socket.
+    pub fn gave(&self, bytes: usize) {
+        self.unwritten.set(self.unwritten.get() + bytes);
+    }
+
+    /// So much was written, of heads too; whether the next piece of a body has waited for that.
+    pub fn wrote(&self, bytes: usize) -> bool {
+        let left = self.unwritten.get().saturating_sub(bytes);
+        self.unwritten.set(left);
+        left == 0 && self.waits.take()
+    }
+
+    /// Whether the next piece of a body has to wait until the one before is written, so that a caller
+    /// who does not read holds one piece and no more. The streams of HTTP/2 have windows for that.
+    pub fn writes_first(&self) -> bool {
+        let waits = self.unwritten.get() > 0 && !self.streams.get();
+        self.waits.set(waits);
+        waits
     }
 
     /// Writing waits; whether it has for too long.

@@ -117,6 +117,17 @@ impl Exchange {
         self.method == Method::HEAD
     }
 
+    /// A piece of the body goes to the caller.
+    pub fn gave(&mut self, bytes: usize) {
+        self.response_bytes += bytes as u64;
+        self.conversation.gave(bytes);
+    }
+
+    /// Whether the piece before is not written yet.
+    pub fn writes_first(&self) -> bool {
+        self.conversation.writes_first()
+    }
+
     /// Whether the caller may still be sending what nobody reads.
     pub fn leaves_unread(&self) -> bool {
         let upload = self.upload.as_ref();

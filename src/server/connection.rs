@@ -24,6 +24,7 @@ use crate::config::Limits;
 use crate::executor::LocalExec;
 use crate::proxy::conversation::{Conversation, Stage};
 use crate::proxy::{Proxy, ResponseBody};
+use crate::socket::UNSENT;
 
 /// HTTP/2 windows towards callers: what one stream, and what all together may send unread.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -94,7 +95,7 @@ where
     let alarm = desk.clock.alarm();
     alarm.set(limit);
     tokio::select! {
-        shaken = acceptor.accept(socket) => match shaken {
+        shaken = acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(UNSENT))) => match shaken {
             Ok(socket) => Some(Box::new(socket)),
             Err(error) => {
                 tracing::debug!(%error, "a caller's handshake failed");
@@ -152,8 +153,7 @@ where
         desk.limits.request_line,
     );
     let mut builder = http1::Builder::new();
-    // The buffer bounds what is held for a caller who does not read, too. The bound on fields is
-    // hyper's own; another number would cost an allocation per request.
+    // The bound on fields is hyper's own; another number would cost an allocation per request.
     builder
         .max_header_size(desk.limits.request_line + desk.limits.header_block)
         .max_buf_size(desk.limits.request_line + desk.limits.header_block + 8 * 1024)

@@ -13,11 +13,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
 use super::frames::Frames;
 use crate::alarm::Alarm;
 use crate::proxy::conversation::Conversation;
+use crate::socket::PIECE;
 use crate::upstream::{LINGER, LINGER_BYTES};
 
 /// What is written in one piece, even if it comes in several: an entity, or a short page.
@@ -25,7 +26,9 @@ const SHORT: usize = 4096;
 
 /// A caller's socket under its connection's time limits.
 pub(super) struct Timed<S> {
-    inner: S,
+    /// The socket, with the bound on one read: hyper makes its buffer as large as the longest head
+    /// when that is filled again and again, and three of that size are on their way up.
+    inner: Take<S>,
     conversation: Rc<Conversation>,
     /// Read ahead to see which protocol is spoken.
     ahead: Vec<u8>,
@@ -45,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
     /// Takes charge of a socket. `alarm` is for lingering.
     pub(super) fn new(inner: S, conversation: Rc<Conversation>, alarm: Alarm) -> Self {
         Self {
-            inner,
+            inner: inner.take(PIECE as u64),
             conversation,
             ahead: Vec::new(),
             linger: Linger::No,
@@ -56,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
 
     /// The socket.
     pub(super) fn into_inner(self) -> S {
-        self.inner
+        self.inner.into_inner()
     }
 
     /// HTTP/2 is spoken from the first byte on: its frames are counted.
@@ -83,7 +86,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
     /// Whether what comes begins as HTTP/2's preface does (RFC 9113 section 3.4). No method of
     /// HTTP/1.1 begins so.
     pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
-        use tokio::io::AsyncReadExt;
         const PREFACE: &[u8] = b"PRI * HTTP/2.0";
         let mut seen = Vec::with_capacity(PREFACE.len());
         let mut piece = [0_u8; PREFACE.len()];
@@ -104,6 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
         let mut waste = [0_u8; 16 * 1024];
         while let Linger::Reading(budget) = self.linger {
             let mut buffer = ReadBuf::new(&mut waste);
+            self.inner.set_limit(PIECE as u64);
             match Pin::new(&mut self.inner).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() && budget > 0 => {
                     self.linger = Linger::Reading(budget.saturating_sub(buffer.filled().len()));
@@ -116,9 +119,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
     }
 
     /// Counts what was written.
-    fn count(&mut self, outcome: &Poll<io::Result<usize>>) {
-        if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.frames, outcome) {
+    fn count(&mut self, cx: &Context<'_>, outcome: &Poll<io::Result<usize>>) {
+        let Poll::Ready(Ok(bytes)) = outcome else {
+            return;
+        };
+        if let Some(frames) = &mut self.frames {
             frames.sent(*bytes);
+        } else if self.conversation.wrote(*bytes) {
+            cx.waker().wake_by_ref();
         }
     }
 
@@ -151,6 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
             return Poll::Ready(this.admit(buf, before));
         }
         let before = buf.filled().len();
+        this.inner.set_limit(PIECE as u64);
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 if buf.filled().len() > before {
@@ -173,8 +182,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.inner).poll_write(cx, buf);
-        this.count(&outcome);
+        let outcome = Pin::new(this.inner.get_mut()).poll_write(cx, buf);
+        this.count(cx, &outcome);
         this.written(cx, outcome)
     }
 
@@ -193,25 +202,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
             return self.poll_write(cx, joined.filled());
         }
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
-        this.count(&outcome);
+        let outcome = Pin::new(this.inner.get_mut()).poll_write_vectored(cx, bufs);
+        this.count(cx, &outcome);
         this.written(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.inner.get_ref().is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.inner).poll_flush(cx);
+        let outcome = Pin::new(this.inner.get_mut()).poll_flush(cx);
         this.written(cx, outcome)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if let Linger::No = this.linger {
-            std::task::ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            std::task::ready!(Pin::new(this.inner.get_mut()).poll_shutdown(cx))?;
             this.linger = if this.conversation.has_unread() {
                 this.alarm.set(LINGER);
                 Linger::Reading(LINGER_BYTES)

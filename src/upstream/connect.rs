@@ -19,7 +19,7 @@ use super::ConnectError;
 use super::stream::UpstreamStream;
 use super::tunnel;
 use crate::config::{HostName, Origin, UpstreamHttp};
-use crate::socket::Tcp;
+use crate::socket::{Tcp, UNSENT};
 
 /// The pause before the next address is tried beside the one in progress (RFC 8305 section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -168,7 +168,9 @@ impl Connector {
         let name = ServerName::try_from(bare.to_owned())
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let stream = TlsConnector::from(Arc::clone(&self.tls))
-            .connect(name, Tcp::from(tcp))
+            .connect_with(name, Tcp::from(tcp), |session| {
+                session.set_buffer_limit(Some(UNSENT));
+            })
             .await
             .map_err(failed)?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

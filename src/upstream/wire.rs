@@ -26,13 +26,11 @@ use super::outflow::{Outflow, SendError};
 use super::stream::UpstreamStream;
 use super::{Breakage, Failure, RequestBody, RequestHead, Upload, UpstreamError};
 use crate::alarm::Alarm;
+use crate::socket::PIECE;
 
 /// Microsoft's front doors and Azure's balancers close idle connections after minutes; a wire that
 /// is younger than this is not met half-closed.
 pub(super) const IDLE: Duration = Duration::from_secs(20);
-/// Bodies pass in pieces of at most this: two TLS records. Three of them are on their way to a caller
-/// who does not read, so larger ones cost memory and win nothing.
-const PIECE: usize = 32 * 1024;
 
 /// An open connection.
 pub(super) struct Wire {
