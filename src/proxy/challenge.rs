@@ -87,7 +87,7 @@ pub(super) async fn answer(
         Err(RenewError::Paused { .. }) => return refuse(Verdict::Paused, report),
         Err(RenewError::Same) => return refuse(Verdict::Same, report),
     };
-    let Some(body) = spare.body() else {
+    let Some(body) = spare.whole(limit).await? else {
         return refuse(Verdict::Gone, report);
     };
     call.own().cells.retried(match claims {

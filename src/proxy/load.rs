@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::admission::Admission;
 use super::allowance::{Allowance, Held};
@@ -57,11 +58,8 @@ pub(super) enum Spare {
     Empty,
     /// It streams, and is gone.
     Gone,
-    /// A copy grew while it streamed.
-    Streamed(
-        Rc<Upload>,
-        #[expect(dead_code, reason = "held for its size")] Held,
-    ),
+    /// A copy grows while it streams.
+    Streamed(Copied),
     /// It was read before it was sent.
     Whole(
         Bytes,
@@ -69,15 +67,40 @@ pub(super) enum Spare {
     ),
 }
 
+/// A small body that is copied as it passes, for as long as it may be sent again.
+#[derive(Debug)]
+pub(super) struct Copied {
+    upload: Rc<Upload>,
+    #[expect(dead_code, reason = "held for its size")]
+    held: Held,
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        self.upload.keep_no_longer();
+    }
+}
+
 impl Spare {
-    /// A body for another attempt, if the request can be sent again.
+    /// A body for another attempt, if the request can be sent again now.
     pub(super) fn body(&self) -> Option<RequestBody> {
         match self {
             Self::Empty => Some(RequestBody::Empty),
             Self::Gone => None,
-            Self::Streamed(upload, _) => upload.kept().map(RequestBody::Kept),
+            Self::Streamed(copied) => copied.upload.kept().map(RequestBody::Kept),
             Self::Whole(bytes, _) => Some(RequestBody::Kept(bytes.clone())),
         }
+    }
+
+    /// The same once an upstream has answered before all of a small body was there: the rest of that
+    /// is waited for, at most for `limit`.
+    pub(super) async fn whole(&self, limit: Duration) -> Result<Option<RequestBody>, BodyFault> {
+        if let Self::Streamed(copied) = self
+            && let Ok(complete) = tokio::time::timeout(limit, copied.upload.complete()).await
+        {
+            complete?;
+        }
+        Ok(self.body())
     }
 }
 
@@ -133,7 +156,10 @@ async fn prepare(
     if !may_hold_links(call) {
         let upload = body.upload();
         upload.keep(length);
-        return Ok(Load::streamed(body, Spare::Streamed(upload, held)));
+        return Ok(Load::streamed(
+            body,
+            Spare::Streamed(Copied { upload, held }),
+        ));
     }
     let bytes = read(&mut body, length).await?;
     let bytes = turned(call, &call.parts.headers, bytes);

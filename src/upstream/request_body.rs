@@ -1,9 +1,10 @@
 //! The body that goes up: none, one that is held, or the caller's as it comes.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +43,10 @@ pub struct Upload {
     trailers: RefCell<Option<TrailerRule>>,
     /// The bytes so far, while they are to be kept and are few enough.
     copy: RefCell<Option<Vec<u8>>>,
+    /// Where the rest comes from, of a body that is kept, when the upstream wants no more of it.
+    rest: RefCell<Option<Inlet>>,
+    /// Whoever waits for its end or for that rest.
+    waiting: Cell<Option<Waker>>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -63,6 +68,8 @@ impl Upload {
             fault: Cell::new(None),
             trailers: RefCell::new(None),
             copy: RefCell::new(None),
+            rest: RefCell::new(None),
+            waiting: Cell::new(None),
         }
     }
 
@@ -79,6 +86,55 @@ impl Upload {
     /// Keeps a copy of a body of this length as it passes.
     pub fn keep(&self, length: usize) {
         self.copy.replace(Some(Vec::with_capacity(length)));
+    }
+
+    fn keeps(&self) -> bool {
+        self.copy.borrow().is_some()
+    }
+
+    /// Ends that: the copy goes, and what has not come yet is nobody's.
+    pub fn keep_no_longer(&self) {
+        self.copy.take();
+        self.rest.take();
+    }
+
+    /// Waits until the whole body has passed. What the upstream does not want any more, because it has
+    /// answered, is read here.
+    ///
+    /// # Errors
+    /// When the body is faulty.
+    pub async fn complete(self: &Rc<Self>) -> Result<(), BodyFault> {
+        let mut rest = None;
+        poll_fn(|cx| {
+            while !self.ended.get() {
+                if rest.is_none() {
+                    rest = self.rest.take().map(|inlet| CallerBody {
+                        inlet: Some(inlet),
+                        upload: Rc::clone(self),
+                    });
+                }
+                let Some(body) = &mut rest else {
+                    self.waiting.set(Some(cx.waker().clone()));
+                    return Poll::Pending;
+                };
+                let _ = ready!(body.poll_next(cx));
+            }
+            Poll::Ready(self.fault.get().map_or(Ok(()), Err))
+        })
+        .await
+    }
+
+    /// The whole body has passed, or failed.
+    fn end(&self, fault: Option<BodyFault>) {
+        self.fault.set(fault);
+        self.ended.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
     }
 
     /// The copy, once the whole body has passed.
@@ -130,11 +186,20 @@ impl Upload {
 /// The caller's body as it comes, counted, bounded and timed.
 #[derive(Debug)]
 pub struct CallerBody {
-    incoming: Option<Incoming>,
+    inlet: Option<Inlet>,
     upload: Rc<Upload>,
+}
+
+/// Where the caller's body comes from.
+#[derive(Debug)]
+struct Inlet {
+    incoming: Option<Incoming>,
     alarm: Alarm,
     idle: Duration,
+    /// Whether what nobody reads is read off.
     lingers: bool,
+    /// Whether nothing more comes.
+    over: bool,
 }
 
 impl CallerBody {
@@ -142,11 +207,14 @@ impl CallerBody {
     /// the answer, as one stream among others needs it.
     pub fn new(incoming: Incoming, alarm: Alarm, idle: Duration, lingers: bool) -> Self {
         Self {
-            incoming: Some(incoming),
+            inlet: Some(Inlet {
+                incoming: Some(incoming),
+                alarm,
+                idle,
+                lingers,
+                over: false,
+            }),
             upload: Rc::new(Upload::new()),
-            alarm,
-            idle,
-            lingers,
         }
     }
 
@@ -155,55 +223,67 @@ impl CallerBody {
         Rc::clone(&self.upload)
     }
 
-    fn fail(&self, fault: BodyFault) -> BodyFault {
-        self.upload.fault.set(Some(fault));
-        self.upload.ended.set(true);
-        self.alarm.clear();
-        fault
+    fn incoming(&self) -> Option<&Incoming> {
+        self.inlet.as_ref()?.incoming.as_ref()
     }
 
-    /// The next frame. The alarm runs only while the caller is what is waited for.
+    /// The next frame.
     pub fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let Some(inlet) = &mut self.inlet else {
+            return Poll::Ready(None);
+        };
+        let upload = &self.upload;
+        let next = ready!(inlet.poll_next(cx));
+        let passed = match &next {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, |data| upload.passed(data)),
+            Some(Err(fault)) => {
+                upload.end(Some(*fault));
+                return Poll::Ready(next);
+            }
+            None => 0,
+        };
+        if passed > upload.limit.get() {
+            upload.end(Some(BodyFault::TooLarge));
+            return Poll::Ready(Some(Err(BodyFault::TooLarge)));
+        }
+        if inlet.over {
+            upload.end(None);
+        }
+        match next.map(|next| next.map(Frame::into_trailers)) {
+            Some(Ok(Ok(trailers))) => Poll::Ready(upload.screened(trailers).map(Ok)),
+            Some(Ok(Err(frame))) => Poll::Ready(Some(Ok(frame))),
+            Some(Err(fault)) => Poll::Ready(Some(Err(fault))),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Inlet {
+    /// The next frame. The alarm runs only while the caller is what is waited for.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
-        match Pin::new(&mut *incoming).poll_frame(cx) {
-            Poll::Pending => {
-                if self.alarm.has_rung(cx) {
-                    return Poll::Ready(Some(Err(self.fail(BodyFault::Stalled))));
-                }
-                if !self.alarm.is_set() {
-                    self.alarm.set(self.idle);
-                }
-                Poll::Pending
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                let ends = incoming.is_end_stream();
+        let Poll::Ready(next) = Pin::new(&mut *incoming).poll_frame(cx) else {
+            if self.alarm.has_rung(cx) {
                 self.alarm.clear();
-                if let Some(data) = frame.data_ref()
-                    && self.upload.passed(data) > self.upload.limit.get()
-                {
-                    return Poll::Ready(Some(Err(self.fail(BodyFault::TooLarge))));
-                }
-                // Nothing comes after trailers.
-                if ends || frame.is_trailers() {
-                    self.upload.ended.set(true);
-                }
-                match frame.into_trailers() {
-                    Ok(trailers) => Poll::Ready(self.upload.screened(trailers).map(Ok)),
-                    Err(frame) => Poll::Ready(Some(Ok(frame))),
-                }
+                return Poll::Ready(Some(Err(BodyFault::Stalled)));
             }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.fail(BodyFault::Broken)))),
-            Poll::Ready(None) => {
-                self.alarm.clear();
-                self.upload.ended.set(true);
-                Poll::Ready(None)
+            if !self.alarm.is_set() {
+                self.alarm.set(self.idle);
             }
-        }
+            return Poll::Pending;
+        };
+        self.alarm.clear();
+        // Nothing comes after trailers.
+        self.over = match &next {
+            Some(Ok(frame)) => frame.is_trailers() || incoming.is_end_stream(),
+            Some(Err(_)) | None => true,
+        };
+        Poll::Ready(next.map(|next| next.map_err(|_| BodyFault::Broken)))
     }
 }
 
@@ -211,8 +291,17 @@ impl CallerBody {
 /// the caller still sends.
 impl Drop for CallerBody {
     fn drop(&mut self) {
+        if self.upload.keeps() && !self.upload.ended() {
+            self.upload.rest.replace(self.inlet.take());
+            self.upload.wake();
+        }
+    }
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
         if self.lingers
-            && self.upload.is_unread()
+            && !self.over
             && let Some(incoming) = self.incoming.take()
         {
             LocalExec.execute(read_off(incoming, self.alarm.another()));
@@ -265,7 +354,7 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Caller(body) => body.incoming.as_ref().is_none_or(Body::is_end_stream),
+            Self::Caller(body) => body.incoming().is_none_or(Body::is_end_stream),
             Self::Empty => true,
             Self::Kept(bytes) => bytes.is_empty(),
         }
@@ -273,10 +362,9 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Caller(body) => {
-                let incoming = body.incoming.as_ref();
-                incoming.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-            }
+            Self::Caller(body) => body
+                .incoming()
+                .map_or_else(|| SizeHint::with_exact(0), Body::size_hint),
             Self::Empty => SizeHint::with_exact(0),
             Self::Kept(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use tokenferry::simulator::{CLIENT_ID, Fault, GRAPH, Gate, LOGIN, Script, Seen, TENANT_ID};
 
 use crate::harness::answer::Answer;
-use crate::harness::soon;
+use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
+use crate::harness::{soon, until};
 
 const RETRIES: &str = "tokenferry_upstream_retries_total";
 
@@ -25,6 +26,11 @@ fn refused(text: &str) -> Fault {
     ];
     let error = json!({"code": "InvalidAuthenticationToken", "message": text});
     Fault::answer(401, &headers, json!({"error": error}).to_string())
+}
+
+fn is_refused(answer: &Answer, part: &str) {
+    assert_eq!(answer.refusal(), (502, "tokenRefused".to_owned()));
+    assert!(answer.message().contains(part), "{}", answer.message());
 }
 
 /// A POST of a body with its length.
@@ -77,14 +83,14 @@ async fn a_burst_of_refusals_costs_one_call() {
     let address = stage.address();
     for _ in 0..100 {
         asked.spawn(async move {
-            let mut caller = crate::harness::caller::Caller::connect(address).await;
+            let mut caller = Caller::connect(address).await;
             caller
                 .exchange("GET /graph/sim/bytes/3 HTTP/1.1")
                 .await
                 .status
         });
     }
-    crate::harness::until("all have arrived", || async {
+    until("all have arrived", || async {
         (arrivals(&stage, "/sim/").len() == 100).then_some(())
     })
     .await;
@@ -127,6 +133,57 @@ async fn a_small_body_is_sent_again_as_it_was() {
     }
 }
 
+/// A POST whose token is refused before its second half has come.
+async fn refused_early(http: u8) -> (Stage, Caller) {
+    let own = format!(
+        "timeouts: {{request_body_idle: 200ms}}\n\
+         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+    );
+    let stage = Stage::with(&own).await;
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+    let calls = stage.simulator.token_calls();
+    stage
+        .simulator
+        .script(Script::on(GRAPH, refused("early")).early().times(1));
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 10")
+        .await;
+    caller.send("first").await;
+    until("the token is renewed", || async {
+        (stage.simulator.token_calls() > calls).then_some(())
+    })
+    .await;
+    (stage, caller)
+}
+
+#[tokio::test]
+async fn an_upstream_that_refuses_a_token_before_all_of_a_small_body_came_is_asked_again() {
+    for http in [1, 2] {
+        let (stage, mut caller) = refused_early(http).await;
+        caller.send("later").await;
+        caller.answer("POST").await.expect(200);
+        let sent = arrivals(&stage, "/sim/sink");
+        assert_eq!(sent.len(), 2);
+        assert_eq!(sent[1].text(), "firstlater");
+        // Nothing of it is left on the connection.
+        caller
+            .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+            .await
+            .expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_stops_in_a_body_whose_token_was_refused_is_not_waited_for() {
+    for http in [1, 2] {
+        let (stage, mut caller) = refused_early(http).await;
+        let answer = caller.answer("POST").await;
+        assert_eq!(answer.refusal(), (408, "requestTimeout".to_owned()));
+        assert_eq!(arrivals(&stage, "/sim/sink").len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn a_streamed_body_is_never_sent_twice_and_the_next_request_has_the_new_token() {
     for chunked in [true, false] {
@@ -145,12 +202,7 @@ async fn a_streamed_body_is_never_sent_twice_and_the_next_request_has_the_new_to
             caller.send(vec![b'x'; 65_537]).await;
         }
         let answer = caller.answer("POST").await;
-        assert_eq!(answer.refusal(), (502, "tokenRefused".to_owned()));
-        assert!(
-            answer.message().contains("send the request again"),
-            "{}",
-            answer.message()
-        );
+        is_refused(&answer, "send the request again");
         assert_eq!(answer.all("www-authenticate").len(), 0);
         assert_eq!(arrivals(&stage, "/sim/sink").len(), 1);
         stage.get("/graph/sim/bytes/1").await.expect(200);
@@ -177,18 +229,13 @@ async fn beyond_16_mib_of_kept_bodies_others_stream() {
     for _ in 0..256 {
         callers.push(ask().await);
     }
-    crate::harness::until("all have arrived", || async {
+    until("all have arrived", || async {
         (arrivals(&stage, "/sim/").len() == 256).then_some(())
     })
     .await;
     stage.simulator.revoke_tokens(None);
     let answer = ask().await.answer("POST").await;
-    assert_eq!(answer.refusal(), (502, "tokenRefused".to_owned()));
-    assert!(
-        answer.message().contains("send the request again"),
-        "{}",
-        answer.message()
-    );
+    is_refused(&answer, "send the request again");
     gate.open();
     for mut caller in callers {
         caller.answer("POST").await.expect(200);
@@ -260,12 +307,7 @@ async fn a_token_that_comes_again_is_not_tried_again() {
         .simulator
         .script(Script::on(GRAPH, refused("no")).under("/sim/odd"));
     let answer = stage.get("/graph/sim/odd").await;
-    assert_eq!(answer.refusal(), (502, "tokenRefused".to_owned()));
-    assert!(
-        answer.message().contains("same token"),
-        "{}",
-        answer.message()
-    );
+    is_refused(&answer, "same token");
     assert_eq!(arrivals(&stage, "/sim/odd").len(), 1);
 }
 
