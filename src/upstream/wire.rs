@@ -32,6 +32,10 @@ use crate::socket::PIECE;
 /// is younger than this is not met half-closed.
 pub(super) const IDLE: Duration = Duration::from_secs(20);
 
+/// How long the answer of an upstream that takes no more is waited for: it is in the socket already,
+/// and only the news of it has to come.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// An open connection.
 pub(super) struct Wire {
     stream: UpstreamStream,
@@ -122,15 +126,18 @@ impl Wire {
         self.outflow.begin(head, body, self.memory.lend_lead());
         self.alarm.set(limit);
         self.begun = false;
-        let mut sent = 0;
+        let (mut sent, mut lost) = (0, None);
         let outcome = std::future::poll_fn(|cx| {
-            let outcome = self.poll_send(cx, head.method);
+            let outcome = self.poll_send(cx, head.method, &mut lost);
             if outcome.is_ready() {
                 return outcome.map(Some);
             }
-            self.note_progress(upload.as_deref(), &mut sent, limit);
+            if lost.is_none() {
+                self.note_progress(upload.as_deref(), &mut sent, limit);
+            }
             if self.alarm.has_rung(cx) {
-                return Poll::Ready(None);
+                let lost = lost.take().map(|error| Err(Breakage::Io(error)));
+                return Poll::Ready(lost);
             }
             Poll::Pending
         })
@@ -162,31 +169,36 @@ impl Wire {
         }
     }
 
+    /// Sends what can be sent, and reads the head of the answer. An upstream that refuses a body may
+    /// have answered before it stopped reading: the answer is here then, but news of it may come after
+    /// that of the connection, which is left in `lost` meanwhile.
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
         method: &Method,
+        lost: &mut Option<io::Error>,
     ) -> Poll<Result<Response<()>, Breakage>> {
-        let lost = match self.outflow.poll(&mut self.stream, cx) {
-            Poll::Ready(Err(SendError::Body(fault))) => {
-                return Poll::Ready(Err(Breakage::Body(fault)));
+        if lost.is_none() {
+            match self.outflow.poll(&mut self.stream, cx) {
+                Poll::Ready(Err(SendError::Body(fault))) => {
+                    return Poll::Ready(Err(Breakage::Body(fault)));
+                }
+                Poll::Ready(Err(SendError::Connection(error))) => {
+                    self.alarm.set(LAST_WORDS);
+                    *lost = Some(error);
+                }
+                Poll::Ready(Ok(())) => self.memory.return_lead(self.outflow.take_lead()),
+                Poll::Pending => {}
             }
-            Poll::Ready(Err(SendError::Connection(error))) => Some(error),
-            Poll::Ready(Ok(())) => {
-                self.memory.return_lead(self.outflow.take_lead());
-                None
-            }
-            Poll::Pending => None,
-        };
-        // An upstream that refuses a body may have answered before it stopped reading.
-        match (self.poll_head(cx, method), lost) {
-            (Poll::Ready(Ok(response)), Some(_)) => {
+        }
+        match (ready!(self.poll_head(cx, method)), lost.take()) {
+            (Ok(response), Some(_)) => {
                 self.outflow.abandon();
                 self.persists = false;
                 Poll::Ready(Ok(response))
             }
-            (_, Some(error)) => Poll::Ready(Err(Breakage::Io(error))),
-            (outcome, None) => outcome,
+            (Err(_), Some(error)) => Poll::Ready(Err(Breakage::Io(error))),
+            (outcome, None) => Poll::Ready(outcome),
         }
     }
 
