@@ -10,7 +10,7 @@ use http::Response;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -162,8 +162,9 @@ where
         builder.max_headers(desk.limits.headers);
     }
     let proxy = Rc::clone(&desk.proxy);
+    let known = Rc::clone(&conversation);
     let service = service_fn(move |request| {
-        let answer = Rc::clone(&proxy).handle(request, Rc::clone(&conversation));
+        let answer = Rc::clone(&proxy).handle(request, Rc::clone(&known));
         Answering::new(answer, |response| response)
     });
     let mut connection = builder.serve_connection(TokioIo::new(socket), service);
@@ -177,7 +178,13 @@ where
         connection.poll(cx)
     });
     ended(end.await);
-    connection.into_parts().io.into_inner()
+    let mut socket = connection.into_parts().io.into_inner();
+    // An answer that broke off has ended the connection, and the caller still sends: it gets to read
+    // how far the answer went.
+    if conversation.has_unread() && !conversation.is_cut_short() {
+        let _ = socket.shutdown().await;
+    }
+    socket
 }
 
 /// Serves HTTP/2.

@@ -329,3 +329,23 @@ async fn a_caller_that_asks_first_may_be_refused_by_the_upstream() {
         caller.answer("POST").await.expect(409);
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_in_the_middle_of_an_upload_reaches_the_caller_as_far_as_it_went()
+{
+    let stage = Stage::open().await;
+    let half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst".to_vec();
+    let broken = Fault::Raw(half, Ending::Notify);
+    stage
+        .simulator
+        .script(Script::on(GRAPH, broken).early().times(1));
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 9000000")
+        .await;
+    // Enough that it does not all fit into what is read before the answer comes.
+    caller.send(vec![b'x'; 1_000_000]).await;
+    assert_eq!(caller.head().await.status, 200);
+    assert_eq!(caller.rest().await, b"first");
+    assert!(matches!(caller.ended, Some(Ok(()))), "{:?}", caller.ended);
+}
