@@ -94,8 +94,9 @@ where
 {
     let alarm = desk.clock.alarm();
     alarm.set(limit);
+    let handshake = acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(UNSENT)));
     tokio::select! {
-        shaken = acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(UNSENT))) => match shaken {
+        shaken = handshake => match shaken {
             Ok(socket) => Some(Box::new(socket)),
             Err(error) => {
                 tracing::debug!(%error, "a caller's handshake failed");

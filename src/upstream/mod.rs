@@ -175,7 +175,12 @@ impl Upstream {
                 let alarm = self.clock.alarm();
                 let request = for_http2(head, body, &self.spec.origin);
                 let response = Box::pin(stream.send(request, &alarm, limit)).await?;
-                response.map(|incoming| UpstreamBody::two(incoming, stream, alarm, idle))
+                let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+                if bodiless.contains(&response.status()) {
+                    response.map(|_| UpstreamBody::none())
+                } else {
+                    response.map(|incoming| UpstreamBody::two(incoming, stream, alarm, idle))
+                }
             }
         };
         Ok(response)

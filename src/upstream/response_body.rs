@@ -87,6 +87,16 @@ impl UpstreamBody {
         }
     }
 
+    /// No body, whatever the upstream sends: its status has none (RFC 9110 section 6.4.1).
+    pub(super) fn none() -> Self {
+        Self {
+            source: Source::Ended,
+            idle: Duration::ZERO,
+            upload: None,
+            sent: 0,
+        }
+    }
+
     fn alarm(&self) -> Option<&Alarm> {
         match &self.source {
             Source::One(lease) => Some(&lease.look().alarm),

@@ -240,3 +240,28 @@ async fn an_answer_that_drips_arrives_drip_by_drip() {
         assert_eq!(answer.body, vec![b'x'; 300]);
     }
 }
+
+#[tokio::test]
+async fn a_body_where_none_may_be_is_left_out() {
+    let own =
+        "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: 2}]\n";
+    let stage = Stage::with(own).await;
+    for status in [204, 304] {
+        for _ in 0..2 {
+            let fault = Fault::answer(status, &[("etag", "\"a\"")], "a body");
+            stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        }
+        let mut caller = stage.caller().await;
+        let first = caller.exchange("GET /graph/v1.0/users HTTP/1.1").await;
+        let caller2 = stage.caller2().await;
+        let second = caller2.exchange("GET", "/graph/v1.0/users").await;
+        for answer in [first, second] {
+            assert_eq!((answer.status, &*answer.body), (status, &b""[..]));
+            assert_eq!(answer.field("etag"), "\"a\"");
+        }
+        let next = caller.exchange("GET /graph/sim/bytes/5 HTTP/1.1").await;
+        next.expect(200);
+        let next = caller2.exchange("GET", "/graph/sim/bytes/5").await;
+        next.expect(200);
+    }
+}
