@@ -10,6 +10,11 @@ use std::time::Duration;
 
 use crate::alarm::{Alarm, AlarmClock};
 use crate::caller::certificate::PeerNames;
+use crate::socket::PIECE;
+
+/// As much of a body is written before more of it is made: half a piece, because links cut a piece
+/// into several, and each of those would be a write of its own.
+const ENOUGH: usize = PIECE / 2;
 
 /// The time limits of a caller's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,13 +201,14 @@ impl Conversation {
     pub fn wrote(&self, bytes: usize) -> bool {
         let left = self.unwritten.get().saturating_sub(bytes);
         self.unwritten.set(left);
-        left == 0 && self.waits.take()
+        left < ENOUGH && self.waits.take()
     }
 
-    /// Whether the next piece of a body has to wait until the one before is written, so that a caller
-    /// who does not read holds one piece and no more. The streams of HTTP/2 have windows for that.
+    /// Whether the next piece of a body has to wait until those before are written, so that a caller
+    /// who does not read holds no more than one and a half. The streams of HTTP/2 have windows for
+    /// that.
     pub fn writes_first(&self) -> bool {
-        let waits = self.unwritten.get() > 0 && !self.streams.get();
+        let waits = self.unwritten.get() >= ENOUGH && !self.streams.get();
         self.waits.set(waits);
         waits
     }
