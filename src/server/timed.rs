@@ -220,7 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if let Linger::No = this.linger {
-            std::task::ready!(Pin::new(this.inner.get_mut()).poll_shutdown(cx))?;
+            let outcome = Pin::new(this.inner.get_mut()).poll_shutdown(cx);
+            std::task::ready!(this.written(cx, outcome))?;
             this.linger = if this.conversation.has_unread() {
                 this.alarm.set(LINGER);
                 Linger::Reading(LINGER_BYTES)

@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use tokenferry::simulator::{Ending, Fault, GRAPH, Script};
+
 use crate::harness::caller::Caller;
 use crate::harness::program::{Program, command, run};
 use crate::harness::stage::{AT_ONCE, Stage};
@@ -273,4 +275,32 @@ async fn a_check_tells_that_key_and_certificate_do_not_belong_together() {
         words.contains("does not belong to the first certificate"),
         "{words}"
     );
+}
+
+#[tokio::test]
+async fn a_caller_who_neither_reads_nor_leaves_is_let_go_with_its_upload() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let own = "limits: {connections: 1}\ntimeouts: {write_stall: 300ms}\n";
+    let stage = secure_stage(folder.path(), &authority, own).await;
+    // More than the buffers on the way take, before all of the request has come.
+    let mut half = b"HTTP/1.1 200 OK\r\nContent-Length: 64000000\r\n\r\n".to_vec();
+    half.resize(32_000_000, b'x');
+    let fault = Fault::Raw(half, Ending::Hang);
+    stage
+        .simulator
+        .script(Script::on(GRAPH, fault).early().times(1));
+    let mut idle = shake(stage.address(), &authority.pem, &[], None)
+        .await
+        .unwrap();
+    let head = "PUT /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n";
+    soon(idle.write_all(head.as_bytes())).await.unwrap();
+    soon(idle.write_all(&vec![b'x'; 100_000])).await.unwrap();
+
+    let mut next = shake(stage.address(), &authority.pem, &[], None)
+        .await
+        .unwrap();
+    let text = get(&mut next, "/graph/sim/bytes/1", "").await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    drop(idle);
 }
