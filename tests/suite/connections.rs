@@ -116,6 +116,24 @@ async fn a_caller_that_leaves_before_the_answer_ends_the_request() {
 }
 
 #[tokio::test]
+async fn a_caller_that_ends_its_side_counts_as_gone() {
+    let stage = Stage::open().await;
+    let hold = Fault::Hold(Gate::new());
+    stage.simulator.script(Script::on(GRAPH, hold).times(1));
+    let mut caller = stage.caller().await;
+    caller.ask("GET /graph/sim/bytes/5 HTTP/1.1").await;
+    stage
+        .simulator
+        .wait_for(|seen| seen.host == GRAPH)
+        .await
+        .unwrap();
+    caller.end().await;
+    caller.expect_close().await;
+    let line = stage.log.with("/outcome", "dropped").await;
+    assert_eq!(line["attempts"].as_u64(), Some(1));
+}
+
+#[tokio::test]
 async fn five_hundred_callers_at_once_are_all_served() {
     let stage = Stage::with("limits: {in_flight: 400}\n").await;
     let address = stage.address();

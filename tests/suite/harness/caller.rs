@@ -76,6 +76,12 @@ impl Caller {
         soon(self.stream.write_all(bytes.as_ref())).await
     }
 
+    /// Says that nothing more will be sent, and goes on reading.
+    pub(crate) async fn end(&mut self) {
+        let ended = soon(self.stream.shutdown()).await;
+        ended.expect("a socket can be shut down");
+    }
+
     /// Writes a head: `lines` are the request line and fields, with `Host` and the ends added.
     pub(crate) async fn ask(&mut self, lines: &str) {
         let mut text = lines.trim_end().replace('\n', "\r\n");
