@@ -14,7 +14,12 @@ fuzz_target!(|body: &[u8]| {
     let Ok(operations) = read(&place, &headers, body) else {
         return;
     };
-    let value: serde_json::Value = serde_json::from_slice(body).expect("what was read is JSON");
+    let value: serde_json::Value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        // Grammar has no largest number (RFC 8259 section 6), but this parser has.
+        Err(error) if error.to_string().starts_with("number out of range") => return,
+        Err(error) => panic!("what was read is no JSON: {error}"),
+    };
     let requests = value["requests"].as_array().expect("a list of requests");
     assert_eq!(requests.len(), operations.len());
     for (request, operation) in requests.iter().zip(&operations) {
