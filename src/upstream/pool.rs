@@ -50,7 +50,17 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct Ticket {
     served: RefCell<Option<Result<Box<Wire>, Rc<ConnectError>>>>,
+    /// What came free for it was of no use: it may dial.
+    lost: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+}
+
+impl Ticket {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
 }
 
 /// A connection in use. Dropped without [`Lease::give_back`], it is closed: that is what ends an
@@ -95,7 +105,7 @@ impl Pool {
     {
         let ticket = Rc::new(Ticket::default());
         self.queue.borrow_mut().push_back(Rc::downgrade(&ticket));
-        let mut turn = std::pin::pin!(self.turn(&ticket));
+        let mut turn = std::pin::pin!(self.turn(&ticket, &dial));
         if self.open.get() < EAGER {
             self.grow(&dial);
         }
@@ -129,13 +139,11 @@ impl Pool {
     {
         self.open.set(self.open.get() + 1);
         self.report();
-        match dial.await {
-            Ok(wire) => Ok(self.lease(Box::new(wire))),
-            Err(error) => {
-                self.closed();
-                Err(Rc::new(error))
-            }
-        }
+        // Counted as long as this is waited for, and no longer: the caller may leave meanwhile.
+        let counted = Counted(self);
+        let wire = dial.await?;
+        std::mem::forget(counted);
+        Ok(self.lease(Box::new(wire)))
     }
 
     /// Closes what is idle for too long, old, or closed by the upstream.
@@ -191,6 +199,22 @@ impl Pool {
         });
     }
 
+    /// Gives a connection that comes free to the first that waits, if it can serve: nothing may lie
+    /// in it that would be taken for the next answer.
+    fn come_free(&self, mut wire: Box<Wire>) {
+        if self.queue.borrow().is_empty() || wire.is_usable(wire.idle_since) {
+            return self.hand_over(wire);
+        }
+        drop(wire);
+        self.closed();
+        let queue = self.queue.borrow();
+        let mut waiting = queue.iter().filter_map(Weak::upgrade);
+        if let Some(first) = waiting.find(|ticket| !ticket.lost.get()) {
+            first.lost.set(true);
+            first.wake();
+        }
+    }
+
     fn hand_over(&self, wire: Box<Wire>) {
         if let Some(Ok(wire)) = self.serve(Ok(wire)) {
             self.idle.borrow_mut().push(wire);
@@ -209,22 +233,31 @@ impl Pool {
             };
             if let Some(ticket) = ticket.upgrade() {
                 *ticket.served.borrow_mut() = Some(outcome);
-                if let Some(waker) = ticket.waker.borrow_mut().take() {
-                    waker.wake();
-                }
+                ticket.wake();
                 return None;
             }
         }
     }
 
-    async fn turn(self: &Rc<Self>, ticket: &Rc<Ticket>) -> Result<Lease, Rc<ConnectError>> {
+    async fn turn<D, F>(
+        self: &Rc<Self>,
+        ticket: &Rc<Ticket>,
+        dial: &D,
+    ) -> Result<Lease, Rc<ConnectError>>
+    where
+        D: Fn() -> F,
+        F: Future<Output = Result<Wire, ConnectError>> + 'static,
+    {
         let unused = Unused(self, ticket);
-        let served = std::future::poll_fn(|cx| match ticket.served.borrow_mut().take() {
-            Some(served) => Poll::Ready(served),
-            None => {
-                *ticket.waker.borrow_mut() = Some(cx.waker().clone());
-                Poll::Pending
+        let served = std::future::poll_fn(|cx| {
+            if let Some(served) = ticket.served.borrow_mut().take() {
+                return Poll::Ready(served);
             }
+            if ticket.lost.take() {
+                self.grow(dial);
+            }
+            *ticket.waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
         })
         .await;
         std::mem::forget(unused);
@@ -244,13 +277,31 @@ impl Pool {
     }
 }
 
+/// Takes back the place of a connection that was not made.
+struct Counted<'a>(&'a Pool);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}
+
+/// What is idle at the end of a pool is closed with it.
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.idle.get_mut().clear();
+        self.open.set(0);
+        self.report();
+    }
+}
+
 /// Returns what was served to a request that went away before it looked.
 struct Unused<'a>(&'a Rc<Pool>, &'a Rc<Ticket>);
 
 impl Drop for Unused<'_> {
     fn drop(&mut self) {
         if let Some(Ok(wire)) = self.1.served.borrow_mut().take() {
-            self.0.hand_over(wire);
+            self.0.come_free(wire);
         }
     }
 }
@@ -274,7 +325,7 @@ impl Lease {
         wire.alarm.clear();
         wire.idle_since = wire.alarm.now();
         if wire.rest() {
-            self.pool.hand_over(wire);
+            self.pool.come_free(wire);
         } else {
             self.wire = Some(wire);
         }
@@ -290,96 +341,4 @@ impl Drop for Lease {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::stream::UpstreamStream;
-    use super::super::wire::IDLE;
-    use super::*;
-    use crate::alarm::AlarmClock;
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    /// A listener whose backlog takes what is dialled, and a clock that stands.
-    struct Upstream(tokio::net::TcpListener, Rc<AlarmClock>);
-
-    impl Upstream {
-        async fn open() -> Self {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            Self(listener, AlarmClock::new(Duration::from_millis(10)))
-        }
-
-        async fn wire(&self, lifetime: Duration) -> Result<Wire, ConnectError> {
-            let address = self.0.local_addr().unwrap();
-            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            let stream = UpstreamStream::Plain(stream.into());
-            Ok(Wire::new(stream, Rc::default(), self.1.alarm(), lifetime))
-        }
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_is_old_or_was_idle_for_long_serves_no_other_request() {
-        let upstream = Upstream::open().await;
-        for (lifetime, after) in [(HOUR, IDLE), (Duration::from_secs(10), IDLE / 2)] {
-            let pool = Pool::new(2, Box::new(|_| {}));
-            let lease = pool.fresh(upstream.wire(lifetime)).await.unwrap();
-            lease.give_back();
-            let young = pool.take_idle(Instant::now());
-            young.expect("it is young").give_back();
-            let later = Instant::now() + after;
-            assert!(pool.take_idle(later).is_none());
-            assert_eq!(pool.open.get(), 0, "it is closed");
-        }
-    }
-
-    #[tokio::test]
-    async fn beyond_the_bound_a_request_waits_for_a_connection_that_comes_free() {
-        let upstream = Upstream::open().await;
-        let pool = Pool::new(1, Box::new(|_| {}));
-        let only = pool.fresh(upstream.wire(HOUR)).await.unwrap();
-        let dialled = Cell::new(0);
-        let mut waiting = std::pin::pin!(pool.wait(|| {
-            dialled.set(dialled.get() + 1);
-            std::future::pending()
-        }));
-        tokio::select! {
-            biased;
-            _ = &mut waiting => panic!("there is no second one"),
-            () = tokio::task::yield_now() => {}
-        }
-        only.give_back();
-        let _freed = waiting.await.expect("the first comes free");
-        assert_eq!((dialled.get(), pool.open.get()), (0, 1));
-    }
-
-    #[tokio::test]
-    async fn who_waits_is_served_even_when_what_was_dialled_for_it_went_to_another_and_died() {
-        let upstream = Rc::new(Upstream::open().await);
-        let local = tokio::task::LocalSet::new();
-        let served = local.run_until(async {
-            let pool = Pool::new(1, Box::new(|_| {}));
-            let only = pool.fresh(upstream.wire(HOUR)).await.unwrap();
-            let dial = || {
-                let upstream = Rc::clone(&upstream);
-                async move { upstream.wire(HOUR).await }
-            };
-            let (first, second) = (pool.wait(dial), pool.wait(dial));
-            let (mut first, mut second) = (Box::pin(first), Box::pin(second));
-            tokio::select! {
-                biased;
-                _ = &mut first => panic!("there is one connection only"),
-                () = tokio::task::yield_now() => {}
-            }
-            drop(only);
-            let (first, died) = tokio::join!(first, async {
-                tokio::select! {
-                    biased;
-                    _ = &mut second => panic!("the first is served first"),
-                    () = tokio::task::yield_now() => {}
-                }
-            });
-            let () = died;
-            drop(first.expect("it was dialled"));
-            tokio::time::timeout(Duration::from_secs(20), second).await
-        });
-        served.await.expect("it is not forgotten").unwrap();
-    }
-}
+mod tests;

@@ -1,0 +1,165 @@
+//! Who gets which connection.
+
+use tokio::io::AsyncWriteExt;
+
+use super::super::stream::UpstreamStream;
+use super::super::wire::IDLE;
+use super::*;
+use crate::alarm::AlarmClock;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A listener whose backlog takes what is dialled, and a clock that stands.
+struct Upstream(tokio::net::TcpListener, Rc<AlarmClock>);
+
+impl Upstream {
+    async fn open() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self(listener, AlarmClock::new(Duration::from_millis(10)))
+    }
+
+    async fn wire(&self, lifetime: Duration) -> Result<Wire, ConnectError> {
+        let address = self.0.local_addr().unwrap();
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        Ok(self.speak(stream, lifetime))
+    }
+
+    /// A connection on which something has come that nobody asked for, or its end.
+    async fn spoilt(&self, unasked: &[u8]) -> Result<Wire, ConnectError> {
+        let address = self.0.local_addr().unwrap();
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut other, _) = self.0.accept().await.unwrap();
+        other.write_all(unasked).await.unwrap();
+        drop(other);
+        stream.readable().await.unwrap();
+        Ok(self.speak(stream, HOUR))
+    }
+
+    fn speak(&self, stream: tokio::net::TcpStream, lifetime: Duration) -> Wire {
+        let stream = UpstreamStream::Plain(stream.into());
+        Wire::new(stream, Rc::default(), self.1.alarm(), lifetime)
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_old_or_was_idle_for_long_serves_no_other_request() {
+    let upstream = Upstream::open().await;
+    for (lifetime, after) in [(HOUR, IDLE), (Duration::from_secs(10), IDLE / 2)] {
+        let pool = Pool::new(2, Box::new(|_| {}));
+        let lease = pool.fresh(upstream.wire(lifetime)).await.unwrap();
+        lease.give_back();
+        let young = pool.take_idle(Instant::now());
+        young.expect("it is young").give_back();
+        let later = Instant::now() + after;
+        assert!(pool.take_idle(later).is_none());
+        assert_eq!(pool.open.get(), 0, "it is closed");
+    }
+}
+
+#[tokio::test]
+async fn beyond_the_bound_a_request_waits_for_a_connection_that_comes_free() {
+    let upstream = Upstream::open().await;
+    let pool = Pool::new(1, Box::new(|_| {}));
+    let only = pool.fresh(upstream.wire(HOUR)).await.unwrap();
+    let dialled = Cell::new(0);
+    let mut waiting = std::pin::pin!(pool.wait(|| {
+        dialled.set(dialled.get() + 1);
+        std::future::pending()
+    }));
+    tokio::select! {
+        biased;
+        _ = &mut waiting => panic!("there is no second one"),
+        () = tokio::task::yield_now() => {}
+    }
+    only.give_back();
+    let _freed = waiting.await.expect("the first comes free");
+    assert_eq!((dialled.get(), pool.open.get()), (0, 1));
+}
+
+#[tokio::test]
+async fn who_waits_is_served_even_when_what_was_dialled_for_it_went_to_another_and_died() {
+    let upstream = Rc::new(Upstream::open().await);
+    let local = tokio::task::LocalSet::new();
+    let served = local.run_until(async {
+        let pool = Pool::new(1, Box::new(|_| {}));
+        let only = pool.fresh(upstream.wire(HOUR)).await.unwrap();
+        let dial = || {
+            let upstream = Rc::clone(&upstream);
+            async move { upstream.wire(HOUR).await }
+        };
+        let (first, second) = (pool.wait(dial), pool.wait(dial));
+        let (mut first, mut second) = (Box::pin(first), Box::pin(second));
+        tokio::select! {
+            biased;
+            _ = &mut first => panic!("there is one connection only"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(only);
+        let (first, died) = tokio::join!(first, async {
+            tokio::select! {
+                biased;
+                _ = &mut second => panic!("the first is served first"),
+                () = tokio::task::yield_now() => {}
+            }
+        });
+        let () = died;
+        drop(first.expect("it was dialled"));
+        tokio::time::timeout(Duration::from_secs(20), second).await
+    });
+    served.await.expect("it is not forgotten").unwrap();
+}
+
+#[tokio::test]
+async fn a_dial_that_nobody_waits_for_any_more_takes_no_place() {
+    let upstream = Upstream::open().await;
+    let pool = Pool::new(1, Box::new(|_| {}));
+    let impatient = pool.fresh(std::future::pending());
+    tokio::select! {
+        biased;
+        _ = impatient => panic!("nothing was made"),
+        () = tokio::task::yield_now() => {}
+    }
+    assert_eq!(pool.open.get(), 0);
+    let _other = pool.fresh(upstream.wire(HOUR)).await.unwrap();
+    assert_eq!(pool.open.get(), 1);
+}
+
+#[tokio::test]
+async fn who_waits_gets_no_connection_that_was_closed_or_holds_what_nobody_asked_for() {
+    for unasked in [&b""[..], b"HTTP/1.1 200 OK\r\n"] {
+        let upstream = Rc::new(Upstream::open().await);
+        let local = tokio::task::LocalSet::new();
+        let served = local.run_until(async {
+            let pool = Pool::new(1, Box::new(|_| {}));
+            let spoilt = pool.fresh(upstream.spoilt(unasked)).await.unwrap();
+            let dialled = Cell::new(0);
+            let mut waiting = std::pin::pin!(pool.wait(|| {
+                dialled.set(dialled.get() + 1);
+                let upstream = Rc::clone(&upstream);
+                async move { upstream.wire(HOUR).await }
+            }));
+            tokio::select! {
+                biased;
+                _ = &mut waiting => panic!("there is one connection only"),
+                () = tokio::task::yield_now() => {}
+            }
+            spoilt.give_back();
+            let _lease = waiting.await.expect("it is dialled for");
+            (dialled.get(), pool.open.get())
+        });
+        assert_eq!(served.await, (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_ends_counts_nothing() {
+    let upstream = Upstream::open().await;
+    let told = Rc::new(Cell::new((0, 0)));
+    let known = Rc::clone(&told);
+    let observer = Box::new(move |census: Census| known.set((census.open, census.idle)));
+    let pool = Pool::new(1, observer);
+    pool.fresh(upstream.wire(HOUR)).await.unwrap().give_back();
+    assert_eq!(told.get(), (1, 1));
+    drop(pool);
+    assert_eq!(told.get(), (0, 0));
+}
