@@ -1,6 +1,7 @@
 //! One caller's connection, from the accepted socket to its end.
 
 use std::cell::Cell;
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -44,6 +45,13 @@ pub(super) struct Desk {
     pub(super) draining: Cell<Drain>,
 }
 
+impl Desk {
+    /// Whether a connection without an exchange is to end.
+    fn closes_idle(&self) -> bool {
+        self.draining.get() == Drain::Now
+    }
+}
+
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drain {
@@ -66,7 +74,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let mut socket = Timed::new(socket, Rc::clone(&conversation), desk.clock.alarm());
-    match socket.begins_http2().await {
+    let begins = first_bytes(&desk, &conversation, socket.begins_http2()).await;
+    match begins {
         Ok(true) => {
             serve_http2(&desk, socket, conversation).await;
             None
@@ -77,12 +86,29 @@ where
                 .is_cut_short()
                 .then(|| socket.into_inner().into_inner())
         }
-        // Nothing came in time, or the caller left: there is nobody to answer.
+        // Nothing came in time, or the caller left, or the end began: there is nobody to answer.
         Err(_) => None,
     }
 }
 
-/// Shakes hands within `limit`; `None` when that fails, which only the caller can mend.
+/// What `begins` finds, unless idle connections are closed and nothing has come on this one.
+async fn first_bytes(
+    desk: &Desk,
+    conversation: &Conversation,
+    begins: impl Future<Output = io::Result<bool>>,
+) -> io::Result<bool> {
+    let mut begins = pin!(begins);
+    std::future::poll_fn(|cx| match begins.as_mut().poll(cx) {
+        Poll::Pending if desk.closes_idle() && conversation.stage() == Stage::FirstByte => {
+            Poll::Ready(Err(io::ErrorKind::Interrupted.into()))
+        }
+        other => other,
+    })
+    .await
+}
+
+/// Shakes hands within `limit`; `None` when that fails, which only the caller can mend, or when the
+/// end begins.
 pub(super) async fn shake_hands<S>(
     desk: &Desk,
     acceptor: TlsAcceptor,
@@ -103,7 +129,10 @@ where
                 None
             }
         },
-        () = alarm.rung() => None,
+        () = std::future::poll_fn(|cx| match alarm.has_rung(cx) || desk.closes_idle() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }) => None,
     }
 }
 
@@ -172,7 +201,7 @@ where
     let mut told = false;
     let end = std::future::poll_fn(|cx| {
         let mut connection = Pin::new(&mut connection);
-        if desk.draining.get() == Drain::Now && !told {
+        if desk.closes_idle() && !told {
             told = true;
             connection.as_mut().graceful_shutdown();
         }

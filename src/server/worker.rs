@@ -72,6 +72,8 @@ impl Worker {
                 let _ = tell.send(outcome);
                 if let Some(runtime) = runtime {
                     runtime.block_on(lifeline::tie("a worker", work(index, plan, inbox)));
+                    // A name that is being looked up is not waited for: a resolver may hang.
+                    runtime.shutdown_background();
                 }
             })?;
         told.recv()

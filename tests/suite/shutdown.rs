@@ -123,3 +123,21 @@ async fn http2_callers_are_told_and_finish() {
     drop(caller);
     assert_eq!(program.ended().await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_has_come_does_not_hold_up_the_end() {
+    let patient = "timeouts: {first_byte: 60s, drain: 60s}\n";
+    for own in [patient.to_owned(), format!("tls: local\n{patient}")] {
+        let mut program = Program::start(&own, "").await;
+        let mut silent = program.caller().await;
+        // Connections are taken in order, so that one is when the next one has ended.
+        let mut next = program.caller().await;
+        next.send("GET / HTTP/1.0\r\n\r\n").await;
+        next.rest().await;
+        let begun = Instant::now();
+        program.signal(Signal::INT);
+        assert_eq!(program.ended().await.code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(10), "{own}");
+        silent.expect_close().await;
+    }
+}
