@@ -180,15 +180,19 @@ impl Conversation {
         self.cut_short.get()
     }
 
-    /// Whether what has to arrive in this stage is overdue.
+    /// Whether what has to arrive in this stage is overdue. It is not waited for before the answer is
+    /// written.
     pub fn is_overdue(&self, cx: &Context<'_>) -> bool {
-        self.read.has_rung(cx)
+        self.read.has_rung(cx) && !self.write.is_set()
     }
 
-    /// Writing made progress.
+    /// Writing made progress after it had waited.
     pub fn write_progressed(&self) {
         if self.write.is_set() {
             self.write.clear();
+            if self.stage.get() == Stage::Idle {
+                self.read.set(self.patience.keep_alive);
+            }
         }
     }
 

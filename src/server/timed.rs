@@ -232,3 +232,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         this.poll_linger(cx).map(Ok)
     }
 }
+
+#[cfg(test)]
+mod tests;

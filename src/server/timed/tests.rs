@@ -1,0 +1,62 @@
+//! Which time limit counts when.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+
+use super::*;
+use crate::alarm::AlarmClock;
+use crate::proxy::conversation::{Patience, Privacy};
+
+/// Runs with a clock whose alarms ring, on a connection whose caller has room for 64 bytes and lets
+/// a connection rest for 20 ms.
+fn with_connection<F: Future<Output = ()>>(
+    test: impl FnOnce(Rc<Conversation>, Timed<tokio::io::DuplexStream>, tokio::io::DuplexStream) -> F,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let clock = AlarmClock::new(Duration::from_millis(1));
+        tokio::task::spawn_local(Rc::clone(&clock).run());
+        let long = Duration::from_secs(60);
+        let patience = Patience {
+            first_byte: long,
+            request_head: long,
+            keep_alive: Duration::from_millis(20),
+            write_stall: long,
+        };
+        let conversation = Rc::new(Conversation::new(&clock, patience, None, Privacy::Open));
+        let (ours, caller) = tokio::io::duplex(64);
+        let socket = Timed::new(ours, Rc::clone(&conversation), clock.alarm());
+        test(conversation, socket, caller).await;
+    });
+}
+
+#[test]
+fn the_next_request_is_not_waited_for_while_an_answer_is_being_written() {
+    with_connection(|conversation, socket, mut caller| async move {
+        let (mut reading, mut writing) = tokio::io::split(socket);
+        conversation.exchange_began();
+        // All of the answer is given, and there is room for a part of it.
+        conversation.exchange_ended(false);
+        let answer = [b'x'; 100];
+        let mut byte = [0];
+        let mut next = std::pin::pin!(reading.read(&mut byte));
+        let mut written = std::pin::pin!(writing.write_all(&answer));
+        let rested = tokio::time::sleep(Duration::from_millis(200));
+        tokio::select! {
+            biased;
+            _ = &mut written => panic!("there is no room for it"),
+            next = &mut next => panic!("it is not time for {next:?}"),
+            () = rested => {}
+        }
+        let mut all = vec![0; answer.len()];
+        let (taken, written) = tokio::join!(caller.read_exact(&mut all), written);
+        taken.unwrap();
+        written.unwrap();
+        let overdue = next.await.unwrap_err();
+        assert_eq!(overdue.kind(), io::ErrorKind::TimedOut);
+    });
+}
