@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Place};
 use super::rewritten::Rewritten;
 use crate::access_log::Outcome;
 use crate::rewrite::DecodeError;
@@ -69,10 +69,26 @@ impl ResponseBody {
         body
     }
 
+    /// All of it was given, or it broke off. The exchange is over with that, or with this body where
+    /// the end may not be sent yet.
     fn close(&mut self, outcome: Outcome) {
         if let Some(mut exchange) = self.exchange.take() {
             exchange.outcome = outcome;
+            if exchange.ends_when_sent() {
+                self.exchange = Some(exchange);
+            }
         }
+    }
+
+    /// Whether all of it was given.
+    pub fn is_complete(&self) -> bool {
+        let exchange = self.exchange.as_ref();
+        exchange.is_none_or(|exchange| exchange.outcome == Outcome::Complete)
+    }
+
+    /// Ends it, because nobody reads it.
+    pub fn let_go(mut self) -> Option<Place> {
+        self.exchange.take()?.let_go()
     }
 
     fn passed(&mut self, frame: &mut Frame<Bytes>) {

@@ -113,6 +113,11 @@ impl Conversation {
         self.streams.set(true);
     }
 
+    /// Whether it is.
+    pub fn has_streams(&self) -> bool {
+        self.streams.get()
+    }
+
     /// How long a caller may leave what is sent to it unread.
     pub fn write_stall(&self) -> Duration {
         self.patience.write_stall

@@ -72,6 +72,22 @@ pub struct Exchange {
     refused: Option<Code>,
 }
 
+/// A place among `limits.in_flight` that outlasts its exchange, because some of the answer is still
+/// held.
+pub struct Place(Rc<Proxy>);
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.places.give();
+    }
+}
+
 impl Exchange {
     /// Begins with a complete request head. In a box: it is handed on more often than it is made.
     pub fn open(proxy: &Rc<Proxy>, conversation: &Rc<Conversation>, parts: &Parts) -> Box<Self> {
@@ -115,6 +131,19 @@ impl Exchange {
     /// Whether the answer has a head only, whatever that says of a body (RFC 9110 section 9.3.2).
     pub fn asks_for_head(&self) -> bool {
         self.method == Method::HEAD
+    }
+
+    /// Whether the end of the answer may be held long after it was given: the streams of HTTP/2 have
+    /// windows, so whoever watches them says when it is sent.
+    pub fn ends_when_sent(&self) -> bool {
+        self.conversation.has_streams()
+    }
+
+    /// Ends it as one whose caller does not read; what it still holds keeps its place.
+    pub fn let_go(mut self: Box<Self>) -> Option<Place> {
+        self.outcome = Outcome::Dropped;
+        let admitted = std::mem::take(&mut self.admitted);
+        admitted.then(|| Place(Rc::clone(&self.proxy)))
     }
 
     /// A piece of the body goes to the caller.

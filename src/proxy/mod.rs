@@ -50,6 +50,7 @@ use conversation::Conversation;
 use download::follow;
 use error::ProxyError;
 use exchange::Exchange;
+pub use exchange::Place;
 use generation::InForce;
 use lane::Lane;
 use load::{Room, load};

@@ -261,7 +261,8 @@ pub(super) async fn serve_http2<S>(
     let mut told = false;
     let end = std::future::poll_fn(|cx| {
         let quiet = conversation.stage() == Stage::Idle && conversation.is_overdue(cx);
-        if (desk.draining.get() != Drain::No || quiet) && !told {
+        let leave = desk.draining.get() != Drain::No || quiet || readers.have_let_go();
+        if leave && !told {
             told = true;
             connection.as_mut().graceful_shutdown();
         }

@@ -2,22 +2,26 @@
 //!
 //! A socket that takes no more bytes is noticed below. A stream whose caller leaves its window shut
 //! stops alone, while the others go on: hyper then asks for nothing more of the body, which would
-//! hold its upstream connection and its place among the requests in flight for ever. So bodies are
-//! looked at from time to time, and one that nobody has asked for anything within
-//! `timeouts.write_stall` is let go; the stream is reset when its caller comes back to it.
+//! hold its upstream connection and its place among the requests in flight for ever, and it holds
+//! what it was given, which may be all of a short answer. So an exchange lasts until its answer is
+//! sent, answers are looked at from time to time, and one that nobody has read within
+//! `timeouts.write_stall` is let go. What hyper still holds of it keeps its place until the stream is
+//! reset, which is when its caller comes back to it, or the connection ends: the caller is told to
+//! make a new one.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
+use std::io::IoSlice;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::alarm::Alarm;
-use crate::proxy::ResponseBody;
+use crate::proxy::{Place, ResponseBody};
 
 /// How often bodies are looked at within the limit, so that it is kept to a quarter.
 const LOOKS: u32 = 4;
@@ -27,96 +31,127 @@ const LOOKS: u32 = 4;
 #[error("the caller did not read for timeouts.write_stall")]
 struct Unread;
 
-/// The bodies that are on their way.
+/// The answers that are on their way.
 #[derive(Debug)]
 pub(super) struct Readers {
-    bodies: RefCell<Vec<Rc<Passage>>>,
+    passages: RefCell<Vec<Weak<Passage>>>,
     alarm: Alarm,
     pause: Duration,
+    let_go: Cell<bool>,
 }
 
-/// A body that may be let go while hyper holds it.
+/// An answer until the last of it is sent.
 #[derive(Debug)]
 struct Passage {
     body: RefCell<Option<ResponseBody>>,
+    /// The place of what was let go.
+    place: RefCell<Option<Place>>,
     /// Whether it is the caller's turn: it was given something and has not asked for more.
     given: Cell<bool>,
     /// How often it was found so.
     found: Cell<u32>,
+    readers: Rc<Readers>,
 }
 
 /// A body under watch.
 #[derive(Debug)]
-pub(super) struct WatchedBody {
+pub(super) struct WatchedBody(Rc<Passage>);
+
+/// A piece of it, until it is sent.
+#[derive(Debug)]
+pub(super) struct WatchedPiece {
+    bytes: Bytes,
     passage: Rc<Passage>,
-    readers: Rc<Readers>,
 }
 
 impl Readers {
     /// Nobody reads yet. `alarm` is for looking, `limit` is `timeouts.write_stall`.
     pub(super) fn new(alarm: Alarm, limit: Duration) -> Rc<Self> {
         Rc::new(Self {
-            bodies: RefCell::default(),
+            passages: RefCell::default(),
             alarm,
             pause: limit / LOOKS,
+            let_go: Cell::new(false),
         })
     }
 
-    /// Watches a body until it has ended.
+    /// Watches a body until it is sent.
     pub(super) fn watch(self: &Rc<Self>, body: ResponseBody) -> WatchedBody {
         let passage = Rc::new(Passage {
             body: RefCell::new(Some(body)),
+            place: RefCell::default(),
             given: Cell::new(false),
             found: Cell::new(0),
+            readers: Rc::clone(self),
         });
-        self.bodies.borrow_mut().push(Rc::clone(&passage));
+        self.passages.borrow_mut().push(Rc::downgrade(&passage));
         if !self.alarm.is_set() {
             self.alarm.set(self.pause);
         }
-        WatchedBody {
-            passage,
-            readers: Rc::clone(self),
-        }
+        WatchedBody(passage)
     }
 
     /// Lets go what nobody reads. Called whenever the connection is polled.
     pub(super) fn look(&self, cx: &Context<'_>) {
         while self.alarm.has_rung(cx) {
-            let bodies = self.bodies.borrow().clone();
-            for passage in &bodies {
-                passage.look();
+            let passages: Vec<_> = self.passages.borrow().clone();
+            for passage in passages.iter().filter_map(Weak::upgrade) {
+                if passage.is_unread() {
+                    passage.let_go();
+                    self.let_go.set(true);
+                }
             }
-            if bodies.is_empty() {
+            if passages.is_empty() {
                 self.alarm.clear();
             } else {
                 self.alarm.set(self.pause);
             }
         }
     }
+
+    /// Whether an answer was let go.
+    pub(super) fn have_let_go(&self) -> bool {
+        self.let_go.get()
+    }
 }
 
 impl Passage {
-    fn look(&self) {
-        if !self.given.get() {
-            return;
+    /// Whether it is found unread once more, and now too often.
+    fn is_unread(&self) -> bool {
+        if !self.given.get() || self.body.borrow().is_none() {
+            return false;
         }
         self.found.set(self.found.get() + 1);
         // The first time it may have been given something just now.
-        if self.found.get() > LOOKS {
-            self.body.take();
+        self.found.get() > LOOKS
+    }
+
+    fn let_go(&self) {
+        if let Some(body) = self.body.take() {
+            self.place.replace(body.let_go());
+        }
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        let mut passages = self.readers.passages.borrow_mut();
+        let own = |passage: &Weak<Self>| std::ptr::eq(passage.as_ptr(), self);
+        if let Some(at) = passages.iter().position(own) {
+            passages.swap_remove(at);
         }
     }
 }
 
 impl Body for WatchedBody {
-    type Data = Bytes;
+    type Data = WatchedPiece;
     type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let passage = &self.passage;
+    ) -> Poll<Option<Result<Frame<WatchedPiece>, Self::Error>>> {
+        let passage = &self.0;
         let mut body = passage.body.borrow_mut();
         let Some(body) = &mut *body else {
             return Poll::Ready(Some(Err(Unread.into())));
@@ -124,27 +159,52 @@ impl Body for WatchedBody {
         let next = Pin::new(body).poll_frame(cx);
         passage.given.set(next.is_ready());
         passage.found.set(0);
-        next.map_err(Into::into)
+        let watched = |bytes| WatchedPiece {
+            bytes,
+            passage: Rc::clone(passage),
+        };
+        next.map(|next| match next? {
+            Ok(frame) => Some(Ok(frame.map_data(watched))),
+            Err(error) => Some(Err(error.into())),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        let body = self.passage.body.borrow();
+        let body = self.0.body.borrow();
         body.as_ref().is_some_and(ResponseBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let body = self.passage.body.borrow();
+        let body = self.0.body.borrow();
         body.as_ref()
             .map_or_else(SizeHint::default, ResponseBody::size_hint)
     }
 }
 
+/// What was not given is not sent either.
 impl Drop for WatchedBody {
     fn drop(&mut self) {
-        let mut bodies = self.readers.bodies.borrow_mut();
-        let own = |passage: &Rc<Passage>| Rc::ptr_eq(passage, &self.passage);
-        if let Some(at) = bodies.iter().position(own) {
-            bodies.swap_remove(at);
-        }
+        let mut body = self.0.body.borrow_mut();
+        let given_up = body.take_if(|body| !body.is_complete());
+        drop((body, given_up));
+    }
+}
+
+impl Buf for WatchedPiece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.bytes.chunks_vectored(slices)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.passage.found.set(0);
     }
 }

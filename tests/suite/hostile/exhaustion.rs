@@ -160,6 +160,35 @@ async fn who_does_not_read_lets_go_of_the_upstream_and_harms_nobody() {
 }
 
 #[tokio::test]
+async fn answers_that_are_given_count_until_they_are_sent() {
+    let fort = Fort::build(&format!("{SHORT}\nlimits: {{in_flight: 4}}")).await;
+    // Windows of one byte: a short answer is given as a whole, and hardly any of it is sent.
+    let mut shut = Speaker::connect(fort.program.address, &[(4, 1)]).await;
+    for stream in [1, 3, 5, 7] {
+        shut.send(&request(stream, &good("/graph/sim/bytes/20000")))
+            .await;
+    }
+    shut.until(|outcome| outcome.data.len() >= 4).await;
+    let other = || async {
+        let mut caller = Caller::connect(fort.program.address).await;
+        caller.exchange("GET /graph/sim/bytes/1 HTTP/1.1").await
+    };
+    assert_eq!(other().await.refusal(), (503, "overloaded".to_owned()));
+    let outcome = shut.until(|outcome| outcome.closed).await;
+    assert_eq!((outcome.goaway, outcome.data.len()), (Some(0), 4));
+    until("their places are free", || async {
+        (other().await.status == 200).then_some(())
+    })
+    .await;
+    for _ in 0..4 {
+        let line = fort.program.out.with("/outcome", "dropped").await;
+        assert_eq!(line["status"], 200);
+    }
+    fort.holds("answers behind a shut window", &[]).await;
+    fort.stands().await;
+}
+
+#[tokio::test]
 async fn a_crowd_of_connections_is_served_or_waits_and_then_leaves_nothing() {
     let fort = Fort::build(&format!(
         "{SHORT}\nlimits: {{connections: 300, connections_per_peer: 200}}"
