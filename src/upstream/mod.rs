@@ -11,6 +11,7 @@ pub mod framing;
 pub mod inflow;
 mod known_head;
 mod leftover;
+mod line;
 mod memory;
 mod multiplex;
 mod outflow;
@@ -179,7 +180,8 @@ impl Upstream {
                 if bodiless.contains(&response.status()) {
                     response.map(|_| UpstreamBody::none())
                 } else {
-                    response.map(|incoming| UpstreamBody::two(incoming, stream, alarm, idle))
+                    response
+                        .map(|incoming| UpstreamBody::two(incoming, stream, alarm, idle, upload))
                 }
             }
         };

@@ -3,18 +3,28 @@
 //! Windows are fixed: 256 KiB for a stream, so that a slow reader holds no more than that, and for
 //! the connection what all its streams may hold together, so that slow readers do not stall the
 //! others. A further connection is opened when the streams that the peer allows are used up.
+//!
+//! hyper sends the body of a request in a task of its own, which goes on after the answer has come
+//! and waits for the peer's window as long as it takes. So the body is handed over in a shell that is
+//! emptied when the answer has ended or nobody wants it: the caller's part is over then. A connection
+//! on which such a shell is left takes no other request, and is closed when it has no other stream.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use super::line::{Line, Receiver};
 use super::stream::UpstreamStream;
-use super::{ConnectError, Failure, RequestBody, UpstreamError};
+use super::{BodyFault, ConnectError, Failure, RequestBody, UpstreamError};
 use crate::alarm::Alarm;
 use crate::executor::LocalExec;
 
@@ -28,8 +38,11 @@ const PONG: Duration = Duration::from_secs(10);
 
 /// One HTTP/2 connection.
 pub(super) struct Trunk {
-    sender: http2::SendRequest<RequestBody>,
+    sender: http2::SendRequest<Shell>,
+    receiver: Receiver,
     streams: Cell<usize>,
+    /// Shells whose exchange is over.
+    left: Rc<Cell<usize>>,
     /// What the peer allows at the moment.
     allowed: Rc<Cell<usize>>,
     opened: Instant,
@@ -47,7 +60,34 @@ pub(super) struct Multiplex {
 }
 
 /// One stream in use; its place is free again when this is dropped.
-pub(super) struct Stream(Rc<Trunk>);
+pub(super) struct Stream {
+    trunk: Rc<Trunk>,
+    handed: Rc<Handed>,
+}
+
+/// The body of a request that hyper sends.
+#[derive(Default)]
+struct Handed {
+    body: RefCell<Option<RequestBody>>,
+    /// Who waits for more of it.
+    waiting: Cell<Option<Waker>>,
+    /// Where its shell counts once the exchange is over.
+    left: Cell<Option<Rc<Cell<usize>>>>,
+}
+
+/// What hyper holds of it.
+struct Shell(Rc<Handed>);
+
+/// Why no more of a body is sent.
+#[derive(Debug, thiserror::Error)]
+enum ShellError {
+    /// Something is wrong with it.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
+    /// The exchange is over. hyper resets the stream with the reason in this.
+    #[error(transparent)]
+    Over(h2::Error),
+}
 
 impl Multiplex {
     /// A place on an open connection, or `None`; with `since` only on one that is younger.
@@ -57,10 +97,11 @@ impl Multiplex {
         let trunk = trunks.iter().find(|trunk| {
             let most = trunk.allowed.get().min(STREAMS);
             let young = since.is_none_or(|since| trunk.opened >= since);
-            young && trunk.is_open(now) && trunk.streams.get() < most
+            let room = trunk.left.get() == 0 && trunk.streams.get() < most;
+            young && trunk.is_open(now) && room
         })?;
         trunk.streams.set(trunk.streams.get() + 1);
-        Some(Stream(Rc::clone(trunk)))
+        Some(Stream::on(Rc::clone(trunk)))
     }
 
     /// Lets one dial at a time; who waited looks again for a place first. When the dial that was
@@ -90,6 +131,7 @@ impl Multiplex {
         stream: UpstreamStream,
         lifetime: Duration,
     ) -> Result<Stream, hyper::Error> {
+        let receiver = Receiver::default();
         let window = STREAM_WINDOW * u32::try_from(STREAMS).unwrap_or(1);
         let (sender, mut connection) = http2::Builder::new(LocalExec)
             .timer(TokioTimer::new())
@@ -99,14 +141,14 @@ impl Multiplex {
             .max_send_buf_size(64 * 1024)
             .keep_alive_interval(PING)
             .keep_alive_timeout(PONG)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Line::new(stream, receiver.clone())))
             .await?;
         let allowed = Rc::new(Cell::new(connection.current_max_send_streams()));
         let known = Rc::clone(&allowed);
         tokio::task::spawn_local(async move {
             let driven = std::future::poll_fn(move |cx| {
                 known.set(connection.current_max_send_streams());
-                std::pin::Pin::new(&mut connection).poll(cx)
+                Pin::new(&mut connection).poll(cx)
             });
             if let Err(error) = driven.await {
                 tracing::debug!(%error, "an HTTP/2 connection to an upstream ended");
@@ -115,18 +157,24 @@ impl Multiplex {
         let opened = Instant::now();
         let trunk = Rc::new(Trunk {
             sender,
+            receiver,
             streams: Cell::new(1),
+            left: Rc::default(),
             allowed,
             opened,
             retire_at: opened + lifetime,
         });
         self.trunks.borrow_mut().push(Rc::clone(&trunk));
-        Ok(Stream(trunk))
+        Ok(Stream::on(trunk))
     }
 
-    /// Forgets closed and retired connections; open streams keep theirs alive.
+    /// Forgets closed and retired connections, and those on which nothing but shells is left; open
+    /// streams keep theirs alive.
     pub(super) fn sweep(&self, now: Instant) {
-        self.trunks.borrow_mut().retain(|trunk| trunk.is_open(now));
+        let spoilt = |trunk: &Trunk| trunk.left.get() > 0 && trunk.streams.get() == 0;
+        self.trunks
+            .borrow_mut()
+            .retain(|trunk| trunk.is_open(now) && !spoilt(trunk));
     }
 
     /// Open connections and those without a stream.
@@ -143,7 +191,23 @@ impl Trunk {
     }
 }
 
+/// Nobody waits for a connection to say goodbye on which a body is stuck.
+impl Drop for Trunk {
+    fn drop(&mut self) {
+        if self.left.get() > 0 {
+            self.receiver.hang_up();
+        }
+    }
+}
+
 impl Stream {
+    fn on(trunk: Rc<Trunk>) -> Self {
+        Self {
+            trunk,
+            handed: Rc::default(),
+        }
+    }
+
     /// Sends a request and waits for the response head, `limit` counted from the last progress of
     /// the request body.
     pub(super) async fn send(
@@ -153,13 +217,17 @@ impl Stream {
         limit: Duration,
     ) -> Result<Response<Incoming>, Failure> {
         let upload = request.body().upload();
-        let mut sender = self.0.sender.clone();
+        let request = request.map(|body| {
+            self.handed.body.replace(Some(body));
+            Shell(Rc::clone(&self.handed))
+        });
+        let mut sender = self.trunk.sender.clone();
         let mut response = std::pin::pin!(sender.try_send_request(request));
         let mut progress = 0;
         alarm.set(limit);
         let outcome = std::future::poll_fn(|cx| {
-            if let std::task::Poll::Ready(outcome) = response.as_mut().poll(cx) {
-                return std::task::Poll::Ready(Some(outcome));
+            if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
+                return Poll::Ready(Some(outcome));
             }
             if let Some(upload) = &upload
                 && upload.bytes() != progress
@@ -168,9 +236,9 @@ impl Stream {
                 alarm.set(limit);
             }
             if alarm.has_rung(cx) {
-                return std::task::Poll::Ready(None);
+                return Poll::Ready(None);
             }
-            std::task::Poll::Pending
+            Poll::Pending
         })
         .await;
         alarm.clear();
@@ -187,7 +255,7 @@ impl Stream {
                     error: UpstreamError::Broken(failure.into_error().into()),
                     unprocessed,
                     begun: false,
-                    body: unsent.map(Request::into_body),
+                    body: unsent.and_then(|request| request.body().0.body.take()),
                 })
             }
         }
@@ -196,7 +264,64 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get() - 1);
+        let trunk = &self.trunk;
+        trunk.streams.set(trunk.streams.get() - 1);
+        if Rc::strong_count(&self.handed) > 1 {
+            trunk.left.set(trunk.left.get() + 1);
+            self.handed.left.set(Some(Rc::clone(&trunk.left)));
+        }
+        self.handed.empty();
+        if let Some(waker) = self.handed.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Handed {
+    fn empty(&self) {
+        let body = self.body.take();
+        drop(body);
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.0.empty();
+        if let Some(left) = self.0.left.take() {
+            left.set(left.get() - 1);
+        }
+    }
+}
+
+impl Body for Shell {
+    type Data = Bytes;
+    type Error = ShellError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ShellError>>> {
+        let handed = &self.0;
+        let Some(body) = &mut *handed.body.borrow_mut() else {
+            let over = h2::Error::from(h2::Reason::CANCEL);
+            return Poll::Ready(Some(Err(ShellError::Over(over))));
+        };
+        let next = Pin::new(body).poll_frame(cx).map_err(ShellError::Body);
+        if next.is_pending() {
+            handed.waiting.set(Some(cx.waker().clone()));
+        }
+        next
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let body = self.0.body.borrow();
+        body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let body = self.0.body.borrow();
+        body.as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! When it has ended properly the connection goes back to its pool; when it is dropped before that
 //! the connection is closed (HTTP/1.1) or the stream reset (HTTP/2), which ends the request at the
-//! upstream. A truncated body is an error here and never a polite end.
+//! upstream; where hyper still holds some of the request, as `multiplex` says. A truncated body is an error here and never a polite end.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -73,7 +73,13 @@ impl UpstreamBody {
         body
     }
 
-    pub(super) fn two(incoming: Incoming, stream: Stream, alarm: Alarm, idle: Duration) -> Self {
+    pub(super) fn two(
+        incoming: Incoming,
+        stream: Stream,
+        alarm: Alarm,
+        idle: Duration,
+        upload: Option<Rc<Upload>>,
+    ) -> Self {
         alarm.set(idle);
         Self {
             source: Source::Two {
@@ -82,8 +88,8 @@ impl UpstreamBody {
                 alarm,
             },
             idle,
-            upload: None,
-            sent: 0,
+            sent: upload.as_ref().map_or(0, |upload| upload.bytes()),
+            upload,
         }
     }
 

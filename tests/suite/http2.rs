@@ -236,7 +236,7 @@ async fn many_requests_on_one_connection_all_get_their_own_answer() {
 }
 
 /// A body that is sent piece by piece.
-fn piecewise() -> (
+pub(crate) fn piecewise() -> (
     mpsc::Sender<Result<&'static str, std::convert::Infallible>>,
     Body,
 ) {

@@ -52,3 +52,4 @@ mod tidy;
 mod tls;
 mod tokens;
 mod uploads;
+mod windows;

@@ -1,0 +1,146 @@
+//! Uploads to an HTTP/2 upstream that answers and gives no window for the rest: it may leave the
+//! stream as it is (RFC 9113 section 8.1).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use tokio::net::TcpListener;
+
+use crate::harness::caller2::{read, request};
+use crate::harness::stage::Stage;
+use crate::harness::{soon, until};
+use crate::http2::piecewise;
+
+/// More than the window that an upstream gives at first, and than what is held on the way.
+const LARGE: usize = 2_000_000;
+
+/// More than that window, and few enough for what is on the way to take.
+const STUCK: usize = 200_000;
+
+/// An upstream that answers GET with 200, `/open` with a head and a first piece, and anything else
+/// with 413; it reads no body, gives no window and resets nothing.
+struct Deaf {
+    port: u16,
+    /// Connections that are open.
+    open: Arc<AtomicUsize>,
+}
+
+impl Deaf {
+    async fn listen() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let open = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&open);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let count = Arc::clone(&count);
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    serve(stream).await;
+                    count.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        Self { port, open }
+    }
+
+    async fn stage(&self) -> Stage {
+        let port = self.port;
+        Stage::with(&format!(
+            "\
+workers: 1
+timeouts: {{response_head: 5s, response_body_idle: 500ms}}
+routes:
+  - {{name: deaf, path: /deaf, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}
+"
+        ))
+        .await
+    }
+
+    /// Waits until so many connections are open.
+    async fn keeps(&self, wanted: usize) {
+        until("the others are closed", || async {
+            (self.open.load(Ordering::SeqCst) == wanted).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn serve(stream: tokio::net::TcpStream) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else {
+        return;
+    };
+    let mut held = Vec::new();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let (status, ends) = match (request.method(), request.uri().path()) {
+            (&Method::GET, _) => (StatusCode::OK, true),
+            (_, "/open") => (StatusCode::OK, false),
+            _ => (StatusCode::PAYLOAD_TOO_LARGE, true),
+        };
+        let head = Response::builder().status(status).body(());
+        if let Ok(mut body) = respond.send_response(head.expect("a head"), false) {
+            let _ = body.send_data(Bytes::from_static(b"answer"), ends);
+            held.push((request, respond, body));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_ends_the_upload_of_either_caller_and_spoils_no_other_request() {
+    let upstream = Deaf::listen().await;
+    let stage = upstream.stage().await;
+    let caller = stage.caller2().await;
+    for _ in 0..3 {
+        let (pieces, body) = piecewise();
+        let sent = request("POST", "/deaf/early", &[], body);
+        let (answer, (), ()) = tokio::join!(
+            async { read(soon(caller.send(sent)).await.expect("an answer")).await },
+            async {
+                // It sends all before it looks at an answer, as some clients do.
+                let piece: &str = "x".repeat(16 * 1024).leak();
+                for _ in 0..LARGE / piece.len() {
+                    soon(pieces.send(Ok(piece))).await.expect("it is taken");
+                }
+            },
+            async {
+                let mut older = stage.caller().await;
+                let lines = format!("POST /deaf/early HTTP/1.1\nContent-Length: {LARGE}");
+                older.ask(&lines).await;
+                older.send(&vec![b'x'; LARGE]).await;
+                assert_eq!(older.answer("POST").await.expect(413).text(), "answer");
+            }
+        );
+        drop(pieces);
+        assert_eq!(answer.expect(413).text(), "answer");
+        stage.get("/deaf/other").await.expect(200);
+    }
+    // What is stuck goes with its connection.
+    upstream.keeps(1).await;
+    stage
+        .becomes("tokenferry_upstream_connections", &[("route", "deaf")], 1.0)
+        .await;
+}
+
+#[tokio::test]
+async fn an_upload_whose_answer_stalls_or_whose_caller_leaves_is_given_up() {
+    let upstream = Deaf::listen().await;
+    let stage = upstream.stage().await;
+    let lines = format!("POST /deaf/open HTTP/1.1\nContent-Length: {LARGE}");
+    let mut leaves = stage.caller().await;
+    leaves.ask(&lines).await;
+    leaves.send(&vec![b'x'; STUCK]).await;
+    assert_eq!(leaves.head().await.status, 200);
+    drop(leaves);
+    let mut stays = stage.caller().await;
+    stays.ask(&lines).await;
+    stays.send(&vec![b'x'; STUCK]).await;
+    let answer = stays.answer("POST").await;
+    assert!(!answer.whole);
+    let labels = [("route", "deaf")];
+    stage
+        .becomes("tokenferry_requests_in_flight", &labels, 0.0)
+        .await;
+    upstream.keeps(0).await;
+}
