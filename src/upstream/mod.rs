@@ -29,6 +29,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, Request, Response, StatusCode};
+use tokio::sync::OwnedMutexGuard;
 
 pub use connect::Egress;
 pub use error::{Breakage, ConnectError, Failure, UpstreamError};
@@ -43,6 +44,7 @@ use connect::Connector;
 use memory::Memory;
 use multiplex::{Multiplex, Stream};
 use pool::{Lease, Pool};
+use stream::UpstreamStream;
 use wire::Wire;
 
 /// Graph's and Dataverse's names of their id of a request, which their support asks for first.
@@ -77,9 +79,9 @@ pub struct Upstream {
     connector: Rc<Connector>,
     clock: Rc<AlarmClock>,
     pool: Rc<Pool>,
-    multiplex: Multiplex,
+    multiplex: Rc<Multiplex>,
     /// What ALPN settled on, for `auto`.
-    speaks_h2: Cell<Option<bool>>,
+    speaks_h2: Rc<Cell<Option<bool>>>,
     observer: Rc<Observer>,
     memory: Rc<Memory>,
 }
@@ -95,6 +97,12 @@ impl std::fmt::Debug for Upstream {
 /// A place to send one request.
 enum Place {
     One(Lease),
+    Two(Stream),
+}
+
+/// What came of a dial where HTTP/2 may be spoken.
+enum Dialled {
+    One(UpstreamStream),
     Two(Stream),
 }
 
@@ -121,8 +129,8 @@ impl Upstream {
             ),
             spec,
             clock,
-            multiplex: Multiplex::default(),
-            speaks_h2: Cell::new(None),
+            multiplex: Rc::default(),
+            speaks_h2: Rc::default(),
             observer,
             memory: Rc::default(),
         }
@@ -243,22 +251,21 @@ impl Upstream {
         if let Some(stream) = self.multiplex.place(now, since) {
             return Ok(Some(Place::Two(stream)));
         }
-        let one_at_a_time = self.multiplex.dialling().await?;
+        let turn = self.multiplex.dialling().await?;
         if let Some(stream) = self.multiplex.place(Instant::now(), since) {
             return Ok(Some(Place::Two(stream)));
         }
         if self.spec.http == UpstreamHttp::Auto && self.speaks_h2.get() == Some(false) {
             return Ok(None);
         }
-        let dialled = self.connector.connect().await;
-        let (stream, h2) = dialled.map_err(|error| self.multiplex.dial_failed(error))?;
-        self.speaks_h2.set(Some(h2));
-        if h2 {
-            let opened = self.multiplex.open(stream, lifetime()).await;
-            let failed = |_| self.multiplex.dial_failed(self.protocol());
-            return opened.map(Place::Two).map(Some).map_err(failed);
-        }
-        drop(one_at_a_time);
+        // In a task of its own, with the turn: a caller that leaves wastes no handshake, and those
+        // behind it wait no longer than for one.
+        let dialled = tokio::task::spawn_local(self.dial_h2(turn)).await;
+        let dialled = dialled.map_err(|_| Rc::new(self.protocol()))??;
+        let stream = match dialled {
+            Dialled::Two(stream) => return Ok(Some(Place::Two(stream))),
+            Dialled::One(stream) => stream,
+        };
         let wire = Wire::new(
             stream,
             Rc::clone(&self.memory),
@@ -267,6 +274,27 @@ impl Upstream {
         );
         let dial = std::future::ready(Ok(wire));
         self.pool.fresh(dial).await.map(Place::One).map(Some)
+    }
+
+    /// Dials, and finds out what is spoken.
+    fn dial_h2(
+        &self,
+        turn: OwnedMutexGuard<()>,
+    ) -> impl Future<Output = Result<Dialled, Rc<ConnectError>>> + 'static {
+        let (connector, multiplex) = (Rc::clone(&self.connector), Rc::clone(&self.multiplex));
+        let (speaks_h2, protocol) = (Rc::clone(&self.speaks_h2), self.protocol());
+        async move {
+            let _turn = turn;
+            let dialled = connector.connect().await;
+            let (stream, h2) = dialled.map_err(|error| multiplex.dial_failed(error))?;
+            speaks_h2.set(Some(h2));
+            if !h2 {
+                return Ok(Dialled::One(stream));
+            }
+            let opened = multiplex.open(stream, lifetime()).await;
+            let failed = |_| multiplex.dial_failed(protocol);
+            opened.map(Dialled::Two).map_err(failed)
+        }
     }
 
     fn dial(&self) -> impl Future<Output = Result<Wire, ConnectError>> + 'static {

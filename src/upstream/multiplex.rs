@@ -12,6 +12,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::line::{Line, Receiver};
 use super::stream::UpstreamStream;
@@ -53,7 +55,7 @@ pub(super) struct Trunk {
 #[derive(Default)]
 pub(super) struct Multiplex {
     trunks: RefCell<Vec<Rc<Trunk>>>,
-    dialling: tokio::sync::Mutex<()>,
+    dialling: Arc<Mutex<()>>,
     /// Dials that have failed, and why the last one did.
     failures: Cell<u64>,
     last_failure: RefCell<Option<Rc<ConnectError>>>,
@@ -106,11 +108,9 @@ impl Multiplex {
 
     /// Lets one dial at a time; who waited looks again for a place first. When the dial that was
     /// waited for has failed, so has this one: nobody waits for several.
-    pub(super) async fn dialling(
-        &self,
-    ) -> Result<tokio::sync::MutexGuard<'_, ()>, Rc<ConnectError>> {
+    pub(super) async fn dialling(&self) -> Result<OwnedMutexGuard<()>, Rc<ConnectError>> {
         let failures = self.failures.get();
-        let turn = self.dialling.lock().await;
+        let turn = Arc::clone(&self.dialling).lock_owned().await;
         match &*self.last_failure.borrow() {
             Some(failure) if self.failures.get() != failures => Err(Rc::clone(failure)),
             _ => Ok(turn),
