@@ -43,8 +43,9 @@ pub(super) async fn checked(
         bytes = decoded(decoder, bytes, most, &mut held)?;
         headers.to_mut().remove(CONTENT_ENCODING);
         outgoing.undo_coding();
+        outgoing.change_body();
     }
-    let bytes = turned(call, &headers, bytes);
+    let bytes = turned(call, &headers, bytes, outgoing);
     let place = Place {
         upstream: &route.spec.upstream,
         path: call.rest,

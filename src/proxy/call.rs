@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+use http::header::CONTENT_RANGE;
 use http::request::Parts;
 
 use super::generation::Route;
 use super::lane::{Lane, LaneRoute};
 use crate::config::RewriteLinks;
 use crate::rewrite::{Asked, Links, PublicBase};
+
+/// The name of a file that Dataverse is to take.
+const FILE_NAME: HeaderName = HeaderName::from_static("x-ms-file-name");
 
 /// A request that has found its route.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +70,14 @@ impl<'a> Call<'a> {
         }
         let base = PublicBase::new(self.secure, self.authority)?;
         Some(Links::new(self.lane.links.clone(), self.index, base))
+    }
+
+    /// Whether the body is a file or a part of one, whose bytes belong to somebody: as for answers,
+    /// and as Dataverse has it (`x-ms-file-name`, and `Content-Range` for a part).
+    pub(super) fn sends_file(&self) -> bool {
+        let headers = &self.parts.headers;
+        let marks = [&CONTENT_RANGE, &FILE_NAME];
+        self.asked().is_file() || marks.iter().any(|name| headers.contains_key(*name))
     }
 
     /// What was asked for, as far as the rewriting of the answer goes.

@@ -162,12 +162,12 @@ async fn prepare(
         ));
     }
     let bytes = read(&mut body, length).await?;
-    let bytes = turned(call, &call.parts.headers, bytes);
+    let bytes = turned(call, &call.parts.headers, bytes, outgoing);
     Ok(Load::whole(bytes, held))
 }
 
-/// Whether there may be links of this proxy in the body: it is JSON or a batch, not compressed, and
-/// the route rewrites links.
+/// Whether there may be links of this proxy in the body: it is JSON or a batch, not compressed, no
+/// file, and the route rewrites links.
 fn may_hold_links(call: &Call<'_>) -> bool {
     let headers = &call.parts.headers;
     let kind = headers
@@ -176,10 +176,16 @@ fn may_hold_links(call: &Call<'_>) -> bool {
     kind.is_some_and(|kind| call.batch || is_json(kind))
         && Coding::of(headers) == Some(Coding::Identity)
         && call.turns_links()
+        && !call.sends_file()
 }
 
 /// The body with its links of this proxy turned to the upstream.
-pub(super) fn turned(call: &Call<'_>, headers: &HeaderMap, bytes: Bytes) -> Bytes {
+pub(super) fn turned(
+    call: &Call<'_>,
+    headers: &HeaderMap,
+    bytes: Bytes,
+    outgoing: &mut Outgoing<'_>,
+) -> Bytes {
     let Some(links) = call.links() else {
         return bytes;
     };
@@ -197,7 +203,13 @@ pub(super) fn turned(call: &Call<'_>, headers: &HeaderMap, bytes: Bytes) -> Byte
     } else {
         request::multipart_batch(&bytes, kind, &links)
     };
-    turned.unwrap_or(bytes)
+    match turned {
+        Some(turned) => {
+            outgoing.change_body();
+            turned
+        }
+        None => bytes,
+    }
 }
 
 /// Reads a body of this length to its end.

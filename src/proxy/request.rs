@@ -11,7 +11,7 @@ use super::request_id::CLIENT_REQUEST_ID;
 use crate::code::Code;
 use crate::fields::Fields;
 use crate::policy::Refusal;
-use crate::rewrite::{accept_encoding_for_upstream, request};
+use crate::rewrite::{DIGESTS, accept_encoding_for_upstream, request};
 use crate::route::path;
 use crate::token::Bearer;
 use crate::upstream::{RequestBody, RequestHead};
@@ -55,6 +55,13 @@ impl<'a> Outgoing<'a> {
     /// The body's coding was undone, and it goes up without it.
     pub(super) fn undo_coding(&mut self) {
         self.fields.remove(&CONTENT_ENCODING);
+    }
+
+    /// The bytes of the body are others now.
+    pub(super) fn change_body(&mut self) {
+        for name in &DIGESTS {
+            self.fields.remove(name);
+        }
     }
 
     /// Whether repeating the request asks for nothing new (RFC 9110 section 9.2.1).

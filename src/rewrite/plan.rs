@@ -15,6 +15,14 @@ use super::scan::Scanner;
 use super::text::Text;
 use crate::config::RewriteLinks;
 
+/// What speaks of the bytes of a body, and holds for no others (RFC 9530, RFC 1864).
+pub static DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
 /// What was asked for, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
@@ -112,16 +120,10 @@ pub fn is_json(kind: &str) -> bool {
 
 /// Takes away what no longer holds for the bytes that go down.
 fn amend(headers: &mut HeaderMap, coding: Coding) {
-    const DIGESTS: [HeaderName; 4] = [
-        HeaderName::from_static("content-digest"),
-        HeaderName::from_static("content-md5"),
-        HeaderName::from_static("digest"),
-        HeaderName::from_static("repr-digest"),
-    ];
     headers.remove(CONTENT_LENGTH);
     // There is hardly ever one, and to look through the names costs less than to look each up.
     if headers.keys().any(|name| DIGESTS.contains(name)) {
-        for name in DIGESTS {
+        for name in &DIGESTS {
             headers.remove(name);
         }
     }

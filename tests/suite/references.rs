@@ -72,6 +72,45 @@ async fn bodies_that_hold_no_reference_or_are_large_or_compressed_pass_untouched
 }
 
 #[tokio::test]
+async fn files_that_are_sent_pass_untouched() {
+    let stage = Stage::open().await;
+    let text = format!(r#"{{"@odata.id":"http://{}/graph/x"}}"#, stage.address());
+    for (line, fields) in [
+        ("PUT /graph/v1.0/drive/root:/a.json:/content", ""),
+        ("PUT /graph/v1.0/things(1)/file/$value", ""),
+        (
+            "PATCH /graph/v1.0/things(1)/file",
+            "\nx-ms-file-name: a.json",
+        ),
+        (
+            "PATCH /graph/v1.0/things(1)/file",
+            "\nContent-Range: bytes 0-41/42",
+        ),
+    ] {
+        let kind = format!("application/json{fields}");
+        send(&stage, line, &kind, &text).await;
+        assert_eq!(stage.simulator.seen().pop().unwrap().text(), text, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_speaks_of_the_bytes_of_a_body_goes_when_they_change() {
+    let stage = Stage::open().await;
+    let kind = "application/json\nContent-MD5: x\nDigest: x\nContent-Digest: x\nRepr-Digest: x";
+    let own = format!(r#"{{"@odata.id":"http://{}/graph/x"}}"#, stage.address());
+    let other = r#"{"@odata.id":"https://other.example/x"}"#;
+    for (body, wanted) in [(own.as_str(), 0), (other, 1)] {
+        send(&stage, "POST /graph/sim/sink", kind, body)
+            .await
+            .expect(200);
+        let seen = stage.simulator.seen().pop().unwrap();
+        for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
+            assert_eq!(seen.header_values(name).len(), wanted, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn references_of_this_proxy_in_queries_become_the_upstreams() {
     let stage = Stage::open().await;
     let host = stage.address();
