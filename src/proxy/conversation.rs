@@ -133,6 +133,11 @@ impl Conversation {
         self.stage.get()
     }
 
+    /// Whether an exchange is open, or something waits to be written.
+    pub fn is_busy(&self) -> bool {
+        self.stage.get() == Stage::Exchange || self.write.is_set()
+    }
+
     /// Bytes arrived.
     pub fn bytes_arrived(&self) {
         let begins_head = match self.stage.get() {

@@ -36,6 +36,10 @@ const SEND_BUFFER: usize = 64 * 1024;
 const PING: Duration = Duration::from_secs(20);
 const PONG: Duration = Duration::from_secs(10);
 
+/// How long requests may still come after GOAWAY, which crosses them on their way. A caller that is
+/// there acknowledges it within a round trip and closes; some never do (httpx with an idle pool).
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// What the connections of a worker have in common.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -259,17 +263,26 @@ pub(super) async fn serve_http2<S>(
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut told = false;
+    let farewell = desk.clock.alarm();
     let end = std::future::poll_fn(|cx| {
         let quiet = conversation.stage() == Stage::Idle && conversation.is_overdue(cx);
         let leave = desk.draining.get() != Drain::No || quiet || readers.have_let_go();
         if leave && !told {
             told = true;
             connection.as_mut().graceful_shutdown();
+            farewell.set(FAREWELL);
         }
         readers.look(cx);
-        match connection.as_mut().poll(cx) {
-            // GOAWAY is out; a caller that says nothing either is not waited for.
-            Poll::Pending if quiet => Poll::Ready(Ok(())),
+        let served = connection.as_mut().poll(cx);
+        // GOAWAY is out; a caller that asks for nothing more and does not close is not waited for.
+        if conversation.is_busy() {
+            if told {
+                farewell.set(FAREWELL);
+            }
+            return served;
+        }
+        match served {
+            Poll::Pending if quiet || farewell.has_rung(cx) => Poll::Ready(Ok(())),
             other => other,
         }
     });

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 
 use crate::harness::program::Program;
 use crate::harness::{soon, until};
+use crate::hostile::frame::{Speaker, good, request};
 
 #[tokio::test]
 async fn sigterm_lets_what_is_in_flight_finish() {
@@ -139,5 +140,24 @@ async fn a_connection_on_which_nothing_has_come_does_not_hold_up_the_end() {
         assert_eq!(program.ended().await.code(), Some(0));
         assert!(begun.elapsed() < Duration::from_secs(10), "{own}");
         silent.expect_close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_http2_caller_that_does_not_answer_holds_up_nothing() {
+    // It reads nothing, so it neither acknowledges nor closes.
+    for streams in [0, 1] {
+        let mut program = Program::start("timeouts: {drain: 60s}\n", "").await;
+        let mut speaker = Speaker::connect(program.address, &[]).await;
+        if streams > 0 {
+            speaker.send(&request(1, &good("/graph/sim/bytes/1"))).await;
+            speaker.until(|outcome| outcome.ended.contains(&1)).await;
+        }
+        program.get("/graph/sim/bytes/1").await.expect(200);
+        let begun = Instant::now();
+        program.signal(Signal::INT);
+        assert_eq!(program.ended().await.code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(10), "{streams}");
+        drop(speaker);
     }
 }

@@ -9,24 +9,24 @@ use tokio::net::TcpStream;
 
 use crate::harness::soon;
 
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const PRIORITY: u8 = 2;
-pub(super) const RST_STREAM: u8 = 3;
-pub(super) const SETTINGS: u8 = 4;
-pub(super) const PUSH_PROMISE: u8 = 5;
-pub(super) const PING: u8 = 6;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const CONTINUATION: u8 = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PUSH_PROMISE: u8 = 5;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// One frame.
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len())
         .expect("a frame is short")
         .to_be_bytes();
@@ -37,7 +37,7 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 /// A field block.
-pub(super) fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
@@ -65,12 +65,12 @@ fn text(block: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A request without a body on this stream.
-pub(super) fn request(stream: u32, list: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn request(stream: u32, list: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields(list))
 }
 
 /// The pseudo header fields of a good GET.
-pub(super) fn good(path: &str) -> Vec<(&str, &str)> {
+pub(crate) fn good(path: &str) -> Vec<(&str, &str)> {
     vec![
         (":method", "GET"),
         (":scheme", "http"),
@@ -81,44 +81,44 @@ pub(super) fn good(path: &str) -> Vec<(&str, &str)> {
 
 /// What came back for a connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Everything received.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The status of each answered stream.
-    pub(super) status: Vec<(u32, u16)>,
+    pub(crate) status: Vec<(u32, u16)>,
     /// Streams that were reset, with the error code.
-    pub(super) resets: Vec<(u32, u32)>,
+    pub(crate) resets: Vec<(u32, u32)>,
     /// The error code of GOAWAY.
-    pub(super) goaway: Option<u32>,
+    pub(crate) goaway: Option<u32>,
     /// The content of all DATA frames.
-    pub(super) data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     /// Streams that have ended.
-    pub(super) ended: Vec<u32>,
+    pub(crate) ended: Vec<u32>,
     /// By how much the windows of streams were widened.
-    pub(super) widened: Vec<(u32, u32)>,
+    pub(crate) widened: Vec<(u32, u32)>,
     /// Whether the connection ended.
-    pub(super) closed: bool,
+    pub(crate) closed: bool,
 }
 
 impl Outcome {
     /// How much may have been sent on a stream so far: a window as large as it is before any
     /// settings (RFC 9113 section 6.9.2), and what was added.
-    pub(super) fn room(&self, stream: u32) -> usize {
+    pub(crate) fn room(&self, stream: u32) -> usize {
         let added = self.widened.iter().filter(|(own, _)| *own == stream);
         65_535 + added.map(|(_, by)| *by as usize).sum::<usize>()
     }
 }
 
 /// A connection that speaks HTTP/2 as the test says.
-pub(super) struct Speaker {
-    pub(super) stream: TcpStream,
+pub(crate) struct Speaker {
+    pub(crate) stream: TcpStream,
     unread: Vec<u8>,
-    pub(super) outcome: Outcome,
+    pub(crate) outcome: Outcome,
 }
 
 impl Speaker {
     /// Sends the preface and these settings (identifier, value).
-    pub(super) async fn connect(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
+    pub(crate) async fn connect(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
         let stream = soon(TcpStream::connect(address))
             .await
             .expect("the proxy accepts");
@@ -138,16 +138,16 @@ impl Speaker {
     }
 
     /// Writes, unless the other side has gone.
-    pub(super) async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         let _ = self.try_send(bytes).await;
     }
 
-    pub(super) async fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         soon(self.stream.write_all(bytes)).await
     }
 
     /// Reads until the outcome is as wanted or the connection ends.
-    pub(super) async fn until(&mut self, wanted: impl Fn(&Outcome) -> bool) -> Outcome {
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Outcome) -> bool) -> Outcome {
         while !wanted(&self.outcome) && !self.outcome.closed {
             self.read().await;
         }

@@ -8,7 +8,7 @@ mod batch;
 mod browser;
 mod exhaustion;
 mod flood;
-mod frame;
+pub(crate) mod frame;
 mod framing;
 mod header;
 mod http2;
