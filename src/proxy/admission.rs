@@ -5,12 +5,17 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::allowance::Allowance;
+use super::batch;
+
 /// The places that no worker holds.
 #[derive(Debug)]
 pub struct Admission {
     free: AtomicUsize,
     batch: usize,
     workers: usize,
+    /// What batches hold: one amount for all, because the largest of them may need all of it.
+    pub(super) batches: Arc<Allowance>,
 }
 
 /// A worker's places.
@@ -28,6 +33,7 @@ impl Admission {
             free: AtomicUsize::new(limit),
             batch: (limit / (workers.max(1) * 64)).clamp(1, 64),
             workers: workers.max(1),
+            batches: Allowance::new(batch::HELD),
         })
     }
 

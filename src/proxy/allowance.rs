@@ -1,51 +1,56 @@
-//! Memory that bodies may be held in: a worker's share, taken before it is used and given back when
-//! the holder is dropped.
+//! Memory that bodies may be held in: taken before it is used and given back when the holder is
+//! dropped. Workers may share one: it is not touched by requests whose bodies stream.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What is left of a worker's share.
+/// What is left of it, in bytes.
 #[derive(Debug)]
-pub(super) struct Allowance(Cell<usize>);
+pub(super) struct Allowance(AtomicUsize);
 
 /// Some of it, in use.
 #[derive(Debug)]
 pub(super) struct Held {
-    allowance: Rc<Allowance>,
+    allowance: Arc<Allowance>,
     bytes: usize,
 }
 
 impl Allowance {
-    /// A share of so many bytes.
-    pub(super) fn new(bytes: usize) -> Rc<Self> {
-        Rc::new(Self(Cell::new(bytes)))
+    /// So many bytes.
+    pub(super) fn new(bytes: usize) -> Arc<Self> {
+        Arc::new(Self(AtomicUsize::new(bytes)))
     }
 
     /// Takes some of it, if it is there.
-    pub(super) fn take(self: &Rc<Self>, bytes: usize) -> Option<Held> {
-        self.0.set(self.0.get().checked_sub(bytes)?);
-        Some(Held {
-            allowance: Rc::clone(self),
+    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+        self.reduce(bytes).then(|| Held {
+            allowance: Arc::clone(self),
             bytes,
         })
+    }
+
+    fn reduce(&self, bytes: usize) -> bool {
+        let left = |free: usize| free.checked_sub(bytes);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+            .is_ok()
     }
 }
 
 impl Held {
     /// Takes more, if it is there.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
-        let Some(left) = self.allowance.0.get().checked_sub(bytes) else {
-            return false;
-        };
-        self.allowance.0.set(left);
-        self.bytes += bytes;
-        true
+        let grown = self.allowance.reduce(bytes);
+        if grown {
+            self.bytes += bytes;
+        }
+        grown
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.allowance.0.set(self.allowance.0.get() + self.bytes);
+        self.allowance.0.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 

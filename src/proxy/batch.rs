@@ -2,9 +2,9 @@
 //! is sent.
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 
 use super::allowance::{Allowance, Held};
@@ -18,15 +18,18 @@ use crate::policy::batch::{self, Place};
 use crate::rewrite::decode::{Coding, Decoder};
 use crate::upstream::CallerBody;
 
-/// What the batches of a worker may hold together: as much as the largest `max_batch_bytes`.
+/// What all batches may hold together: as much as the largest `max_batch_bytes`.
 pub(super) const HELD: usize = 64 << 20;
+
+/// Room for a batch at first: most have less.
+const FIRST: usize = 16 * 1024;
 
 /// Reads a batch and judges it.
 pub(super) async fn checked(
     call: &Call<'_>,
     body: &mut CallerBody,
     outgoing: &mut Outgoing<'_>,
-    allowance: &Rc<Allowance>,
+    allowance: &Arc<Allowance>,
 ) -> Result<Load, ProxyError> {
     let route = call.route();
     let most = route.spec.max_batch_bytes;
@@ -59,9 +62,9 @@ pub(super) async fn checked(
 async fn read(
     body: &mut CallerBody,
     most: u64,
-    allowance: &Rc<Allowance>,
+    allowance: &Arc<Allowance>,
 ) -> Result<(Bytes, Held), ProxyError> {
-    let mut bytes = BytesMut::new();
+    let mut bytes = Vec::new();
     let mut held = allowance.take(0).ok_or(FULL)?;
     while let Some(frame) = std::future::poll_fn(|cx| body.poll_next(cx)).await {
         let Ok(data) = frame?.into_data() else {
@@ -69,7 +72,7 @@ async fn read(
         };
         add(&mut bytes, &data, most, &mut held)?;
     }
-    Ok((bytes.freeze(), held))
+    Ok((bytes.into(), held))
 }
 
 /// Undoes a coding, within the same bounds.
@@ -85,21 +88,29 @@ fn decoded(
             "the batch cannot be read: it is not what its Content-Encoding says",
         )
     };
-    let mut bytes = BytesMut::new();
+    let mut bytes = Vec::new();
     while let Some(piece) = decoder.decode(&mut coded).map_err(corrupt)? {
         add(&mut bytes, &piece, most, held)?;
     }
     decoder.finish().map_err(corrupt)?;
-    Ok(bytes.freeze())
+    Ok(bytes.into())
 }
 
-/// Adds to what is held, within the bounds.
-fn add(bytes: &mut BytesMut, data: &[u8], most: u64, held: &mut Held) -> Result<(), ProxyError> {
-    if (bytes.len() + data.len()) as u64 > most {
+/// Adds to what is held, within the bounds. It grows by doubling, up to the most that it may need:
+/// what counts is the memory that it takes.
+fn add(bytes: &mut Vec<u8>, data: &[u8], most: u64, held: &mut Held) -> Result<(), ProxyError> {
+    let needed = bytes.len() + data.len();
+    if needed as u64 > most {
         return Err(too_large().into());
     }
-    if !held.grow(data.len()) {
-        return Err(FULL);
+    let room = bytes.capacity();
+    if needed > room {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let wanted = (room * 2).max(FIRST).min(most).max(needed);
+        if !held.grow(wanted - room) {
+            return Err(FULL);
+        }
+        bytes.reserve_exact(wanted - bytes.len());
     }
     bytes.extend_from_slice(data);
     Ok(())

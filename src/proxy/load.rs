@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::admission::Admission;
@@ -28,8 +29,8 @@ const KEPT: usize = 16 << 20;
 /// A worker's room for bodies.
 #[derive(Debug)]
 pub(super) struct Room {
-    kept: Rc<Allowance>,
-    batches: Rc<Allowance>,
+    kept: Arc<Allowance>,
+    batches: Arc<Allowance>,
 }
 
 impl Room {
@@ -37,7 +38,7 @@ impl Room {
     pub(super) fn of(admission: &Admission) -> Self {
         Self {
             kept: Allowance::new(admission.share(KEPT)),
-            batches: Allowance::new(batch::HELD),
+            batches: Arc::clone(&admission.batches),
         }
     }
 }

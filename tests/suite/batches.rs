@@ -5,6 +5,7 @@ use tokenferry::simulator::{GRAPH, ORGANISATION};
 
 use crate::harness::answer::Answer;
 use crate::harness::stage::Stage;
+use crate::harness::until;
 
 const LIMITED: &str = "\
 routes:
@@ -285,4 +286,34 @@ async fn a_batch_whose_token_is_refused_is_sent_again() {
         .expect(200);
     let sent = stage.simulator.seen().into_iter();
     assert_eq!(sent.filter(|seen| seen.host == GRAPH).count(), 2);
+}
+
+#[tokio::test]
+async fn batches_hold_a_bounded_amount_together_however_many_workers_there_are() {
+    let stage = Stage::with("workers: 4\n").await;
+    // 2 MiB and more take 4 MiB, and 64 MiB is there.
+    let piece = vec![b' '; 3 << 20];
+    let mut callers = Vec::new();
+    for _ in 0..20 {
+        let mut caller = stage.caller().await;
+        let kind = "Content-Type: application/json\nContent-Length: 4194304";
+        caller
+            .ask(&format!("POST {GRAPH_BATCH} HTTP/1.1\n{kind}"))
+            .await;
+        let _ = caller.try_send(&piece).await;
+        callers.push(caller);
+    }
+    until("what does not fit is refused", || async {
+        let labels = [("reason", "overloaded")];
+        let refused = stage.number("tokenferry_refused_total", &labels).await;
+        (refused >= 4.0).then_some(())
+    })
+    .await;
+    drop(callers);
+    let small = requests(&[("GET", "/users")]).to_string();
+    until("the room is given back", || async {
+        let answer = post(&stage, GRAPH_BATCH, "application/json", &small).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
 }
