@@ -247,8 +247,8 @@ impl Proxy {
             return RequestBody::Empty;
         }
         let limit = exchange.lane.generation.config.timeouts.request_body_idle;
-        let lingers = version >= Version::HTTP_2;
-        let body = CallerBody::new(incoming, self.clock.alarm(), limit, lingers);
+        let is_stream = version >= Version::HTTP_2;
+        let body = CallerBody::new(incoming, self.clock.alarm(), limit, is_stream);
         exchange.upload = Some(body.upload());
         RequestBody::Caller(Box::new(body))
     }

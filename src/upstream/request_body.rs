@@ -196,22 +196,22 @@ struct Inlet {
     incoming: Option<Incoming>,
     alarm: Alarm,
     idle: Duration,
-    /// Whether what nobody reads is read off.
-    lingers: bool,
+    /// Whether it is one of HTTP/2's streams: what nobody reads of it is read off.
+    is_stream: bool,
     /// Whether nothing more comes.
     over: bool,
 }
 
 impl CallerBody {
-    /// Wraps a body that may pause for `idle`. `lingers`: what nobody reads of it is read off, beside
-    /// the answer, as one stream among others needs it.
-    pub fn new(incoming: Incoming, alarm: Alarm, idle: Duration, lingers: bool) -> Self {
+    /// Wraps a body that may pause for `idle`. `is_stream`: it is one of HTTP/2's, so what nobody
+    /// reads of it is read off beside the answer.
+    pub fn new(incoming: Incoming, alarm: Alarm, idle: Duration, is_stream: bool) -> Self {
         Self {
             inlet: Some(Inlet {
                 incoming: Some(incoming),
                 alarm,
                 idle,
-                lingers,
+                is_stream,
                 over: false,
             }),
             upload: Rc::new(Upload::new()),
@@ -278,6 +278,11 @@ impl Inlet {
             return Poll::Pending;
         };
         self.alarm.clear();
+        // hyper takes a stream that is reset without an error for one that has ended.
+        if self.is_stream && !self.over && next.is_none() && !incoming.is_end_stream() {
+            self.over = true;
+            return Poll::Ready(Some(Err(BodyFault::Broken)));
+        }
         // Nothing comes after trailers.
         self.over = match &next {
             Some(Ok(frame)) => frame.is_trailers() || incoming.is_end_stream(),
@@ -300,7 +305,7 @@ impl Drop for CallerBody {
 
 impl Drop for Inlet {
     fn drop(&mut self) {
-        if self.lingers
+        if self.is_stream
             && !self.over
             && let Some(incoming) = self.incoming.take()
         {

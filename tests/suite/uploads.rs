@@ -6,6 +6,7 @@ use tokenferry::simulator::{BodyEnd, Ending, Fault, GRAPH, Gate, Script, Seen};
 
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
+use crate::hostile::frame::{DATA, END_HEADERS, HEADERS, RST_STREAM, Speaker, fields, frame, good};
 
 /// The last request that arrived at Graph.
 fn last(stage: &Stage) -> Seen {
@@ -238,6 +239,32 @@ async fn a_caller_that_breaks_off_is_broken_off_at_the_upstream() {
             .await
             .unwrap();
         assert_eq!(seen.body.end, BodyEnd::Aborted, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_in_its_body_is_broken_off_at_the_upstream_whatever_the_reason() {
+    for (http, reason) in [(1, 0), (1, 8), (2, 0), (2, 8)] {
+        let stage = Stage::with(&format!(
+            "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        ))
+        .await;
+        let mut list = good("/graph/sim/sink");
+        list[0].1 = "POST";
+        let mut caller = Speaker::connect(stage.address(), &[]).await;
+        caller
+            .send(&frame(HEADERS, END_HEADERS, 1, &fields(&list)))
+            .await;
+        caller.send(&frame(DATA, 0, 1, b"first half")).await;
+        let arrived = |seen: &Seen| seen.host == GRAPH;
+        stage.simulator.wait_for(arrived).await.unwrap();
+        // Node's way to give up a stream is NO_ERROR.
+        caller
+            .send(&frame(RST_STREAM, 0, 1, &[0, 0, 0, reason]))
+            .await;
+        let ended = |seen: &Seen| seen.host == GRAPH && seen.body.end != BodyEnd::Open;
+        let seen = stage.simulator.wait_for(ended).await.unwrap();
+        assert_eq!(seen.body.end, BodyEnd::Aborted, "{http} {reason}");
     }
 }
 
