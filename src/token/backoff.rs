@@ -25,8 +25,9 @@ pub(super) fn pause(
     random: f64,
 ) -> Duration {
     let random = random.clamp(0.0, 1.0);
-    if let Some(asked) = retry_after {
-        let asked = asked.clamp(SHORTEST, LONGEST_OBEYED);
+    // Nothing, or a moment that has passed, asks for nothing.
+    if let Some(asked) = retry_after.filter(|asked| *asked >= SHORTEST) {
+        let asked = asked.min(LONGEST_OBEYED);
         return asked + (asked / 10).min(Duration::from_secs(5)).mul_f64(random);
     }
     match pace {
@@ -69,11 +70,17 @@ mod tests {
     }
 
     #[test]
+    fn retry_after_of_nothing_switches_no_pause_off() {
+        assert_eq!(pause(Pace::Soon, 9, Some(S(0)), 1.0), S(60));
+        assert_eq!(pause(Pace::Permanent, 1, Some(S(0)), 0.0), S(60));
+    }
+
+    #[test]
     fn retry_after_is_obeyed_up_to_an_hour() {
         assert_eq!(pause(Pace::Soon, 1, Some(S(60)), 0.0), S(60));
         assert_eq!(pause(Pace::Soon, 1, Some(S(60)), 1.0), S(65));
         assert_eq!(pause(Pace::Soon, 1, Some(S(90_000)), 0.0), S(3600));
-        assert_eq!(pause(Pace::Soon, 9, Some(S(0)), 0.0), S(1));
+        assert_eq!(pause(Pace::Soon, 1, Some(S(1)), 0.0), S(1));
     }
 
     proptest! {
