@@ -3,6 +3,8 @@
 //! refused token, and its SDK would try to log in, so it never sees the 401 itself.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 
@@ -24,18 +26,30 @@ pub(super) enum Verdict {
     Again,
     /// There is another token now, but the body is gone.
     Gone,
-    /// Another token was fetched for the same reason less than 30 s ago.
-    Paused,
+    /// Another token was fetched because of a refusal less than 30 s ago.
+    Paused {
+        /// Until that may be done again.
+        left: Duration,
+    },
     /// Entra gave the same token again.
     Same,
 }
 
 /// The upstream refused the token and that is the end of it.
-#[derive(Debug, thiserror::Error)]
-#[error("the upstream refused the token: {verdict:?}, {report:?}")]
+#[derive(Debug)]
 pub struct TokenRefused {
     verdict: Verdict,
     report: RefusalReport,
+    /// Whether it asked for claims (`insufficient_claims`).
+    claims: bool,
+}
+
+impl std::error::Error for TokenRefused {}
+
+impl fmt::Display for TokenRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words())
+    }
 }
 
 impl TokenRefused {
@@ -48,18 +62,31 @@ impl TokenRefused {
             Verdict::Gone => {
                 "another token is in place now, but the body of this request streamed and is gone; send the request again"
             }
-            Verdict::Paused => {
-                "the token was renewed less than 30 s ago for the same reason; check the route's scope, the roles of the app (Graph) or its application user (Dynamics), and conditional access: `tokenferry doctor ROUTE` tells which"
+            Verdict::Paused { .. } if self.claims => {
+                "another token was fetched less than 30 s ago, and one with these claims is asked for when Retry-After has passed: send the request again then"
+            }
+            Verdict::Paused { .. } => {
+                "another token was fetched less than 30 s ago, and it is refused as well; check the route's scope, the roles of the app (Graph) or its application user (Dynamics), and conditional access: `tokenferry doctor ROUTE` tells which"
             }
             Verdict::Same => {
                 "Entra gave the same token again; check the route's scope and the app's permissions there: `tokenferry doctor ROUTE` tells which"
             }
         };
-        format!(
-            "the upstream refused the token ({}); {end}",
-            self.report.words()
-        )
-        .into()
+        let asks = if self.claims {
+            "it asks for claims that the token does not have, "
+        } else {
+            ""
+        };
+        let words = self.report.words();
+        format!("the upstream refused the token ({asks}{words}); {end}").into()
+    }
+
+    /// When a request may get another token.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.verdict {
+            Verdict::Paused { left } => Some(left),
+            Verdict::Again | Verdict::Gone | Verdict::Same => None,
+        }
     }
 }
 
@@ -80,15 +107,23 @@ pub(super) async fn answer(
         .token
         .renew(refused, claims.as_ref(), limit)
         .await;
-    let refuse = |verdict, report| Err(TokenRefused { verdict, report }.into());
+    let refuse = |verdict, report, claims| {
+        let refused = TokenRefused {
+            verdict,
+            report,
+            claims,
+        };
+        Err(refused.into())
+    };
+    let asked = claims.is_some();
     let bearer = match renewed {
         Ok(bearer) => bearer,
         Err(RenewError::Failed(error)) => return Err(error.into()),
-        Err(RenewError::Paused { .. }) => return refuse(Verdict::Paused, report),
-        Err(RenewError::Same) => return refuse(Verdict::Same, report),
+        Err(RenewError::Paused { left }) => return refuse(Verdict::Paused { left }, report, asked),
+        Err(RenewError::Same) => return refuse(Verdict::Same, report, asked),
     };
     let Some(body) = spare.whole(limit).await? else {
-        return refuse(Verdict::Gone, report);
+        return refuse(Verdict::Gone, report, asked);
     };
     call.own().cells.retried(match claims {
         Some(_) => RetryReason::Challenge,
@@ -96,7 +131,9 @@ pub(super) async fn answer(
     });
     let response = send(exchange, call, outgoing, &bearer, body, spare).await?;
     if response.status() == StatusCode::UNAUTHORIZED {
-        return refuse(Verdict::Again, RefusalReport::read(response).await);
+        let asked = challenge::read(response.headers()).is_some();
+        let report = RefusalReport::read(response).await;
+        return refuse(Verdict::Again, report, asked);
     }
     Ok(response)
 }

@@ -96,7 +96,7 @@ impl ProxyError {
                 Some(*left),
             ),
             Self::Token(error) => (error.code(), error.caller_words().into(), error.retry_after()),
-            Self::TokenRefused(error) => (Code::TokenRefused, error.words(), None),
+            Self::TokenRefused(error) => (Code::TokenRefused, error.words(), error.retry_after()),
             Self::Unfollowed => (Code::UpstreamUnreachable, self.to_string().into(), None),
             Self::Upstream(error) => match error {
                 UpstreamError::CallerBody => (Code::BadRequest, "the request body broke off or is malformed; send it whole".into(), None),

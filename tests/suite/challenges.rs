@@ -1,8 +1,8 @@
 //! What happens when an upstream refuses a token: one renewal for everybody, one replay, and never a
 //! 401 for the caller.
 
-use serde_json::{Value, json};
-use tokenferry::simulator::{CLIENT_ID, Fault, GRAPH, Gate, LOGIN, Script, Seen, TENANT_ID};
+use serde_json::json;
+use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, Script, Seen};
 
 use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
@@ -12,7 +12,7 @@ use crate::harness::{soon, until};
 const RETRIES: &str = "tokenferry_upstream_retries_total";
 
 /// Requests that arrived at Graph under this path.
-fn arrivals(stage: &Stage, path: &str) -> Vec<Seen> {
+pub(crate) fn arrivals(stage: &Stage, path: &str) -> Vec<Seen> {
     let seen = stage.simulator.seen().into_iter();
     seen.filter(|seen| seen.host == GRAPH && seen.target().starts_with(path))
         .collect()
@@ -34,7 +34,7 @@ fn is_refused(answer: &Answer, part: &str) {
 }
 
 /// A POST of a body with its length.
-async fn post(stage: &Stage, path: &str, kind: &str, body: &[u8]) -> Answer {
+pub(crate) async fn post(stage: &Stage, path: &str, kind: &str, body: &[u8]) -> Answer {
     let mut caller = stage.caller().await;
     let length = body.len();
     caller
@@ -309,81 +309,6 @@ async fn a_token_that_comes_again_is_not_tried_again() {
     let answer = stage.get("/graph/sim/odd").await;
     is_refused(&answer, "same token");
     assert_eq!(arrivals(&stage, "/sim/odd").len(), 1);
-}
-
-#[tokio::test]
-async fn a_claims_challenge_is_answered_with_a_token_that_carries_the_claims() {
-    let stage = Stage::open().await;
-    let claims = json!({"access_token": {"nbf": {"essential": true, "value": "1893456000"}}});
-    stage.simulator.demand_claims(GRAPH, Some(claims));
-    let answer = post(&stage, "/graph/sim/sink", "text/plain", b"hello").await;
-    answer.expect(200);
-    let calls = stage
-        .simulator
-        .seen()
-        .into_iter()
-        .filter(|seen| seen.host == LOGIN);
-    let last = calls.last().unwrap().text();
-    assert!(
-        last.contains("claims=") && last.contains("1893456000"),
-        "{last}"
-    );
-    let labels = [("route", "graph"), ("reason", "challenge")];
-    assert_eq!(stage.number(RETRIES, &labels).await, 1.0);
-    stage.get("/graph/sim/bytes/1").await.expect(200);
-    assert_eq!(
-        stage.number(RETRIES, &labels).await,
-        1.0,
-        "the new token is cached"
-    );
-}
-
-/// The claims of every token call so far.
-fn claims_asked_for(stage: &Stage) -> Vec<Value> {
-    let calls = stage.simulator.seen().into_iter();
-    let calls = calls.filter(|seen| seen.host == LOGIN && seen.method == "POST");
-    let claims = calls.map(|seen| {
-        let text = seen.text();
-        let mut fields = url::form_urlencoded::parse(text.as_bytes());
-        let claims = fields.find(|(name, _)| name == "claims");
-        claims.map_or(Value::Null, |(_, text)| {
-            serde_json::from_str(&text).expect("claims are JSON")
-        })
-    });
-    claims.collect()
-}
-
-#[tokio::test]
-async fn claims_that_are_demanded_join_the_declared_capability() {
-    let own = format!(
-        "credentials:\n  contoso: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: SECRET_FILE, continuous_access: true}}\n"
-    );
-    let stage = Stage::with(&own).await;
-    let capability = json!({"access_token": {"xms_cc": {"values": ["cp1"]}}});
-    let asked = claims_asked_for(&stage);
-    assert!(!asked.is_empty() && asked.iter().all(|claims| *claims == capability));
-
-    let nbf = json!({"essential": true, "value": "1893456000"});
-    stage
-        .simulator
-        .demand_claims(GRAPH, Some(json!({"access_token": {"nbf": nbf}})));
-    stage.get("/graph/sim/bytes/1").await.expect(200);
-    let merged = json!({"access_token": {"nbf": nbf, "xms_cc": {"values": ["cp1"]}}});
-    assert_eq!(claims_asked_for(&stage)[asked.len()..], [merged]);
-    assert_eq!(
-        arrivals(&stage, "/sim/bytes").len(),
-        2,
-        "it is replayed once"
-    );
-
-    // A demand that names the capability itself, beside another one, loses neither.
-    let stage = Stage::with(&own).await;
-    let asked = claims_asked_for(&stage).len();
-    let demand = json!({"access_token": {"xms_cc": {"values": ["cp2"]}}});
-    stage.simulator.demand_claims(GRAPH, Some(demand));
-    stage.get("/graph/sim/bytes/1").await.expect(200);
-    let merged = json!({"access_token": {"xms_cc": {"values": ["cp2", "cp1"]}}});
-    assert_eq!(claims_asked_for(&stage)[asked..], [merged]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod batches;
 mod callers;
 mod challenges;
 mod check;
+mod claims;
 mod cli;
 mod clients;
 mod cluster;
