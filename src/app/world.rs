@@ -121,6 +121,15 @@ pub fn prepare(config: Config, now: SystemTime) -> Result<Prepared, WorldError> 
 }
 
 impl Prepared {
+    /// Loads what its credentials hold, so that their ends are known as soon as it is in force.
+    /// Waits for file systems.
+    pub fn load_credentials(&self) {
+        for credential in &self.outside.credentials {
+            // What is wrong with one was told when the configuration was looked at.
+            let _ = credential.check();
+        }
+    }
+
     /// Makes the generation, and hands out the certificate. Tokens that are new are asked for from
     /// now on.
     pub(super) fn build(self, tokens: &TokenCache) -> (Option<Loaded>, Generation) {

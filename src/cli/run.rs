@@ -289,5 +289,6 @@ fn prepared(
     let (config, warnings) = load(path, args, open)?;
     let prepared = app::prepare(config, SystemTime::now());
     let prepared = prepared.map_err(|error| vec![Chain(&error).to_string()])?;
+    prepared.load_credentials();
     Ok((prepared, warnings))
 }

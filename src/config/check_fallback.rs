@@ -1,4 +1,4 @@
-//! Rules of `fallback`: it names another credential, and a chain of them ends.
+//! Rules of `fallback`: it names another credential, and no chain of them leads back.
 
 use super::CredentialSpec;
 use super::file::RawCredential;
@@ -26,13 +26,30 @@ pub(super) fn fallbacks(
             report.problem(fallback.span, format!("unknown credential {name}"), &help);
         }
     }
+    for (at, (_, item)) in rows.iter().enumerate() {
+        let fallback = item.as_ref().and_then(|item| item.value.fallback.item());
+        if let Some((fallback, second)) = fallback.zip(next[at])
+            && next[second].is_some()
+            && next[second] != Some(at)
+        {
+            let name = |at: usize| quoted_key(&all.entries[at].name);
+            let message = format!(
+                "{} stands in for {} without its own fallback",
+                name(second),
+                name(at)
+            );
+            let help =
+                "there are two at most; the fallback of a fallback counts for routes of its own";
+            report.warning(fallback.span, message, help);
+        }
+    }
     for first in circles(&next) {
         let credential = &all.entries[first];
         let message = format!(
             "the fallbacks of {} lead back to it",
             quoted_key(&credential.name)
         );
-        let help = "the last of a chain has no fallback";
+        let help = "a credential stands in for another, not for itself";
         // Who is in a circle has a fallback.
         let item = rows[first].1.as_ref();
         let fallback = item.and_then(|item| item.value.fallback.item());

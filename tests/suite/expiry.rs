@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use rustix::process::Signal;
 use tokenferry::simulator::{CLIENT_ID, TENANT_ID};
 use tokenferry::timestamp::Timestamp;
 
@@ -57,12 +58,18 @@ async fn the_end_of_a_certificate_is_known_before_its_first_use() {
         file.display()
     ));
     let program = Program::start(&own, "info").await;
-    until("the spare's end is shown", || async {
+    let shown = async || {
         let page = program.get_admin("/metrics").await.text();
         page.contains("tokenferry_credential_expiry_timestamp_seconds{credential=\"spare\"}")
-            .then_some(())
+    };
+    until("the spare's end is shown", || async {
+        shown().await.then_some(())
     })
     .await;
+    program.signal(Signal::HUP);
+    let reloaded = |line: &str| line.contains("was reloaded").then_some(());
+    program.err.find("the reload", reloaded).await;
+    assert!(shown().await, "a reload loses nothing");
 }
 
 #[tokio::test]
