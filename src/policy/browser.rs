@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use super::Refusal;
 use super::authority::Authority;
 use super::header::rare;
+use super::response_header::guard;
 use super::target::METHODS;
 use crate::code::Code;
 use crate::config::{Config, Origin};
@@ -93,6 +94,15 @@ impl Fence {
         }
     }
 
+    /// Whose page may read an answer that has to be given before the host is known.
+    pub fn reader(&self, headers: &HeaderMap) -> Page {
+        let mut origins = rare(headers, &ORIGIN);
+        match (origins.next(), origins.next()) {
+            (Some(origin), None) if self.lists(origin) => Page::Listed(origin.clone()),
+            _ => Page::Own,
+        }
+    }
+
     /// Whose page an `Origin` is. `null` is nobody's.
     fn origin(
         &self,
@@ -100,30 +110,42 @@ impl Fence {
         asked: &Authority<'_>,
         connection_secure: bool,
     ) -> Option<Page> {
-        let text = std::str::from_utf8(value.as_bytes()).ok()?;
-        let (secure, rest) = match text.split_once("://")? {
-            ("https", rest) => (true, rest),
-            ("http", rest) => (false, rest),
-            _ => return None,
-        };
-        let of_page = Authority::parse(rest)?;
-        let port = of_page.port_or_default(secure);
-        let is = |origin: &Origin| {
-            origin.secure == secure && origin.port == port && origin.host.as_str() == of_page.host
-        };
+        let (secure, of_page) = parsed(value)?;
         // Somebody in front may have ended TLS, so plain here may be https there; never the other
         // way round.
         let own = of_page.host == asked.host
-            && port == asked.port_or_default(secure)
+            && of_page.port_or_default(secure) == asked.port_or_default(secure)
             && (secure || !connection_secure);
-        if own || self.public.as_ref().is_some_and(is) {
+        let public = |origin: &Origin| is(origin, secure, &of_page);
+        if own || self.public.as_ref().is_some_and(public) {
             return Some(Page::Own);
         }
-        self.listed
-            .iter()
-            .any(is)
-            .then(|| Page::Listed(value.clone()))
+        self.lists(value).then(|| Page::Listed(value.clone()))
     }
+
+    fn lists(&self, value: &HeaderValue) -> bool {
+        parsed(value).is_some_and(|(secure, of_page)| {
+            let mut listed = self.listed.iter();
+            listed.any(|origin| is(origin, secure, &of_page))
+        })
+    }
+}
+
+/// Whether an `Origin` is secure, and its authority.
+fn parsed(value: &HeaderValue) -> Option<(bool, Authority<'_>)> {
+    let text = std::str::from_utf8(value.as_bytes()).ok()?;
+    let (secure, rest) = match text.split_once("://")? {
+        ("https", rest) => (true, rest),
+        ("http", rest) => (false, rest),
+        _ => return None,
+    };
+    Some((secure, Authority::parse(rest)?))
+}
+
+fn is(origin: &Origin, secure: bool, of_page: &Authority<'_>) -> bool {
+    origin.secure == secure
+        && origin.port == of_page.port_or_default(secure)
+        && origin.host.as_str() == of_page.host
 }
 
 impl Page {
@@ -135,6 +157,7 @@ impl Page {
             return None;
         }
         let mut answer = HeaderMap::with_capacity(8);
+        guard(&mut answer);
         self.mark(&mut answer);
         answer.insert(
             ACCESS_CONTROL_ALLOW_METHODS,

@@ -101,11 +101,7 @@ impl ResponseRules {
         for name in &doomed {
             headers.remove(name);
         }
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(
-            &CROSS_ORIGIN_RESOURCE_POLICY,
-            HeaderValue::from_static("same-origin"),
-        );
+        guard(headers);
         if found.has(CONTENT_LENGTH_AT) {
             match length(headers.get_all(CONTENT_LENGTH).iter()) {
                 Length::Fine => None,
@@ -144,6 +140,16 @@ impl ResponseRules {
         }
         (found, doomed)
     }
+}
+
+/// What every answer carries, so that a browser takes it for what it says it is and shows it to no
+/// other site.
+pub fn guard(headers: &mut HeaderMap) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        &CROSS_ORIGIN_RESOURCE_POLICY,
+        HeaderValue::from_static("same-origin"),
+    );
 }
 
 /// Headers of the connection, or of the body's framing.

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::challenge::TokenRefused;
 use crate::caller::CallerError;
 use crate::code::Code;
+use crate::policy::response_header::guard;
 use crate::policy::{Refusal, target};
 use crate::timestamp::Timestamp;
 use crate::token::TokenError;
@@ -154,14 +155,7 @@ impl Answer {
             http::header::CACHE_CONTROL,
             HeaderValue::from_static("no-store"),
         );
-        headers.insert(
-            http::header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
-        headers.insert(
-            HeaderName::from_static("cross-origin-resource-policy"),
-            HeaderValue::from_static("same-origin"),
-        );
+        guard(&mut headers);
         let status = format!("tokenferry; error={}", self.code.proxy_error());
         if let Ok(status) = HeaderValue::try_from(status) {
             headers.insert(&PROXY_STATUS, status);

@@ -66,6 +66,7 @@ use crate::alarm::AlarmClock;
 use crate::clock::Now;
 use crate::code::Code;
 use crate::metrics::{Metrics, RefusalCells, RouteCells};
+use crate::policy::browser::Page;
 use crate::token::Bearer;
 use crate::upstream::{CallerBody, RequestBody};
 
@@ -187,7 +188,12 @@ impl Proxy {
                 *response.headers_mut() = headers;
                 response
             }
-            Err(error) => refuse(exchange, &error),
+            Err(error) => {
+                if exchange.page == Page::Own {
+                    exchange.page = exchange.lane.generation.fence.reader(&parts.headers);
+                }
+                refuse(exchange, &error)
+            }
         };
         if closes && parts.version < Version::HTTP_2 {
             let close = HeaderValue::from_static("close");

@@ -251,10 +251,28 @@ async fn pages_of_other_sites_are_refused() {
         "https://tools.example"
     );
     assert!(answer.all("vary").contains(&"Origin"), "{answer:?}");
+    for line in [
+        "GET /graph/100% HTTP/1.1",
+        "GET /graph/a/../b HTTP/1.1",
+        "TRACE /graph/v1.0/users HTTP/1.1",
+        "GET /graph/v1.0/users HTTP/1.1\nHost: evil.example",
+    ] {
+        let refused = stage
+            .ask(&format!("{line}\nOrigin: https://tools.example"))
+            .await;
+        assert!((400..=499).contains(&refused.status), "{line}");
+        let allowed = refused.field("access-control-allow-origin");
+        assert_eq!(allowed, "https://tools.example", "{line}: it may read why");
+        let other = stage
+            .ask(&format!("{line}\nOrigin: https://evil.example"))
+            .await;
+        assert_eq!(other.field("access-control-allow-origin"), "", "{line}");
+    }
     let preflight = stage
         .ask("OPTIONS /graph/v1.0/users HTTP/1.1\nOrigin: https://tools.example\nAccess-Control-Request-Method: GET")
         .await;
     assert_eq!(preflight.status, 204);
+    assert_eq!(preflight.field("x-content-type-options"), "nosniff");
     let seen = stage.simulator.seen();
     let forwarded = seen.iter().filter(|seen| seen.host == GRAPH).count();
     assert_eq!(forwarded, 1, "preflights are answered here");
