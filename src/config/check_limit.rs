@@ -73,12 +73,15 @@ pub(super) fn limits(raw: &Field<RawLimits>, report: &mut Report) -> Limits {
             "request_line",
             &raw.request_line,
             default.request_line,
+            // The most that a target may have (`http::Uri` counts it in 16 bits).
+            (64 << 10, "from 1 to 64KiB"),
             report,
         ),
         header_block: head_size(
             "header_block",
             &raw.header_block,
             default.header_block,
+            (1 << 20, "from 1 to 1MiB: each connection may take it"),
             report,
         ),
         headers: count(&raw.headers, default.headers),
@@ -87,19 +90,20 @@ pub(super) fn limits(raw: &Field<RawLimits>, report: &mut Report) -> Limits {
 }
 
 /// A size that every connection may take in memory at once.
-fn head_size(key: &str, field: &Field<Size>, default: usize, report: &mut Report) -> usize {
-    const MOST: u64 = 1 << 20;
+fn head_size(
+    key: &str,
+    field: &Field<Size>,
+    default: usize,
+    (most, help): (u64, &str),
+    report: &mut Report,
+) -> usize {
     let Some(item) = field.item() else {
         return default;
     };
     let Size(bytes) = item.value;
-    if bytes == 0 || bytes > MOST {
+    if bytes == 0 || bytes > most {
         let message = format!("{} is out of bounds", quoted(key));
-        report.problem(
-            item.span,
-            message,
-            "from 1 to 1MiB: each connection may take it",
-        );
+        report.problem(item.span, message, help);
     }
     usize::try_from(bytes).unwrap_or(default)
 }

@@ -32,6 +32,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What hyper may hold of one stream's answer.
 const SEND_BUFFER: usize = 64 * 1024;
+/// What ends the request line and the head, which neither bound counts.
+const ENDS: usize = b"\r\n\r\n".len();
 /// A vanished HTTP/2 caller is noticed: a PING every 20 s, its answer within 10 s.
 const PING: Duration = Duration::from_secs(20);
 const PONG: Duration = Duration::from_secs(10);
@@ -189,7 +191,7 @@ where
     let mut builder = http1::Builder::new();
     // The bound on fields is hyper's own; another number would cost an allocation per request.
     builder
-        .max_header_size(desk.limits.request_line + desk.limits.header_block)
+        .max_header_size(desk.limits.request_line + desk.limits.header_block + ENDS)
         .max_buf_size(desk.limits.request_line + desk.limits.header_block + 8 * 1024)
         .header_read_timeout(None);
     if desk.limits.headers != 100 {
