@@ -24,9 +24,11 @@ use crate::upstream::{BodyFault, RequestBody};
 /// head is within bounds and in form, and its host is served.
 pub(super) fn target<'a>(
     exchange: &Exchange,
+    conversation: &Conversation,
     lane: &Lane,
     parts: &'a Parts,
 ) -> Result<Target<'a>, ProxyError> {
+    let had_fragment = conversation.had_fragment();
     if !exchange.is_admitted() {
         return Err(ProxyError::Overloaded(
             "limits.in_flight requests are in flight; ask again in a moment",
@@ -34,6 +36,13 @@ pub(super) fn target<'a>(
     }
     let world = &lane.generation;
     within_limits(&world.config.limits, parts)?;
+    if had_fragment {
+        return Err(Refusal::new(
+            Code::BadRequest,
+            "the address has a \"#\", which would cut it off there; write %23",
+        )
+        .into());
+    }
     let target = Target::of(&parts.method, &parts.uri, &parts.headers, parts.version)?;
     world.hosts.check(&target.authority.host)?;
     Ok(target)

@@ -68,6 +68,8 @@ pub struct Conversation {
     streams: Cell<bool>,
     unread: Cell<bool>,
     cut_short: Cell<bool>,
+    /// Whether the target that is coming has a fragment.
+    fragment: Cell<bool>,
     /// Bytes of an answer's body that are on their way to the socket.
     unwritten: Cell<usize>,
     /// Whether the next piece waits for them.
@@ -101,6 +103,7 @@ impl Conversation {
             streams: Cell::new(false),
             unread: Cell::new(false),
             cut_short: Cell::new(false),
+            fragment: Cell::new(false),
             unwritten: Cell::new(0),
             waits: Cell::new(false),
             read,
@@ -158,6 +161,16 @@ impl Conversation {
         self.unwritten.set(0);
         self.stage.set(Stage::Exchange);
         self.read.clear();
+    }
+
+    /// The request line that is coming has a `#`.
+    pub fn saw_fragment(&self) {
+        self.fragment.set(true);
+    }
+
+    /// Whether the one that came had.
+    pub fn had_fragment(&self) -> bool {
+        self.fragment.take()
     }
 
     /// An exchange is over; `unread` when some of its request body was not read.

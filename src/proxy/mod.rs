@@ -211,7 +211,7 @@ impl Proxy {
         body: RequestBody,
     ) -> Result<Reply, ProxyError> {
         let lane = Rc::clone(&exchange.lane);
-        let target = target(exchange, &lane, parts)?;
+        let target = target(exchange, conversation, &lane, parts)?;
         exchange.page = page(&lane, conversation, parts, &target)?;
         if let Some(headers) = exchange.page.preflight(&parts.method, &parts.headers) {
             return Ok(Reply::Preflight(headers));

@@ -99,7 +99,12 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
         if !*ended {
             let end = memchr::memchr(b'\n', bytes);
             *ended = end.is_some();
-            *length += end.unwrap_or(bytes.len());
+            let line = &bytes[..end.unwrap_or(bytes.len())];
+            *length += line.len();
+            // hyper cuts the target there and says nothing.
+            if memchr::memchr(b'#', line).is_some() {
+                self.conversation.saw_fragment();
+            }
         }
     }
 

@@ -139,7 +139,18 @@ async fn nothing_in_the_request_line_chooses_the_upstream() {
         ("GET /GRAPH/sim/bytes/1 HTTP/1.1", Refused(404, "noRoute")),
         ("GET /%67raph/sim/bytes/1 HTTP/1.1", Refused(404, "noRoute")),
         ("GET /graph HTTP/1.1", Refused(403, "notAllowed")),
-        ("GET /graph/sim/bytes/1#/../x HTTP/1.1", Harmless),
+        (
+            "GET /graph/sim/bytes/1#/../x HTTP/1.1",
+            Refused(400, "badRequest"),
+        ),
+        (
+            "GET /graph/sim/bytes/1?x='#1'&$top=1 HTTP/1.1",
+            Refused(400, "badRequest"),
+        ),
+        (
+            "DELETE /graph/v1.0/users/anna#EXT#@contoso.example/messages/A HTTP/1.1",
+            Refused(400, "badRequest"),
+        ),
         (
             "GET /graph/sim/bytes/1?u=http://evil.example/ HTTP/1.1",
             Passed(200, "/sim/bytes/1?u=http://evil.example/"),
