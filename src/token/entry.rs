@@ -342,11 +342,19 @@ impl TokenEntry {
         let news = !state.slot.has_failed() || before != Some(last.outcome);
         let (credential, scope, reason) = (&state.label, self.key.scope(), &last.words);
         let cached = state.slot.usable(now).is_some();
-        // Once per change of state: an outage of hours is not a log of thousands of lines.
-        if news {
-            tracing::warn!(%credential, %scope, cached, reason, "no new token");
-        } else {
-            tracing::debug!(%credential, %scope, cached, reason, "still no new token");
+        let outcome = last.outcome.as_str();
+        // Once per change of state: an outage of hours is not a log of thousands of lines. What a person
+        // has to mend is no hiccup.
+        match (news, last.outcome) {
+            (true, RefreshOutcome::Rejected) => {
+                tracing::error!(%credential, %scope, outcome, cached, reason, "no new token");
+            }
+            (true, _) => {
+                tracing::warn!(%credential, %scope, outcome, cached, reason, "no new token");
+            }
+            (false, _) => {
+                tracing::debug!(%credential, %scope, outcome, cached, reason, "still no new token");
+            }
         }
         state
             .slot

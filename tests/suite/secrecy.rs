@@ -103,6 +103,8 @@ routes:
         program.err.text().contains("AADSTS7000215"),
         "it did say something"
     );
+    let refused = program.err.with("/outcome", "rejected").await;
+    assert_eq!(refused["level"], "ERROR", "a person has to mend it");
     let tokens = program.simulator.tokens();
     assert!(!tokens.is_empty());
     for canary in [SECRET_CANARY, TOKEN_CANARY] {
