@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::inspection::{self, Inspection, Purpose};
+use super::inspection::{self, Purpose};
 use crate::config::{Config, HostPattern, RouteSpec};
 
 /// Fine.
@@ -27,30 +27,16 @@ pub(super) fn check(
         true => Purpose::CheckWithoutSecrets,
         false => Purpose::Check,
     };
-    let Inspection {
-        config,
-        problems,
-        warnings,
-    } = inspection::inspect(path, purpose, SystemTime::now());
-    for problem in warnings.0.iter().chain(&problems.0) {
-        writeln!(err, "{problem}")?;
-    }
-    match config {
-        Some(config) if problems.0.is_empty() => {
+    let found = inspection::inspect(path, purpose, SystemTime::now());
+    found.tell(path, err)?;
+    match found.usable() {
+        Some(config) => {
             table(&config, out)?;
             writeln!(out, "{}: fine", path.display())?;
             Ok(FINE)
         }
-        _ => {
-            writeln!(err, "{}", refused(path, problems.0.len()))?;
-            Ok(REFUSED)
-        }
+        None => Ok(REFUSED),
     }
-}
-
-fn refused(path: &Path, problems: usize) -> String {
-    let noun = if problems == 1 { "problem" } else { "problems" };
-    format!("{}: refused, {problems} {noun}", path.display())
 }
 
 fn table(config: &Config, out: &mut dyn Write) -> io::Result<()> {

@@ -1,7 +1,8 @@
-//! What `check` and `run` find out about a configuration before a socket is opened or anybody is
-//! asked for a token: its text, the files it names, and whether certificates, keys and credentials
-//! can be used. One finding hides another only where the other depends on it.
+//! What the commands find out about a configuration before a socket is opened or anybody is asked
+//! for a token: its text, the files it names, and whether certificates, keys and credentials can be
+//! used. One finding hides another only where the other depends on it.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,30 +27,61 @@ pub(super) struct Inspection {
     pub(super) warnings: Problems,
 }
 
+impl Inspection {
+    /// Tells all of it, and that the file is refused when it is.
+    ///
+    /// # Errors
+    /// When `err` cannot be written.
+    pub(super) fn tell(&self, path: &Path, err: &mut dyn Write) -> io::Result<()> {
+        let problems = &self.problems.0;
+        for problem in self.warnings.0.iter().chain(problems) {
+            writeln!(err, "{problem}")?;
+        }
+        match problems.len() {
+            0 => Ok(()),
+            1 => writeln!(err, "{}: refused, 1 problem", path.display()),
+            many => writeln!(err, "{}: refused, {many} problems", path.display()),
+        }
+    }
+
+    /// The configuration, unless there is a problem.
+    pub(super) fn usable(self) -> Option<Config> {
+        self.config.filter(|_| self.problems.0.is_empty())
+    }
+}
+
 /// What a file is inspected for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum Purpose<'a> {
     /// To be told all about it.
     Check,
     /// To be told what can be known without secrets. What is wrong on disk is worth a warning only:
     /// a pipeline that has no secrets has no files with secrets either.
     CheckWithoutSecrets,
-    /// To run. A running program tells itself which credentials end soon, every day.
+    /// To run, or to ask for every route's token: both tell by themselves which credentials end
+    /// soon.
     Run,
+    /// To ask for the token of this route once. What only callers and other routes need is not
+    /// looked at: the token can be had all the same.
+    Token(&'a str),
 }
 
 /// Inspects a file.
-pub(super) fn inspect(path: &Path, purpose: Purpose, now: SystemTime) -> Inspection {
+pub(super) fn inspect(path: &Path, purpose: Purpose<'_>, now: SystemTime) -> Inspection {
     let without_secrets = purpose == Purpose::CheckWithoutSecrets;
-    let examined = config::look(path, without_secrets);
+    let mut examined = config::look(path, without_secrets);
+    let part = Part::of(purpose, examined.config.as_ref());
+    examined.files.retain(|file| part.holds(&file.at));
     let mut disk = disk::inspect(&examined.files, path);
     if let Some(config) = &examined.config {
-        certificate(config, &mut disk, now);
-        cluster_keys(config, &mut disk);
-        api_keys(config, &mut disk);
+        if part == Part::All {
+            certificate(config, &mut disk, now);
+            cluster_keys(config, &mut disk);
+            api_keys(config, &mut disk);
+        }
         if !without_secrets {
             forward_proxy(config, &mut disk);
-            let found = credentials(config, &mut disk);
+            let found = credentials(config, &part, &mut disk);
             if purpose == Purpose::Check {
                 endings(&found, &mut disk, now);
             }
@@ -82,6 +114,40 @@ pub(super) fn inspect(path: &Path, purpose: Purpose, now: SystemTime) -> Inspect
         config,
         problems: in_order([told, problems].concat()),
         warnings: in_order([warnings, warned].concat()),
+    }
+}
+
+/// What of a configuration is looked at.
+#[derive(PartialEq, Eq)]
+enum Part {
+    All,
+    /// What a token needs that is asked for with this credential.
+    Token(Option<String>),
+}
+
+impl Part {
+    fn of(purpose: Purpose<'_>, config: Option<&Config>) -> Self {
+        let Purpose::Token(route) = purpose else {
+            return Self::All;
+        };
+        let credential = config.and_then(|config| {
+            let mut routes = config.routes.iter();
+            let spec = routes.find(|spec| spec.name.as_str() == route)?;
+            Some(config.credentials[spec.credential].name.to_string())
+        });
+        Self::Token(credential)
+    }
+
+    fn holds(&self, at: &[impl AsRef<str>]) -> bool {
+        let Self::Token(credential) = self else {
+            return true;
+        };
+        let mut names = at.iter().map(AsRef::as_ref);
+        match names.next() {
+            Some("credentials") => names.next() == credential.as_deref(),
+            Some(section) => section == "trust",
+            None => true,
+        }
     }
 }
 
@@ -170,6 +236,7 @@ fn forward_proxy(config: &Config, disk: &mut Disk) {
 /// What keeps credentials from being used. Returns those that can be, with what the file says.
 fn credentials<'a>(
     config: &'a Config,
+    part: &Part,
     disk: &mut Disk,
 ) -> Vec<(&'a CredentialSpec, Arc<Credential>)> {
     let authority = config.trust_ca_file.clone();
@@ -187,7 +254,8 @@ fn credentials<'a>(
     let mut usable = Vec::new();
     for (spec, credential) in config.credentials.iter().zip(credentials) {
         let name = spec.name.as_str();
-        if !spec.kind.is_known() || disk.spoils(&["credentials", name]) {
+        let looked_at = part.holds(&["credentials", name]) && spec.kind.is_known();
+        if !looked_at || disk.spoils(&["credentials", name]) {
             continue;
         }
         match credential.check() {

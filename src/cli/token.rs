@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::inspection::{self, Purpose};
 use super::{FAILED, FINE, REFUSED, complain};
 use crate::app;
 use crate::config::{Config, RouteSpec};
@@ -17,9 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prints the claims of a route's token, or with `raw` the token and nothing else.
 pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
-    let config = match crate::config::read(path, false) {
-        Ok(checked) => checked.config,
-        Err(problems) => return refuse(&problems.to_string()),
+    let mut found = inspection::inspect(path, Purpose::Token(route), SystemTime::now());
+    // They are about the proxy, and `check` tells them.
+    found.warnings.0.clear();
+    // Standard error is all there is to tell it to.
+    let _ = found.tell(path, &mut std::io::stderr());
+    let Some(config) = found.usable() else {
+        return REFUSED;
     };
     let Some(spec) = config
         .routes
@@ -64,12 +69,12 @@ async fn acquire(config: &Config, spec: &RouteSpec) -> Result<AccessToken, u8> {
 pub(super) fn unknown_route(config: &Config, route: &str) -> String {
     let known = config.routes.iter().map(|spec| spec.name.as_str());
     let known = known.collect::<Vec<_>>().join(", ");
-    format!("tokenferry: there is no route \"{route}\"; the routes are {known}\n")
+    format!("there is no route \"{route}\"; the routes are {known}")
 }
 
 pub(super) fn refuse(words: &str) -> u8 {
     // Standard error is all there is to tell it to.
-    let _ = write!(std::io::stderr(), "{words}");
+    let _ = writeln!(std::io::stderr(), "tokenferry: {words}");
     REFUSED
 }
 

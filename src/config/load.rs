@@ -1,4 +1,4 @@
-//! From a file to a checked configuration, with every problem on the way. `load` is pure; `read`
+//! From a file to a checked configuration, with every problem on the way. `load` is pure; `look`
 //! adds the file and the environment.
 
 use std::io::Read as _;
@@ -171,14 +171,6 @@ fn too_large(file: &str) -> Problems {
     let message = "the file is larger than 1 MiB".to_owned();
     let help = "a configuration is a few kilobytes; is this the right file?";
     Problems(vec![Problem::of_file(file, message, help)])
-}
-
-/// Reads a file and checks it against the environment of this process.
-///
-/// # Errors
-/// Everything that is wrong with it, in file order; or why it cannot be read.
-pub fn read(path: &Path, allow_missing_env: bool) -> Result<Checked, Problems> {
-    look(path, allow_missing_env).checked()
 }
 
 /// Reads a file and examines it against the environment of this process.

@@ -60,7 +60,7 @@ use crate::secret::FilePath;
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 pub use check_scope::is_graph;
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
-pub use load::{Checked, Examined, MOST_BYTES, Source, examine, load, look, read};
+pub use load::{Checked, Examined, MOST_BYTES, Source, examine, load, look};
 pub use places::{Finding, KeyPath, NamedFile, Places};
 pub use problem::{Place, Position, Problem, Problems, Severity};
 pub use route::{

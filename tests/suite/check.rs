@@ -1,4 +1,4 @@
-//! `check`, and `run` before it runs: every problem at once, each at its place.
+//! `check`, and the other commands before they begin: every problem at once, each at its place.
 
 use std::path::Path;
 
@@ -281,4 +281,23 @@ routes:
             "8:3: \"[::1]:8443\" is the authority of a credential",
         ],
     );
+}
+
+#[tokio::test]
+async fn token_refuses_a_file_only_for_what_its_route_needs() {
+    let none = format!("tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: /no");
+    let own = format!(
+        "tls: {{certificate_file: /no, key_file: /no}}\ncredentials:\n  \
+         app: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: SECRET_FILE}}\n  \
+         none: {{{none}}}\nroutes:\n  \
+         - {{name: graph, path: /graph, upstream: 'https://GRAPH', credential: app}}\n  \
+         - {{name: none, path: /none, upstream: 'https://GRAPH', credential: none}}\n"
+    );
+    let (_simulator, folder) = desk(&own).await;
+    let (code, out, err) = run(with_file(&["token", "graph"], folder.path())).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let (code, out, err) = run(with_file(&["token", "none"], folder.path())).await;
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    assert!(err.contains(": cannot read /no: "), "{err}");
+    assert!(err.ends_with("routes.yaml: refused, 1 problem\n"), "{err}");
 }

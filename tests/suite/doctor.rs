@@ -228,6 +228,7 @@ routes:
         err.contains("warning"),
         "what check says is said here as well: {err}"
     );
+    assert!(out.contains("1 route: 1 problem, 1 warning\n"), "{out}");
     drop(simulator);
 }
 
@@ -309,4 +310,24 @@ async fn what_cannot_be_looked_at_is_refused_with_2() {
     let (_simulator, folder) = desk("routes: []\n").await;
     let (code, _, err) = run(with_file(&["doctor"], folder.path())).await;
     assert_eq!(code, 2, "{err}");
+}
+
+#[tokio::test]
+async fn a_file_that_check_refuses_is_refused_in_the_same_words() {
+    for own in [
+        "tls: {certificate_file: /nowhere/tls.pem, key_file: /nowhere/tls.key}\n",
+        "trust: {ca_file: /nowhere/ca.pem}\n",
+        "routes: [{name: graph, path: graph, upstream: 'https://GRAPH'}]\n",
+        "callers: {one: {api_key_file: SECRET_FILE}, two: {api_key_file: SECRET_FILE}}\n\
+         routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [one, two]}]\n",
+    ] {
+        let (simulator, folder) = desk(own).await;
+        let (_, _, checked) = run(with_file(&["check"], folder.path())).await;
+        let (code, out, err) = run(with_file(&["doctor"], folder.path())).await;
+        assert_eq!((code, out.as_str()), (2, ""), "{own}: {err}");
+        assert_eq!(err, checked, "{own}");
+        assert!(err.contains(": refused, "), "{own}: {err}");
+        assert!(err.ends_with('\n'), "{own}: {err}");
+        assert_eq!(simulator.token_calls(), 0, "{own}");
+    }
 }

@@ -268,12 +268,12 @@ async fn a_variable_that_names_no_proxy_is_refused_and_not_passed_over() {
             "holds \"http://…@proxy:…\", which is not",
         ),
     ] {
-        for (words, code) in [("check", 2), ("run", 2), ("doctor", 1), ("token graph", 1)] {
+        for words in ["check", "run", "doctor", "token graph"] {
             let words: Vec<&str> = words.split(' ').collect();
             let mut command = with_file(&words, folder.path());
             command.env("HTTPS_PROXY", value);
-            let (own_code, out, err) = run(command).await;
-            assert_eq!(own_code, code, "{words:?}: {out}{err}");
+            let (code, out, err) = run(command).await;
+            assert_eq!(code, 2, "{words:?}: {out}{err}");
             assert!(
                 err.contains(shown) && err.contains("HTTPS_PROXY"),
                 "{words:?}: {err}"

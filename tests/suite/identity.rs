@@ -337,7 +337,7 @@ async fn no_file_outside_the_agents_folder_is_read_or_sent() {
     let user_assigned = managed("{client_id: CLIENT}");
     let (simulator, folder) = desk(&user_assigned).await;
     let (code, said) = token(folder.path(), &arc(&simulator)).await;
-    assert_eq!(code, 1);
+    assert_eq!(code, 2, "{said}");
     assert!(said.contains("write `managed_identity: system`"), "{said}");
     assert_eq!(simulator.metadata_calls(), 0);
 }

@@ -20,7 +20,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::{FAILED, FINE, complain, written};
+use super::inspection::{self, Purpose};
+use super::{FAILED, FINE, REFUSED, complain, written};
 use crate::app::{self, Outside};
 use crate::config::{AppIdentity, Config, RouteSpec, Scope};
 use crate::credential::{AccessToken, Identity, ending};
@@ -33,19 +34,17 @@ use report::{Diagnosis, Probe, Report, Token};
 
 /// Examines the routes of these names, or all.
 pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
-    let checked = match crate::config::read(path, false) {
-        Ok(checked) => checked,
-        Err(problems) => return super::token::refuse(&problems.to_string()),
+    let found = inspection::inspect(path, Purpose::Run, SystemTime::now());
+    let warnings = found.warnings.0.len();
+    // Standard error is all there is to tell it to.
+    let _ = found.tell(path, &mut io::stderr());
+    let Some(config) = found.usable() else {
+        return REFUSED;
     };
-    let config = checked.config;
     let routes = match chosen(&config, names) {
         Ok(routes) => routes,
         Err(words) => return super::token::refuse(&words),
     };
-    for warning in &checked.warnings.0 {
-        // Standard error is all there is to tell it to.
-        let _ = writeln!(io::stderr(), "{warning}");
-    }
     let outside = match app::outside(&config) {
         Ok(outside) => outside,
         Err(error) => return complain(&error),
@@ -57,7 +56,8 @@ pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
         Ok(runtime) => {
             let code = written(|out| {
                 let work = examine_all(&routes, &outside, json, out);
-                tokio::task::LocalSet::new().block_on(&runtime, work)
+                let examined = tokio::task::LocalSet::new().block_on(&runtime, work)?;
+                told(examined, warnings, json, out)
             });
             // A thread that waits for a file system must not keep the process from ending.
             runtime.shutdown_background();
@@ -89,7 +89,7 @@ async fn examine_all(
     outside: &Outside,
     json: bool,
     out: &mut dyn Write,
-) -> io::Result<u8> {
+) -> io::Result<Vec<Diagnosis>> {
     // As the cache would, routes that share a token ask once.
     let mut tokens = BTreeMap::new();
     let mut examined = Vec::new();
@@ -108,6 +108,16 @@ async fn examine_all(
         }
         examined.push(diagnosis);
     }
+    Ok(examined)
+}
+
+/// Ends with what programs read, or with the sum of it all. `warnings` is how many the file has.
+fn told(
+    examined: Vec<Diagnosis>,
+    warnings: usize,
+    json: bool,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
     let works = examined.iter().all(|diagnosis| diagnosis.works);
     if json {
         let report = Report {
@@ -117,7 +127,7 @@ async fn examine_all(
         serde_json::to_writer_pretty(&mut *out, &report)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "{}", report::summary(&examined))?;
+        writeln!(out, "{}", report::summary(&examined, warnings))?;
     }
     Ok(if works { FINE } else { FAILED })
 }

@@ -151,8 +151,8 @@ fn line(out: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
     writeln!(out, "  {name:<10} {value}")
 }
 
-/// The last line: how many routes, and how many findings that matter.
-pub(super) fn summary(routes: &[Diagnosis]) -> String {
+/// The last line: how many routes, and how many findings that matter, with the warnings of the file.
+pub(super) fn summary(routes: &[Diagnosis], of_file: usize) -> String {
     let count = |severity| {
         let all = routes.iter().flat_map(|route| &route.findings);
         all.filter(|finding| finding.severity == severity).count()
@@ -161,7 +161,8 @@ pub(super) fn summary(routes: &[Diagnosis]) -> String {
         let plural = if number == 1 { "" } else { "s" };
         format!("{number} {noun}{plural}")
     };
-    let (problems, warnings) = (count(Severity::Problem), count(Severity::Warning));
+    let problems = count(Severity::Problem);
+    let warnings = count(Severity::Warning) + of_file;
     format!(
         "{}: {}, {}",
         some(routes.len(), "route"),

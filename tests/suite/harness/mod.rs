@@ -63,6 +63,9 @@ pub(crate) fn routes_yaml(simulator: &Simulator, folder: &std::path::Path, own: 
     std::fs::write(&ca_file, simulator.ca_pem()).expect("the folder can be written");
     if let Some(secret) = simulator.client_secret() {
         std::fs::write(&secret_file, secret.expose()).expect("the folder can be written");
+        // Else every command that looks at files warns of it.
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&secret_file, closed).expect("the file is ours");
     }
     let own = own
         .replace("GRAPH", GRAPH)
