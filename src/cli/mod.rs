@@ -16,6 +16,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::chain::Chain;
+use crate::config::value::parse_workers;
 
 /// Fine.
 const FINE: u8 = 0;
@@ -47,7 +48,7 @@ struct RunArgs {
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
     /// Worker threads; default: the cores that the cgroup allows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_workers)]
     workers: Option<std::num::NonZeroUsize>,
 }
 

@@ -58,7 +58,7 @@ pub(super) fn config(
         tls: tls(&raw.tls, report),
         trust_ca_file: trust(raw, report),
         limits: limits(&raw.limits, report),
-        workers: raw.workers.value().copied(),
+        workers: raw.workers.value().map(|workers| workers.0),
         log: log(raw),
         kubernetes: check_caller::kubernetes(&raw.kubernetes, report),
         credentials,

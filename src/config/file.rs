@@ -11,7 +11,7 @@ use super::choice::{RawAdmin, RawManagedIdentity, RawThrottle, RawTls};
 use super::node::{Key, Node};
 use super::read::{Entries, Field, List, OneOrMany, Read, Table};
 use super::report::Report;
-use super::scalar::{Cloud, Day, Size, Status, Text, Time};
+use super::scalar::{Cloud, Day, Size, Status, Text, Time, Workers};
 use super::secret_reference::SecretReference;
 use super::value::{BaseUrl, HostPattern, Name, Origin, PathPrefix, Scope};
 use super::{AllowSpec, BatchRule, ListenAddress, LogFormat, RewriteLinks, UpstreamHttp};
@@ -118,7 +118,7 @@ mappings! {
         /// Time limits.
         timeouts: RawTimeouts,
         /// Worker threads. Default: the cores that the cgroup allows.
-        workers: NonZeroUsize,
+        workers: Workers,
         /// Logging.
         log: RawLog,
         /// The app registrations and identities. Default: the AZURE_* variables.

@@ -10,7 +10,7 @@ use schemars::{Schema, json_schema};
 
 use super::read::Scalar;
 use super::value::{
-    BaseUrl, HostPattern, Name, Origin, PathPrefix, Scope, parse_bytes, parse_duration,
+    BaseUrl, HostPattern, MOST_WORKERS, Name, Origin, PathPrefix, Scope, parse_bytes, parse_duration, parse_workers,
 };
 use super::{AllowSpec, BatchRule, ListenAddress, LogFormat, RewriteLinks, UpstreamHttp};
 
@@ -21,6 +21,10 @@ pub(super) struct Time(pub(super) Duration);
 /// A number of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Size(pub(super) u64);
+
+/// A number of worker threads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Workers(pub(super) NonZeroUsize);
 
 /// Text that may not be empty.
 #[derive(Clone, PartialEq, Eq)]
@@ -164,6 +168,12 @@ parsed! {
         .ok_or_else(|| format!("one of those that waiting can cure: {RETRIED:?}"));
 }
 
+parsed! {
+    // A string as well, as above.
+    json_schema!({ "anyOf": [{ "type": "integer", "minimum": 1, "maximum": MOST_WORKERS }, { "type": "string" }] });
+    Workers, "a number", "4", "1", |text| parse_workers(text).map(Self);
+}
+
 /// Everything that is counted here fits 31 bits many times over.
 const MOST: u64 = i32::MAX as u64;
 
@@ -261,6 +271,7 @@ mod tests {
         check::<Status>();
         check::<Text>();
         check::<Time>();
+        check::<Workers>();
     }
 
     #[test]

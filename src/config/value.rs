@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 pub use super::base_url::{BaseUrl, Origin, split_port};
@@ -286,4 +287,20 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         _ => return Err(expected()),
     };
     number.checked_mul(unit).ok_or_else(expected)
+}
+
+/// More worker threads than any machine has cores for. Each has memory of its own from the start,
+/// and a number that is a typing error would end the process.
+pub const MOST_WORKERS: usize = 1024;
+
+/// Parses a number of worker threads.
+///
+/// # Errors
+/// What would be accepted, in words.
+pub fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    let number = digits.then(|| text.parse().ok()).flatten();
+    number
+        .filter(|number: &NonZeroUsize| number.get() <= MOST_WORKERS)
+        .ok_or_else(|| format!("a whole number from 1 to {MOST_WORKERS}"))
 }

@@ -301,3 +301,12 @@ async fn token_refuses_a_file_only_for_what_its_route_needs() {
     assert!(err.contains(": cannot read /no: "), "{err}");
     assert!(err.ends_with("routes.yaml: refused, 1 problem\n"), "{err}");
 }
+
+#[tokio::test]
+async fn more_workers_than_any_machine_has_cores_for_are_refused() {
+    let (_simulator, folder) = desk("").await;
+    let command = with_file(&["run", "--workers", "2147483647"], folder.path());
+    let (code, _, err) = run(command).await;
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("a whole number from 1 to 1024"), "{err}");
+}
