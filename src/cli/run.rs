@@ -70,7 +70,7 @@ fn load(
     let mut problems: Vec<String> = found.problems.0.iter().map(ToString::to_string).collect();
     let mut config = found.config;
     if let Some(config) = &mut config {
-        problems.extend(overlay(config, args, open).err());
+        problems.extend(overlay(config, args, open));
     }
     match config {
         Some(config) if problems.is_empty() => Ok((config, found.warnings)),
@@ -78,34 +78,45 @@ fn load(
     }
 }
 
-/// Lays the command line over the file.
-fn overlay(config: &mut Config, args: &RunArgs, open: &[SocketAddr]) -> Result<(), String> {
+/// Lays the command line over the file. Returns every problem of that.
+fn overlay(config: &mut Config, args: &RunArgs, open: &[SocketAddr]) -> Vec<String> {
+    let mut problems = Vec::new();
     if let Some(listen) = &args.listen {
-        config.listen = vec![address("--listen", listen)?];
+        match address("--listen", listen, "") {
+            Ok(address) => config.listen = vec![address],
+            Err(words) => problems.push(words),
+        }
     }
     match args.admin.as_deref() {
         None => {}
         Some("off") => config.admin.clear(),
-        Some(admin) => {
-            let address = address("--admin", admin);
-            config.admin = vec![address.map_err(|words| format!("{words}; or off, to have none"))?];
-        }
+        Some(admin) => match address("--admin", admin, "; or off, to have none") {
+            Ok(address) => config.admin = vec![address],
+            Err(words) => problems.push(words),
+        },
     }
     if args.workers.is_some() {
         config.workers = args.workers;
     }
+    // Of addresses that nobody asked for there is nothing to say.
+    if problems.is_empty() {
+        problems.extend(unusable(config, open));
+    }
+    problems
+}
+
+/// Why these addresses cannot be listened on together.
+fn unusable(config: &Config, open: &[SocketAddr]) -> Option<String> {
     if let Some((first, second)) = config.colliding() {
-        return Err(format!(
+        return Some(format!(
             "tokenferry: {first} and {second} cannot both be listened on; another port for one of the two"
         ));
     }
-    match config.leading_back(open) {
-        None => Ok(()),
-        Some(route) => Err(format!(
-            "tokenferry: the upstream of route \"{}\", {}, would be this proxy itself; name another upstream, or listen elsewhere",
-            route.name, route.upstream
-        )),
-    }
+    let route = config.leading_back(open)?;
+    Some(format!(
+        "tokenferry: the upstream of route \"{}\", {}, would be this proxy itself; name another upstream, or listen elsewhere",
+        route.name, route.upstream
+    ))
 }
 
 fn warn_of(warnings: &Problems) {
@@ -114,9 +125,9 @@ fn warn_of(warnings: &Problems) {
     }
 }
 
-fn address(option: &str, text: &str) -> Result<ListenAddress, String> {
+fn address(option: &str, text: &str, or: &str) -> Result<ListenAddress, String> {
     ListenAddress::parse(text).map_err(|words| {
-        format!("tokenferry: {option} takes an address, not \"{text}\"; write {words}")
+        format!("tokenferry: {option} takes an address, not \"{text}\": {words}{or}")
     })
 }
 

@@ -91,7 +91,7 @@ impl ListenAddress {
 // What the system has room for, beside the NUL at its end: unix(7), and sys/un.h of macOS.
 const LONGEST_SOCKET: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-const ACCEPTED: &str = "localhost:8080 (both loopback addresses), 0.0.0.0:8080 or [::]:8080 \
+const ACCEPTED: &str = "write localhost:8080 (both loopback addresses), 0.0.0.0:8080 or [::]:8080 \
                         (every address), another IP address with a port, or unix:/path/to/socket";
 
 impl fmt::Display for ListenAddress {

@@ -137,16 +137,24 @@ async fn an_address_that_is_taken_is_named() {
 }
 
 #[tokio::test]
-async fn an_address_that_cannot_be_one_is_refused_with_its_option() {
+async fn addresses_that_cannot_be_ones_are_refused_with_their_options() {
     let (_simulator, folder) = desk("").await;
-    for option in ["--listen", "--admin"] {
-        let command = with_file(&["run", option, "nonsense"], folder.path());
-        let (code, _, err) = run(command).await;
+    for (listen, admin, said) in [
+        ("nonsense", "no", "write localhost:8080 ("),
+        (
+            "0.0.0.0:70000",
+            "1.1.1.1:x",
+            "a port is a number from 0 to 65535",
+        ),
+        ("unix:", "unix:", "unix: is followed by the path"),
+    ] {
+        let words = ["run", "--listen", listen, "--admin", admin];
+        let (code, _, err) = run(with_file(&words, folder.path())).await;
         assert_eq!(code, 2, "{err}");
-        assert!(
-            err.contains(&format!("{option} takes an address, not \"nonsense\"")),
-            "{err}"
-        );
+        for (option, text) in [("--listen", listen), ("--admin", admin)] {
+            let told = format!("{option} takes an address, not \"{text}\": {said}");
+            assert!(err.contains(&told), "{told} in {err}");
+        }
     }
 }
 
