@@ -3,6 +3,7 @@
 
 use super::check_fallback::fallbacks;
 use super::check_identity::shared;
+use super::check_scope::is_guid;
 use super::choice::RawManagedIdentity;
 use super::cloud::PUBLIC_AUTHORITY;
 use super::environment;
@@ -189,12 +190,26 @@ fn app(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<AppIdentit
     let client = raw.client_id.required("client_id", key.span, help, report);
     let message = "\"client_id\" takes an application ID";
     let client_id = client.and_then(|item| id(item, message, client_id, report));
+    if let Some(item) = client {
+        doubtful(item, report);
+    }
     let authority = authority(raw, tenant_id.as_deref(), report);
     Some(AppIdentity {
         authority: authority?,
         tenant_id: tenant_id?,
         client_id: client_id?,
     })
+}
+
+/// Warns of an application ID that Entra would not have given; a test double may.
+fn doubtful(client: &Item<Text>, report: &mut Report) {
+    let text = &client.value.0;
+    // What looks like a variable is told as one.
+    if client_id(text).is_ok() && !text.starts_with('$') && !is_guid(text) {
+        let message = "this \"client_id\" is no GUID, and application IDs of Entra are";
+        let help = "the application (client) ID of the app registration; not its name or secret";
+        report.warning(client.span, message, help);
+    }
 }
 
 /// An identifier that its rule accepts; what stands in for one is accepted as it is.
@@ -229,7 +244,7 @@ pub(super) fn tenant_id(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// An application ID: Entra's are GUIDs, a test double's need not be.
+/// An application ID in a form that can be sent.
 pub(super) fn client_id(text: &str) -> Result<String, &'static str> {
     if text.len() <= 256 && text.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(text.to_owned())

@@ -2,6 +2,7 @@
 //! and may hold a secret that somebody wrote in place: into its own key, into a misspelt one, or
 //! into a file that is not even YAML.
 
+use super::check_scope::is_guid;
 use super::file;
 use super::node::{Content, Node};
 use super::report::{Span, is_word};
@@ -41,13 +42,22 @@ fn walk(node: &Node, hide: bool, names: bool, spans: &mut Vec<Span>) {
                 if !known && (hide || stray || !is_word(key)) {
                     spans.push(entry.key.span);
                 }
-                let secret = variable::SECRET_KEYS.contains(&key);
+                let secret = variable::SECRET_KEYS.contains(&key) || is_mistaken(key, &entry.value);
                 let mapping = matches!(entry.value.content, Content::Mapping(_));
                 let named = names && mapping && is_word(key);
                 let hide = hide || secret || !(known || named);
                 walk(&entry.value, hide, TABLES.contains(&key), spans);
             }
         }
+    }
+}
+
+/// Whether an application ID may be the secret that belongs beside it. Those of Entra have 32
+/// characters and more.
+fn is_mistaken(key: &str, value: &Node) -> bool {
+    match &value.content {
+        Content::Scalar(text) => key == "client_id" && text.len() >= 32 && !is_guid(text),
+        _ => false,
     }
 }
 

@@ -60,6 +60,10 @@ impl Pass<'_> {
                         self.report.stand_in(span);
                     }
                 }
+                None if looks_like_a_variable(text) => {
+                    let message = "this looks like a variable, and is taken as it is written";
+                    self.report.warning(span, message, "write ${NAME}");
+                }
                 None => {}
             },
         }
@@ -146,6 +150,15 @@ fn parse(inner: &str) -> Option<(&str, Option<&str>)> {
     is_name(name).then_some((name, default))
 }
 
+/// Whether a shell would put a variable here: `$NAME`, or a path below one. Names in small letters
+/// are OData's (`$batch`).
+fn looks_like_a_variable(text: &str) -> bool {
+    let name = text
+        .strip_prefix('$')
+        .and_then(|rest| rest.split('/').next());
+    name.is_some_and(|name| is_name(name) && !name.bytes().any(|b| b.is_ascii_lowercase()))
+}
+
 /// POSIX: letters, digits and underscores, not beginning with a digit.
 fn is_name(text: &str) -> bool {
     !text.is_empty()
@@ -210,6 +223,24 @@ mod tests {
     #[test]
     fn what_a_variable_holds_is_not_read_again() {
         assert_eq!(replaced("${TRICK}").0, "${HOST}: {a: b}");
+    }
+
+    #[test]
+    fn a_variable_of_a_shell_is_told_from_text() {
+        for variable in ["$HOST", "$A_1", "$HOME/secret", "$HOME/"] {
+            assert!(looks_like_a_variable(variable), "{variable}");
+        }
+        for text in [
+            "$",
+            "$1",
+            "$batch",
+            "$HOST.corp",
+            "a$HOST",
+            "$A B",
+            "/$HOME",
+        ] {
+            assert!(!looks_like_a_variable(text), "{text}");
+        }
     }
 
     #[test]
