@@ -24,6 +24,19 @@ impl Read for FilePath {
                 report.problem(node.span, message, &format!("for example {EXAMPLE}"));
                 None
             }
+            // It is printed in messages, where a line break would begin what looks like another.
+            _ if text.contains(char::is_control) => {
+                let message = format!(
+                    "{} takes {NOUN}, on one line and without control characters",
+                    quoted_key(&key.text)
+                );
+                let help = match &node.written {
+                    None => "write it behind the key; a '|' or '>' block adds a line break",
+                    Some(_) => "the variable has to hold the path and nothing else",
+                };
+                report.problem(node.span, message, help);
+                None
+            }
             Some(written) => Some(Self::replaced(text, written)),
             None => Some(Self::from(text)),
         }

@@ -18,9 +18,11 @@ impl ListenAddress {
                 0 => Err(
                     "unix: is followed by the path of the socket: unix:/run/tokenferry.sock".into(),
                 ),
-                1..=LONGEST_SOCKET if !path.contains('\0') => Ok(Self::Unix(PathBuf::from(path))),
+                1..=LONGEST_SOCKET if !path.contains(char::is_control) => {
+                    Ok(Self::Unix(PathBuf::from(path)))
+                }
                 _ => Err(format!(
-                    "the path of a socket has at most {LONGEST_SOCKET} bytes, and no NUL among them"
+                    "the path of a socket has at most {LONGEST_SOCKET} bytes, and no control characters"
                 )),
             };
         }
@@ -165,7 +167,9 @@ mod tests {
         assert!(ListenAddress::parse(&of(LONGEST_SOCKET)).is_ok());
         let error = ListenAddress::parse(&of(LONGEST_SOCKET + 1)).unwrap_err();
         assert!(error.contains(&LONGEST_SOCKET.to_string()), "{error}");
-        assert!(ListenAddress::parse("unix:/run/a\0b").is_err());
+        for path in ["a\0b", "a\nb", "a\u{1b}[2J"] {
+            assert!(ListenAddress::parse(&format!("unix:/run/{path}")).is_err());
+        }
         #[cfg(unix)]
         {
             use std::os::unix::net::SocketAddr;

@@ -103,6 +103,8 @@ pub(super) fn named_files(root: &Node) -> Vec<NamedFile> {
         };
         let path = match &node.written {
             _ if text.trim().is_empty() || node.provenance == Provenance::Unknown => return,
+            // It has been refused, and is not to be printed.
+            _ if text.contains(char::is_control) => return,
             Some(written) => FilePath::replaced(text, written),
             None => FilePath::from(text),
         };
