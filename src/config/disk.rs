@@ -126,12 +126,12 @@ fn has_certificate(content: &[u8]) -> bool {
     CertificateDer::pem_slice_iter(content).any(|certificate| certificate.is_ok())
 }
 
+/// The mode of a regular file. That of a folder or a device is not for a configuration to judge.
 #[cfg(unix)]
 fn mode(path: &Path) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path)
-        .ok()
-        .map(|found| found.permissions().mode())
+    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(found.permissions().mode())
 }
 
 #[cfg(not(unix))]
@@ -257,5 +257,9 @@ mod tests {
         assert!(warnings[0].contains("can be written by others"));
         assert!(warnings[1].contains("secret is open to every user"));
         assert!(!warnings.concat().contains("hunter2"));
+        for other in ["/tmp", "/dev/null"] {
+            let disk = inspect(&[], Path::new(other));
+            assert_eq!(disk, Disk::default(), "{other}");
+        }
     }
 }
