@@ -161,8 +161,14 @@ fn checked(root: &mut Node, source: &Source<'_>, report: &mut Report) -> Option<
     Some(check::config(&raw, root.span, vars, report))
 }
 
-fn unreadable(file: &str, text: &str, fault: Fault) -> Problems {
+fn unreadable(file: &str, text: &str, mut fault: Fault) -> Problems {
     let line = line_at(text, text.floor_char_boundary(fault.span.start));
+    // YAML takes the brace of a variable for one more bracket.
+    let at = text.split_at_checked(fault.span.start);
+    let bare = at.is_some_and(|(before, at)| before.ends_with('$') && at.starts_with('{'));
+    if let Some(help) = fault.help.as_mut().filter(|_| bare) {
+        help.push_str("; inside {…} or […] a variable needs quotes: \"${NAME}\"");
+    }
     let hidden = hidden::in_text(text, line);
     located(file, text, &hidden, vec![fault], Severity::Error)
 }
