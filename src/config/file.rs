@@ -95,9 +95,10 @@ pub(super) fn meaning_of(name: &str) -> &'static str {
 
 mappings! {
     /// The configuration of tokenferry.
-    #[schemars(title = "routes.yaml")]
+    #[schemars(title = "routes.yaml", extend("required" = ["routes"]))]
     RawConfig in "the top level" {
         /// Where callers connect. Default: localhost:8080, both loopback addresses.
+        #[schemars(extend("minItems" = 1))]
         listen: OneOrMany<ListenAddress>,
         /// Where metrics, probes and the status page are, or off. Default: localhost:8081.
         admin: RawAdmin,
@@ -122,8 +123,10 @@ mappings! {
         /// Logging.
         log: RawLog,
         /// The app registrations and identities. Default: the AZURE_* variables.
+        #[schemars(extend("minProperties" = 1))]
         credentials: Table<RawCredential>,
         /// Where requests go.
+        #[schemars(extend("minItems" = 1))]
         routes: List<RawRoute>,
         /// The callers that routes may name.
         callers: Table<RawCaller>,
@@ -147,8 +150,10 @@ mappings! {
         /// The credential. Default: the only one there is.
         credential: Name,
         /// What may pass, as "GET /v1.0/users/**". Default: everything.
+        #[schemars(extend("minItems" = 1))]
         allow: List<AllowSpec>,
         /// The callers that may use the route. Default: anybody who reaches the socket.
+        #[schemars(extend("minItems" = 1))]
         callers: List<Name>,
         /// Which links of answers are rewritten. Default: true.
         rewrite_links: RewriteLinks,
@@ -289,6 +294,7 @@ mappings! {
         /// Attempts in all. Default: 3.
         attempts: NonZeroUsize,
         /// Statuses that are retried. Default: 429, 503, 504.
+        #[schemars(extend("minItems" = 1))]
         statuses: List<Status>,
         /// The longest pause. Default: 30s.
         max_wait: Time,

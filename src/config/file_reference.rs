@@ -1,11 +1,12 @@
 //! The path of a file as routes.yaml may name it. What a variable in it holds is used and not
 //! shown.
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, SchemaGenerator};
 
 use super::node::{Content, Key, Node, Provenance};
 use super::read::{Read, wrong_shape};
 use super::report::{Report, quoted_key};
+use super::scalar::plain;
 use crate::secret::FilePath;
 
 const NOUN: &str = "the path of a file";
@@ -43,6 +44,6 @@ impl Read for FilePath {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string" })
+        plain()
     }
 }

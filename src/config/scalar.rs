@@ -10,7 +10,8 @@ use schemars::{Schema, json_schema};
 
 use super::read::Scalar;
 use super::value::{
-    BaseUrl, HostPattern, MOST_WORKERS, Name, Origin, PathPrefix, Scope, parse_bytes, parse_duration, parse_workers,
+    BaseUrl, HostPattern, MOST_WORKERS, Name, Origin, PathPrefix, Scope, parse_bytes,
+    parse_duration, parse_workers,
 };
 use super::{AllowSpec, BatchRule, ListenAddress, LogFormat, RewriteLinks, UpstreamHttp};
 
@@ -61,6 +62,11 @@ fn number(text: &str) -> Option<u64> {
     digits.then(|| text.parse().ok()).flatten()
 }
 
+/// What an editor accepts for a text that may look like something else: `name: 365`.
+pub(super) fn plain() -> Schema {
+    json_schema!({ "type": ["string", "number", "boolean"] })
+}
+
 /// Types that parse themselves, with what an editor accepts for them.
 macro_rules! parsed {
     ($schema:expr; $($type:ty, $noun:literal, $example:literal, $stand_in:literal, $parse:expr;)+) => {$(
@@ -106,7 +112,7 @@ words!(Cloud, "the name of a cloud", ["public", "usgov", "usgov-dod", "china"], 
 words!(LogFormat, "a log format", ["json", "text"], {
     "json" => LogFormat::Json, "text" => LogFormat::Text,
 });
-words!(RewriteLinks, "true, all or false", [true, false, "all"], {
+words!(RewriteLinks, "true, all or false", [true, false, "true", "all", "false"], {
     "true" => RewriteLinks::On, "all" => RewriteLinks::All, "false" => RewriteLinks::Off,
 });
 words!(UpstreamHttp, "an HTTP version", [1, 2, "1", "2", "auto"], {
@@ -119,14 +125,8 @@ parsed! {
     BaseUrl, "a URL", "https://graph.microsoft.com", "https://unset.invalid", Self::parse;
     HostPattern, "a host name, or *. and a domain", "graph.corp or *.corp", "unset.invalid", Self::parse;
     ListenAddress, "an address to listen on", "localhost:8080", "localhost:0", Self::parse;
-    Name, "a name", "graph", "unset", Self::parse;
     PathPrefix, "a path", "/graph", "/unset", Self::parse;
     Scope, "a scope that ends in /.default", "https://graph.microsoft.com/.default", "https://unset.invalid/.default", Self::parse;
-    Text, "a text", "reporting", "unset", |text| match text.trim() {
-        // What is missing depends on the key.
-        "" => Err(String::new()),
-        _ => Ok(Self(text.to_owned())),
-    };
     SocketAddr, "an address and a port", "10.0.0.4:443", "127.0.0.1:0", |text| text.parse().map_err(|_| {
         "an IP address and a port: 10.0.0.4:443 or [fd00::4]:443".to_owned()
     });
@@ -134,6 +134,17 @@ parsed! {
         let url = BaseUrl::parse(text).ok().filter(|url| url.prefix.as_str().is_empty());
         url.map(|url| url.origin)
             .ok_or_else(|| "scheme, host and port, nothing else: https://app.contoso.com".to_owned())
+    };
+    Day, "a day", "2027-03-01", "2000-01-01", parse_day;
+}
+
+parsed! {
+    plain();
+    Name, "a name", "graph", "unset", Self::parse;
+    Text, "a text", "reporting", "unset", |text| match text.trim() {
+        // What is missing depends on the key.
+        "" => Err(String::new()),
+        _ => Ok(Self(text.to_owned())),
     };
     HeaderName, "a header name", "x-team", "x-unset", |text| {
         // '*' is a legal character of a name and never one of a real header.
@@ -143,7 +154,6 @@ parsed! {
     HeaderValue, "a header value", "reporting", "unset", |text| {
         text.parse().map_err(|_| "visible ASCII characters on one line".to_owned())
     };
-    Day, "a day", "2027-03-01", "2000-01-01", parse_day;
 }
 
 parsed! {

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::load::load;
 use super::{
     BatchRule, Checked, Config, CredentialKind, HostName, IdentitySelector, ListenAddress,
@@ -198,5 +200,48 @@ fn the_schema_takes_durations_as_the_check_does() {
     assert!(check(&format!("{own} {{keep_alive: 10}}")).is_err());
     for unit in ["ms", "s", "m", "h"] {
         assert!(check(&format!("{own} {{keep_alive: 10{unit}}}")).is_ok());
+    }
+}
+
+#[test]
+fn the_schema_takes_texts_that_look_like_numbers_as_the_check_does() {
+    let schema = schema();
+    let route = &schema["$defs"]["RawRoute"]["properties"];
+    let set = &schema["$defs"]["RawHeaderEdits"]["properties"]["set"]["additionalProperties"];
+    let file = &schema["$defs"]["RawCredential"]["properties"]["client_secret_file"];
+    for text in [&route["name"], set, file] {
+        assert_eq!(
+            text["type"],
+            json!(["string", "number", "boolean"]),
+            "{text}"
+        );
+    }
+    let words = &route["rewrite_links"]["anyOf"][0]["enum"];
+    assert_eq!(*words, json!([true, false, "true", "all", "false"]));
+    let own = "routes: [{name: 365, path: /a, upstream: 'https://a.com', rewrite_links: \"true\", \
+               request_headers: {set: {X-Version: 2, X-Beta: true}}}]";
+    assert!(check(own).is_ok());
+}
+
+#[test]
+fn the_schema_refuses_what_is_empty_as_the_check_does() {
+    let schema = schema();
+    assert_eq!(schema["required"], json!(["routes"]));
+    let (top, defs) = (&schema["properties"], &schema["$defs"]);
+    let route = &defs["RawRoute"]["properties"];
+    let retry = &defs["RawRetry"]["properties"];
+    for list in [
+        &top["listen"],
+        &top["routes"],
+        &route["allow"],
+        &route["callers"],
+        &retry["statuses"],
+    ] {
+        assert_eq!(list["minItems"], 1, "{list}");
+    }
+    assert_eq!(top["credentials"]["minProperties"], 1);
+    for own in ["listen: []", "credentials: {}"] {
+        let routes = "routes: [{name: a, path: /a, upstream: 'https://a.com'}]";
+        assert!(check(&format!("{own}\n{routes}")).is_err(), "{own}");
     }
 }
