@@ -95,7 +95,11 @@ impl BaseUrl {
         if authority.contains('@') {
             return Err("a URL here holds no user name or password".to_owned());
         }
-        let (host, port) = split_port(authority)?;
+        let (host, port) = split_port(authority)
+            .ok()
+            // 0 is for listening: nobody can be reached there.
+            .filter(|(_, port)| *port != Some(0))
+            .ok_or("the port of a URL is a number from 1 to 65535")?;
         let origin = Origin {
             secure,
             host: HostName::parse(host)?,

@@ -140,6 +140,15 @@ fn durations_and_sizes_have_units_and_bounds() {
 }
 
 #[test]
+fn a_url_has_a_port_that_can_be_reached() {
+    assert!(BaseUrl::parse("https://a.com:65535").is_ok());
+    for port in ["0", "00", "65536", "", "x"] {
+        let error = BaseUrl::parse(&format!("https://a.com:{port}/a")).unwrap_err();
+        assert!(error.contains("from 1 to 65535"), "{port}: {error}");
+    }
+}
+
+#[test]
 fn ports_are_split_behind_brackets() {
     assert_eq!(split_port("a:80"), Ok(("a", Some(80))));
     assert_eq!(split_port("[::1]"), Ok(("[::1]", None)));
