@@ -5,7 +5,7 @@ use super::file::RawCredential;
 use super::node::Key;
 use super::read::Item;
 use super::report::{Report, quoted_key};
-use super::roster::Roster;
+use super::roster::{Roster, unknown};
 
 /// Checks the fallbacks of every credential.
 pub(super) fn fallbacks(
@@ -21,9 +21,9 @@ pub(super) fn fallbacks(
         };
         next[at] = all.find(fallback.value.as_str());
         if next[at].is_none() && fallback.is_known() {
-            let name = fallback.quote(fallback.value.as_str());
+            let message = unknown("credential", fallback);
             let help = format!("credentials defined here are {}", all.names());
-            report.problem(fallback.span, format!("unknown credential {name}"), &help);
+            report.problem(fallback.span, message, &help);
         }
     }
     for (at, (_, item)) in rows.iter().enumerate() {

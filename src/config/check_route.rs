@@ -11,6 +11,7 @@ use super::choice::RawThrottle;
 use super::file::{RawRetry, RawRoute};
 use super::read::{Field, Item, List};
 use super::report::{Report, Span, quoted};
+use super::roster::unknown;
 use super::scalar::{Size, Status, Time};
 use super::value::{BaseUrl, HostPattern, Name};
 use super::{
@@ -111,7 +112,7 @@ fn credential(
             let name = item.value.as_str();
             let found = all.find(name);
             if found.is_none() && !all.entries.is_empty() {
-                let message = format!("unknown credential {}", item.quote(name));
+                let message = unknown("credential", item);
                 let help = format!("credentials defined here are {}", all.names());
                 report.problem(item.span, message, &help);
             }
@@ -181,7 +182,7 @@ fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Ve
     for caller in &item.value.items {
         let name = caller.value.as_str();
         if around.callers.find(name).is_none() && caller.is_known() {
-            let message = format!("unknown caller {}", caller.quote(name));
+            let message = unknown("caller", caller);
             let help = if around.callers.entries.is_empty() {
                 "define it in callers at the top level".to_owned()
             } else {

@@ -99,7 +99,11 @@ pub fn examine(source: &Source<'_>) -> Examined {
     // Editors on Windows write a byte order mark; places are counted behind it.
     let text = source.text.strip_prefix('\u{feff}').unwrap_or(source.text);
     let source = &Source { text, ..*source };
-    let mut root = match node::parse(text) {
+    let parsed = match text.find('\0') {
+        Some(at) => Err(not_utf8(at, "NUL, which text does not hold")),
+        None => node::parse(text),
+    };
+    let mut root = match parsed {
         Ok(root) => root,
         Err(fault) => {
             return Examined::refused(unreadable(file, text, fault), Places::unknown(file));
@@ -207,10 +211,14 @@ pub fn look(path: &Path, allow_missing_env: bool) -> Examined {
 fn not_text(file: &str, error: &FromUtf8Error) -> Problems {
     let at = error.utf8_error().valid_up_to();
     let text = String::from_utf8_lossy(error.as_bytes());
-    let fault = Fault {
+    unreadable(file, &text, not_utf8(at, "not UTF-8"))
+}
+
+/// A byte that UTF-8 text does not have there; every second of UTF-16 is NUL.
+fn not_utf8(at: usize, what: &str) -> Fault {
+    Fault {
         span: Span { start: at, end: at },
-        message: format!("byte {} is not UTF-8", at + 1),
+        message: format!("byte {} is {what}", at + 1),
         help: Some("save the file as UTF-8".to_owned()),
-    };
-    unreadable(file, &text, fault)
+    }
 }

@@ -5,6 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::node::{Content, Key, Node, Provenance};
 use super::report::{Report, Span, is_word, listed, quoted, quoted_key};
+use super::value::Name;
 use super::{file, spelling, variable};
 
 /// Something that a value of the file can be read as.
@@ -233,8 +234,7 @@ impl<T: Read> Read for Table<T> {
                 report.problem(entry.key.span, message, &help);
             } else if !is_word(name) {
                 let message = format!("{} is not a name", quoted_key(name));
-                let help = "a key is a word, then a colon and a space";
-                report.problem(entry.key.span, message, help);
+                report.problem(entry.key.span, message, &help_of_name(&key.text, name));
                 rows.push((entry.key.clone(), None));
             } else if !seen.insert(name) {
                 duplicate(&entry.key, report);
@@ -250,6 +250,13 @@ impl<T: Read> Read for Table<T> {
         let values = T::schema(generator);
         json_schema!({ "type": "object", "additionalProperties": values })
     }
+}
+
+/// What a name below this key is made of. One with a colon has swallowed its value.
+fn help_of_name(table: &str, name: &str) -> String {
+    let names = matches!(table, "callers" | "credentials") && !name.contains(':');
+    let help = Name::parse(name).err().filter(|_| names);
+    help.unwrap_or_else(|| "a key is a word, then a colon and a space".to_owned())
 }
 
 impl<T: Read> JsonSchema for Field<T> {
@@ -343,6 +350,11 @@ pub(super) fn wrong_shape(
             false => format!("give it {expected}, or leave the key out"),
         };
         report.problem(key.span, format!("{name} has no value"), &help);
+    } else if (key.text.as_str(), expected) == ("routes", "a mapping") {
+        // An element of the list, which has no key of its own.
+        let message = format!("a route is a mapping, not {}", node.noun());
+        let help = "- name: graph, then path: and upstream: in lines of their own below it";
+        report.problem(node.span, message, help);
     } else {
         let message = format!("{name} takes {expected}, not {}", node.noun());
         let help = match expected {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::node::Key;
-use super::report::{Span, quoted_key};
+use super::read::Item;
+use super::report::{Span, quoted, quoted_key};
+use super::value::Name;
 
 /// Something with a name; `spec` is `None` when it is wrong and that has been reported.
 pub(super) struct Named<T> {
@@ -56,5 +58,13 @@ impl<T> Roster<T> {
     pub(super) fn specs(self) -> Vec<T> {
         let specs = self.entries.into_iter().map(|entry| entry.spec);
         specs.flatten().collect()
+    }
+}
+
+/// That nothing has this name; what a variable holds is not shown.
+pub(super) fn unknown(noun: &str, name: &Item<Name>) -> String {
+    match name.is_written() {
+        true => format!("unknown {noun} {}", quoted(name.value.as_str())),
+        false => format!("the variable names no {noun}"),
     }
 }
