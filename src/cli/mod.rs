@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Arg, CommandFactory, Parser, Subcommand, value_parser};
 
 use crate::chain::Chain;
 use crate::config::value::parse_workers;
@@ -80,13 +80,25 @@ enum Command {
         raw: bool,
     },
     /// Run the whole thing on loopback against a built-in simulator of Entra, Graph and Dynamics
+    #[command(arg = unused_config())]
     Demo {
         /// Leave after the requests
         #[arg(long)]
         exit: bool,
     },
     /// Print the JSON Schema of the configuration, for editors
+    #[command(arg = unused_config())]
     Schema,
+}
+
+/// `--config`, for a command that reads none: in the place of the global option, so that help does
+/// not offer it. It is still known, and refused with the reason.
+fn unused_config() -> Arg {
+    Arg::new("config")
+        .short('c')
+        .long("config")
+        .value_parser(value_parser!(PathBuf))
+        .hide(true)
 }
 
 /// The configuration when no option names it. A variable that is empty counts as unset, as

@@ -387,5 +387,9 @@ async fn a_configuration_is_refused_where_none_is_read() {
             err.contains("--config names ") && err.contains("reads no configuration"),
             "{command}: {err}"
         );
+        let mut help = crate::harness::program::command();
+        help.args([command, "--help"]);
+        let (_, out, _) = run(help).await;
+        assert!(!out.contains("--config"), "{command}: {out}");
     }
 }
