@@ -268,7 +268,7 @@ pub(super) async fn serve_http2<S>(
     let farewell = desk.clock.alarm();
     let end = std::future::poll_fn(|cx| {
         let quiet = conversation.stage() == Stage::Idle && conversation.is_overdue(cx);
-        let leave = desk.draining.get() != Drain::No || quiet || readers.have_let_go();
+        let leave = desk.draining.get() != Drain::No || quiet || readers.are_stuck();
         if leave && !told {
             told = true;
             connection.as_mut().graceful_shutdown();
@@ -284,7 +284,7 @@ pub(super) async fn serve_http2<S>(
             return served;
         }
         match served {
-            Poll::Pending if quiet || farewell.has_rung(cx) => Poll::Ready(Ok(())),
+            Poll::Pending if farewell.has_rung(cx) => Poll::Ready(Ok(())),
             other => other,
         }
     });

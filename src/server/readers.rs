@@ -6,8 +6,9 @@
 //! what it was given, which may be all of a short answer. So an exchange lasts until its answer is
 //! sent, answers are looked at from time to time, and one that nobody has read within
 //! `timeouts.write_stall` is let go. What hyper still holds of it keeps its place until the stream is
-//! reset, which is when its caller comes back to it, or the connection ends: the caller is told to
-//! make a new one.
+//! reset, which is when its caller comes back to it, or the connection ends: after as long again the
+//! caller is told to make a new one. Not before, because python-h2, and so httpx, gives up all of its
+//! streams when it is told.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -37,7 +38,7 @@ pub(super) struct Readers {
     passages: RefCell<Vec<Weak<Passage>>>,
     alarm: Alarm,
     pause: Duration,
-    let_go: Cell<bool>,
+    stuck: Cell<bool>,
 }
 
 /// An answer until the last of it is sent.
@@ -71,7 +72,7 @@ impl Readers {
             passages: RefCell::default(),
             alarm,
             pause: limit / LOOKS,
-            let_go: Cell::new(false),
+            stuck: Cell::new(false),
         })
     }
 
@@ -96,9 +97,13 @@ impl Readers {
         while self.alarm.has_rung(cx) {
             let passages: Vec<_> = self.passages.borrow().clone();
             for passage in passages.iter().filter_map(Weak::upgrade) {
-                if passage.is_unread() {
+                let found = passage.look();
+                // The first time it may have been given something just now.
+                if found > LOOKS {
                     passage.let_go();
-                    self.let_go.set(true);
+                }
+                if found > 2 * LOOKS {
+                    self.stuck.set(true);
                 }
             }
             if passages.is_empty() {
@@ -109,21 +114,18 @@ impl Readers {
         }
     }
 
-    /// Whether an answer was let go.
-    pub(super) fn have_let_go(&self) -> bool {
-        self.let_go.get()
+    /// Whether an answer that was let go is held by the connection still, after as long again.
+    pub(super) fn are_stuck(&self) -> bool {
+        self.stuck.get()
     }
 }
 
 impl Passage {
-    /// Whether it is found unread once more, and now too often.
-    fn is_unread(&self) -> bool {
-        if !self.given.get() || self.body.borrow().is_none() {
-            return false;
-        }
-        self.found.set(self.found.get() + 1);
-        // The first time it may have been given something just now.
-        self.found.get() > LOOKS
+    /// How often it was found unread by now.
+    fn look(&self) -> u32 {
+        let unread = u32::from(self.given.get());
+        self.found.set(self.found.get() + unread);
+        self.found.get()
     }
 
     fn let_go(&self) {

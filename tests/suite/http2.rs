@@ -325,9 +325,7 @@ async fn a_stream_that_nobody_reads_holds_the_upstream_for_a_while_only() {
         stage
             .becomes("tokenferry_requests_in_flight", &labels, 0.0)
             .await;
-        // Its connection is told to end, for what is left of the answer is held with it.
-        let other = stage.caller2().await;
-        other
+        caller
             .exchange("GET", "/graph/sim/bytes/1")
             .await
             .expect(200);

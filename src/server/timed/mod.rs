@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
 use super::frames::Frames;
 use crate::alarm::Alarm;
-use crate::proxy::conversation::Conversation;
+use crate::proxy::conversation::{Conversation, Stage};
 use crate::socket::PIECE;
 use crate::upstream::{LINGER, LINGER_BYTES};
 
@@ -65,6 +65,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
     /// HTTP/2 is spoken from the first byte on: its frames are counted.
     pub(super) fn count_frames(&mut self) {
         self.frames = Some(Frames::new(Instant::now()));
+    }
+
+    /// Whether a connection that rests for too long ends with GOAWAY, which is written above.
+    fn says_goodbye(&self) -> bool {
+        self.frames.is_some() && self.conversation.stage() == Stage::Idle
     }
 
     /// Counts what was read into `buf` after `before`.
@@ -167,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
                 }
                 Poll::Ready(this.admit(buf, before))
             }
-            Poll::Pending if this.conversation.is_overdue(cx) => {
+            Poll::Pending if this.conversation.is_overdue(cx) && !this.says_goodbye() => {
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
             other => other,

@@ -110,6 +110,8 @@ async fn frames_between_requests_do_not_keep_a_connection() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(begun.elapsed() < AT_ONCE + AT_ONCE, "it is open still");
+    let outcome = speaker.until(|outcome| outcome.closed).await;
+    assert_eq!(outcome.goaway, Some(0), "it is told");
     fort.holds("PING now and then", &[]).await;
     fort.stands().await;
 }
