@@ -75,6 +75,8 @@ impl ResponseBody {
         if let Some(mut exchange) = self.exchange.take() {
             exchange.outcome = outcome;
             if exchange.ends_when_sent() {
+                // The upstream's part is over.
+                exchange.place = None;
                 self.exchange = Some(exchange);
             }
         }

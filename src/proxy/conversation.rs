@@ -213,7 +213,9 @@ impl Conversation {
     pub fn write_progressed(&self) {
         if self.write.is_set() {
             self.write.clear();
-            if self.stage.get() == Stage::Idle {
+            // Not in HTTP/2: answers are part of their exchanges there until they are sent, and what
+            // is written between those must not keep a connection.
+            if self.stage.get() == Stage::Idle && !self.streams.get() {
                 self.read.set(self.patience.keep_alive);
             }
         }

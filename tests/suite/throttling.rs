@@ -9,6 +9,7 @@ use tokenferry::simulator::{Fault, GRAPH, Gate, ORGANISATION, Script};
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
 use crate::harness::{soon, until};
+use crate::hostile::frame::{Speaker, good, request};
 
 const THROTTLED: &str = "tokenferry_upstream_throttled_total";
 
@@ -337,4 +338,17 @@ async fn futures<T>(all: Vec<impl Future<Output = T>>) -> Vec<T> {
     })
     .await;
     done
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_for_its_reader_alone_keeps_no_place() {
+    let own =
+        "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', max_concurrency: 1}]\n";
+    let stage = Stage::with(own).await;
+    let mut shut = Speaker::connect(stage.address(), &[(4, 1)]).await;
+    shut.send(&request(1, &good("/graph/sim/bytes/10000")))
+        .await;
+    shut.until(|outcome| !outcome.data.is_empty()).await;
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+    assert_eq!(shut.outcome.data.len(), 1, "the rest is not sent");
 }

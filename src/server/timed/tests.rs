@@ -35,6 +35,31 @@ fn with_connection<F: Future<Output = ()>>(
 }
 
 #[test]
+fn frames_that_wait_to_be_written_keep_no_idle_connection() {
+    with_connection(|conversation, socket, mut caller| async move {
+        conversation.speaks_http2();
+        let (_reading, mut writing) = tokio::io::split(socket);
+        conversation.exchange_began();
+        conversation.exchange_ended(false);
+        let overdue =
+            async || std::future::poll_fn(|cx| Poll::Ready(conversation.is_overdue(cx))).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(overdue().await);
+        let frames = [0; 100];
+        let mut taken = vec![0; frames.len()];
+        let written = async {
+            // There is room for a part of it until the caller reads.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            caller.read_exact(&mut taken).await
+        };
+        let (sent, received) = tokio::join!(writing.write_all(&frames), written);
+        sent.unwrap();
+        received.unwrap();
+        assert!(overdue().await, "writing has not prolonged it");
+    });
+}
+
+#[test]
 fn the_next_request_is_not_waited_for_while_an_answer_is_being_written() {
     with_connection(|conversation, socket, mut caller| async move {
         let (mut reading, mut writing) = tokio::io::split(socket);
