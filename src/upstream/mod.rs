@@ -5,13 +5,14 @@
 //! Every worker thread owns its upstreams: nothing here is shared or locked.
 
 pub mod answer_head;
+mod closable;
 mod connect;
 mod error;
 pub mod framing;
 pub mod inflow;
 mod known_head;
 mod leftover;
-mod line;
+
 mod memory;
 mod multiplex;
 mod outflow;

@@ -24,7 +24,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::line::{Line, Receiver};
+use super::closable::{Closable, Closer};
 use super::stream::UpstreamStream;
 use super::{BodyFault, ConnectError, Failure, RequestBody, UpstreamError};
 use crate::alarm::Alarm;
@@ -41,7 +41,7 @@ const PONG: Duration = Duration::from_secs(10);
 /// One HTTP/2 connection.
 pub(super) struct Trunk {
     sender: http2::SendRequest<Shell>,
-    receiver: Receiver,
+    closer: Closer,
     streams: Cell<usize>,
     /// Shells whose exchange is over.
     left: Rc<Cell<usize>>,
@@ -131,7 +131,7 @@ impl Multiplex {
         stream: UpstreamStream,
         lifetime: Duration,
     ) -> Result<Stream, hyper::Error> {
-        let receiver = Receiver::default();
+        let closer = Closer::default();
         let window = STREAM_WINDOW * u32::try_from(STREAMS).unwrap_or(1);
         let (sender, mut connection) = http2::Builder::new(LocalExec)
             .timer(TokioTimer::new())
@@ -141,7 +141,7 @@ impl Multiplex {
             .max_send_buf_size(64 * 1024)
             .keep_alive_interval(PING)
             .keep_alive_timeout(PONG)
-            .handshake(TokioIo::new(Line::new(stream, receiver.clone())))
+            .handshake(TokioIo::new(Closable::new(stream, closer.clone())))
             .await?;
         let allowed = Rc::new(Cell::new(connection.current_max_send_streams()));
         let known = Rc::clone(&allowed);
@@ -157,7 +157,7 @@ impl Multiplex {
         let opened = Instant::now();
         let trunk = Rc::new(Trunk {
             sender,
-            receiver,
+            closer,
             streams: Cell::new(1),
             left: Rc::default(),
             allowed,
@@ -195,7 +195,7 @@ impl Trunk {
 impl Drop for Trunk {
     fn drop(&mut self) {
         if self.left.get() > 0 {
-            self.receiver.hang_up();
+            self.closer.close();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A byte stream that can be hung up from outside: hyper keeps an HTTP/2 connection in a task of its
+//! A byte stream that can be closed from outside: hyper keeps an HTTP/2 connection in a task of its
 //! own until the last stream on it has ended, and one may never end.
 
 use std::cell::{Cell, RefCell};
@@ -10,46 +10,46 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The stream.
-pub(super) struct Line<S> {
+pub(super) struct Closable<S> {
     stream: S,
-    receiver: Receiver,
+    closer: Closer,
 }
 
-/// What hangs up.
+/// What closes it.
 #[derive(Clone, Default)]
-pub(super) struct Receiver(Rc<State>);
+pub(super) struct Closer(Rc<State>);
 
 #[derive(Default)]
 struct State {
-    hung_up: Cell<bool>,
+    closed: Cell<bool>,
     reader: RefCell<Option<Waker>>,
 }
 
-impl Receiver {
+impl Closer {
     /// Ends the connection: whoever reads from it is told that it broke off.
-    pub(super) fn hang_up(&self) {
-        self.0.hung_up.set(true);
+    pub(super) fn close(&self) {
+        self.0.closed.set(true);
         if let Some(reader) = self.0.reader.take() {
             reader.wake();
         }
     }
 }
 
-impl<S> Line<S> {
-    pub(super) fn new(stream: S, receiver: Receiver) -> Self {
-        Self { stream, receiver }
+impl<S> Closable<S> {
+    pub(super) fn new(stream: S, closer: Closer) -> Self {
+        Self { stream, closer }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Closable<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let state = &this.receiver.0;
-        if state.hung_up.get() {
+        let state = &this.closer.0;
+        if state.closed.get() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
@@ -64,7 +64,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Closable<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
