@@ -12,7 +12,6 @@ pub mod framing;
 pub mod inflow;
 mod known_head;
 mod leftover;
-
 mod memory;
 mod multiplex;
 mod outflow;
