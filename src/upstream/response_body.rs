@@ -2,7 +2,8 @@
 //!
 //! When it has ended properly the connection goes back to its pool; when it is dropped before that
 //! the connection is closed (HTTP/1.1) or the stream reset (HTTP/2), which ends the request at the
-//! upstream; where hyper still holds some of the request, as `multiplex` says. A truncated body is an error here and never a polite end.
+//! upstream. While hyper still holds some of an HTTP/2 request, the stream ends as `multiplex` says.
+//! A truncated body is an error here and never a polite end.
 
 use std::pin::Pin;
 use std::rc::Rc;
