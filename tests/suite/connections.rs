@@ -85,11 +85,10 @@ async fn a_head_may_come_byte_by_byte() {
         .expect(200);
 }
 
-#[tokio::test]
-async fn a_caller_that_leaves_before_the_answer_ends_the_request() {
+/// A caller whose request is at the upstream, which does not answer.
+async fn held() -> (Stage, Caller) {
     let stage = Stage::open().await;
-    let gate = Gate::new();
-    let hold = Fault::Hold(gate);
+    let hold = Fault::Hold(Gate::new());
     stage.simulator.script(Script::on(GRAPH, hold).times(1));
     let mut caller = stage.caller().await;
     caller.ask("GET /graph/sim/bytes/5 HTTP/1.1").await;
@@ -98,6 +97,12 @@ async fn a_caller_that_leaves_before_the_answer_ends_the_request() {
         .wait_for(|seen| seen.host == GRAPH)
         .await
         .unwrap();
+    (stage, caller)
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_before_the_answer_ends_the_request() {
+    let (stage, caller) = held().await;
     drop(caller);
     let line = stage.log.with("/outcome", "dropped").await;
     assert_eq!(
@@ -117,16 +122,7 @@ async fn a_caller_that_leaves_before_the_answer_ends_the_request() {
 
 #[tokio::test]
 async fn a_caller_that_ends_its_side_counts_as_gone() {
-    let stage = Stage::open().await;
-    let hold = Fault::Hold(Gate::new());
-    stage.simulator.script(Script::on(GRAPH, hold).times(1));
-    let mut caller = stage.caller().await;
-    caller.ask("GET /graph/sim/bytes/5 HTTP/1.1").await;
-    stage
-        .simulator
-        .wait_for(|seen| seen.host == GRAPH)
-        .await
-        .unwrap();
+    let (stage, mut caller) = held().await;
     caller.end().await;
     caller.expect_close().await;
     let line = stage.log.with("/outcome", "dropped").await;
