@@ -240,10 +240,11 @@ fn as_many_exchanges_as_are_let_in_fit_into_the_container() {
     let memory = memory.as_str().and_then(|text| text.strip_suffix("Mi"));
     let memory: usize = memory.expect("MiB").parse().expect("a number");
     let limits = config().limits;
-    // Each holds a quarter of a MiB at most; 32 MiB are the program and its tokens.
+    // Each holds a quarter of a MiB at most; 32 MiB are the program and its tokens, 64 are for batches
+    // and 16 for bodies that may be sent again.
     for limit in [limits.connections, limits.in_flight] {
         assert!(
-            limit / 4 + 32 <= memory,
+            limit / 4 + 32 + 64 + 16 <= memory,
             "{limit} do not fit into {memory} MiB"
         );
     }
