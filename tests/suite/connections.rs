@@ -92,11 +92,8 @@ async fn held() -> (Stage, Caller) {
     stage.simulator.script(Script::on(GRAPH, hold).times(1));
     let mut caller = stage.caller().await;
     caller.ask("GET /graph/sim/bytes/5 HTTP/1.1").await;
-    stage
-        .simulator
-        .wait_for(|seen| seen.host == GRAPH)
-        .await
-        .unwrap();
+    let arrived = stage.simulator.wait_for(|seen| seen.host == GRAPH).await;
+    arrived.expect("the request goes up");
     (stage, caller)
 }
 
