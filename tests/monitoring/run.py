@@ -3,7 +3,7 @@
 
 The alerts are read and their own tests run; /metrics of a demo that has forwarded requests is held
 against promtool's rules of style; and a Prometheus scrapes it with the alerts loaded until each has
-been evaluated. Exit 0 when all of that holds, 1 when not. Needs Python 3.9, and prometheus and
+been evaluated, and answers every question of the dashboard. Exit 0 when all of that holds, 1 when not. Needs Python 3.9, and prometheus and
 promtool of the distribution.
 """
 
@@ -21,6 +21,9 @@ from pathlib import Path
 PATIENCE = 60
 MONITORING = Path(__file__).resolve().parents[2] / "deploy/monitoring"
 ALERTS = MONITORING / "rules.yaml"
+DASHBOARD = MONITORING / "dashboard.json"
+# What the demo has nothing to say of: its secret has no declared end, and there is no fallback.
+ABSENT = ("tokenferry_credential_expiry_timestamp_seconds", "tokenferry_credential_fallback_active")
 
 
 def promtool(*arguments, text=None):
@@ -96,6 +99,25 @@ def evaluated(api):
     return alerts if alerts and all(alert["health"] != "unknown" for alert in alerts) else None
 
 
+def questions():
+    """What the dashboard asks, as Grafana would, with an interval of four scrapes."""
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel.get("targets", []):
+            asked = target["expr"].replace("$__rate_interval", "4s")
+            yield panel["title"], asked.replace("$job", "tokenferry").replace("$instance", ".*")
+
+
+def unanswered(api, asked):
+    """The panels that would be empty."""
+    empty = []
+    for title, expression in asked:
+        absent = any(metric in expression for metric in ABSENT)
+        found = data(api, "query?query=" + urllib.parse.quote(expression))["result"]
+        if bool(found) == absent:
+            empty.append(title)
+    return empty
+
+
 def look(admin, folder):
     promtool("check", "metrics", text=get(f"http://{admin}/metrics"))
     process, api = prometheus(folder, admin)
@@ -111,7 +133,15 @@ def look(admin, folder):
                 faults.append(f"{alert['name']}: {alert['lastError']}")
             if alert["state"] == "firing":
                 faults.append(f"{alert['name']} fires although nothing is wrong")
-        print(f"{len(alerts)} alerts evaluated over a scrape of {admin}")
+        asked = list(questions())
+        if len(asked) < 10:
+            faults.append(f"the dashboard asks only {len(asked)} questions")
+        # A rate needs two scrapes; what is still empty then is named.
+        try:
+            wait(lambda: not unanswered(api, asked), "answers for the dashboard")
+        except SystemExit as late:
+            faults.append(f"{late}: {unanswered(api, asked)}")
+        print(f"{len(alerts)} alerts evaluated over a scrape of {admin}, {len(asked)} questions of the dashboard")
     finally:
         process.terminate()
         process.wait()

@@ -13,6 +13,7 @@ const MANUAL: &str = include_str!("../../docs/operations.md");
 const RULES: &str = include_str!("../../deploy/monitoring/rules.yaml");
 const RULE_TESTS: &str = include_str!("../../deploy/monitoring/rules.test.yaml");
 const OPERATOR_RULES: &str = include_str!("../../deploy/monitoring/prometheusrule.yaml");
+const DASHBOARD: &str = include_str!("../../deploy/monitoring/dashboard.json");
 
 /// The names of all metrics of ours.
 fn metrics() -> BTreeSet<String> {
@@ -91,6 +92,42 @@ fn the_operator_gets_the_same_rules() {
         yaml(OPERATOR_RULES)["spec"]["groups"],
         yaml(RULES)["groups"]
     );
+}
+
+#[test]
+fn the_dashboard_asks_for_every_metric_and_no_other() {
+    assert_eq!(named(DASHBOARD), metrics());
+}
+
+#[test]
+fn every_panel_says_what_it_shows_of_which_source_and_instances() {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).expect("the dashboard is JSON");
+    assert!(dashboard["id"].is_null(), "Grafana gives the id");
+    let panels = dashboard["panels"].as_array().expect("there are panels");
+    let (rows, panels): (Vec<_>, Vec<_>) = panels.iter().partition(|panel| panel["type"] == "row");
+    assert!(rows.len() > 4 && panels.len() > 15);
+    for panel in panels {
+        let title = panel["title"].as_str().expect("a panel has a title");
+        assert!(panel["description"].is_string(), "{title}");
+        assert!(
+            panel["fieldConfig"]["defaults"]["unit"].is_string(),
+            "{title}"
+        );
+        let targets = panel["targets"].as_array().expect("a panel asks");
+        for target in targets {
+            assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
+            let asked = target["expr"].as_str().expect("a target asks");
+            let selectors = asked.matches('{').count();
+            let chosen = "{job=~\"$job\", instance=~\"$instance\"";
+            assert_eq!(asked.matches(chosen).count(), selectors, "{title}: {asked}");
+            let windows = asked.matches('[').count();
+            assert_eq!(
+                asked.matches("[$__rate_interval]").count(),
+                windows,
+                "{title}"
+            );
+        }
+    }
 }
 
 #[test]
