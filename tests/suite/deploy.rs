@@ -185,8 +185,10 @@ fn kustomize_finds_what_it_is_told_of() {
         assert!(folder.join(name).exists(), "{name}");
     }
     let listed = list(&kustomization, "/resources").len();
+    let autoscaling = files(&folder.join("autoscaling"), ".yaml").len();
     // All but itself and routes.yaml, which becomes the ConfigMap.
-    assert_eq!(files(&folder, ".yaml").len(), listed + 2);
+    let all = files(&folder, ".yaml").len() - autoscaling;
+    assert_eq!(all, listed + 2);
     let deployment = deployment();
     let volume = "/spec/template/spec/volumes/0/configMap/name";
     let made = word(&kustomization, "/configMapGenerator/0/name");
@@ -195,6 +197,24 @@ fn kustomize_finds_what_it_is_told_of() {
     assert_eq!(word(&kustomization, "/images/0/name"), image);
     let tag = word(&kustomization, "/images/0/newTag");
     assert_eq!(tag, env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn the_autoscaler_is_a_line_away_and_scales_what_is_there() {
+    let offered = "# components:\n#   - autoscaling\n";
+    assert!(text("deploy/kubernetes/kustomization.yaml").contains(offered));
+    let component = yaml("deploy/kubernetes/autoscaling/kustomization.yaml");
+    assert_eq!(component["kind"], "Component");
+    let resources = list(&component, "/resources");
+    assert_eq!(resources, ["horizontalpodautoscaler.yaml"]);
+    let scaler = yaml("deploy/kubernetes/autoscaling/horizontalpodautoscaler.yaml");
+    let deployment = deployment();
+    let named = word(&deployment, "/metadata/name");
+    assert_eq!(word(&scaler, "/spec/scaleTargetRef/name"), named);
+    assert_eq!(word(&component, "/patches/0/target/name"), named);
+    // What the patch removes is there, and nothing goes below it.
+    let replicas = at(&deployment, "/spec/replicas");
+    assert_eq!(at(&scaler, "/spec/minReplicas"), replicas);
 }
 
 #[test]
