@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::Incoming as Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,8 +24,9 @@ use crate::policy::Refusal;
 use crate::policy::browser;
 use crate::policy::target::Target;
 use crate::proxy::generation::InForce;
+use crate::server::incoming::{Incoming, Socket};
 use crate::server::listener::Listener;
-use crate::server::peers::{PeerPlace, Peers};
+use crate::server::peers::Peers;
 
 /// Probes, a scraper or two and a browser need a few; more is a mistake or an attack.
 const CONNECTIONS: usize = 64;
@@ -33,6 +34,8 @@ const CONNECTIONS: usize = 64;
 const OF_ONE_ADDRESS: usize = 48;
 /// For a head to arrive, and between two requests: Prometheus scrapes every 15 s to 60 s.
 const PATIENCE: Duration = Duration::from_secs(75);
+/// One connection, whatever is asked on it: whoever never reads an answer gives its place back.
+const AT_MOST: Duration = Duration::from_secs(3600);
 
 /// The open admin listeners.
 pub(super) struct AdminServer {
@@ -91,55 +94,45 @@ struct Desk {
 async fn accept(listener: Listener, desk: Desk) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let peers = Peers::new(OF_ONE_ADDRESS);
-    let outcome = match &listener {
-        Listener::Tcp(socket) => match socket
-            .try_clone()
-            .and_then(tokio::net::TcpListener::from_std)
-        {
-            Ok(socket) => loop {
-                match socket.accept().await {
-                    Ok((stream, peer)) => {
-                        if let Some(place) = peers.place_for(peer.ip()) {
-                            serve(stream, &desk, &places, Some(place));
-                        }
-                    }
-                    Err(error) => rest(&error).await,
-                }
-            },
-            Err(error) => error,
-        },
-        #[cfg(unix)]
-        Listener::Unix(socket, _) => {
-            match socket
-                .try_clone()
-                .and_then(tokio::net::UnixListener::from_std)
-            {
-                Ok(socket) => loop {
-                    match socket.accept().await {
-                        Ok((stream, _)) => serve(stream, &desk, &places, None),
-                        Err(error) => rest(&error).await,
-                    }
-                },
-                Err(error) => error,
-            }
+    let mut incoming = match Incoming::new(&listener) {
+        Ok(incoming) => incoming,
+        Err(error) => {
+            tracing::error!(%error, %listener, "the admin listener cannot be used");
+            return;
         }
     };
-    tracing::error!(error = %outcome, %listener, "the admin listener cannot be used");
+    loop {
+        let (socket, peer) = incoming.next().await;
+        let of_peer = peer.map(|peer| peers.place_for(peer));
+        // Beyond a bound the connection closes at once.
+        let (Ok(place), None | Some(Some(_))) = (Arc::clone(&places).try_acquire_owned(), &of_peer)
+        else {
+            continue;
+        };
+        let places = (place, of_peer);
+        // A socket that has gone already cannot be watched.
+        match socket {
+            Socket::Tcp(socket) => {
+                if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
+                    serve(socket, &desk, places);
+                }
+            }
+            #[cfg(unix)]
+            Socket::Unix(socket) => {
+                if let Ok(socket) = tokio::net::UnixStream::from_std(socket) {
+                    serve(socket, &desk, places);
+                }
+            }
+        }
+    }
 }
 
-async fn rest(error: &std::io::Error) {
-    tracing::warn!(%error, "accepting on the admin listener rests");
-    tokio::time::sleep(Duration::from_millis(100)).await;
-}
-
-fn serve<S>(stream: S, desk: &Desk, places: &Arc<Semaphore>, of_peer: Option<PeerPlace>)
+/// Serves one connection; `places` are given back when it ends.
+fn serve<S, P>(stream: S, desk: &Desk, places: P)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    P: Send + 'static,
 {
-    // Beyond the bound the connection closes at once.
-    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
-        return;
-    };
     let desk = desk.clone();
     tokio::spawn(async move {
         let service = service_fn(move |request| {
@@ -151,13 +144,13 @@ where
             .header_read_timeout(PATIENCE)
             .serve_connection(TokioIo::new(stream), service);
         // A caller that breaks off is none of our business; one that never reads is cut.
-        let _ = tokio::time::timeout(Duration::from_secs(3600), connection).await;
-        drop((place, of_peer));
+        let _ = tokio::time::timeout(AT_MOST, connection).await;
+        drop(places);
     });
 }
 
 impl Desk {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, request: &Request<Body>) -> Response<Full<Bytes>> {
         let now = Now::read();
         match self.admit(request) {
             Ok(target) => {
@@ -169,10 +162,7 @@ impl Desk {
     }
 
     /// The same fence as on the data plane: a rebound name must not read the status page either.
-    fn admit<'r>(
-        &self,
-        request: &'r Request<Incoming>,
-    ) -> Result<(&'r str, Option<&'r str>), Refusal> {
+    fn admit<'r>(&self, request: &'r Request<Body>) -> Result<(&'r str, Option<&'r str>), Refusal> {
         let target = Target::of(
             request.method(),
             request.uri(),

@@ -25,9 +25,9 @@ const LOOK: Duration = Duration::from_secs(5);
 const FRESH: Duration = Duration::from_secs(600);
 /// The least time between two calls to the issuer, whoever presents unknown keys.
 const REST: Duration = Duration::from_secs(60);
-/// After a failed call.
+/// After a failed call: soon, because callers are turned away meanwhile, and not a storm.
 const RETRY: Duration = Duration::from_secs(10);
-/// For one call.
+/// For one call: an API server that is there answers within a second.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// What complaints are about, and what follows.

@@ -109,7 +109,10 @@ impl App {
         Ok(Self {
             admin: AdminServer::start(admin_listeners, &admin, &plan.in_force),
             watchers: vec![
-                tokio::spawn(watch_tokens(tokens.clone(), Arc::clone(&readiness))),
+                tokio::spawn(lifeline::tie(
+                    "the task that waits for the first tokens",
+                    watch_tokens(tokens.clone(), Arc::clone(&readiness)),
+                )),
                 tokio::spawn(lifeline::tie(
                     "the task that follows certificates",
                     Arc::clone(&tls).watch(),

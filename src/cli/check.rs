@@ -6,12 +6,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::inspection::{self, Purpose};
+use super::{FINE, REFUSED};
 use crate::config::{Config, HostPattern, RouteSpec};
-
-/// Fine.
-const FINE: u8 = 0;
-/// The configuration is refused.
-const REFUSED: u8 = 2;
 
 /// Checks a file: problems and warnings to `err`, the table to `out`. Returns the exit code.
 ///

@@ -25,10 +25,14 @@ const FAILED: u8 = 1;
 /// Configuration or usage refused; clap uses the same number for usage.
 const REFUSED: u8 = 2;
 
+const VARIABLES: &str = "Environment:
+  TOKENFERRY_CONFIG  the configuration where -c is not given
+  TOKENFERRY_LOG     the level of the log: info (default), debug, info,tokenferry::token=trace";
+
 /// An authenticating reverse proxy for Microsoft Graph, Dynamics 365 and other APIs protected by
 /// Microsoft Entra ID.
 #[derive(Debug, Parser)]
-#[command(name = "tokenferry", version, about)]
+#[command(name = "tokenferry", version, about, after_help = VARIABLES)]
 pub struct Args {
     /// The configuration; default: what TOKENFERRY_CONFIG names, else routes.yaml
     #[arg(short, long, global = true, value_name = "FILE")]

@@ -12,7 +12,7 @@ use super::{Limits, Timeouts, UpstreamTimeouts};
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // With 256 KiB of buffers for each request in flight this is 2.5 GiB at the very worst.
+            // What so many may hold: docs/configuration.md, "Limits".
             connections: 10_000,
             connections_per_peer: 1024,
             in_flight: 10_000,

@@ -21,7 +21,7 @@ pub(super) struct Network {
 // 8080 is what people expect of a local proxy.
 const LISTEN: ListenAddress = ListenAddress::Loopback(8080);
 const ADMIN: ListenAddress = ListenAddress::Loopback(8081);
-// Each has its own accepting task in every worker.
+// Each has an accepting task and a descriptor.
 const MOST_ADDRESSES: usize = 64;
 
 /// Reads the addresses of the top level.
@@ -204,8 +204,8 @@ fn addresses(host: &HostName) -> Vec<IpAddr> {
     if text == "localhost" || text.ends_with(".localhost") {
         return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     }
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<IpAddr>()
+    host.bare()
+        .parse::<IpAddr>()
         .map(|ip| ip.to_canonical())
         .into_iter()
         .collect()

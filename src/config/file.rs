@@ -213,7 +213,8 @@ mappings! {
         managed_identity: RawManagedIdentity,
         /// Declares that claims challenges are understood (cp1).
         continuous_access: bool,
-        /// The day on which the secret expires, for the metric.
+        /// The day on which the secret expires: check and the log warn from 30 days before, and the
+        /// metric shows it.
         expires: Day,
         /// The credential that takes over when this one is refused as invalid or expired.
         fallback: Name,

@@ -193,7 +193,7 @@ pub fn look(path: &Path, allow_missing_env: bool) -> Examined {
     let limit = MOST_BYTES as u64 + 1;
     if let Err(error) = opened.and_then(|opened| opened.take(limit).read_to_end(&mut bytes)) {
         let message = format!("cannot be read: {error}");
-        let help = "name the file with -c FILE or TOKENFERRY_CONFIG";
+        let help = "name the file with -c FILE or TOKENFERRY_CONFIG; `tokenferry demo` needs none";
         return refused(Problems(vec![Problem::of_file(&file, message, help)]));
     }
     match String::from_utf8(bytes) {

@@ -127,19 +127,23 @@ impl HostName {
         &self.0
     }
 
+    /// The host without the brackets of an IPv6 address: as resolvers and TLS take it.
+    pub fn bare(&self) -> &str {
+        self.0.trim_start_matches('[').trim_end_matches(']')
+    }
+
     /// Whether it is an address, so that no name has to be looked up.
     pub fn is_address(&self) -> bool {
-        let bare = self.0.trim_start_matches('[').trim_end_matches(']');
-        bare.parse::<IpAddr>().is_ok()
+        self.bare().parse::<IpAddr>().is_ok()
     }
 
     /// Whether it is this machine by definition: `localhost`, a name below it (RFC 6761 section
     /// 6.3), or a loopback address.
     pub fn is_loopback(&self) -> bool {
-        let bare = self.0.trim_start_matches('[').trim_end_matches(']');
         self.as_str() == "localhost"
             || self.0.ends_with(".localhost")
-            || bare
+            || self
+                .bare()
                 .parse::<IpAddr>()
                 .is_ok_and(|ip| ip.to_canonical().is_loopback())
     }

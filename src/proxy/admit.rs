@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use super::call::Call;
 use super::conversation::Conversation;
-use super::error::ProxyError;
+use super::error::{HEAD_TOO_LARGE, LINE_TOO_LONG, ProxyError};
 use super::exchange::Exchange;
 use super::lane::Lane;
 use super::request::Outgoing;
@@ -28,7 +28,7 @@ pub(super) fn target<'a>(
     lane: &Lane,
     parts: &'a Parts,
 ) -> Result<Target<'a>, ProxyError> {
-    let had_fragment = conversation.had_fragment();
+    let had_fragment = conversation.take_fragment();
     if !exchange.is_admitted() {
         return Err(ProxyError::Overloaded(
             "limits.in_flight requests are in flight; ask again in a moment",
@@ -102,10 +102,7 @@ fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
         .map_or(0, |target| target.as_str().len());
     // The method, two spaces and the version belong to the line too (RFC 9112 section 3).
     if target + parts.method.as_str().len() + " ".len() + " HTTP/1.1".len() > limits.request_line {
-        return Err(Refusal::new(
-            Code::UriTooLong,
-            "the request line is longer than limits.request_line; long queries fit into a $batch",
-        ));
+        return Err(Refusal::new(Code::UriTooLong, LINE_TOO_LONG));
     }
     let fields = parts.headers.iter();
     // A colon, a space and a line end for each.
@@ -113,10 +110,7 @@ fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
     if block > limits.header_block || parts.headers.len() > limits.headers {
-        return Err(Refusal::new(
-            Code::HeadersTooLarge,
-            "the request has more header fields than limits.headers, or more bytes of them than limits.header_block",
-        ));
+        return Err(Refusal::new(Code::HeadersTooLarge, HEAD_TOO_LARGE));
     }
     Ok(())
 }

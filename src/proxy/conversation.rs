@@ -116,7 +116,7 @@ impl Conversation {
         self.streams.set(true);
     }
 
-    /// Whether it is.
+    /// Whether HTTP/2 is spoken.
     pub fn has_streams(&self) -> bool {
         self.streams.get()
     }
@@ -168,8 +168,8 @@ impl Conversation {
         self.fragment.set(true);
     }
 
-    /// Whether the one that came had.
-    pub fn had_fragment(&self) -> bool {
+    /// Whether the request line that came had one; asked once for each.
+    pub fn take_fragment(&self) -> bool {
         self.fragment.take()
     }
 
@@ -198,7 +198,7 @@ impl Conversation {
         self.cut_short.set(true);
     }
 
-    /// Whether one did.
+    /// Whether an answer broke off.
     pub fn is_cut_short(&self) -> bool {
         self.cut_short.get()
     }

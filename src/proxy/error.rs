@@ -15,6 +15,13 @@ use crate::timestamp::Timestamp;
 use crate::token::TokenError;
 use crate::upstream::{BodyFault, ConnectError, UpstreamError};
 
+/// The message of a 414.
+pub const LINE_TOO_LONG: &str =
+    "the request line is longer than limits.request_line; long queries fit into a $batch";
+/// The message of a 431.
+pub const HEAD_TOO_LARGE: &str = "the request has more header fields than limits.headers, or more bytes of them than limits.header_block";
+const BROKEN_BODY: &str = "the request body broke off or is malformed; send it whole";
+
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Why a request is answered by the proxy and not by its upstream.
@@ -76,7 +83,7 @@ impl ProxyError {
     pub fn answer(&self) -> Answer {
         let (code, message, retry_after) = match self {
             Self::Body(fault) => match fault {
-                BodyFault::Broken => (Code::BadRequest, "the request body broke off or is malformed; send it whole".into(), None),
+                BodyFault::Broken => (Code::BadRequest, BROKEN_BODY.into(), None),
                 BodyFault::Stalled => (
                     Code::RequestTimeout,
                     "the request body paused for longer than timeouts.request_body_idle; send it without pauses".into(),
@@ -100,7 +107,7 @@ impl ProxyError {
             Self::TokenRefused(error) => (Code::TokenRefused, error.words(), error.retry_after()),
             Self::Unfollowed => (Code::UpstreamUnreachable, self.to_string().into(), None),
             Self::Upstream(error) => match error {
-                UpstreamError::CallerBody => (Code::BadRequest, "the request body broke off or is malformed; send it whole".into(), None),
+                UpstreamError::CallerBody => (Code::BadRequest, BROKEN_BODY.into(), None),
                 UpstreamError::Connect(connect) => match **connect {
                     ConnectError::Timeout { .. } => (Code::UpstreamTimeout, connect.to_string().into(), None),
                     ConnectError::Dns { .. }

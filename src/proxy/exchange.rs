@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
-
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Proxy;

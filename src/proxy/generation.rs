@@ -9,7 +9,6 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 
 use super::quiet::Quiet;
-
 use crate::caller::{Callers, RouteCallers};
 use crate::config::{Config, RouteSpec, Throttle};
 use crate::credential::Credential;
@@ -94,9 +93,7 @@ impl Generation {
             config,
         }
     }
-}
 
-impl Generation {
     /// Takes over what requests of before share with requests from now on: the quiet that an
     /// upstream asked for, and the places that are taken.
     fn inherit(&mut self, before: &Self) {

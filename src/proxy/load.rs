@@ -2,18 +2,18 @@
 //! A copy of a small one is kept until the answer begins, so that a request whose token is refused
 //! can be sent again.
 
-use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 
 use super::admission::Admission;
 use super::allowance::{Allowance, Held};
 use super::batch;
 use super::call::Call;
-
 use super::error::ProxyError;
 use super::request::Outgoing;
 use crate::config::BatchRule;
@@ -23,7 +23,8 @@ use crate::upstream::{BodyFault, CallerBody, RequestBody, Upload};
 
 /// The largest body that is kept.
 const LARGEST: usize = 64 * 1024;
-/// What all kept bodies may hold together.
+/// What all kept bodies may hold together: 256 of the largest, where only those are kept whose answer
+/// has not begun.
 const KEPT: usize = 16 << 20;
 
 /// A worker's room for bodies.

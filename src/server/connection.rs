@@ -27,14 +27,16 @@ use crate::proxy::conversation::{Conversation, Stage};
 use crate::proxy::{Proxy, ResponseBody};
 use crate::socket::UNSENT;
 
-/// HTTP/2 windows towards callers: what one stream, and what all together may send unread.
+/// HTTP/2 windows towards callers, what one stream and what all together may send unread: RFC 9113's
+/// own 64 KiB for one, and sixteen uploads at full speed.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What hyper may hold of one stream's answer.
+/// What hyper may hold of one stream's answer: a window of most clients.
 const SEND_BUFFER: usize = 64 * 1024;
 /// What ends the request line and the head, which neither bound counts.
 const ENDS: usize = b"\r\n\r\n".len();
-/// A vanished HTTP/2 caller is noticed: a PING every 20 s, its answer within 10 s.
+/// A vanished HTTP/2 caller is noticed: a PING every 20 s, often enough for a NAT that forgets after
+/// 30 s, and its answer within 10 s, longer than any path takes.
 const PING: Duration = Duration::from_secs(20);
 const PONG: Duration = Duration::from_secs(10);
 

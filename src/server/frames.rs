@@ -8,9 +8,9 @@ use std::time::Instant;
 /// What a connection has at first and at the most. The busiest clients send one PING for each
 /// round trip and one PRIORITY for each request.
 const MOST: u32 = 1000;
-/// What each request adds.
+/// What each request adds: a client that reads in small pieces sends a few for each.
 const PER_REQUEST: u32 = 32;
-/// What each second adds.
+/// What each second adds: PINGs that measure a window, with room to spare.
 const PER_SECOND: u32 = 50;
 
 /// Bytes sent to the caller that pay for one WINDOW_UPDATE: clients send two for a DATA frame at

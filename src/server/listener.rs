@@ -9,7 +9,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::config::ListenAddress;
 
-/// Connections that the system holds until they are accepted.
+/// Connections that the system holds until they are accepted: a burst of a thousand callers fits, and
+/// more than net.core.somaxconn (4096 by default) is not granted.
 const BACKLOG: i32 = 4096;
 
 /// A bound socket.

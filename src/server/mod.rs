@@ -1,12 +1,14 @@
 //! Callers' connections: listeners, workers, and the end of both.
 //!
 //! Each worker is a thread with a current-thread runtime that owns its connections, upstream pools,
-//! token copies and counters. One accepting task deals connections out.
+//! token copies and counters. An accepting task for each listener, on the runtime of the
+//! control plane, deals connections out.
 
 mod accept;
 mod answering;
 mod connection;
 mod frames;
+pub mod incoming;
 pub mod listener;
 pub mod peers;
 mod plain_answer;
@@ -38,7 +40,7 @@ use crate::proxy::generation::InForce;
 /// What the workers are made with.
 #[derive(Clone)]
 pub struct Plan {
-    /// How many.
+    /// The number of worker threads.
     pub workers: usize,
     /// The configured world.
     pub in_force: Arc<InForce>,

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::code::Code;
 use crate::proxy::Proxy;
 use crate::proxy::conversation::{Conversation, Stage};
-use crate::proxy::error::Answer;
+use crate::proxy::error::{Answer, HEAD_TOO_LARGE, LINE_TOO_LONG};
 
 /// When somebody who met a bound may ask again: other exchanges have ended by then.
 const SOON: Duration = Duration::from_secs(1);
@@ -126,14 +126,10 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
                 "the request is not well-formed HTTP and was not forwarded; in an address, percent-encode spaces and the characters \" < > { } ^",
             ),
             // hyper bounds the head as a whole.
-            b"431" | b"414" if self.line.0 > self.longest_line + "\r".len() => (
-                Code::UriTooLong,
-                "the request line is longer than limits.request_line; long queries fit into a $batch",
-            ),
-            b"431" => (
-                Code::HeadersTooLarge,
-                "the request has more header fields than limits.headers, or more bytes of them than limits.header_block",
-            ),
+            b"431" | b"414" if self.line.0 > self.longest_line + "\r".len() => {
+                (Code::UriTooLong, LINE_TOO_LONG)
+            }
+            b"431" => (Code::HeadersTooLarge, HEAD_TOO_LARGE),
             _ => return None,
         };
         Some(self.render(code, message))
@@ -177,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for PlainAnswer<S> {
         {
             let text = this.render(
                 Code::RequestTimeout,
-                "the request head did not arrive within timeouts.request_head",
+                "the request head did not arrive within timeouts.request_head; send it without pauses",
             );
             this.instead = Some((text, 0));
             // One attempt: who is this slow is not waited for once more.

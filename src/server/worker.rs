@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use super::Plan;
-use super::accept::{Arrival, Socket};
+use super::accept::Arrival;
 use super::connection::{Desk, Drain, peer_names, serve_plain, serve_tls, shake_hands};
+use super::incoming::Socket;
 use super::turn_away::Surplus;
 use crate::alarm::AlarmClock;
 use crate::lifeline;

@@ -1,4 +1,4 @@
-//! From an origin to a connected stream: fixed addresses, DNS, the egress proxy's tunnel, TLS.
+//! From an origin to a connected stream: fixed addresses, DNS, the forward proxy's tunnel, TLS.
 //!
 //! Where to connect is decided by the configuration alone; nothing of a request arrives here.
 
@@ -41,7 +41,7 @@ impl std::fmt::Debug for Egress {
 }
 
 impl Egress {
-    /// The trust store and fixed addresses of a configuration; the egress proxy from
+    /// The trust store and fixed addresses of a configuration; the forward proxy from
     /// `HTTPS_PROXY` and `NO_PROXY`, as for token calls.
     pub fn new(tls: ClientConfig, resolve: BTreeMap<(HostName, u16), SocketAddr>) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl Connector {
         }
     }
 
-    /// The egress proxy on the way to the origin. None where there is no TLS, which is on this
+    /// The forward proxy on the way to the origin. None where there is no TLS, which is on this
     /// machine only: a proxy would read the token.
     fn proxy(&self) -> Option<Intercept> {
         if !self.origin.secure {
@@ -118,7 +118,7 @@ impl Connector {
         self.egress.proxies.intercept(&uri.ok()?)
     }
 
-    /// TCP to the origin, or a tunnel to it through the egress proxy. A fixed address is one that is
+    /// TCP to the origin, or a tunnel to it through the forward proxy. A fixed address is one that is
     /// reached from here, and the proxy's idea of it may be another, above all of a loopback one.
     async fn reach(&self) -> Result<TcpStream, ConnectError> {
         let host = &self.origin.host;
@@ -137,9 +137,8 @@ impl Connector {
     }
 
     async fn look_up(&self) -> Result<Vec<SocketAddr>, ConnectError> {
-        let host = self.origin.host.as_str();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let answer = tokio::net::lookup_host((bare, self.origin.port)).await;
+        let host = &self.origin.host;
+        let answer = tokio::net::lookup_host((host.bare(), self.origin.port)).await;
         let failure = match answer.map(Iterator::collect::<Vec<_>>) {
             Ok(addresses) if !addresses.is_empty() => {
                 let addresses = interleaved(addresses);
@@ -152,15 +151,14 @@ impl Connector {
         match &*self.last_good.borrow() {
             Some((when, addresses)) if when.elapsed() < LAST_GOOD_ANSWER => Ok(addresses.clone()),
             _ => Err(ConnectError::Dns {
-                host: host.to_owned(),
+                host: host.to_string(),
                 source: failure,
             }),
         }
     }
 
     async fn secure(&self, tcp: TcpStream) -> Result<(UpstreamStream, bool), ConnectError> {
-        let host = self.origin.host.as_str();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let bare = self.origin.host.bare();
         let failed = |source| ConnectError::Tls {
             target: self.target.clone(),
             source,
@@ -235,7 +233,8 @@ async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
 pub(super) async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    // A peer that vanished without a word is noticed by the kernel, not only by our time limits.
+    // A peer that vanished without a word is noticed by the kernel, not only by our time limits; and
+    // load balancers that forget idle connections after minutes are reminded.
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
         .with_interval(Duration::from_secs(10));

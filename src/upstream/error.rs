@@ -13,9 +13,9 @@ pub enum ConnectError {
         /// What the resolver said.
         source: io::Error,
     },
-    /// The egress proxy did not open the tunnel.
+    /// The forward proxy did not open the tunnel.
     #[error(
-        "the egress proxy {proxy} did not open a tunnel to {target} ({answer}); check HTTPS_PROXY and NO_PROXY"
+        "the forward proxy {proxy} did not open a tunnel to {target} ({answer}); check HTTPS_PROXY and NO_PROXY"
     )]
     Proxy {
         /// The proxy's authority.
@@ -27,7 +27,7 @@ pub enum ConnectError {
     },
     /// No address accepted a connection.
     #[error(
-        "{target} does not accept connections; check the network, and HTTPS_PROXY if there is an egress proxy"
+        "{target} does not accept connections; check the network, and HTTPS_PROXY if there is a forward proxy"
     )]
     Refused {
         /// Host and port.
@@ -36,7 +36,9 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// It took longer than `timeouts.connect`.
-    #[error("no connection to {target} within timeouts.connect")]
+    #[error(
+        "no connection to {target} within timeouts.connect; check the network and the forward proxy, or raise it"
+    )]
     Timeout {
         /// Host and port.
         target: String,

@@ -60,11 +60,11 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// What an upstream is, as far as its connections go: equal specs may share them across a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSpec {
-    /// Where.
+    /// Scheme, host and port.
     pub origin: Origin,
-    /// How.
+    /// The protocol that is offered to it.
     pub http: UpstreamHttp,
-    /// How long.
+    /// Time limits for the connection, the head and pauses.
     pub timeouts: UpstreamTimeouts,
     /// The most connections of one worker.
     pub connections: usize,

@@ -34,6 +34,10 @@ use crate::executor::LocalExec;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Streams we open on one connection, however many the peer allows.
 const STREAMS: usize = 100;
+/// The largest head of an answer, as over HTTP/1.1.
+const HEAD: u32 = 64 * 1024;
+/// What hyper may hold of one request's body: RFC 9113's initial window.
+const SEND_BUFFER: usize = 64 * 1024;
 /// A dead connection is noticed within these: a PING every 15 s, its answer within 10 s.
 const PING: Duration = Duration::from_secs(15);
 const PONG: Duration = Duration::from_secs(10);
@@ -137,8 +141,8 @@ impl Multiplex {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(window)
-            .max_header_list_size(64 * 1024)
-            .max_send_buf_size(64 * 1024)
+            .max_header_list_size(HEAD)
+            .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(PING)
             .keep_alive_timeout(PONG)
             .handshake(TokioIo::new(Closable::new(stream, closer.clone())))

@@ -1,4 +1,4 @@
-//! A CONNECT tunnel through the egress proxy (RFC 9110 section 9.3.6).
+//! A CONNECT tunnel through the forward proxy (RFC 9110 section 9.3.6).
 
 use hyper_util::client::proxy::matcher::Intercept;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,5 +1,5 @@
 //! One request to an upstream, as the proxy would send it: the same trust store, fixed addresses,
-//! egress proxy and protocol. The token goes into its header and nowhere else.
+//! forward proxy and protocol. The token goes into its header and nowhere else.
 
 use std::borrow::Cow;
 use std::rc::Rc;

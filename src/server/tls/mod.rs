@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem;
 use tokio_rustls::TlsAcceptor;
 
+use crate::chain::Chain;
 use crate::config::TlsSpec;
 use crate::secret::FilePath;
 use crate::secret::file_reader::FileReader;
@@ -31,7 +32,9 @@ pub enum TlsError {
     )]
     Certificate(#[from] rustls::Error),
     /// The authority of callers does not serve.
-    #[error("tls.client_ca_file {path} holds no authority that can be used")]
+    #[error(
+        "tls.client_ca_file {path} holds no authority that can be used; give a PEM file of CA certificates"
+    )]
     ClientAuthority {
         /// The file.
         path: FilePath,
@@ -188,7 +191,7 @@ impl Tls {
             };
             let asked = spec.clone();
             let outcome = match reader.run(move || load(&asked, now)).await {
-                Ok(outcome) => outcome.map_err(|error| words(&error)),
+                Ok(outcome) => outcome.map_err(|error| Chain(&error).to_string()),
                 Err(slow) => Err(slow.to_string()),
             };
             self.take(&spec, outcome);
@@ -239,16 +242,6 @@ impl Known {
             self.reported = Some(words);
         }
     }
-}
-
-fn words(error: &TlsError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 /// Settings that do not depend on where the certificate comes from.

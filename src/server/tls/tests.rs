@@ -30,7 +30,10 @@ fn spec(folder: &Path) -> TlsSpec {
 
 fn look(tls: &Tls, now: SystemTime) {
     let spec = tls.due(now).unwrap();
-    tls.take(&spec, load(&spec, now).map_err(|error| words(&error)));
+    tls.take(
+        &spec,
+        load(&spec, now).map_err(|error| Chain(&error).to_string()),
+    );
 }
 
 fn offered(tls: &Tls) -> Arc<ServerConfig> {
@@ -74,7 +77,7 @@ fn a_new_certificate_is_taken_and_a_bad_one_changes_nothing() {
 fn files_that_do_not_serve_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
-    let words = |spec: &TlsSpec| words(&load(spec, now).unwrap_err());
+    let words = |spec: &TlsSpec| Chain(&load(spec, now).unwrap_err()).to_string();
     assert!(words(&spec(folder.path())).contains("tls.pem"));
     write_pair(folder.path());
     fs::write(folder.path().join("tls.key"), "no key").unwrap();

@@ -1,0 +1,110 @@
+//! The connections that come in at one listener, callers' and the admin side's alike.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::listener::Listener;
+
+/// The rest after an accept that failed for want of descriptors or memory: long enough for a
+/// connection to end, short enough not to be noticed.
+const REST: Duration = Duration::from_millis(100);
+
+/// An accepted socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP, with `TCP_NODELAY`.
+    Tcp(std::net::TcpStream),
+    /// A Unix socket.
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// A listener registered with the runtime that made it.
+#[derive(Debug)]
+pub struct Incoming {
+    name: String,
+    registered: Registered,
+    resting: bool,
+}
+
+#[derive(Debug)]
+enum Registered {
+    Tcp(tokio::net::TcpListener),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixListener),
+}
+
+impl Incoming {
+    /// Registers a listener with the current runtime.
+    ///
+    /// # Errors
+    /// When its descriptor cannot be doubled or watched.
+    pub fn new(listener: &Listener) -> io::Result<Self> {
+        let registered = match listener {
+            Listener::Tcp(listener) => {
+                tokio::net::TcpListener::from_std(listener.try_clone()?).map(Registered::Tcp)
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener, _) => {
+                tokio::net::UnixListener::from_std(listener.try_clone()?).map(Registered::Unix)
+            }
+        };
+        Ok(Self {
+            name: listener.to_string(),
+            registered: registered?,
+            resting: false,
+        })
+    }
+
+    /// The next connection, and the address it comes from where it has one. While descriptors or
+    /// memory are short this rests and tries again.
+    pub async fn next(&mut self) -> (Socket, Option<IpAddr>) {
+        loop {
+            match self.registered.accept().await {
+                Ok(accepted) => {
+                    self.resting = false;
+                    return accepted;
+                }
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(error) => {
+                    // Said once, not ten times a second for as long as it lasts.
+                    if !std::mem::replace(&mut self.resting, true) {
+                        let listener = &self.name;
+                        tracing::warn!(%error, %listener, "accepting rests; raise the limit of open files if this lasts");
+                    }
+                    tokio::time::sleep(REST).await;
+                }
+            }
+        }
+    }
+}
+
+impl Registered {
+    async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = listener.accept().await?;
+                // A peer that has gone already makes this fail; that is no failure of accepting.
+                let _ = socket.set_nodelay(true);
+                Ok((Socket::Tcp(socket.into_std()?), Some(peer.ip())))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener) => {
+                let (socket, _) = listener.accept().await?;
+                Ok((Socket::Unix(socket.into_std()?), None))
+            }
+        }
+    }
+}
+
+/// Errors of one connection that was gone before it was accepted.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
