@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::access_log::AccessLog;
 use crate::admin::{Configuration, Failure, RefusedReload, Report, Route, Token, TokenState};
 use crate::clock::Now;
-use crate::config::HostPattern;
 use crate::metrics::{Metrics, RefreshOutcome, TokenNumbers};
 use crate::proxy::generation::{self, Generation, InForce};
 use crate::token::{self, TokenCache, TokenEntry, TokenStatus};
@@ -102,18 +101,9 @@ pub(super) fn source(
 
 fn route(world: &Generation, own: &generation::Route, entries: &[Arc<TokenEntry>]) -> Route {
     let spec = &own.spec;
-    let host = match &spec.host {
-        None => String::new(),
-        Some(HostPattern::Exact(host)) => host.to_string(),
-        Some(HostPattern::Suffix(host)) => format!("*.{host}"),
-    };
-    let path = match spec.path.as_str() {
-        "" => "/",
-        path => path,
-    };
     Route {
         name: spec.name.to_string(),
-        matches: format!("{host}{path}"),
+        matches: spec.matches(),
         upstream: spec.upstream.to_string(),
         credential: world.config.credentials[spec.credential].name.to_string(),
         scope: spec.scope.to_string(),

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::inspection::{self, Purpose};
 use super::{FINE, REFUSED};
-use crate::config::{Config, HostPattern, RouteSpec};
+use crate::config::{Config, RouteSpec};
 
 /// Checks a file: problems and warnings to `err`, the table to `out`. Returns the exit code.
 ///
@@ -59,15 +59,10 @@ fn table(config: &Config, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn row(config: &Config, route: &RouteSpec) -> [String; 6] {
-    let host = match &route.host {
-        None => String::new(),
-        Some(HostPattern::Exact(host)) => host.to_string(),
-        Some(HostPattern::Suffix(suffix)) => format!("*.{suffix}"),
-    };
     let credential = config.credentials.get(route.credential);
     [
         route.name.to_string(),
-        format!("{host}{}/", route.path.as_str()),
+        route.matches(),
         route.upstream.to_string(),
         route.scope.to_string(),
         credential.map_or(String::new(), |credential| credential.name.to_string()),
@@ -102,8 +97,8 @@ mod tests {
         let (code, out, err) = run(FINE_FILE, true);
         assert_eq!((code, err.as_str()), (0, ""));
         let expected = "\
-            ROUTE  MATCHES         UPSTREAM                     SCOPE                                 CREDENTIAL   ALLOW\n\
-            graph  *.a.com/graph/  https://graph.microsoft.com  https://graph.microsoft.com/.default  environment  1 pattern\n\
+            ROUTE  MATCHES        UPSTREAM                     SCOPE                                 CREDENTIAL   ALLOW\n\
+            graph  *.a.com/graph  https://graph.microsoft.com  https://graph.microsoft.com/.default  environment  1 pattern\n\
             routes.yaml: fine\n";
         assert_eq!(out, expected);
     }

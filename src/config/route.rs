@@ -55,6 +55,21 @@ pub struct RouteSpec {
     pub upstream_http: UpstreamHttp,
 }
 
+impl RouteSpec {
+    /// What it matches, for people: the host, where one is given, and the path.
+    pub fn matches(&self) -> String {
+        let host = self
+            .host
+            .as_ref()
+            .map_or(String::new(), ToString::to_string);
+        let path = match self.path.as_str() {
+            "" => "/",
+            path => path,
+        };
+        format!("{host}{path}")
+    }
+}
+
 /// One line of `allow`: methods and a path pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowSpec {

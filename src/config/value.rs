@@ -199,6 +199,15 @@ impl HostPattern {
     }
 }
 
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => write!(f, "{host}"),
+            Self::Suffix(suffix) => write!(f, "*.{suffix}"),
+        }
+    }
+}
+
 /// A scope of the client-credentials grant: one resource and `/.default`
 /// (Microsoft identity platform, "scopes and permissions").
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -96,10 +96,12 @@ mod tests {
     #[test]
     fn a_callers_id_is_kept_unless_it_could_break_a_log() {
         let ids = RequestIds::new();
-        let sent = HeaderValue::from_static("my-id-7");
-        assert_eq!(ids.of(Some(&sent)), sent);
-        for odd in ["with space", ""] {
-            let odd = HeaderValue::from_str(odd).unwrap();
+        for sent in ["my-id-7", &"i".repeat(128)] {
+            let sent = HeaderValue::from_str(sent).unwrap();
+            assert_eq!(ids.of(Some(&sent)), sent);
+        }
+        for odd in [&b"with space"[..], b"", b"caf\xe9", &[b'i'; 129]] {
+            let odd = HeaderValue::from_bytes(odd).unwrap();
             assert_ne!(ids.of(Some(&odd)), odd);
         }
     }

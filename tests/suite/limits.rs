@@ -1,6 +1,6 @@
 //! Every stage has a bound and a time limit.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokenferry::simulator::{Fault, GRAPH, Gate, Handshake, Script};
 
@@ -27,11 +27,16 @@ async fn requests_beyond_the_bound_are_turned_away_at_once() {
         (number == 2.0).then_some(())
     })
     .await;
-    let begun = Instant::now();
-    let answer = stage.get("/graph/sim/bytes/1").await;
-    assert_eq!(answer.refusal(), (503, "overloaded".to_owned()));
-    assert_eq!(answer.field("retry-after"), "1");
-    assert!(begun.elapsed() < AT_ONCE);
+    let mut fastest = Duration::MAX;
+    // Of several: a busy machine may hold up any one of them.
+    for _ in 0..10 {
+        let begun = Instant::now();
+        let answer = stage.get("/graph/sim/bytes/1").await;
+        assert_eq!(answer.refusal(), (503, "overloaded".to_owned()));
+        assert_eq!(answer.field("retry-after"), "1");
+        fastest = fastest.min(begun.elapsed());
+    }
+    assert!(fastest < Duration::from_millis(50), "{fastest:?}");
     gate.open();
     for caller in &mut held {
         caller.answer("GET").await.expect(200);
@@ -150,13 +155,17 @@ async fn a_body_beyond_its_bound_is_refused_declared_or_not() {
 #[tokio::test]
 async fn a_caller_that_says_nothing_is_let_go() {
     let stage = Stage::with("timeouts: {first_byte: 100ms}\n").await;
+    let begun = Instant::now();
     let mut caller = stage.caller().await;
     caller.expect_close().await;
+    // Well before the default.
+    assert!(begun.elapsed() < AT_ONCE);
 }
 
 #[tokio::test]
 async fn a_head_that_takes_too_long_is_answered_408() {
     let stage = Stage::with("timeouts: {request_head: 150ms}\n").await;
+    let begun = Instant::now();
     let mut caller = stage.caller().await;
     caller
         .send("GET /graph/v1.0/users HTTP/1.1\r\nHost: loc")
@@ -164,6 +173,8 @@ async fn a_head_that_takes_too_long_is_answered_408() {
     let answer = caller.answer("GET").await;
     assert_eq!(answer.refusal(), (408, "requestTimeout".to_owned()));
     caller.expect_close().await;
+    // Well before the default.
+    assert!(begun.elapsed() < AT_ONCE);
 }
 
 #[tokio::test]
@@ -176,7 +187,7 @@ async fn a_head_may_not_be_dripped_past_its_limit() {
         if caller.try_send("X: 1\r\n").await.is_err() {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(begun.elapsed() < AT_ONCE);
     assert_eq!(
@@ -318,7 +329,7 @@ async fn the_answer_is_waited_for_from_the_end_of_the_body() {
     caller.ask(lines).await;
     for _ in 0..10 {
         caller.send("1\r\nx\r\n").await;
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     caller.send("0\r\n\r\n").await;
     caller.answer("POST").await.expect(200);

@@ -39,8 +39,11 @@ fn arguments(line: &str) -> Option<Vec<&str>> {
     let start = match words.as_slice() {
         ["tokenferry", ..] => 0,
         ["cargo", "run", rest @ ..] => 2 + rest.iter().position(|word| *word == "--")?,
+        // In the program's container, or with variables before its name.
         ["docker", "run", rest @ ..] => 2 + rest.iter().position(|word| *word == "tokenferry")?,
-        _ => return None,
+        words => words
+            .iter()
+            .position(|word| word.ends_with("/bin/tokenferry"))?,
     };
     Some(words[start + 1..].to_vec())
 }
@@ -118,6 +121,21 @@ fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("the page is there")
 }
 
+/// All pages: those at the top and those in `docs`.
+fn pages() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed = ["", "docs/"].into_iter().flat_map(|folder| {
+        let files = fs::read_dir(root.join(folder)).expect("the folder is there");
+        files.filter_map(move |file| {
+            let name = file.ok()?.file_name().into_string().ok()?;
+            name.ends_with(".md").then(|| format!("{folder}{name}"))
+        })
+    });
+    let found: Vec<String> = listed.collect();
+    assert!(found.len() > 6, "{found:?}");
+    found
+}
+
 #[test]
 fn every_configuration_of_the_readme_is_accepted() {
     let configurations = blocks(&page("README.md"), "yaml");
@@ -143,17 +161,14 @@ fn every_command_of_the_pages_is_one() {
             "{expected} in {readme:?}"
         );
     }
-    let others = [
-        "docs/configuration.md",
-        "docs/operations.md",
-        "docs/out-of-scope.md",
-    ];
-    for arguments in readme
-        .into_iter()
-        .chain(others.into_iter().flat_map(commands))
-    {
-        assert_eq!(refusal(&arguments), None, "tokenferry {arguments}");
+    for name in pages() {
+        for arguments in commands(&name) {
+            assert_eq!(refusal(&arguments), None, "{name}: tokenferry {arguments}");
+        }
     }
+    let operations = commands("docs/operations.md");
+    let doctor = operations.iter().filter(|it| it.starts_with("doctor"));
+    assert!(doctor.count() > 2, "{operations:?}");
 }
 
 #[tokio::test]
@@ -193,22 +208,14 @@ async fn the_configuration_of_the_readme_serves_the_calls_of_the_readme() {
 #[test]
 fn every_link_of_the_pages_leads_to_a_file_and_its_heading() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let pages = [
-        "README.md",
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-        "SECURITY.md",
-        "benches/README.md",
-        "docs/architecture.md",
-        "docs/clients.md",
-        "docs/configuration.md",
-        "docs/operations.md",
-        "docs/out-of-scope.md",
-        "docs/threat-model.md",
-    ];
-    for name in pages {
-        let folder = root.join(name).parent().expect("a file has one").to_owned();
-        assert_eq!(dead_links(&folder, &page(name)), [""; 0], "{name}");
+    let pages = pages().into_iter();
+    for name in pages.chain(["benches/README.md".to_owned()]) {
+        let folder = root
+            .join(&name)
+            .parent()
+            .expect("a file has one")
+            .to_owned();
+        assert_eq!(dead_links(&folder, &page(&name)), [""; 0], "{name}");
     }
     let right = "# Top of it\n[a](README.md#try-it) [b](https://a.com) [c](#top-of-it)";
     assert_eq!(dead_links(root, right), [""; 0]);

@@ -28,7 +28,7 @@ async fn open(fort: &Fort, bytes: &[u8]) -> TcpStream {
 }
 
 #[tokio::test]
-async fn every_stage_has_its_time() {
+async fn every_stage_of_a_caller_has_its_time() {
     let fort = Fort::build(SHORT).await;
     let settings = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
     let half_head = frame(
