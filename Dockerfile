@@ -20,6 +20,12 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp target/dist/tokenferry /tokenferry
 
 FROM ${RUNTIME_IMAGE}
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="tokenferry" \
+      org.opencontainers.image.description="An authenticating reverse proxy for Microsoft Graph and Dynamics 365" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/tokenferry/
 COPY --from=build --chmod=0555 /tokenferry /usr/local/bin/tokenferry
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532

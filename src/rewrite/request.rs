@@ -12,9 +12,6 @@ use super::spelling::{Follows, Spelling};
 use super::text::Text;
 use crate::config::RewriteLinks;
 
-/// The largest body that is read for this, but for batches, which are read anyway.
-pub const LARGEST_BODY: usize = 64 * 1024;
-
 /// The query with the references in its `$id` and `@odata.id` options turned back; `None` when
 /// there are none.
 pub fn query(query: &str, links: &Links) -> Option<String> {

@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::fault::{Fault, Gate};
+use super::fault::Fault;
 use super::wire::Ending;
 
 /// The three limits of Dataverse's service protection.
@@ -101,12 +101,6 @@ impl Fault {
         Self::json(429, &[("retry-after", retry_after)], code, message)
     }
 
-    /// 403 as Dataverse gives it to an application user without the role.
-    pub fn dataverse_403() -> Self {
-        let text = "Principal user aaaa0009-0000-0000-0000-000000000000 is missing prvReadAccount privilege.";
-        Self::json(403, &[], "0x80040220", text)
-    }
-
     /// 429 as Entra gives it: plain text with `Retry-After`.
     pub fn plain_429(retry_after: &str) -> Self {
         let headers = [("content-type", "text/plain"), ("retry-after", retry_after)];
@@ -117,26 +111,6 @@ impl Fault {
     pub fn html_502() -> Self {
         let page = "<html><head><title>502 Bad Gateway</title></head><body>fake</body></html>";
         Self::answer(502, &[("content-type", "text/html")], page)
-    }
-
-    /// 200 with nothing in it.
-    pub fn empty_200() -> Self {
-        Self::answer(200, &[("content-type", "application/json")], "")
-    }
-
-    /// 200 with something that is not JSON, as a captive portal gives it.
-    pub fn not_json() -> Self {
-        let headers = [("content-type", "application/json")];
-        Self::answer(
-            200,
-            &headers,
-            "<html>please log in to the guest network</html>",
-        )
-    }
-
-    /// Never answers, and keeps the connection open.
-    pub fn hang() -> Self {
-        Self::Hold(Gate::new())
     }
 
     /// RST before the head.
