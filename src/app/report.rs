@@ -117,13 +117,13 @@ fn token(world: &Generation, status: TokenStatus, now: Now) -> Token {
     let failed = status.last_error;
     let is_current = matches!(
         status.state,
-        token::TokenState::Failing | token::TokenState::Stale
+        token::TokenState::Missing | token::TokenState::Stale
     );
     let state = match status.state {
         token::TokenState::Pending => TokenState::Pending,
         token::TokenState::Stale => TokenState::Failing,
         token::TokenState::Usable => TokenState::Valid,
-        token::TokenState::Failing => match &failed {
+        token::TokenState::Missing => match &failed {
             Some(error) if error.outcome == RefreshOutcome::Rejected => TokenState::Rejected,
             _ => TokenState::Unavailable,
         },

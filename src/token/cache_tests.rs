@@ -231,7 +231,7 @@ fn a_permanent_refusal_is_asked_again_once_a_minute() {
         }
         assert!((S(540)..=S(600)).contains(&began.elapsed()));
         let status = &cache.entries()[0].status(clock());
-        assert_eq!(status.state, TokenState::Failing);
+        assert_eq!(status.state, TokenState::Missing);
         assert!(
             status
                 .last_error

@@ -158,7 +158,7 @@ impl TokenEntry {
             state: match (served.is_some(), state.slot.is_failing()) {
                 (true, false) => TokenState::Usable,
                 (true, true) => TokenState::Stale,
-                (false, true) => TokenState::Failing,
+                (false, true) => TokenState::Missing,
                 (false, false) => TokenState::Pending,
             },
             expires: lease.map(|lease| lease.expires.wall),

@@ -9,30 +9,13 @@ use crate::config::{Name, Scope};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenState {
     /// Nothing usable, and the last call failed.
-    Failing,
+    Missing,
     /// Nothing usable, and the first call has not ended.
     Pending,
     /// A token is served; the last call to renew it failed.
     Stale,
     /// A token is served.
     Usable,
-}
-
-impl TokenState {
-    /// The state in one word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Failing => "failing",
-            Self::Pending => "pending",
-            Self::Stale => "stale",
-            Self::Usable => "usable",
-        }
-    }
-
-    /// Whether a request gets a token.
-    pub const fn is_served(self) -> bool {
-        matches!(self, Self::Stale | Self::Usable)
-    }
 }
 
 /// One reading of a token's state. Holds no token.
