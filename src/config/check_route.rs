@@ -33,7 +33,7 @@ pub(super) fn route(
     let credential = credential(raw, at, around, report);
     let scope = check_scope::scope(raw, upstream.as_ref(), report);
     if let Some(upstream) = &upstream {
-        check_scope::cloud(raw, upstream, credential, around, report);
+        check_scope::credential(raw, upstream, credential, around, report);
     }
     Some(RouteSpec {
         path: raw.path.value().cloned().unwrap_or_default(),

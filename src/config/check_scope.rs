@@ -5,6 +5,7 @@ use super::check::Surroundings;
 use super::file::RawRoute;
 use super::read::Item;
 use super::report::{Report, quoted};
+use super::resource::Resource;
 use super::scalar::Cloud;
 use super::value::{BaseUrl, Scope};
 
@@ -14,15 +15,28 @@ pub(super) fn scope(
     upstream: Option<&BaseUrl>,
     report: &mut Report,
 ) -> Option<Scope> {
+    let written = raw.upstream.item().filter(|upstream| upstream.is_known());
     if raw.scope.key().is_none() {
+        if let Some(upstream) = written {
+            default(upstream, report);
+        }
         return Scope::parse(&format!("{}/.default", upstream?.origin)).ok();
     }
     let item = raw.scope.item()?;
-    let upstream = raw.upstream.item();
-    if let Some(upstream) = upstream.filter(|upstream| upstream.is_known() && item.is_known()) {
+    if let Some(upstream) = written.filter(|_| item.is_known()) {
         resource(item, upstream, report);
     }
     Some(item.value.clone())
+}
+
+/// Warns of an upstream that does not take what the default scope gives.
+fn default(upstream: &Item<BaseUrl>, report: &mut Report) {
+    let own = upstream.value.origin.host.as_str();
+    if let Some(known) = Resource::of(own).filter(|known| !known.takes_own()) {
+        let own = upstream.quote(own);
+        let message = format!("{own} takes tokens for a resource of another name than its host");
+        report.warning(upstream.span, message, &format!("scope: {}", known.scope()));
+    }
 }
 
 /// Warns of a scope that is most likely not the upstream's.
@@ -49,12 +63,24 @@ fn resource(item: &Item<Scope>, upstream: &Item<BaseUrl>, report: &mut Report) {
         .unwrap_or_default()
         .to_ascii_lowercase();
     let own = upstream.value.origin.host.as_str();
-    if environment(&host) != environment(own) {
-        let (host, own) = (item.quote(&host), upstream.quote(own));
-        let message = format!("the token is for {host}, the upstream is {own}");
-        let help = "most APIs refuse a token for another host; leave scope out for the upstream's";
-        report.warning(item.span, message, help);
+    let known = Resource::of(own);
+    let taken = known.is_some_and(|known| known.takes(&item.value));
+    let (shown, name) = (item.quote(&host), upstream.quote(own));
+    if environment(&host) == environment(own) {
+        if let Some(known) = known.filter(|known| !known.takes_own()) {
+            let message = format!("{name} takes tokens for a resource of another name");
+            report.warning(item.span, message, &format!("scope: {}", known.scope()));
+        }
+        return;
     }
+    let message = format!("the token is for {shown}, the upstream is {name}");
+    let help = match known {
+        Some(_) if taken => "this API takes it, nothing needs to be changed".to_owned(),
+        Some(known) => format!("this API takes {}", known.scope()),
+        None => "most APIs refuse a token for another host; leave scope out for the upstream's"
+            .to_owned(),
+    };
+    report.warning(item.span, message, &help);
 }
 
 /// `org.api.crm4.dynamics.com` and `org.crm4.dynamics.com` are one Dataverse environment.
@@ -78,19 +104,18 @@ pub fn is_graph(host: &str) -> bool {
     Cloud::of_graph(host).is_some()
 }
 
-/// Warns of a Graph whose cloud the credential's authority does not serve.
-pub(super) fn cloud(
+/// Warns of an upstream for which this credential's tokens are of no use: its cloud is not the
+/// authority's, or it wants another proof.
+pub(super) fn credential(
     raw: &RawRoute,
     upstream: &BaseUrl,
     credential: Option<usize>,
     around: &Surroundings<'_>,
     report: &mut Report,
 ) {
-    let Some(cloud) = Cloud::of_graph(upstream.origin.host.as_str()) else {
-        return;
-    };
     let named = credential.and_then(|index| around.credentials.entries.get(index));
-    let Some(spec) = named.and_then(|named| named.spec.as_ref()) else {
+    let spec = named.and_then(|named| named.spec.as_ref());
+    let (Some(spec), Some(item)) = (spec, raw.upstream.item()) else {
         return;
     };
     let app = match &spec.kind {
@@ -99,14 +124,23 @@ pub(super) fn cloud(
         | CredentialKind::FederatedToken { app, .. } => app,
         CredentialKind::ManagedIdentity(_) => return,
     };
+    let name = quoted(spec.name.as_str());
+    // SharePoint looks at how the app proved itself, and not at the token's permissions alone.
+    let by_secret = matches!(spec.kind, CredentialKind::ClientSecret { .. });
+    if by_secret && upstream.origin.host.as_str().ends_with(".sharepoint.com") {
+        let message =
+            format!("SharePoint refuses an app's tokens got with a secret, as {name} gets them");
+        let help = "certificate_file in the credential";
+        report.warning(item.span, message, help);
+    }
+    let Some(cloud) = Cloud::of_api(&upstream.origin) else {
+        return;
+    };
     let authority = app.authority.origin.host.as_str();
-    if cloud.excludes_authority(authority)
-        && let Some(item) = raw.upstream.item()
-    {
+    if cloud.excludes_authority(authority) {
         let message = format!(
-            "this Graph is in cloud {}, and credential {} asks at {}",
+            "this API is in cloud {}, and credential {name} asks at {}",
             quoted(cloud.name()),
-            quoted(spec.name.as_str()),
             quoted(authority),
         );
         let help = format!(

@@ -1,7 +1,8 @@
-//! Microsoft's clouds: which hosts belong to which. Tokens never cross clouds, so a Graph root of
-//! one with an authority of another can only fail (Microsoft identity platform, "national clouds").
+//! Microsoft's clouds: which hosts belong to which. Tokens never cross clouds, so an API of one with
+//! an authority of another can only fail (Microsoft identity platform, "national clouds").
 
 use super::scalar::Cloud;
+use super::value::Origin;
 
 impl Cloud {
     /// The authority that issues tokens for this cloud.
@@ -34,6 +35,28 @@ impl Cloud {
         }
     }
 
+    /// The cloud whose API this is, as far as Graph, Azure Resource Manager and Dataverse go.
+    pub(super) fn of_api(origin: &Origin) -> Option<Self> {
+        let host = origin.host.as_str();
+        match host {
+            "management.azure.com" => return Some(Self::Public),
+            "management.chinacloudapi.cn" => return Some(Self::China),
+            // Of both clouds of the US government, which share an authority.
+            "management.usgovcloudapi.net" => return Some(Self::UsGov),
+            _ => {}
+        }
+        // Only Dataverse has a second name.
+        let dataverse = origin.twin().is_some();
+        let ends = [
+            (".dynamics.com", Self::Public),
+            (".microsoftdynamics.us", Self::UsGov),
+            (".appsplatform.us", Self::UsGovDod),
+            (".dynamics.cn", Self::China),
+        ];
+        let end = ends.iter().find(|(end, _)| host.ends_with(end));
+        Self::of_graph(host).or(end.filter(|_| dataverse).map(|(_, cloud)| *cloud))
+    }
+
     /// Whether this authority cannot issue tokens for this cloud. An unknown authority may be a
     /// newer one, or a test double: nothing is said about it.
     pub(super) fn excludes_authority(self, host: &str) -> bool {
@@ -57,6 +80,7 @@ pub(super) const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
 
 #[cfg(test)]
 mod tests {
+    use super::super::value::BaseUrl;
     use super::*;
 
     #[test]
@@ -72,5 +96,26 @@ mod tests {
         assert!(!graph.excludes_authority("login.usgovcloudapi.net"));
         assert!(!graph.excludes_authority("login.contoso.test"));
         assert_eq!(Cloud::of_graph("contoso.crm.dynamics.com"), None);
+    }
+
+    #[test]
+    fn an_api_is_in_the_cloud_of_its_name() {
+        for (host, cloud) in [
+            ("graph.microsoft.us", Some(Cloud::UsGov)),
+            ("management.azure.com", Some(Cloud::Public)),
+            ("management.usgovcloudapi.net", Some(Cloud::UsGov)),
+            ("management.chinacloudapi.cn", Some(Cloud::China)),
+            ("contoso.crm4.dynamics.com", Some(Cloud::Public)),
+            // GCC: with the authority of everybody else.
+            ("contoso.crm9.dynamics.com", Some(Cloud::Public)),
+            ("contoso.api.crm.microsoftdynamics.us", Some(Cloud::UsGov)),
+            ("contoso.crm.appsplatform.us", Some(Cloud::UsGovDod)),
+            ("contoso.crm.dynamics.cn", Some(Cloud::China)),
+            ("contoso.operations.dynamics.com", None),
+            ("api.contoso.com", None),
+        ] {
+            let origin = BaseUrl::parse(&format!("https://{host}")).unwrap().origin;
+            assert_eq!(Cloud::of_api(&origin), cloud, "{host}");
+        }
     }
 }

@@ -36,6 +36,7 @@ mod places;
 mod problem;
 mod read;
 mod report;
+mod resource;
 mod roster;
 mod route;
 mod scalar;

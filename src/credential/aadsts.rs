@@ -49,7 +49,7 @@ const fn entry(code: u32, class: Class, meaning: &'static str, remedy: &'static 
 }
 
 const WAIT: &str = "nothing needs to be changed, it is asked again";
-const RESOURCE: &str = "check the scope's host for a typing error, that the product exists in this tenant, and the cloud";
+const RESOURCE: &str = "check the scope's host for a typing error, that the product exists in this tenant, and the cloud; Power BI, Key Vault, Azure DevOps and some others have a resource of another name than their host";
 const CLOUD: &str = "set `cloud` or `authority` to the cloud that the tenant lives in";
 const ONE_RESOURCE: &str = "give the route one scope of the form https://host/.default";
 const CONSENT: &str = "add the API permission to the app registration and grant admin consent";

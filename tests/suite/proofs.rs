@@ -291,6 +291,6 @@ async fn a_national_cloud_is_asked_at_its_own_authority() {
     let (_simulator, folder) = desk(&own).await;
     let (code, out, err) = run(with_file(&["check"], folder.path())).await;
     assert_eq!(code, 0, "{out}{err}");
-    assert!(err.contains("this Graph is in cloud \"public\""), "{err}");
+    assert!(err.contains("this API is in cloud \"public\""), "{err}");
     assert!(err.contains("login.partner.microsoftonline.cn"), "{err}");
 }
