@@ -39,6 +39,13 @@ pub fn look_up(code: u32) -> Option<&'static Entry> {
         .map(|at| &TABLE[at])
 }
 
+/// Finds a code as it is meant where another issuer's token was the assertion: nobody here signed it,
+/// and the app has no certificate to upload.
+pub fn look_up_federated(code: u32) -> Option<&'static Entry> {
+    let own = FEDERATED.iter().find(|entry| entry.code == code);
+    own.or_else(|| look_up(code))
+}
+
 const fn entry(code: u32, class: Class, meaning: &'static str, remedy: &'static str) -> Entry {
     Entry {
         code,
@@ -54,6 +61,7 @@ const CLOUD: &str = "set `cloud` or `authority` to the cloud that the tenant liv
 const ONE_RESOURCE: &str = "give the route one scope of the form https://host/.default";
 const CONSENT: &str = "add the API permission to the app registration and grant admin consent";
 const FEDERATION: &str = "compare iss, sub and aud of the token in the file with the app's federated credential: case and a trailing slash count, and a new one takes minutes to work";
+const FOREIGN: &str = "make sure that the file holds a current token (RS256) of the issuer, subject and audience that the app's federated credential names";
 const ASSERTION: &str =
     "check client_id, authority and this machine's clock; report it if they are right";
 const POLICY: &str =
@@ -126,6 +134,16 @@ const TABLE: &[Entry] = &[
     entry(9_001_023, Permanent, "the grant does not work on a shared authority", "set tenant_id to the tenant's GUID"),
 ];
 
+/// What differs where `federated_token_file` gives the assertion.
+#[rustfmt::skip]
+const FEDERATED: &[Entry] = &[
+    entry(50012, Permanent, "the token in federated_token_file is not valid", FOREIGN),
+    entry(50013, Permanent, "the token in federated_token_file is not valid", FOREIGN),
+    entry(50027, Permanent, "federated_token_file does not hold a valid JWT", "put the issuer's token into the file, alone: not the JSON that it came in"),
+    entry(50048, Permanent, "the token in federated_token_file was taken for the app's own assertion", FOREIGN),
+    entry(700_027, Permanent, "Entra does not know the key that signed the token in federated_token_file", "make sure that the app's federated credential names the token's issuer, and that the issuer publishes its keys"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,8 +158,19 @@ mod tests {
     }
 
     #[test]
+    fn a_code_means_something_else_of_another_issuers_token() {
+        for entry in FEDERATED {
+            let usual = look_up(entry.code).unwrap();
+            assert_eq!(look_up_federated(entry.code), Some(entry));
+            assert_eq!(entry.class, usual.class, "only the words differ");
+            assert_ne!(entry.remedy, usual.remedy, "{}", entry.code);
+        }
+        assert_eq!(look_up_federated(7_000_222), look_up(7_000_222));
+    }
+
+    #[test]
     fn texts_read_as_parts_of_a_sentence() {
-        for entry in TABLE {
+        for entry in TABLE.iter().chain(FEDERATED) {
             for text in [entry.meaning, entry.remedy] {
                 assert!(!text.is_empty() && !text.ends_with('.'), "{}", entry.code);
             }

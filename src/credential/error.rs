@@ -65,6 +65,14 @@ pub enum Rejection {
         /// How long was waited.
         within: Duration,
     },
+    /// The file of another issuer's token holds something else; nothing was sent.
+    #[error(
+        "{source_name} does not hold a token (three parts of base64url with dots between them); put the issuer's token there, alone: not the JSON that it came in"
+    )]
+    NotJwt {
+        /// The file.
+        source_name: String,
+    },
     /// The secret or token is not text; nothing was sent.
     #[error("{source_name} does not hold text; put the value there, in UTF-8")]
     NotText {
@@ -203,6 +211,7 @@ impl CredentialError {
                 | Rejection::Platform(_)
                 | Rejection::Secret(_)
                 | Rejection::Slow { .. }
+                | Rejection::NotJwt { .. }
                 | Rejection::NotText { .. },
             ) => "the credential cannot be used as it is configured; the log and the status page of the proxy say why".to_owned(),
         }

@@ -75,6 +75,46 @@ async fn a_federated_token_stands_in_for_the_secret() {
 }
 
 #[tokio::test]
+async fn a_federated_token_in_the_json_that_it_came_in_is_not_sent() {
+    let entra = StandIn::start(|_| granted("t")).await;
+    let (_folder, file) = secret_file(r#"{"count":1234,"value":"eyJh.fake.jwt"}"#);
+    let kind = CredentialKind::FederatedToken {
+        app: entra.app(),
+        file: file.clone().into(),
+    };
+    let credential = &build(&[spec("a", kind)], &client())[0];
+    let path = file.display().to_string();
+    for error in [
+        ask(credential).await.unwrap_err(),
+        credential.check().unwrap_err(),
+    ] {
+        let words = error.words();
+        assert!(
+            words.contains(&path) && words.contains("not the JSON"),
+            "{words}"
+        );
+        assert!(!words.contains("1234") && !error.caller_words().contains(&path));
+        assert!(error.refuses_credential());
+    }
+    assert!(entra.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_federated_token_is_not_blamed_on_a_certificate() {
+    let body = r#"{"error":"invalid_client","error_codes":[700027]}"#;
+    let entra = StandIn::start(move |_| response(401, "", body)).await;
+    let (_folder, file) = secret_file("eyJh.fake.jwt");
+    let kind = CredentialKind::FederatedToken {
+        app: entra.app(),
+        file: file.into(),
+    };
+    let error = ask(&build(&[spec("a", kind)], &client())[0]).await;
+    let words = error.unwrap_err().words();
+    assert!(words.contains("federated_token_file"), "{words}");
+    assert!(!words.contains("certificate"), "{words}");
+}
+
+#[tokio::test]
 async fn demanded_claims_and_the_capability_are_sent() {
     let entra = StandIn::start(|_| granted("t")).await;
     let (_folder, file) = secret_file("s");

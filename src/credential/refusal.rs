@@ -32,6 +32,8 @@ pub struct Refusal {
     pub clock_ahead: Option<i64>,
     /// What to do when there is no code.
     pub hint: &'static str,
+    /// Whether the proof was another issuer's token.
+    pub federated: bool,
 }
 
 /// Sorts the answer of an Entra token endpoint.
@@ -79,6 +81,7 @@ pub(super) fn read(reply: &Reply, hint: fn(u16, Option<&str>) -> &'static str) -
             .then(|| clock_ahead(reply))
             .flatten(),
         hint: hint(reply.status, error),
+        federated: false,
     }
 }
 
@@ -192,7 +195,10 @@ fn entra_hint(status: u16, error: Option<&str>) -> &'static str {
 
 impl Refusal {
     fn entry(&self) -> Option<&'static aadsts::Entry> {
-        aadsts::look_up(self.code?)
+        match self.federated {
+            true => aadsts::look_up_federated(self.code?),
+            false => aadsts::look_up(self.code?),
+        }
     }
 
     /// Whether a change that has been made may still be on its way.

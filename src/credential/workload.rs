@@ -27,15 +27,68 @@ impl FederatedToken {
         claims: Option<&str>,
     ) -> Result<AccessToken, CredentialError> {
         let assertion = read(&self.file, reader).await?;
-        let text = text_of(&assertion, &self.file)?;
+        let text = self.token(&assertion)?;
         let form = Form::new(&self.client_id, scope.as_str(), claims).with_assertion(text);
-        self.endpoint.exchange(form).await
+        self.endpoint.exchange(form).await.map_err(federated)
     }
 
     /// Reads the token once.
     pub(super) fn check(&self) -> Result<Secret, Rejection> {
         let assertion = self.file.read()?;
-        text_of(&assertion, &self.file)?;
+        self.token(&assertion)?;
         Ok(assertion)
+    }
+
+    /// The token, if it has the form of one: an issuer's whole answer in its place is a slip that
+    /// Entra blames on the assertion's signature.
+    fn token<'a>(&self, assertion: &'a Secret) -> Result<&'a str, Rejection> {
+        let text = text_of(assertion, &self.file)?;
+        if is_jwt(text) {
+            return Ok(text);
+        }
+        Err(Rejection::NotJwt {
+            source_name: self.file.to_string(),
+        })
+    }
+}
+
+/// RFC 7515 section 3.1: three parts of base64url without padding. What they say is Entra's to judge.
+fn is_jwt(text: &str) -> bool {
+    let part = |part: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        !part.is_empty() && part.bytes().all(plain)
+    };
+    text.split('.').count() == 3 && text.split('.').all(part)
+}
+
+/// The same refusal, with what its code means here.
+fn federated(mut error: CredentialError) -> CredentialError {
+    if let CredentialError::Rejected(Rejection::Answer(refusal)) = &mut error {
+        refusal.federated = true;
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_three_parts_of_base64url_and_nothing_else() {
+        assert!(is_jwt("eyJh-_9.eyJp.c2ln"));
+        for other in [
+            "",
+            "secret",
+            "a.b",
+            "a.b.c.d",
+            "a..c",
+            "a.b.",
+            "a.b.c=",
+            "a.b.c d",
+            "{\"count\":1234,\"value\":\"a.b.c\"}",
+            "Bearer a.b.c",
+        ] {
+            assert!(!is_jwt(other), "{other}");
+        }
     }
 }

@@ -159,6 +159,7 @@ pub(super) fn throttled(seconds: u64) -> CredentialError {
             correlation_id: None,
             clock_ahead: None,
             hint: "it is asked again",
+            federated: false,
         }),
         retry_after: Some(Duration::from_secs(seconds)),
     }
