@@ -31,6 +31,32 @@ pub struct Entry {
     pub remedy: &'static str,
 }
 
+impl Entry {
+    /// Whether the proof itself is invalid or expired, so that another credential of the app may
+    /// do. OAuth says it with `invalid_client`, and Entra by no means always.
+    pub fn refuses_credential(&self) -> bool {
+        matches!(
+            self.code,
+            50012
+                | 50013
+                | 50027
+                | 50048
+                | 70021
+                | 700_024
+                | 700_027
+                | 700_030
+                | 700_211
+                | 700_212
+                | 700_213
+                | 700_229
+                | 7_000_215
+                | 7_000_222
+                | 7_002_137
+                | 7_002_138
+        )
+    }
+}
+
 /// Finds a code.
 pub fn look_up(code: u32) -> Option<&'static Entry> {
     TABLE

@@ -11,6 +11,7 @@ use super::stand_in::{Seen, StandIn, ask, build, client, granted, response, secr
 use crate::config::Name;
 
 const EXPIRED: &str = r#"{"error":"invalid_client","error_codes":[7000222]}"#;
+const INVALID: &str = r#"{"error":"invalid_request","error_codes":[50027]}"#;
 
 struct Pair {
     entra: StandIn,
@@ -19,8 +20,8 @@ struct Pair {
 }
 
 impl Pair {
-    /// Entra takes secrets that begin with `good`, answers `busy` ones with 503 and `scope` ones
-    /// with a refusal of the scope.
+    /// Entra takes secrets that begin with `good`, answers `busy` ones with 503, `scope` ones with a
+    /// refusal of the scope, and `bad` ones with a code and an error that says little.
     async fn start(first: &str, second: &str) -> Self {
         let entra = StandIn::start(|seen: &Seen| {
             let secret = seen.field("client_secret").unwrap();
@@ -28,6 +29,7 @@ impl Pair {
                 Some("good") => granted(&secret),
                 Some("busy") => response(503, "", ""),
                 Some("scope") => response(400, "", r#"{"error":"invalid_scope"}"#),
+                Some("bad") => response(400, "", INVALID),
                 _ => response(401, "", EXPIRED),
             }
         })
@@ -71,6 +73,14 @@ async fn the_fallback_takes_over_when_the_first_has_expired_and_stays() {
         assert!(token.refresh_in.unwrap() <= Duration::from_secs(3600));
     }
     assert_eq!(pair.asked(), ["old-1", "good-2", "good-2"]);
+    assert_eq!(pair.active(), "two");
+}
+
+#[tokio::test]
+async fn the_fallback_takes_over_by_the_code_alone() {
+    let pair = Pair::start("bad-1", "good-2").await;
+    let token = ask(&pair.credential).await.unwrap();
+    assert_eq!(token.secret.expose(), b"good-2");
     assert_eq!(pair.active(), "two");
 }
 

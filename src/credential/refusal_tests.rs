@@ -79,6 +79,23 @@ fn refusals_of_scope_tenant_and_policy_do_not_blame_the_credential() {
 }
 
 #[test]
+fn an_invalid_assertion_is_the_credentials_whatever_oauth_calls_it() {
+    for code in [
+        50012, 50013, 50027, 50048, 70021, 700_024, 700_027, 700_030, 700_211, 700_212, 700_213,
+        700_229, 7_000_215, 7_000_222, 7_002_137, 7_002_138,
+    ] {
+        for error in ["invalid_request", "invalid_grant"] {
+            let error = refuse(400, &[], &document(error, code));
+            assert!(error.refuses_credential(), "{code}");
+        }
+    }
+    for code in [90061, 900_144, 900_561, 50194, 123_456] {
+        let error = refuse(400, &[], &document("invalid_request", code));
+        assert!(!error.refuses_credential(), "{code}");
+    }
+}
+
+#[test]
 fn a_change_on_its_way_through_the_directory_is_asked_for_again_sooner() {
     for code in [700_024, 70021, 90061] {
         let error = refuse(401, &[], &document("invalid_client", code));
