@@ -12,15 +12,38 @@ use crate::secret::Secret;
 /// Keys are about a hundred bytes; Microsoft's libraries refuse more than this.
 const MOST: u64 = 4096;
 
-/// The path in `Basic realm=PATH`.
-pub(super) fn named_by(challenge: &str) -> Option<PathBuf> {
-    let (scheme, parameter) = challenge.trim().split_once(' ')?;
-    let (name, path) = parameter.trim().split_once('=')?;
-    let path = path.trim().trim_matches('"');
-    (scheme.eq_ignore_ascii_case("basic")
-        && name.trim().eq_ignore_ascii_case("realm")
-        && !path.is_empty())
-    .then(|| path.into())
+/// The path in `Basic realm=PATH`, whatever other challenges of the line come before or after (RFC
+/// 9110 section 11.6.1).
+pub(super) fn named_by(line: &str) -> Option<PathBuf> {
+    let (mut rest, mut basic) = (line, false);
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        if rest.is_empty() {
+            return None;
+        }
+        let (word, after) = split(rest, &[' ', '\t', ',', '=', '"']);
+        let after = after.trim_start();
+        let Some(value) = after.strip_prefix('=') else {
+            // A word without a value begins the next challenge, or is a stray quote to step over.
+            basic = word.eq_ignore_ascii_case("basic");
+            rest = after.strip_prefix('"').unwrap_or(after);
+            continue;
+        };
+        let value = value.trim_start();
+        // A path of Windows is full of backslashes, and none of them escapes anything.
+        let (path, after) = match value.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => split(value, &[' ', '\t', ',']),
+        };
+        if basic && word.eq_ignore_ascii_case("realm") && !path.is_empty() {
+            return Some(path.into());
+        }
+        rest = after;
+    }
+}
+
+fn split<'a>(text: &'a str, ends: &[char]) -> (&'a str, &'a str) {
+    text.split_at(text.find(ends).unwrap_or(text.len()))
 }
 
 /// Reads a key that lies directly in `keys`, ends in `.key` and is small; nothing else, whatever
@@ -61,6 +84,8 @@ mod tests {
         for text in [
             "Basic realm=/var/opt/azcmagent/tokens/a.key",
             "basic Realm=\"/var/opt/azcmagent/tokens/a.key\"",
+            "Negotiate, Basic realm=/var/opt/azcmagent/tokens/a.key, Bearer realm=/b.key",
+            "Negotiate dG9r==, Bearer realm=\"a, b\",Basic x=\"\" , realm = /var/opt/azcmagent/tokens/a.key",
         ] {
             assert_eq!(named_by(text), file, "{text}");
         }
@@ -70,9 +95,15 @@ mod tests {
             "Basic realm=",
             "Bearer realm=/a.key",
             "Basic a.key",
+            "Basic realm=\"/a.key",
+            "Basic, Bearer realm=/a.key",
+            "\"\"=\"\",,\"",
         ] {
             assert_eq!(named_by(text), None, "{text}");
         }
+        let windows = r"C:\ProgramData\AzureConnectedMachineAgent\Tokens\a.key";
+        let named = named_by(&format!("Basic realm=\"{windows}\""));
+        assert_eq!(named, Some(PathBuf::from(windows)));
     }
 
     #[test]

@@ -140,8 +140,10 @@ fn file_named_by(challenge: &Reply) -> Option<PathBuf> {
     if challenge.status != 401 {
         return None;
     }
-    let text = challenge.headers.get(WWW_AUTHENTICATE)?.to_str().ok()?;
-    arc_key::named_by(text)
+    let lines = challenge.headers.get_all(WWW_AUTHENTICATE).iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .find_map(arc_key::named_by)
 }
 
 fn metadata() -> HeaderMap {

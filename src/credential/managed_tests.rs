@@ -189,7 +189,11 @@ async fn an_arc_key_is_read_and_sent_back() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("one.key");
     std::fs::write(&key, "key-1\n").unwrap();
-    let challenge = format!("WWW-Authenticate: Basic realm=\"{}\"\r\n", key.display());
+    // As an agent in a domain has it: with a challenge that is not for us, in a line of its own.
+    let challenge = format!(
+        "WWW-Authenticate: Negotiate\r\nWWW-Authenticate: Basic realm=\"{}\"\r\n",
+        key.display()
+    );
     let agent = StandIn::start(move |seen: &Seen| match seen.headers.get("authorization") {
         Some(_) => response(200, "", TOKEN),
         None => response(401, &challenge, ""),
