@@ -122,18 +122,18 @@ mod tests {
     #[test]
     fn a_missing_secret_file_is_a_problem_except_in_a_pipeline() {
         let text = format!(
-            "credentials:\n  a: {{tenant_id: a, client_id: 11111111-2222-3333-4444-555555555555, client_secret_file: /nowhere/x}}\n{FINE_FILE}"
+            "credentials:\n  a: {{tenant_id: a.com, client_id: 11111111-2222-3333-4444-555555555555, client_secret_file: /nowhere/x}}\n{FINE_FILE}"
         );
         let (code, _, err) = run(&text, false);
         assert_eq!(code, 2);
         assert!(
-            err.starts_with("routes.yaml:2:90: cannot read /nowhere/x"),
+            err.starts_with("routes.yaml:2:94: cannot read /nowhere/x"),
             "{err}"
         );
         let (code, out, err) = run(&text, true);
         assert_eq!(code, 0);
         assert!(
-            err.starts_with("routes.yaml:2:90: warning: cannot read /nowhere/x"),
+            err.starts_with("routes.yaml:2:94: warning: cannot read /nowhere/x"),
             "{err}"
         );
         assert!(out.ends_with("routes.yaml: fine\n"));

@@ -190,8 +190,11 @@ fn app(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<AppIdentit
     let client = raw.client_id.required("client_id", key.span, help, report);
     let message = "\"client_id\" takes an application ID";
     let client_id = client.and_then(|item| id(item, message, client_id, report));
-    if let Some(item) = client {
-        doubtful(item, report);
+    if let (Some(item), Some(id)) = (tenant, &tenant_id) {
+        doubtful(item, "tenant_id", tenant_doubt(id), report);
+    }
+    if let (Some(item), Some(id)) = (client, &client_id) {
+        doubtful(item, "client_id", client_doubt(id), report);
     }
     let authority = authority(raw, tenant_id.as_deref(), report);
     Some(AppIdentity {
@@ -201,15 +204,33 @@ fn app(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<AppIdentit
     })
 }
 
-/// Warns of an application ID that Entra would not have given; a test double may.
-fn doubtful(client: &Item<Text>, report: &mut Report) {
-    let text = &client.value.0;
+/// Warns of an identifier that Entra would not have given; a test double may.
+fn doubtful(item: &Item<Text>, key: &str, doubt: Option<Doubt>, report: &mut Report) {
     // What looks like a variable is told as one.
-    if client_id(text).is_ok() && !text.starts_with('$') && !is_guid(text) {
-        let message = "this \"client_id\" is no GUID, and application IDs of Entra are";
-        let help = "the application (client) ID of the app registration; not its name or secret";
-        report.warning(client.span, message, help);
+    let doubt = doubt.filter(|_| !item.value.0.starts_with('$'));
+    if let Some(Doubt { what, help }) = doubt {
+        report.warning(item.span, format!("this {} {what}", quoted(key)), help);
     }
+}
+
+/// Why an identifier is probably not what is meant.
+pub(super) struct Doubt {
+    pub(super) what: &'static str,
+    pub(super) help: &'static str,
+}
+
+pub(super) fn tenant_doubt(id: &str) -> Option<Doubt> {
+    (!is_guid(id) && !id.contains('.')).then_some(Doubt {
+        what: "is neither a GUID nor a domain, and tenants of Entra are",
+        help: "the directory (tenant) ID, or a verified domain such as contoso.onmicrosoft.com",
+    })
+}
+
+pub(super) fn client_doubt(id: &str) -> Option<Doubt> {
+    (!is_guid(id)).then_some(Doubt {
+        what: "is no GUID, and application IDs of Entra are",
+        help: "the application (client) ID of the app registration; not its name or secret",
+    })
 }
 
 /// An identifier that its rule accepts; what stands in for one is accepted as it is.

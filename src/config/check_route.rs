@@ -15,7 +15,8 @@ use super::roster::unknown;
 use super::scalar::{Size, Status, Time};
 use super::value::{BaseUrl, HostPattern, Name};
 use super::{
-    AllowSpec, BatchRule, CallerProof, RetrySpec, RewriteLinks, RouteSpec, Throttle, UpstreamHttp,
+    AllowSpec, BatchRule, CallerProof, LATEST_RETRY, RetrySpec, RewriteLinks, RouteSpec, Throttle,
+    UpstreamHttp,
 };
 
 /// Checks one route; `None` when a part that it cannot do without is wrong.
@@ -265,6 +266,12 @@ fn retry(field: &Field<RawRetry>, report: &mut Report) -> Option<RetrySpec> {
         );
     }
     let max_wait = raw.max_wait.or(Time(Duration::from_secs(30))).0;
+    if let Some(item) = raw.max_wait.item().filter(|_| max_wait > LATEST_RETRY) {
+        let most = LATEST_RETRY.as_secs();
+        let message = format!("a \"max_wait\" above {most}s has no effect");
+        let help = format!("no retry begins later than {most}s after the request came");
+        report.warning(item.span, message, &help);
+    }
     let default = || {
         [429, 503, 504]
             .map(Status)
@@ -305,6 +312,12 @@ fn max_batch_bytes(raw: &RawRoute, report: &mut Report) -> u64 {
             message,
             "from 1 to 64MiB: a batch is held in memory",
         );
+    }
+    if let (Some(key), Some(BatchRule::Pass | BatchRule::Refuse)) =
+        (raw.max_batch_bytes.key(), raw.batch.value())
+    {
+        let message = "\"max_batch_bytes\" has no effect without batch: check";
+        report.warning(key, message, "leave one of the two out");
     }
     bytes
 }

@@ -2,7 +2,9 @@
 //! and their order are those of Microsoft's own libraries (EnvironmentCredential, then workload
 //! identity).
 
-use super::check_credential::{authority_fault, client_id, tenant_id};
+use super::check_credential::{
+    Doubt, authority_fault, client_doubt, client_id, tenant_doubt, tenant_id,
+};
 use super::cloud::PUBLIC_AUTHORITY;
 use super::report::{Report, Span, listed};
 use super::roster::Named;
@@ -30,8 +32,8 @@ pub(super) fn credential(
     report: &mut Report,
 ) -> Named<CredentialSpec> {
     let mut reader = Reader { vars, at, report };
-    let tenant = reader.id("AZURE_TENANT_ID", tenant_id);
-    let client = reader.id("AZURE_CLIENT_ID", client_id);
+    let tenant = reader.id("AZURE_TENANT_ID", tenant_id, tenant_doubt);
+    let client = reader.id("AZURE_CLIENT_ID", client_id, client_doubt);
     let authority = reader.authority(tenant.as_deref());
     let app = move || {
         Some(AppIdentity {
@@ -84,13 +86,20 @@ impl Reader<'_> {
         &mut self,
         name: &str,
         parse: fn(&str) -> Result<String, &'static str>,
+        doubt: fn(&str) -> Option<Doubt>,
     ) -> Option<String> {
         match self.value(name) {
-            Some(value) => parse(&value)
-                .map_err(|help| {
+            Some(value) => {
+                let id = parse(&value).map_err(|help| {
                     self.problem(&format!("environment variable {name} is wrong"), help)
-                })
-                .ok(),
+                });
+                let id = id.ok()?;
+                if let Some(Doubt { what, help }) = doubt(&id) {
+                    let message = format!("what environment variable {name} holds {what}");
+                    self.report.warning(self.at, message, help);
+                }
+                Some(id)
+            }
             None if self.vars.allow_missing => Some(STAND_IN.to_owned()),
             None => {
                 let message = format!("environment variable {name} is not set");

@@ -65,8 +65,8 @@ pub use load::{Checked, Examined, MOST_BYTES, Source, examine, load, look};
 pub use places::{Finding, KeyPath, NamedFile, Places};
 pub use problem::{Place, Position, Problem, Problems, Severity};
 pub use route::{
-    AllowSpec, BatchRule, HeaderEdits, PatternSegment, RetrySpec, RewriteLinks, RouteSpec,
-    Throttle, UpstreamHttp,
+    AllowSpec, BatchRule, HeaderEdits, LATEST_RETRY, PatternSegment, RetrySpec, RewriteLinks,
+    RouteSpec, Throttle, UpstreamHttp,
 };
 pub use value::{BaseUrl, HostName, HostPattern, Name, Origin, PathPrefix, Scope};
 

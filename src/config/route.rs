@@ -129,6 +129,9 @@ pub enum Throttle {
     Pass,
 }
 
+/// No retry begins later than this after the request came: SDKs give up after 100 s.
+pub const LATEST_RETRY: Duration = Duration::from_secs(90);
+
 /// Opt-in retries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetrySpec {

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::config::RetrySpec;
+use crate::config::{LATEST_RETRY, RetrySpec};
 
-/// No retry begins later than this after the request came: SDKs give up after 100 s.
-const LATEST: Duration = Duration::from_secs(90);
 /// The first pause when the upstream names none; the next ones double.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Each retry is paid for by this many requests: a fifth of the load, at most.
@@ -70,7 +68,7 @@ pub(super) fn pause(
             whole.mul_f64(0.5 + random / 2.0).min(spec.max_wait)
         }
     };
-    (waited + pause <= LATEST && budget.pay()).then_some(pause)
+    (waited + pause <= LATEST_RETRY && budget.pay()).then_some(pause)
 }
 
 #[cfg(test)]
