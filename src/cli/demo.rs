@@ -16,8 +16,8 @@ use crate::simulator::{CLIENT_ID, GRAPH, ORGANISATION, Simulator, TENANT_ID};
 
 /// The ports of an ordinary configuration, so that the lines to try look like those to come.
 const PORTS: [u16; 2] = [8080, 8081];
-/// How much of an answer is shown.
-const SHOWN: usize = 600;
+/// How much of a member of an answer is shown: two lines of a terminal.
+const SHOWN: usize = 160;
 
 /// Runs the demonstration; with `exit` it leaves after the requests.
 pub(super) fn demo(exit: bool) -> u8 {
@@ -163,6 +163,20 @@ fn link(page: &str) -> anyhow::Result<String> {
     }
 }
 
+/// The members of a JSON object, each on a line of its own as far as it can be shown.
+fn members(body: &str) -> Vec<String> {
+    let document: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let members = document.as_object().into_iter().flatten();
+    let lines = members.map(|(name, value)| {
+        let line = format!("\"{name}\": {value}");
+        match line.char_indices().nth(SHOWN) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line,
+        }
+    });
+    lines.collect()
+}
+
 fn first(addresses: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
     addresses.first().copied().context("nothing listens")
 }
@@ -196,9 +210,9 @@ impl Client {
     async fn get(&self, url: &str) -> anyhow::Result<String> {
         say(format_args!("\nGET {url}"))?;
         let body = self.text(url).await?;
-        let shown: String = body.chars().take(SHOWN).collect();
-        let more = if shown.len() < body.len() { " …" } else { "" };
-        say(format_args!("  {shown}{more}"))?;
+        for line in members(&body) {
+            say(format_args!("  {line}"))?;
+        }
         Ok(body)
     }
 }

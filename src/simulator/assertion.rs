@@ -72,10 +72,17 @@ impl<'a> Jwt<'a> {
     }
 
     /// Whether now is between `nbf`, or `iat` without one, and `exp`: numbers with or without a
-    /// fraction (RFC 7519 section 2, NumericDate).
+    /// fraction (RFC 7519 section 2, NumericDate), or in a string, as Microsoft's library for .NET
+    /// writes them.
     fn is_timely(&self, now: Now) -> Result<(), Fault> {
         let now = epoch(now.wall) as f64;
-        let number = |name: &str| self.claims[name].as_f64();
+        let number = |name: &str| match &self.claims[name] {
+            Value::String(digits) => digits
+                .parse()
+                .ok()
+                .filter(|number: &f64| number.is_finite()),
+            other => other.as_f64(),
+        };
         match (number("nbf").or_else(|| number("iat")), number("exp")) {
             // The moment itself is told in whole seconds here.
             (Some(from), Some(until)) if from < now + 1.0 && now < until => Ok(()),
@@ -123,20 +130,36 @@ pub(super) fn verify(
     }
 }
 
+/// A thumbprint in unpadded base64url (RFC 7515 section 4.1.8). Microsoft's library for Python pads,
+/// that for Rust writes the other alphabet, and both are let in.
+fn thumbprint(member: &Value) -> Option<String> {
+    let text = member.as_str()?.trim_end_matches('=');
+    Some(text.replace('+', "-").replace('/', "_"))
+}
+
 /// Checks header and signature against the registered certificates.
 fn certificate(world: &World, call: &Call, jwt: &Jwt<'_>) -> Result<(), Fault> {
-    let thumbprint = jwt.header["x5t#S256"].as_str().unwrap_or_default();
-    // Unpadded by RFC 7515 section 4.1.8; Microsoft's library for Python pads, and is let in.
-    let thumbprint = thumbprint.trim_end_matches('=');
-    if jwt.header["alg"] != "PS256" || jwt.header["typ"] != "JWT" {
-        world.offend(call, "an assertion that is not a JWT signed with PS256");
-        return Err((50027, "alg or typ".to_owned()));
-    }
+    let is_jwt = jwt.header["typ"] == "JWT";
+    // RS256 is what older libraries sign with.
+    let algorithm = match jwt.header["alg"].as_str() {
+        Some("PS256") if is_jwt => &RSA_PSS_2048_8192_SHA256,
+        Some("RS256") if is_jwt => &RSA_PKCS1_2048_8192_SHA256,
+        _ => {
+            world.offend(
+                call,
+                "an assertion that is not a JWT signed with PS256 or RS256",
+            );
+            return Err((50027, "alg or typ".to_owned()));
+        }
+    };
+    let [new, old] = ["x5t#S256", "x5t"].map(|name| thumbprint(&jwt.header[name]));
     let certificates = locked(&world.proofs.certificates);
-    let mut known = certificates
-        .iter()
-        .filter(|known| known.thumbprint == thumbprint);
-    let Some(known) = known.next() else {
+    let known = certificates.iter().find(|known| match &new {
+        Some(thumbprint) => known.thumbprint == *thumbprint,
+        None => old.as_ref() == Some(&known.old_thumbprint),
+    });
+    let Some(known) = known else {
+        let thumbprint = new.or(old).unwrap_or_default();
         return Err((700_027, format!("key not found, thumbprint '{thumbprint}'")));
     };
     if let Some(chain) = jwt.header.get("x5c") {
@@ -156,7 +179,7 @@ fn certificate(world: &World, call: &Call, jwt: &Jwt<'_>) -> Result<(), Fault> {
             return Err((50027, "x5c".to_owned()));
         }
     }
-    if jwt.is_signed_by(&RSA_PSS_2048_8192_SHA256, &known.key) {
+    if jwt.is_signed_by(algorithm, &known.key) {
         Ok(())
     } else {
         Err((700_027, "the signature is not by the key".to_owned()))

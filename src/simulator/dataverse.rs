@@ -1,5 +1,7 @@
 //! Dataverse, the Web API of Dynamics 365: who is let in, and which part answers.
 
+use std::fmt::Display;
+
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -15,8 +17,8 @@ use crate::clock::Now;
 
 /// The media type of Dataverse's JSON.
 pub(super) const JSON: &str = "application/json; odata.metadata=minimal";
-/// Where the Web API begins.
-pub(super) const ROOT: &str = "/api/data/v9.2/";
+/// Where the Web API begins, by version. All of them answer the same.
+pub(super) const ROOTS: [&str; 3] = ["/api/data/v9.2/", "/api/data/v9.1/", "/api/data/v9.0/"];
 
 /// Answers a request to the organisation.
 pub(super) fn answer(world: &World, call: &Call) -> Answer {
@@ -40,7 +42,7 @@ pub(super) fn admitted(world: &World, call: &Call) -> Answer {
     if call.path() == "/api/discovery/v2.0/Instances" {
         return instances();
     }
-    let Some(rest) = call.path().strip_prefix(ROOT) else {
+    let Some(rest) = call.path().strip_prefix(root(call)) else {
         return missing(call);
     };
     match rest {
@@ -53,10 +55,7 @@ pub(super) fn admitted(world: &World, call: &Call) -> Answer {
 }
 
 fn who_am_i(call: &Call) -> Answer {
-    let context = format!(
-        "{}{ROOT}$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse",
-        call.origin()
-    );
+    let context = link(call, "$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse");
     let who = json!({
         "@odata.context": context,
         "BusinessUnitId": "aaaa0010-0000-0000-0000-000000000000",
@@ -97,6 +96,18 @@ fn dressed(answer: Answer, call: &Call) -> Answer {
         .with("x-ms-ratelimit-burst-remaining-xrm-requests", "5991")
         .with("x-ms-ratelimit-time-remaining-xrm-requests", "1,197.40")
         .with("set-cookie", &cookie)
+}
+
+/// Where the Web API begins for a call: links keep the version that was asked for.
+fn root(call: &Call) -> &'static str {
+    let mut roots = ROOTS.into_iter();
+    let asked = roots.find(|root| call.path().starts_with(root));
+    asked.unwrap_or(ROOTS[0])
+}
+
+/// The absolute link to what stands below the root.
+pub(super) fn link(call: &Call, rest: impl Display) -> String {
+    format!("{}{}{rest}", call.origin(), root(call))
 }
 
 /// An answer in JSON.

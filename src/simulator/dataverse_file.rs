@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::dataverse::{ROOT, error, missing};
+use super::dataverse::{error, link, missing};
 use super::download::{content_range, ranged};
 use super::graph::reads;
 use super::world::World;
@@ -26,10 +26,7 @@ pub(super) fn is_file(path: &str) -> bool {
 /// Answers for file columns.
 pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
     if reads(&call.method) {
-        let text = format!(
-            "\"@odata.nextLink\":\"{}{ROOT}accounts\" file ",
-            call.origin()
-        );
+        let text = format!("\"@odata.nextLink\":\"{}\" file ", link(call, "accounts"));
         return ranged(call, text.repeat(500).as_bytes())
             .with("content-type", "application/octet-stream")
             .with("content-disposition", "attachment; filename=\"25mb.pdf\"")
@@ -43,7 +40,7 @@ pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
         return missing(call);
     }
     if call.header("x-ms-transfer-mode") == Some("chunked") {
-        let location = format!("{}{ROOT}{path}?sessiontoken={SESSION}", call.origin());
+        let location = link(call, format_args!("{path}?sessiontoken={SESSION}"));
         return Answer::new(StatusCode::OK)
             .with("accept-ranges", "bytes")
             .with("location", &location)

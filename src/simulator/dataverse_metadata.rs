@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::dataverse::{ROOT, error, json, missing};
+use super::dataverse::{error, json, link, missing};
 use super::graph::reads;
 
 /// Where the definitions begin, below the root.
@@ -37,7 +37,7 @@ pub(super) fn answer(call: &Call, path: &str) -> Answer {
 
 fn collection(call: &Call, item: Option<Value>) -> Answer {
     let items: Vec<Value> = item.into_iter().collect();
-    let context = format!("{}{ROOT}$metadata#{DEFINITIONS}", call.origin());
+    let context = link(call, format_args!("$metadata#{DEFINITIONS}"));
     json(200, &json!({"@odata.context": context, "value": items}))
 }
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::dataverse::{ROOT, error, json, missing};
-use super::graph::reads;
+use super::dataverse::{ROOTS, error, json, link, missing};
+use super::graph::{count, reads};
 use super::host;
 use super::ident::guid;
 use super::paging::Paging;
@@ -19,6 +19,10 @@ const ROWS: usize = 1000;
 const PAGE: usize = 5000;
 /// The entity tag of every row.
 const TAG: &str = "W/\"81359849\"";
+/// The column that is the key of every table.
+const KEY: &str = "accountid";
+/// What asks for the row in the answer to a change.
+const REPRESENTATION: &str = "return=representation";
 
 /// Encoded twice, with bare slashes and equals signs, in both cases of hexadecimal.
 const COOKIE: Paging = Paging {
@@ -60,8 +64,12 @@ pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
     let Some(row) = Row::parse(path) else {
         return missing(call);
     };
+    if call.option("$skip").is_some() {
+        return error(400, "0x80060888", "Skip Clause is not supported in CRM");
+    }
     match (&call.method, row.key, row.rest) {
         (method, None, "") if reads(method) => list(world, call, row.table),
+        (method, None, "$count") if reads(method) => count(ROWS),
         (&Method::POST, None, "") => create(call, row.table),
         (&Method::POST, None, "Microsoft.Dynamics.CRM.CreateMultiple") => create_multiple(call),
         (method, Some(key), "") => single(call, method, row.table, key),
@@ -93,6 +101,34 @@ fn record(table: &str, index: usize) -> Value {
     row
 }
 
+/// The columns of a `$select`, as a context names them behind the table.
+fn columns(call: &Call) -> String {
+    let select = call.option("$select");
+    select.map_or_else(String::new, |select| format!("({select})"))
+}
+
+/// The row with the columns of a `$select`, each with its annotations; key and entity tag always
+/// come along.
+fn selected(call: &Call, row: Value) -> Value {
+    let (Some(select), Value::Object(members)) = (call.option("$select"), &row) else {
+        return row;
+    };
+    let wanted: Vec<&str> = select.split(',').map(str::trim).collect();
+    let is_kept = |name: &str| {
+        let column = name.split('@').next().unwrap_or_default();
+        column.is_empty() || column == KEY || wanted.contains(&column)
+    };
+    let members = members.iter().filter(|(name, _)| is_kept(name));
+    let members = members.map(|(name, value)| (name.clone(), value.clone()));
+    Value::Object(members.collect())
+}
+
+/// Whether `Prefer` asks for the row in the answer to a change.
+fn wants_row(call: &Call) -> bool {
+    let prefer = call.header("prefer");
+    prefer.is_some_and(|prefer| prefer.contains(REPRESENTATION))
+}
+
 /// The page size that `Prefer` asks for.
 fn page_size(call: &Call) -> Option<usize> {
     let preferences = call.header("prefer")?.split(',');
@@ -110,14 +146,19 @@ fn list(world: &World, call: &Call, table: &str) -> Answer {
         .number_option("$top")
         .map_or(ROWS, |top| ROWS.min(top as usize));
     let until = top.min(from + size);
-    let rows: Vec<Value> = (from..until).map(|index| record(table, index)).collect();
+    let rows = (from..until).map(|index| selected(call, record(table, index)));
+    let rows: Vec<Value> = rows.collect();
     let mut page = json!({
-        "@odata.context": format!("{}{ROOT}$metadata#{table}", call.origin()),
+        "@odata.context": link(call, format_args!("$metadata#{table}{}", columns(call))),
         "@Microsoft.Dynamics.CRM.totalrecordcount": -1,
         "@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded": false,
         "@Microsoft.Dynamics.CRM.globalmetadataversion": "83482801",
         "value": rows,
     });
+    if call.raw_option("$count") == Some("true") {
+        page["@odata.count"] = json!(ROWS);
+        page["@Microsoft.Dynamics.CRM.totalrecordcount"] = json!(ROWS);
+    }
     if until < top {
         page["@odata.nextLink"] = json!(COOKIE.link(call, until));
     }
@@ -136,15 +177,12 @@ fn create(call: &Call, table: &str) -> Answer {
             "Error identified in Payload provided by the user.",
         );
     };
-    let location = format!("{}{ROOT}{table}({})", call.origin(), guid());
-    if call
-        .header("prefer")
-        .is_some_and(|prefer| prefer.contains("return=representation"))
-    {
-        let context = format!("{}{ROOT}$metadata#{table}/$entity", call.origin());
+    let location = link(call, format_args!("{table}({})", guid()));
+    if wants_row(call) {
+        let context = link(call, format_args!("$metadata#{table}/$entity"));
         members.insert("@odata.context".to_owned(), json!(context));
         let answer = json(201, &Value::Object(members)).with("location", &location);
-        return answer.with("preference-applied", "return=representation");
+        return answer.with("preference-applied", REPRESENTATION);
     }
     Answer::new(StatusCode::NO_CONTENT)
         .with("odata-entityid", &location)
@@ -160,9 +198,9 @@ fn create_multiple(call: &Call) -> Answer {
         return error(400, "0x80048d19", "Targets are rows with their type.");
     }
     let ids: Vec<String> = targets.iter().map(|_| guid()).collect();
-    let context = format!(
-        "{}{ROOT}$metadata#Microsoft.Dynamics.CRM.CreateMultipleResponse",
-        call.origin()
+    let context = link(
+        call,
+        "$metadata#Microsoft.Dynamics.CRM.CreateMultipleResponse",
     );
     json(200, &json!({"@odata.context": context, "Ids": ids}))
 }
@@ -177,22 +215,19 @@ fn single(call: &Call, method: &Method, table: &str, key: &str) -> Answer {
             "The version of the existing record does not match.",
         );
     }
-    if reads(method) {
-        let mut row = record(table, 0);
-        row["@odata.etag"] = json!(TAG);
-        row["accountid"] = json!(key);
-        row["@odata.context"] = json!(format!("{}{ROOT}$metadata#{table}/$entity", call.origin()));
-        row["contact_customer_accounts@odata.nextLink"] = json!(format!(
-            "{}{ROOT}{table}({key})/contact_customer_accounts?$skiptoken=%253c",
-            call.origin()
-        ));
-        return json(200, &row);
-    }
     match *method {
-        Method::PATCH => {
-            let location = format!("{}{ROOT}{table}({key})", call.origin());
-            Answer::new(StatusCode::NO_CONTENT).with("odata-entityid", &location)
+        _ if reads(method) && call.header("if-none-match") == Some(TAG) => {
+            Answer::new(StatusCode::NOT_MODIFIED)
         }
+        _ if reads(method) => {
+            let mut row = selected(call, kept(call, table, key));
+            row["contact_customer_accounts@odata.nextLink"] = json!(link(
+                call,
+                format_args!("{table}({key})/contact_customer_accounts?$skiptoken=%253c"),
+            ));
+            json(200, &row)
+        }
+        Method::PATCH => change(call, table, key),
         Method::DELETE => Answer::new(StatusCode::NO_CONTENT),
         _ => error(
             405,
@@ -200,6 +235,32 @@ fn single(call: &Call, method: &Method, table: &str, key: &str) -> Answer {
             "The requested resource does not support this method.",
         ),
     }
+}
+
+/// The row that every key leads to.
+fn kept(call: &Call, table: &str, key: &str) -> Value {
+    let context = format_args!("$metadata#{table}{}/$entity", columns(call)).to_string();
+    let mut row = record(table, 0);
+    row["@odata.etag"] = json!(TAG);
+    row[KEY] = json!(key);
+    row["@odata.context"] = json!(link(call, context));
+    row
+}
+
+/// Changes a row: nothing is kept of it, and the answer shows it where that is asked for.
+fn change(call: &Call, table: &str, key: &str) -> Answer {
+    if wants_row(call)
+        && let Some(Value::Object(members)) = call.json()
+    {
+        let mut row = kept(call, table, key);
+        for (name, value) in members {
+            row[name] = value;
+        }
+        let answer = json(200, &selected(call, row));
+        return answer.with("preference-applied", REPRESENTATION);
+    }
+    let location = link(call, format_args!("{table}({key})"));
+    Answer::new(StatusCode::NO_CONTENT).with("odata-entityid", &location)
 }
 
 /// Associates or dissociates: the other row is named in the body, or in `$id`, and has to be one of
@@ -245,5 +306,6 @@ pub(super) fn is_own(call: &Call, link: &str) -> bool {
         return !link.contains("://");
     };
     let authority = rest.split('/').next().unwrap_or_default();
-    host::same_api(authority, &call.authority) && rest[authority.len()..].starts_with(ROOT)
+    let path = &rest[authority.len()..];
+    host::same_api(authority, &call.authority) && ROOTS.iter().any(|root| path.starts_with(root))
 }

@@ -1,8 +1,8 @@
 //! The token endpoint: what it accepts, and with which code it refuses everything else.
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PSS_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
@@ -142,7 +142,11 @@ fn assertion(pem: &str, header: &Value, claims: &Value) -> String {
     );
     let mut signature = vec![0; key.public_modulus_len()];
     let random = SystemRandom::new();
-    key.sign(&RSA_PSS_SHA256, &random, signed.as_bytes(), &mut signature)
+    let padding: &'static dyn RsaEncoding = match head["alg"] == "RS256" {
+        true => &RSA_PKCS1_SHA256,
+        false => &RSA_PSS_SHA256,
+    };
+    key.sign(padding, &random, signed.as_bytes(), &mut signature)
         .unwrap();
     format!("{signed}.{}", base64url(signature))
 }
@@ -168,7 +172,12 @@ async fn an_assertion_is_verified_claim_by_claim() {
     let now = epoch(std::time::SystemTime::now());
     for (header, claims, expected) in [
         (json!({"x5t#S256": "other"}), none.clone(), 700_027),
-        (json!({"alg": "RS256"}), none.clone(), 50_027),
+        (json!({"alg": "HS256"}), none.clone(), 50_027),
+        (
+            json!({"x5t#S256": null, "x5t": "other"}),
+            none.clone(),
+            700_027,
+        ),
         (json!({"x5c": ["AAAA"]}), none.clone(), 50_027),
         (none.clone(), json!({"sub": "other"}), 50_048),
         (
@@ -195,6 +204,25 @@ async fn an_assertion_is_verified_claim_by_claim() {
         .unwrap();
     let forged = format!("{signed}.{}", base64url([1; 256]));
     assert_eq!(code(&present(&simulator, forged).await), 700_027);
+}
+
+#[tokio::test]
+async fn an_assertion_of_an_older_library_is_accepted() {
+    let simulator = Simulator::start().await.unwrap();
+    let pem = simulator.make_certificate().unwrap();
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let thumbprint = digest(&SHA1_FOR_LEGACY_USE_ONLY, &der);
+    let now = epoch(std::time::SystemTime::now());
+    let texts = json!({"nbf": now.to_string(), "iat": now.to_string()});
+    for thumbprint in [
+        base64url(thumbprint),
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, thumbprint),
+    ] {
+        let header = json!({"alg": "RS256", "x5t#S256": null, "x5t": thumbprint});
+        let reply = present(&simulator, assertion(&pem, &header, &texts)).await;
+        assert_eq!(reply.status, 200, "{header}");
+    }
+    assert_eq!(simulator.violations(), []);
 }
 
 #[tokio::test]

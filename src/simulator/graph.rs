@@ -125,6 +125,11 @@ pub(super) fn json(status: u16, value: &Value) -> Answer {
     Answer::json(status, JSON, value).chunked()
 }
 
+/// The answer to `/$count`: a number as text.
+pub(super) fn count(number: usize) -> Answer {
+    Answer::content(StatusCode::OK, "text/plain", number.to_string())
+}
+
 /// An answer in Graph's error form.
 pub(super) fn error(call: &Call, status: u16, code: &str, message: &str) -> Answer {
     let id = guid();

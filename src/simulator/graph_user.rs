@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::graph::{Place, bad_body, error, json, missing, reads, wrong_method};
+use super::graph::{Place, bad_body, count, error, json, missing, reads, wrong_method};
 use super::paging::Paging;
 use super::user::{etag, id, selected};
 use super::world::World;
@@ -31,6 +31,17 @@ pub(super) fn answer(world: &World, call: &Call, place: &Place<'_>) -> Answer {
         [] if call.method == Method::POST => create(world, call, place),
         [] => wrong_method(call),
         ["delta"] if reads(&call.method) => changes(world, call, place),
+        ["$count"] if reads(&call.method) => match call.header("consistencylevel") {
+            Some(level) if level.eq_ignore_ascii_case("eventual") => {
+                count(world.graph.users.count())
+            }
+            _ => error(
+                call,
+                400,
+                "Request_BadRequest",
+                "$count is not currently supported.",
+            ),
+        },
         [id] => one(world, call, place, id),
         _ => missing(call),
     }

@@ -58,6 +58,8 @@ mod graph_tests;
 #[cfg(test)]
 mod probe_tests;
 #[cfg(test)]
+mod query_tests;
+#[cfg(test)]
 mod simulator_tests;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -5,7 +5,7 @@
 use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -39,6 +39,8 @@ pub(super) struct Registered {
     pub(super) key: Vec<u8>,
     /// base64url of SHA-256 over the DER: `x5t#S256`.
     pub(super) thumbprint: String,
+    /// The same of SHA-1: `x5t`, which older libraries send.
+    pub(super) old_thumbprint: String,
 }
 
 /// See the module.
@@ -59,6 +61,7 @@ impl Proofs {
         let registered = Registered {
             key: parsed.public_key().raw.to_vec(),
             thumbprint: base64url(digest(&SHA256, &der)),
+            old_thumbprint: base64url(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der)),
             der: der.clone(),
         };
         locked(&self.certificates).push(registered);

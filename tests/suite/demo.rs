@@ -54,6 +54,14 @@ async fn the_demo_shows_answers_and_counters_and_leaves() {
     for words in shown {
         assert!(out.contains(words), "{words} in {out}");
     }
+    let answers = out.lines().filter(|line| line.starts_with("  \""));
+    let longest = answers.map(|line| line.chars().count()).max();
+    assert!(longest.is_some_and(|longest| longest <= 163), "{out}");
+    // Of the columns that it asks for, and no more.
+    assert!(
+        out.contains("accounts(name)") && !out.contains("revenue"),
+        "{out}"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,146 @@
+//! Queries and conditions, in both APIs.
+
+use serde_json::{Value, json};
+
+use super::client::{Reply, bearer, fetch, once, request};
+use super::*;
+
+const ACCOUNT: &str = "/api/data/v9.2/accounts(aaaa0001-0000-0000-0000-000000000000)";
+
+async fn send(
+    simulator: &Simulator,
+    host: &str,
+    line: (&str, &str),
+    field: (&str, &str),
+    body: &str,
+) -> Reply {
+    let bearer = bearer(simulator, host).await;
+    let headers = [("authorization", bearer.as_str()), field];
+    let request = request(line.0, host, line.1, &headers, body.to_owned());
+    once(simulator, host, request).await.unwrap()
+}
+
+/// The names of a document's members.
+fn names(document: &Value) -> Vec<&str> {
+    let members = document.as_object().unwrap();
+    members.keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn rows_have_the_columns_that_are_selected() {
+    let simulator = Simulator::start().await.unwrap();
+    let root = "/api/data/v9.2/accounts";
+    for select in ["$select=name,revenue", "%24select=name%2Crevenue"] {
+        let page = fetch(&simulator, ORGANISATION, &format!("{root}?{select}&$top=2")).await;
+        let page = page.json();
+        let context = page["@odata.context"].as_str().unwrap();
+        assert!(
+            context.ends_with("$metadata#accounts(name,revenue)"),
+            "{context}"
+        );
+        let formatted = "revenue@OData.Community.Display.V1.FormattedValue";
+        for row in page["value"].as_array().unwrap() {
+            let expected = ["@odata.etag", "accountid", "name", "revenue", formatted];
+            assert_eq!(names(row), expected);
+        }
+    }
+    let one = fetch(&simulator, ORGANISATION, &format!("{ACCOUNT}?$select=name"))
+        .await
+        .json();
+    assert!(
+        one["@odata.etag"].is_string() && one["name"].is_string(),
+        "{one}"
+    );
+    assert_eq!(one.get("revenue"), None);
+    let context = one["@odata.context"].as_str().unwrap();
+    assert!(context.ends_with("#accounts(name)/$entity"), "{context}");
+}
+
+#[tokio::test]
+async fn older_versions_answer_with_links_of_their_own() {
+    let simulator = Simulator::start().await.unwrap();
+    for version in ["v9.0", "v9.1", "v9.2"] {
+        let target = format!("/api/data/{version}/accounts?$top=9");
+        let prefer = ("prefer", "odata.maxpagesize=3");
+        let page = send(&simulator, ORGANISATION, ("GET", &target), prefer, "").await;
+        let link = page.json()["@odata.nextLink"].as_str().unwrap().to_owned();
+        assert!(
+            link.contains(&format!("/api/data/{version}/accounts?")),
+            "{link}"
+        );
+        assert_eq!(fetch(&simulator, ORGANISATION, &link).await.status, 200);
+    }
+    let old = fetch(&simulator, ORGANISATION, "/api/data/v8.2/accounts").await;
+    assert_eq!(old.status, 404);
+    assert_eq!(simulator.violations(), []);
+}
+
+#[tokio::test]
+async fn rows_are_counted_and_not_skipped() {
+    let simulator = Simulator::start().await.unwrap();
+    let root = "/api/data/v9.2/accounts";
+    let counted = fetch(
+        &simulator,
+        ORGANISATION,
+        &format!("{root}?$count=true&$top=1"),
+    )
+    .await;
+    assert_eq!(counted.json()["@odata.count"], 1000);
+    let plain = fetch(&simulator, ORGANISATION, &format!("{root}?$top=1")).await;
+    assert_eq!(plain.json().get("@odata.count"), None);
+    let number = fetch(&simulator, ORGANISATION, &format!("{root}/$count")).await;
+    assert_eq!(
+        (&number.body[..], number.header("content-type")),
+        (&b"1000"[..], "text/plain")
+    );
+    let skipped = fetch(&simulator, ORGANISATION, &format!("{root}?$skip=10")).await;
+    assert_eq!(skipped.status, 400);
+}
+
+#[tokio::test]
+async fn users_are_counted_for_those_who_take_eventual_answers() {
+    let simulator = Simulator::start().await.unwrap();
+    let line = ("GET", "/v1.0/users/$count");
+    let level = ("consistencylevel", "eventual");
+    let number = send(&simulator, GRAPH, line, level, "").await;
+    assert_eq!(
+        (number.status.as_u16(), &number.body[..]),
+        (200, &b"1000"[..])
+    );
+    let strict = send(&simulator, GRAPH, line, ("accept", "*/*"), "").await;
+    assert_eq!(strict.status, 400);
+}
+
+#[tokio::test]
+async fn a_changed_row_is_shown_to_those_who_ask() {
+    let simulator = Simulator::start().await.unwrap();
+    let line = ("PATCH", ACCOUNT);
+    let body = json!({"name": "x"}).to_string();
+    let prefer = ("prefer", "return=representation");
+    let shown = send(&simulator, ORGANISATION, line, prefer, &body).await;
+    assert_eq!(
+        (shown.status.as_u16(), shown.header("preference-applied")),
+        (200, prefer.1)
+    );
+    let row = shown.json();
+    assert_eq!(
+        (&row["name"], row["@odata.etag"].is_string()),
+        (&json!("x"), true)
+    );
+    let json = ("content-type", "application/json");
+    let silent = send(&simulator, ORGANISATION, line, json, &body).await;
+    assert_eq!(silent.status, 204);
+}
+
+#[tokio::test]
+async fn a_row_that_is_known_is_not_sent_again() {
+    let simulator = Simulator::start().await.unwrap();
+    let row = fetch(&simulator, ORGANISATION, ACCOUNT).await.json();
+    let tag = row["@odata.etag"].as_str().unwrap();
+    for (known, status) in [(tag, 304), ("W/\"1\"", 200), ("null", 200)] {
+        let known = ("if-none-match", known);
+        let reply = send(&simulator, ORGANISATION, ("GET", ACCOUNT), known, "").await;
+        assert_eq!(reply.status, status, "{known:?}");
+        assert_eq!(reply.body.is_empty(), status == 304);
+    }
+}
