@@ -67,9 +67,9 @@ pub enum Rejection {
     },
     /// The file of another issuer's token holds something else; nothing was sent.
     #[error(
-        "{source_name} does not hold a token (three parts of base64url with dots between them); put the issuer's token there, alone: not the JSON that it came in"
+        "{source_name} does not hold a token alone; put the issuer's token there, without quotes or the JSON that it came in"
     )]
-    NotJwt {
+    NotToken {
         /// The file.
         source_name: String,
     },
@@ -211,7 +211,7 @@ impl CredentialError {
                 | Rejection::Platform(_)
                 | Rejection::Secret(_)
                 | Rejection::Slow { .. }
-                | Rejection::NotJwt { .. }
+                | Rejection::NotToken { .. }
                 | Rejection::NotText { .. },
             ) => "the credential cannot be used as it is configured; the log and the status page of the proxy say why".to_owned(),
         }

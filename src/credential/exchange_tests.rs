@@ -90,7 +90,7 @@ async fn a_federated_token_in_the_json_that_it_came_in_is_not_sent() {
     ] {
         let words = error.words();
         assert!(
-            words.contains(&path) && words.contains("not the JSON"),
+            words.contains(&path) && words.contains("without quotes or the JSON"),
             "{words}"
         );
         assert!(!words.contains("1234") && !error.caller_words().contains(&path));
