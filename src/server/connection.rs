@@ -215,11 +215,14 @@ where
         }
         connection.poll(cx)
     });
-    ended(end.await);
+    let end = end.await;
+    let orderly = end.is_ok();
+    ended(end);
     let mut socket = connection.into_parts().io.into_inner();
     // An answer that broke off has ended the connection, and the caller still sends: it gets to read
-    // how far the answer went.
-    if conversation.has_unread() && !conversation.is_cut_short() {
+    // how far the answer went. And hyper leaves a connection open on which an upgrade was asked for,
+    // although there never is one.
+    if (orderly || conversation.has_unread()) && !conversation.is_cut_short() {
         let _ = socket.shutdown().await;
     }
     socket

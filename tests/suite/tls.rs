@@ -148,6 +148,18 @@ async fn both_protocols_are_offered_over_tls() {
     );
 }
 
+/// hyper leaves such a connection open for an upgrade; without close_notify its end looks like a cut.
+#[tokio::test]
+async fn a_connection_on_which_an_upgrade_was_asked_for_ends_properly() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let stage = secure_stage(folder.path(), &authority, "").await;
+    let mut stream = shake(stage.address(), &authority.pem, &[], None)
+        .await
+        .unwrap();
+    let text = get(&mut stream, "/graph/sim/bytes/10", "Upgrade: h2c\r\n").await;
+    assert!(text.unwrap().starts_with("HTTP/1.1 200 "));
+}
+
 #[tokio::test]
 async fn a_handshake_has_the_time_of_the_first_byte() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
