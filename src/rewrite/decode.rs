@@ -168,8 +168,7 @@ impl Decoder {
     /// # Errors
     /// When the stream has not come to its end. An empty body is no stream at all and fine.
     pub fn finish(&self) -> Result<(), DecodeError> {
-        let empty = self.taken == 0 && !matches!(self.stream, Stream::Undecided);
-        if self.ended || empty {
+        if self.ended || self.taken == 0 {
             Ok(())
         } else {
             Err(DecodeError::Truncated)
