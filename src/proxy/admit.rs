@@ -28,7 +28,8 @@ pub(super) fn target<'a>(
     lane: &Lane,
     parts: &'a Parts,
 ) -> Result<Target<'a>, ProxyError> {
-    let had_fragment = conversation.take_fragment();
+    let target = parts.uri.path_and_query().map_or("", |it| it.as_str());
+    let had_fragment = conversation.had_fragment(parts.method.as_str(), target);
     if !exchange.is_admitted() {
         return Err(ProxyError::Overloaded(
             "limits.in_flight requests are in flight; ask again in a moment",

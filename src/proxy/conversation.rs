@@ -2,7 +2,7 @@
 //! stage it is in, so that the byte stream below can keep the time limits and the exchanges above
 //! need no timers of their own.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Context;
@@ -68,8 +68,8 @@ pub struct Conversation {
     streams: Cell<bool>,
     unread: Cell<bool>,
     cut_short: Cell<bool>,
-    /// Whether the target that is coming has a fragment.
-    fragment: Cell<bool>,
+    /// What stands before a `#` in the request line that is coming.
+    fragment: RefCell<Option<Vec<u8>>>,
     /// Bytes of an answer's body that are on their way to the socket.
     unwritten: Cell<usize>,
     /// Whether the next piece waits for them.
@@ -103,7 +103,7 @@ impl Conversation {
             streams: Cell::new(false),
             unread: Cell::new(false),
             cut_short: Cell::new(false),
-            fragment: Cell::new(false),
+            fragment: RefCell::default(),
             unwritten: Cell::new(0),
             waits: Cell::new(false),
             read,
@@ -163,14 +163,20 @@ impl Conversation {
         self.read.clear();
     }
 
-    /// The request line that is coming has a `#`.
-    pub fn saw_fragment(&self) {
-        self.fragment.set(true);
+    /// The line that is coming has a `#`, behind this.
+    pub fn saw_fragment(&self, before: Vec<u8>) {
+        self.fragment.replace(Some(before));
     }
 
-    /// Whether the request line that came had one; asked once for each.
-    pub fn take_fragment(&self) -> bool {
-        self.fragment.take()
+    /// Whether the line of this request had one; asked once for each. Below, where it was seen, nobody
+    /// knows for sure where a request begins that follows another without a pause.
+    pub fn had_fragment(&self, method: &str, target: &str) -> bool {
+        let Some(before) = self.fragment.take() else {
+            return false;
+        };
+        let rest = before.strip_prefix(method.as_bytes());
+        let cut = rest.and_then(|rest| rest.strip_prefix(b" "));
+        cut.is_some_and(|cut| cut.ends_with(target.as_bytes()) || target == "/")
     }
 
     /// An exchange is over; `unread` when some of its request body was not read.

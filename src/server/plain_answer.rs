@@ -60,10 +60,21 @@ pub(super) struct PlainAnswer<S> {
     instead: Option<(Vec<u8>, usize)>,
     /// The requests whose answers are out: hyper has flushed since the last of them was over.
     answered: u64,
-    /// The request line of the head that is coming: its bytes so far, and whether it has ended.
-    line: (usize, bool),
+    /// The request line of the head that is coming.
+    line: Line,
     /// The bound on it.
     longest_line: usize,
+}
+
+/// What is known of a request line.
+#[derive(Default)]
+struct Line {
+    /// Its bytes so far.
+    length: usize,
+    /// Whether it has ended.
+    ended: bool,
+    /// Those bytes, where it comes in pieces.
+    begun: Vec<u8>,
 }
 
 impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
@@ -80,7 +91,7 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
             proxy,
             instead: None,
             answered: 0,
-            line: (0, false),
+            line: Line::default(),
             longest_line,
         }
     }
@@ -93,18 +104,28 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
     /// Measures the request line in bytes of a head.
     fn measure_line(&mut self, begins: bool, bytes: &[u8]) {
         if begins {
-            self.line = (0, false);
+            self.line = Line::default();
         }
-        let (length, ended) = &mut self.line;
-        if !*ended {
-            let end = memchr::memchr(b'\n', bytes);
-            *ended = end.is_some();
-            let line = &bytes[..end.unwrap_or(bytes.len())];
-            *length += line.len();
-            // hyper cuts the target there and says nothing.
-            if memchr::memchr(b'#', line).is_some() {
-                self.conversation.saw_fragment();
-            }
+        let line = &mut self.line;
+        if line.ended {
+            return;
+        }
+        // Empty lines before it are none (RFC 9112 section 2.2).
+        let bytes = match line.length {
+            0 => bytes.trim_ascii_start(),
+            _ => bytes,
+        };
+        let end = memchr::memchr(b'\n', bytes);
+        line.ended = end.is_some();
+        let piece = &bytes[..end.unwrap_or(bytes.len())];
+        line.length += piece.len();
+        // hyper cuts the target there and says nothing.
+        if let Some(at) = memchr::memchr(b'#', piece) {
+            let mut before = std::mem::take(&mut line.begun);
+            before.extend_from_slice(&piece[..at]);
+            self.conversation.saw_fragment(before);
+        } else if !line.ended {
+            line.begun.extend_from_slice(piece);
         }
     }
 
@@ -123,10 +144,10 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
         let (code, message) = match status {
             b"400" => (
                 Code::BadRequest,
-                "the request is not well-formed HTTP and was not forwarded; in an address, percent-encode spaces and the characters \" < > { } ^",
+                "the request is not well-formed HTTP and was not forwarded; in an address, percent-encode spaces and the characters \" < > `",
             ),
             // hyper bounds the head as a whole.
-            b"431" | b"414" if self.line.0 > self.longest_line + "\r".len() => {
+            b"431" | b"414" if self.line.length > self.longest_line + "\r".len() => {
                 (Code::UriTooLong, LINE_TOO_LONG)
             }
             b"431" => (Code::HeadersTooLarge, HEAD_TOO_LARGE),

@@ -66,6 +66,34 @@ async fn who_does_not_encode_an_address_is_told_to() {
 }
 
 #[tokio::test]
+async fn a_hash_is_seen_in_an_address_and_nowhere_else() {
+    let stage = Stage::open().await;
+    // A head that follows another without a pause and comes in two pieces.
+    let mut caller = stage.caller().await;
+    let head = "GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\n";
+    caller
+        .send(format!("{head}\r\n{head}User-Agent: some"))
+        .await;
+    caller.answer("GET").await.expect(200);
+    caller.send(" C# client\r\n\r\n").await;
+    caller.answer("GET").await.expect(200);
+    // Empty lines before a request are none, and a line may come in pieces.
+    for pieces in [
+        ["\r\n", "GET /graph/sim/bytes/1#2"],
+        ["GET /graph/sim/b", "ytes/1#2"],
+    ] {
+        let mut caller = stage.caller().await;
+        for piece in pieces {
+            caller.send(piece).await;
+        }
+        caller.send(" HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        let answer = caller.answer("GET").await;
+        assert_eq!(answer.refusal(), (400, "badRequest".to_owned()));
+        assert!(answer.message().contains('#'), "{}", answer.message());
+    }
+}
+
+#[tokio::test]
 async fn a_broken_head_behind_a_good_request_is_answered_in_our_form_too() {
     let stage = Stage::open().await;
     let firsts = [
