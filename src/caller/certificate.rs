@@ -7,6 +7,8 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
+use crate::config::subject;
+
 /// Why a certificate cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the client certificate is not X.509 in DER, or holds two alternative-name extensions")]
@@ -96,18 +98,11 @@ impl PeerNames {
     }
 
     fn is_subject(&self, wanted: &str) -> bool {
-        let wanted: Option<Vec<(String, &str)>> = split_subject(wanted)
-            .map(|attribute| {
-                let (kind, value) = attribute.split_once('=')?;
-                Some((kind.trim().to_ascii_uppercase(), value.trim()))
-            })
-            .collect();
-        let Some(wanted) = wanted.filter(|wanted| wanted.len() == self.subject.len()) else {
+        let wanted = subject::attributes(wanted).unwrap_or_default();
+        if wanted.len() != self.subject.len() {
             return false;
-        };
-        let same = |(mine, theirs): (&(String, String), &(String, &str))| {
-            mine.0 == theirs.0 && mine.1 == theirs.1
-        };
+        }
+        let same = |(mine, theirs): (&(String, String), &(String, String))| mine == theirs;
         !wanted.is_empty()
             && (self.subject.iter().zip(&wanted).all(same)
                 || self.subject.iter().zip(wanted.iter().rev()).all(same))
@@ -128,12 +123,6 @@ fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
             (kind(attribute), value)
         })
         .collect()
-}
-
-/// Splits at commas that are not escaped; a value that holds one is written `\,` (RFC 4514). Such
-/// values stay escaped and equal nothing: use an alternative name for them.
-fn split_subject(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim)
 }
 
 /// An address as text (RFC 5280 section 4.2.1.6: 4 or 16 bytes).

@@ -78,13 +78,20 @@ pub(super) fn refuse(words: &str) -> u8 {
     REFUSED
 }
 
+/// The claims go to `out` as JSON and nothing beside them, for programs; what else is to be said goes
+/// to standard error.
 fn print(token: &AccessToken, raw: bool, out: &mut dyn Write) -> std::io::Result<u8> {
     if raw {
         out.write_all(token.secret.expose())?;
         out.write_all(b"\n")?;
         return Ok(FINE);
     }
-    writeln!(out, "expires in {} s", token.expires_in.as_secs())?;
+    // If standard error is gone there is nobody to tell.
+    let _ = writeln!(
+        std::io::stderr(),
+        "expires in {} s",
+        token.expires_in.as_secs()
+    );
     match claims(token) {
         Some(claims) => writeln!(out, "{claims:#}")?,
         None => writeln!(

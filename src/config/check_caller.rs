@@ -10,6 +10,7 @@ use super::report::Report;
 use super::roster::{Named, Roster};
 use super::scalar::Text;
 use super::sole::{Words, sole};
+use super::subject;
 use super::value::{BaseUrl, Name};
 use super::variable::Variables;
 use super::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
@@ -118,7 +119,18 @@ fn client_certificate(
             "set client_ca_file in tls at the top level",
         );
     }
-    Some(CallerProof::ClientCertificate(item.value.0.clone()))
+    let name = &item.value.0;
+    // With a scheme it is a URI; with one `=` it may be a common name, which may hold anything.
+    if item.is_known()
+        && !name.contains("://")
+        && name.matches('=').count() > 1
+        && subject::attributes(name).is_none()
+    {
+        let message = "this subject cannot be read";
+        let help = r"attributes with commas between them, CN=reporting,O=Contoso; a comma inside a value is \,";
+        report.problem(item.span, message, help);
+    }
+    Some(CallerProof::ClientCertificate(name.clone()))
 }
 
 fn service_account(raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Option<CallerProof> {

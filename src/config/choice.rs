@@ -53,12 +53,13 @@ fn wrong_word(node: &Node, key: &Key, expected: &str, report: &mut Report) {
 }
 
 /// What people write when they mean off.
-const OFF: [&str; 6] = ["disabled", "false", "never", "no", "none", "off"];
+const OFF: [&str; 5] = ["disabled", "never", "no", "none", "off"];
 
 impl Read for RawAdmin {
     fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
         match word(node) {
-            Some("off") => Some(Self::Off),
+            // YAML 1.1 tools write `off` as `false`.
+            Some("off" | "false") => Some(Self::Off),
             Some(_) if is_stand_in(node) => Some(Self::Off),
             Some(word) if OFF.contains(&word.to_ascii_lowercase().as_str()) => {
                 let message = format!("{} takes an address, or off", quoted_key(&key.text));
@@ -74,7 +75,8 @@ impl Read for RawAdmin {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        OneOrMany::<ListenAddress>::schema(generator)
+        let addresses = OneOrMany::<ListenAddress>::schema(generator);
+        json_schema!({ "anyOf": [{ "const": false }, addresses] })
     }
 }
 

@@ -43,6 +43,7 @@ mod scalar;
 mod secret_reference;
 mod sole;
 mod spelling;
+pub mod subject;
 mod syntax;
 #[cfg(test)]
 mod tests;

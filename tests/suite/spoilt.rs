@@ -99,7 +99,13 @@ async fn a_proof_that_cannot_be_used_is_refused_before_the_start_with_file_and_r
     }
     let (_place, file) = place();
     write(&file, r#"{"count":1234,"value":"eyJh.eyJp.c2ln"}"#);
-    refused(FEDERATED, &file, "without quotes or the JSON", "the issuer's answer").await;
+    refused(
+        FEDERATED,
+        &file,
+        "without quotes or the JSON",
+        "the issuer's answer",
+    )
+    .await;
     let (_place, file) = place();
     write(&file, key("encrypted_aes256_sha256.pem"));
     let (_other, password) = place();

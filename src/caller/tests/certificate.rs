@@ -97,6 +97,19 @@ fn a_name_that_is_spelt_like_another_kind_is_not_of_that_kind() {
     ] {
         assert!(!alternative(name.clone()).matches(uri), "{name:?}");
     }
+    // A comma inside a value, as RFC 4514 and as OpenSSL write it, and as nobody means it.
+    let contoso = certificate(|params| {
+        let name = &mut params.distinguished_name;
+        name.push(DnType::OrganizationName, "Contoso, Ltd.");
+        name.push(DnType::CommonName, "reporting");
+    });
+    for wanted in [
+        r"CN=reporting,O=Contoso\, Ltd.",
+        "O = \"Contoso, Ltd.\", CN = reporting",
+    ] {
+        assert!(contoso.matches(wanted), "{wanted}");
+    }
+    assert!(!contoso.matches("CN=reporting,O=Contoso, Ltd."));
     assert!(of_common_name("Doe, John").matches("CN=Doe, John"));
     assert!(of_common_name("Doe, John").matches("Doe, John"));
 }
