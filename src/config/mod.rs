@@ -40,6 +40,7 @@ mod resource;
 mod roster;
 mod route;
 mod scalar;
+mod schema;
 mod secret_reference;
 mod sole;
 mod spelling;
@@ -69,12 +70,8 @@ pub use route::{
     AllowSpec, BatchRule, HeaderEdits, LATEST_RETRY, PatternSegment, RetrySpec, RewriteLinks,
     RouteSpec, Throttle, UpstreamHttp,
 };
+pub use schema::schema;
 pub use value::{BaseUrl, HostName, HostPattern, Name, Origin, PathPrefix, Scope};
-
-/// The JSON Schema of routes.yaml, for editors.
-pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(file::RawConfig).to_value()
-}
 
 /// Everything routes.yaml says, checked and complete.
 #[derive(Clone, Debug, PartialEq)]

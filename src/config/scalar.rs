@@ -119,22 +119,51 @@ words!(UpstreamHttp, "an HTTP version", [1, 2, "1", "2", "auto"], {
     "1" => UpstreamHttp::One, "2" => UpstreamHttp::Two, "auto" => UpstreamHttp::Auto,
 });
 
+/// What an editor accepts for a text of this form; or a reference, whose value no editor knows.
+fn form(pattern: &str) -> Schema {
+    json_schema!({ "type": "string", "pattern": format!(r"{pattern}|\$\{{") })
+}
+
 parsed! {
     json_schema!({ "type": "string" });
-    AllowSpec, "a method and a path", "GET /v1.0/users/**", "GET /unset", Self::parse;
-    BaseUrl, "a URL", "https://graph.microsoft.com", "https://unset.invalid", Self::parse;
     HostPattern, "a host name, or *. and a domain", "graph.corp or *.corp", "unset.invalid", Self::parse;
     ListenAddress, "an address to listen on", "localhost:8080", "localhost:0", Self::parse;
-    PathPrefix, "a path", "/graph", "/unset", Self::parse;
-    Scope, "a scope that ends in /.default", "https://graph.microsoft.com/.default", "https://unset.invalid/.default", Self::parse;
-    SocketAddr, "an address and a port", "10.0.0.4:443", "127.0.0.1:0", |text| text.parse().map_err(|_| {
-        "an IP address and a port: 10.0.0.4:443 or [fd00::4]:443".to_owned()
-    });
+}
+
+parsed! {
+    form(r"^\s*[A-Z,]+\s+/");
+    AllowSpec, "a method and a path", "GET /v1.0/users/**", "GET /unset", Self::parse;
+}
+
+parsed! {
+    form(r"^[Hh][Tt][Tt][Pp][Ss]?://");
+    BaseUrl, "a URL", "https://graph.microsoft.com", "https://unset.invalid", Self::parse;
     Origin, "the origin of web pages", "https://app.contoso.com", "https://unset.invalid", |text| {
         let url = BaseUrl::parse(text).ok().filter(|url| url.prefix.as_str().is_empty());
         url.map(|url| url.origin)
             .ok_or_else(|| "scheme, host and port, nothing else: https://app.contoso.com".to_owned())
     };
+}
+
+parsed! {
+    form("^/");
+    PathPrefix, "a path", "/graph", "/unset", Self::parse;
+}
+
+parsed! {
+    form(r"/\.default$");
+    Scope, "a scope that ends in /.default", "https://graph.microsoft.com/.default", "https://unset.invalid/.default", Self::parse;
+}
+
+parsed! {
+    form(":[0-9]+$");
+    SocketAddr, "an address and a port", "10.0.0.4:443", "127.0.0.1:0", |text| text.parse().map_err(|_| {
+        "an IP address and a port: 10.0.0.4:443 or [fd00::4]:443".to_owned()
+    });
+}
+
+parsed! {
+    form("^[0-9]{4}-[0-9]{2}-[0-9]{2}$");
     Day, "a day", "2027-03-01", "2000-01-01", parse_day;
 }
 
@@ -163,14 +192,26 @@ parsed! {
     Time, "a duration", "30s", "1s", |text| parse_duration(text).map(Self);
 }
 
+/// A number, or a string of this form: it may come from a variable, or have a unit.
+fn number_or(least: u32, pattern: &str) -> Schema {
+    json_schema!({ "anyOf": [{ "type": "integer", "minimum": least }, form(pattern)] })
+}
+
 parsed! {
-    // A string as well: the number may come from a variable, or have a unit.
-    json_schema!({ "anyOf": [{ "type": "integer" }, { "type": "string" }] });
+    number_or(0, "^[0-9]+(B|KiB|MiB|GiB)?$");
     Size, "a size", "4MiB", "1", |text| parse_bytes(text).map(Self);
+}
+
+parsed! {
+    number_or(1, "^[0-9]+$");
     NonZeroUsize, "a number", "10", "1", |text| number(text)
         .filter(|number| *number <= MOST)
         .and_then(|number| Self::new(usize::try_from(number).ok()?))
         .ok_or_else(|| format!("a whole number from 1 to {MOST}"));
+}
+
+parsed! {
+    json_schema!({ "anyOf": [{ "enum": RETRIED }, form("^[0-9]+$")] });
     Status, "a status", "503", "503", |text| number(text)
         .and_then(|number| u16::try_from(number).ok())
         .filter(|status| RETRIED.contains(status))
