@@ -212,14 +212,16 @@ async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
         tokio::select! {
             joined = attempts.join_next() => match joined {
                 None => return Err(last),
-                Some(Ok(Ok(stream))) => return Ok(stream),
-                Some(Ok(Err(error))) => {
-                    last = error;
+                Some(outcome) => {
+                    last = match outcome {
+                        Ok(Ok(stream)) => return Ok(stream),
+                        Ok(Err(error)) => error,
+                        Err(error) => io::Error::other(error),
+                    };
                     if let Some(address) = waiting.next() {
                         attempts.spawn_local(dial(address));
                     }
                 }
-                Some(Err(error)) => last = io::Error::other(error),
             },
             () = tokio::time::sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {
                 if let Some(address) = waiting.next() {

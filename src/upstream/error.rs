@@ -13,6 +13,11 @@ pub enum ConnectError {
         /// What the resolver said.
         source: io::Error,
     },
+    /// What was to make the connection panicked.
+    #[error(
+        "the connection was not made because of a fault in this proxy; its log names the fault"
+    )]
+    Fault,
     /// The forward proxy did not open the tunnel.
     #[error(
         "the forward proxy {proxy} did not open a tunnel to {target} ({answer}); check HTTPS_PROXY and NO_PROXY"

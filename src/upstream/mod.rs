@@ -261,7 +261,7 @@ impl Upstream {
         // In a task of its own, with the turn: a caller that leaves wastes no handshake, and those
         // behind it wait no longer than for one.
         let dialled = tokio::task::spawn_local(self.dial_h2(turn)).await;
-        let dialled = dialled.map_err(|_| Rc::new(self.protocol()))??;
+        let dialled = dialled.map_err(|_| Rc::new(ConnectError::Fault))??;
         let stream = match dialled {
             Dialled::Two(stream) => return Ok(Some(Place::Two(stream))),
             Dialled::One(stream) => stream,

@@ -180,22 +180,12 @@ impl Pool {
         self.open.set(self.open.get() + 1);
         self.dialling.set(self.dialling.get() + 1);
         self.report();
-        let pool = Rc::clone(self);
+        let mut dialled = Dialled {
+            pool: Rc::clone(self),
+            outcome: Err(ConnectError::Fault),
+        };
         tokio::task::spawn_local(async move {
-            let outcome = dial.await;
-            let dialling = pool.dialling.get();
-            pool.dialling.set(dialling - 1);
-            match outcome {
-                Ok(wire) => pool.hand_over(Box::new(wire)),
-                Err(error) => {
-                    pool.closed();
-                    // Each dial stands for its share of those who wait.
-                    let error = Rc::new(error);
-                    for _ in 0..pool.waiting().div_ceil(dialling) {
-                        pool.serve(Err(Rc::clone(&error)));
-                    }
-                }
-            }
+            dialled.come_to(dial.await);
         });
     }
 
@@ -274,6 +264,38 @@ impl Pool {
             open: self.open.get(),
             idle: self.idle.borrow().len(),
         });
+    }
+}
+
+/// What a dial comes to, told when its task ends: one that panics or is dropped comes to a fault, for
+/// else those who wait for it would wait for ever.
+struct Dialled {
+    pool: Rc<Pool>,
+    outcome: Result<Box<Wire>, ConnectError>,
+}
+
+impl Dialled {
+    fn come_to(&mut self, outcome: Result<Wire, ConnectError>) {
+        self.outcome = outcome.map(Box::new);
+    }
+}
+
+impl Drop for Dialled {
+    fn drop(&mut self) {
+        let pool = &self.pool;
+        let dialling = pool.dialling.get();
+        pool.dialling.set(dialling - 1);
+        match std::mem::replace(&mut self.outcome, Err(ConnectError::Fault)) {
+            Ok(wire) => pool.hand_over(wire),
+            Err(error) => {
+                pool.closed();
+                // Each dial stands for its share of those who wait.
+                let error = Rc::new(error);
+                for _ in 0..pool.waiting().div_ceil(dialling) {
+                    pool.serve(Err(Rc::clone(&error)));
+                }
+            }
+        }
     }
 }
 

@@ -110,6 +110,25 @@ async fn who_waits_is_served_even_when_what_was_dialled_for_it_went_to_another_a
 }
 
 #[tokio::test]
+async fn a_dial_that_panics_is_told_to_those_who_wait_and_takes_no_place() {
+    let upstream = Upstream::open().await;
+    let local = tokio::task::LocalSet::new();
+    let pool = Pool::new(1, Box::new(|_| {}));
+    let waits = || pool.wait(|| async { panic!("on purpose") });
+    let both = local.run_until(async {
+        let both = async { tokio::join!(waits(), waits()) };
+        tokio::time::timeout(Duration::from_secs(20), both).await
+    });
+    let (first, second) = both.await.expect("both are told");
+    for failure in [first.err(), second.err()] {
+        let failure = failure.expect("nothing was made");
+        assert!(matches!(*failure, ConnectError::Fault), "{failure}");
+    }
+    assert_eq!((pool.open.get(), pool.dialling.get()), (0, 0));
+    let _next = pool.fresh(upstream.wire(HOUR)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_dial_that_nobody_waits_for_any_more_takes_no_place() {
     let upstream = Upstream::open().await;
     let pool = Pool::new(1, Box::new(|_| {}));
