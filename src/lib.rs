@@ -36,6 +36,7 @@ pub mod executor;
 pub mod fields;
 pub mod lifeline;
 pub mod output;
+pub mod runtime;
 pub mod secret;
 pub mod socket;
 pub mod timestamp;

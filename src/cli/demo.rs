@@ -21,9 +21,7 @@ const SHOWN: usize = 160;
 
 /// Runs the demonstration; with `exit` it leaves after the requests.
 pub(super) fn demo(exit: bool) -> u8 {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = crate::runtime::single();
     let outcome = runtime
         .context("cannot start a runtime")
         .and_then(|runtime| runtime.block_on(show(exit)));

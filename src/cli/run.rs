@@ -14,7 +14,7 @@ use crate::chain::Chain;
 use crate::config::{Config, ListenAddress, LogFormat, Problems};
 use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
 use crate::output::Format;
-use crate::secret::file_reader::FileReader;
+use crate::secret::file_reader::{FileReader, Unread};
 
 /// What is left of the log at the end is written within this.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -40,9 +40,7 @@ pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
     warn_of(&warnings);
     warn_of_open_door(&config);
     harden();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = crate::runtime::single();
     let code = match runtime {
         Ok(runtime) => {
             let code = runtime.block_on(serve(path, args, config, format));
@@ -280,10 +278,16 @@ async fn reload(path: &Path, args: &RunArgs, app: &App, reader: &FileReader) {
             return;
         }
         Ok(Err(problems)) => problems,
-        Err(slow) => vec![format!(
-            "{} or a file that it names hangs: {slow}, then reload again",
-            path.display()
-        )],
+        Err(why) => {
+            let fault = match why {
+                Unread::NoThread { .. } => "was not read",
+                Unread::TooSlow { .. } => "or a file that it names hangs",
+            };
+            vec![format!(
+                "{} {fault}: {why}, then reload again",
+                path.display()
+            )]
+        }
     };
     tracing::error!(
         problems = problems.join("\n"),

@@ -33,9 +33,7 @@ pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
     else {
         return refuse(&unknown_route(&config, route));
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = crate::runtime::single();
     match runtime {
         Ok(runtime) => {
             let acquired = runtime.block_on(acquire(&config, spec));

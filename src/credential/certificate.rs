@@ -83,7 +83,7 @@ impl Certificate {
         // Decrypting a key takes a good part of a second on purpose, and signing milliseconds.
         let this = self.clone();
         let signed = reader.run(move || this.assertion(SystemTime::now())).await;
-        let assertion = signed.map_err(|slow| Rejection::slow(&self.file, slow))??;
+        let assertion = signed.map_err(|why| CredentialError::unread(&self.file, why))??;
         let form = Form::new(&self.client_id, scope.as_str(), claims).with_assertion(&assertion);
         self.endpoint.exchange(form).await
     }

@@ -40,11 +40,14 @@ impl ClientSecret {
 }
 
 /// Reads a secret aside.
-pub(super) async fn read(source: &SecretSource, reader: &FileReader) -> Result<Secret, Rejection> {
+pub(super) async fn read(
+    source: &SecretSource,
+    reader: &FileReader,
+) -> Result<Secret, CredentialError> {
     let kept = source.clone();
     match reader.run(move || kept.read()).await {
-        Ok(secret) => Ok(secret?),
-        Err(slow) => Err(Rejection::slow(source, slow)),
+        Ok(secret) => Ok(secret.map_err(Rejection::from)?),
+        Err(why) => Err(CredentialError::unread(source, why)),
     }
 }
 

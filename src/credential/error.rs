@@ -10,7 +10,7 @@ use super::certificate::CertificateError;
 use super::platform::PlatformError;
 use super::refusal::Refusal;
 use crate::secret::SecretError;
-use crate::secret::file_reader::TooSlow;
+use crate::secret::file_reader::Unread;
 
 /// Why no token came.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +103,12 @@ pub enum Outage {
         #[source]
         source: reqwest::Error,
     },
+    /// The credential's files were not read, for want of a thread.
+    #[error("no thread to read the credential's files with was to be had within {} s; raise the proxy's limit of processes and threads", within.as_secs())]
+    NoThread {
+        /// How long was waited.
+        within: Duration,
+    },
     /// No answer in time.
     #[error("{to} did not answer within {} s", within.as_secs())]
     Timeout {
@@ -174,17 +180,19 @@ impl fmt::Display for Peer {
     }
 }
 
-impl Rejection {
+impl CredentialError {
     /// A file that was not read in time.
-    pub(super) fn slow(source_name: &impl fmt::Display, slow: TooSlow) -> Self {
-        Self::Slow {
-            source_name: source_name.to_string(),
-            within: slow.within,
+    pub(super) fn unread(source_name: &impl fmt::Display, why: Unread) -> Self {
+        match why {
+            Unread::NoThread { within } => Outage::NoThread { within }.into(),
+            Unread::TooSlow { within } => Rejection::Slow {
+                source_name: source_name.to_string(),
+                within,
+            }
+            .into(),
         }
     }
-}
 
-impl CredentialError {
     /// What happened and what to do, for the log and the status page. May name files.
     pub fn words(&self) -> String {
         let mut root: Option<&dyn Error> = None;

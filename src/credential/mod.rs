@@ -235,9 +235,9 @@ impl Credential {
     pub async fn check_aside(self: &Arc<Self>) -> Result<(), CredentialError> {
         let this = Arc::clone(self);
         let checked = self.reader.run(move || this.check()).await;
-        checked.unwrap_or_else(|slow| {
+        checked.unwrap_or_else(|why| {
             let files: Vec<String> = self.files().map(ToString::to_string).collect();
-            Err(Rejection::slow(&files.join(" or "), slow).into())
+            Err(CredentialError::unread(&files.join(" or "), why))
         })
     }
 

@@ -3,7 +3,8 @@
 //! runtime, which all tokens share, nor the threads that may block, which all such things share.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -17,15 +18,26 @@ pub struct FileReader {
     /// Held by what reads, however long that takes: as long as one file hangs, nothing else is
     /// begun that would hang there too.
     turn: Arc<Semaphore>,
+    /// Whether it is being read just now.
+    reading: Arc<AtomicBool>,
     within: Duration,
 }
 
-/// The time that reading took was too long.
+/// Why the files were not read.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the files were not read within {} s; check the file systems that they are on", within.as_secs())]
-pub struct TooSlow {
-    /// How long was waited.
-    pub within: Duration,
+pub enum Unread {
+    /// It was not even begun.
+    #[error("no thread to read the files with was to be had within {} s; raise the limit of processes and threads", within.as_secs())]
+    NoThread {
+        /// How long was waited.
+        within: Duration,
+    },
+    /// It was begun, or something before it, and has not ended.
+    #[error("the files were not read within {} s; check the file systems that they are on", within.as_secs())]
+    TooSlow {
+        /// How long was waited.
+        within: Duration,
+    },
 }
 
 impl Default for FileReader {
@@ -39,6 +51,7 @@ impl FileReader {
     pub fn patient_for(within: Duration) -> Self {
         Self {
             turn: Arc::new(Semaphore::new(1)),
+            reading: Arc::default(),
             within,
         }
     }
@@ -46,36 +59,71 @@ impl FileReader {
     /// Does what may wait for a file.
     ///
     /// # Errors
-    /// When it has not ended in time. It goes on, and has no effect but that the next waits for it.
+    /// When it has not ended in time. If it has begun, it goes on, and has no effect but that the
+    /// next waits for it.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, TooSlow> {
+    ) -> Result<T, Unread> {
         let within = self.within;
-        let ended = tokio::time::timeout(within, self.turn(work)).await;
-        ended.map_err(|_| TooSlow { within })
+        match tokio::time::timeout(within, self.turn(work)).await {
+            Ok(done) => Ok(done),
+            Err(_) if self.reading.load(Ordering::Relaxed) => Err(Unread::TooSlow { within }),
+            Err(_) => Err(Unread::NoThread { within }),
+        }
     }
 
     fn turn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = T> {
-        let turn = Arc::clone(&self.turn);
+        let (turn, reading) = (Arc::clone(&self.turn), Arc::clone(&self.reading));
         async move {
             let held = turn.acquire_owned().await;
+            let queued = Queued(Arc::new(Mutex::new(Some((held, work)))));
+            let place = Arc::clone(&queued.0);
             let work = move || {
-                let _held = held;
-                work()
+                let (_held, work) = take(&place)?;
+                let _reading = Reading::begun(reading);
+                Some(work())
             };
             match tokio::task::spawn_blocking(work).await {
-                Ok(done) => done,
-                Err(failed) => match failed.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    // The runtime is shutting down.
-                    Err(_) => std::future::pending().await,
-                },
+                Ok(Some(done)) => done,
+                Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+                // The runtime is shutting down.
+                Ok(None) | Err(_) => std::future::pending().await,
             }
         }
+    }
+}
+
+/// Work that no thread has begun yet. Who gives it up takes it back, and its turn with it: the next
+/// asks for a thread again.
+struct Queued<W>(Arc<Mutex<Option<W>>>);
+
+impl<W> Drop for Queued<W> {
+    fn drop(&mut self) {
+        drop(take(&self.0));
+    }
+}
+
+fn take<W>(place: &Mutex<Option<W>>) -> Option<W> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Tells that something is read, as long as it is.
+struct Reading(Arc<AtomicBool>);
+
+impl Reading {
+    fn begun(flag: Arc<AtomicBool>) -> Self {
+        flag.store(true, Ordering::Relaxed);
+        Self(flag)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -93,7 +141,7 @@ mod tests {
         let first = reader.run(move || hangs.recv()).await;
         assert_eq!(
             first.map(|_| ()),
-            Err(TooSlow {
+            Err(Unread::TooSlow {
                 within: reader.within
             })
         );
@@ -104,9 +152,38 @@ mod tests {
         // It comes back as soon as the file system does.
         let patient = FileReader {
             turn: Arc::clone(&reader.turn),
+            reading: Arc::clone(&reader.reading),
             within: WITHIN,
         };
         patient.run(move || tell.send(())).await.unwrap().unwrap();
         told.try_recv().unwrap();
+    }
+    #[test]
+    fn what_no_thread_has_begun_is_not_blamed_on_the_file_and_never_done() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (release, hangs) = mpsc::channel::<()>();
+            let other = tokio::task::spawn_blocking(move || hangs.recv());
+            let within = Duration::from_millis(20);
+            let reader = FileReader::patient_for(within);
+            let (tell, told) = mpsc::channel();
+            for _ in 0..2 {
+                let tell = tell.clone();
+                let outcome = reader.run(move || tell.send(())).await;
+                assert_eq!(outcome.map(|_| ()), Err(Unread::NoThread { within }));
+            }
+            release.send(()).unwrap();
+            other.await.unwrap().unwrap();
+            let patient = FileReader {
+                within: WITHIN,
+                ..reader
+            };
+            patient.run(|| ()).await.unwrap();
+            assert!(told.try_recv().is_err(), "it was given up");
+        });
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
@@ -22,6 +22,7 @@ use crate::alarm::AlarmClock;
 use crate::lifeline;
 use crate::proxy::Proxy;
 use crate::proxy::conversation::{Conversation, Patience, Privacy};
+use crate::runtime;
 use crate::socket::Tcp;
 
 /// Threads for name resolution, the only blocking work: a resolver that hangs must not take more.
@@ -61,11 +62,7 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                let runtime = Builder::new_current_thread()
-                    .enable_all()
-                    .max_blocking_threads(BLOCKING_THREADS)
-                    .build_local(LocalOptions::default());
-                let (runtime, outcome) = match runtime {
+                let (runtime, outcome) = match own_runtime() {
                     Ok(runtime) => (Some(runtime), Ok(())),
                     Err(error) => (None, Err(error)),
                 };
@@ -100,6 +97,14 @@ impl Worker {
             let _ = thread.join();
         }
     }
+}
+
+fn own_runtime() -> io::Result<LocalRuntime> {
+    let runtime = runtime::builder()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build_local(LocalOptions::default())?;
+    runtime::keep_a_thread(runtime.handle())?;
+    Ok(runtime)
 }
 
 /// Alarms may ring a tenth of the shortest limit late, at most 100 ms.

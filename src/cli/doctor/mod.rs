@@ -49,9 +49,7 @@ pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
         Ok(outside) => outside,
         Err(error) => return complain(&error),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = crate::runtime::single();
     match runtime {
         Ok(runtime) => {
             let code = written(|out| {
