@@ -25,8 +25,9 @@ use crate::proxy::conversation::{Conversation, Patience, Privacy};
 use crate::runtime;
 use crate::socket::Tcp;
 
-/// Threads for name resolution, the only blocking work: a resolver that hangs must not take more.
-const BLOCKING_THREADS: usize = 8;
+/// Threads for name resolution, the only blocking work. Each upstream looks up one name at a time, so
+/// that others have to wait only when more names than these hang; threads are made as they are needed.
+const BLOCKING_THREADS: usize = 128;
 /// How often pools are swept and a reload is followed without a request.
 const SWEEP: Duration = Duration::from_secs(1);
 

@@ -2,12 +2,11 @@
 //!
 //! Where to connect is decided by the configuration alone; nothing of a request arrives here.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use rustls::ClientConfig;
@@ -16,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::ConnectError;
+use super::resolver::Resolver;
 use super::stream::UpstreamStream;
 use super::tunnel;
 use crate::config::{HostName, Origin, UpstreamHttp};
@@ -23,8 +23,6 @@ use crate::socket::{Tcp, UNSENT};
 
 /// The pause before the next address is tried beside the one in progress (RFC 8305 section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// How long the last good answer of DNS serves when DNS itself fails.
-const LAST_GOOD_ANSWER: Duration = Duration::from_secs(300);
 
 /// What every connection of the process is made with.
 #[derive(Clone)]
@@ -61,7 +59,8 @@ pub(super) struct Connector {
     egress: Egress,
     tls: Arc<ClientConfig>,
     limit: Duration,
-    last_good: RefCell<Option<(Instant, Vec<SocketAddr>)>>,
+    /// Looks up the host that is dialled: the forward proxy's, if there is one.
+    resolver: Resolver,
 }
 
 impl Connector {
@@ -79,7 +78,7 @@ impl Connector {
             tls: Arc::new(tls),
             egress,
             limit,
-            last_good: RefCell::new(None),
+            resolver: Resolver::default(),
         }
     }
 
@@ -125,7 +124,9 @@ impl Connector {
         let fixed = self.egress.resolve.get(&(host.clone(), self.origin.port));
         let addresses = match (fixed, self.proxy()) {
             (Some(address), _) => vec![*address],
-            (None, Some(proxy)) => return tunnel::open(&proxy, &self.target).await,
+            (None, Some(proxy)) => {
+                return tunnel::open(&proxy, &self.target, &self.resolver).await;
+            }
             (None, None) => self.look_up().await?,
         };
         first_to_answer(&addresses)
@@ -138,21 +139,11 @@ impl Connector {
 
     async fn look_up(&self) -> Result<Vec<SocketAddr>, ConnectError> {
         let host = &self.origin.host;
-        let answer = tokio::net::lookup_host((host.bare(), self.origin.port)).await;
-        let failure = match answer.map(Iterator::collect::<Vec<_>>) {
-            Ok(addresses) if !addresses.is_empty() => {
-                let addresses = interleaved(addresses);
-                *self.last_good.borrow_mut() = Some((Instant::now(), addresses.clone()));
-                return Ok(addresses);
-            }
-            Ok(_) => io::Error::new(io::ErrorKind::NotFound, "no address"),
-            Err(error) => error,
-        };
-        match &*self.last_good.borrow() {
-            Some((when, addresses)) if when.elapsed() < LAST_GOOD_ANSWER => Ok(addresses.clone()),
-            _ => Err(ConnectError::Dns {
+        match self.resolver.addresses(host.bare(), self.origin.port).await {
+            Ok(addresses) => Ok(interleaved(addresses)),
+            Err(source) => Err(ConnectError::Dns {
                 host: host.to_string(),
-                source: failure,
+                source,
             }),
         }
     }

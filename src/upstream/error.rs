@@ -1,6 +1,7 @@
 //! How one attempt to reach an upstream fails, by what to do about it.
 
 use std::io;
+use std::sync::Arc;
 
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -10,8 +11,8 @@ pub enum ConnectError {
     Dns {
         /// The host.
         host: String,
-        /// What the resolver said.
-        source: io::Error,
+        /// What the resolver said; others who waited for the same look-up are told so, too.
+        source: Arc<io::Error>,
     },
     /// What was to make the connection panicked.
     #[error(

@@ -19,6 +19,7 @@ mod pool;
 pub mod proxy_variable;
 mod request_body;
 mod request_head;
+mod resolver;
 mod response_body;
 mod stream;
 mod tunnel;

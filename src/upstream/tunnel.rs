@@ -6,12 +6,17 @@ use tokio::net::TcpStream;
 
 use super::ConnectError;
 use super::connect::dial;
+use super::resolver::Resolver;
 
 /// More than any proxy's answer to CONNECT; what is longer is not one.
 const LARGEST_ANSWER: usize = 8 * 1024;
 
 /// Opens a tunnel to `target` (`host:port`).
-pub(super) async fn open(proxy: &Intercept, target: &str) -> Result<TcpStream, ConnectError> {
+pub(super) async fn open(
+    proxy: &Intercept,
+    target: &str,
+    resolver: &Resolver,
+) -> Result<TcpStream, ConnectError> {
     let authority = proxy.uri().authority().map_or("", |a| a.as_str());
     // User and password, if any, are in `basic_auth`; the words show host and port only.
     let shown = authority.rsplit('@').next().unwrap_or_default().to_owned();
@@ -26,7 +31,8 @@ pub(super) async fn open(proxy: &Intercept, target: &str) -> Result<TcpStream, C
     let host = proxy.uri().host().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let port = proxy.uri().port_u16().unwrap_or(80);
-    let addresses = tokio::net::lookup_host((bare, port))
+    let addresses = resolver
+        .addresses(bare, port)
         .await
         .map_err(|error| failed(error.to_string()))?;
     let mut stream = Err(failed("it has no address".to_owned()));
