@@ -80,10 +80,13 @@ async fn insist(
         let Some(pause) = pause else {
             break;
         };
-        small(response.into_body()).await;
         tokio::time::sleep(pause).await;
+        // Only then is the answer let go: without a token to ask again with, it is passed on.
+        let Ok(bearer) = own.token.wait(Now::read(), call.token_wait()).await else {
+            break;
+        };
+        small(response.into_body()).await;
         own.cells.retried(RetryReason::Status);
-        let bearer = own.token.wait(Now::read(), call.token_wait()).await?;
         response = authorised(exchange, call, outgoing, &bearer, body, spare).await?;
     }
     Ok(response)

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokenferry::simulator::{Fault, GRAPH, Gate, ORGANISATION, Script};
+use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, ORGANISATION, Script};
 
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
@@ -274,6 +274,28 @@ async fn a_route_that_asks_for_it_gets_idempotent_requests_retried() {
             .await,
         4.0
     );
+}
+
+#[tokio::test]
+async fn without_a_token_to_retry_with_the_answer_is_passed_on_and_no_retry_counted() {
+    let own = format!(
+        "timeouts: {{token_wait: 1s}}\n{}",
+        route("retry: {attempts: 3}")
+    );
+    let stage = Stage::cold(&own, |simulator| {
+        simulator.set_token_lifetime(Duration::from_secs(3), None);
+    })
+    .await;
+    stage.attempted().await;
+    stage.simulator.outage(LOGIN);
+    let busy = Fault::answer(503, &[("retry-after", "4")], "busy");
+    stage.simulator.script(Script::on(ORGANISATION, busy));
+    let answer = stage.get("/dynamics/sim/bytes/1").await.expect(503);
+    assert_eq!(answer.text(), "busy");
+    assert_eq!(arrivals(&stage), 1);
+    let labels = [("route", "dynamics"), ("reason", "status")];
+    let retries = stage.number("tokenferry_upstream_retries_total", &labels);
+    assert_eq!(retries.await, 0.0);
 }
 
 #[tokio::test]
