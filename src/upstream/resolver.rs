@@ -15,14 +15,38 @@ use tokio::time::Instant;
 /// How long the last good answer of DNS serves when DNS itself fails.
 const LAST_GOOD_ANSWER: Duration = Duration::from_secs(300);
 
+/// How long a look-up may take before the last good answer serves instead. DNS that answers does so
+/// within tenths of a second; silent, it takes ten, which is longer than a connection may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a look-up comes to: at least one address.
 pub(super) type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
 
 /// What looks the name up.
 #[derive(Debug, Default)]
 pub(super) struct Resolver {
-    asked: RefCell<Option<watch::Receiver<Option<Answer>>>>,
+    asked: RefCell<Option<Asked>>,
     last_good: Rc<RefCell<Option<(Instant, Vec<SocketAddr>)>>>,
+}
+
+/// A look-up in flight.
+#[derive(Clone, Debug)]
+struct Asked {
+    since: Instant,
+    told: watch::Receiver<Option<Answer>>,
+}
+
+impl Asked {
+    /// Whether it goes on. One that has ended, however it did, has dropped the other end.
+    fn goes_on(&self) -> bool {
+        self.told.has_changed().is_ok()
+    }
+
+    async fn answer(&mut self) -> Answer {
+        let told = self.told.wait_for(Option::is_some).await;
+        let answer = told.ok().and_then(|answer| answer.clone());
+        answer.unwrap_or_else(|| Err(Arc::new(io::Error::other("it was broken off"))))
+    }
 }
 
 impl Resolver {
@@ -42,21 +66,22 @@ impl Resolver {
         F: Future<Output = io::Result<Vec<SocketAddr>>> + 'static,
     {
         let mut asked = self.ask(look_up);
-        let answer = match asked.wait_for(Option::is_some).await {
-            Ok(answer) => answer.clone(),
-            Err(_) => None,
+        let Some(known) = self.known() else {
+            return asked.answer().await;
         };
-        let answer = answer.unwrap_or_else(|| Err(Arc::new(io::Error::other("it was broken off"))));
-        answer.or_else(|failure| self.known().ok_or(failure))
+        let patience = asked.since + PATIENCE;
+        match tokio::time::timeout_at(patience, asked.answer()).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(_)) | Err(_) => Ok(known),
+        }
     }
 
-    fn ask<F>(&self, look_up: F) -> watch::Receiver<Option<Answer>>
+    fn ask<F>(&self, look_up: F) -> Asked
     where
         F: Future<Output = io::Result<Vec<SocketAddr>>> + 'static,
     {
         let mut asked = self.asked.borrow_mut();
-        // One that has ended, however it did, has dropped its end.
-        if let Some(asked) = asked.as_ref().filter(|asked| asked.has_changed().is_ok()) {
+        if let Some(asked) = asked.as_ref().filter(|asked| asked.goes_on()) {
             return asked.clone();
         }
         let (tell, told) = watch::channel(None);
@@ -73,8 +98,8 @@ impl Resolver {
             }
             tell.send_replace(Some(answer.map_err(Arc::new)));
         });
-        *asked = Some(told.clone());
-        told
+        let since = Instant::now();
+        asked.insert(Asked { since, told }).clone()
     }
 
     fn known(&self) -> Option<Vec<SocketAddr>> {
@@ -115,6 +140,27 @@ mod tests {
         let (first, second) = served.await;
         assert_eq!(first.expect("it is found"), [address()]);
         assert_eq!(second.expect("it is found"), [address()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_dns_is_silent_the_last_good_answer_serves_at_once() {
+        let local = LocalSet::new();
+        let resolver = Resolver::default();
+        local
+            .run_until(async {
+                let found = resolver.answer(ready(Ok(vec![address()]))).await;
+                found.expect("it is found");
+                let begun = Instant::now();
+                for _ in 0..3 {
+                    let known = resolver.answer(pending()).await;
+                    assert_eq!(known.expect("it was known"), [address()]);
+                    assert_eq!(begun.elapsed(), PATIENCE, "since the look-up was begun");
+                }
+                tokio::time::sleep(LAST_GOOD_ANSWER).await;
+                let late = tokio::time::timeout(PATIENCE, resolver.answer(pending()));
+                assert!(late.await.is_err(), "too old");
+            })
+            .await;
     }
 
     #[tokio::test(start_paused = true)]
