@@ -32,6 +32,7 @@ pub mod alarm;
 pub mod chain;
 pub mod clock;
 pub mod code;
+pub mod descriptors;
 pub mod executor;
 pub mod fields;
 pub mod lifeline;

@@ -78,6 +78,13 @@ impl Downloads {
         }
     }
 
+    /// Closes those that are idle.
+    pub(super) fn close_idle(&self) {
+        for upstream in self.known.borrow().iter() {
+            upstream.close_idle();
+        }
+    }
+
     fn to(&self, origin: &Origin) -> Rc<Upstream> {
         let mut known = self.known.borrow_mut();
         let at = known.iter().position(|one| one.spec().origin == *origin);

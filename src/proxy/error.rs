@@ -109,6 +109,7 @@ impl ProxyError {
             Self::Upstream(error) => match error {
                 UpstreamError::CallerBody => (Code::BadRequest, BROKEN_BODY.into(), None),
                 UpstreamError::Connect(connect) => match **connect {
+                    ConnectError::Descriptors { .. } => (Code::Overloaded, connect.to_string().into(), Some(Duration::from_secs(1))),
                     ConnectError::Fault => (Code::InternalError, connect.to_string().into(), None),
                     ConnectError::Timeout { .. } => (Code::UpstreamTimeout, connect.to_string().into(), None),
                     ConnectError::Dns { .. }

@@ -11,6 +11,7 @@ use super::retry::RetryBudget;
 use crate::alarm::AlarmClock;
 use crate::caller::CallerId;
 use crate::config::Name;
+use crate::descriptors;
 use crate::metrics::{ConnectionState, Metrics, RouteCells, TokenCells};
 use crate::rewrite::LinkMap;
 use crate::token::TokenReader;
@@ -109,11 +110,23 @@ impl Lane {
         self.route(index).spec.name.as_str()
     }
 
-    /// Closes connections that are old, idle for too long or dead.
+    /// Closes connections that are old, idle for too long or dead; all idle ones when descriptors are
+    /// scarce, which callers, the admin side and files need as well.
     pub fn sweep(&self, now: Instant) {
+        if descriptors::are_scarce() {
+            self.close_idle();
+        }
         for route in &self.routes {
             route.upstream.sweep(now);
             route.downloads.sweep(now);
+        }
+    }
+
+    /// Closes the idle connections of all routes.
+    pub fn close_idle(&self) {
+        for route in &self.routes {
+            route.upstream.close_idle();
+            route.downloads.close_idle();
         }
     }
 

@@ -110,6 +110,15 @@ pub(super) async fn send(
     exchange.waited = true;
     let head = outgoing.attempt(bearer, &body);
     let outcome = match own.upstream.send(head, body, false).await {
+        Err(Failure {
+            error,
+            body: Some(body),
+            ..
+        }) if error.lacks_descriptors() => {
+            call.lane.close_idle();
+            let head = outgoing.attempt(bearer, &body);
+            Box::pin(own.upstream.send(head, body, false)).await
+        }
         Err(mut failure) => match body_of_repeat(&mut failure, outgoing.is_safe(), spare) {
             Some(body) => {
                 own.cells.retried(RetryReason::Connection);

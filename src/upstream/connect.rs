@@ -19,6 +19,7 @@ use super::resolver::Resolver;
 use super::stream::UpstreamStream;
 use super::tunnel;
 use crate::config::{HostName, Origin, UpstreamHttp};
+use crate::descriptors;
 use crate::socket::{Tcp, UNSENT};
 
 /// The pause before the next address is tried beside the one in progress (RFC 8305 section 8).
@@ -131,16 +132,26 @@ impl Connector {
         };
         first_to_answer(&addresses)
             .await
-            .map_err(|source| ConnectError::Refused {
-                target: self.target.clone(),
-                source,
+            .map_err(|source| match descriptors::ran_out(&source) {
+                true => self.lacks_descriptors(),
+                false => ConnectError::Refused {
+                    target: self.target.clone(),
+                    source,
+                },
             })
+    }
+
+    fn lacks_descriptors(&self) -> ConnectError {
+        ConnectError::Descriptors {
+            target: self.target.clone(),
+        }
     }
 
     async fn look_up(&self) -> Result<Vec<SocketAddr>, ConnectError> {
         let host = &self.origin.host;
         match self.resolver.addresses(host.bare(), self.origin.port).await {
             Ok(addresses) => Ok(interleaved(addresses)),
+            Err(_) if descriptors::are_used_up() => Err(self.lacks_descriptors()),
             Err(source) => Err(ConnectError::Dns {
                 host: host.to_string(),
                 source,

@@ -6,6 +6,14 @@ use std::sync::Arc;
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
+    /// There was no file descriptor for it.
+    #[error(
+        "no file descriptor was left for a connection to {target}; send fewer requests at once, or raise the limit of open files of the proxy (ulimit -n, LimitNOFILE)"
+    )]
+    Descriptors {
+        /// Host and port.
+        target: String,
+    },
     /// Name resolution failed.
     #[error("{host} cannot be resolved; check the host name and the DNS of this machine")]
     Dns {
@@ -111,6 +119,13 @@ pub enum UpstreamError {
     /// The upstream answered 101 to a request that asked for no upgrade.
     #[error("the upstream switched protocols although nobody asked it to")]
     Upgrade,
+}
+
+impl UpstreamError {
+    /// Whether it was for want of a file descriptor: closing idle connections may help.
+    pub fn lacks_descriptors(&self) -> bool {
+        matches!(self, Self::Connect(error) if matches!(**error, ConnectError::Descriptors { .. }))
+    }
 }
 
 /// One failed attempt and what is known about repeating it.

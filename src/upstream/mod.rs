@@ -209,6 +209,12 @@ impl Upstream {
         }
     }
 
+    /// Closes what is idle: its descriptors are needed elsewhere.
+    pub fn close_idle(&self) {
+        self.pool.close_idle();
+        self.multiplex.close_idle();
+    }
+
     /// Whether HTTP/2 is or may be spoken.
     fn may_speak_h2(&self) -> bool {
         match self.spec.http {

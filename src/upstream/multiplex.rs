@@ -181,6 +181,12 @@ impl Multiplex {
             .retain(|trunk| trunk.is_open(now) && !spoilt(trunk));
     }
 
+    /// Closes those without a stream.
+    pub(super) fn close_idle(&self) {
+        let mut trunks = self.trunks.borrow_mut();
+        trunks.retain(|trunk| trunk.streams.get() > 0);
+    }
+
     /// Open connections and those without a stream.
     pub(super) fn census(&self) -> (usize, usize) {
         let trunks = self.trunks.borrow();

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use super::ConnectError;
 use super::connect::dial;
 use super::resolver::Resolver;
+use crate::descriptors;
 
 /// More than any proxy's answer to CONNECT; what is longer is not one.
 const LARGEST_ANSWER: usize = 8 * 1024;
@@ -39,7 +40,12 @@ pub(super) async fn open(
     for address in addresses {
         stream = dial(address)
             .await
-            .map_err(|error| failed(error.to_string()));
+            .map_err(|error| match descriptors::ran_out(&error) {
+                true => ConnectError::Descriptors {
+                    target: target.to_owned(),
+                },
+                false => failed(error.to_string()),
+            });
         if stream.is_ok() {
             break;
         }

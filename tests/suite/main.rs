@@ -18,6 +18,7 @@ mod connections;
 mod credentials;
 mod demo;
 mod deploy;
+mod descriptors;
 mod doctor;
 mod downloads;
 mod egress;

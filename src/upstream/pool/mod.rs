@@ -159,6 +159,13 @@ impl Pool {
         }
     }
 
+    /// Closes all that are idle.
+    pub(super) fn close_idle(&self) {
+        let gone = self.idle.take().len();
+        self.open.set(self.open.get() - gone);
+        self.report();
+    }
+
     fn lease(self: &Rc<Self>, wire: Box<Wire>) -> Lease {
         Lease {
             wire: Some(wire),

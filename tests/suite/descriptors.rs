@@ -1,0 +1,86 @@
+//! What happens when file descriptors run out: idle connections make room for those that are needed.
+#![cfg(target_os = "linux")]
+
+use tokenferry::simulator::{Fault, GRAPH, Gate, ORGANISATION, Script};
+use tokio::net::TcpStream;
+
+use crate::harness::caller::Caller;
+use crate::harness::program::Program;
+use crate::harness::until;
+
+/// What a crowd is on each route.
+const CROWD: usize = 25;
+
+async fn start() -> Program {
+    let program = Program::start("workers: 1\n", "").await;
+    until("there is a token", || async {
+        let ready = program.get_admin("/readyz").await;
+        (ready.status == 200).then_some(())
+    })
+    .await;
+    program
+}
+
+/// Leaves it so many descriptors more than it has.
+fn leave(program: &Program, more: usize) {
+    let most = u64::try_from(program.open_files() + more).expect("it is a small number");
+    program.limit_files(most);
+}
+
+/// A crowd that is at the upstream all at once, and is answered.
+async fn crowd(program: &Program, host: &'static str, path: &str) {
+    let gate = Gate::new();
+    program.simulator.clear();
+    program
+        .simulator
+        .script(Script::on(host, Fault::Hold(gate.clone())));
+    let mut callers = Vec::new();
+    for _ in 0..CROWD {
+        let mut caller = program.caller().await;
+        caller.ask(&format!("GET {path} HTTP/1.1")).await;
+        callers.push(caller);
+    }
+    until("all are there", || async {
+        (program.simulator.seen().len() == CROWD).then_some(())
+    })
+    .await;
+    gate.open();
+    for caller in &mut callers {
+        caller.answer("GET").await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_of_one_route_make_room_for_those_of_another() {
+    let program = start().await;
+    // Enough for one crowd, and for the idle connections of another without its callers.
+    leave(&program, 2 * CROWD + CROWD / 2);
+    crowd(&program, GRAPH, "/graph/sim/bytes/1").await;
+    crowd(&program, ORGANISATION, "/dynamics/sim/bytes/1").await;
+    program.get_admin("/livez").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_request_that_no_descriptor_is_left_for_is_told_so() {
+    let program = start().await;
+    leave(&program, CROWD);
+    let mut first = Caller::connect(program.address).await;
+    let mut others = Vec::new();
+    for _ in 0..2 * CROWD {
+        // The system accepts what the program cannot.
+        let other = TcpStream::connect(program.address).await;
+        others.push(other.expect("the system accepts"));
+    }
+    program
+        .err
+        .find("the rest is said", |line| {
+            line.contains("accepting rests").then_some(())
+        })
+        .await;
+    first.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+    let answer = first.answer("GET").await;
+    assert_eq!(answer.field("retry-after"), "1");
+    let text = answer.text();
+    assert!(text.contains("limit of open files"), "{text}");
+    assert_eq!(answer.refusal(), (503, "overloaded".to_owned()));
+}
