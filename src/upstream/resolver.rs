@@ -26,8 +26,11 @@ pub(super) type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
 #[derive(Debug, Default)]
 pub(super) struct Resolver {
     asked: RefCell<Option<Asked>>,
-    last_good: Rc<RefCell<Option<(Instant, Vec<SocketAddr>)>>>,
+    last_good: Rc<RefCell<Option<Good>>>,
 }
+
+/// Addresses, and since when they are known.
+type Good = (Instant, Vec<SocketAddr>);
 
 /// A look-up in flight.
 #[derive(Clone, Debug)]
