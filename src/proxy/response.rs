@@ -1,9 +1,5 @@
 //! The answer that goes down: the upstream's after the route's rules, or one of our own.
 
-use std::future::poll_fn;
-use std::sync::Arc;
-use std::task::Poll;
-
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::response::Parts;
 use http::{Response, Version};
@@ -59,11 +55,7 @@ async fn turn_links(
     let Some(rewriter) = plan(&call.asked(), parts.status, &mut parts.headers, links) else {
         return Source::Upstream(body);
     };
-    let mut body = Box::new(Rewritten::new(body, rewriter, Arc::clone(cells)));
-    match poll_fn(|cx| Poll::Ready(body.whole(cx))).await {
-        Some(whole) => Source::Own(whole),
-        None => Source::Rewritten(body),
-    }
+    Rewritten::begin(body, rewriter, cells).await
 }
 
 /// Hands the exchange to the body, whose end it is.

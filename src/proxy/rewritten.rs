@@ -3,6 +3,7 @@
 //! length; nothing is waited for to find that out.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 
-use super::body::BodyError;
+use super::body::{BodyError, Source};
 use crate::metrics::RouteCells;
 use crate::rewrite::Rewriter;
 use crate::upstream::{ResponseBodyError, UpstreamBody};
@@ -46,11 +47,44 @@ enum Stage {
 
 impl Rewritten {
     /// Rewrites a body; the number of its links goes to `cells`.
-    pub(super) fn new(body: UpstreamBody, rewriter: Rewriter, cells: Arc<RouteCells>) -> Self {
+    pub(super) async fn begin(
+        mut body: UpstreamBody,
+        mut rewriter: Rewriter,
+        cells: &Arc<RouteCells>,
+    ) -> Source {
+        if body.size_hint().lower() > SHORT as u64 {
+            return Source::Rewritten(Box::new(Self::new(body, rewriter, cells)));
+        }
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
+        // Most short bodies are one piece, for which nothing is kept.
+        if let Poll::Ready(Some(Ok(frame))) = &first
+            && let Some(data) = frame.data_ref()
+            && data.len() <= SHORT
+            && body.is_end_stream()
+            && let Some(whole) = rewriter.whole(data)
+        {
+            cells.links_rewritten(rewriter.links());
+            return Source::Own(whole);
+        }
+        let mut this = Box::new(Self::new(body, rewriter, cells));
+        if let Poll::Ready(first) = first {
+            match this.read(first) {
+                Ok(()) => {
+                    if let Some(whole) = poll_fn(|cx| Poll::Ready(this.whole(cx))).await {
+                        return Source::Own(whole);
+                    }
+                }
+                Err(error) => this.broken = Some(error),
+            }
+        }
+        Source::Rewritten(this)
+    }
+
+    fn new(body: UpstreamBody, rewriter: Rewriter, cells: &Arc<RouteCells>) -> Self {
         Self {
             body,
             rewriter,
-            cells,
+            cells: Arc::clone(cells),
             ahead: VecDeque::new(),
             broken: None,
             held: None,
@@ -60,10 +94,7 @@ impl Rewritten {
     }
 
     /// All of a short body, if it is there already; else it goes on as a stream.
-    pub(super) fn whole(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
-        if self.body.size_hint().lower() > SHORT as u64 {
-            return None;
-        }
+    fn whole(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
         let mut length = 0;
         // Most short bodies are one piece, for which no queue is made.
         let mut only = None;

@@ -12,6 +12,8 @@ use super::scan::{Piece, Scanner};
 /// From this size on a piece of a chunk is handed on by reference: copying less costs no more than
 /// another frame does.
 const LARGE: usize = 4096;
+/// Room for a few links that become longer.
+const LONGER: usize = 256;
 
 /// The rewriter of one body. Give it chunks with [`Self::push`], take what comes out with
 /// [`Self::next`] until that is `None`, and say that the body has ended with [`Self::finish`].
@@ -40,6 +42,16 @@ impl Reader {
         }
     }
 
+    fn whole(&mut self, text: &[u8], mut emit: impl FnMut(Piece<'_>)) {
+        match self {
+            Self::Json(scanner) => scanner.whole(text, emit),
+            Self::Multipart(multipart) => {
+                multipart.push(text, &mut emit);
+                multipart.finish(emit);
+            }
+        }
+    }
+
     fn finish(&mut self, emit: impl FnMut(Piece<'_>)) {
         match self {
             Self::Json(scanner) => scanner.finish(emit),
@@ -63,6 +75,30 @@ impl Rewriter {
             input: Bytes::new(),
             ready: VecDeque::new(),
         }
+    }
+
+    /// Rewrites a text that is there as a whole; `None` when it has a coding.
+    pub fn whole(&mut self, text: &Bytes) -> Option<Bytes> {
+        if self.decoder.is_some() {
+            return None;
+        }
+        let mut same = false;
+        let mut out = Vec::new();
+        self.reader.whole(text, |piece| {
+            let bytes = match piece {
+                Piece::Keep(range) if range.len() == text.len() => {
+                    same = true;
+                    return;
+                }
+                Piece::Keep(range) => &text[range],
+                Piece::Add(bytes) => bytes,
+            };
+            if out.capacity() == 0 {
+                out = Vec::with_capacity(text.len() + LONGER);
+            }
+            out.extend_from_slice(bytes);
+        });
+        Some(if same { text.clone() } else { out.into() })
     }
 
     /// Gives the next chunk. What the last one came to has been taken by then.
@@ -142,8 +178,8 @@ impl Rewriter {
                 Piece::Add(bytes) => bytes,
             };
             if small.capacity() == 0 {
-                // Room for what is small of the chunk, and for a few links that become longer.
-                small = Vec::with_capacity(chunk.len().min(LARGE) + 256);
+                // Room for what is small of the chunk.
+                small = Vec::with_capacity(chunk.len().min(LARGE) + LONGER);
             }
             small.extend_from_slice(bytes);
         });

@@ -96,7 +96,18 @@ impl Scanner {
 
     /// Scans the next bytes. The pieces, one behind the other, are the output so far but for what
     /// is held back: at most the beginning of one string.
-    pub fn push(&mut self, input: &[u8], mut emit: impl FnMut(Piece<'_>)) {
+    pub fn push(&mut self, input: &[u8], emit: impl FnMut(Piece<'_>)) {
+        let cursor = self.scan(input, emit);
+        self.remember(input, cursor);
+    }
+
+    /// Scans a text that is there as a whole; nothing is remembered of it.
+    pub fn whole(&mut self, text: &[u8], mut emit: impl FnMut(Piece<'_>)) {
+        self.scan(text, &mut emit);
+        self.finish(emit);
+    }
+
+    fn scan(&mut self, input: &[u8], mut emit: impl FnMut(Piece<'_>)) -> Cursor {
         let mut cursor = Cursor::default();
         let edge = self.edge.after(&self.window);
         let mut fresh = true;
@@ -122,7 +133,7 @@ impl Scanner {
         if cursor.kept < input.len() {
             emit(Piece::Keep(cursor.kept..input.len()));
         }
-        self.remember(input, cursor);
+        cursor
     }
 
     /// Ends the text and puts out what was held back. Another text may follow.

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use serde_json::{Deserializer, Value};
 
 use super::scan_property::{DOWN, UP, rewritten};
 use crate::config::RewriteLinks;
 use crate::rewrite::address::Links;
+use crate::rewrite::body::{Reader, Rewriter};
 use crate::rewrite::sample::{graph_with, scan};
 use crate::rewrite::scan::Scanner;
 
@@ -23,13 +25,16 @@ fn documents(kind: &str) -> Vec<(String, Vec<u8>)> {
     documents
 }
 
-/// The output, which is the same in one chunk and in chunks of any size.
+/// The output, which is the same in one chunk, in chunks of any size, and as a short body.
 fn output(links: &Links, text: &[u8], name: &str) -> Vec<u8> {
     let whole = scan(&mut Scanner::new(links.clone()), [text]);
     for size in [1, 2, 3, 5, 7, 16, 64, 1000] {
         let cut = scan(&mut Scanner::new(links.clone()), text.chunks(size));
         assert!(cut == whole, "{name} in chunks of {size}");
     }
+    let mut rewriter = Rewriter::new(None, Reader::Json(Scanner::new(links.clone())));
+    let short = rewriter.whole(&Bytes::copy_from_slice(text)).unwrap();
+    assert!(short == whole, "{name} as a short body");
     whole
 }
 
