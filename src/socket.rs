@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Bodies pass in pieces of at most so many bytes, in both directions: two TLS records. Whoever does
@@ -30,6 +30,13 @@ impl From<TcpStream> for Tcp {
 }
 
 impl Tcp {
+    /// Whether the kernel has told nothing that a read would find: no bytes, no end, no failure. No
+    /// system call, and nobody is woken later.
+    pub fn is_quiet(&self) -> bool {
+        let read = self.0.try_io(Interest::READABLE, || Ok(()));
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Ends the connection with a reset, so that what was sent is not taken for all there is.
     pub fn reset(self) {
         // Where the system refuses, the connection just ends.

@@ -106,7 +106,7 @@ impl Prefixes {
     fn find<'a>(&self, path: &'a str) -> Option<Found<'a>> {
         let boundaries = memchr::memchr_iter(b'/', path.as_bytes()).chain([path.len()]);
         let mut best = None;
-        for (end, &occurs) in boundaries.zip(&self.depths) {
+        for (&occurs, end) in self.depths.iter().zip(boundaries) {
             let (prefix, rest) = path.split_at(end);
             if occurs && let Some(&route) = self.routes.get(prefix) {
                 best = Some(Found { route, rest });

@@ -191,8 +191,15 @@ impl Outflow {
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let pieces = [&self.lead[self.led..], &self.data, self.tail].map(IoSlice::new);
-        let written = ready!(Pin::new(stream).poll_write_vectored(cx, &pieces))?;
+        let lead = &self.lead[self.led..];
+        let stream = Pin::new(stream);
+        let written = if self.data.is_empty() && self.tail.is_empty() {
+            // TLS makes a list of several pieces.
+            ready!(stream.poll_write(cx, lead))?
+        } else {
+            let pieces = [lead, &self.data, self.tail].map(IoSlice::new);
+            ready!(stream.poll_write_vectored(cx, &pieces))?
+        };
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }

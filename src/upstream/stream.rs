@@ -18,6 +18,20 @@ pub(super) enum UpstreamStream {
     Tls(Box<TlsStream<Tcp>>),
 }
 
+impl UpstreamStream {
+    /// Whether a read would find nothing, not even the end. It may say `false` without need.
+    pub(super) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Plain(io) => io.is_quiet(),
+            Self::Tls(io) => {
+                let (io, session) = io.get_ref();
+                // Nothing that was decrypted is left.
+                session.wants_read() && io.is_quiet()
+            }
+        }
+    }
+}
+
 macro_rules! either {
     ($self:ident, $io:ident => $call:expr) => {
         match $self.get_mut() {

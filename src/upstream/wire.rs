@@ -90,7 +90,10 @@ impl Wire {
         if now >= self.retire_at || now.duration_since(self.idle_since) >= IDLE {
             return false;
         }
-        // An end, or bytes that nobody asked for. Without news of the socket this is no system call.
+        if self.stream.is_quiet() {
+            return true;
+        }
+        // An end, or bytes that nobody asked for; or a session ticket, which is neither.
         let (mut one, mut cx) = ([0], Context::from_waker(Waker::noop()));
         let read = Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut one));
         read.is_pending()
