@@ -16,7 +16,12 @@ use crate::config::{BaseUrl, HostPattern, Origin, PathPrefix, RewriteLinks};
 #[derive(Clone, Debug)]
 pub struct PublicBase {
     secure: bool,
-    authority: Box<str>,
+    /// Scheme and authority.
+    origin: Box<str>,
+}
+
+fn scheme(secure: bool) -> &'static str {
+    if secure { "https://" } else { "http://" }
 }
 
 impl PublicBase {
@@ -28,14 +33,24 @@ impl PublicBase {
         };
         let bytes = authority.as_bytes();
         let fits = !bytes.is_empty() && bytes.len() <= 259 && bytes.iter().all(plain);
-        fits.then(|| Self {
-            secure,
-            authority: authority.into(),
+        fits.then(|| {
+            let scheme = scheme(secure);
+            let mut origin = String::with_capacity(scheme.len() + authority.len());
+            origin.push_str(scheme);
+            origin.push_str(authority);
+            Self {
+                secure,
+                origin: origin.into(),
+            }
         })
     }
 
+    fn authority(&self) -> &str {
+        &self.origin[scheme(self.secure).len()..]
+    }
+
     fn split(&self) -> (&str, Option<u16>) {
-        split_port(&self.authority).unwrap_or_default()
+        split_port(self.authority()).unwrap_or_default()
     }
 
     fn is_at(&self, pattern: &HostPattern) -> bool {
@@ -77,7 +92,7 @@ pub(super) enum Way {
 }
 
 /// What a URL's beginning is replaced with: pieces to be put one behind the other.
-pub(super) type Pieces<'a> = [&'a str; 6];
+pub(super) type Pieces<'a> = [&'a str; 4];
 
 impl Links {
     /// The links of an exchange that came through the route of this index. The index is one of the
@@ -123,7 +138,7 @@ impl Links {
 
     /// Whether this is the authority that was asked.
     pub(super) fn is_asked(&self, authority: &str) -> bool {
-        authority.eq_ignore_ascii_case(&self.base.authority)
+        authority.eq_ignore_ascii_case(self.base.authority())
     }
 
     /// What a root-relative reference of the upstream is prefixed with here, once the upstream's
@@ -174,7 +189,7 @@ impl Links {
     pub(super) fn text(&self, way: Way, route: usize) -> Pieces<'_> {
         match way {
             Way::ToCaller => self.address(route).unwrap_or_default(),
-            Way::ToUpstream => [&self.map.routes[route].upstream, "", "", "", "", ""],
+            Way::ToUpstream => [&self.map.routes[route].upstream, "", "", ""],
         }
     }
 
@@ -222,26 +237,18 @@ impl Links {
         let route = &self.map.routes[index].route;
         let public = self.map.public.as_ref();
         let secure = public.map_or(self.base.secure, |base| base.origin.secure);
-        let scheme = if secure { "https" } else { "http" };
         let path = route.path.as_str();
         match (&route.host, public) {
             (Some(HostPattern::Exact(name)), _) => {
-                Some([scheme, "://", name.as_str(), self.port(), "", path])
+                Some([scheme(secure), name.as_str(), self.port(), path])
             }
-            (Some(pattern @ HostPattern::Suffix(_)), _) => self.base.is_at(pattern).then_some([
-                scheme,
-                "://",
-                &self.base.authority,
-                "",
-                "",
-                path,
-            ]),
-            (None, Some(base)) => {
-                let authority = self.map.public_authority.as_str();
-                Some([scheme, "://", authority, "", base.prefix.as_str(), path])
+            (Some(pattern @ HostPattern::Suffix(_)), _) => {
+                let here = [scheme(secure), self.base.authority(), "", path];
+                self.base.is_at(pattern).then_some(here)
             }
+            (None, Some(_)) => Some([&self.map.public_text, "", "", path]),
             (None, None) if self.map.has_hosts && self.is_hidden(path) => None,
-            (None, None) => Some([scheme, "://", &self.base.authority, "", "", path]),
+            (None, None) => Some([&self.base.origin, "", "", path]),
         }
     }
 
@@ -261,7 +268,7 @@ impl Links {
     fn port(&self) -> &str {
         let authority = match &self.map.public {
             Some(_) => self.map.public_authority.as_str(),
-            None => &self.base.authority,
+            None => self.base.authority(),
         };
         let after_literal = authority.rfind(']').map_or(0, |at| at + 1);
         let at = authority[after_literal..].rfind(':');
@@ -309,7 +316,7 @@ impl Links {
         let (own_host, own_port) = self.base.split();
         let own_default = Origin::default_port(self.base.secure);
         // A front end may have taken the TLS off: then scheme and default port differ, the text does not.
-        let as_asked = authority.text().eq_ignore_ascii_case(&self.base.authority)
+        let as_asked = authority.text().eq_ignore_ascii_case(self.base.authority())
             || (host.eq_ignore_ascii_case(own_host) && port == own_port.unwrap_or(own_default));
         let as_named = matches!(&route.host, Some(HostPattern::Exact(_)))
             && split_port(authority.text()).ok().and_then(|(_, port)| port)

@@ -36,6 +36,8 @@ impl From<&RouteSpec> for LinkRoute {
 pub struct LinkMap {
     pub(super) public: Option<BaseUrl>,
     pub(super) public_authority: String,
+    /// Scheme, authority and prefix of `public` as text.
+    pub(super) public_text: String,
     pub(super) routes: Vec<Mapped>,
     /// Whether any route is bound to a host.
     pub(super) has_hosts: bool,
@@ -96,6 +98,7 @@ impl LinkMap {
                 .as_ref()
                 .map(|base| base.origin.authority())
                 .unwrap_or_default(),
+            public_text: public.as_ref().map(BaseUrl::to_string).unwrap_or_default(),
             public,
             has_hosts: routes.iter().any(|route| route.host.is_some()),
             routes: routes.into_iter().map(mapped).collect(),
