@@ -1,10 +1,11 @@
 //! A connected byte stream to an upstream: TCP, or TLS over it.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::BytesMut;
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 use crate::socket::Tcp;
@@ -19,7 +20,27 @@ pub(super) enum UpstreamStream {
 }
 
 impl UpstreamStream {
-    /// Whether a read would find nothing, not even the end. It may say `false` without need.
+    /// Reads what comes next into the room that `input` has: of TLS a record, and nothing is tried
+    /// behind it. The number of bytes; none at the end.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(io) => pin!(io.read_buf(input)).poll(cx),
+            Self::Tls(io) => {
+                let read = ready!(Pin::new(&mut **io).poll_fill_buf(cx))?;
+                let length = read.len().min(input.capacity() - input.len());
+                input.extend_from_slice(&read[..length]);
+                Pin::new(&mut **io).consume(length);
+                Poll::Ready(Ok(length))
+            }
+        }
+    }
+
+    /// Whether [`Self::poll_next`], which alone has read so far, would find nothing, not even the
+    /// end. It may say `false` without need.
     pub(super) fn is_quiet(&self) -> bool {
         match self {
             Self::Plain(io) => io.is_quiet(),

@@ -9,7 +9,6 @@
 //! a body ends is decided in `framing`.
 
 use std::io;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
@@ -17,7 +16,6 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::{Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::framing::{Framing, is_chunked_at_most};
 use super::inflow::Inflow;
@@ -94,9 +92,9 @@ impl Wire {
             return true;
         }
         // An end, or bytes that nobody asked for; or a session ticket, which is neither.
-        let (mut one, mut cx) = ([0], Context::from_waker(Waker::noop()));
-        let read = Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut one));
-        read.is_pending()
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut one = BytesMut::with_capacity(1);
+        self.stream.poll_next(&mut cx, &mut one).is_pending()
     }
 
     /// Ends its use by an exchange; whether it can serve another.
@@ -234,7 +232,7 @@ impl Wire {
                 return Poll::Ready(Ok(response));
             }
             self.memory.lend_input(&mut self.input);
-            let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+            let read = self.stream.poll_next(cx, &mut self.input);
             if self.input.is_empty() {
                 self.memory.return_input(&mut self.input);
             }
@@ -281,15 +279,19 @@ impl Wire {
         self.input.reserve(room);
         let before = self.input.len();
         while self.input.len() - before < room {
-            match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
+            match self.stream.poll_next(cx, &mut self.input) {
                 Poll::Ready(Ok(read)) if read > 0 => {
                     // A failure behind these bytes would be mistaken for the end.
                     if self.inflow.ends_with_connection() {
                         break;
                     }
                 }
-                // What was read comes first; an end or a failure is met again.
-                _ if self.input.len() > before => break,
+                Poll::Pending if self.input.len() > before => break,
+                // What was read comes first. An end is met again; a failure of TLS need not be.
+                Poll::Ready(_) if self.input.len() > before => {
+                    self.persists = false;
+                    break;
+                }
                 outcome => return outcome,
             }
         }
