@@ -132,9 +132,10 @@ impl ResponseRules {
         let mut found = NameSet::default();
         let mut doomed = Vec::new();
         for name in headers.keys() {
-            if let Some(at) = NAMES.position(name.as_str()) {
+            let text = name.as_str();
+            if let Some(at) = NAMES.position(text) {
                 found = found.and(at);
-            } else if name.as_str().starts_with("access-control-") && !self.kept.contains(name) {
+            } else if text.starts_with("access-control-") && !self.kept.contains(name) {
                 doomed.push(name.clone());
             }
         }

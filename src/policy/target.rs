@@ -126,7 +126,7 @@ fn same(a: &Authority<'_>, b: &Authority<'_>, secure: bool) -> bool {
 }
 
 fn host(line: &HeaderValue) -> Result<Authority<'_>, Refusal> {
-    std::str::from_utf8(line.as_bytes())
+    line.to_str()
         .ok()
         .and_then(Authority::parse)
         .ok_or_else(|| bad("the Host of the request is not a host with an optional port"))
