@@ -15,8 +15,8 @@ use super::roster::unknown;
 use super::scalar::{Size, Status, Time};
 use super::value::{BaseUrl, HostPattern, Name};
 use super::{
-    AllowSpec, BatchRule, CallerProof, LATEST_RETRY, RetrySpec, RewriteLinks, RouteSpec, Throttle,
-    UpstreamHttp,
+    AllowSpec, BatchRule, CallerProof, LATEST_RETRY, RetrySpec, RewriteLinks, RouteSpec,
+    SEALED_LINKS, Throttle, UpstreamHttp,
 };
 
 /// Checks one route; `None` when a part that it cannot do without is wrong.
@@ -208,6 +208,13 @@ fn link_keys(raw: &RawRoute, report: &mut Report) -> Vec<String> {
                 message,
                 "up to 128 ASCII characters, without quotes: nextLink",
             );
+        }
+    }
+    for item in items {
+        if SEALED_LINKS.contains(&item.value.0.as_str()) {
+            let message = format!("{:?} in \"link_keys\" has no effect", item.value.0);
+            let help = "such an address needs no token, and must never get it; leave it out";
+            report.warning(item.span, message, help);
         }
     }
     if let (Some(key), Some(RewriteLinks::Off)) = (raw.link_keys.key(), raw.rewrite_links.value()) {

@@ -68,7 +68,7 @@ pub use places::{Finding, KeyPath, NamedFile, Places};
 pub use problem::{Place, Position, Problem, Problems, Severity};
 pub use route::{
     AllowSpec, BatchRule, HeaderEdits, LATEST_RETRY, PatternSegment, RetrySpec, RewriteLinks,
-    RouteSpec, Throttle, UpstreamHttp,
+    RouteSpec, SEALED_LINKS, Throttle, UpstreamHttp,
 };
 pub use schema::schema;
 pub use value::{BaseUrl, HostName, HostPattern, Name, Origin, PathPrefix, Scope};

@@ -70,6 +70,15 @@ impl RouteSpec {
     }
 }
 
+/// JSON names of addresses that need no token, because they let in whoever has them. Such a link is
+/// never rewritten.
+pub const SEALED_LINKS: [&str; 4] = [
+    "uploadUrl",
+    "downloadUrl",
+    "@microsoft.graph.downloadUrl",
+    "@content.downloadUrl",
+];
+
 /// One line of `allow`: methods and a path pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowSpec {

@@ -48,11 +48,12 @@ async fn turn_links(
     let Some(links) = call.links() else {
         return Source::Upstream(body);
     };
-    let cells = &call.own().cells;
+    let (cells, asked) = (&call.own().cells, call.asked());
     if linked {
-        cells.links_rewritten(header::rewrite(&mut parts.headers, parts.status, &links));
+        let (headers, file) = (&mut parts.headers, asked.is_file());
+        cells.links_rewritten(header::rewrite(headers, parts.status, file, &links));
     }
-    let Some(rewriter) = plan(&call.asked(), parts.status, &mut parts.headers, links) else {
+    let Some(rewriter) = plan(&asked, parts.status, &mut parts.headers, links) else {
         return Source::Upstream(body);
     };
     Rewritten::begin(body, rewriter, cells).await

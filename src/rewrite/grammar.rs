@@ -48,6 +48,8 @@ pub(super) struct Value {
     pub(super) then: Then,
     /// It stands where a key may stand as well.
     pub(super) doubt: bool,
+    /// It counts only when it leads to the route's own upstream.
+    pub(super) own: bool,
     /// It is the target of an operation in a JSON batch.
     pub(super) target: bool,
 }
@@ -123,6 +125,8 @@ impl State {
             Self::Value(Value {
                 then,
                 doubt: false,
+                // Which operation such headers belong to is not known, and it may be one for a file.
+                own: then == Then::Fields,
                 target,
             })
         };
@@ -133,6 +137,10 @@ impl State {
             (Self::AfterColon(What::Headers), b'{') => Self::Fields,
             (Self::AfterColon(What::Link), b'"') => value(Then::Search, false),
             (Self::AfterColon(What::Link), b'[') if lists => Self::List,
+            (Self::AfterColon(What::Sealed), b'"') => Self::Rest {
+                then: Then::Search,
+                escaped: false,
+            },
             (Self::AfterColon(What::Url), b'"') => value(Then::Search, true),
             (Self::Fields | Self::List, b',') => self,
             (Self::List, b'"') => value(Then::List, false),

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::address::{Found, Links, Way};
 use super::spelling::{Follows, Spelling};
+use super::ticket::has_ticket;
 use crate::config::RewriteLinks;
 
 /// The headers, lower-case.
@@ -17,9 +18,20 @@ pub const NAMES: [&str; 5] = [
     "azure-asyncoperation",
 ];
 
+/// Which references of a header are turned here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    /// Also one to the root of the upstream: it is the `Location` of a redirect.
+    pub(super) relative: bool,
+    /// Those to the route's own upstream only.
+    pub(super) own: bool,
+}
+
 /// Rewrites the links in an answer's headers, unless the route leaves links alone; returns how many
-/// there were.
-pub fn rewrite(headers: &mut HeaderMap, status: StatusCode, links: &Links) -> u64 {
+/// there were. `file`: it answers a request for a file, and is read on another host without a token
+/// then. So is the monitor of a copy, which 202 names; only where a route goes to that host would
+/// the token go along, and there it is left alone as well.
+pub fn rewrite(headers: &mut HeaderMap, status: StatusCode, file: bool, links: &Links) -> u64 {
     const FIELDS: [HeaderName; 5] = [
         LOCATION,
         CONTENT_LOCATION,
@@ -32,7 +44,10 @@ pub fn rewrite(headers: &mut HeaderMap, status: StatusCode, links: &Links) -> u6
         return count;
     }
     for name in FIELDS {
-        let relative = name == LOCATION && status.is_redirection();
+        let reach = Reach {
+            relative: name == LOCATION && status.is_redirection(),
+            own: name == LOCATION && (file || status == StatusCode::ACCEPTED),
+        };
         if !headers.contains_key(&name) {
             continue;
         }
@@ -40,7 +55,7 @@ pub fn rewrite(headers: &mut HeaderMap, status: StatusCode, links: &Links) -> u6
             continue;
         };
         for value in entry.iter_mut() {
-            if let Some(rewritten) = value_of(value, relative, links) {
+            if let Some(rewritten) = value_of(value, reach, links) {
                 *value = rewritten;
                 count += 1;
             }
@@ -49,18 +64,21 @@ pub fn rewrite(headers: &mut HeaderMap, status: StatusCode, links: &Links) -> u6
     count
 }
 
-fn value_of(value: &HeaderValue, relative: bool, links: &Links) -> Option<HeaderValue> {
-    let text = rewrite_value(value.as_bytes(), relative, links)?;
+fn value_of(value: &HeaderValue, reach: Reach, links: &Links) -> Option<HeaderValue> {
+    let text = rewrite_value(value.as_bytes(), reach, links)?;
     HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
 }
 
-/// The value of one of the headers, rewritten. `relative`: it is the `Location` of a redirect, where
-/// a reference to the upstream's root becomes one to the route's.
-pub(super) fn rewrite_value(value: &[u8], relative: bool, links: &Links) -> Option<Vec<u8>> {
+/// The value of one of the headers, rewritten. What carries a ticket leads to the upstream, and is
+/// made to where it would be read as a reference to this proxy.
+pub(super) fn rewrite_value(value: &[u8], reach: Reach, links: &Links) -> Option<Vec<u8>> {
+    let ticket = has_ticket(value, 0, Spelling::Plain);
     let (pieces, rest): (&[&str], _) = match links.find(Way::ToCaller, value, Spelling::Plain) {
+        Found::Yes { route, .. } if ticket || (reach.own && !links.is_own(route)) => return None,
         Found::Yes { len, route } => (&links.text(Way::ToCaller, route), &value[len..]),
-        Found::Cut | Found::No if relative => (&links.local_prefix(), local(value, links)?),
-        Found::Cut | Found::No => return None,
+        Found::Cut | Found::No if !reach.relative || !is_rooted(value) => return None,
+        Found::Cut | Found::No if ticket => (&[&links.upstream().origin.to_string()], value),
+        Found::Cut | Found::No => (&links.local_prefix(), local(value, links)?),
     };
     let mut text = pieces.concat().into_bytes();
     if text.is_empty() {
@@ -70,11 +88,13 @@ pub(super) fn rewrite_value(value: &[u8], relative: bool, links: &Links) -> Opti
     Some(text)
 }
 
+/// Whether it is a reference to the root of the host.
+fn is_rooted(value: &[u8]) -> bool {
+    value.starts_with(b"/") && !value.starts_with(b"//") && !value.starts_with(b"/\\")
+}
+
 /// What of a root-relative reference is below the upstream's own prefix.
 fn local<'a>(value: &'a [u8], links: &Links) -> Option<&'a [u8]> {
-    if !value.starts_with(b"/") || value.starts_with(b"//") || value.starts_with(b"/\\") {
-        return None;
-    }
     match Spelling::Plain.follows(value, 0, links.upstream().prefix.as_str()) {
         Follows::Yes(end) => Some(&value[end..]),
         Follows::Cut | Follows::No => None,

@@ -8,8 +8,9 @@ use memchr::memmem::Finder;
 use memchr::{memchr, memchr2, memchr3};
 
 use super::link::LinkRoute;
-use super::spelling::{hex, short_escape};
-use crate::config::RewriteLinks;
+use super::name::{NameAt, whole};
+use super::spelling::{Follows, hex, short_escape};
+use crate::config::{RewriteLinks, SEALED_LINKS};
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) enum What {
     Headers,
     /// The name of a member that holds a link.
     Link,
+    /// The name of a member that holds an address for whoever has it, which no token may go to.
+    Sealed,
     /// The name of the target of an operation inside a JSON batch.
     Url,
     /// The beginning of any string, which may be a link itself.
@@ -79,7 +82,7 @@ impl Keys {
     /// The links of a route's answers.
     pub(super) fn of_answers(route: &LinkRoute) -> Self {
         match route.rewrite {
-            RewriteLinks::All => Self::strings(),
+            RewriteLinks::All => Self::strings(route),
             RewriteLinks::Off | RewriteLinks::On => Self::new(ANSWER, names(route), false),
         }
     }
@@ -87,7 +90,7 @@ impl Keys {
     /// The same inside a JSON batch, where operations have headers.
     pub(super) fn of_batch_answers(route: &LinkRoute) -> Self {
         match route.rewrite {
-            RewriteLinks::All => Self::strings(),
+            RewriteLinks::All => Self::strings(route),
             RewriteLinks::Off | RewriteLinks::On => {
                 let mut names = names(route);
                 names.push(("headers".to_owned(), What::Headers));
@@ -138,25 +141,45 @@ impl Keys {
             letters,
             span,
             lists,
-            nested: names.iter().any(|(_, what)| *what != What::Link),
+            nested: names
+                .iter()
+                .any(|(_, what)| matches!(what, What::Headers | What::Url)),
             starts: [b'@', b'\\', if names.is_empty() { b'@' } else { b'"' }],
             names,
         }
     }
 
-    /// Every string that may begin with `http`: plainly, in capitals or with an escape.
-    fn strings() -> Self {
+    /// Every string that may begin with `http`: plainly, in capitals or with an escape. Beside them
+    /// the names of links, which may lead to other routes, and of what is none. A name that may
+    /// begin like a link is read by [`Self::name_at`].
+    fn strings(route: &LinkRoute) -> Self {
+        let mut names = names(route);
+        names.extend(SEALED_LINKS.map(|name| (name.to_owned(), What::Sealed)));
+        let mut keys = Self::new(ANSWER, names, false);
+        keys.needles.retain(|needle| {
+            let begins_like_a_link = matches!(needle.finder.needle(), [b'"', b'h' | b'H', ..]);
+            !begins_like_a_link
+        });
         let starts = ["\"h", "\"H", "\"\\"];
-        Self {
-            needles: starts.map(|start| Needle::new(start, Kind::Start)).into(),
-            suffixes: &[],
-            names: Vec::new(),
-            letters: [false; 256],
-            span: 1,
-            lists: false,
-            nested: false,
-            starts: [b'"'; 3],
+        let starts = starts.map(|start| Needle::new(start, Kind::Start));
+        keys.needles.extend(starts);
+        keys.starts = [b'@', b'\\', b'"'];
+        keys
+    }
+
+    /// Whether the string that begins here is one of the names and ends here.
+    pub(super) fn name_at(&self, raw: &[u8]) -> NameAt {
+        let suffixes = self.suffixes.iter().map(|name| (*name, What::Link));
+        let names = self.names.iter().map(|(name, what)| (name.as_str(), *what));
+        let mut found = NameAt::No;
+        for (name, what) in names.chain(suffixes) {
+            match whole(raw, name) {
+                Follows::Yes(end) => return NameAt::Yes { end, what },
+                Follows::Cut => found = NameAt::Cut,
+                Follows::No => {}
+            }
         }
+        found
     }
 
     /// Where in `text` a name may begin that is not complete there; its length when nowhere.
@@ -289,7 +312,8 @@ impl Needle {
 
 fn names(route: &LinkRoute) -> Vec<(String, What)> {
     let link = |name: &String| (name.clone(), What::Link);
-    route.link_keys.iter().map(link).collect()
+    let open = |name: &&String| !SEALED_LINKS.contains(&name.as_str());
+    route.link_keys.iter().filter(open).map(link).collect()
 }
 
 /// Whether the run of backslashes at the end of `text` has an odd length; `before` says so for the

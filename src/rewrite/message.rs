@@ -1,7 +1,7 @@
 //! The heads inside a multipart batch: of the parts, and of the HTTP messages in them.
 
 use super::address::{Found, Links, Way};
-use super::header::{self, NAMES};
+use super::header::{self, NAMES, Reach};
 use super::multipart::boundary;
 use super::plan::is_json;
 use super::request;
@@ -81,7 +81,12 @@ fn answer(head: &[u8], links: &Links) -> (Vec<u8>, u64) {
             let name = NAMES
                 .iter()
                 .find(|known| name.eq_ignore_ascii_case(known.as_bytes()))?;
-            header::rewrite_value(value.as_bytes(), redirect && *name == "location", links)
+            // Which request this answers is not known here, and it may have been one for a file.
+            let reach = Reach {
+                relative: redirect && *name == "location",
+                own: true,
+            };
+            header::rewrite_value(value.as_bytes(), reach, links)
         });
         count += put(&mut text, line, rewritten.as_deref());
     }

@@ -16,12 +16,14 @@ mod key;
 pub mod link;
 mod message;
 mod multipart;
+mod name;
 mod nesting;
 mod plan;
 pub mod request;
 pub mod scan;
 mod spelling;
 mod text;
+mod ticket;
 
 #[cfg(test)]
 mod sample;

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::address::{Found, Links};
 use super::grammar::{State, Then, Value};
 use super::key::{Hit, What, closing_quote, is_odd};
+use super::name::NameAt;
 use super::nesting::Nesting;
 use super::text::Text;
 
@@ -194,7 +195,7 @@ impl Scanner {
     fn enter(&mut self, hit: Hit, before: u8, input: &[u8], cursor: &mut Cursor) {
         cursor.resumed = Some(cursor.at);
         self.state = match hit.what {
-            What::Link => State::AfterKey(hit.what),
+            What::Link | What::Sealed => State::AfterKey(hit.what),
             What::Headers | What::Url => {
                 self.nesting.advance(&input[cursor.counted..cursor.at]);
                 cursor.counted = cursor.at;
@@ -205,10 +206,10 @@ impl Scanner {
                 }
             }
             // After a brace only a key can stand; after a comma, a key or an element.
-            What::Value if before == b'{' => State::Search,
             What::Value => State::Value(Value {
                 then: Then::Search,
-                doubt: before == b',',
+                doubt: matches!(before, b'{' | b','),
+                own: true,
                 target: false,
             }),
         };
@@ -256,7 +257,16 @@ impl Scanner {
         } else {
             &input[cursor.at..]
         };
-        let found = self.text.find(&self.links, value, raw);
+        let found = match self.name_at(value, raw) {
+            NameAt::Yes { end, what } => {
+                if old > 0 {
+                    emit(Piece::Add(&self.held[..old]));
+                }
+                return self.pass_name(what, end - old, cursor);
+            }
+            NameAt::Cut => Found::Cut,
+            NameAt::No => self.text.find(&self.links, value, raw),
+        };
         if old == 0 && found != Found::No && cursor.kept < cursor.at {
             emit(Piece::Keep(cursor.kept..cursor.at));
         }
@@ -282,6 +292,24 @@ impl Scanner {
         self.held.truncate(old);
         self.leave(value.then, done);
         cursor.resumed = Some(cursor.at);
+    }
+
+    /// Whether a string that may be a key is a name that is looked for.
+    fn name_at(&self, value: Value, raw: &[u8]) -> NameAt {
+        if value.doubt {
+            self.text.keys(&self.links).name_at(raw)
+        } else {
+            NameAt::No
+        }
+    }
+
+    /// Goes on behind such a name, of which so much is of this input: at least the quote that ends
+    /// it.
+    fn pass_name(&mut self, what: What, length: usize, cursor: &mut Cursor) {
+        self.held.clear();
+        cursor.at += length;
+        cursor.resumed = Some(cursor.at);
+        self.state = State::AfterKey(what);
     }
 
     /// Waits for more of a string; of it, all but `old` bytes are of this input.

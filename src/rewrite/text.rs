@@ -4,6 +4,7 @@ use super::address::{Found, Links, Pieces, Way};
 use super::grammar::Value;
 use super::key::{Keys, closing_quote};
 use super::spelling::Spelling;
+use super::ticket::has_ticket;
 
 /// What kind of text it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub(super) enum Text {
 /// like a link and is that long does not occur.
 const LONGEST_DOUBT: usize = 4096;
 
+/// How far a link is looked into. What is longer is left alone: this proxy takes no request line of
+/// more than 64 KiB, so that nobody could ask for it here.
+const LONGEST_LINK: usize = 64 * 1024;
+
 impl Text {
     /// What is looked for.
     pub(super) fn keys<'a>(&self, links: &'a Links) -> &'a Keys {
@@ -37,7 +42,10 @@ impl Text {
     pub(super) fn find(&self, links: &Links, value: Value, raw: &[u8]) -> Found {
         let found = match self {
             Self::BatchRequest(root) if value.target => links.find_target(raw, root),
-            _ => links.find(self.way(), raw, Spelling::Json),
+            Self::BatchRequest(_) | Self::Request => {
+                links.find(Way::ToUpstream, raw, Spelling::Json)
+            }
+            Self::Answer | Self::BatchAnswer => find_link(links, value, raw),
         };
         match found {
             Found::Yes { len, .. } if value.doubt => match is_key(raw, len) {
@@ -62,6 +70,25 @@ impl Text {
             Self::Answer | Self::BatchAnswer => Way::ToCaller,
             Self::BatchRequest(_) | Self::Request => Way::ToUpstream,
         }
+    }
+}
+
+/// Whether the string that begins here is a link to be turned, which all of it decides: what carries
+/// a ticket is none.
+fn find_link(links: &Links, value: Value, raw: &[u8]) -> Found {
+    let found = links.find(Way::ToCaller, raw, Spelling::Json);
+    let Found::Yes { len, route } = found else {
+        return found;
+    };
+    if value.own && !links.is_own(route) {
+        return Found::No;
+    }
+    let near = &raw[..raw.len().min(LONGEST_LINK)];
+    match closing_quote(near, len) {
+        Some(quote) if has_ticket(&near[..quote], len, Spelling::Json) => Found::No,
+        Some(_) => found,
+        None if near.len() == LONGEST_LINK => Found::No,
+        None => Found::Cut,
     }
 }
 

@@ -34,6 +34,40 @@ async fn a_redirect_is_passed_on_and_not_followed() {
 }
 
 #[tokio::test]
+async fn an_address_that_needs_no_token_leads_to_no_route_of_its_host() {
+    let stage = Stage::with(
+        "routes:\n  - {name: graph, path: /graph, upstream: 'https://GRAPH', rewrite_links: all}\n  - {name: sp, path: /sp, upstream: 'https://contoso.sharepoint.com'}\n",
+    )
+    .await;
+    let answer = stage.get(CONTENT).await.expect(302);
+    assert!(
+        answer
+            .field("location")
+            .starts_with("https://contoso.sharepoint.com/")
+    );
+    let file = "https://contoso.sharepoint.com/x";
+    for (path, status) in [
+        (CONTENT, 302),
+        ("/graph/v1.0/users/7/photo/$value", 302),
+        ("/graph/v1.0/x", 202),
+    ] {
+        stage
+            .simulator
+            .script(Script::on(GRAPH, Fault::answer(status, &[("location", file)], "")).times(1));
+        let answer = stage.get(path).await.expect(status);
+        assert_eq!(answer.field("location"), file, "{path}");
+    }
+    let item = format!(
+        r#"{{"@microsoft.graph.downloadUrl":"{file}","webUrl":"{file}?sig=1","x":"{file}?tempauth=1"}}"#
+    );
+    let json = [("content-type", "application/json")];
+    stage
+        .simulator
+        .script(Script::on(GRAPH, Fault::answer(200, &json, item.as_str())));
+    assert_eq!(stage.get("/graph/v1.0/x").await.text(), item);
+}
+
+#[tokio::test]
 async fn a_download_of_a_listed_host_is_fetched_without_the_token() {
     let stage = Stage::with(FOLLOWING).await;
     for _ in 0..2 {

@@ -218,7 +218,7 @@ fn the_five_headers_are_rewritten_on_any_status() {
         HeaderValue::from_static("https://graph.microsoft.com/c"),
     );
     assert_eq!(
-        header::rewrite(&mut headers, StatusCode::NO_CONTENT, &graph()),
+        header::rewrite(&mut headers, StatusCode::NO_CONTENT, false, &graph()),
         6
     );
     for name in header::NAMES {
@@ -235,7 +235,12 @@ fn a_root_relative_location_gets_the_prefix_on_3xx_only() {
         let mut headers = HeaderMap::new();
         headers.insert(LOCATION, HeaderValue::from_static(value));
         headers.insert(CONTENT_LOCATION, HeaderValue::from_static("/c"));
-        header::rewrite(&mut headers, StatusCode::from_u16(status).unwrap(), links);
+        header::rewrite(
+            &mut headers,
+            StatusCode::from_u16(status).unwrap(),
+            false,
+            links,
+        );
         assert_eq!(headers[CONTENT_LOCATION], "/c");
         headers[LOCATION].to_str().unwrap().to_owned()
     };
@@ -257,6 +262,42 @@ fn a_root_relative_location_gets_the_prefix_on_3xx_only() {
     );
     assert_eq!(location(&deep, 307, "/v1.0/me"), "/api/g/me");
     assert_eq!(location(&deep, 307, "/beta/me"), "/beta/me");
+}
+
+#[test]
+fn a_location_that_needs_no_token_leads_to_no_route() {
+    let file = "https://contoso.sharepoint.com/_layouts/15/download.aspx?UniqueId=1";
+    let ticket = "https://contoso.sharepoint.com/x?a=1&tempauth=x";
+    let own = "https://graph.microsoft.com/v1.0/y";
+    let turned = |status: u16, file: bool, value: &str| {
+        let mut routes = two();
+        routes.push(route("/sp", "https://contoso.sharepoint.com"));
+        let links = links(routes, "localhost:8080");
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, HeaderValue::from_str(value).unwrap());
+        let status = StatusCode::from_u16(status).unwrap();
+        header::rewrite(&mut headers, status, file, &links);
+        let location = headers[LOCATION].to_str().unwrap();
+        location.replace("http://localhost:8080", "")
+    };
+    for (status, is_file) in [(302, true), (200, true), (202, false)] {
+        assert_eq!(turned(status, is_file, file), file);
+        assert_eq!(turned(status, is_file, own), "/graph/v1.0/y");
+    }
+    assert_eq!(
+        turned(302, false, file),
+        "/sp/_layouts/15/download.aspx?UniqueId=1"
+    );
+    for status in [200, 201, 202, 302] {
+        assert_eq!(turned(status, false, ticket), ticket);
+        let signed = "https://graph.microsoft.com/x?sig=1";
+        assert_eq!(turned(status, false, signed), signed);
+    }
+    // Read as a reference to this proxy, it would lead to a route at the root.
+    assert_eq!(
+        turned(302, true, "/x?tempauth=1"),
+        "https://graph.microsoft.com/x?tempauth=1"
+    );
 }
 
 #[test]

@@ -96,6 +96,30 @@ epilogue "@odata.nextLink":"UP"
 }
 
 #[test]
+fn headers_in_a_batch_lead_to_no_other_route_and_tickets_nowhere() {
+    check(
+        r#"--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 302 Found
+Location: https://graph.microsoft.com/v1.0/x
+Content-Location: UP/x?a&sig=1
+OData-EntityId: ^/x
+
+--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 202 Accepted
+Content-Type: application/json
+Location: UP/x?tempauth=1
+
+{"@odata.nextLink":"UP/x?tempauth=1","@odata.context":"^/"}
+--batchresponse_1--
+"#,
+    );
+}
+
+#[test]
 fn what_only_looks_like_a_delimiter_is_text() {
     check(
         r#"--batchresponse_1

@@ -157,7 +157,7 @@ fn a_route_that_leaves_links_alone_leaves_requests_alone() {
         HeaderValue::from_static("https://graph.microsoft.com/x"),
     );
     assert_eq!(
-        header::rewrite(&mut headers, StatusCode::CREATED, &links),
+        header::rewrite(&mut headers, StatusCode::CREATED, false, &links),
         0
     );
 }

@@ -1,0 +1,116 @@
+//! Whether a URL carries a ticket: a parameter that lets in whoever has the URL. Graph, SharePoint
+//! and Outlook give such URLs for downloads, uploads and copies, Azure storage and Logic Apps give
+//! them as well, and none of them may see the token beside it. So none is turned here, whatever
+//! route it leads to. The host tells nothing: it may be the upstream of a route.
+
+use memchr::memchr2;
+
+use super::spelling::{Spelling, Step};
+
+/// The names, lower-case.
+const NAMES: [&[u8]; 5] = [
+    b"access_token",
+    b"authtoken",
+    b"sessiontoken",
+    b"sig",
+    b"tempauth",
+];
+/// One more than the longest of them has.
+const ROOM: usize = 13;
+
+/// The name of a parameter, as far as it may be one of those.
+struct Name {
+    text: [u8; ROOM],
+    length: usize,
+}
+
+impl Name {
+    const EMPTY: Self = Self {
+        text: [0; ROOM],
+        length: 0,
+    };
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.text.get_mut(self.length) {
+            *place = byte.to_ascii_lowercase();
+            self.length += 1;
+        }
+    }
+
+    fn is_ticket(&self) -> bool {
+        NAMES.contains(&&self.text[..self.length])
+    }
+}
+
+/// Whether the query of the URL, of which everything before `from` is scheme, authority and path,
+/// has a parameter of such a name. Percent-encoded names count for nothing: nobody writes them.
+pub(super) fn has_ticket(raw: &[u8], from: usize, spelling: Spelling) -> bool {
+    let rest = raw.get(from..).unwrap_or_default();
+    let Some(near) = memchr2(b'?', b'\\', rest) else {
+        return false;
+    };
+    let mut at = from + near;
+    let mut in_query = false;
+    let mut name = None;
+    while let Step::Char(byte, next) = spelling.step(raw, at) {
+        at = next;
+        match (byte, &mut name) {
+            (b'#', _) => return false,
+            (b'?', _) if !in_query => (in_query, name) = (true, Some(Name::EMPTY)),
+            (b'&', _) if in_query => name = Some(Name::EMPTY),
+            (b'=', Some(read)) if read.is_ticket() => return true,
+            (b'=', _) => name = None,
+            (_, Some(read)) => read.push(byte),
+            (_, None) => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(spelling: Spelling, url: &str) -> bool {
+        has_ticket(url.as_bytes(), "https://a".len(), spelling)
+    }
+
+    #[test]
+    fn every_ticket_is_seen_wherever_it_stands_in_the_query() {
+        for name in NAMES {
+            let name = std::str::from_utf8(name).unwrap();
+            for name in [name.to_owned(), name.to_uppercase()] {
+                for url in [
+                    format!("https://a/x?{name}=1"),
+                    format!("https://a?{name}="),
+                    format!("https://a/x?UniqueId=1&{name}=1&ApiVersion=2.0#y"),
+                    format!("https://a/x?a=b=c?&&{name}=1"),
+                ] {
+                    assert!(has(Spelling::Plain, &url), "{url}");
+                    assert!(has(Spelling::Json, &(url.clone() + "\"")), "{url}");
+                    let escaped = url.replace('&', r"\u0026").replace('/', r"\/");
+                    assert!(has(Spelling::Json, &escaped), "{escaped}");
+                }
+            }
+        }
+        assert!(has(Spelling::Json, r"https://a\u003ftempa\u0075th\u003d1"));
+    }
+
+    #[test]
+    fn nothing_else_is_one() {
+        for url in [
+            "https://a",
+            "https://a/tempauth=1",
+            "https://a/x?tempauth",
+            "https://a/x?xtempauth=1&sign=1&tempauth2=2&signature=3",
+            "https://a/x?$filter=tempauth=1",
+            "https://a/x?a=?tempauth=1",
+            "https://a/x?access_token_is_not_here=1",
+            "https://a/x?$skiptoken=%26tempauth=1",
+            "https://a/x?b#&sig=1",
+        ] {
+            assert!(!has(Spelling::Plain, url), "{url}");
+        }
+        assert!(!has(Spelling::Json, r#"https://a/x?b","c":"&sig=1"#));
+    }
+}
