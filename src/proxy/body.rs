@@ -99,7 +99,7 @@ impl ResponseBody {
         };
         if let Some(data) = frame.data_ref() {
             exchange.gave(data.len());
-            exchange.count_throttled(data);
+            exchange.note_operations(data);
         } else if let (Some(trailers), Some(route)) = (frame.trailers_mut(), exchange.route) {
             exchange.lane.route(route).response_rules.trailers(trailers);
         }

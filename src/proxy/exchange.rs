@@ -44,6 +44,8 @@ pub struct Exchange {
     pub caller: Option<CallerId>,
     /// Where the token came from.
     pub token: Option<TokenUse>,
+    /// Which token went up last, within its entry.
+    pub generation: u64,
     /// Whether anything was waited for before the request went up.
     pub waited: bool,
     /// Requests sent to the upstream.
@@ -60,7 +62,7 @@ pub struct Exchange {
     pub response_bytes: u64,
     /// Its place among the route's `max_concurrency`.
     pub place: Option<OwnedSemaphorePermit>,
-    /// Counts the operations of a batch that were throttled.
+    /// Notes how the operations of a batch ended.
     pub(super) operations: Option<Box<InnerStatuses>>,
     /// How it ended, so far.
     pub outcome: Outcome,
@@ -105,6 +107,7 @@ impl Exchange {
             route: None,
             caller: None,
             token: None,
+            generation: 0,
             waited: false,
             attempts: 0,
             heard: None,
@@ -189,13 +192,27 @@ impl Exchange {
         }
     }
 
-    /// Counts throttled operations in a piece of the answer to a batch.
-    pub fn count_throttled(&mut self, data: &[u8]) {
+    /// Notes how operations ended, in a piece of the answer to a batch.
+    pub fn note_operations(&mut self, data: &[u8]) {
         let (Some(operations), Some(route)) = (&mut self.operations, self.route) else {
             return;
         };
         for _ in 0..operations.read(data) {
             self.lane.routes[route].cells.throttled();
+        }
+    }
+
+    /// Has the token renewed that an operation of the batch was refused with. Nobody waits for that:
+    /// the next request has another one.
+    fn renew_refused(&self) {
+        let refused = self.operations.as_ref().is_some_and(|it| it.is_refused());
+        if let (true, Some(route)) = (refused, self.route)
+            && self.lane.routes[route].token.disown(self.generation)
+        {
+            tracing::info!(
+                route = self.lane.name(route),
+                "an operation of a batch was refused its token; another one is asked for"
+            );
         }
     }
 
@@ -238,6 +255,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let total = Instant::now().duration_since(self.opened.mono);
         let request_bytes = self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        self.renew_refused();
         if self.route.is_none() {
             self.proxy.unrouted.request_started();
         }

@@ -1,14 +1,125 @@
-//! Counts the 429s inside the answer to a JSON batch, whose own status is 200: members `status` of
-//! the objects in the list that the document's object holds. Works on the bytes as they pass, in
-//! constant memory; what is not JSON counts nothing.
+//! Notes the statuses inside the answer to a batch, whose own status is 200: how many operations of a
+//! JSON batch were throttled (429), and whether any was refused its token (401). Works on the bytes
+//! as they pass, in constant memory; what cannot be read says nothing.
+//!
+//! JSON: members `status` of the objects in the list that the document's object holds. Multipart:
+//! status lines behind an empty line.
+
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use memchr::memchr;
 
 /// How deep the objects stand: in a list in an object.
 const DEPTH: usize = 3;
 const NAME: &[u8] = b"status";
 
+/// The status line of a multipart answer that refuses the token; a reason may follow.
+const REFUSED: &[u8] = b"HTTP/1.1 401";
+
 /// The reader of one answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct InnerStatuses {
+    kind: Kind,
+    refused: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Json(Members),
+    Multipart(Lines),
+}
+
+impl InnerStatuses {
+    /// A reader of the answer with these headers; `None` when its bytes are coded.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        if headers.contains_key(CONTENT_ENCODING) {
+            return None;
+        }
+        let media = headers
+            .get(CONTENT_TYPE)
+            .map_or(&b""[..], |kind| kind.as_bytes());
+        let front = media.get(..b"multipart/".len());
+        let multipart = front.is_some_and(|front| front.eq_ignore_ascii_case(b"multipart/"));
+        Some(Self {
+            kind: if multipart {
+                Kind::Multipart(Lines::default())
+            } else {
+                Kind::Json(Members::default())
+            },
+            refused: false,
+        })
+    }
+
+    /// Reads on; returns how many 429s of a JSON batch ended in these bytes.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> u64 {
+        let mut throttled = 0;
+        match &mut self.kind {
+            Kind::Json(members) => {
+                for status in bytes.iter().filter_map(|byte| members.step(*byte)) {
+                    throttled += u64::from(status == 429);
+                    self.refused |= status == 401;
+                }
+            }
+            Kind::Multipart(lines) => self.refused |= lines.read(bytes),
+        }
+        throttled
+    }
+
+    /// Whether an operation so far was refused its token.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
+    }
+}
+
+/// The lines of a multipart answer.
+#[derive(Debug, Default)]
+struct Lines {
+    /// How much of the current line was read, as far as that matters.
+    length: usize,
+    /// Whether it may be the status line.
+    fits: bool,
+}
+
+impl Lines {
+    /// Whether a refusal ends in these bytes.
+    fn read(&mut self, mut bytes: &[u8]) -> bool {
+        let mut refused = false;
+        loop {
+            if self.length > 0 && !self.fits {
+                // Nothing is of interest before the next line.
+                match memchr(b'\n', bytes) {
+                    Some(end) => bytes = &bytes[end..],
+                    None => return refused,
+                }
+            }
+            let Some((byte, rest)) = bytes.split_first() else {
+                return refused;
+            };
+            refused |= self.step(*byte);
+            bytes = rest;
+        }
+    }
+
+    fn step(&mut self, byte: u8) -> bool {
+        let complete = self.fits && self.length == REFUSED.len();
+        match byte {
+            b'\n' => {
+                self.fits = self.length == 0;
+                self.length = 0;
+                return complete;
+            }
+            b'\r' => return false,
+            _ => {}
+        }
+        self.fits &= REFUSED.get(self.length) == Some(&byte);
+        self.length += 1;
+        complete && byte == b' '
+    }
+}
+
+/// The members of a JSON answer.
+#[derive(Debug, Default)]
+struct Members {
     depth: usize,
     /// Whether what encloses the current place is as it is in a batch.
     fits: [bool; DEPTH],
@@ -20,14 +131,9 @@ pub(super) struct InnerStatuses {
     number: Option<u32>,
 }
 
-impl InnerStatuses {
-    /// Reads on; returns how many 429s ended in these bytes.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> u64 {
-        bytes.iter().map(|byte| u64::from(self.step(*byte))).sum()
-    }
-
-    /// Whether this byte ends a 429.
-    fn step(&mut self, byte: u8) -> bool {
+impl Members {
+    /// The status that this byte ends.
+    fn step(&mut self, byte: u8) -> Option<u32> {
         if self.in_string {
             self.in_string = self.escaped || byte != b'"';
             if self.in_string {
@@ -39,7 +145,7 @@ impl InnerStatuses {
                 };
                 self.escaped = !self.escaped && byte == b'\\';
             }
-            return false;
+            return None;
         }
         match byte {
             b'"' => {
@@ -54,14 +160,14 @@ impl InnerStatuses {
                     .map(|number| number.saturating_mul(10).saturating_add(digit));
             }
             b'{' | b'[' => self.enter(byte),
-            b',' => return self.number.take() == Some(429),
+            b',' => return self.number.take(),
             b'}' | b']' => {
                 self.depth = self.depth.saturating_sub(1);
-                return self.number.take() == Some(429);
+                return self.number.take();
             }
             _ => {}
         }
-        false
+        None
     }
 
     fn enter(&mut self, bracket: u8) {
@@ -81,12 +187,62 @@ impl InnerStatuses {
 mod tests {
     use super::*;
 
+    fn reader(kind: &str) -> InnerStatuses {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, kind.parse().unwrap());
+        InnerStatuses::of(&headers).unwrap()
+    }
+
+    /// How many were throttled, and whether one was refused.
+    fn noted(kind: &str, text: &str) -> (u64, bool) {
+        let mut whole = reader(kind);
+        let count = whole.read(text.as_bytes());
+        let mut split = reader(kind);
+        let sum: u64 = text.bytes().map(|byte| split.read(&[byte])).sum();
+        assert_eq!((count, whole.refused), (sum, split.refused), "{text}");
+        (count, whole.is_refused())
+    }
+
     fn count(text: &str) -> u64 {
-        let whole = InnerStatuses::default().read(text.as_bytes());
-        let mut reader = InnerStatuses::default();
-        let split: u64 = text.bytes().map(|byte| reader.read(&[byte])).sum();
-        assert_eq!(whole, split, "{text}");
-        whole
+        let (count, refused) = noted("application/json", text);
+        // A refusal is found wherever a 429 would be.
+        let other = noted("application/json", &text.replace("429", "401"));
+        assert_eq!((refused, other), (false, (0, count > 0)), "{text}");
+        count
+    }
+
+    #[test]
+    fn coded_bytes_are_not_read() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
+        assert!(InnerStatuses::of(&headers).is_none());
+    }
+
+    #[test]
+    fn a_refusal_in_a_multipart_answer_is_its_status_line() {
+        let part = "--b\nContent-Type: application/http\n\n";
+        for line in [
+            "HTTP/1.1 401 Unauthorized\n",
+            "HTTP/1.1 401\n",
+            "HTTP/1.1 401 ",
+        ] {
+            let text = format!("{part}HTTP/1.1 200 OK\n\n{{}}\n{part}{line}");
+            for text in [text.replace('\n', "\r\n"), text] {
+                assert_eq!(noted("Multipart/Mixed; boundary=b", &text), (0, true));
+                assert_eq!(noted("application/json", &text), (0, false));
+            }
+        }
+        for line in [
+            "HTTP/1.1 4010\n",
+            "HTTP/1.1 40",
+            "HTTP/1.1 429 Too Many Requests\n",
+            " HTTP/1.1 401\n",
+            "x\nHTTP/1.1 401\n",
+            "{\"a\":\"HTTP/1.1 401 \"}",
+        ] {
+            let text = format!("{part}{line}");
+            assert_eq!(noted("multipart/mixed", &text), (0, false), "{line}");
+        }
     }
 
     #[test]

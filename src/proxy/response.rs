@@ -1,6 +1,6 @@
 //! The answer that goes down: the upstream's after the route's rules, or one of our own.
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 use http::{Response, Version};
 
@@ -8,6 +8,7 @@ use super::body::{ResponseBody, Source};
 use super::call::Call;
 use super::error::ProxyError;
 use super::exchange::Exchange;
+use super::inner_status::InnerStatuses;
 use super::rewritten::Rewritten;
 use crate::chain::Chain;
 use crate::code::Code;
@@ -32,8 +33,8 @@ pub(super) async fn for_caller(
     } else {
         turn_links(call, &mut parts, linked, body).await
     };
-    if call.batch && !parts.headers.contains_key(CONTENT_ENCODING) {
-        exchange.operations = Some(Box::default());
+    if call.batch {
+        exchange.operations = InnerStatuses::of(&parts.headers).map(Box::new);
     }
     Response::from_parts(parts, source)
 }

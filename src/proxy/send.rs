@@ -103,6 +103,7 @@ pub(super) async fn send(
 ) -> Result<Response<UpstreamBody>, ProxyError> {
     let own = call.own();
     exchange.attempts += 1;
+    exchange.generation = bearer.generation;
     let sent = match exchange.waited {
         true => Instant::now(),
         false => exchange.opened.mono,

@@ -161,6 +161,18 @@ impl TokenReader {
         }
     }
 
+    /// An upstream refused the token of this generation to somebody who does not wait for another.
+    /// If it is the cached one still, it is renewed as [`Self::renew`] does it; whether one more call
+    /// is made.
+    pub fn disown(&self, generation: u64) -> bool {
+        let (renewal, _) = self.entry.reject(generation, None, clock());
+        let joined = matches!(renewal, Renewal::Join(_));
+        if joined {
+            self.entry.nudge();
+        }
+        joined
+    }
+
     fn newer(&self, refused: &Bearer, now: Now) -> Option<Bearer> {
         self.find(now)
             .filter(|bearer| bearer.generation != refused.generation)

@@ -70,6 +70,56 @@ async fn a_revoked_token_costs_the_caller_nothing_but_time() {
 }
 
 #[tokio::test]
+async fn a_refusal_inside_a_batch_renews_the_token_for_the_next_request() {
+    let json = r#"{"responses":[{"id":"1","status":200},{"id":"2","status":401,"body":{}}]}"#;
+    let part = "--b\r\nContent-Type: application/http\r\n\r\n";
+    let multipart = format!("{part}HTTP/1.1 401 Unauthorized\r\n\r\n\r\n--b--\r\n");
+    let kind = "multipart/mixed; boundary=b";
+    let operation = "GET /v1.0/x HTTP/1.1\r\n\r\n\r\n";
+    for (asked_as, asked, kind, body) in [
+        (
+            "application/json",
+            r#"{"requests":[{"id":"1","method":"GET","url":"/x"}]}"#.to_owned(),
+            "application/json",
+            json,
+        ),
+        (
+            kind,
+            format!("{part}{operation}--b--\r\n"),
+            kind,
+            &multipart,
+        ),
+    ] {
+        let stage = Stage::open().await;
+        let calls = stage.simulator.token_calls();
+        let fault = Fault::answer(200, &[("content-type", kind)], body);
+        stage
+            .simulator
+            .script(Script::on(GRAPH, fault).under("/v1.0/$batch"));
+        for _ in 0..3 {
+            let answer = post(&stage, "/graph/v1.0/$batch", asked_as, asked.as_bytes()).await;
+            assert_eq!(answer.expect(200).text(), body);
+        }
+        until("there is another token", || async {
+            (stage.simulator.token_calls() > calls).then_some(())
+        })
+        .await;
+        // At most one every 30 s.
+        assert_eq!(stage.simulator.token_calls(), calls + 1);
+        let used = |seen: &Seen| seen.header("authorization");
+        until("it is used", || async {
+            stage.get("/graph/sim/bytes/1").await.expect(200);
+            let first = arrivals(&stage, "/v1.0/$batch").first().and_then(used);
+            let last = arrivals(&stage, "/sim/bytes").last().and_then(used);
+            (first != last).then_some(())
+        })
+        .await;
+        let labels = [("route", "graph")];
+        assert_eq!(stage.number(RETRIES, &labels).await, 0.0);
+    }
+}
+
+#[tokio::test]
 async fn a_burst_of_refusals_costs_one_call() {
     let stage = Stage::with("workers: 2\n").await;
     let calls = stage.simulator.token_calls();
