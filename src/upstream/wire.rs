@@ -227,7 +227,9 @@ impl Wire {
                         (framing, framing.persists(version, headers))
                     }
                 };
-                self.persists = persists;
+                // After a 503 Microsoft's gateways want another connection, which may reach a server
+                // that is well.
+                self.persists = persists && status != StatusCode::SERVICE_UNAVAILABLE;
                 self.inflow = Inflow::new(framing);
                 return Poll::Ready(Ok(response));
             }

@@ -66,6 +66,24 @@ async fn a_stale_connection_costs_one_silent_retry() {
 }
 
 #[tokio::test]
+async fn a_connection_that_brought_a_503_is_not_used_again() {
+    let stage = Stage::with(ONE_WORKER).await;
+    for status in [429, 503, 500] {
+        let fault = Fault::answer(status, &[], "busy");
+        stage.get("/graph/sim/bytes/1").await.expect(200);
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        stage.get("/graph/sim/bytes/1").await.expect(status);
+        stage.get("/graph/sim/bytes/1").await.expect(200);
+        let seen = stage.simulator.seen();
+        let [.., before, next] = seen.as_slice() else {
+            panic!("three requests arrived");
+        };
+        let is_other = before.connection != next.connection;
+        assert_eq!(is_other, status == 503, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_write_that_the_upstream_may_have_read_is_never_sent_twice() {
     let stage = Stage::with(ONE_WORKER).await;
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
