@@ -61,9 +61,11 @@ async fn place(exchange: &mut Exchange, places: Option<&Arc<Semaphore>>) -> Resu
     Ok(())
 }
 
-/// Notes what an answer says about being busy.
+/// Notes what an answer says about being busy. When to come again is told in whole seconds on any
+/// status: 202 and 413 have it too, and SDKs read it there.
 pub(super) fn heard(call: &Call<'_>, response: &mut Response<UpstreamBody>, exchange: &Exchange) {
     let status = response.status();
+    let asked = retry_after::in_seconds(response.headers_mut(), exchange.opened.wall);
     let busy = [
         StatusCode::TOO_MANY_REQUESTS,
         StatusCode::SERVICE_UNAVAILABLE,
@@ -72,7 +74,6 @@ pub(super) fn heard(call: &Call<'_>, response: &mut Response<UpstreamBody>, exch
     if !busy {
         return;
     }
-    let asked = retry_after::in_seconds(response.headers_mut(), exchange.opened.wall);
     if status == StatusCode::TOO_MANY_REQUESTS || asked.is_some() {
         call.own().cells.throttled();
     }

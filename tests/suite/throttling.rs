@@ -40,7 +40,18 @@ async fn retry_after_reaches_the_caller_as_whole_seconds() {
         ),
         (429, vec![], ""),
         (503, vec![], ""),
-        (202, vec![("retry-after", "2.5")], "2.5"),
+        (202, vec![("retry-after", "2.5")], "3"),
+        (504, vec![("retry-after", "1.5")], "2"),
+        (413, vec![("retry-after", "0.1")], "1"),
+        (301, vec![("retry-after", "soon")], "soon"),
+        (
+            500,
+            vec![
+                ("retry-after", "Tue, 01 Jan 2030 00:00:30 GMT"),
+                ("date", "Tue, 01 Jan 2030 00:00:10 GMT"),
+            ],
+            "20",
+        ),
     ] {
         let fault = Fault::answer(status, &sent, "busy");
         stage.simulator.script(Script::on(GRAPH, fault).times(1));
