@@ -104,6 +104,17 @@ pub fn is_graph(host: &str) -> bool {
     Cloud::of_graph(host).is_some()
 }
 
+/// Whether this host is a SharePoint: `contoso.sharepoint.com`, or one of the national clouds.
+pub fn is_sharepoint(host: &str) -> bool {
+    const DOMAINS: [&str; 4] = [
+        ".sharepoint.com",
+        ".sharepoint.us",
+        ".sharepoint-mil.us",
+        ".sharepoint.cn",
+    ];
+    DOMAINS.iter().any(|domain| host.ends_with(domain))
+}
+
 /// Warns of an upstream for which this credential's tokens are of no use: its cloud is not the
 /// authority's, or it wants another proof.
 pub(super) fn credential(
@@ -127,7 +138,7 @@ pub(super) fn credential(
     let name = quoted(spec.name.as_str());
     // SharePoint looks at how the app proved itself, and not at the token's permissions alone.
     let by_secret = matches!(spec.kind, CredentialKind::ClientSecret { .. });
-    if by_secret && upstream.origin.host.as_str().ends_with(".sharepoint.com") {
+    if by_secret && is_sharepoint(upstream.origin.host.as_str()) {
         let message =
             format!("SharePoint refuses an app's tokens got with a secret, as {name} gets them");
         let help = "certificate_file in the credential";

@@ -15,6 +15,7 @@ use super::load::Spare;
 use super::refusal_report::RefusalReport;
 use super::request::Outgoing;
 use super::send::send;
+use crate::config::is_sharepoint;
 use crate::metrics::RetryReason;
 use crate::token::{Bearer, RenewError, challenge};
 use crate::upstream::UpstreamBody;
@@ -39,9 +40,11 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub struct TokenRefused {
     verdict: Verdict,
-    report: RefusalReport,
+    report: Box<RefusalReport>,
     /// Whether it asked for claims (`insufficient_claims`).
     claims: bool,
+    /// Whether it is a SharePoint.
+    sharepoint: bool,
 }
 
 impl std::error::Error for TokenRefused {}
@@ -77,8 +80,16 @@ impl TokenRefused {
         } else {
             ""
         };
+        let hint = match self.verdict {
+            Verdict::Again | Verdict::Paused { .. } | Verdict::Same
+                if self.sharepoint && !self.claims =>
+            {
+                "; SharePoint takes app-only tokens of certificate credentials only"
+            }
+            _ => "",
+        };
         let words = self.report.words();
-        format!("the upstream refused the token ({asks}{words}); {end}").into()
+        format!("the upstream refused the token ({asks}{words}); {end}{hint}").into()
     }
 
     /// When a request may get another token.
@@ -110,8 +121,9 @@ pub(super) async fn answer(
     let refuse = |verdict, report, claims| {
         let refused = TokenRefused {
             verdict,
-            report,
+            report: Box::new(report),
             claims,
+            sharepoint: is_sharepoint(call.route().spec.upstream.origin.host.as_str()),
         };
         Err(refused.into())
     };
@@ -136,4 +148,29 @@ pub(super) async fn answer(
         return refuse(Verdict::Again, report, asked);
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sharepoint_is_said_to_want_a_certificate_where_that_may_be_why() {
+        let said = |verdict, claims, sharepoint| {
+            let refused = TokenRefused {
+                verdict,
+                report: Box::default(),
+                claims,
+                sharepoint,
+            };
+            refused.words().contains("certificate credentials only")
+        };
+        let left = Duration::from_secs(9);
+        for verdict in [Verdict::Again, Verdict::Same, Verdict::Paused { left }] {
+            assert!(said(verdict, false, true));
+            assert!(!said(verdict, true, true), "it asks for claims");
+            assert!(!said(verdict, false, false));
+        }
+        assert!(!said(Verdict::Gone, false, true));
+    }
 }

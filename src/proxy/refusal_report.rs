@@ -1,5 +1,6 @@
-//! What an upstream says when it refuses a token: a bounded piece of its answer, read as the OData
-//! error form and made fit for a message and a log. Tokens and other long words are left out: an
+//! What an upstream says when it refuses a token: a bounded piece of its answer, read as the error
+//! forms of OData and OAuth, with what its headers say (SharePoint's diagnostics, Dataverse's
+//! challenge), and made fit for a message and a log. Tokens and other long words are left out: an
 //! upstream may quote what it was sent.
 
 use bytes::{Bytes, BytesMut};
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use super::small_body::small;
 use crate::rewrite::decode::{Coding, Decoder};
+use crate::token::challenge;
 use crate::upstream::{REQUEST_IDS, UpstreamBody};
 
 /// As much as it may come to when its coding is undone.
@@ -22,6 +24,10 @@ const LONGEST: usize = 300;
 pub struct RefusalReport {
     code: String,
     message: String,
+    /// The reason in `x-ms-diagnostics`.
+    diagnostics: String,
+    /// What its tokens have to be for.
+    resource: String,
     request_id: String,
 }
 
@@ -36,18 +42,25 @@ impl RefusalReport {
 
     fn of(headers: &HeaderMap, text: &[u8]) -> Self {
         let document: Value = serde_json::from_slice(text).unwrap_or_default();
-        let member = |name: &str| clean(document["error"][name].as_str().unwrap_or_default());
+        let described = challenge::parameter(headers, "error_description");
+        let message = match message(&document) {
+            "" => clean(described.as_deref().unwrap_or_default()),
+            message => clean(message),
+        };
+        let diagnostics = clean(diagnostics(headers).unwrap_or_default());
+        let resource = challenge::parameter(headers, "resource_id");
         let id = REQUEST_IDS.iter().find_map(|name| headers.get(name));
         Self {
-            code: member("code"),
-            message: member("message"),
+            code: clean(code(&document)),
+            diagnostics: if diagnostics == message {
+                String::new()
+            } else {
+                diagnostics
+            },
+            message,
+            resource: clean(&resource.unwrap_or_default()),
             request_id: clean(id.and_then(|id| id.to_str().ok()).unwrap_or_default()),
         }
-    }
-
-    /// The upstream's own code, such as `Authorization_RequestDenied`; empty without one.
-    pub fn code(&self) -> &str {
-        &self.code
     }
 
     /// In one line.
@@ -56,6 +69,8 @@ impl RefusalReport {
         for (name, value) in [
             ("code", &self.code),
             ("message", &self.message),
+            ("diagnostics", &self.diagnostics),
+            ("takes tokens for", &self.resource),
             ("request-id", &self.request_id),
         ] {
             if !value.is_empty() {
@@ -67,6 +82,35 @@ impl RefusalReport {
         }
         words.join(", ")
     }
+}
+
+/// The code of an error document: of OData, of its older form in SharePoint, or of OAuth.
+fn code(document: &Value) -> &str {
+    let error = &document["error"];
+    first([&error["code"], error, &document["odata.error"]["code"]])
+}
+
+/// The message of one, likewise. Where it has a language, it is an object.
+fn message(document: &Value) -> &str {
+    let (error, older) = (&document["error"], &document["odata.error"]);
+    first([
+        &error["message"],
+        &error["message"]["value"],
+        &older["message"]["value"],
+        &document["error_description"],
+    ])
+}
+
+fn first<const N: usize>(values: [&Value; N]) -> &str {
+    let mut texts = values.into_iter().filter_map(Value::as_str);
+    texts.find(|text| !text.is_empty()).unwrap_or_default()
+}
+
+/// The reason in `3000003;reason="…";category="…"`.
+fn diagnostics(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get("x-ms-diagnostics")?.to_str().ok()?;
+    let (_, reason) = text.split_once("reason=\"")?;
+    reason.split('"').next()
 }
 
 /// The text without its coding.
@@ -122,6 +166,49 @@ mod tests {
         assert_eq!(
             report(text).words(),
             "code: InvalidAuthenticationToken, message: Invalid audience., request-id: id-7"
+        );
+    }
+
+    #[test]
+    fn other_forms_of_errors_are_read_as_well() {
+        let description = r#"{"error_description":"Unsupported app only token."}"#;
+        let oauth = r#"{"error":"invalid_request","error_description":"No\u0007such\tapp"}"#;
+        let spoken = r#"{"error":{"code":"-1","message":{"lang":"en-US","value":"Denied"}}}"#;
+        let older = r#"{"odata.error":{"code":"-2","message":{"lang":"en","value":"Not so"}}}"#;
+        for (text, words) in [
+            (description, "message: Unsupported app only token."),
+            (oauth, "code: invalid_request, message: No such app"),
+            (spoken, "code: -1, message: Denied"),
+            (older, "code: -2, message: Not so"),
+        ] {
+            assert_eq!(report(text).words(), format!("{words}, request-id: id-7"));
+        }
+    }
+
+    #[test]
+    fn headers_say_why_too() {
+        let words = |lines: &[(&'static str, &'static str)], text: &str| {
+            let pairs = lines.iter().map(|(name, value)| {
+                let value = http::HeaderValue::from_static(value);
+                (http::HeaderName::from_static(name), value)
+            });
+            RefusalReport::of(&pairs.collect(), text.as_bytes()).words()
+        };
+        let reason = "3001000;reason=\"There has been an error.\";category=\"invalid_client\"";
+        let diagnostics = ("x-ms-diagnostics", reason);
+        assert_eq!(
+            words(&[diagnostics], r#"{"error_description":"No."}"#),
+            "message: No., diagnostics: There has been an error."
+        );
+        let same = r#"{"error":{"message":"There has been an error."}}"#;
+        assert_eq!(
+            words(&[diagnostics], same),
+            "message: There has been an error."
+        );
+        let challenge = "Bearer authorization_uri=https://l.example/t/oauth2/authorize, error_description=\"Bad audience\", resource_id=https://contoso.crm4.dynamics.com/";
+        assert_eq!(
+            words(&[("www-authenticate", challenge)], ""),
+            "message: Bad audience, takes tokens for: https://contoso.crm4.dynamics.com/"
         );
     }
 

@@ -17,6 +17,34 @@ pub fn read(headers: &HeaderMap) -> Option<ClaimsRequest> {
         .find_map(|line| read_line(line.as_bytes()))
 }
 
+/// The value of the first parameter of this name, of whatever challenge.
+pub fn parameter(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines = headers.get_all(WWW_AUTHENTICATE).iter();
+    let mut values = lines.filter_map(|line| value_of(line.as_bytes(), name));
+    String::from_utf8(values.next()?).ok()
+}
+
+fn value_of(mut rest: &[u8], name: &str) -> Option<Vec<u8>> {
+    loop {
+        rest = skip(rest, |b| is_space(b) || b == b',');
+        if rest.is_empty() {
+            return None;
+        }
+        let (word, after) = split(rest, |b| is_space(b) || matches!(b, b',' | b'=' | b'"'));
+        let after = skip(after, is_space);
+        rest = match after.strip_prefix(b"=") {
+            None => after.strip_prefix(b"\"").unwrap_or(after),
+            Some(value) => {
+                let (value, after) = read_value(skip(value, is_space));
+                if word.eq_ignore_ascii_case(name.as_bytes()) {
+                    return Some(value);
+                }
+                after
+            }
+        };
+    }
+}
+
 /// The parameters that matter of one challenge.
 #[derive(Default)]
 struct Challenge {
@@ -212,6 +240,22 @@ mod tests {
     }
 
     #[test]
+    fn a_parameter_is_found_by_its_whole_name() {
+        let mut headers = HeaderMap::new();
+        for line in [
+            "Negotiate",
+            "Bearer realm=\"a, resource_id=b\", x_resource_id=c, Resource_ID = https://d/, resource_id=e",
+        ] {
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(line));
+        }
+        let value = |name| parameter(&headers, name);
+        assert_eq!(value("resource_id").as_deref(), Some("https://d/"));
+        assert_eq!(value("realm").as_deref(), Some("a, resource_id=b"));
+        assert_eq!(value("Negotiate"), None);
+        assert_eq!(value("error_description"), None);
+    }
+
+    #[test]
     fn both_alphabets_are_read() {
         // `???` and `>>>` are where the two differ.
         let json = r#"{"a":"???>>>~~~"}"#;
@@ -230,7 +274,7 @@ mod tests {
         fn no_header_panics(line in proptest::collection::vec(prop_oneof![
             Just(b' '), Just(b','), Just(b'='), Just(b'"'), Just(b'\\'), 33..=126_u8, 128..=255_u8,
         ], 0..200)) {
-            let _ = read_line(&line);
+            let _ = (read_line(&line), value_of(&line, "a"));
         }
 
         #[test]

@@ -158,6 +158,35 @@ async fn a_burst_of_refusals_costs_one_call() {
 }
 
 #[tokio::test]
+async fn the_upstreams_reason_is_told_in_whatever_form_it_comes() {
+    let stage = Stage::open().await;
+    let headers = [
+        ("content-type", "application/json"),
+        (
+            "x-ms-diagnostics",
+            "3001000;reason=\"There has been an error.\";category=\"invalid_client\"",
+        ),
+        (
+            "www-authenticate",
+            "Bearer authorization_uri=https://l.example/x, resource_id=https://other.example/",
+        ),
+    ];
+    let body = r#"{"error_description":"Unsupported app only token."}"#;
+    let fault = Fault::answer(401, &headers, body);
+    stage
+        .simulator
+        .script(Script::on(GRAPH, fault).under("/sim/"));
+    let answer = stage.get("/graph/sim/bytes/1").await;
+    for part in [
+        "message: Unsupported app only token.",
+        "diagnostics: There has been an error.",
+        "takes tokens for: https://other.example/",
+    ] {
+        is_refused(&answer, part);
+    }
+}
+
+#[tokio::test]
 async fn a_small_body_is_sent_again_as_it_was() {
     for (kind, body) in [
         ("text/plain", b"hello".to_vec()),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, HOST, HeaderValue, USER_AGENT, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, HOST, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method};
 
@@ -15,6 +15,7 @@ use crate::credential::guid;
 use crate::fields::Fields;
 use crate::proxy::RefusalReport;
 use crate::secret::Secret;
+use crate::token::challenge;
 use crate::upstream::{Egress, RequestBody, RequestHead, Upstream, UpstreamSpec};
 
 /// A harmless GET takes milliseconds; a person waits.
@@ -121,17 +122,15 @@ fn own(route: &RouteSpec) -> Option<[(HeaderName, HeaderValue); 4]> {
 
 /// The `resource_id` of a challenge: Dataverse says what its tokens have to be for.
 fn resource(headers: &HeaderMap) -> Option<String> {
-    let challenge = headers.get(WWW_AUTHENTICATE)?.to_str().ok()?;
-    let (_, rest) = challenge.split_once("resource_id=")?;
-    let end = |c: char| c == ',' || c == '"' || c.is_whitespace();
-    let value = rest.trim_start_matches('"').split(end).next()?;
-    (1..=LONGEST)
-        .contains(&value.len())
-        .then(|| value.to_owned())
+    let value = challenge::parameter(headers, "resource_id")?;
+    let fits = (1..=LONGEST).contains(&value.len()) && !value.contains(char::is_control);
+    fits.then_some(value)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::WWW_AUTHENTICATE;
+
     use super::*;
 
     fn named(challenge: &'static str) -> Option<String> {

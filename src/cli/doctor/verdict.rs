@@ -4,7 +4,7 @@ use super::api::Api;
 use super::claims::Claims;
 use super::finding::{Finding, Subject};
 use super::probe::Answer;
-use crate::config::RouteSpec;
+use crate::config::{RouteSpec, is_sharepoint};
 
 const APPLICATION_USER: &str = "add the app as an application user of this environment, in its business unit and with a security role (Power Platform admin center, S2S apps)";
 
@@ -74,6 +74,9 @@ fn refused(api: Api, route: &RouteSpec, claims: &Claims, resource: Option<&str>)
     }
     match api {
         Api::Dataverse => APPLICATION_USER.to_owned(),
+        Api::Other if is_sharepoint(host) => {
+            "SharePoint takes app-only tokens of certificate credentials only: give the route a credential with certificate_file; if it has one, check the app's SharePoint permissions".to_owned()
+        }
         Api::Graph | Api::Other => {
             "check the route's scope, the credential's cloud, and the Conditional Access policies for workload identities".to_owned()
         }
@@ -148,6 +151,13 @@ mod tests {
         for (upstream, status, role, severity, said) in [
             (GRAPH, 401, "A", Problem, "Conditional Access"),
             (ORGANISATION, 401, "", Problem, "application user"),
+            (
+                "https://contoso.sharepoint.com",
+                401,
+                "A",
+                Problem,
+                "certificate credentials only",
+            ),
             (GRAPH, 403, "", Problem, "no roles"),
             (GRAPH, 403, "Mail.Send", Note, "Organization.Read.All"),
             (ORGANISATION, 403, "", Problem, "application user"),
