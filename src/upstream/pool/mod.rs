@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Beyond [`EAGER`], one connection is dialled for so many that are open.
 const GROWTH: usize = 4;
 
-/// What the pool tells its observer.
+/// What the pool tells its observer: connections that have been made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Census {
     pub(super) open: usize,
@@ -40,8 +40,11 @@ pub(super) struct Pool {
     )]
     idle: RefCell<Vec<Box<Wire>>>,
     queue: RefCell<VecDeque<Weak<Ticket>>>,
+    /// Those in use, idle ones, and those that are being made.
     open: Cell<usize>,
     dialling: Cell<usize>,
+    /// Dials of [`Pool::fresh`], which serve nobody else.
+    apart: Cell<usize>,
     /// More than this are never open: the bound on requests in flight.
     most: usize,
     observer: Box<dyn Fn(Census)>,
@@ -79,6 +82,7 @@ impl Pool {
             queue: RefCell::default(),
             open: Cell::new(0),
             dialling: Cell::new(0),
+            apart: Cell::new(0),
             most,
             observer,
         })
@@ -138,11 +142,15 @@ impl Pool {
         F: Future<Output = Result<Wire, ConnectError>>,
     {
         self.open.set(self.open.get() + 1);
-        self.report();
+        self.apart.set(self.apart.get() + 1);
         // Counted as long as this is waited for, and no longer: the caller may leave meanwhile.
-        let counted = Counted(self);
+        let mut counted = Counted {
+            pool: self,
+            made: false,
+        };
         let wire = dial.await?;
-        std::mem::forget(counted);
+        counted.made = true;
+        drop(counted);
         Ok(self.lease(Box::new(wire)))
     }
 
@@ -186,7 +194,6 @@ impl Pool {
     {
         self.open.set(self.open.get() + 1);
         self.dialling.set(self.dialling.get() + 1);
-        self.report();
         let mut dialled = Dialled {
             pool: Rc::clone(self),
             outcome: Err(ConnectError::Fault),
@@ -268,7 +275,7 @@ impl Pool {
 
     fn report(&self) {
         (self.observer)(Census {
-            open: self.open.get(),
+            open: self.open.get() - self.dialling.get() - self.apart.get(),
             idle: self.idle.borrow().len(),
         });
     }
@@ -307,11 +314,19 @@ impl Drop for Dialled {
 }
 
 /// Takes back the place of a connection that was not made.
-struct Counted<'a>(&'a Pool);
+struct Counted<'a> {
+    pool: &'a Pool,
+    made: bool,
+}
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.closed();
+        self.pool.apart.set(self.pool.apart.get() - 1);
+        if self.made {
+            self.pool.report();
+        } else {
+            self.pool.closed();
+        }
     }
 }
 
@@ -319,7 +334,9 @@ impl Drop for Counted<'_> {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.idle.get_mut().clear();
-        self.open.set(0);
+        for count in [&self.open, &self.dialling, &self.apart] {
+            count.set(0);
+        }
         self.report();
     }
 }

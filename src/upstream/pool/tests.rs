@@ -171,6 +171,37 @@ async fn who_waits_gets_no_connection_that_was_closed_or_holds_what_nobody_asked
 }
 
 #[tokio::test]
+async fn a_connection_is_told_of_when_it_is_made() {
+    let upstream = Rc::new(Upstream::open().await);
+    let local = tokio::task::LocalSet::new();
+    let told = Rc::new(Cell::new((0, 0)));
+    let known = Rc::clone(&told);
+    let observer = Box::new(move |census: Census| known.set((census.open, census.idle)));
+    let pool = Pool::new(2, observer);
+    let (gate, opens) = tokio::sync::watch::channel(false);
+    let dial = || {
+        let (upstream, mut opens) = (Rc::clone(&upstream), opens.clone());
+        async move {
+            opens.wait_for(|open| *open).await.unwrap();
+            upstream.wire(HOUR).await
+        }
+    };
+    local
+        .run_until(async {
+            let looks = async {
+                tokio::task::yield_now().await;
+                assert_eq!((pool.open.get(), told.get()), (2, (0, 0)));
+                gate.send_replace(true);
+            };
+            let (one, other, ()) = tokio::join!(pool.wait(dial), pool.fresh(dial()), looks);
+            assert_eq!(told.get(), (2, 0));
+            drop((one, other));
+        })
+        .await;
+    assert_eq!(told.get(), (0, 0));
+}
+
+#[tokio::test]
 async fn a_pool_that_ends_counts_nothing() {
     let upstream = Upstream::open().await;
     let told = Rc::new(Cell::new((0, 0)));
