@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use rustls::CertificateError;
+
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -58,9 +60,7 @@ pub enum ConnectError {
         target: String,
     },
     /// The TLS handshake failed.
-    #[error(
-        "the TLS handshake with {target} failed; if its certificate is from a private CA, name that in trust.ca_file"
-    )]
+    #[error("the TLS handshake with {target} failed; {}", remedy(source))]
     Tls {
         /// Host and port.
         target: String,
@@ -74,6 +74,28 @@ pub enum ConnectError {
         target: String,
     },
 }
+
+/// What to do about a handshake that failed.
+fn remedy(failure: &io::Error) -> &'static str {
+    let cause = failure.get_ref().and_then(|cause| cause.downcast_ref());
+    let Some(rustls::Error::InvalidCertificate(certificate)) = cause else {
+        return PRIVATE_CA;
+    };
+    match certificate {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired: renew it there, or correct this machine's clock"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet; check this machine's clock"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name; check the route's upstream, and resolve"
+        }
+        _ => PRIVATE_CA,
+    }
+}
+
+const PRIVATE_CA: &str = "if its certificate is from a private CA, name that in trust.ca_file";
 
 /// How a connection fails in the middle of an exchange.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +179,31 @@ impl From<UpstreamError> for Failure {
             unprocessed: false,
             begun: false,
             body: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_taken_is_told_with_what_is_wrong_with_it() {
+        for (certificate, words) in [
+            (CertificateError::Expired, "has expired"),
+            (CertificateError::NotValidYet, "not valid yet"),
+            (CertificateError::NotValidForName, "for another name"),
+            (CertificateError::UnknownIssuer, "trust.ca_file"),
+        ] {
+            let refused = rustls::Error::InvalidCertificate(certificate);
+            let failed = ConnectError::Tls {
+                target: "graph.microsoft.com:443".to_owned(),
+                source: io::Error::new(io::ErrorKind::InvalidData, refused),
+            };
+            let text = failed.to_string();
+            assert!(text.contains(words), "{text}");
+            let private = words == "trust.ca_file";
+            assert_eq!(text.contains("private CA"), private, "{text}");
         }
     }
 }
