@@ -76,7 +76,7 @@ pub enum Outcome {
     Complete,
     /// The caller went away first.
     Dropped,
-    /// The answer broke off, and was passed on as broken.
+    /// The answer broke off, and was passed on as broken; or the proxy ended before it.
     Failed,
 }
 

@@ -253,6 +253,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.outcome == Outcome::Dropped && self.proxy.ended.get() {
+            self.outcome = Outcome::Failed;
+        }
         let total = Instant::now().duration_since(self.opened.mono);
         let request_bytes = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         self.renew_refused();

@@ -84,6 +84,7 @@ pub struct Proxy {
     places: Places,
     room: Room,
     goodbye: Cell<bool>,
+    ended: Cell<bool>,
 }
 
 impl std::fmt::Debug for Proxy {
@@ -117,6 +118,7 @@ impl Proxy {
             room: Room::of(&admission),
             places: Places::of(admission),
             goodbye: Cell::new(false),
+            ended: Cell::new(false),
         })
     }
 
@@ -142,6 +144,11 @@ impl Proxy {
     /// From now on HTTP/1.1 answers say that the connection closes.
     pub fn say_goodbye(&self) {
         self.goodbye.set(true);
+    }
+
+    /// From now on what goes away is cut by the proxy, and has not been left by its caller.
+    pub fn end(&self) {
+        self.ended.set(true);
     }
 
     /// A head that was refused before it could be read, from this address.

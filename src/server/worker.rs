@@ -170,7 +170,7 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
                     proxy.say_goodbye();
                     clock.wake_all();
                 }
-                Some(Order::Stop) | None => return,
+                Some(Order::Stop) | None => return proxy.end(),
             },
             _ = sweeper.tick() => proxy.sweep(),
         }

@@ -78,6 +78,7 @@ async fn what_does_not_finish_is_cut_at_the_limit() {
     assert_eq!(caller.chunk(&mut answer).await, None);
     assert!(!answer.whole);
     assert_eq!(program.ended().await.code(), Some(0));
+    program.out.with("/outcome", "failed").await;
 }
 
 #[tokio::test]
