@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+/// A tick that is later than this was not late: the whole process stood still (a container that was
+/// paused, a machine that was moved). What came meanwhile has been seen by nobody.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
 const OFF: u64 = u64::MAX;
 const RUNG: u64 = u64::MAX - 1;
 
@@ -21,7 +25,10 @@ pub struct AlarmClock {
     started: Instant,
     tick: Duration,
     tick_micros: u64,
+    /// The current tick, in which no standstill counts.
     now: Cell<u64>,
+    /// The ticks of all standstills.
+    lost: Cell<u64>,
     slots: RefCell<Vec<Weak<Slot>>>,
     live: Cell<usize>,
     occupied: Notify,
@@ -47,6 +54,7 @@ impl AlarmClock {
             tick,
             tick_micros: micros(tick),
             now: Cell::new(0),
+            lost: Cell::new(0),
             slots: RefCell::new(Vec::new()),
             live: Cell::new(0),
             occupied: Notify::new(),
@@ -63,7 +71,7 @@ impl AlarmClock {
         self.slots.borrow_mut().push(Rc::downgrade(&slot));
         if self.live.replace(self.live.get() + 1) == 0 {
             // The first alarm after a pause: catch up before anything is set against a stale tick.
-            self.now.set(self.elapsed_ticks());
+            self.now.set(self.elapsed_ticks() - self.lost.get());
             self.occupied.notify_one();
         }
         Alarm(slot)
@@ -71,7 +79,7 @@ impl AlarmClock {
 
     /// The time as of the last tick: good enough for ages, and free.
     pub fn coarse(&self) -> Instant {
-        let ticks = u32::try_from(self.now.get()).unwrap_or(u32::MAX);
+        let ticks = u32::try_from(self.now.get() + self.lost.get()).unwrap_or(u32::MAX);
         self.started + self.tick * ticks
     }
 
@@ -91,7 +99,7 @@ impl AlarmClock {
                 self.occupied.notified().await;
             }
             tokio::time::sleep(self.tick).await;
-            self.advance();
+            self.advance(self.elapsed_ticks());
         }
     }
 
@@ -99,8 +107,14 @@ impl AlarmClock {
         micros(self.started.elapsed()) / self.tick_micros
     }
 
-    fn advance(&self) {
-        let now = self.elapsed_ticks();
+    /// Goes on to so many ticks since the start. A standstill counts as one tick, for else what came
+    /// in time, but during it, would be taken for late: alarms ring later by the rest.
+    fn advance(&self, elapsed: u64) {
+        let passed = elapsed - self.lost.get() - self.now.get();
+        if passed > 1 + micros(STANDSTILL) / self.tick_micros {
+            self.lost.set(self.lost.get() + passed - 1);
+        }
+        let now = elapsed - self.lost.get();
         self.now.set(now);
         self.slots.borrow_mut().retain(|slot| {
             let Some(slot) = slot.upgrade() else {
@@ -231,12 +245,33 @@ mod tests {
                 () = second.rung() => {}
             }
             drop((first, second));
-            clock.advance();
+            clock.advance(clock.elapsed_ticks());
             assert!(
                 clock.slots.borrow().is_empty(),
                 "dropped alarms are forgotten"
             );
             ticker.abort();
         });
+    }
+    #[test]
+    fn a_standstill_of_the_process_makes_nothing_late_but_is_known_to_ages() {
+        let tick = Duration::from_millis(10);
+        let clock = AlarmClock::new(tick);
+        let alarm = clock.alarm();
+        alarm.set(tick * 5);
+        let standstill = 60_000;
+        for elapsed in [1, 2, standstill, standstill + 1] {
+            clock.advance(elapsed);
+            assert!(alarm.is_set(), "{elapsed}");
+        }
+        let since = clock.coarse().duration_since(clock.started);
+        assert_eq!(since, tick * (60_000 + 1));
+        clock.advance(standstill + 3);
+        assert!(!alarm.is_set(), "six ticks have been counted");
+
+        // A machine that is merely slow has no standstill.
+        alarm.set(tick * 50);
+        clock.advance(standstill + 3 + 100);
+        assert!(!alarm.is_set());
     }
 }
