@@ -29,6 +29,14 @@ pub enum TrustError {
     Provider(#[from] rustls::Error),
 }
 
+/// Who is trusted, and the client settings that say so.
+pub struct Trust {
+    /// The settings.
+    pub client: ClientConfig,
+    /// What they are made of: equal stores trust the same authorities.
+    pub roots: Arc<RootCertStore>,
+}
+
 /// Installs the one crypto provider of the process and spends its slow first call (jitter entropy,
 /// about 30 ms of CPU) before the first request has to. Safe to call again.
 pub fn install_provider() {
@@ -39,12 +47,12 @@ pub fn install_provider() {
     let _ = aws_lc_rs::rand::fill(&mut byte);
 }
 
-/// The client settings: the system's roots, the configured CA file added, Mozilla's roots when the
-/// system has none (an image without a CA bundle). No revocation checks, as everywhere on Linux.
+/// Trusts the system's roots, the configured CA file added, Mozilla's roots when the system has none
+/// (an image without a CA bundle). No revocation checks, as everywhere on Linux.
 ///
 /// # Errors
 /// When the CA file is unreadable or holds no certificate.
-pub fn client_config(ca_file: Option<&FilePath>) -> Result<ClientConfig, TrustError> {
+pub fn load(ca_file: Option<&FilePath>) -> Result<Trust, TrustError> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
@@ -69,8 +77,10 @@ pub fn client_config(ca_file: Option<&FilePath>) -> Result<ClientConfig, TrustEr
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
+    let roots = Arc::new(roots);
+    let client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+        .with_root_certificates(Arc::clone(&roots))
+        .with_no_client_auth();
+    Ok(Trust { client, roots })
 }

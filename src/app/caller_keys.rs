@@ -178,8 +178,8 @@ fn client(
     authority: &FilePath,
     resolve: &BTreeMap<(HostName, u16), SocketAddr>,
 ) -> Result<Client, String> {
-    let mut tls =
-        trust::client_config(Some(authority)).map_err(|error| Chain(&error).to_string())?;
+    let trust = trust::load(Some(authority)).map_err(|error| Chain(&error).to_string())?;
+    let mut tls = trust.client;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)

@@ -82,15 +82,15 @@ pub fn outside(config: &Config) -> Result<Outside, WorldError> {
 /// When the trust store or the HTTP client cannot be built.
 pub fn outside_by_file(config: &Config) -> Result<Outside, WorldError> {
     trust::install_provider();
-    let tls = trust::client_config(config.trust_ca_file.as_ref())?;
+    let trust = trust::load(config.trust_ca_file.as_ref())?;
     let client = TokenClient::new(credential::Egress {
-        tls: Arc::new(tls.clone()),
+        tls: Arc::new(trust.client.clone()),
         resolve: config.resolve.clone(),
     })?;
     let platform = Platform::detect(|name| std::env::var(name).ok());
     Ok(Outside {
         credentials: Credential::all(&config.credentials, &client, &platform)?,
-        egress: Egress::new(tls, config.resolve.clone()),
+        egress: Egress::new(trust, config.resolve.clone()),
     })
 }
 

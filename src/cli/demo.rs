@@ -191,7 +191,7 @@ impl Client {
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(std::time::Duration::from_secs(30))
-            .tls_backend_preconfigured(crate::trust::client_config(None)?)
+            .tls_backend_preconfigured(crate::trust::load(None)?.client)
             .build()?;
         Ok(Self(client))
     }

@@ -132,8 +132,7 @@ impl Lane {
 
     /// The connections of the route of the same name, when nothing about them has changed.
     fn reusable(&self, next: &Generation, route: &Route) -> Option<Rc<Upstream>> {
-        let (old, new) = (&self.generation.config, &next.config);
-        if old.trust_ca_file != new.trust_ca_file || old.resolve != new.resolve {
+        if !self.generation.egress.leads_like(&next.egress) {
             return None;
         }
         let same = |at: &usize| {

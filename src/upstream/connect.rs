@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -21,6 +21,7 @@ use super::tunnel;
 use crate::config::{HostName, Origin, UpstreamHttp};
 use crate::descriptors;
 use crate::socket::{Tcp, UNSENT};
+use crate::trust::Trust;
 
 /// The pause before the next address is tried beside the one in progress (RFC 8305 section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -29,6 +30,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub struct Egress {
     tls: Arc<ClientConfig>,
+    roots: Arc<RootCertStore>,
     resolve: Arc<BTreeMap<(HostName, u16), SocketAddr>>,
     proxies: Arc<Matcher>,
 }
@@ -42,12 +44,19 @@ impl std::fmt::Debug for Egress {
 impl Egress {
     /// The trust store and fixed addresses of a configuration; the forward proxy from
     /// `HTTPS_PROXY` and `NO_PROXY`, as for token calls.
-    pub fn new(tls: ClientConfig, resolve: BTreeMap<(HostName, u16), SocketAddr>) -> Self {
+    pub fn new(trust: Trust, resolve: BTreeMap<(HostName, u16), SocketAddr>) -> Self {
         Self {
-            tls: Arc::new(tls),
+            tls: Arc::new(trust.client),
+            roots: trust.roots,
             resolve: Arc::new(resolve),
             proxies: Arc::new(Matcher::from_env()),
         }
+    }
+
+    /// Whether connections of another are as good as its own: they lead to the same addresses, and
+    /// the same authorities vouch for who is there. What files hold counts, not what they are called.
+    pub fn leads_like(&self, other: &Self) -> bool {
+        self.roots.roots == other.roots.roots && self.resolve == other.resolve
     }
 }
 

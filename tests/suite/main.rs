@@ -53,5 +53,6 @@ mod throttling;
 mod tidy;
 mod tls;
 mod tokens;
+mod trust;
 mod uploads;
 mod windows;
