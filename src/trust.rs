@@ -1,5 +1,7 @@
 //! The trust store and TLS settings that upstreams and token calls share.
 
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
@@ -24,10 +26,35 @@ pub enum TrustError {
     /// The configured CA file holds no certificate that can be a root.
     #[error("the CA file {0} holds no usable CA certificate; put the CA's PEM certificate there")]
     NoCertificate(FilePath),
+    /// The store that the environment names cannot be used. Another in its place would trust whom
+    /// nobody asked to be trusted, and not whom was asked for.
+    #[error(
+        "{variable} names {path:?}, where no CA certificate can be read; correct the variable, make the PEM file readable, or unset it"
+    )]
+    Variable {
+        /// Its name.
+        variable: &'static str,
+        /// What it holds.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Option<rustls_native_certs::Error>,
+    },
     /// The provider does not carry the protocol versions.
     #[error("the TLS library refuses its own defaults")]
     Provider(#[from] rustls::Error),
 }
+
+impl TrustError {
+    /// Whether the environment is to blame, and not the configuration.
+    pub fn is_of_environment(&self) -> bool {
+        matches!(self, Self::Variable { .. })
+    }
+}
+
+/// The file of certificates that OpenSSL, and so everybody, takes in place of the system's.
+const FILE: &str = "SSL_CERT_FILE";
+/// The folders of such files.
+const FOLDERS: &str = "SSL_CERT_DIR";
 
 /// Who is trusted, and the client settings that say so.
 pub struct Trust {
@@ -35,6 +62,8 @@ pub struct Trust {
     pub client: ClientConfig,
     /// What they are made of: equal stores trust the same authorities.
     pub roots: Arc<RootCertStore>,
+    /// What of the system's store could not be read, where that may be missed.
+    pub doubt: Option<String>,
 }
 
 /// Installs the one crypto provider of the process and spends its slow first call (jitter entropy,
@@ -51,14 +80,9 @@ pub fn install_provider() {
 /// (an image without a CA bundle). No revocation checks, as everywhere on Linux.
 ///
 /// # Errors
-/// When the CA file is unreadable or holds no certificate.
+/// When the CA file, or the store that the environment names, is unreadable or holds no certificate.
 pub fn load(ca_file: Option<&FilePath>) -> Result<Trust, TrustError> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in &native.errors {
-        tracing::debug!(%error, "part of the system's trust store cannot be read");
-    }
-    roots.add_parsable_certificates(native.certs);
+    let (mut roots, doubt) = system_roots()?;
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
@@ -82,5 +106,73 @@ pub fn load(ca_file: Option<&FilePath>) -> Result<Trust, TrustError> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(Arc::clone(&roots))
         .with_no_client_auth();
-    Ok(Trust { client, roots })
+    Ok(Trust {
+        client,
+        roots,
+        doubt,
+    })
+}
+
+/// The roots of the system or of the variables, and what of them could not be read.
+fn system_roots() -> Result<(RootCertStore, Option<String>), TrustError> {
+    let holds_path =
+        |paths: &OsString| std::env::split_paths(paths).any(|path| path != Path::new(""));
+    let (file, folders) = (
+        std::env::var_os(FILE),
+        std::env::var_os(FOLDERS).filter(holds_path),
+    );
+    if let Some(file) = &file {
+        let found = rustls_native_certs::load_certs_from_paths(Some(Path::new(file)), None);
+        usable(FILE, file, found)?;
+    }
+    let native = rustls_native_certs::load_native_certs();
+    if let (None, Some(folders)) = (&file, &folders) {
+        let (roots, error) = usable(FOLDERS, folders, native)?;
+        return Ok((roots, error.map(|error| partial(&error))));
+    }
+    let (roots, error) = roots_of(native);
+    let doubt = error.and_then(|error| match (file.is_some(), roots.is_empty()) {
+        (true, _) => Some(partial(&error)),
+        (false, true) => Some(format!(
+            "the system's trust store cannot be read, and Mozilla's roots are trusted in its place: make it readable, or name another by {FILE} ({error})"
+        )),
+        // A store of many files has one that cannot be read on many a machine.
+        (false, false) => {
+            tracing::debug!(%error, "part of the system's trust store cannot be read");
+            None
+        }
+    });
+    Ok((roots, doubt))
+}
+
+fn partial(error: &rustls_native_certs::Error) -> String {
+    format!(
+        "not all that {FILE} and {FOLDERS} name can be read, and what cannot is not trusted: correct or unset them ({error})"
+    )
+}
+
+/// What was found where a variable leads, which has to be something.
+fn usable(
+    variable: &'static str,
+    path: &OsStr,
+    found: rustls_native_certs::CertificateResult,
+) -> Result<(RootCertStore, Option<rustls_native_certs::Error>), TrustError> {
+    let (roots, source) = roots_of(found);
+    if roots.is_empty() {
+        return Err(TrustError::Variable {
+            variable,
+            path: path.into(),
+            source,
+        });
+    }
+    Ok((roots, source))
+}
+
+/// The certificates that can be roots, and the first error.
+fn roots_of(
+    found: rustls_native_certs::CertificateResult,
+) -> (RootCertStore, Option<rustls_native_certs::Error>) {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    (roots, found.errors.into_iter().next())
 }

@@ -42,6 +42,7 @@ impl WorldError {
             Self::Caller(_) => &["callers"],
             Self::Client(_) | Self::Proxy(_) => &[],
             Self::Tls(_) => &["tls"],
+            Self::Trust(error) if error.is_of_environment() => &[],
             Self::Trust(_) => &["trust", "ca_file"],
         }
     }
@@ -53,6 +54,8 @@ pub struct Outside {
     pub credentials: Vec<Arc<Credential>>,
     /// For upstreams.
     pub egress: Egress,
+    /// What of the system's trust store could not be read, where that may be missed.
+    pub doubt: Option<String>,
 }
 
 /// Whether the environment names a forward proxy that can be used, or none; where nothing would go
@@ -90,6 +93,7 @@ pub fn outside_by_file(config: &Config) -> Result<Outside, WorldError> {
     let platform = Platform::detect(|name| std::env::var(name).ok());
     Ok(Outside {
         credentials: Credential::all(&config.credentials, &client, &platform)?,
+        doubt: trust.doubt.clone(),
         egress: Egress::new(trust, config.resolve.clone()),
     })
 }

@@ -245,7 +245,12 @@ fn credentials<'a>(
         ..config.clone()
     };
     let credentials = match app::outside_by_file(&reachable) {
-        Ok(outside) => outside.credentials,
+        Ok(outside) => {
+            if let Some(doubt) = outside.doubt {
+                disk.warn(&[], doubt);
+            }
+            outside.credentials
+        }
         Err(error) => {
             disk.refuse(error.at(), Chain(&error).to_string());
             return Vec::new();
