@@ -1,6 +1,6 @@
 //! `run`: load, start, follow signals, drain.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -24,11 +24,36 @@ const RELOAD: Duration = Duration::from_secs(10);
 
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
-    let (config, warnings) = match load(path, args, &[]) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
+    harden();
+    match crate::runtime::single() {
+        Ok(runtime) => {
+            let code = runtime.block_on(live(path, args));
+            // A thread that waits for a file system must not keep the process from ending.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => complain(&error),
+    }
+}
+
+/// From the first signal that counts to the last line of the log.
+async fn live(path: &Path, args: &RunArgs) -> u8 {
+    // Before anything is read, which may take long: a signal that nobody listens for kills the
+    // process, or is lost on the first one of a container. A SIGHUP is a reload after the start.
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return complain(&error),
+    };
+    let loaded = tokio::select! {
+        loaded = load_aside(path, args) => loaded,
+        () = signals.ended() => return FINE,
+    };
+    let (config, warnings) = match loaded {
+        Ok(Ok(loaded)) => loaded,
+        Err(error) => return complain(&error),
+        Ok(Err(problems)) => {
             // Standard error is all there is to tell it to.
-            let _ = writeln!(std::io::stderr(), "{}", problems.join("\n"));
+            let _ = writeln!(io::stderr(), "{}", problems.join("\n"));
             return REFUSED;
         }
     };
@@ -39,19 +64,26 @@ pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
     };
     warn_of(&warnings);
     warn_of_open_door(&config);
-    harden();
-    let runtime = crate::runtime::single();
-    let code = match runtime {
-        Ok(runtime) => {
-            let code = runtime.block_on(serve(path, args, config, format));
-            // A thread that waits for a file system must not keep the process from ending.
-            runtime.shutdown_background();
-            code
-        }
-        Err(error) => complain(&error),
-    };
+    let code = serve(path, args, config, format, signals).await;
     logging.close(LAST_LINES);
     code
+}
+
+/// What a file says, with its warnings; or every problem.
+type Loaded = Result<(Config, Problems), Vec<String>>;
+
+/// Loads on a thread of its own, which may wait for a file system for as long as it likes.
+async fn load_aside(path: &Path, args: &RunArgs) -> io::Result<Loaded> {
+    let (file, args) = (path.to_owned(), args.clone());
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("configuration".to_owned())
+        .spawn(move || {
+            // Nobody waits for it any more when the end was asked for.
+            let _ = tell.send(load(&file, &args, &[]));
+        })?;
+    let ended = told.await;
+    ended.map_err(|_| io::Error::other("reading the configuration has failed; see above"))
 }
 
 /// Reads and inspects the file, and lays the command line over it. `open` is where this process
@@ -59,11 +91,7 @@ pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
 ///
 /// # Errors
 /// Every problem.
-fn load(
-    path: &Path,
-    args: &RunArgs,
-    open: &[SocketAddr],
-) -> Result<(Config, Problems), Vec<String>> {
+fn load(path: &Path, args: &RunArgs, open: &[SocketAddr]) -> Loaded {
     let found = inspection::inspect(path, Purpose::Run, SystemTime::now());
     let mut problems: Vec<String> = found.problems.0.iter().map(ToString::to_string).collect();
     let mut config = found.config;
@@ -133,7 +161,7 @@ fn log_format(config: &Config) -> Format {
     match config.log.format {
         Some(LogFormat::Json) => Format::Json,
         Some(LogFormat::Text) => Format::Text,
-        None if std::io::stdout().is_terminal() => Format::Text,
+        None if io::stdout().is_terminal() => Format::Text,
         None => Format::Json,
     }
 }
@@ -144,12 +172,12 @@ fn start_logging(format: Format) -> Result<Logging, u8> {
         Ok(levels) => levels,
         Err(words) => {
             // Standard error is all there is to tell it to.
-            let _ = writeln!(std::io::stderr(), "tokenferry: {LEVELS_VARIABLE}: {words}");
+            let _ = writeln!(io::stderr(), "tokenferry: {LEVELS_VARIABLE}: {words}");
             return Err(REFUSED);
         }
     };
-    let colour = std::io::stderr().is_terminal();
-    Logging::start(std::io::stderr(), format, colour, &levels).map_err(|error| complain(&error))
+    let colour = io::stderr().is_terminal();
+    Logging::start(io::stderr(), format, colour, &levels).map_err(|error| complain(&error))
 }
 
 /// Whoever reaches a wildcard address acts with the app's rights: that is said once, plainly.
@@ -198,19 +226,21 @@ fn harden() {
     }
 }
 
-async fn serve(path: &Path, args: &RunArgs, config: Config, format: Format) -> u8 {
+async fn serve(
+    path: &Path,
+    args: &RunArgs,
+    config: Config,
+    format: Format,
+    mut signals: Signals,
+) -> u8 {
     let timeouts = config.timeouts.clone();
     let access_log = if config.log.access {
-        match AccessLog::start(std::io::stdout(), format, App::workers(&config)) {
+        match AccessLog::start(io::stdout(), format, App::workers(&config)) {
             Ok(log) => log,
             Err(error) => return complain(&error),
         }
     } else {
         AccessLog::off()
-    };
-    let mut signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => return complain(&error),
     };
     let app = match App::start(config, access_log).await {
         Ok(app) => app,
@@ -260,7 +290,7 @@ async fn drain(app: &App, delay: Duration, limit: Duration, signals: &mut Signal
                 tracing::warn!(connections = cut, "exchanges were still in flight at the end of timeouts.drain");
             }
         }
-        () = signals.second() => tracing::warn!("a second signal: ending at once"),
+        () = signals.ended() => tracing::warn!("a second signal: ending at once"),
     }
 }
 

@@ -47,8 +47,8 @@ impl Signals {
         }
     }
 
-    /// Waits for another SIGTERM or SIGINT.
-    pub(super) async fn second(&mut self) {
+    /// Waits for SIGTERM or SIGINT: the first during the start, the second during the end.
+    pub(super) async fn ended(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -73,9 +73,9 @@ impl Signals {
         Ok(End { at_once: true })
     }
 
-    /// Waits for another Ctrl-C.
-    pub(super) async fn second(&mut self) {
-        // Without the handler there is no second signal to wait for.
+    /// Waits for Ctrl-C.
+    pub(super) async fn ended(&mut self) {
+        // Without the handler there is no signal to wait for.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }

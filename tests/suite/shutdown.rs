@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::harness::lines::Lines;
 use crate::harness::program::Program;
 use crate::harness::{soon, until};
 use crate::hostile::frame::{Speaker, good, request};
@@ -161,4 +162,56 @@ async fn an_http2_caller_that_does_not_answer_holds_up_nothing() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{streams}");
         drop(speaker);
     }
+}
+
+/// `run` whose configuration is a pipe, and so does not come; with what writes to it, which tells
+/// that the program has begun to read.
+async fn starting(folder: &std::path::Path) -> (std::process::Child, std::fs::File) {
+    let file = folder.join("routes.yaml");
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("mkfifo runs").success());
+    let child = crate::cli::with_file(&["run"], folder)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let open = move || std::fs::OpenOptions::new().write(true).open(file);
+    let opened = soon(tokio::task::spawn_blocking(open)).await;
+    let pipe = opened.expect("opening does not panic");
+    (child, pipe.expect("it is a pipe"))
+}
+
+fn send(child: &std::process::Child, signal: Signal) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, signal).expect("the process is there");
+}
+
+#[tokio::test]
+async fn a_start_that_hangs_can_be_ended() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let (mut child, _pipe) = starting(folder.path()).await;
+        send(&child, signal);
+        let ended = tokio::task::spawn_blocking(move || child.wait());
+        let ended = soon(ended).await.expect("the thread ends");
+        assert_eq!(ended.expect("it is a child").code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn sighup_during_the_start_is_a_reload_after_it() {
+    use std::io::Write;
+    let (_simulator, desk) = crate::cli::desk("").await;
+    let good = desk.path().join("routes.yaml");
+    let text = std::fs::read(&good).expect("it is there");
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let (mut child, mut pipe) = starting(folder.path()).await;
+    send(&child, Signal::HUP);
+    std::fs::rename(&good, folder.path().join("routes.yaml")).expect("the folder can be written");
+    pipe.write_all(&text).expect("the program reads");
+    drop(pipe);
+    let err = Lines::follow(child.stderr.take().expect("a pipe"));
+    let said = |line: &str| line.contains("was reloaded").then_some(());
+    err.find("the reload", said).await;
+    child.kill().expect("it runs");
+    child.wait().expect("it is a child");
 }
