@@ -4,7 +4,7 @@
 //! bounded: when the sink does not keep up, whole lines are dropped and counted. Closing waits for
 //! the sink only as long as it is told to.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,10 @@ const GATHER: Duration = Duration::from_millis(10);
 
 /// What a drained buffer keeps, so that one burst does not hold a megabyte for ever.
 const KEPT_BYTES: usize = 64 * 1024;
+
+/// How long the thread rests at first, and at most, when a sink takes nothing now and does not wait
+/// either: a pipe that whoever shares it has made non-blocking.
+const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +73,7 @@ impl Output {
         thread_name: &str,
         sink: impl Write + Send + 'static,
         lanes: usize,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let slots: Arc<[Arc<Slot>]> = (0..lanes.max(1)).map(|_| Arc::default()).collect();
         let closing = Arc::new(AtomicBool::new(false));
         let (alive, ended) = channel();
@@ -131,6 +135,7 @@ impl Lane {
 /// The thread: carries lanes to the sink until closed. Dropping `_alive` tells that it has ended.
 fn carry(slots: &[Arc<Slot>], closing: &AtomicBool, mut sink: impl Write, _alive: Sender<()>) {
     let mut batch = Vec::new();
+    let mut torn = false;
     loop {
         // Read before the lanes are looked at: whatever was written before closing is carried.
         let last = closing.load(Ordering::Acquire);
@@ -141,10 +146,8 @@ fn carry(slots: &[Arc<Slot>], closing: &AtomicBool, mut sink: impl Write, _alive
                 continue;
             }
             idle = false;
-            if sink.write_all(&batch).and_then(|()| sink.flush()).is_err() {
-                let lines = memchr::memchr_iter(b'\n', &batch).count() as u64;
-                slot.dropped.fetch_add(lines, Ordering::Relaxed);
-            }
+            let lost = deliver(&mut sink, &batch, &mut torn);
+            slot.dropped.fetch_add(lost, Ordering::Relaxed);
             batch.clear();
             batch.shrink_to(KEPT_BYTES);
         }
@@ -156,6 +159,61 @@ fn carry(slots: &[Arc<Slot>], closing: &AtomicBool, mut sink: impl Write, _alive
         }
         gather(closing);
     }
+}
+
+/// Writes whole lines; returns how many of them the sink does not have. `torn` tells that it broke
+/// off inside a line before: the next line must not become the rest of that one.
+fn deliver(sink: &mut impl Write, batch: &[u8], torn: &mut bool) -> u64 {
+    if *torn {
+        *torn = write(sink, b"\n") == 0;
+    }
+    let taken = if *torn { 0 } else { write(sink, batch) };
+    let (taken, rest) = batch.split_at(taken);
+    *torn |= taken.last().is_some_and(|last| *last != b'\n');
+    // A line of which only the newline is missing will have one.
+    let rest = match taken.is_empty() {
+        true => rest,
+        false => rest.strip_prefix(b"\n").unwrap_or(rest),
+    };
+    // What was taken is with the system, which says of none of it again that it is lost.
+    let _ = sink.flush();
+    memchr::memchr_iter(b'\n', rest).count() as u64
+}
+
+/// Writes as much as the sink takes before it fails; returns how much. Waits for one that says it
+/// would block for as long as for one that blocks: lanes are bounded in either case.
+fn write(sink: &mut impl Write, bytes: &[u8]) -> usize {
+    let (mut taken, mut rest) = (0, REST.0);
+    while taken < bytes.len() {
+        match sink.write(&bytes[taken..]) {
+            Ok(0) => break,
+            Ok(more) => (taken, rest) = (taken + more, REST.0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                std::thread::park_timeout(rest);
+                rest = REST.1.min(rest * 2);
+            }
+            Err(_) => break,
+        }
+    }
+    taken
+}
+
+/// Standard output for one that writes whole batches, without the library's buffer: what that has
+/// taken and cannot write is neither out nor lost.
+///
+/// # Errors
+/// When the system gives no other descriptor.
+pub fn standard_output() -> io::Result<impl Write + Send + 'static> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        let own = io::stdout().as_fd().try_clone_to_owned()?;
+        Ok(std::fs::File::from(own))
+    }
+    // A console of Windows does not take bytes, and the library knows what it takes.
+    #[cfg(not(unix))]
+    Ok(io::stdout())
 }
 
 /// Waits for [`GATHER`], or less when it is time to close.
@@ -172,7 +230,6 @@ fn gather(closing: &AtomicBool) {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::mpsc::{SyncSender, sync_channel};
 
     use super::*;
@@ -278,5 +335,73 @@ mod tests {
         }
         assert!(output.close(LONG));
         assert_eq!(output.dropped(), 5);
+    }
+
+    /// A disk with this much room; and a pipe that takes ten bytes at a time, and nothing every other
+    /// time.
+    #[derive(Default)]
+    struct Disk {
+        room: usize,
+        written: Vec<u8>,
+        takes: bool,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.takes = !self.takes;
+            if !self.takes {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let taken = bytes.len().min(self.room).min(10);
+            if taken == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.room -= taken;
+            self.written.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_cuts_off_is_lost_and_the_next_is_not_glued_to_it() {
+        let lines = |from: u32| -> Vec<u8> {
+            let line = |n| format!("line {n}\n").into_bytes();
+            (from..from + 4).flat_map(line).collect()
+        };
+        // Seven bytes are a line: room for one and a part, for one without its newline, for two.
+        for (room, lost, first) in [
+            (10, 3, "line 0\nlin\n"),
+            (13, 2, "line 0\nline 1\n"),
+            (14, 2, "line 0\nline 1\n"),
+            (0, 4, ""),
+        ] {
+            let mut disk = Disk {
+                room,
+                ..Disk::default()
+            };
+            let mut torn = false;
+            assert_eq!(deliver(&mut disk, &lines(0), &mut torn), lost, "{room}");
+            // Nothing of these gets there.
+            assert_eq!(deliver(&mut disk, &lines(4), &mut torn), 4, "{room}");
+            disk.room = 100;
+            assert_eq!(deliver(&mut disk, &lines(8), &mut torn), 0, "{room}");
+            let whole = format!("{first}line 8\nline 9\nline 10\nline 11\n");
+            assert_eq!(String::from_utf8(disk.written).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_sink_that_would_block_is_waited_for() {
+        let mut disk = Disk {
+            room: usize::MAX,
+            ..Disk::default()
+        };
+        let lines = b"0123456789 0123456789\n".repeat(5);
+        assert_eq!(deliver(&mut disk, &lines, &mut false), 0);
+        assert_eq!(disk.written, lines);
     }
 }

@@ -13,7 +13,7 @@ use crate::app::{self, App, AppError, Prepared};
 use crate::chain::Chain;
 use crate::config::{Config, ListenAddress, LogFormat, Problems};
 use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
-use crate::output::Format;
+use crate::output::{self, Format};
 use crate::secret::file_reader::{FileReader, Unread};
 
 /// What is left of the log at the end is written within this.
@@ -235,7 +235,10 @@ async fn serve(
 ) -> u8 {
     let timeouts = config.timeouts.clone();
     let access_log = if config.log.access {
-        match AccessLog::start(io::stdout(), format, App::workers(&config)) {
+        let workers = App::workers(&config);
+        let started =
+            output::standard_output().and_then(|sink| AccessLog::start(sink, format, workers));
+        match started {
             Ok(log) => log,
             Err(error) => return complain(&error),
         }
