@@ -17,7 +17,7 @@ const CALLS: u32 = 10_000;
 
 /// A cache whose only token, as long as real ones, is there.
 fn warm(runtime: &tokio::runtime::Runtime) -> (TokenCache, Arc<TokenEntry>) {
-    let cache = TokenCache::new(runtime.handle().clone());
+    let cache = TokenCache::new(runtime.handle().clone(), Arc::default());
     let identity = Identity::ManagedIdentity(IdentitySelector::System);
     let scope = Scope::parse("https://graph.microsoft.com/.default").expect("a scope");
     let supplier = Supplier::new(|_demand| async {

@@ -80,7 +80,7 @@ impl App {
         let data_addresses = listeners.iter().filter_map(Listener::local_addr).collect();
         let listening = listeners.iter().map(ToString::to_string).collect();
         let metrics = Metrics::new(started.wall);
-        let tokens = TokenCache::new(Handle::current());
+        let tokens = TokenCache::new(Handle::current(), metrics.refreshes());
         let fixed = FixedKeys::of(&config);
         let (certificate, world) = prepare(config, started.wall)?.build(&tokens);
         let tls = Arc::new(Tls::new(certificate));

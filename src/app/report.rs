@@ -38,7 +38,6 @@ pub(super) fn connect(
         let numbers = |entry: &Arc<TokenEntry>| TokenNumbers {
             credential: entry.label().to_string(),
             scope: entry.key().scope().to_string(),
-            refreshes: entry.tally().refreshes(),
             expires: entry
                 .tally()
                 .expiry()

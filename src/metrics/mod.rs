@@ -34,7 +34,7 @@ pub use label::{ConnectionState, MethodLabel, RefreshOutcome, RetryReason};
 pub use refusal::RefusalCells;
 pub use route::{RouteCells, RouteTotals};
 pub use tally::DurationTotals;
-pub use token::{RefreshTotals, Refreshes, TokenCells, TokenNumbers};
+pub use token::{RefreshCounts, RefreshTotals, Refreshes, TokenCells, TokenNumbers};
 
 use crate::code::Code;
 use cells::Cells;
@@ -55,6 +55,7 @@ pub struct Metrics {
 struct Store {
     routes: Cells<String, RouteCells>,
     tokens: Cells<TokenLabels, TokenCells>,
+    refreshes: Arc<RefreshCounts>,
     refusals: Cells<(), RefusalCells>,
     program: Program,
     sources: Mutex<Sources>,
@@ -106,6 +107,11 @@ impl Metrics {
         self.store
             .tokens
             .of(worker, TokenLabels::new(credential, scope))
+    }
+
+    /// What counts the calls for tokens.
+    pub fn refreshes(&self) -> Arc<RefreshCounts> {
+        Arc::clone(&self.store.refreshes)
     }
 
     /// A worker's cells of the proxy's own answers. For the thread of that worker only.

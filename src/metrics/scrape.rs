@@ -11,7 +11,7 @@ use super::Store;
 use super::family::{self, Family};
 use super::label::{ConnectionState, RefreshOutcome, RetryReason};
 use super::route::RouteTotals;
-use super::token::{LookUps, TokenLabels, TokenNumbers};
+use super::token::{LookUps, RefreshTotals, TokenLabels, TokenNumbers};
 use crate::code::Code;
 
 /// Our side of the registry.
@@ -39,7 +39,8 @@ impl Collector for Scrape {
         let sources = self.store.sources();
         let look_ups = self.store.tokens.sums(LookUps::add);
         let mut families = routes(&self.store.route_totals());
-        families.extend(tokens(&look_ups, &(sources.tokens)()));
+        let refreshes = self.store.refreshes.totals();
+        families.extend(tokens(&look_ups, &refreshes, &(sources.tokens)()));
         families.push(credentials((sources.credentials)()));
         families.push(fallbacks((sources.fallbacks)()));
         families.push(refusals(&self.store));
@@ -117,9 +118,10 @@ fn connections(route: &str, sums: &RouteTotals) -> Vec<Metric> {
 
 fn tokens(
     look_ups: &BTreeMap<TokenLabels, LookUps>,
+    calls: &BTreeMap<TokenLabels, RefreshTotals>,
     numbers: &[TokenNumbers],
 ) -> Vec<MetricFamily> {
-    // Look-ups go on counting over a reload. The rest is told of tokens that are there: one that no
+    // Look-ups and calls go on counting over a reload. The rest is told of tokens that are there: one that no
     // route needs any more is not a token that is missing.
     let mut kept: BTreeMap<TokenLabels, TokenNumbers> = BTreeMap::new();
     for numbers in numbers {
@@ -132,6 +134,10 @@ fn tokens(
         };
         family.with(look_ups.iter().map(sample).collect())
     };
+    let durations = |(labels, sums): (&TokenLabels, &RefreshTotals)| {
+        let labels = [labels.credential.as_str(), &labels.scope];
+        family::TOKEN_REFRESH_DURATION.histogram(&labels, &sums.durations)
+    };
     let each = |family: &Family, sample: &dyn Fn(&[&str], &TokenNumbers) -> Metric| {
         let of_one = |(labels, token): (&TokenLabels, &TokenNumbers)| {
             sample(&[&labels.credential, &labels.scope], token)
@@ -142,21 +148,19 @@ fn tokens(
     vec![
         looked_up(&TOKEN_HITS, &|sums| sums.hits),
         looked_up(&TOKEN_MISSES, &|sums| sums.misses),
-        each(&TOKEN_REFRESH_DURATION, &|l, t| {
-            TOKEN_REFRESH_DURATION.histogram(l, &t.refreshes.durations)
-        }),
+        TOKEN_REFRESH_DURATION.with(calls.iter().map(durations).collect()),
         each(&TOKEN_EXPIRY, &|l, t| {
             TOKEN_EXPIRY.sample(l, t.expires.map_or(0.0, unix_seconds))
         }),
         each(&TOKEN_WAITERS, &|l, t| TOKEN_WAITERS.count(l, t.waiters)),
-        TOKEN_REFRESHES.with(kept.iter().flat_map(|(l, t)| refreshes(l, t)).collect()),
+        TOKEN_REFRESHES.with(calls.iter().flat_map(|(l, t)| refreshes(l, t)).collect()),
     ]
 }
 
-fn refreshes(labels: &TokenLabels, token: &TokenNumbers) -> Vec<Metric> {
+fn refreshes(labels: &TokenLabels, sums: &RefreshTotals) -> Vec<Metric> {
     let sample = |outcome: &RefreshOutcome| {
         let labels = [&labels.credential, &labels.scope, outcome.as_str()];
-        family::TOKEN_REFRESHES.count(&labels, token.refreshes.ended(*outcome))
+        family::TOKEN_REFRESHES.count(&labels, sums.ended(*outcome))
     };
     RefreshOutcome::ALL.iter().map(sample).collect()
 }
@@ -206,12 +210,17 @@ mod tests {
             scope: "scope".into(),
             ..TokenNumbers::default()
         };
-        let families = tokens(&look_ups.into(), &[kept]);
+        let calls = ["gone", "kept"].map(|name| {
+            let labels = TokenLabels::new(name, "scope");
+            (labels, RefreshTotals::default())
+        });
+        let families = tokens(&look_ups.into(), &calls.into(), &[kept]);
         let samples = |name: &str| {
             let family = families.iter().find(|family| family.name() == name);
             family.map(|family| family.get_metric().len())
         };
         assert_eq!(samples(family::TOKEN_EXPIRY.name), Some(1));
         assert_eq!(samples(family::TOKEN_HITS.name), Some(2));
+        assert_eq!(samples(family::TOKEN_REFRESH_DURATION.name), Some(2));
     }
 }

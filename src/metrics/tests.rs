@@ -27,6 +27,7 @@ fn every_promised_metric_is_there_at_zero_before_the_first_request() {
         scope: GRAPH.into(),
         ..TokenNumbers::default()
     };
+    metrics.refreshes().of("contoso", GRAPH);
     metrics.set_token_source(Box::new(move || vec![token.clone()]));
     let expires = UNIX_EPOCH + Duration::from_secs(9);
     metrics.set_credential_expiry(Box::new(move || vec![("contoso".into(), expires)]));
@@ -227,17 +228,18 @@ fn any_label_value_is_escaped() {
 
 #[test]
 fn two_slots_under_one_name_become_one_series() {
-    let calls = Refreshes::default();
-    calls.ended(RefreshOutcome::Success, Duration::from_millis(300));
-    calls.ended(RefreshOutcome::Throttled, Duration::from_millis(20));
     let numbers = |expires: u64| TokenNumbers {
         credential: "contoso".into(),
         scope: GRAPH.into(),
-        refreshes: calls.totals(),
         expires: Some(UNIX_EPOCH + Duration::from_millis(expires)),
         waiters: 2,
     };
     let metrics = metrics();
+    for _ in 0..2 {
+        let calls = metrics.refreshes().of("contoso", GRAPH);
+        calls.ended(RefreshOutcome::Success, Duration::from_millis(300));
+        calls.ended(RefreshOutcome::Throttled, Duration::from_millis(20));
+    }
     let both = [numbers(5_500), numbers(7_000)];
     metrics.set_token_source(Box::new(move || both.to_vec()));
     metrics.set_credential_expiry(Box::new(|| {

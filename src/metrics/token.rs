@@ -1,8 +1,10 @@
 //! What is counted about tokens: look-ups by the workers, renewals where tokens are renewed.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use super::cells::Cells;
 use super::label::RefreshOutcome;
 use super::tally::{DurationTotals, Durations, Tally};
 
@@ -46,6 +48,25 @@ impl LookUps {
 #[derive(Debug, Default)]
 pub struct Refreshes {
     counted: Mutex<RefreshTotals>,
+}
+
+/// The calls for every token, by its labels. They go on counting when a token gets another entry in
+/// the cache, and when another token goes by its name.
+#[derive(Debug, Default)]
+pub struct RefreshCounts {
+    cells: Cells<TokenLabels, Refreshes>,
+}
+
+impl RefreshCounts {
+    /// The counts of these labels, whoever counts.
+    pub fn of(&self, credential: &str, scope: &str) -> Arc<Refreshes> {
+        self.cells.of(0, TokenLabels::new(credential, scope))
+    }
+
+    pub(super) fn totals(&self) -> BTreeMap<TokenLabels, RefreshTotals> {
+        self.cells
+            .sums(|counted, sum: &mut RefreshTotals| sum.add(&counted.totals()))
+    }
 }
 
 /// What [`Refreshes`] held when they were read.
@@ -98,8 +119,6 @@ pub struct TokenNumbers {
     pub credential: String,
     /// The scope.
     pub scope: String,
-    /// The calls so far.
-    pub refreshes: RefreshTotals,
     /// When the token that is in use expires; `None` when there is none.
     pub expires: Option<SystemTime>,
     /// Requests that wait for the token now.
@@ -125,7 +144,6 @@ impl TokenLabels {
 impl TokenNumbers {
     /// Adds what came under the same labels: a page with a series twice would be refused whole.
     pub(super) fn merge(&mut self, other: &Self) {
-        self.refreshes.add(&other.refreshes);
         self.expires = self.expires.into_iter().chain(other.expires).min();
         self.waiters += other.waiters;
     }

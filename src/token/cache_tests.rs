@@ -1,6 +1,7 @@
 //! The cache with scripted suppliers and paused time: who calls, who waits, who is told what.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -18,7 +19,7 @@ const S: fn(u64) -> Duration = Duration::from_secs;
 const LIMIT: Duration = Duration::from_secs(15);
 
 fn cache() -> TokenCache {
-    TokenCache::new(Handle::current())
+    TokenCache::new(Handle::current(), Arc::default())
 }
 
 /// A reader whose first call was answered.
@@ -48,7 +49,7 @@ fn ten_thousand_waiters_share_one_call_and_its_token() {
             assert_eq!(waiter.await.unwrap().unwrap(), "Bearer token-1");
         }
         assert_eq!(entry.tally().waiters(), 0);
-        assert_eq!(entry.tally().refreshes().ended(RefreshOutcome::Success), 1);
+        assert_eq!(entry.refreshes().ended(RefreshOutcome::Success), 1);
         assert!(script.is_idle());
     });
 }
@@ -70,10 +71,7 @@ fn ten_thousand_waiters_share_one_failure() {
             assert_eq!(error.code(), Code::TokenUnavailable);
             assert!(error.retry_after().unwrap() >= S(1));
         }
-        assert_eq!(
-            entry.tally().refreshes().ended(RefreshOutcome::Unavailable),
-            1
-        );
+        assert_eq!(entry.refreshes().ended(RefreshOutcome::Unavailable), 1);
     });
 }
 
@@ -187,11 +185,7 @@ fn garbage_is_asked_for_again() {
         settle().await;
         assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
         assert_eq!(
-            reader
-                .entry()
-                .tally()
-                .refreshes()
-                .ended(RefreshOutcome::Malformed),
+            reader.entry().refreshes().ended(RefreshOutcome::Malformed),
             3
         );
     });

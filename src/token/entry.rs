@@ -17,7 +17,7 @@ use super::tally::{self, Tally};
 use crate::clock::Now;
 use crate::config::Name;
 use crate::credential::{AccessToken, ClaimsRequest, CredentialError};
-use crate::metrics::RefreshOutcome;
+use crate::metrics::{RefreshOutcome, RefreshTotals, Refreshes};
 use crate::secret::Secret;
 
 /// The limit of a renewal's first call, while the cached token has time for another: a connection
@@ -57,6 +57,8 @@ pub(super) struct Published {
 #[derive(Debug)]
 struct State {
     label: Name,
+    /// Counts the calls under that label.
+    refreshes: Arc<Refreshes>,
     slot: Slot,
     supplier: Supplier,
     last_renewal: Option<SystemTime>,
@@ -99,13 +101,19 @@ pub(super) struct Call {
 }
 
 impl TokenEntry {
-    pub(super) fn new(key: TokenKey, label: Name, supplier: Supplier) -> Self {
+    pub(super) fn new(
+        key: TokenKey,
+        label: Name,
+        refreshes: Arc<Refreshes>,
+        supplier: Supplier,
+    ) -> Self {
         Self {
             version: Version::default(),
             published: ArcSwapOption::empty(),
             key,
             state: Mutex::new(State {
                 label,
+                refreshes,
                 slot: Slot::new(),
                 supplier,
                 last_renewal: None,
@@ -141,7 +149,12 @@ impl TokenEntry {
         self.lock().label.clone()
     }
 
-    /// Its counts.
+    /// The calls that were made under its label.
+    pub fn refreshes(&self) -> RefreshTotals {
+        self.lock().refreshes.totals()
+    }
+
+    /// Its numbers.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
@@ -211,9 +224,10 @@ impl TokenEntry {
 
     /// Puts another credential of the same identity in place, which may have another name: its next
     /// call uses it.
-    pub(super) fn repoint(&self, label: &Name, supplier: Supplier) {
+    pub(super) fn repoint(&self, label: &Name, refreshes: Arc<Refreshes>, supplier: Supplier) {
         let mut state = self.lock();
         state.label = label.clone();
+        state.refreshes = refreshes;
         let at_once = state.supplier.fallback().is_some();
         state.supplier = supplier;
         self.changed(&mut state, at_once);
@@ -282,15 +296,15 @@ impl TokenEntry {
         let failure = match outcome {
             Ok(token) => {
                 if let Some(refusal) = token.first_refused {
-                    self.tally.count(RefreshOutcome::Rejected, refusal);
+                    state.refreshes.ended(RefreshOutcome::Rejected, refusal);
                 }
                 let took = took.saturating_sub(token.first_refused.unwrap_or_default());
-                self.tally.count(RefreshOutcome::Success, took);
+                state.refreshes.ended(RefreshOutcome::Success, took);
                 self.publish(&mut state, token, now, random);
                 None
             }
             Err(error) => {
-                self.tally.count(tally::outcome(&error), took);
+                state.refreshes.ended(tally::outcome(&error), took);
                 self.remember(&mut state, &error, now, random);
                 Some(Arc::new(error))
             }

@@ -46,6 +46,7 @@ pub use tally::Tally;
 
 use crate::config::{Name, Scope};
 use crate::credential::Credential;
+use crate::metrics::RefreshCounts;
 
 /// All tokens of the process. Cheap to clone; the last clone stops the refreshers.
 #[derive(Clone)]
@@ -55,6 +56,7 @@ pub struct TokenCache {
 
 struct Shared {
     runtime: Handle,
+    refreshes: Arc<RefreshCounts>,
     kept: Mutex<BTreeMap<TokenKey, Kept>>,
     /// Says which refresher died.
     alarm: watch::Sender<Option<String>>,
@@ -74,11 +76,12 @@ impl Drop for Kept {
 }
 
 impl TokenCache {
-    /// An empty cache whose refreshers run on this runtime.
-    pub fn new(runtime: Handle) -> Self {
+    /// An empty cache whose refreshers run on this runtime; their calls are counted here.
+    pub fn new(runtime: Handle, refreshes: Arc<RefreshCounts>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 runtime,
+                refreshes,
                 kept: Mutex::default(),
                 alarm: watch::Sender::new(None),
             }),
@@ -100,12 +103,15 @@ impl TokenCache {
 
     /// The same from any supplier.
     pub fn entry_from(&self, key: TokenKey, label: &Name, supplier: Supplier) -> Arc<TokenEntry> {
+        let refreshes = &self.shared.refreshes;
+        let refreshes = refreshes.of(label.as_str(), key.scope().as_str());
         let mut kept = self.lock();
         if let Some(kept) = kept.get(&key) {
-            kept.entry.repoint(label, supplier);
+            kept.entry.repoint(label, refreshes, supplier);
             return kept.entry.clone();
         }
-        let entry = Arc::new(TokenEntry::new(key.clone(), label.clone(), supplier));
+        let entry = TokenEntry::new(key.clone(), label.clone(), refreshes, supplier);
+        let entry = Arc::new(entry);
         // What a credential got before it had a fallback is its own. The other way round, or from
         // one fallback to another, it may be the fallback's.
         let before = key.without_fallback();

@@ -1,5 +1,6 @@
 //! What an upstream's refusal of a token leads to, for the one that was refused and for all others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 
 /// A token that was got at first, and its reader.
 async fn warm(script: &mut Script) -> (TokenCache, TokenReader, Bearer) {
-    let cache = TokenCache::new(Handle::current());
+    let cache = TokenCache::new(Handle::current(), Arc::default());
     let reader = TokenReader::new(script.entry(&cache));
     script.next().await.grant(token("token-1", 86_400));
     let bearer = reader.wait(clock(), LIMIT).await.unwrap();

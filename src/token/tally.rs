@@ -1,11 +1,11 @@
-//! Counts of one token's calls, for the metrics. Nothing on the request path of a cached token
+//! Numbers of one token for the metrics, and how a call counts that failed. Nothing on the request path of a cached token
 //! touches them.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::credential::CredentialError;
-use crate::metrics::{RefreshOutcome, RefreshTotals, Refreshes};
+use crate::metrics::RefreshOutcome;
 
 /// The outcome under which a failed call is counted.
 pub(super) fn outcome(error: &CredentialError) -> RefreshOutcome {
@@ -17,21 +17,15 @@ pub(super) fn outcome(error: &CredentialError) -> RefreshOutcome {
     }
 }
 
-/// The counts of one token.
+/// The numbers of one token.
 #[derive(Debug, Default)]
 pub struct Tally {
-    refreshes: Refreshes,
     /// Seconds since 1970; zero while there is no token.
     expiry: AtomicU64,
     waiters: AtomicUsize,
 }
 
 impl Tally {
-    /// The calls so far.
-    pub fn refreshes(&self) -> RefreshTotals {
-        self.refreshes.totals()
-    }
-
     /// When the token that is held expires, in seconds since 1970.
     pub fn expiry(&self) -> Option<u64> {
         Some(self.expiry.load(Relaxed)).filter(|seconds| *seconds != 0)
@@ -40,10 +34,6 @@ impl Tally {
     /// Requests that wait for this token now.
     pub fn waiters(&self) -> usize {
         self.waiters.load(Relaxed)
-    }
-
-    pub(super) fn count(&self, outcome: RefreshOutcome, took: Duration) {
-        self.refreshes.ended(outcome, took);
     }
 
     pub(super) fn expires(&self, at: SystemTime) {

@@ -20,6 +20,7 @@ fn metrics() -> BTreeSet<String> {
     let metrics = Metrics::new(SystemTime::UNIX_EPOCH);
     metrics.route_cells(0, "graph");
     metrics.token_cells(0, "contoso", "scope");
+    metrics.refreshes().of("contoso", "scope");
     metrics.set_token_source(Box::new(|| vec![TokenNumbers::default()]));
     metrics.set_credential_expiry(Box::new(|| {
         vec![("contoso".into(), SystemTime::UNIX_EPOCH)]

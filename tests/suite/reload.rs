@@ -168,6 +168,33 @@ async fn a_token_goes_by_the_name_that_its_credential_has_now() {
     assert_tokens_are_there(&stage).await;
 }
 
+#[tokio::test]
+async fn calls_for_a_token_are_counted_on_when_a_reload_makes_another_of_it() {
+    let one = "{name: a, path: /a, CREDENTIAL first}";
+    let two = "{name: a, path: /a, CREDENTIAL second}";
+    let stage = Stage::with(&routes(one)).await;
+    let count = async |credential: &str| {
+        let labels = [("credential", credential), ("outcome", "success")];
+        let calls = "tokenferry_token_refreshes_total";
+        let calls = stage.number(calls, &labels).await;
+        let timed = "tokenferry_token_refresh_duration_seconds_count";
+        (calls, stage.number(timed, &labels[..1]).await)
+    };
+    assert_eq!(count("first").await, (1.0, 1.0));
+    // Another capability is another token of the same name.
+    let capable =
+        |list: &str| routes(list).replace("client_id", "continuous_access: true, client_id");
+    stage.reload(&capable(one));
+    stage.attempted().await;
+    assert_eq!(count("first").await, (2.0, 2.0));
+    stage.reload(&capable(two));
+    assert_eq!(count("first").await, (2.0, 2.0));
+    assert_eq!(count("second").await, (0.0, 0.0));
+    stage.reload(&routes(one));
+    stage.attempted().await;
+    assert_eq!(count("first").await, (3.0, 3.0));
+}
+
 /// These routes to Graph, with two names for one identity.
 fn routes(list: &str) -> String {
     let identity = format!(
