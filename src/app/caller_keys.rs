@@ -49,6 +49,7 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
         round.look(&world.callers, spec, load).await;
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
+            () = in_force.replaced() => {}
             () = round.called_for(&world.callers, spec) => {}
         }
     }

@@ -26,7 +26,7 @@ use self::certificate::PeerNames;
 use self::key_set::KeySet;
 use self::service_account::{ServiceAccount, TokenError};
 use crate::code::Code;
-use crate::config::{CallerProof, CallerSpec, KubernetesSpec, Name};
+use crate::config::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec, Name};
 use crate::secret::Secret;
 
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -89,8 +89,8 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// Reads the API keys. The cluster's keys are set once [`keys::read`] or [`keys::fetch`] has
-    /// them; until then no service account is known.
+    /// Reads the API keys, and the cluster's where they are in a file. Those that are fetched are set
+    /// once [`keys::fetch`] has them; until then no service account is known.
     ///
     /// # Errors
     /// The first key that cannot be read, or that two callers share.
@@ -103,11 +103,16 @@ impl Callers {
             .map(api_keys::read)
             .collect::<Result<Vec<_>, _>>()?;
         api_keys::alone(callers, &read)?;
+        let cluster_keys = match kubernetes.map(|spec| &spec.keys) {
+            // Whoever follows the file tells what is wrong with it.
+            Some(KubernetesKeys::File(path)) => keys::read(path).unwrap_or_default(),
+            _ => KeySet::default(),
+        };
         Ok(Self {
             specs: callers.to_vec(),
             kubernetes: kubernetes.cloned(),
             api_keys: ArcSwap::from_pointee(read),
-            cluster_keys: ArcSwap::default(),
+            cluster_keys: ArcSwap::from_pointee(cluster_keys),
             wanted: Notify::new(),
         })
     }
@@ -141,9 +146,11 @@ impl Callers {
         self.cluster_keys.store(Arc::new(keys));
     }
 
-    /// Takes over what is known of the same cluster.
+    /// Takes over what is known of the same issuer, unless its keys are there already. They prove the
+    /// same, wherever they came from, until they have been read or fetched anew.
     pub fn keep_keys_of(&self, other: &Self) {
-        if self.kubernetes == other.kubernetes {
+        let issuer = |callers: &Self| callers.kubernetes.as_ref().map(|spec| spec.issuer.clone());
+        if !self.knows_cluster() && issuer(self) == issuer(other) {
             self.cluster_keys.store(other.cluster_keys.load_full());
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::quiet::Quiet;
 use crate::caller::{Callers, RouteCallers};
@@ -150,6 +150,8 @@ impl Route {
 pub struct InForce {
     number: AtomicU64,
     generation: ArcSwap<Generation>,
+    /// Rung when there is another.
+    replaced: Notify,
 }
 
 impl InForce {
@@ -158,6 +160,7 @@ impl InForce {
         Self {
             number: AtomicU64::new(1),
             generation: ArcSwap::from_pointee(generation),
+            replaced: Notify::new(),
         }
     }
 
@@ -166,6 +169,12 @@ impl InForce {
         generation.inherit(&self.load());
         self.generation.store(Arc::new(generation));
         self.number.fetch_add(1, Ordering::Release);
+        self.replaced.notify_one();
+    }
+
+    /// Waits until there is another than at the last call. For one that follows.
+    pub async fn replaced(&self) {
+        self.replaced.notified().await;
     }
 
     /// Counts the replacements.
