@@ -272,7 +272,7 @@ mod tests {
 
     impl Write for Broken {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
+            Err(ErrorKind::BrokenPipe.into())
         }
 
         fn flush(&mut self) -> io::Result<()> {

@@ -136,7 +136,7 @@ fn tokens(
     };
     let durations = |(labels, sums): (&TokenLabels, &RefreshTotals)| {
         let labels = [labels.credential.as_str(), &labels.scope];
-        family::TOKEN_REFRESH_DURATION.histogram(&labels, &sums.durations)
+        TOKEN_REFRESH_DURATION.histogram(&labels, &sums.durations)
     };
     let each = |family: &Family, sample: &dyn Fn(&[&str], &TokenNumbers) -> Metric| {
         let of_one = |(labels, token): (&TokenLabels, &TokenNumbers)| {

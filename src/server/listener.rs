@@ -243,7 +243,7 @@ mod tests {
         let path = folder.path().join("socket");
         let _alive = lazy(&path, 1);
         // To the superuser this closes nothing, and the socket answers.
-        let closed = std::fs::Permissions::from_mode(0);
+        let closed = std::fs::Permissions::from_mode(0o0);
         std::fs::set_permissions(&path, closed).unwrap();
         assert!(bind(&path).is_err());
         assert!(path.exists());

@@ -298,7 +298,7 @@ fn a_new_secret_keeps_the_valid_token_and_is_used_at_the_next_call() {
         let (cache, mut old, mut new) = (cache(), Script::new(), Script::new());
         let reader = warm(&cache, &mut old, 3600).await;
         let entry = new.entry(&cache);
-        assert!(std::sync::Arc::ptr_eq(&entry, reader.entry()));
+        assert!(Arc::ptr_eq(&entry, reader.entry()));
         assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
         new.next().await.grant(token("token-2", 3600));
         settle().await;
