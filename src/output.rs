@@ -315,7 +315,8 @@ mod tests {
         };
         let output = Output::start("test", sink, 1).unwrap();
         let lane = output.lane(0);
-        let line = [b'x'; 1024];
+        let mut line = [b'x'; 1024];
+        line[1023] = b'\n';
         lane.write(|lines| lines.extend_from_slice(&line));
         has_entered.recv_timeout(LONG).unwrap();
         for _ in 0..1500 {

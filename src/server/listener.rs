@@ -186,9 +186,10 @@ mod tests {
 
     /// A socket that takes this many connections which nobody accepts.
     fn lazy(path: &Path, queue: i32) -> Socket {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
-        socket.bind(&SockAddr::unix(path).unwrap()).unwrap();
-        socket.listen(queue).unwrap();
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        let address = SockAddr::unix(path).expect("a short path");
+        socket.bind(&address).expect("the path is free");
+        socket.listen(queue).expect("it can be listened on");
         socket
     }
 
