@@ -151,21 +151,31 @@ async fn prepare(
     let small = declared
         .and_then(|length| usize::try_from(length).ok())
         .filter(|length| *length <= LARGEST);
-    let Some((length, held)) = small.and_then(|length| Some((length, room.kept.take(length)?)))
-    else {
+    let Some(length) = small else {
         return Ok(Load::streamed(body, Spare::Gone));
     };
-    if !may_hold_links(call) {
-        let upload = body.upload();
-        upload.keep(length);
-        return Ok(Load::streamed(
-            body,
-            Spare::Streamed(Copied { upload, held }),
-        ));
+    let held = room.kept.take(length);
+    if may_hold_links(call) {
+        let bytes = read(&mut body, length).await?;
+        let bytes = turned(call, &call.parts.headers, bytes, outgoing);
+        return Ok(match held {
+            Some(held) => Load::whole(bytes, held),
+            // Links are turned all the same: a body this short is among what an exchange may hold.
+            None => Load {
+                body: RequestBody::Kept(bytes),
+                spare: Spare::Gone,
+            },
+        });
     }
-    let bytes = read(&mut body, length).await?;
-    let bytes = turned(call, &call.parts.headers, bytes, outgoing);
-    Ok(Load::whole(bytes, held))
+    let Some(held) = held else {
+        return Ok(Load::streamed(body, Spare::Gone));
+    };
+    let upload = body.upload();
+    upload.keep(length);
+    Ok(Load::streamed(
+        body,
+        Spare::Streamed(Copied { upload, held }),
+    ))
 }
 
 /// Whether there may be links of this proxy in the body: it is JSON or a batch, not compressed, no

@@ -1,7 +1,10 @@
 //! References to this proxy in requests reach the upstream as its own: it knows no others.
 
+use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
+
 use crate::harness::answer::Answer;
 use crate::harness::stage::Stage;
+use crate::harness::until;
 
 /// A POST or PATCH of a body with its length.
 async fn send(stage: &Stage, line: &str, kind: &str, body: &str) -> Answer {
@@ -46,6 +49,41 @@ async fn references_of_this_proxy_in_bodies_become_the_upstreams() {
     assert!(
         sent.contains("[\"https://graph.microsoft.com/") && sent.contains(&format!("{base}/x"))
     );
+}
+
+#[tokio::test]
+async fn references_are_turned_also_when_no_body_can_be_kept_any_more() {
+    let stage = Stage::with("workers: 1\n").await;
+    let gate = Gate::new();
+    stage
+        .simulator
+        .script(Script::on(GRAPH, Fault::Hold(gate.clone())).times(256));
+    let mut callers = Vec::new();
+    for _ in 0..256 {
+        let mut caller = stage.caller().await;
+        caller
+            .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 65536")
+            .await;
+        caller.send(vec![b'x'; 65_536]).await;
+        callers.push(caller);
+    }
+    until("all have arrived", || async {
+        (stage.simulator.seen().len() == 256).then_some(())
+    })
+    .await;
+    let body = format!(
+        r#"{{"@odata.id":"http://{}/graph/v1.0/users/1"}}"#,
+        stage.address()
+    );
+    send(&stage, "POST /graph/sim/sink", "application/json", &body)
+        .await
+        .expect(200);
+    let turned = r#"{"@odata.id":"https://graph.microsoft.com/v1.0/users/1"}"#;
+    assert_eq!(stage.simulator.seen().pop().unwrap().text(), turned);
+    gate.open();
+    for mut caller in callers {
+        caller.answer("POST").await.expect(200);
+    }
 }
 
 #[tokio::test]
