@@ -188,7 +188,12 @@ fn target(
 ) -> Option<(Origin, PathAndQuery)> {
     let uri: Uri = location.to_str().ok()?.parse().ok()?;
     let path = uri.path_and_query().cloned();
-    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let path = match path {
+        Some(path) if path.as_str().starts_with('/') => path,
+        // A query behind the host alone (RFC 9112 section 3.2.1).
+        Some(query) => format!("/{}", query.as_str()).parse().ok()?,
+        None => PathAndQuery::from_static("/"),
+    };
     let Some(authority) = uri.authority() else {
         // Another host, and not a path (RFC 3986 section 4.2).
         if path.as_str().starts_with("//") {
@@ -199,7 +204,9 @@ fn target(
     let https = uri
         .scheme_str()
         .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-    let plain = !authority.as_str().contains('@') && authority.port_u16().unwrap_or(443) == 443;
+    // A port beyond 65535 is none to `http`, but no ordinary one either.
+    let port = authority.as_str().strip_prefix(authority.host());
+    let plain = matches!(port, Some("" | ":" | ":443"));
     let host = HostName::parse(authority.host()).ok()?;
     let listed = hosts.iter().any(|pattern| pattern.matches(host.as_str()));
     (https && plain && listed).then_some((
@@ -253,12 +260,17 @@ mod tests {
             Some("a.sharepoint.com/")
         );
         assert_eq!(leads("/x?y=%2F", Some("a.sharepoint.com")), wanted);
+        assert_eq!(
+            leads("https://a.sharepoint.com?x", None).as_deref(),
+            Some("a.sharepoint.com/?x")
+        );
     }
 
     #[test]
     fn everything_else_is_left_to_the_caller() {
         for location in [
             "http://a.sharepoint.com/x",
+            "https://a.sharepoint.com:99999/x",
             "https://sharepoint.com/x",
             "https://a.sharepoint.com.evil.example/x",
             "https://a.sharepoint.com@evil.example/x",
