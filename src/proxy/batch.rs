@@ -21,8 +21,9 @@ use crate::upstream::CallerBody;
 /// What all batches may hold together: as much as the largest `max_batch_bytes`.
 pub(super) const HELD: usize = 64 << 20;
 
-/// Room for a batch at first: most have less.
-const FIRST: usize = 16 * 1024;
+/// Room for a batch at first. Little, because whoever has sent a byte and stops keeps it; more is a
+/// few doublings away.
+const FIRST: usize = 512;
 
 /// Reads a batch and judges it.
 pub(super) async fn checked(
