@@ -30,6 +30,7 @@ pub(super) fn route(
     let help = "each route has a name; it is a metric label";
     let name = raw.name.required("name", at, help, report);
     reachable(raw, at, report);
+    before_batches(raw, report);
     let upstream = upstream(raw, at, around, report);
     let credential = credential(raw, at, around, report);
     let scope = check_scope::scope(raw, upstream.as_ref(), report);
@@ -68,6 +69,25 @@ fn reachable(raw: &RawRoute, at: Span, report: &mut Report) {
     if raw.path.key().is_none() && raw.host.key().is_none() {
         let help = "path: /graph, or host: graph.example.com, or both";
         report.problem(at, "the route has neither a path nor a host", help);
+    }
+}
+
+/// Reports a route that ends in a batch: a request names it no more then, and its operations would
+/// go up unread.
+fn before_batches(raw: &RawRoute, report: &mut Report) {
+    let is_batch = |path: &str| {
+        let plain = path.to_ascii_lowercase().replace("%24", "$");
+        plain.split('/').any(|segment| segment == "$batch")
+    };
+    let path = raw.path.item().map(|item| (item.span, item.value.as_str()));
+    let prefix = raw.upstream.item();
+    let prefix = prefix.map(|item| (item.span, item.value.prefix.as_str()));
+    for (span, text) in path.into_iter().chain(prefix) {
+        if is_batch(text) {
+            let message = "the operations of batches would not be checked here";
+            let help = "end it before $batch, which the request is to name";
+            report.problem(span, message, help);
+        }
     }
 }
 
