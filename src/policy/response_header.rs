@@ -2,13 +2,15 @@
 //! connection or the origin of the upstream goes, two headers against browsers are added, all else
 //! stays as the upstream sent it. A challenge in `WWW-Authenticate` must be read before this.
 
-use http::header::{CONTENT_LENGTH, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue};
 
 use super::header::{Fate, Length, NameSet, Names, editable, length, names, nominated};
 use crate::config::HeaderEdits;
 
-static NAMES: Names<29> = names! {
+static NAMES: Names<30> = names! {
     "connection" => Remove,
     // Framing, of which one spelling comes down.
     "content-length" => Pass,
@@ -31,6 +33,7 @@ static NAMES: Names<29> = names! {
     "clear-site-data" => RemoveUnlessKept,
     "public-key-pins" => RemoveUnlessKept,
     "public-key-pins-report-only" => RemoveUnlessKept,
+    "service-worker-allowed" => RemoveUnlessKept,
     "set-cookie" => RemoveUnlessKept,
     "set-cookie2" => RemoveUnlessKept,
     "strict-transport-security" => RemoveUnlessKept,
@@ -102,6 +105,7 @@ impl ResponseRules {
             headers.remove(name);
         }
         guard(headers);
+        sandbox(headers);
         if found.has(CONTENT_LENGTH_AT) {
             match length(headers.get_all(CONTENT_LENGTH).iter()) {
                 Length::Fine => None,
@@ -151,6 +155,24 @@ pub fn guard(headers: &mut HeaderMap) {
         &CROSS_ORIGIN_RESOURCE_POLICY,
         HeaderValue::from_static("same-origin"),
     );
+}
+
+/// A document that a browser would run is a file or an attachment that anybody may have sent. Opened
+/// here, it would call with the app's permissions: to the browser it is of no origin instead (CSP
+/// level 2, `sandbox`). Further policies are added to it.
+fn sandbox(headers: &mut HeaderMap) {
+    let is_document = headers.get(CONTENT_TYPE).is_some_and(|kind| {
+        let kind = kind.as_bytes();
+        let end = memchr::memchr(b';', kind).unwrap_or(kind.len());
+        let kind = kind[..end].trim_ascii();
+        // XML of whatever kind may be a page, or hold one.
+        kind.eq_ignore_ascii_case(b"text/html")
+            || kind.len() >= b"xml".len()
+                && kind[kind.len() - b"xml".len()..].eq_ignore_ascii_case(b"xml")
+    });
+    if is_document {
+        headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    }
 }
 
 /// Headers of the connection, or of the body's framing.

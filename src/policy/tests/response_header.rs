@@ -166,3 +166,31 @@ fn a_length_beside_a_transfer_coding_does_not_count() {
     assert!(!fields.contains_key("content-length"));
     assert!(!fields.contains_key("transfer-encoding"));
 }
+
+#[test]
+fn a_document_is_of_no_origin_to_a_browser() {
+    for kind in [
+        "text/html",
+        "Text/HTML ; charset=utf-8",
+        "application/xhtml+xml",
+        "image/svg+xml",
+        "application/xml;odata=x",
+    ] {
+        let lines = [("content-type", kind), ("service-worker-allowed", "/")];
+        let wanted = [
+            "content-security-policy: sandbox".to_owned(),
+            format!("content-type: {kind}"),
+        ];
+        assert_eq!(left(&rules(&[]), &lines), wanted);
+    }
+    for kind in ["application/json; note=text/html", "text/plain", "html"] {
+        let wanted = [format!("content-type: {kind}")];
+        assert_eq!(left(&rules(&[]), &[("content-type", kind)]), wanted);
+    }
+    // One of the upstream's own stays in force beside it.
+    let lines = [
+        ("content-security-policy", "img-src 'none'"),
+        ("content-type", "text/html"),
+    ];
+    assert_eq!(left(&rules(&[]), &lines).len(), 3);
+}
