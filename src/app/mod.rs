@@ -28,7 +28,7 @@ use crate::proxy::Admission;
 use crate::proxy::generation::InForce;
 use crate::server::listener::{BindError, Listener};
 use crate::server::tls::Tls;
-use crate::server::{self, Plan, Server};
+use crate::server::{Plan, Server};
 use crate::token::TokenCache;
 use admin_server::AdminServer;
 use fixed_keys::FixedKeys;
@@ -86,10 +86,7 @@ impl App {
         let tls = Arc::new(Tls::new(certificate));
         let plan = Plan {
             workers: Self::workers(&world.config),
-            admission: Admission::new(
-                world.config.limits.in_flight.min(server::most_exchanges()),
-                Self::workers(&world.config),
-            ),
+            admission: Admission::new(world.config.limits.in_flight, Self::workers(&world.config)),
             limits: world.config.limits.clone(),
             timeouts: world.config.timeouts.clone(),
             metrics: Arc::clone(&metrics),

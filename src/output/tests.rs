@@ -1,3 +1,5 @@
+//! Lines arrive whole and in order, and a sink that stands still or is full holds up nobody.
+
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::*;

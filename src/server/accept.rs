@@ -54,31 +54,24 @@ impl Door {
     }
 }
 
-/// At the most as many connections as there are descriptors for.
+/// At the most as many connections as there are descriptors for, with one to an upstream for each.
 fn affordable(connections: usize) -> usize {
-    let places = places();
-    if places < connections {
-        tracing::warn!(
-            connections = places,
-            "limits.connections is lowered to what the limit of open files allows; raise that limit to serve more callers at once"
-        );
-    }
-    connections.min(places)
-}
-
-/// How many exchanges there are descriptors for: a caller's connection and one to an upstream each.
-/// Over HTTP/2 one connection of a caller may carry many.
-pub(super) fn places() -> usize {
     #[cfg(unix)]
     {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let files = files.map_or(usize::MAX, |files| {
             usize::try_from(files).unwrap_or(usize::MAX)
         });
-        (files.saturating_sub(RESERVED) / 2).max(1)
+        let places = (files.saturating_sub(RESERVED) / 2).max(1);
+        if places < connections {
+            tracing::warn!(
+                connections = places,
+                "limits.connections is lowered to what the limit of open files allows; raise that limit to serve more callers at once"
+            );
+            return places;
+        }
     }
-    #[cfg(not(unix))]
-    usize::MAX
+    connections
 }
 
 /// Accepts for ever.

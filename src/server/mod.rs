@@ -64,11 +64,6 @@ pub struct Server {
     accepting: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// How many exchanges the limit of open files allows at once.
-pub fn most_exchanges() -> usize {
-    accept::places()
-}
-
 impl Server {
     /// Starts the workers and accepts on the listeners, on the runtime that this is called on.
     ///
