@@ -121,15 +121,21 @@ mod tests {
 
     use super::*;
 
+    /// Runs it as long as a test may take; the clock is the runtime's and stands still.
+    async fn in_time<F: Future>(test: F) -> F::Output {
+        let local = LocalSet::new();
+        let ended = tokio::time::timeout(LAST_GOOD_ANSWER * 2, local.run_until(test)).await;
+        ended.expect("it ends in time")
+    }
+
     fn address() -> SocketAddr {
         SocketAddr::from(([192, 0, 2, 1], 443))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_look_up_goes_on_without_who_asked_and_serves_who_asks_meanwhile() {
-        let local = LocalSet::new();
         let resolver = Resolver::default();
-        let served = local.run_until(async {
+        let served = in_time(async {
             let (found, finds) = oneshot::channel();
             let look_up = async { Ok(finds.await.expect("it is told")) };
             let impatient = resolver.answer(look_up);
@@ -147,43 +153,39 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn while_dns_is_silent_the_last_good_answer_serves_at_once() {
-        let local = LocalSet::new();
         let resolver = Resolver::default();
-        local
-            .run_until(async {
-                let found = resolver.answer(ready(Ok(vec![address()]))).await;
-                found.expect("it is found");
-                let begun = Instant::now();
-                for _ in 0..3 {
-                    let known = resolver.answer(pending()).await;
-                    assert_eq!(known.expect("it was known"), [address()]);
-                    assert_eq!(begun.elapsed(), PATIENCE, "since the look-up was begun");
-                }
-                tokio::time::sleep(LAST_GOOD_ANSWER).await;
-                let late = tokio::time::timeout(PATIENCE, resolver.answer(pending()));
-                assert!(late.await.is_err(), "too old");
-            })
-            .await;
+        in_time(async {
+            let found = resolver.answer(ready(Ok(vec![address()]))).await;
+            found.expect("it is found");
+            let begun = Instant::now();
+            for _ in 0..3 {
+                let known = resolver.answer(pending()).await;
+                assert_eq!(known.expect("it was known"), [address()]);
+                assert_eq!(begun.elapsed(), PATIENCE, "since the look-up was begun");
+            }
+            tokio::time::sleep(LAST_GOOD_ANSWER).await;
+            let late = tokio::time::timeout(PATIENCE, resolver.answer(pending()));
+            assert!(late.await.is_err(), "too old");
+        })
+        .await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_look_up_has_ended_or_panicked_the_next_is_begun() {
-        let local = LocalSet::new();
         let resolver = Resolver::default();
-        local
-            .run_until(async {
-                let failed = || ready(Err(io::Error::other("on purpose")));
-                assert!(resolver.answer(failed()).await.is_err());
-                let panics = async { panic!("on purpose") };
-                assert!(resolver.answer(panics).await.is_err());
-                assert!(resolver.answer(ready(Ok(Vec::new()))).await.is_err());
-                let found = resolver.answer(ready(Ok(vec![address()]))).await;
-                assert_eq!(found.expect("it is found"), [address()]);
-                let kept = resolver.answer(failed()).await;
-                assert_eq!(kept.expect("it was known"), [address()]);
-                tokio::time::sleep(LAST_GOOD_ANSWER).await;
-                assert!(resolver.answer(failed()).await.is_err(), "too old");
-            })
-            .await;
+        in_time(async {
+            let failed = || ready(Err(io::Error::other("on purpose")));
+            assert!(resolver.answer(failed()).await.is_err());
+            let panics = async { panic!("on purpose") };
+            assert!(resolver.answer(panics).await.is_err());
+            assert!(resolver.answer(ready(Ok(Vec::new()))).await.is_err());
+            let found = resolver.answer(ready(Ok(vec![address()]))).await;
+            assert_eq!(found.expect("it is found"), [address()]);
+            let kept = resolver.answer(failed()).await;
+            assert_eq!(kept.expect("it was known"), [address()]);
+            tokio::time::sleep(LAST_GOOD_ANSWER).await;
+            assert!(resolver.answer(failed()).await.is_err(), "too old");
+        })
+        .await;
     }
 }
