@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::certificate::CertificateError;
 use super::platform::PlatformError;
 use super::refusal::Refusal;
+use crate::descriptors;
 use crate::secret::SecretError;
 use crate::secret::file_reader::Unread;
 
@@ -103,6 +104,11 @@ pub enum Outage {
         #[source]
         source: reqwest::Error,
     },
+    /// The credential's files were not opened, for want of file descriptors.
+    #[error(
+        "no file descriptor was left to read the credential's files with; raise the proxy's limit of open files (ulimit -n, LimitNOFILE)"
+    )]
+    NoDescriptor,
     /// The credential's files were not read, for want of a thread.
     #[error("no thread to read the credential's files with was to be had within {} s; raise the proxy's limit of processes and threads", within.as_secs())]
     NoThread {
@@ -193,6 +199,18 @@ impl CredentialError {
         }
     }
 
+    /// A want of file descriptors says nothing about the credential: it is taken for an outage.
+    pub(super) fn of_this_moment(self) -> Self {
+        let mut next = self.source();
+        while let Some(cause) = next {
+            if cause.downcast_ref().is_some_and(descriptors::ran_out) {
+                return Outage::NoDescriptor.into();
+            }
+            next = cause.source();
+        }
+        self
+    }
+
     /// What happened and what to do, for the log and the status page. May name files.
     pub fn words(&self) -> String {
         let mut root: Option<&dyn Error> = None;
@@ -251,6 +269,29 @@ impl CredentialError {
             Self::Rejected(Rejection::Answer(refusal)) => refusal.refuses_credential(),
             Self::Rejected(_) => true,
             Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => false,
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::secret::FilePath;
+
+    #[test]
+    fn a_want_of_descriptors_is_an_outage_and_no_rejection() {
+        for (errno, outage) in [
+            (rustix::io::Errno::MFILE, true),
+            (rustix::io::Errno::ACCESS, false),
+        ] {
+            let unreadable = SecretError::Unreadable {
+                path: FilePath::unknown("secret"),
+                source: errno.into(),
+            };
+            let error = CredentialError::from(Rejection::from(unreadable)).of_this_moment();
+            let found = matches!(error, CredentialError::Unavailable(Outage::NoDescriptor));
+            assert_eq!(found, outage, "{error}");
+            assert_eq!(error.refuses_credential(), !outage, "{error}");
         }
     }
 }

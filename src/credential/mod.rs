@@ -211,7 +211,7 @@ impl Credential {
             .kind
             .acquire(&self.reader, request.scope, claims.as_deref());
         match tokio::time::timeout(request.within, exchange).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => outcome.map_err(CredentialError::of_this_moment),
             Err(_) => Err(Outage::Timeout {
                 to: self.kind.peer(),
                 within: request.within,
