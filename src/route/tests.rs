@@ -187,12 +187,10 @@ proptest! {
 
     #[test]
     fn every_byte_that_arrives_goes_up(
-        path in "/[!-\"$-~é]{0,40}",
-        query in prop::option::of("[!-\"$-~é]{0,40}"),
-    ) {
         // As hyper hands it over: some of these are not request targets at all.
-        let whole = query.as_ref().map_or(path.clone(), |query| format!("{path}?{query}"));
-        prop_assume!(whole.parse::<PathAndQuery>().is_ok());
+        whole in "/[!-\"$-~é]{0,40}(\\?[!-\"$-~é]{0,40})?"
+            .prop_filter("a target", |text| text.parse::<PathAndQuery>().is_ok()),
+    ) {
         let came: PathAndQuery = whole.parse().unwrap();
         let prefix = PathPrefix::parse("/up").unwrap();
         let went = for_upstream(&prefix, came.path(), came.query()).unwrap();
