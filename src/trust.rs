@@ -29,7 +29,7 @@ pub enum TrustError {
     /// The store that the environment names cannot be used. Another in its place would trust whom
     /// nobody asked to be trusted, and not whom was asked for.
     #[error(
-        "{variable} names {path:?}, where no CA certificate can be read; correct the variable, make the PEM file readable, or unset it"
+        "{variable} names {path:?}, where no CA certificate can be read ({reason}); correct the variable, make the PEM file readable, or unset it"
     )]
     Variable {
         /// Its name.
@@ -37,7 +37,7 @@ pub enum TrustError {
         /// What it holds.
         path: PathBuf,
         /// What is wrong with it.
-        source: Option<rustls_native_certs::Error>,
+        reason: String,
     },
     /// The provider does not carry the protocol versions.
     #[error("the TLS library refuses its own defaults")]
@@ -157,15 +157,16 @@ fn usable(
     path: &OsStr,
     found: rustls_native_certs::CertificateResult,
 ) -> Result<(RootCertStore, Option<rustls_native_certs::Error>), TrustError> {
-    let (roots, source) = roots_of(found);
+    let (roots, error) = roots_of(found);
     if roots.is_empty() {
+        let nothing = || "there is none".to_owned();
         return Err(TrustError::Variable {
             variable,
             path: path.into(),
-            source,
+            reason: error.map_or_else(nothing, |error| error.to_string()),
         });
     }
-    Ok((roots, source))
+    Ok((roots, error))
 }
 
 /// The certificates that can be roots, and the first error.

@@ -75,6 +75,8 @@ async fn variables_that_lead_to_no_certificate_are_refused_and_not_passed_over()
         let (own, out, err) = run(command).await;
         assert_eq!(own, code, "{variables:?}: {out}{err}");
         assert!(err.contains(words), "{variables:?}: {err}");
+        let told = err.matches("No such file").count();
+        assert!(told < 2, "{variables:?}: {err}");
         assert_eq!(
             err.contains("warning"),
             code == 0 && !words.is_empty(),
