@@ -140,7 +140,7 @@ fn a_link_with_a_ticket_is_never_turned() {
         check(
             &graph_with(mode, &["url"]),
             r#"{"@odata.nextLink":"UP/v1.0/x?$skiptoken=1&tempauth=2","url":"UP?sig=1","@odata.context":"^/tempauth=1",
-            "a@odata.deltaLink" : "UP/x?a=1\u0026SessionToken=x","b@odata.deltaLink":"^/x?sigs=1&b=sig","h":1,
+            "a@odata.deltaLink" : "UP/x?a=1\u0026AuthToken=x","b@odata.deltaLink":"^/x?sigs=1&b=sig","h":1,
             "@odata.nextLink":"UP/x\u003fauthToken=\u00e9","url":"^/x?$filter=a\"&#&sig=1"}"#,
         );
     }
