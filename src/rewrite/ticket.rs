@@ -3,7 +3,7 @@
 //! them as well, and none of them may see the token beside it. So none is turned here, whatever
 //! route it leads to. The host tells nothing: it may be the upstream of a route.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr_iter, memchr2};
 
 use super::spelling::{Spelling, Step};
 
@@ -41,10 +41,37 @@ impl Name {
 /// has a parameter of such a name. Percent-encoded names count for nothing: nobody writes them.
 pub(super) fn has_ticket(raw: &[u8], from: usize, spelling: Spelling) -> bool {
     let rest = raw.get(from..).unwrap_or_default();
-    let Some(near) = memchr2(b'?', b'\\', rest) else {
+    match spelling {
+        Spelling::Plain => plain(rest),
+        Spelling::Percent => spelt(raw, from, spelling),
+        Spelling::Json => match memchr2(b'"', b'\\', rest) {
+            Some(at) if rest[at] == b'\\' => spelt(raw, from, spelling),
+            end => plain(&rest[..end.unwrap_or(rest.len())]),
+        },
+    }
+}
+
+/// The same where every byte is what it stands for: nearly all links, page by page.
+fn plain(text: &[u8]) -> bool {
+    let text = &text[..memchr(b'#', text).unwrap_or(text.len())];
+    let Some(begin) = memchr(b'?', text) else {
         return false;
     };
-    let mut at = from + near;
+    let query = &text[begin + 1..];
+    let begins = memchr_iter(b'&', query).map(|at| at + 1);
+    std::iter::once(0).chain(begins).any(|at| {
+        let near = &query[at..query.len().min(at + ROOM)];
+        let end = near.iter().position(|byte| *byte == b'=');
+        end.is_some_and(|end| {
+            let name = &near[..end];
+            NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+        })
+    })
+}
+
+/// The same where some bytes are escaped.
+fn spelt(raw: &[u8], from: usize, spelling: Spelling) -> bool {
+    let mut at = from;
     let mut in_query = false;
     let mut name = None;
     while let Step::Char(byte, next) = spelling.step(raw, at) {
@@ -89,6 +116,29 @@ mod tests {
             }
         }
         assert!(has(Spelling::Json, r"https://a\u003ftempa\u0075th\u003d1"));
+    }
+
+    #[test]
+    fn escapes_change_nothing() {
+        for url in [
+            "https://a/x?b=1&sig=2",
+            "https://a/x?b=1&SIG=",
+            "https://a/x#?sig=1",
+            "https://a/x?a=?sig=1&b",
+            "https://a/x?&&&access_token=",
+            "https://a/x?aaccess_token=1",
+            "https://a/sig=1",
+            "https://a?",
+        ] {
+            let whole = format!("{url}\"");
+            let expected = spelt(whole.as_bytes(), "https://a".len(), Spelling::Json);
+            assert_eq!(has(Spelling::Plain, url), expected, "{url}");
+            assert_eq!(has(Spelling::Json, &whole), expected, "{url}");
+            let escaped = whole.replace('/', r"\/");
+            let from = r"https:\/\/a".len();
+            let found = has_ticket(escaped.as_bytes(), from, Spelling::Json);
+            assert_eq!(found, expected, "{escaped}");
+        }
     }
 
     #[test]
