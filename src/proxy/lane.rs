@@ -130,6 +130,22 @@ impl Lane {
         }
     }
 
+    /// Closes the idle connections that the lane in force has not taken over: whoever is on this one
+    /// has its connection already.
+    pub fn close_left(&self, in_force: &Self, now: Instant) {
+        let routes = &in_force.routes;
+        for own in &self.routes {
+            own.downloads.close_idle();
+            if !routes
+                .iter()
+                .any(|it| Rc::ptr_eq(&it.upstream, &own.upstream))
+            {
+                own.upstream.close_idle();
+                own.upstream.sweep(now);
+            }
+        }
+    }
+
     /// The connections of the route of the same name, when nothing about them has changed.
     fn reusable(&self, next: &Generation, route: &Route) -> Option<Rc<Upstream>> {
         if !self.generation.egress.leads_like(&next.egress) {

@@ -31,7 +31,7 @@ mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -75,6 +75,8 @@ pub struct Proxy {
     worker: usize,
     in_force: Arc<InForce>,
     lane: RefCell<Rc<Lane>>,
+    /// Lanes of before, which exchanges may still be on.
+    former: RefCell<Vec<Weak<Lane>>>,
     metrics: Arc<Metrics>,
     clock: Rc<AlarmClock>,
     access_log: AccessLane,
@@ -111,6 +113,7 @@ impl Proxy {
             worker,
             in_force,
             lane: RefCell::new(Rc::new(lane)),
+            former: RefCell::default(),
             metrics,
             clock,
             access_log,
@@ -138,6 +141,7 @@ impl Proxy {
             Some(&lane),
         ));
         self.lane.replace(Rc::clone(&next));
+        self.former.borrow_mut().push(Rc::downgrade(&lane));
         next
     }
 
@@ -168,7 +172,13 @@ impl Proxy {
 
     /// Housekeeping, about once a second: follow a reload, close old connections.
     pub fn sweep(&self) {
-        self.lane().sweep(Instant::now());
+        let (lane, now) = (self.lane(), Instant::now());
+        lane.sweep(now);
+        // One long exchange would keep all idle connections of its lane, and for as long.
+        self.former.borrow_mut().retain(|former| {
+            let former = former.upgrade();
+            former.inspect(|it| it.close_left(&lane, now)).is_some()
+        });
     }
 
     /// Answers a request. There is always an answer, and always one record of it.

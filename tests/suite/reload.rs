@@ -102,6 +102,28 @@ async fn a_request_in_flight_ends_by_the_rules_it_began_with() {
 }
 
 #[tokio::test]
+async fn a_request_in_flight_keeps_no_idle_connections_of_what_it_began_with() {
+    let stage = Stage::with("workers: 1\n").await;
+    let feed = stage.simulator.feed("one");
+    let mut caller = stage.caller().await;
+    caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    caller.head().await;
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+    let gauge = "tokenferry_upstream_connections";
+    let becomes = async |state, wanted| {
+        let labels = [("route", "graph"), ("state", state)];
+        stage.becomes(gauge, &labels, wanted).await;
+    };
+    becomes("idle", 1.0).await;
+    stage.reload("workers: 1\ntimeouts: {connect: 7s}\n");
+    becomes("idle", 0.0).await;
+    becomes("active", 1.0).await;
+    drop(feed);
+    becomes("active", 0.0).await;
+    becomes("idle", 0.0).await;
+}
+
+#[tokio::test]
 async fn a_new_route_gets_its_token_without_disturbing_others() {
     let stage = Stage::with(ONE_ROUTE).await;
     stage.get("/g/sim/bytes/1").await.expect(200);
