@@ -15,6 +15,7 @@ use super::load::Spare;
 use super::refusal_report::RefusalReport;
 use super::request::Outgoing;
 use super::send::send;
+use crate::clock::Now;
 use crate::config::is_sharepoint;
 use crate::metrics::RetryReason;
 use crate::token::{Bearer, RenewError, challenge};
@@ -113,11 +114,14 @@ pub(super) async fn answer(
     let claims = challenge::read(response.headers());
     let report = RefusalReport::read(response).await;
     let limit = call.token_wait();
-    let renewed = call
-        .own()
-        .token
-        .renew(refused, claims.as_ref(), limit)
-        .await;
+    let token = &call.own().token;
+    // One that came meanwhile for another reason may lack the claims as well.
+    let known = token.newer(refused, Now::read());
+    let asked_for = known.is_none();
+    let renewed = match known {
+        Some(bearer) => Ok(bearer),
+        None => token.renew(refused, claims.as_ref(), limit).await,
+    };
     let refuse = |verdict, report, claims| {
         let refused = TokenRefused {
             verdict,
@@ -144,6 +148,10 @@ pub(super) async fn answer(
     let response = send(exchange, call, outgoing, &bearer, body, spare).await?;
     if response.status() == StatusCode::UNAUTHORIZED {
         let asked = challenge::read(response.headers()).is_some();
+        if asked && !asked_for {
+            let again = answer(exchange, call, outgoing, &bearer, response, spare);
+            return Box::pin(again).await;
+        }
         let report = RefusalReport::read(response).await;
         return refuse(Verdict::Again, report, asked);
     }

@@ -173,7 +173,8 @@ impl TokenReader {
         joined
     }
 
-    fn newer(&self, refused: &Bearer, now: Now) -> Option<Bearer> {
+    /// The cached token, if it is usable and not the one that was refused.
+    pub fn newer(&self, refused: &Bearer, now: Now) -> Option<Bearer> {
         self.find(now)
             .filter(|bearer| bearer.generation != refused.generation)
     }

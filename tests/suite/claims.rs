@@ -1,12 +1,16 @@
 //! Claims challenges (continuous access evaluation): the token that is asked for, and what a caller is
 //! told while there is none.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use tokenferry::simulator::{CLIENT_ID, Fault, GRAPH, LOGIN, Script, TENANT_ID};
+use tokenferry::simulator::{CLIENT_ID, Fault, GRAPH, Gate, LOGIN, Script, TENANT_ID};
 
 use crate::challenges::{arrivals, post};
 use crate::harness::stage::Stage;
+use crate::harness::until;
 
+const REFRESHES: &str = "tokenferry_token_refreshes_total";
 const RETRIES: &str = "tokenferry_upstream_retries_total";
 
 #[tokio::test]
@@ -34,6 +38,32 @@ async fn a_claims_challenge_is_answered_with_a_token_that_carries_the_claims() {
         1.0,
         "the new token is cached"
     );
+}
+
+#[tokio::test]
+async fn a_token_that_came_before_the_challenge_is_not_taken_for_one_with_the_claims() {
+    let life = Duration::from_secs(3);
+    let stage = Stage::cold("", |simulator| simulator.set_token_lifetime(life, None)).await;
+    stage.attempted().await;
+    let claims = json!({"access_token": {"nbf": {"essential": true, "value": "1893456000"}}});
+    stage.simulator.demand_claims(GRAPH, Some(claims));
+    let gate = Gate::new();
+    let hold = Fault::Hold(gate.clone());
+    stage.simulator.script(Script::on(GRAPH, hold).times(1));
+    let mut caller = stage.caller().await;
+    caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+    until("it arrives", || async {
+        (arrivals(&stage, "/sim/").len() == 1).then_some(())
+    })
+    .await;
+    let labels = [("scope", "https://graph.microsoft.com/.default")];
+    let renewed = async || stage.number(REFRESHES, &labels).await >= 2.0;
+    until("its token is renewed", || async {
+        renewed().await.then_some(())
+    })
+    .await;
+    gate.open();
+    caller.answer("GET").await.expect(200);
 }
 
 /// The claims of every token call so far.
