@@ -193,7 +193,7 @@ impl Connector {
 }
 
 /// IPv6 and IPv4 in turn, the resolver's order within each (RFC 8305 section 4).
-fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+pub(super) fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut first, mut second): (Vec<_>, Vec<_>) = addresses
         .into_iter()
@@ -212,7 +212,7 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 /// Tries the addresses one after the other, the next joining after a pause or a failure; the first
 /// connection wins and the others are dropped.
-async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+pub(super) async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut attempts = tokio::task::JoinSet::new();
     let mut waiting = addresses.iter().copied();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
@@ -243,7 +243,7 @@ async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     }
 }
 
-pub(super) async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     // A peer that vanished without a word is noticed by the kernel, not only by our time limits; and

@@ -1,11 +1,13 @@
 //! A CONNECT tunnel through the forward proxy (RFC 9110 section 9.3.6).
 
+use std::net::SocketAddr;
+
 use hyper_util::client::proxy::matcher::Intercept;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::ConnectError;
-use super::connect::dial;
+use super::connect::{first_to_answer, interleaved};
 use super::resolver::Resolver;
 use crate::descriptors;
 
@@ -18,14 +20,7 @@ pub(super) async fn open(
     target: &str,
     resolver: &Resolver,
 ) -> Result<TcpStream, ConnectError> {
-    let authority = proxy.uri().authority().map_or("", |a| a.as_str());
-    // User and password, if any, are in `basic_auth`; the words show host and port only.
-    let shown = authority.rsplit('@').next().unwrap_or_default().to_owned();
-    let failed = |answer: String| ConnectError::Proxy {
-        proxy: shown.clone(),
-        target: target.to_owned(),
-        answer,
-    };
+    let failed = |answer| failure(proxy, target, answer);
     if proxy.uri().scheme_str() != Some("http") {
         return Err(failed("only http:// proxies are supported".to_owned()));
     }
@@ -36,21 +31,35 @@ pub(super) async fn open(
         .addresses(bare, port)
         .await
         .map_err(|error| failed(error.to_string()))?;
-    let mut stream = Err(failed("it has no address".to_owned()));
-    for address in addresses {
-        stream = dial(address)
-            .await
-            .map_err(|error| match descriptors::ran_out(&error) {
-                true => ConnectError::Descriptors {
-                    target: target.to_owned(),
-                },
-                false => failed(error.to_string()),
-            });
-        if stream.is_ok() {
-            break;
-        }
+    open_at(proxy, target, addresses).await
+}
+
+fn failure(proxy: &Intercept, target: &str, answer: String) -> ConnectError {
+    let authority = proxy.uri().authority().map_or("", |a| a.as_str());
+    // User and password, if any, are in `basic_auth`; the words show host and port only.
+    let shown = authority.rsplit('@').next().unwrap_or_default();
+    ConnectError::Proxy {
+        proxy: shown.to_owned(),
+        target: target.to_owned(),
+        answer,
     }
-    let mut stream = stream?;
+}
+
+/// Opens it at one of the proxy's addresses.
+async fn open_at(
+    proxy: &Intercept,
+    target: &str,
+    addresses: Vec<SocketAddr>,
+) -> Result<TcpStream, ConnectError> {
+    let failed = |answer| failure(proxy, target, answer);
+    // As for any other host: one that does not answer must not hold up the next.
+    let reached = first_to_answer(&interleaved(addresses)).await;
+    let mut stream = reached.map_err(|error| match descriptors::ran_out(&error) {
+        true => ConnectError::Descriptors {
+            target: target.to_owned(),
+        },
+        false => failed(error.to_string()),
+    })?;
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
     if let Some(credentials) = proxy.basic_auth() {
         request.extend_from_slice(b"Proxy-Authorization: ");
@@ -86,4 +95,59 @@ async fn read_status(stream: &mut TcpStream) -> std::io::Result<u16> {
         .ok()
         .and(answer.code)
         .ok_or_else(|| std::io::Error::other("its answer is not HTTP"))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use hyper_util::client::proxy::matcher::Matcher;
+    use socket2::{Domain, Socket, Type};
+    use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    /// A listener whose queue is full: the kernel answers nobody who calls.
+    fn deaf() -> (SocketAddr, Vec<Socket>) {
+        let stream = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let listener = stream();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        listener.bind(&any.into()).expect("a port");
+        listener.listen(0).expect("it is bound");
+        let address = listener.local_addr().expect("it is bound");
+        let address = address.as_socket().expect("it is of IPv4");
+        let mut held = vec![listener];
+        for _ in 0..4 {
+            let caller = stream();
+            caller.set_nonblocking(true).expect("sockets can do that");
+            // It is under way, or not answered.
+            let _ = caller.connect(&address.into());
+            held.push(caller);
+        }
+        (address, held)
+    }
+
+    #[tokio::test]
+    async fn an_address_of_the_proxy_that_does_not_answer_does_not_hold_up_the_next() {
+        let (first, _held) = deaf();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let second = listener.local_addr().unwrap();
+        let matcher = Matcher::builder().https("http://proxy.corp:8080").build();
+        let uri = "https://graph.microsoft.com/".parse().unwrap();
+        let proxy = matcher.intercept(&uri).unwrap();
+        let answered = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            stream
+        };
+        let target = "graph.microsoft.com:443";
+        let local = LocalSet::new();
+        let opened = local.run_until(async {
+            let opened = open_at(&proxy, target, vec![first, second]);
+            let both = async { tokio::join!(opened, answered) };
+            let limit = std::time::Duration::from_secs(20);
+            tokio::time::timeout(limit, both).await.expect("in time")
+        });
+        let (opened, _answering) = opened.await;
+        assert_eq!(opened.unwrap().peer_addr().unwrap(), second);
+    }
 }
