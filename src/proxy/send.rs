@@ -14,10 +14,10 @@ use super::request::Outgoing;
 use super::retry;
 use super::retry_after;
 use super::small_body::small;
-use super::turn::heard;
+use super::turn::{heard, may_ask_by};
 use crate::chain::Chain;
 use crate::clock::Now;
-use crate::config::RetrySpec;
+use crate::config::{LATEST_RETRY, RetrySpec};
 use crate::metrics::RetryReason;
 use crate::token::Bearer;
 use crate::upstream::{Failure, RequestBody, UpstreamBody, UpstreamError};
@@ -81,6 +81,11 @@ async fn insist(
             break;
         };
         tokio::time::sleep(pause).await;
+        // Another request may have been asked for more quiet meanwhile.
+        let latest = exchange.opened.mono + LATEST_RETRY;
+        if !may_ask_by(call, latest.min(Instant::now() + spec.max_wait)).await {
+            break;
+        }
         // Only then is the answer let go: without a token to ask again with, it is passed on.
         let Ok(bearer) = own.token.wait(Now::read(), call.token_wait()).await else {
             break;

@@ -61,6 +61,17 @@ async fn place(exchange: &mut Exchange, places: Option<&Arc<Semaphore>>) -> Resu
     Ok(())
 }
 
+/// Waits until the route's upstream may be asked again; whether it may by `deadline`. If not, that is
+/// known at once.
+pub(super) async fn may_ask_by(call: &Call<'_>, deadline: Instant) -> bool {
+    let route = call.route();
+    let Throttle::Hold(_) = route.spec.throttle else {
+        return true;
+    };
+    let left = route.quiet.left(Instant::now).unwrap_or_default();
+    Instant::now() + left <= deadline && route.quiet.over(deadline).await.is_ok()
+}
+
 /// Notes what an answer says about being busy. When to come again is told in whole seconds on any
 /// status: 202 and 413 have it too, and SDKs read it there.
 pub(super) fn heard(call: &Call<'_>, response: &mut Response<UpstreamBody>, exchange: &Exchange) {

@@ -292,3 +292,41 @@ async fn streams_beyond_what_the_upstream_allows_wait_for_no_other() {
         assert_eq!(status.unwrap(), 200);
     }
 }
+
+#[tokio::test]
+async fn a_retry_keeps_the_quiet_that_was_asked_of_another_request() {
+    let stage = Stage::with(
+        "\
+workers: 1
+routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, retry: {attempts: 2}}]
+",
+    )
+    .await;
+    let busy = |after| Fault::answer(429, &[("retry-after", after)], "busy");
+    let gate = Gate::new();
+    let (short, long) = ("/sim/bytes/1", "/sim/bytes/2");
+    let shortly = Script::on(GRAPH, busy("3")).under(short).times(1);
+    stage.simulator.script(shortly);
+    let hold = Fault::Hold(gate.clone());
+    stage.simulator.script(Script::on(GRAPH, hold).under(long));
+    stage
+        .simulator
+        .script(Script::on(GRAPH, busy("60")).under(long));
+    let arrive = async |wanted| {
+        until("they arrive", || async {
+            (arrivals(&stage) == wanted).then_some(())
+        })
+        .await;
+    };
+    let mut callers = [stage.caller().await, stage.caller().await];
+    for (number, caller) in callers.iter_mut().enumerate() {
+        let target = [long, short][number];
+        caller.ask(&format!("GET /graph{target} HTTP/1.1")).await;
+        arrive(number + 1).await;
+    }
+    gate.open();
+    for mut caller in callers {
+        caller.answer("GET").await.expect(429);
+    }
+    assert_eq!(arrivals(&stage), 2);
+}
