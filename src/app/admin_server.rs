@@ -94,12 +94,8 @@ struct Desk {
 async fn accept(listener: Listener, desk: Desk) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let peers = Peers::new(OF_ONE_ADDRESS);
-    let mut incoming = match Incoming::new(&listener) {
-        Ok(incoming) => incoming,
-        Err(error) => {
-            tracing::error!(%error, %listener, "the admin listener cannot be used");
-            return;
-        }
+    let Some(mut incoming) = Incoming::open(&listener) else {
+        return;
     };
     loop {
         let (socket, peer) = incoming.next().await;

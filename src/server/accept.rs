@@ -1,8 +1,8 @@
 //! Accepting: each connection goes to the worker with the fewest, the first of equals. So callers
 //! that come one after the other meet warm pools, and many at once spread evenly.
 //!
-//! Beyond the limit of connections accepting pauses, and the system's backlog holds what comes. A
-//! peer with too many is told so and closed.
+//! Beyond the limit of connections accepting pauses, and the system's backlog holds what comes but
+//! for one at each listener. A peer with too many is told so and closed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -76,19 +76,16 @@ fn affordable(connections: usize) -> usize {
 
 /// Accepts for ever.
 pub(super) async fn accept(listener: Arc<Listener>, door: Arc<Door>, workers: Arc<[Worker]>) {
-    let mut incoming = match Incoming::new(&listener) {
-        Ok(incoming) => incoming,
-        Err(error) => {
-            tracing::error!(%error, %listener, "the listener cannot be used");
-            return;
-        }
+    let Some(mut incoming) = Incoming::open(&listener) else {
+        return;
     };
     loop {
+        // First the connection and then its place: a listener that nobody calls holds none.
+        let (socket, peer) = incoming.next().await;
         // The semaphore is never closed.
         let Ok(total) = Arc::clone(&door.total).acquire_owned().await else {
             return;
         };
-        let (socket, peer) = incoming.next().await;
         let place = peer.map(|peer| (peer, door.peers.place_for(peer)));
         match (socket, place) {
             (Socket::Tcp(socket), Some((peer, None))) => {

@@ -36,12 +36,24 @@ enum Registered {
 }
 
 impl Incoming {
-    /// Registers a listener with the current runtime.
-    ///
-    /// # Errors
-    /// When its descriptor cannot be doubled or watched.
-    pub fn new(listener: &Listener) -> io::Result<Self> {
-        let registered = match listener {
+    /// Registers a listener with the current runtime; `None`, with a line in the log, when its
+    /// descriptor cannot be doubled or watched.
+    pub fn open(listener: &Listener) -> Option<Self> {
+        match Self::register(listener) {
+            Ok(registered) => Some(Self {
+                name: listener.to_string(),
+                registered,
+                resting: false,
+            }),
+            Err(error) => {
+                tracing::error!(%error, %listener, "the listener cannot be used; raise the limit of open files, and start again");
+                None
+            }
+        }
+    }
+
+    fn register(listener: &Listener) -> io::Result<Registered> {
+        match listener {
             Listener::Tcp(listener) => {
                 tokio::net::TcpListener::from_std(listener.try_clone()?).map(Registered::Tcp)
             }
@@ -49,12 +61,7 @@ impl Incoming {
             Listener::Unix(listener, _) => {
                 tokio::net::UnixListener::from_std(listener.try_clone()?).map(Registered::Unix)
             }
-        };
-        Ok(Self {
-            name: listener.to_string(),
-            registered: registered?,
-            resting: false,
-        })
+        }
     }
 
     /// The next connection, and the address it comes from where it has one. While descriptors or

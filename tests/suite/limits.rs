@@ -102,6 +102,20 @@ async fn accepting_pauses_when_the_connections_are_used_up() {
 }
 
 #[tokio::test]
+async fn a_listener_that_nobody_calls_keeps_no_place_from_another() {
+    let own = "listen: ['127.0.0.1:0', '[::1]:0']\nlimits: {connections: 1}\n";
+    let stage = Stage::with(own).await;
+    let addresses = stage.app().data_addresses();
+    for address in addresses.iter().flat_map(|one| [one, one]) {
+        let mut caller = Caller::connect(*address).await;
+        caller
+            .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+            .await
+            .expect(200);
+    }
+}
+
+#[tokio::test]
 async fn a_body_beyond_its_bound_is_refused_declared_or_not() {
     let stage = Stage::with(
         "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', max_body_bytes: 1000}]\n",
