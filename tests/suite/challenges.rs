@@ -8,6 +8,7 @@ use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
 use crate::harness::{soon, until};
+use crate::references::{keep_all, large};
 
 const RETRIES: &str = "tokenferry_upstream_retries_total";
 
@@ -291,29 +292,9 @@ async fn a_streamed_body_is_never_sent_twice_and_the_next_request_has_the_new_to
 #[tokio::test]
 async fn beyond_16_mib_of_kept_bodies_others_stream() {
     let stage = Stage::with("workers: 1\n").await;
-    let gate = Gate::new();
-    stage
-        .simulator
-        .script(Script::on(GRAPH, Fault::Hold(gate.clone())).times(256));
-    let body = vec![b'x'; 64 * 1024];
-    let ask = || async {
-        let mut caller = stage.caller().await;
-        caller
-            .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 65536")
-            .await;
-        caller.send(&body).await;
-        caller
-    };
-    let mut callers = Vec::new();
-    for _ in 0..256 {
-        callers.push(ask().await);
-    }
-    until("all have arrived", || async {
-        (arrivals(&stage, "/sim/").len() == 256).then_some(())
-    })
-    .await;
+    let (gate, callers) = keep_all(&stage).await;
     stage.simulator.revoke_tokens(None);
-    let answer = ask().await.answer("POST").await;
+    let answer = large(&stage).await.answer("POST").await;
     is_refused(&answer, "send the request again");
     gate.open();
     for mut caller in callers {

@@ -2,7 +2,9 @@
 
 use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
 
+use crate::challenges::arrivals;
 use crate::harness::answer::Answer;
+use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
 use crate::harness::until;
 
@@ -51,30 +53,36 @@ async fn references_of_this_proxy_in_bodies_become_the_upstreams() {
     );
 }
 
+/// An upload of as much as may be kept.
+pub(crate) async fn large(stage: &Stage) -> Caller {
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 65536")
+        .await;
+    caller.send(vec![b'x'; 65_536]).await;
+    caller
+}
+
+/// All bodies that may be kept together; they wait for the gate.
+pub(crate) async fn keep_all(stage: &Stage) -> (Gate, Vec<Caller>) {
+    let gate = Gate::new();
+    let script = Script::on(GRAPH, Fault::Hold(gate.clone())).times(256);
+    stage.simulator.script(script);
+    let mut callers = Vec::new();
+    for _ in 0..256 {
+        callers.push(large(stage).await);
+    }
+    until("all have arrived", || async {
+        (arrivals(stage, "/sim/").len() == 256).then_some(())
+    })
+    .await;
+    (gate, callers)
+}
+
 #[tokio::test]
 async fn references_are_turned_also_when_no_body_can_be_kept_any_more() {
     let stage = Stage::with("workers: 1\n").await;
-    let gate = Gate::new();
-    stage
-        .simulator
-        .script(Script::on(GRAPH, Fault::Hold(gate.clone())).times(256));
-    let mut callers = Vec::new();
-    for _ in 0..256 {
-        let mut caller = stage.caller().await;
-        caller
-            .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 65536")
-            .await;
-        caller.send(vec![b'x'; 65_536]).await;
-        callers.push(caller);
-    }
-    until("all have arrived", || async {
-        let seen = stage.simulator.seen();
-        let sent = seen
-            .iter()
-            .filter(|request| request.target().starts_with("/sim/"));
-        (sent.count() == 256).then_some(())
-    })
-    .await;
+    let (gate, callers) = keep_all(&stage).await;
     let body = format!(
         r#"{{"@odata.id":"http://{}/graph/v1.0/users/1"}}"#,
         stage.address()
