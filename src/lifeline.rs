@@ -64,6 +64,16 @@ impl Drop for Lifeline {
 mod tests {
     use std::process::Command;
 
+    /// The test of this name, to be run in a process of its own.
+    fn again(name: &str) -> Command {
+        let program = std::env::current_exe().expect("a test runs from its file");
+        let mut command = Command::new(program);
+        command
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1");
+        command
+    }
+
     /// Runs in a process of its own, which the panic is to end; asked for by the test below.
     const CHILD: &str = "LIFELINE_CHILD";
 
@@ -80,12 +90,7 @@ mod tests {
             });
             return;
         }
-        let program = std::env::current_exe().unwrap();
-        let output = Command::new(program)
-            .args(["--exact", name, "--nocapture"])
-            .env(CHILD, "1")
-            .output()
-            .unwrap();
+        let output = again(name).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.contains("tokenferry: the tested task died"), "{text}");
@@ -104,9 +109,7 @@ mod tests {
         rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
         while writer.write(&[b'x'; 4096]).is_ok() {}
         rustix::fs::fcntl_setfl(&writer, flags).unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
-            .env(CHILD, "1")
+        let mut child = again(name)
             .stdout(std::process::Stdio::null())
             .stderr(writer)
             .spawn()
