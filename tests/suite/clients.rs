@@ -1,5 +1,5 @@
 //! Clients that nobody here wrote: Microsoft's SDKs for Graph and Dataverse page, create, delete,
-//! refer, upload and batch through the proxy. They run where `tests/clients/install` has been run, as CI does.
+//! refer, upload and batch through the proxy. Part of the feature `installed`: `tests/clients/install` fetches what they run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,20 +8,14 @@ use std::time::Duration;
 use crate::harness::stage::Stage;
 use crate::tls::{Authority, secure_stage};
 
-/// Where the SDKs are, if the command that runs one is there.
-fn home(command: &str) -> Option<PathBuf> {
+/// Where the SDKs are.
+fn home() -> PathBuf {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
-    let is_there = home.join(command).exists();
-    if !is_there {
-        // On a laptop the two commands of the README are enough; where everything is checked, a test
-        // that did not run has not passed.
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "the SDKs are not there; tests/clients/install fetches them"
-        );
-        println!("NOT RUN: the SDKs are not there; tests/clients/install fetches them");
-    }
-    is_there.then_some(home)
+    assert!(
+        home.exists(),
+        "the SDKs are not there; tests/clients/install fetches them"
+    );
+    home
 }
 
 fn script(name: &str) -> PathBuf {
@@ -60,9 +54,7 @@ async fn works_over_tls(mut command: Command, trust: &str, base: &str) {
 
 #[tokio::test]
 async fn the_graph_sdk_for_python_works() {
-    let Some(home) = home("python/bin/python") else {
-        return;
-    };
+    let home = home();
     let stage = Stage::open().await;
     let mut command = Command::new(home.join("python/bin/python"));
     command.env_clear().arg(script("graph.py")).arg(format!(
@@ -74,9 +66,7 @@ async fn the_graph_sdk_for_python_works() {
 
 #[tokio::test]
 async fn the_dataverse_sdk_for_python_works_over_tls() {
-    let Some(home) = home("python/bin/python") else {
-        return;
-    };
+    let home = home();
     let mut command = Command::new(home.join("python/bin/python"));
     command.env_clear().arg(script("dataverse.py"));
     works_over_tls(command, "REQUESTS_CA_BUNDLE", "/dynamics").await;
@@ -84,9 +74,7 @@ async fn the_dataverse_sdk_for_python_works_over_tls() {
 
 #[tokio::test]
 async fn the_graph_sdk_for_javascript_works_over_tls() {
-    let Some(home) = home("node/node_modules") else {
-        return;
-    };
+    let home = home();
     // Modules are looked for beside the script.
     let copy = home.join("node/graph.mjs");
     std::fs::copy(script("graph.mjs"), &copy).expect("the folder can be written");

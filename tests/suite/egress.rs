@@ -7,7 +7,8 @@ use tokenferry::simulator::{GRAPH, LOGIN, Simulator};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::program::Program;
+use crate::cli::{desk, with_file};
+use crate::harness::program::{Program, run};
 
 /// A proxy that opens tunnels to the simulator, whatever they are asked for.
 pub(crate) struct House {
@@ -143,4 +144,33 @@ async fn a_fixed_address_counts_for_an_upstream_that_is_an_address_itself() {
     // The simulator is not at port 1, and says so: it was reached, and its certificate verified.
     let said = program.get("/local/sim/bytes/1").await.text();
     assert!(said.contains("a request for 127.0.0.1:1 on port"), "{said}");
+}
+
+#[tokio::test]
+async fn a_variable_that_names_no_proxy_is_refused_and_not_passed_over() {
+    let (_simulator, folder) = desk("resolve: {}\n").await;
+    for (value, shown) in [
+        ("http//proxy:3128", "holds \"http\", which is not"),
+        (
+            "socks5://someone:hunter2@proxy:1080",
+            "holds \"socks5://…@proxy:1080\", and only http:// proxies",
+        ),
+        (
+            "http://someone:hunter2@proxy:none",
+            "holds \"http://…@proxy:…\", which is not",
+        ),
+    ] {
+        for words in ["check", "run", "doctor", "token graph"] {
+            let words: Vec<&str> = words.split(' ').collect();
+            let mut command = with_file(&words, folder.path());
+            command.env("HTTPS_PROXY", value);
+            let (code, out, err) = run(command).await;
+            assert_eq!(code, 2, "{words:?}: {out}{err}");
+            assert!(
+                err.contains(shown) && err.contains("HTTPS_PROXY"),
+                "{words:?}: {err}"
+            );
+            assert!(!format!("{out}{err}").contains("hunter2"), "{err}");
+        }
+    }
 }

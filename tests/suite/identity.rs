@@ -2,7 +2,7 @@
 //! virtual machine, App Service, and a machine of Azure Arc.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use http::StatusCode;
 use serde_json::Value;
@@ -24,7 +24,7 @@ const SELECTORS: [&str; 4] = [
 ];
 
 /// A route whose credential is this managed identity.
-fn managed(selector: &str) -> String {
+pub(crate) fn managed(selector: &str) -> String {
     let selector = selector
         .replace("CLIENT", CLIENT_ID)
         .replace("OBJECT", OBJECT_ID)
@@ -43,14 +43,14 @@ fn app_service(simulator: &Simulator) -> [(&'static str, String); 2] {
 }
 
 /// What the agent of Azure Arc puts into the environment.
-fn arc(simulator: &Simulator) -> [(&'static str, String); 2] {
+pub(crate) fn arc(simulator: &Simulator) -> [(&'static str, String); 2] {
     let agent = format!("http://{}", simulator.metadata_address());
     let endpoint = format!("{agent}/metadata/identity/oauth2/token");
     [("IDENTITY_ENDPOINT", endpoint), ("IMDS_ENDPOINT", agent)]
 }
 
 /// Runs `token graph` with these variables.
-async fn token(folder: &Path, variables: &[(&str, String)]) -> (i32, String) {
+pub(crate) async fn token(folder: &Path, variables: &[(&str, String)]) -> (i32, String) {
     let mut command = with_file(&["token", "graph"], folder);
     command.envs(variables.iter().map(|(name, value)| (*name, value)));
     let (code, out, err) = run(command).await;
@@ -59,7 +59,7 @@ async fn token(folder: &Path, variables: &[(&str, String)]) -> (i32, String) {
     (code, said)
 }
 
-fn calls(simulator: &Simulator) -> Vec<Seen> {
+pub(crate) fn calls(simulator: &Simulator) -> Vec<Seen> {
     let mut seen = simulator.seen();
     seen.retain(|seen| seen.target().contains("/token?"));
     seen
@@ -258,66 +258,7 @@ async fn a_service_that_is_not_there_is_an_outage_and_not_a_refusal() {
 }
 
 /// Where the agent of Azure Arc keeps its keys; nobody else's folder is believed.
-const ARC_KEYS: &str = "/var/opt/azcmagent/tokens";
-
-/// A key file of one test, gone afterwards.
-struct ArcKey(PathBuf);
-
-impl ArcKey {
-    /// `None` where this user may not write there, and nobody asks for everything to be checked.
-    fn place(simulator: &Simulator, name: &str) -> Option<Self> {
-        let path = Path::new(ARC_KEYS).join(format!("tokenferry-{}-{name}", std::process::id()));
-        let key = simulator.arc_key(&path.display().to_string());
-        let placed =
-            std::fs::create_dir_all(ARC_KEYS).and_then(|()| std::fs::write(&path, key.expose()));
-        match placed {
-            Ok(()) => Some(Self(path)),
-            Err(error) => {
-                assert!(
-                    std::env::var_os("CI").is_none(),
-                    "{ARC_KEYS} must be there and writable: {error}"
-                );
-                println!("NOT RUN: {ARC_KEYS} cannot be written: {error}");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for ArcKey {
-    fn drop(&mut self) {
-        // The folder of a real agent stays; one that was made for this goes when it is empty.
-        let _ = std::fs::remove_file(&self.0);
-        for folder in [ARC_KEYS, "/var/opt/azcmagent"] {
-            let _ = std::fs::remove_dir(folder);
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_challenge_of_azure_arc_is_met_with_the_key_it_names() {
-    let (simulator, folder) = desk(&managed("system")).await;
-    let Some(key) = ArcKey::place(&simulator, "good.key") else {
-        return;
-    };
-    let (code, said) = token(folder.path(), &arc(&simulator)).await;
-    assert_eq!(code, 0, "{said}");
-    let calls = calls(&simulator);
-    assert_eq!(calls.len(), 2);
-    assert!(calls[0].target().contains("api-version=2020-06-01"));
-    assert_eq!(calls[0].header("authorization"), None);
-    let shown = calls[1].header("authorization").expect("the key is shown");
-    assert!(
-        shown.starts_with(&format!("Basic {IDENTITY_CANARY}")),
-        "{shown}"
-    );
-    drop(key);
-    // Another name, the same key: not a .key file, so it is not read.
-    let Some(_key) = ArcKey::place(&simulator, "good.txt") else {
-        return;
-    };
-    refused_unread(&simulator, folder.path()).await;
-}
+pub(crate) const ARC_KEYS: &str = "/var/opt/azcmagent/tokens";
 
 #[tokio::test]
 async fn no_file_outside_the_agents_folder_is_read_or_sent() {
@@ -342,7 +283,7 @@ async fn no_file_outside_the_agents_folder_is_read_or_sent() {
     assert_eq!(simulator.metadata_calls(), 0);
 }
 
-async fn refused_unread(simulator: &Simulator, folder: &Path) {
+pub(crate) async fn refused_unread(simulator: &Simulator, folder: &Path) {
     let before = calls(simulator).len();
     let (code, said) = token(folder, &arc(simulator)).await;
     assert_eq!(code, 1, "{said}");

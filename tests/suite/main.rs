@@ -4,6 +4,8 @@ mod harness;
 
 mod access_log;
 mod admin;
+#[cfg(feature = "installed")]
+mod arc_key;
 mod article;
 mod audit;
 mod batches;
@@ -12,6 +14,7 @@ mod challenges;
 mod check;
 mod claims;
 mod cli;
+#[cfg(feature = "installed")]
 mod clients;
 mod cluster;
 mod connections;
@@ -23,6 +26,7 @@ mod doctor;
 mod downloads;
 mod egress;
 mod expiry;
+#[cfg(feature = "installed")]
 mod forward_proxy;
 mod hardening;
 mod headers;
@@ -33,6 +37,7 @@ mod limits;
 mod link_carriers;
 mod links;
 mod memory;
+#[cfg(feature = "installed")]
 mod msal;
 mod operations;
 mod own_answers;

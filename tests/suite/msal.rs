@@ -14,19 +14,14 @@ use crate::cli::{desk, with_file};
 use crate::harness::program::run;
 use crate::proofs::{app, place, write};
 
-/// Where the library is, if it is.
-fn python() -> Option<PathBuf> {
+/// Python with the library.
+fn python() -> PathBuf {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/msal/bin/python");
-    let is_there = python.exists();
-    if !is_there {
-        // As for the SDKs: where everything is checked, a test that did not run has not passed.
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "msal is not there; tests/clients/install fetches it"
-        );
-        println!("NOT RUN: msal is not there; tests/clients/install fetches it");
-    }
-    is_there.then_some(python)
+    assert!(
+        python.exists(),
+        "msal is not there; tests/clients/install fetches it"
+    );
+    python
 }
 
 /// What msal and then tokenferry send for this kind of proof, which is in `file`.
@@ -36,9 +31,8 @@ async fn both(
     file: &Path,
     simulator: &Simulator,
     folder: &Path,
-) -> Option<[Seen; 2]> {
-    let python = python()?;
-    let mut msal = Command::new(python);
+) -> [Seen; 2] {
+    let mut msal = Command::new(python());
     msal.env_clear()
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/acquire.py"))
         .arg(simulator.address().to_string())
@@ -63,7 +57,7 @@ async fn both(
         "{:?}",
         simulator.violations()
     );
-    Some(calls.try_into().expect("one call of each"))
+    calls.try_into().expect("one call of each")
 }
 
 fn form(call: &Seen) -> BTreeMap<String, String> {
@@ -117,9 +111,7 @@ async fn a_secret_is_sent_as_microsofts_library_sends_it() {
     let (simulator, folder) = desk(&app(keys, &file)).await;
     // It holds every character that form encoding has to look after.
     write(&file, simulator.client_secret().expect("a secret").expose());
-    let Some(calls) = both("secret", keys, &file, &simulator, folder.path()).await else {
-        return;
-    };
+    let calls = both("secret", keys, &file, &simulator, folder.path()).await;
     same_place(&calls);
     let [msal, ours] = calls.each_ref().map(form);
     // A hint for Microsoft's routing that has no meaning without a user.
@@ -133,9 +125,7 @@ async fn a_certificate_proves_the_app_as_in_microsofts_library() {
     let keys = "    certificate_file: 'FILE'\n    send_chain: true\n";
     let (simulator, folder) = desk(&app(keys, &file)).await;
     write(&file, simulator.make_certificate().expect("a key"));
-    let Some(calls) = both("certificate", keys, &file, &simulator, folder.path()).await else {
-        return;
-    };
+    let calls = both("certificate", keys, &file, &simulator, folder.path()).await;
     same_place(&calls);
     let [msal, ours] = calls.each_ref().map(form);
     alike(
