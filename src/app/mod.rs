@@ -108,24 +108,7 @@ impl App {
         ));
         Ok(Self {
             admin: AdminServer::start(admin_listeners, &admin, &plan.in_force),
-            watchers: vec![
-                tokio::spawn(lifeline::tie(
-                    "the task that waits for the first tokens",
-                    watch_tokens(tokens.clone(), Arc::clone(&readiness)),
-                )),
-                tokio::spawn(lifeline::tie(
-                    "the task that follows certificates",
-                    Arc::clone(&tls).watch(),
-                )),
-                tokio::spawn(lifeline::tie(
-                    "the task that follows callers' keys",
-                    caller_keys::watch(Arc::clone(&plan.in_force)),
-                )),
-                tokio::spawn(lifeline::tie(
-                    "the task that looks after credentials",
-                    credential_watch::watch(Arc::clone(&plan.in_force)),
-                )),
-            ],
+            watchers: watchers(&tokens, &readiness, &tls, &plan.in_force),
             tls,
             server,
             fixed,
@@ -251,6 +234,33 @@ fn bind(addresses: &[ListenAddress]) -> Result<Vec<Listener>, BindError> {
         bound.extend(Listener::bind(address)?);
     }
     Ok(bound)
+}
+
+/// The tasks that follow what changes by itself; the process ends when one of them dies.
+fn watchers(
+    tokens: &TokenCache,
+    readiness: &Arc<Readiness>,
+    tls: &Arc<Tls>,
+    in_force: &Arc<InForce>,
+) -> Vec<JoinHandle<()>> {
+    vec![
+        tokio::spawn(lifeline::tie(
+            "the task that waits for the first tokens",
+            watch_tokens(tokens.clone(), Arc::clone(readiness)),
+        )),
+        tokio::spawn(lifeline::tie(
+            "the task that follows certificates",
+            Arc::clone(tls).watch(),
+        )),
+        tokio::spawn(lifeline::tie(
+            "the task that follows callers' keys",
+            caller_keys::watch(Arc::clone(in_force)),
+        )),
+        tokio::spawn(lifeline::tie(
+            "the task that looks after credentials",
+            credential_watch::watch(Arc::clone(in_force)),
+        )),
+    ]
 }
 
 /// Releases the last latch, and ends the process when a refresher has died: a proxy without one

@@ -234,16 +234,9 @@ async fn serve(
     mut signals: Signals,
 ) -> u8 {
     let timeouts = config.timeouts.clone();
-    let access_log = if config.log.access {
-        let workers = App::workers(&config);
-        let started =
-            output::standard_output().and_then(|sink| AccessLog::start(sink, format, workers));
-        match started {
-            Ok(log) => log,
-            Err(error) => return complain(&error),
-        }
-    } else {
-        AccessLog::off()
+    let access_log = match access_log(&config, format) {
+        Ok(log) => log,
+        Err(error) => return complain(&error),
     };
     let app = match App::start(config, access_log).await {
         Ok(app) => app,
@@ -282,6 +275,14 @@ async fn serve(
     };
     app.stop();
     code
+}
+
+/// The access log that the configuration asks for, on standard output.
+fn access_log(config: &Config, format: Format) -> io::Result<AccessLog> {
+    if !config.log.access {
+        return Ok(AccessLog::off());
+    }
+    AccessLog::start(output::standard_output()?, format, App::workers(config))
 }
 
 /// Lets exchanges in flight finish, until the limit or a second signal.

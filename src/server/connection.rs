@@ -175,6 +175,20 @@ pub(super) async fn serve_tls<S>(
     }
 }
 
+/// HTTP/1.1 within these limits.
+fn http1_of(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // The bound on fields is hyper's own; another number would cost an allocation per request.
+    builder
+        .max_header_size(limits.request_line + limits.header_block + ENDS)
+        .max_buf_size(limits.request_line + limits.header_block + 8 * 1024)
+        .header_read_timeout(None);
+    if limits.headers != 100 {
+        builder.max_headers(limits.headers);
+    }
+    builder
+}
+
 /// Serves HTTP/1.1, and returns the socket.
 pub(super) async fn serve_http1<S>(
     desk: &Rc<Desk>,
@@ -190,22 +204,13 @@ where
         Rc::clone(&desk.proxy),
         desk.limits.request_line,
     );
-    let mut builder = http1::Builder::new();
-    // The bound on fields is hyper's own; another number would cost an allocation per request.
-    builder
-        .max_header_size(desk.limits.request_line + desk.limits.header_block + ENDS)
-        .max_buf_size(desk.limits.request_line + desk.limits.header_block + 8 * 1024)
-        .header_read_timeout(None);
-    if desk.limits.headers != 100 {
-        builder.max_headers(desk.limits.headers);
-    }
     let proxy = Rc::clone(&desk.proxy);
     let known = Rc::clone(&conversation);
     let service = service_fn(move |request| {
         let answer = Rc::clone(&proxy).handle(request, Rc::clone(&known));
         Answering::new(answer, |response| response)
     });
-    let mut connection = builder.serve_connection(TokioIo::new(socket), service);
+    let mut connection = http1_of(&desk.limits).serve_connection(TokioIo::new(socket), service);
     let mut told = false;
     let end = std::future::poll_fn(|cx| {
         let mut connection = Pin::new(&mut connection);
@@ -228,24 +233,15 @@ where
     socket
 }
 
-/// Serves HTTP/2.
-pub(super) async fn serve_http2<S>(
-    desk: &Rc<Desk>,
-    mut socket: Timed<S>,
-    conversation: Rc<Conversation>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    conversation.speaks_http2();
-    socket.count_frames();
-    let streams = usize::try_from(desk.limits.streams).unwrap_or(usize::MAX);
+/// HTTP/2 within these limits.
+fn http2_of(limits: &Limits) -> http2::Builder<LocalExec> {
+    let list = u32::try_from(limits.request_line + limits.header_block);
+    let streams = usize::try_from(limits.streams).unwrap_or(usize::MAX);
     let mut builder = http2::Builder::new(LocalExec);
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(desk.limits.streams)
-        .max_header_list_size(
-            u32::try_from(desk.limits.request_line + desk.limits.header_block).unwrap_or(u32::MAX),
-        )
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(list.unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
@@ -256,6 +252,19 @@ pub(super) async fn serve_http2<S>(
         .max_pending_accept_reset_streams(streams.max(20))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
+    builder
+}
+
+/// Serves HTTP/2.
+pub(super) async fn serve_http2<S>(
+    desk: &Rc<Desk>,
+    mut socket: Timed<S>,
+    conversation: Rc<Conversation>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    conversation.speaks_http2();
+    socket.count_frames();
     let proxy = Rc::clone(&desk.proxy);
     let known = Rc::clone(&conversation);
     let readers = Readers::new(desk.clock.alarm(), conversation.write_stall());
@@ -268,7 +277,8 @@ pub(super) async fn serve_http2<S>(
             response.map(|body| watch.watch(body))
         })
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let connection = http2_of(&desk.limits).serve_connection(TokioIo::new(socket), service);
+    let mut connection = pin!(connection);
     let mut told = false;
     let farewell = desk.clock.alarm();
     let end = std::future::poll_fn(|cx| {

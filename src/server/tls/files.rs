@@ -23,16 +23,8 @@ pub(super) fn load(
     let key_text = read("key_file", key)?;
     let authority_text = client_ca.map(|path| read("client_ca_file", path));
     let authority_text = authority_text.transpose()?;
-    let mut digest = digest::Context::new(&digest::SHA256);
-    for text in [Some(&chain_text), Some(&key_text), authority_text.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        digest.update(&text.len().to_be_bytes());
-        digest.update(text);
-    }
-    let mut origin = [0; 32];
-    origin.copy_from_slice(digest.finish().as_ref());
+    let texts = [Some(&chain_text), Some(&key_text), authority_text.as_ref()];
+    let origin = origin_of(texts.into_iter().flatten());
 
     let chain = certificates("certificate_file", certificate, &chain_text)?;
     if chain.is_empty() {
@@ -72,7 +64,19 @@ pub(super) fn load(
         config.send_tls13_tickets = 0;
     }
     offer_protocols(&mut config);
-    Ok((config, Origin::Files(origin)))
+    Ok((config, origin))
+}
+
+/// What these files say, to see whether others say something else.
+fn origin_of<'a>(texts: impl Iterator<Item = &'a Zeroizing<Vec<u8>>>) -> Origin {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for text in texts {
+        context.update(&text.len().to_be_bytes());
+        context.update(text);
+    }
+    let mut sum = [0; 32];
+    sum.copy_from_slice(context.finish().as_ref());
+    Origin::Files(sum)
 }
 
 fn read(key: &'static str, path: &FilePath) -> Result<Zeroizing<Vec<u8>>, TlsError> {
