@@ -16,7 +16,7 @@ use crate::code::Code;
 use crate::config::HeaderEdits;
 use crate::fields::Fields;
 
-static NAMES: Names<42> = names! {
+static NAMES: Names<45> = names! {
     "connection" => Remove,
     "te" => Remove,
     // Framing, of which one spelling goes up.
@@ -55,6 +55,11 @@ static NAMES: Names<42> = names! {
     "x-forwarded-proto" => RemoveUnlessKept,
     "x-forwarded-server" => RemoveUnlessKept,
     "x-ms-authorization-auxiliary" => RemoveUnlessKept,
+    // What front ends add: the caller's address, and the target before they changed it, by which some
+    // servers find their way.
+    "x-original-url" => RemoveUnlessKept,
+    "x-real-ip" => RemoveUnlessKept,
+    "x-rewrite-url" => RemoveUnlessKept,
     "callerobjectid" => RefuseUnlessKept,
     "mscrm.bypasscustompluginexecution" => RefuseUnlessKept,
     "mscrm.suppresscallbackregistrationexpanderjob" => RefuseUnlessKept,
