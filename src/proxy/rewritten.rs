@@ -14,7 +14,7 @@ use http_body::{Body, Frame};
 
 use super::body::{BodyError, Source};
 use crate::metrics::RouteCells;
-use crate::rewrite::Rewriter;
+use crate::rewrite::{Rewriter, without_digests};
 use crate::upstream::{ResponseBodyError, UpstreamBody};
 
 /// The longest body that is sent with its length: what comes in one TLS record beside the head.
@@ -201,6 +201,9 @@ impl Rewritten {
                 }
                 Err(frame) => {
                     self.trailers = frame.into_trailers().ok();
+                    if let Some(trailers) = &mut self.trailers {
+                        without_digests(trailers);
+                    }
                     self.end()
                 }
             },

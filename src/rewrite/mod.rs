@@ -35,4 +35,4 @@ pub use address::{Links, PublicBase};
 pub use body::Rewriter;
 pub use decode::DecodeError;
 pub use link::{LinkMap, LinkRoute};
-pub use plan::{Asked, DIGESTS, is_json, plan};
+pub use plan::{Asked, DIGESTS, is_json, plan, without_digests};

@@ -3,7 +3,8 @@
 //! it names a version of the resource and clients send it back in `If-Match`.
 
 use http::header::{
-    CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
+    HeaderName,
 };
 use http::{Method, StatusCode};
 
@@ -118,14 +119,26 @@ pub fn is_json(kind: &str) -> bool {
     json && !memchr::memchr_iter(b'-', parameters).any(wide)
 }
 
+/// What speaks of the upstream's own bytes. Parts of them, which a `Range` is answered with, do not
+/// fit to what was rewritten.
+fn is_of_bytes(name: &HeaderName) -> bool {
+    *name == ACCEPT_RANGES || DIGESTS.contains(name)
+}
+
+/// Takes the digests away; they may come as trailers as well (RFC 9530 section 2).
+pub fn without_digests(fields: &mut HeaderMap) {
+    for name in &DIGESTS {
+        fields.remove(name);
+    }
+}
+
 /// Takes away what no longer holds for the bytes that go down.
 fn amend(headers: &mut HeaderMap, coding: Coding) {
     headers.remove(CONTENT_LENGTH);
     // There is hardly ever one, and to look through the names costs less than to look each up.
-    if headers.keys().any(|name| DIGESTS.contains(name)) {
-        for name in &DIGESTS {
-            headers.remove(name);
-        }
+    if headers.keys().any(|name| is_of_bytes(name)) {
+        headers.remove(ACCEPT_RANGES);
+        without_digests(headers);
     }
     if coding != Coding::Identity {
         headers.remove(CONTENT_ENCODING);
