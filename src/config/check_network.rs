@@ -91,9 +91,16 @@ fn resolve(raw: &RawConfig, report: &mut Report) -> BTreeMap<(HostName, u16), So
     };
     for (key, item) in &table.0 {
         let parsed = split_port(&key.text).and_then(|(host, port)| match port {
+            Some(0) => Err("a port is a number from 1 to 65535".to_owned()),
             Some(port) => Ok((HostName::parse(host)?, port)),
             None => Err("the port is missing".to_owned()),
         });
+        if let Some(item) = item.as_ref().filter(|item| item.is_known())
+            && item.value.port() == 0
+        {
+            let help = "the port that it is reached at, 1 to 65535";
+            report.problem(item.span, "nothing is reached at port 0", help);
+        }
         match (parsed, item) {
             (Ok(place), Some(item)) => {
                 if map.insert(place, item.value).is_some() {

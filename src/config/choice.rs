@@ -59,7 +59,7 @@ impl Read for RawAdmin {
     fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
         match word(node) {
             // YAML 1.1 tools write `off` as `false`.
-            Some("off" | "false") => Some(Self::Off),
+            Some("off" | "false" | "False" | "FALSE") => Some(Self::Off),
             Some(_) if is_stand_in(node) => Some(Self::Off),
             Some(word) if OFF.contains(&word.to_ascii_lowercase().as_str()) => {
                 let message = format!("{} takes an address, or off", quoted_key(&key.text));

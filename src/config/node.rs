@@ -89,7 +89,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
     let mut builder = Builder {
         parser: Parser::new_from_str_with_options(text, options),
         nodes: 0,
-        length: text.len(),
+        text,
     };
     builder.document()
 }
@@ -97,7 +97,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
 struct Builder<'a> {
     parser: Parser<'a, StrInput<'a>>,
     nodes: usize,
-    length: usize,
+    text: &'a str,
 }
 
 impl<'a> Builder<'a> {
@@ -132,8 +132,12 @@ impl<'a> Builder<'a> {
                 Ok((event, Span { start, end }))
             }
             Some(Err(error)) => {
-                let at = error.marker().byte_offset().unwrap_or(self.length);
-                Err(syntax::fault(error.kind(), at.min(self.length)))
+                let at = error.marker().byte_offset().unwrap_or(self.text.len());
+                Err(syntax::fault(
+                    error.kind(),
+                    at.min(self.text.len()),
+                    self.text,
+                ))
             }
         }
     }

@@ -235,6 +235,8 @@ impl<T: Read> Read for Table<T> {
             } else if !is_word(name) {
                 let message = format!("{} is not a name", quoted_key(name));
                 report.problem(entry.key.span, message, &help_of_name(&key.text, name));
+                // What is wrong below it is told as well; what is right has no name to go by.
+                let _ = item::<T>(&entry.value, &entry.key, report);
                 rows.push((entry.key.clone(), None));
             } else if !seen.insert(name) {
                 duplicate(&entry.key, report);

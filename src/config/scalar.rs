@@ -48,8 +48,14 @@ pub(super) enum Cloud {
     UsGovDod,
 }
 
-/// The one of these words that is written.
+/// The one of these words that is written. YAML has three ways to write a boolean (YAML 1.2.2 section
+/// 10.3.2), and editors take them all.
 fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let text = match text {
+        "True" | "TRUE" => "true",
+        "False" | "FALSE" => "false",
+        other => other,
+    };
     let found = words.iter().find(|(word, _)| *word == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();

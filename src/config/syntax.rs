@@ -71,8 +71,16 @@ pub(super) fn refused(span: Span, words: &Words) -> Fault {
     }
 }
 
-/// What the YAML reader could not read, at this byte.
-pub(super) fn fault(kind: &ErrorKind, at: usize) -> Fault {
+/// What the YAML reader could not read of this text, at this byte. A tab that follows a value it
+/// places where the value begins.
+pub(super) fn fault(kind: &ErrorKind, at: usize, text: &str) -> Fault {
+    let at = match kind {
+        ErrorKind::TabInPlainScalar => {
+            let behind = text.get(at..).and_then(|rest| rest.find("\n\t"));
+            behind.map_or(at, |line| at + line + 1)
+        }
+        _ => at,
+    };
     refused(Span { start: at, end: at }, &words(kind))
 }
 
