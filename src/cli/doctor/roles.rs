@@ -63,7 +63,7 @@ fn open(roles: &[String]) -> Vec<Finding> {
 /// How a role goes beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Excess {
-    /// No path of its family is let through.
+    /// No path of its family is let through, or none that it is for.
     Untouched,
     /// Only reads are.
     Writes,
@@ -100,7 +100,13 @@ impl Reached {
         if !self.read.contains(family) {
             Some(Excess::Untouched)
         } else if writes(role) && !self.written.contains(family) {
-            Some(Excess::Writes)
+            // Sending and creating are permissions of their own, that reads need nothing of.
+            let reads_too = ["FullControl", "Manage", "ReadWrite"];
+            let action = role.split('.').nth(1).unwrap_or_default();
+            match reads_too.iter().any(|word| action.starts_with(word)) {
+                true => Some(Excess::Writes),
+                false => Some(Excess::Untouched),
+            }
         } else {
             None
         }
