@@ -198,8 +198,14 @@ fn foreign_fetch(headers: &HeaderMap) -> bool {
 
 /// Whether somebody follows a link in a tab of their own, as runbooks have them.
 fn navigation(method: &Method, headers: &HeaderMap) -> bool {
-    let is = |name: &HeaderName, wanted: &str| headers.get(name).is_some_and(|v| v == wanted);
-    method == Method::GET && is(&SEC_FETCH_MODE, "navigate") && is(&SEC_FETCH_DEST, "document")
+    let navigates = headers
+        .get(&SEC_FETCH_MODE)
+        .is_some_and(|mode| mode == "navigate");
+    // Browsers said how before they said what for; the page is shown in no frame.
+    let in_a_tab = headers
+        .get(&SEC_FETCH_DEST)
+        .is_none_or(|dest| dest == "document");
+    method == Method::GET && navigates && in_a_tab
 }
 
 fn foreign() -> Refusal {
