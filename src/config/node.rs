@@ -150,7 +150,7 @@ impl<'a> Builder<'a> {
         if depth > DEEPEST {
             return Err(syntax::refused(span, &syntax::TOO_DEEP));
         }
-        refuse_decoration(&event, span)?;
+        refuse_decoration(&event, span, self.text)?;
         let content = match event {
             Event::Scalar(text, style, ..) => {
                 let empty = style == ScalarStyle::Plain
@@ -192,7 +192,7 @@ impl<'a> Builder<'a> {
         let mut entries = Vec::new();
         loop {
             let (event, span) = self.next()?;
-            refuse_decoration(&event, span)?;
+            refuse_decoration(&event, span, self.text)?;
             let key = match event {
                 Event::MappingEnd => return Ok(Content::Mapping(entries)),
                 Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<" => {
@@ -213,7 +213,7 @@ impl<'a> Builder<'a> {
 
 /// Refuses aliases, anchors and tags: they let a few bytes stand for many, and nothing here needs
 /// them.
-fn refuse_decoration(event: &Event<'_>, span: Span) -> Result<(), Fault> {
+fn refuse_decoration(event: &Event<'_>, span: Span, text: &str) -> Result<(), Fault> {
     let (anchor, tagged) = match event {
         Event::Alias(_) | Event::UnresolvedAlias(_) => {
             return Err(syntax::refused(span, &syntax::ALIAS));
@@ -224,10 +224,26 @@ fn refuse_decoration(event: &Event<'_>, span: Span) -> Result<(), Fault> {
         _ => (0, false),
     };
     if anchor != 0 {
-        Err(syntax::refused(span, &syntax::ANCHOR))
+        Err(syntax::refused(decoration(span, text), &syntax::ANCHOR))
     } else if tagged {
-        Err(syntax::refused(span, &syntax::TAG))
+        Err(syntax::refused(decoration(span, text), &syntax::TAG))
     } else {
         Ok(())
+    }
+}
+
+/// Where the anchor or tag of a node stands: in front of it, for a block mapping in a line above.
+fn decoration(span: Span, text: &str) -> Span {
+    let before = text.get(..span.start).unwrap_or_default().trim_end();
+    let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    match before
+        .get(start..)
+        .is_some_and(|word| word.starts_with(['&', '!']))
+    {
+        true => Span {
+            start,
+            end: before.len(),
+        },
+        false => span,
     }
 }

@@ -141,13 +141,15 @@ impl Pass<'_> {
     }
 }
 
-/// Name and default of what stands between the braces.
+/// Name and default of what stands between the braces; a default is plain text, and ends at the first
+/// brace.
 fn parse(inner: &str) -> Option<(&str, Option<&str>)> {
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inner, None),
     };
-    is_name(name).then_some((name, default))
+    let nested = default.is_some_and(|default| default.contains("${"));
+    (is_name(name) && !nested).then_some((name, default))
 }
 
 /// Whether a shell would put a variable here: `$NAME`, or a path below one. Names in small letters
@@ -248,7 +250,14 @@ mod tests {
         let missing = "environment variable NONE is not set";
         assert_eq!(replaced("a${NONE}b").1, [missing]);
         for wrong in [
-            "${", "${}", "${1A}", "${A B}", "${A-b}", "${A:b}", "x${HOST",
+            "${",
+            "${}",
+            "${1A}",
+            "${A B}",
+            "${A-b}",
+            "${A:b}",
+            "x${HOST",
+            "${A:-${B}}",
         ] {
             assert_eq!(replaced(wrong).1.len(), 1, "{wrong}");
         }

@@ -90,7 +90,11 @@ impl SecretSource {
                 })?
             }
         };
-        let trimmed = raw.trim_ascii();
+        let trimmed = match self {
+            // What tools put behind a text; spaces may be part of a password.
+            Self::Env(_) => without_line_ends(&raw),
+            Self::File(_) => raw.trim_ascii(),
+        };
         if trimmed.is_empty() {
             return Err(SecretError::Empty(self.to_string()));
         }
@@ -106,11 +110,32 @@ impl SecretSource {
     }
 }
 
+fn without_line_ends(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., b'\r' | b'\n'] = text {
+        text = rest;
+    }
+    text
+}
+
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env(name) => write!(f, "environment variable {name}"),
             Self::File(path) => path.fmt(f),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_loses_line_ends_and_keeps_the_spaces_of_a_password() {
+        assert_eq!(
+            without_line_ends(b" correct horse \r\n\n"),
+            b" correct horse "
+        );
+        assert_eq!(without_line_ends(b"\n"), b"");
     }
 }
