@@ -136,7 +136,7 @@ pub fn without_digests(fields: &mut HeaderMap) {
 fn amend(headers: &mut HeaderMap, coding: Coding) {
     headers.remove(CONTENT_LENGTH);
     // There is hardly ever one, and to look through the names costs less than to look each up.
-    if headers.keys().any(|name| is_of_bytes(name)) {
+    if headers.keys().any(is_of_bytes) {
         headers.remove(ACCEPT_RANGES);
         without_digests(headers);
     }
