@@ -35,10 +35,11 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 /// What ends the request line and the head, which neither bound counts.
 const ENDS: usize = b"\r\n\r\n".len();
-/// A vanished HTTP/2 caller is noticed: a PING every 20 s, often enough for a NAT that forgets after
-/// 30 s, and its answer within 10 s, longer than any path takes.
+/// An HTTP/2 caller gets a PING every 20 s, often enough for a NAT that forgets after 30 s. It is no
+/// test of life: who reads slowly finds it behind all that was sent before, and who rests may not look
+/// at its socket. The time limits of each stage find those who have vanished; this is beyond them.
 const PING: Duration = Duration::from_secs(20);
-const PONG: Duration = Duration::from_secs(10);
+const PONG: Duration = Duration::from_secs(600);
 
 /// How long requests may still come after GOAWAY, which crosses them on their way. A caller that is
 /// there acknowledges it within a round trip and closes; some never do (httpx with an idle pool).

@@ -1,6 +1,6 @@
 //! The byte stream to a caller, which keeps the time limits of its connection: whoever reads or
-//! writes through it is told when the other side has been waited for long enough. It sits below
-//! TLS, so handshakes are timed too.
+//! writes through it is told when the other side has been waited for long enough. It sits above
+//! TLS, whose handshake is timed by whoever shakes hands.
 //!
 //! Closing lingers (RFC 9112 section 9.6): when a request was answered before all of it was read,
 //! what still comes is read and thrown away for a while, so that the caller gets to read the answer

@@ -1,5 +1,7 @@
 //! What looks like an attack over HTTP/2 and is none: clients in use do it, and go on.
 
+use std::time::Duration;
+
 use super::Fort;
 use super::frame::{
     DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, RST_STREAM, Speaker, fields, frame, good,
@@ -68,4 +70,18 @@ async fn what_is_still_sent_of_an_answered_upload_is_taken_for_a_while() {
     endless.send(&request(3, &good("/graph/sim/bytes/1"))).await;
     let outcome = endless.until(|outcome| outcome.ended.contains(&3)).await;
     assert_eq!(outcome.goaway, None, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_look_at_its_socket_for_half_a_minute_keeps_it() {
+    let fort = Fort::build("").await;
+    let mut speaker = Speaker::connect(fort.program.address, &[]).await;
+    let ended = |stream| move |outcome: &Outcome| outcome.ended.contains(&stream);
+    speaker.send(&request(1, &good("/graph/sim/bytes/1"))).await;
+    speaker.until(ended(1)).await;
+    // A pool that rests and a reader that computes answer no PING meanwhile; one comes after 20 s.
+    tokio::time::sleep(Duration::from_secs(32)).await;
+    speaker.send(&request(3, &good("/graph/sim/bytes/1"))).await;
+    let outcome = speaker.until(ended(3)).await;
+    assert!(outcome.status.contains(&(3, 200)), "{outcome:?}");
 }
