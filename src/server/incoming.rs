@@ -10,10 +10,16 @@ use super::listener::Listener;
 /// connection to end, short enough not to be noticed.
 const REST: Duration = Duration::from_millis(100);
 
+/// What a caller's socket takes beyond what the caller has room for. The kernel's own bound grows to
+/// megabytes, and a caller that reads all of it slowly would be seen to make no progress until a third
+/// is gone; this is two writes.
+#[cfg(target_os = "linux")]
+const AHEAD: u32 = 128 * 1024;
+
 /// An accepted socket.
 #[derive(Debug)]
 pub enum Socket {
-    /// TCP, with `TCP_NODELAY`.
+    /// TCP, with `TCP_NODELAY` and `TCP_NOTSENT_LOWAT`.
     Tcp(std::net::TcpStream),
     /// A Unix socket.
     #[cfg(unix)]
@@ -94,6 +100,8 @@ impl Registered {
                 let (socket, peer) = listener.accept().await?;
                 // A peer that has gone already makes this fail; that is no failure of accepting.
                 let _ = socket.set_nodelay(true);
+                #[cfg(target_os = "linux")]
+                let _ = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(AHEAD);
                 Ok((Socket::Tcp(socket.into_std()?), Some(peer.ip())))
             }
             #[cfg(unix)]

@@ -1,7 +1,10 @@
 //! Bodies in both directions.
 
+use std::time::Duration;
+
 use tokenferry::simulator::{Ending, Fault, GRAPH, Script};
 
+use crate::harness::caller::Caller;
 use crate::harness::soon;
 use crate::harness::stage::Stage;
 
@@ -233,7 +236,7 @@ async fn an_answer_that_drips_arrives_drip_by_drip() {
     for target in ["/graph/sim/bytes/300", "/graph/sim/bytes/300?chunked=1"] {
         let fault = Fault::Drip {
             size: 1,
-            every: std::time::Duration::ZERO,
+            every: Duration::ZERO,
         };
         stage.simulator.script(Script::on(GRAPH, fault).times(1));
         let answer = stage.get(target).await.expect(200);
@@ -264,4 +267,25 @@ async fn a_body_where_none_may_be_is_left_out() {
         let next = caller2.exchange("GET", "/graph/sim/bytes/5").await;
         next.expect(200);
     }
+}
+
+#[tokio::test]
+async fn a_caller_that_reads_slowly_all_the_time_is_not_let_go() {
+    const BYTES: usize = 5_000_000;
+    let stage = Stage::with("timeouts: {write_stall: 300ms}\n").await;
+    let mut caller = Caller::narrow(stage.address()).await;
+    let lines = format!("GET /graph/sim/bytes/{BYTES} HTTP/1.1");
+    caller.ask(&lines).await;
+    let answer = caller.head().await;
+    assert_eq!(answer.field("content-length"), BYTES.to_string());
+    // About a megabyte a second: far less than is sent at once, and never nothing.
+    let mut pace = tokio::time::interval(Duration::from_millis(25));
+    let mut read = 0;
+    while read < BYTES {
+        pace.tick().await;
+        let piece = caller.some().await;
+        assert!(!piece.is_empty(), "it was let go after {read} bytes");
+        read += piece.len();
+    }
+    assert_eq!(read, BYTES);
 }
