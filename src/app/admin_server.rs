@@ -94,9 +94,7 @@ struct Desk {
 async fn accept(listener: Listener, desk: Desk) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let peers = Peers::new(OF_ONE_ADDRESS);
-    let Some(mut incoming) = Incoming::open(&listener) else {
-        return;
-    };
+    let mut incoming = Incoming::open(&listener);
     loop {
         let (socket, peer) = incoming.next().await;
         let of_peer = peer.map(|peer| peers.place_for(peer));

@@ -76,9 +76,7 @@ fn affordable(connections: usize) -> usize {
 
 /// Accepts for ever.
 pub(super) async fn accept(listener: Arc<Listener>, door: Arc<Door>, workers: Arc<[Worker]>) {
-    let Some(mut incoming) = Incoming::open(&listener) else {
-        return;
-    };
+    let mut incoming = Incoming::open(&listener);
     loop {
         // First the connection and then its place: a listener that nobody calls holds none.
         let (socket, peer) = incoming.next().await;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::listener::Listener;
+use crate::lifeline;
 
 /// The rest after an accept that failed for want of descriptors or memory: long enough for a
 /// connection to end, short enough not to be noticed.
@@ -42,19 +43,18 @@ enum Registered {
 }
 
 impl Incoming {
-    /// Registers a listener with the current runtime; `None`, with a line in the log, when its
-    /// descriptor cannot be doubled or watched.
-    pub fn open(listener: &Listener) -> Option<Self> {
+    /// Registers a listener with the current runtime. Where its descriptor cannot be doubled or
+    /// watched the process ends: it would look alive and accept nobody.
+    pub fn open(listener: &Listener) -> Self {
         match Self::register(listener) {
-            Ok(registered) => Some(Self {
+            Ok(registered) => Self {
                 name: listener.to_string(),
                 registered,
                 resting: false,
-            }),
-            Err(error) => {
-                tracing::error!(%error, %listener, "the listener cannot be used; raise the limit of open files, and start again");
-                None
-            }
+            },
+            Err(error) => lifeline::end(&format!(
+                "the task that accepts at {listener} ({error}; raise the limit of open files)"
+            )),
         }
     }
 
