@@ -150,7 +150,11 @@ impl<'a> Line<'a> {
             ' ' => self.format == Format::Text,
             '!'..='~' => false,
             // Line separators and direction marks: they show a line as what it is not.
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+            '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => true,
             _ => c.is_control(),
         }
     }
