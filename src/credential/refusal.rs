@@ -67,15 +67,18 @@ pub(super) fn read(reply: &Reply, hint: fn(u16, Option<&str>) -> &'static str) -
     let document = members::of(&reply.body);
     let error = document["error"].as_str().filter(|e| is_name(e));
     let code = code(&document);
+    let description = document["error_description"].as_str().unwrap_or_default();
     Refusal {
         from: reply.from.clone(),
         status: reply.status,
         error: error.map(str::to_owned),
         code,
         trace_id: id(document["trace_id"].as_str())
+            .or_else(|| id(behind("Trace ID: ", description)))
             .or_else(|| id(reply.headers.get("x-ms-request-id")?.to_str().ok())),
         // A gateway's page has none, but the id that was sent is asked back in the head.
         correlation_id: id(document["correlation_id"].as_str())
+            .or_else(|| id(behind("Correlation ID: ", description)))
             .or_else(|| id(reply.headers.get("client-request-id")?.to_str().ok())),
         clock_ahead: (code == Some(ASSERTION_EXPIRED))
             .then(|| clock_ahead(reply))
@@ -130,6 +133,12 @@ fn described(text: &str) -> impl Iterator<Item = u32> {
         let end = rest.find(|c: char| !c.is_ascii_digit());
         rest[..end.unwrap_or(rest.len())].parse().ok()
     })
+}
+
+/// The word behind this name in a text; Entra puts its ids there as well.
+fn behind<'t>(name: &str, text: &'t str) -> Option<&'t str> {
+    let (_, rest) = text.split_once(name)?;
+    rest.split_ascii_whitespace().next()
 }
 
 /// Whether this is a name and not prose: `[a-z0-9_]`, at most 64 characters.

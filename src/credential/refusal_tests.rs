@@ -209,6 +209,24 @@ fn gateway_pages_are_judged_by_their_status_alone() {
 }
 
 #[test]
+fn ids_are_found_where_they_stand_in_the_description_alone() {
+    let (trace, correlation) = (
+        "33333333-aaaa-4bbb-8ccc-000000000003",
+        "44444444-aaaa-4bbb-8ccc-000000000004",
+    );
+    for between in [" ", "\\r\\n"] {
+        let body = format!(
+            r#"{{"error":"invalid_client","error_description":"AADSTS7000215: Invalid.{between}Trace ID: {trace}{between}Correlation ID: {correlation}{between}Timestamp: 2026-11-01"}}"#
+        );
+        let words = refuse(401, &[], &body).words();
+        assert!(
+            words.contains(trace) && words.contains(correlation),
+            "{words}"
+        );
+    }
+}
+
+#[test]
 fn words_of_a_server_never_reach_an_error() {
     let hostile = r#"{"error":"SECRET WORDS","error_codes":["SECRET"],"trace_id":"SECRET WORDS",
         "correlation_id":{"SECRET":1},"error_description":"AADSTS SECRET WORDS"}"#;
