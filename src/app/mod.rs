@@ -4,6 +4,8 @@
 
 mod admin_server;
 mod caller_keys;
+mod cluster_keys;
+mod complaint;
 mod credential_watch;
 mod fixed_keys;
 mod report;
@@ -255,6 +257,10 @@ fn watchers(
         tokio::spawn(lifeline::tie(
             "the task that follows callers' keys",
             caller_keys::watch(Arc::clone(in_force)),
+        )),
+        tokio::spawn(lifeline::tie(
+            "the task that follows the cluster's keys",
+            cluster_keys::watch(Arc::clone(in_force)),
         )),
         tokio::spawn(lifeline::tie(
             "the task that looks after credentials",

@@ -1,5 +1,5 @@
 //! Service accounts whose keys are fetched from the cluster's issuer. What happens by the clock is
-//! tested beside the clock, in `app::caller_keys`.
+//! tested beside the clock, in `app::cluster_keys`.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};

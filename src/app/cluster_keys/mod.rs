@@ -1,0 +1,214 @@
+//! The keys of the cluster that service accounts are proved with, kept current: they follow their
+//! file or their issuer. Runs on the control side; requests only ever read.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Client;
+use tokio::time::Instant;
+
+use super::complaint::Complaint;
+use crate::caller::Callers;
+use crate::caller::key_set::KeySet;
+use crate::caller::keys::{self, KeysError};
+use crate::chain::Chain;
+use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
+use crate::proxy::generation::{Generation, InForce};
+use crate::secret::FilePath;
+use crate::secret::file_reader::FileReader;
+use crate::trust;
+
+/// How often a file is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long fetched keys are good: clusters announce a new key well before they sign with it.
+const FRESH: Duration = Duration::from_secs(600);
+/// The least time between two calls to the issuer, whoever presents unknown keys.
+const REST: Duration = Duration::from_secs(60);
+/// After a failed call: soon, because callers are turned away meanwhile, and not a storm.
+const RETRY: Duration = Duration::from_secs(10);
+/// For one call: an API server that is there answers within a second.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What follows where they cannot be used.
+const KEPT: &str = "those known before stay in use";
+const NONE: &str = "none are known, so no service account is let in";
+
+/// Follows the keys of whatever configuration is in force, for ever.
+pub(super) async fn watch(in_force: Arc<InForce>) {
+    let reader = &FileReader::default();
+    let load = |world: Arc<Generation>, spec: KubernetesSpec| async move {
+        load(spec, &world.config.resolve, reader).await
+    };
+    follow(&in_force, &mut Round::default(), load).await;
+}
+
+async fn follow<L: Future<Output = Loaded>>(
+    in_force: &InForce,
+    round: &mut Round,
+    load: impl Fn(Arc<Generation>, KubernetesSpec) -> L,
+) {
+    loop {
+        let step = async {
+            round.look(in_force, &load).await;
+            let world = in_force.load();
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = round.called_for(&world) => {}
+            }
+        };
+        // An issuer that is slow to answer, and perhaps the wrong one, is not waited for when
+        // another configuration may name a better one.
+        tokio::select! {
+            () = in_force.replaced() => {}
+            () = step => {}
+        }
+    }
+}
+
+/// Keys, or why there are none.
+type Loaded = Result<KeySet, String>;
+
+/// What is remembered from one look to the next.
+struct Round {
+    /// Whether a key was met that is not known, since the last call.
+    wanted: bool,
+    /// The call for these keys: when, and whether it succeeded.
+    last: Option<(KubernetesSpec, Instant, bool)>,
+    complaint: Complaint,
+}
+
+impl Default for Round {
+    fn default() -> Self {
+        Self {
+            wanted: false,
+            last: None,
+            complaint: Complaint::of("the keys of the cluster"),
+        }
+    }
+}
+
+impl Round {
+    async fn look<L: Future<Output = Loaded>>(
+        &mut self,
+        in_force: &InForce,
+        load: impl FnOnce(Arc<Generation>, KubernetesSpec) -> L,
+    ) {
+        let world = in_force.load();
+        let Some(spec) = spec_of(&world).filter(|spec| self.is_due(spec, &world.callers)) else {
+            return;
+        };
+        let outcome = load(Arc::clone(&world), spec.clone()).await;
+        // Another generation may be in force by now, with a copy of what was known before. The
+        // thread that puts it there is this one, so none comes between here and the end.
+        let after = in_force.load();
+        if spec_of(&after) != Some(spec) {
+            // It wants other keys, and so this was no call for them.
+            return;
+        }
+        self.wanted = false;
+        self.last = Some((spec.clone(), Instant::now(), outcome.is_ok()));
+        match outcome {
+            Ok(keys) => {
+                after.callers.set_cluster_keys(keys);
+                self.complaint.renew("", KEPT);
+            }
+            Err(error) if after.callers.knows_cluster() => self.complaint.renew(&error, KEPT),
+            Err(error) => self.complaint.renew(&error, NONE),
+        }
+    }
+
+    /// Waits until a token with an unknown key makes a look worth while before its time. Whoever
+    /// sends many such tokens must not make this a loop: it waits for ever where a look would not
+    /// call the issuer, and a file is looked at often enough.
+    async fn called_for(&mut self, world: &Generation) {
+        world.callers.keys_wanted().await;
+        self.wanted = true;
+        let fetched = |spec: &&KubernetesSpec| matches!(spec.keys, KubernetesKeys::Fetch { .. });
+        if !spec_of(world)
+            .filter(fetched)
+            .is_some_and(|spec| self.is_due(spec, &world.callers))
+        {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn is_due(&self, spec: &KubernetesSpec, callers: &Callers) -> bool {
+        let Some((known, at, fine)) = &self.last else {
+            return true;
+        };
+        if known != spec || matches!(spec.keys, KubernetesKeys::File(_)) {
+            return true;
+        }
+        let pause = match (*fine && callers.knows_cluster(), self.wanted) {
+            (false, _) => RETRY,
+            (true, true) => REST,
+            (true, false) => FRESH,
+        };
+        at.elapsed() >= pause
+    }
+}
+
+fn spec_of(world: &Generation) -> Option<&KubernetesSpec> {
+    world.config.kubernetes.as_ref()
+}
+
+async fn load(
+    spec: KubernetesSpec,
+    resolve: &BTreeMap<(HostName, u16), SocketAddr>,
+    reader: &FileReader,
+) -> Loaded {
+    let words = |error: KeysError| Chain(&error).to_string();
+    match spec.keys {
+        KubernetesKeys::File(path) => reader
+            .run(move || keys::read(&path))
+            .await
+            .map_err(|slow| slow.to_string())?
+            .map_err(words),
+        KubernetesKeys::Fetch {
+            ca_file,
+            token_file,
+        } => {
+            let resolve = resolve.clone();
+            // Read each time: the kubelet replaces the token every hour.
+            let (client, token) = reader
+                .run(move || Ok((client(&ca_file, &resolve)?, keys::token(&token_file))))
+                .await
+                .map_err(|slow| slow.to_string())
+                .flatten()?;
+            let token = token.map_err(words)?;
+            keys::fetch(&client, &spec.issuer, &token)
+                .await
+                .map_err(words)
+        }
+    }
+}
+
+/// A client that trusts the cluster's authority besides the system's, and follows nothing.
+fn client(
+    authority: &FilePath,
+    resolve: &BTreeMap<(HostName, u16), SocketAddr>,
+) -> Result<Client, String> {
+    let trust = trust::load(Some(authority)).map_err(|error| Chain(&error).to_string())?;
+    let mut tls = trust.client;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .pool_max_idle_per_host(0)
+        .timeout(LIMIT)
+        .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")));
+    for ((host, port), address) in resolve {
+        if *port == 443 {
+            builder = builder.resolve(host.as_str(), *address);
+        }
+    }
+    builder.build().map_err(|error| Chain(&error).to_string())
+}

@@ -1,0 +1,239 @@
+//! The keys of the cluster by a clock that is set, and reloads in the midst.
+
+use std::cell::{Cell, RefCell};
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderValue};
+use tokio::runtime::Handle;
+
+use super::*;
+use crate::app::world::prepare;
+use crate::caller::service_account::TokenError;
+use crate::caller::{CallerError, RouteCallers};
+use crate::config::{self, CallerProof, CallerSpec, Name, Source};
+use crate::metrics::Metrics;
+use crate::token::TokenCache;
+
+/// An issuer that is asked by the clock alone, and what it was asked.
+struct Issuer {
+    in_force: InForce,
+    spec: KubernetesSpec,
+    /// The name of its key; `None` while it is down.
+    key: RefCell<Option<String>>,
+    calls: Cell<usize>,
+}
+
+impl Issuer {
+    fn new(keys: KubernetesKeys) -> Self {
+        let spec = KubernetesSpec {
+            issuer: "https://issuer.corp".to_owned(),
+            audience: "tokenferry".to_owned(),
+            keys,
+        };
+        Self {
+            in_force: InForce::new(world(&spec)),
+            spec,
+            key: RefCell::new(Some("k1".to_owned())),
+            calls: Cell::new(0),
+        }
+    }
+
+    fn load(&self) -> Result<KeySet, String> {
+        self.calls.set(self.calls.get() + 1);
+        let key = self.key.borrow();
+        let name = key.as_ref().ok_or("down")?;
+        // The base point of the curve is a key as good as any.
+        let set = format!(
+            r#"{{"keys":[{{"kty":"EC","crv":"P-256","kid":"{name}","x":"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY","y":"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}}]}}"#
+        );
+        KeySet::parse(set.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    /// Follows it for this long, while a token with this key comes every second.
+    async fn pass(&self, round: &mut Round, seconds: u64, key: &str) {
+        let load = async |_, _| self.load();
+        let ask = async {
+            for _ in 0..seconds {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                self.verdict(key);
+            }
+        };
+        tokio::select! {
+            () = follow(&self.in_force, round, load) => {}
+            () = ask => {}
+        }
+    }
+
+    /// What a reload does with the keys.
+    fn replace(&self, spec: &KubernetesSpec) {
+        let world = world(spec);
+        world.callers.keep_keys_of(&self.in_force.load().callers);
+        self.in_force.replace(world);
+    }
+
+    /// What becomes of a forged token with this key.
+    fn verdict(&self, key: &str) -> CallerError {
+        use base64::Engine;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let header = format!(r#"{{"alg":"ES256","kid":"{key}"}}"#);
+        let token = format!("Bearer {}.e30.AAAA", URL_SAFE_NO_PAD.encode(header));
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_str(&token).unwrap());
+        let route = RouteCallers::new(&[job().name], &[job()]);
+        let world = self.in_force.load();
+        let asked = world
+            .callers
+            .identify(&route, &headers, None, SystemTime::now());
+        asked.unwrap_err()
+    }
+}
+
+fn world(spec: &KubernetesSpec) -> Generation {
+    let source = Source {
+        file: "routes.yaml",
+        text: "routes: [{name: a, path: /a, upstream: 'https://a.com'}]",
+        env: &|_| None,
+        allow_missing_env: true,
+    };
+    let mut config = config::load(&source).unwrap().config;
+    // A route would ask for a token.
+    config.routes.clear();
+    config.callers = vec![job()];
+    config.kubernetes = Some(spec.clone());
+    let now = SystemTime::now();
+    let tokens = TokenCache::new(Handle::current(), Metrics::new(now).refreshes());
+    prepare(config, now).unwrap().build(&tokens).1
+}
+
+fn job() -> CallerSpec {
+    CallerSpec {
+        name: Name::parse("job").unwrap(),
+        proof: CallerProof::ServiceAccount {
+            namespace: "tools".to_owned(),
+            name: "job".to_owned(),
+        },
+    }
+}
+
+fn fetched() -> Issuer {
+    Issuer::new(KubernetesKeys::Fetch {
+        ca_file: "unused".into(),
+        token_file: "unused".into(),
+    })
+}
+
+const UNKNOWN: CallerError = CallerError::Token(TokenError::UnknownKey);
+/// The key is known: it is the signature that is wrong.
+const KNOWN: CallerError = CallerError::Token(TokenError::Signature);
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_fetched_at_once_and_then_every_ten_minutes() {
+    let issuer = fetched();
+    let mut round = Round::default();
+    issuer.pass(&mut round, 1, "k1").await;
+    assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 1));
+    issuer.pass(&mut round, 590, "k1").await;
+    assert_eq!(issuer.calls.get(), 1);
+    issuer.pass(&mut round, 20, "k1").await;
+    assert_eq!(issuer.calls.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_is_fetched_when_it_is_met_and_strangers_cause_one_call_a_minute() {
+    let issuer = fetched();
+    let mut round = Round::default();
+    issuer.pass(&mut round, 100, "k1").await;
+    issuer.key.replace(Some("k2".to_owned()));
+    assert_eq!(issuer.verdict("k2"), UNKNOWN);
+    issuer.pass(&mut round, 2, "k2").await;
+    assert_eq!((issuer.verdict("k2"), issuer.calls.get()), (KNOWN, 2));
+    assert_eq!(issuer.verdict("k1"), UNKNOWN, "the old key is withdrawn");
+    issuer.pass(&mut round, 600, "nobody's").await;
+    let calls = issuer.calls.get();
+    assert!((11..=12).contains(&calls), "{calls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_issuer_keeps_the_keys_that_are_known() {
+    let issuer = fetched();
+    let mut round = Round::default();
+    issuer.pass(&mut round, 1, "k1").await;
+    issuer.key.replace(None);
+    issuer.pass(&mut round, 3600, "k1").await;
+    assert_eq!(issuer.verdict("k1"), KNOWN);
+    let calls = issuer.calls.get();
+    assert!((200..=320).contains(&calls), "{calls}");
+    issuer.key.replace(Some("k2".to_owned()));
+    issuer.pass(&mut round, 20, "k2").await;
+    assert_eq!(issuer.verdict("k2"), KNOWN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_do_not_make_a_file_be_read_more_often() {
+    let issuer = Issuer::new(KubernetesKeys::File("unused".into()));
+    let mut round = Round::default();
+    issuer.pass(&mut round, 100, "nobody's").await;
+    let calls = issuer.calls.get();
+    assert!(calls <= 21, "{calls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_come_while_the_configuration_is_replaced_are_those_of_the_new_one() {
+    let issuer = fetched();
+    let mut round = Round::default();
+    issuer.pass(&mut round, 1, "k1").await;
+    tokio::time::sleep(FRESH).await;
+    issuer.key.replace(Some("k2".to_owned()));
+    let load = async |_, _| {
+        issuer.replace(&issuer.spec);
+        issuer.load()
+    };
+    round.look(&issuer.in_force, load).await;
+    assert_eq!(issuer.verdict("k2"), KNOWN);
+    assert_eq!(issuer.verdict("k1"), UNKNOWN, "it is withdrawn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_nobody_asks_for_any_more_are_asked_for_again_when_somebody_does() {
+    let issuer = fetched();
+    let mut round = Round::default();
+    let other = KubernetesSpec {
+        issuer: "https://other.corp".to_owned(),
+        ..issuer.spec.clone()
+    };
+    let load = async |_, _| {
+        issuer.replace(&other);
+        issuer.load()
+    };
+    round.look(&issuer.in_force, load).await;
+    assert_eq!(issuer.verdict("k1"), UNKNOWN, "it is another issuer's");
+    issuer.replace(&issuer.spec);
+    issuer.pass(&mut round, 1, "k1").await;
+    assert_eq!(issuer.verdict("k1"), KNOWN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_hangs_does_not_hold_up_the_one_that_replaces_it() {
+    let issuer = fetched();
+    let good = KubernetesSpec {
+        issuer: "https://good.corp".to_owned(),
+        ..issuer.spec.clone()
+    };
+    let load = async |_, spec: KubernetesSpec| {
+        if spec != good {
+            std::future::pending::<()>().await;
+        }
+        issuer.load()
+    };
+    let mut round = Round::default();
+    let correct = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        issuer.replace(&good);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    tokio::select! {
+        () = follow(&issuer.in_force, &mut round, load) => {}
+        () = correct => {}
+    }
+    assert_eq!(issuer.verdict("k1"), KNOWN);
+}
