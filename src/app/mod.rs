@@ -68,23 +68,55 @@ pub struct App {
     watchers: Vec<JoinHandle<()>>,
 }
 
+/// The addresses of a configuration, bound: who calls is not refused, and waits.
+pub struct Doors {
+    data: Vec<Listener>,
+    admin: Vec<Listener>,
+}
+
+impl Doors {
+    /// Binds. The path of a Unix socket may be on a file system that keeps it waiting.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on.
+    pub fn bind(config: &Config) -> Result<Self, BindError> {
+        Ok(Self {
+            data: bind(&config.listen)?,
+            admin: bind(&config.admin)?,
+        })
+    }
+}
+
 impl App {
-    /// Binds, starts and returns; tokens are fetched in the background. Runs on the current tokio
-    /// runtime, which carries the control tasks only.
+    /// Binds, prepares and begins, here and now. A program that signals are to end meanwhile does
+    /// the first two aside.
     ///
     /// # Errors
     /// When a listener cannot be bound, a file of the configuration cannot be used, or the system
     /// gives no threads.
     pub async fn start(config: Config, access_log: AccessLog) -> Result<Self, AppError> {
+        let doors = Doors::bind(&config)?;
+        Self::begin(doors, prepare(config, SystemTime::now())?, access_log)
+    }
+
+    /// Begins to serve; tokens are fetched in the background. Runs on the current tokio runtime,
+    /// which carries the control tasks only. Waits for nothing.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn begin(
+        doors: Doors,
+        prepared: Prepared,
+        access_log: AccessLog,
+    ) -> Result<Self, AppError> {
         let started = Now::read();
-        let listeners = bind(&config.listen)?;
-        let admin_listeners = bind(&config.admin)?;
-        let data_addresses = listeners.iter().filter_map(Listener::local_addr).collect();
-        let listening = listeners.iter().map(ToString::to_string).collect();
+        let Doors { data, admin } = doors;
+        let data_addresses = data.iter().filter_map(Listener::local_addr).collect();
+        let listening = data.iter().map(ToString::to_string).collect();
         let metrics = Metrics::new(started.wall);
         let tokens = TokenCache::new(Handle::current(), metrics.refreshes());
-        let fixed = FixedKeys::of(&config);
-        let (certificate, world) = prepare(config, started.wall)?.build(&tokens);
+        let fixed = FixedKeys::of(&prepared.config);
+        let (certificate, world) = prepared.build(&tokens);
         let tls = Arc::new(Tls::new(certificate));
         let plan = Plan {
             workers: Self::workers(&world.config),
@@ -100,16 +132,16 @@ impl App {
         readiness.release(Latch::Configuration);
         let state = Arc::new(Mutex::new(State::loaded(started.wall)));
         report::connect(&metrics, &tokens, &plan.in_force, &plan.access_log);
-        let server = Server::start(listeners, &plan).map_err(AppError::Threads)?;
+        let server = Server::start(data, &plan).map_err(AppError::Threads)?;
         readiness.release(Latch::Listener);
         let source = report::source(&plan.in_force, &tokens, &state);
-        let admin = Arc::new(Admin::new(
+        let answers = Arc::new(Admin::new(
             Arc::clone(&metrics),
             Arc::clone(&readiness),
             source,
         ));
         Ok(Self {
-            admin: AdminServer::start(admin_listeners, &admin, &plan.in_force),
+            admin: AdminServer::start(admin, &answers, &plan.in_force),
             watchers: watchers(&tokens, &readiness, &tls, &plan.in_force),
             tls,
             server,

@@ -9,7 +9,7 @@ use super::inspection::{self, Purpose};
 use super::signals::Signals;
 use super::{FAILED, FINE, REFUSED, RunArgs, complain};
 use crate::access_log::AccessLog;
-use crate::app::{self, App, AppError, Prepared};
+use crate::app::{self, App, AppError, Doors, Prepared};
 use crate::chain::Chain;
 use crate::config::{Config, ListenAddress, LogFormat, Problems};
 use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
@@ -72,15 +72,20 @@ async fn live(path: &Path, args: &RunArgs) -> u8 {
 /// What a file says, with its warnings; or every problem.
 type Loaded = Result<(Config, Problems), Vec<String>>;
 
-/// Loads on a thread of its own, which may wait for a file system for as long as it likes.
 async fn load_aside(path: &Path, args: &RunArgs) -> io::Result<Loaded> {
     let (file, args) = (path.to_owned(), args.clone());
+    aside(move || load(&file, &args, &[])).await
+}
+
+/// Does it on a thread of its own, which may wait for a file system or a lock for as long as it
+/// likes.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (tell, told) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name("configuration".to_owned())
         .spawn(move || {
             // Nobody waits for it any more when the end was asked for.
-            let _ = tell.send(load(&file, &args, &[]));
+            let _ = tell.send(work());
         })?;
     let ended = told.await;
     ended.map_err(|_| io::Error::other("reading the configuration has failed; see above"))
@@ -238,14 +243,13 @@ async fn serve(
         Ok(log) => log,
         Err(error) => return complain(&error),
     };
-    let app = match App::start(config, access_log).await {
+    let started = tokio::select! {
+        started = start(config, access_log) => started,
+        () = signals.ended() => return FINE,
+    };
+    let app = match started {
         Ok(app) => app,
-        // The file may be right and the machine not ready for it: another start may succeed.
-        Err(error @ (AppError::Bind(_) | AppError::Threads(_))) => return complain(&error),
-        Err(error) => {
-            complain(&error);
-            return REFUSED;
-        }
+        Err(code) => return code,
     };
     app.count_panics();
     for address in app.listening() {
@@ -275,6 +279,32 @@ async fn serve(
     };
     app.stop();
     code
+}
+
+/// Binds, prepares and begins; what may wait for a file system or a lock is done aside.
+///
+/// # Errors
+/// The exit code, once the reason has been told.
+async fn start(config: Config, access_log: AccessLog) -> Result<App, u8> {
+    let addresses = config.clone();
+    // Apart from what follows, so that the sockets are closed when that is not waited for.
+    let doors = aside(move || Doors::bind(&addresses)).await;
+    let doors = doors.map_err(|error| complain(&error))?;
+    let doors = doors.map_err(|error| unable(&error.into()))?;
+    let prepared = aside(move || app::prepare(config, SystemTime::now())).await;
+    let prepared = prepared.map_err(|error| complain(&error))?;
+    let prepared = prepared.map_err(|error| unable(&error.into()))?;
+    App::begin(doors, prepared, access_log).map_err(|error| unable(&error))
+}
+
+/// Tells why there is no start.
+fn unable(error: &AppError) -> u8 {
+    let code = complain(error);
+    match error {
+        // The file may be right and the machine not ready for it: another start may succeed.
+        AppError::Bind(_) | AppError::Threads(_) => code,
+        AppError::World(_) => REFUSED,
+    }
 }
 
 /// The access log that the configuration asks for, on standard output.

@@ -198,6 +198,35 @@ async fn a_start_that_hangs_can_be_ended() {
 }
 
 #[tokio::test]
+async fn a_start_that_waits_for_a_lock_can_be_ended() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let state = tempfile::tempdir().expect("there is room for a folder");
+        let ours = state.path().join("tokenferry");
+        std::fs::create_dir(&ours).expect("the folder can be written");
+        let lock = std::fs::File::create(ours.join("lock")).expect("the folder can be written");
+        lock.lock().expect("it is free");
+        let socket = state.path().join("socket");
+        let own = format!("tls: local\nlisten: 'unix:{}'\n", socket.display());
+        let (_simulator, desk) = crate::cli::desk(&own).await;
+        let mut child = crate::cli::with_file(&["run"], desk.path())
+            .env("XDG_STATE_HOME", state.path())
+            .spawn()
+            .expect("the binary runs");
+        // It has begun to start, which it cannot end.
+        until("it listens", || async {
+            let called = tokio::net::UnixStream::connect(&socket).await;
+            called.is_ok().then_some(())
+        })
+        .await;
+        send(&child, signal);
+        let ended = tokio::task::spawn_blocking(move || child.wait());
+        let ended = soon(ended).await.expect("the thread ends");
+        assert_eq!(ended.expect("it is a child").code(), Some(0));
+        assert!(!socket.exists(), "it is left behind");
+    }
+}
+
+#[tokio::test]
 async fn sighup_during_the_start_is_a_reload_after_it() {
     use std::io::Write;
     let (_simulator, desk) = crate::cli::desk("").await;
