@@ -17,6 +17,10 @@ use crate::config::ListenAddress;
 /// more than net.core.somaxconn (4096 by default) is not granted.
 const BACKLOG: i32 = 4096;
 
+/// How many ports of the system's choice are tried: where every second is taken on `[::1]`, one start
+/// in a thousand fails.
+const TRIES: u32 = 10;
+
 /// A bound socket.
 #[derive(Debug)]
 pub enum Listener {
@@ -127,14 +131,29 @@ fn tcp(address: SocketAddr) -> Result<Listener, BindError> {
     })
 }
 
-/// A machine without IPv6 still has one loopback address.
 fn loopback(port: u16) -> Result<Vec<Listener>, BindError> {
-    let v4 = tcp((Ipv4Addr::LOCALHOST, port).into())?;
-    let port = v4.local_addr().map_or(port, |address| address.port());
-    match tcp((Ipv6Addr::LOCALHOST, port).into()) {
-        Ok(v6) => Ok(vec![v4, v6]),
-        Err(error) if error.source.kind() == io::ErrorKind::AddrInUse => Err(error),
-        Err(_) => Ok(vec![v4]),
+    both(|| tcp((Ipv4Addr::LOCALHOST, port).into()), port == 0)
+}
+
+/// A machine without IPv6 still has one loopback address. A port that the system has chosen for
+/// the first may be another's on the second: nobody asked for it, so there are others.
+fn both(
+    first: impl Fn() -> Result<Listener, BindError>,
+    any: bool,
+) -> Result<Vec<Listener>, BindError> {
+    let mut tries = if any { TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let v4 = first()?;
+        let Some(address) = v4.local_addr() else {
+            return Ok(vec![v4]);
+        };
+        match tcp((Ipv6Addr::LOCALHOST, address.port()).into()) {
+            Ok(v6) => return Ok(vec![v4, v6]),
+            Err(error) if error.source.kind() != io::ErrorKind::AddrInUse => return Ok(vec![v4]),
+            Err(error) if tries == 0 => return Err(error),
+            Err(_) => {}
+        }
     }
 }
 
@@ -191,6 +210,34 @@ mod tests {
         socket.bind(&address).expect("the path is free");
         socket.listen(queue).expect("it can be listened on");
         socket
+    }
+
+    /// A port that is taken on one loopback address only; none where there is one address only.
+    fn half_taken() -> Option<(std::net::TcpListener, u16)> {
+        (0..TRIES).find_map(|_| {
+            let taken = std::net::TcpListener::bind("[::1]:0").ok()?;
+            let port = taken.local_addr().ok()?.port();
+            let free = std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+            free.then_some((taken, port))
+        })
+    }
+
+    #[test]
+    fn a_port_of_the_systems_choice_that_is_half_taken_is_not_chosen() {
+        let Some((_taken, port)) = half_taken() else {
+            return;
+        };
+        let left = std::cell::RefCell::new(vec![0, port, port]);
+        let next = || {
+            let port = left.borrow_mut().pop().expect("one was enough");
+            tcp((Ipv4Addr::LOCALHOST, port).into())
+        };
+        let bound = both(next, true).unwrap();
+        let ports: Vec<_> = bound.iter().filter_map(Listener::local_addr).collect();
+        assert_eq!(ports.len(), 2);
+        assert_eq!(ports[0].port(), ports[1].port());
+        // One that was asked for is not replaced by another.
+        assert!(loopback(port).is_err());
     }
 
     #[test]
