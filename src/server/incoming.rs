@@ -64,7 +64,7 @@ impl Incoming {
                 tokio::net::TcpListener::from_std(listener.try_clone()?).map(Registered::Tcp)
             }
             #[cfg(unix)]
-            Listener::Unix(listener, _) => {
+            Listener::Unix(_, listener) => {
                 tokio::net::UnixListener::from_std(listener.try_clone()?).map(Registered::Unix)
             }
         }

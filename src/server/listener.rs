@@ -26,9 +26,11 @@ const TRIES: u32 = 10;
 pub enum Listener {
     /// TCP.
     Tcp(std::net::TcpListener),
-    /// A Unix socket, and its file.
+    /// A Unix socket behind its file. The file goes first, because fields end in their order: a socket
+    /// that is open keeps the inode of its file, so that no successor's file can have that number
+    /// while it is compared.
     #[cfg(unix)]
-    Unix(std::os::unix::net::UnixListener, SocketFile),
+    Unix(SocketFile, std::os::unix::net::UnixListener),
 }
 
 /// The file of a socket that was bound here, removed when this is dropped.
@@ -80,7 +82,7 @@ impl std::fmt::Display for Listener {
                 Err(_) => f.write_str("a closed socket"),
             },
             #[cfg(unix)]
-            Self::Unix(_, file) => write!(f, "unix:{}", file.path.display()),
+            Self::Unix(file, _) => write!(f, "unix:{}", file.path.display()),
         }
     }
 }
@@ -171,7 +173,7 @@ fn unix(path: &PathBuf) -> Result<Vec<Listener>, BindError> {
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
-    Ok(vec![Listener::Unix(listener, SocketFile::at(path))])
+    Ok(vec![Listener::Unix(SocketFile::at(path), listener)])
 }
 
 /// Whether the process that listened here is dead: then, and only then, the system refuses. One that
