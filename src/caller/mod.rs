@@ -59,6 +59,14 @@ pub enum CallerError {
         "this route asks who is calling; send X-Api-Key, a client certificate or a service-account token, as its callers are configured"
     )]
     Missing,
+    /// Keys that came together; the right one may be among them.
+    #[error("X-Api-Key came more than once, so that it is open which one counts; send it once")]
+    Repeated,
+    /// Neither the token nor what came beside it proves anything.
+    #[error(
+        "the key or certificate is not that of a caller of this route, and as for the token beside it: {0}"
+    )]
+    Neither(TokenError),
     /// The token proves nothing.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -187,7 +195,8 @@ impl Callers {
             return Ok(None);
         }
         let key = alone(headers, &X_API_KEY).map(HeaderValue::as_bytes);
-        let asks_token = route.0.iter().any(|&id| self.is_account(id));
+        let account = |proof: &_| matches!(proof, CallerProof::ServiceAccount { .. });
+        let asks_token = self.asks(route, account);
         let bearer = asks_token.then(|| bearer(headers)).flatten();
         let account = bearer.map(|token| self.account(token, now));
         let known = self.api_keys.load();
@@ -203,25 +212,41 @@ impl Callers {
             }
             None => false,
         };
-        match route.0.iter().copied().find(proved) {
-            Some(id) => Ok(Some(id)),
-            None => Err(match account {
-                Some(Err(error)) => {
-                    if error == TokenError::UnknownKey {
-                        self.wanted.notify_one();
-                    }
-                    error.into()
-                }
-                None if key.is_none() && peer.is_none() => CallerError::Missing,
-                _ => CallerError::Unknown,
-            }),
+        let Some(id) = route.0.iter().copied().find(proved) else {
+            return Err(self.refusal(route, headers, peer, account.as_ref()));
+        };
+        Ok(Some(id))
+    }
+
+    /// What to tell whoever has not proved itself on a route.
+    fn refusal(
+        &self,
+        route: &RouteCallers,
+        headers: &HeaderMap,
+        peer: Option<&PeerNames>,
+        account: Option<&Result<ServiceAccount, TokenError>>,
+    ) -> CallerError {
+        if let Some(Err(TokenError::UnknownKey)) = account {
+            self.wanted.notify_one();
+        }
+        let asks_key = self.asks(route, |proof| matches!(proof, CallerProof::ApiKey(_)));
+        let certificate = |proof: &_| matches!(proof, CallerProof::ClientCertificate(_));
+        let asks_certificate = self.asks(route, certificate);
+        let keys = headers.get_all(&X_API_KEY).iter().count();
+        match account {
+            _ if asks_key && keys > 1 => CallerError::Repeated,
+            Some(Err(error)) if asks_key && keys > 0 || asks_certificate && peer.is_some() => {
+                CallerError::Neither(*error)
+            }
+            Some(Err(error)) => CallerError::Token(*error),
+            None if keys != 1 && peer.is_none() => CallerError::Missing,
+            _ => CallerError::Unknown,
         }
     }
 
-    fn is_account(&self, id: CallerId) -> bool {
-        self.specs
-            .get(id.0)
-            .is_some_and(|spec| matches!(spec.proof, CallerProof::ServiceAccount { .. }))
+    fn asks(&self, route: &RouteCallers, kind: impl Fn(&CallerProof) -> bool) -> bool {
+        let mut proofs = route.0.iter().filter_map(|id| self.specs.get(id.0));
+        proofs.any(|spec| kind(&spec.proof))
     }
 
     fn account(&self, token: &str, now: SystemTime) -> Result<ServiceAccount, TokenError> {

@@ -123,9 +123,12 @@ fn a_key_proves_its_own_caller_on_its_own_routes() {
         assert_eq!(key(wrong), Err(CallerError::Unknown), "{wrong}");
     }
     let twice = [("x-api-key", "cron-key"), ("x-api-key", "cron-key")];
+    let result = office.ask(&["cron", "nightly"], &twice, None);
+    assert_eq!(result, Err(CallerError::Repeated));
     assert_eq!(
-        office.ask(&["cron"], &twice, None),
-        Err(CallerError::Missing)
+        office.ask(&["nightly"], &twice, None),
+        Err(CallerError::Missing),
+        "keys are not what is asked for"
     );
     assert_eq!(office.ask(&["cron"], &[], None), Err(CallerError::Missing));
     assert_eq!(CallerError::Missing.code(), Code::CallerUnknown);
@@ -160,6 +163,26 @@ fn a_dummy_token_does_not_spoil_another_proof() {
     let lines = [("authorization", "Bearer dummy"), ("x-api-key", "cron-key")];
     assert_eq!(office.ask(&["nightly", "cron"], &lines, None), Ok(Some(0)));
     let result = office.ask(&["nightly", "cron"], &lines[..1], None);
+    assert_eq!(result, Err(CallerError::Token(TokenError::Malformed)));
+}
+
+#[test]
+fn who_proves_nothing_in_two_ways_is_told_of_both() {
+    let office = Office::open();
+    let lines = [("authorization", "Bearer dummy"), ("x-api-key", "cron-kez")];
+    let neither = CallerError::Neither(TokenError::Malformed);
+    let result = office.ask(&["nightly", "cron"], &lines, None);
+    assert_eq!(result, Err(neither));
+    let words = neither.to_string();
+    assert!(words.contains("the key or certificate"), "{words}");
+    assert!(words.contains("the bearer token is not"), "{words}");
+    let mesh = certificate(|params| {
+        params.subject_alt_names = vec![SanType::DnsName("other.corp".try_into().unwrap())];
+    });
+    let result = office.ask(&["nightly", "mesh"], &lines[..1], Some(&mesh));
+    assert_eq!(result, Err(neither));
+    // What the route does not ask for is no proof.
+    let result = office.ask(&["nightly"], &lines, Some(&mesh));
     assert_eq!(result, Err(CallerError::Token(TokenError::Malformed)));
 }
 
