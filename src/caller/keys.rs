@@ -1,14 +1,24 @@
 //! Where the cluster's keys come from: a file, or the issuer's own documents (OpenID Connect
 //! Discovery 1.0 section 4). The one part of this module that opens a socket.
 
-use reqwest::{Client, StatusCode};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::header::HOST;
+use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect, retry};
 use serde::Deserialize;
+use url::Position;
 
 use super::key_set::{KeySet, KeySetError};
+use crate::config::HostName;
 use crate::secret::{FilePath, Secret, SecretError, SecretSource, regular_file};
 
 /// Discovery documents and key sets have a few KiB.
 const MAX_BYTES: usize = 1024 * 1024;
+
+/// For one call: an API server that is there answers within a second.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Why the cluster's keys are not known.
 #[derive(Debug, thiserror::Error)]
@@ -79,18 +89,64 @@ pub fn token(path: &FilePath) -> Result<Secret, KeysError> {
     Ok(SecretSource::File(path.clone()).read()?)
 }
 
-/// Fetches the keys from the issuer, which may ask for this token. `client` trusts
-/// `ca_file`, follows no redirect and has time limits.
+/// How an issuer is reached.
+#[derive(Clone, Debug)]
+pub struct Egress {
+    /// What is trusted.
+    pub tls: rustls::ClientConfig,
+    /// Fixed addresses for `host:port`.
+    pub resolve: BTreeMap<(HostName, u16), SocketAddr>,
+}
+
+impl Egress {
+    /// What asks for a document, and follows nothing. The HTTP library takes the port from the URL
+    /// where there is one; before a fixed address, which has its own, it is left out.
+    fn get(&self, document: &str) -> Result<RequestBuilder, reqwest::Error> {
+        let mut tls = self.tls.clone();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .http1_only()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .pool_max_idle_per_host(0)
+            .timeout(LIMIT)
+            .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")));
+        let fixed = Url::parse(document)
+            .ok()
+            .and_then(|url| self.fixed(&url).zip(Some(url)));
+        let Some((address, mut url)) = fixed else {
+            return Ok(client.build()?.get(document));
+        };
+        let name = url.host_str().unwrap_or_default();
+        let client = client.no_proxy().resolve(name, address).build()?;
+        let authority = url[Position::BeforeHost..Position::AfterPort].to_owned();
+        // An https URL with a host takes any port.
+        let _ = url.set_port(None);
+        Ok(client.get(url).header(HOST, authority))
+    }
+
+    /// The address of a name and port where there is a fixed one.
+    fn fixed(&self, url: &Url) -> Option<SocketAddr> {
+        let host = HostName::parse(url.host_str()?).ok()?;
+        let place = (host, url.port_or_known_default()?);
+        let address = self.resolve.get(&place).copied();
+        address.filter(|_| !place.0.is_address())
+    }
+}
+
+/// Fetches the keys from the issuer, which may ask for this token.
 ///
 /// # Errors
 /// What went wrong; the keys known so far stay good.
-pub async fn fetch(client: &Client, issuer: &str, token: &Secret) -> Result<KeySet, KeysError> {
+pub async fn fetch(egress: &Egress, issuer: &str, token: &Secret) -> Result<KeySet, KeysError> {
     // The discovery document says where the keys are.
     let issuer = issuer.trim_end_matches('/');
     let discovery = format!("{issuer}/.well-known/openid-configuration");
-    let document = get(client, &discovery, token).await?;
+    let document = read_out(egress, &discovery, token).await?;
     let document: Discovery = serde_json::from_slice(&document).map_err(KeysError::Discovery)?;
-    let keys = get(client, &document.jwks_uri, token).await?;
+    let keys = read_out(egress, &document.jwks_uri, token).await?;
     Ok(KeySet::parse(&keys)?)
 }
 
@@ -101,17 +157,17 @@ struct Discovery {
 
 /// Reads one document. The token is shown only where it is asked for: issuers outside the cluster
 /// publish their keys, and have no business with it.
-async fn get(client: &Client, url: &str, token: &Secret) -> Result<Vec<u8>, KeysError> {
+async fn read_out(egress: &Egress, url: &str, token: &Secret) -> Result<Vec<u8>, KeysError> {
     if !url.starts_with("https://") {
         return Err(KeysError::Insecure);
     }
-    let mut answer = client.get(url).send().await?;
+    let mut answer = egress.get(url)?.send().await?;
     if matches!(
         answer.status(),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
     ) && let Some(token) = token.expose_str()
     {
-        answer = client.get(url).bearer_auth(token).send().await?;
+        answer = egress.get(url)?.bearer_auth(token).send().await?;
     }
     if answer.status() != StatusCode::OK {
         return Err(KeysError::Refused(answer.status()));

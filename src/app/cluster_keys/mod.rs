@@ -9,13 +9,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Client;
 use tokio::time::Instant;
 
 use super::complaint::Complaint;
 use crate::caller::Callers;
 use crate::caller::key_set::KeySet;
-use crate::caller::keys::{self, KeysError};
+use crate::caller::keys::{self, Egress, KeysError};
 use crate::chain::Chain;
 use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
 use crate::proxy::generation::{Generation, InForce};
@@ -31,8 +30,6 @@ const FRESH: Duration = Duration::from_secs(600);
 const REST: Duration = Duration::from_secs(60);
 /// After a failed call: soon, because callers are turned away meanwhile, and not a storm.
 const RETRY: Duration = Duration::from_secs(10);
-/// For one call: an API server that is there answers within a second.
-const LIMIT: Duration = Duration::from_secs(10);
 
 /// What follows where they cannot be used.
 const KEPT: &str = "those known before stay in use";
@@ -175,40 +172,25 @@ async fn load(
         } => {
             let resolve = resolve.clone();
             // Read each time: the kubelet replaces the token every hour.
-            let (client, token) = reader
-                .run(move || Ok((client(&ca_file, &resolve)?, keys::token(&token_file))))
+            let (egress, token) = reader
+                .run(move || Ok((egress(&ca_file, resolve)?, keys::token(&token_file))))
                 .await
                 .map_err(|slow| slow.to_string())
                 .flatten()?;
             let token = token.map_err(words)?;
-            keys::fetch(&client, &spec.issuer, &token)
+            keys::fetch(&egress, &spec.issuer, &token)
                 .await
                 .map_err(words)
         }
     }
 }
 
-/// A client that trusts the cluster's authority besides the system's, and follows nothing.
-fn client(
+/// The cluster's authority is trusted besides the system's.
+fn egress(
     authority: &FilePath,
-    resolve: &BTreeMap<(HostName, u16), SocketAddr>,
-) -> Result<Client, String> {
+    resolve: BTreeMap<(HostName, u16), SocketAddr>,
+) -> Result<Egress, String> {
     let trust = trust::load(Some(authority)).map_err(|error| Chain(&error).to_string())?;
-    let mut tls = trust.client;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls)
-        .http1_only()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .pool_max_idle_per_host(0)
-        .timeout(LIMIT)
-        .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")));
-    for ((host, port), address) in resolve {
-        if *port == 443 {
-            builder = builder.resolve(host.as_str(), *address);
-        }
-    }
-    builder.build().map_err(|error| Chain(&error).to_string())
+    let tls = trust.client;
+    Ok(Egress { tls, resolve })
 }

@@ -1,9 +1,9 @@
 //! Fetching the cluster's keys from an issuer on loopback, over TLS.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use rcgen::generate_simple_self_signed;
-use reqwest::Client;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -14,12 +14,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::token::Issuer;
-use crate::caller::keys::{KeysError, fetch, read, token};
+use crate::caller::keys::{Egress, KeysError, fetch, read, token};
+use crate::config::HostName;
+
+/// Where the issuer says it is; where it is has another port.
+const AUTHORITY: &str = "localhost:6443";
 
 /// An issuer that answers by rule and writes down what it was asked.
 struct Cluster {
-    origin: String,
-    client: Client,
+    egress: Egress,
     seen: Arc<Mutex<Vec<String>>>,
     token: tempfile::NamedTempFile,
 }
@@ -29,12 +32,14 @@ impl Cluster {
     async fn start(
         answer: impl Fn(&str, &str, bool) -> (u16, String) + Send + Sync + 'static,
     ) -> Self {
-        let (acceptor, client) = both_ends();
+        let (acceptor, tls) = both_ends();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let origin = format!("https://localhost:{}", address.port());
+        let name = HostName::parse("localhost").unwrap();
+        let nobody = "127.0.0.1:1".parse().unwrap();
+        let resolve = BTreeMap::from([((name.clone(), 443), nobody), ((name, 6443), address)]);
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (log, own) = (Arc::clone(&seen), origin.clone());
+        let log = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let Ok(stream) = acceptor.accept(socket).await else {
@@ -42,7 +47,7 @@ impl Cluster {
                 };
                 let respond = |path: &str, shown| {
                     log.lock().unwrap().push(format!("{path} {shown}"));
-                    answer(&own, path, shown)
+                    answer(&format!("https://{AUTHORITY}"), path, shown)
                 };
                 exchange(stream, respond).await;
             }
@@ -50,16 +55,15 @@ impl Cluster {
         let token = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(token.path(), "cluster-token\n").unwrap();
         Self {
-            origin,
-            client,
+            egress: Egress { tls, resolve },
             seen,
             token,
         }
     }
 
     async fn load(&self) -> Result<(), KeysError> {
-        let issuer = format!("{}/", self.origin);
-        fetch(&self.client, &issuer, &token(&self.token.path().into())?)
+        let issuer = format!("https://{AUTHORITY}/");
+        fetch(&self.egress, &issuer, &token(&self.token.path().into())?)
             .await
             .map(drop)
     }
@@ -70,7 +74,7 @@ impl Cluster {
 }
 
 /// A server end with a certificate for localhost, and a client that trusts nothing else.
-fn both_ends() -> (TlsAcceptor, Client) {
+fn both_ends() -> (TlsAcceptor, ClientConfig) {
     let made = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(default_provider());
@@ -87,12 +91,7 @@ fn both_ends() -> (TlsAcceptor, Client) {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let client = Client::builder()
-        .no_proxy()
-        .tls_backend_preconfigured(tls)
-        .build()
-        .unwrap();
-    (TlsAcceptor::from(Arc::new(server)), client)
+    (TlsAcceptor::from(Arc::new(server)), tls)
 }
 
 /// One request without a body, one answer, and the connection closes.
@@ -102,6 +101,7 @@ async fn exchange(mut stream: TlsStream<TcpStream>, respond: impl Fn(&str, bool)
         head.push(stream.read_u8().await.unwrap());
     }
     let head = String::from_utf8(head).unwrap();
+    assert!(head.contains(&format!("host: {AUTHORITY}\r\n")), "{head}");
     let path = head.split(' ').nth(1).unwrap();
     let shown = head.contains("authorization: Bearer cluster-token\r\n");
     let (status, body) = respond(path, shown);
