@@ -1,5 +1,5 @@
 //! The second credential: used when the first is refused as invalid or expired, until the first has
-//! changed or its hour has come.
+//! changed or its time has come.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,11 +7,19 @@ use std::time::{Duration, Instant};
 use super::Credential;
 use super::stamp::Stamp;
 
-/// The first is tried again at the latest this long after it was refused.
-const FIRST_WITHIN: Duration = Duration::from_secs(3600);
-/// From then on a renewal tries it. Renewals come up to a tenth earlier than they are asked for, by
-/// jitter: the last one within the hour comes after 3240 s at the soonest, and finds it due.
+/// The first rests this long after it was refused, and then a renewal tries it: see [`latest`].
 const FIRST_AGAIN: Duration = Duration::from_secs(3000);
+/// The same where it was known to be refused, was due, and did not answer.
+const FIRST_SOON: Duration = Duration::from_secs(250);
+/// An authority that wants quiet is obeyed this long, as by all renewals.
+const LONGEST_QUIET: Duration = Duration::from_secs(3600);
+
+/// When a first that rests this long is tried again at the latest: within the hour after it was
+/// refused, within five minutes where it did not answer. Renewals come up to a tenth earlier than
+/// they are asked for, by jitter: the last one before this finds the first due.
+fn latest(rest: Duration) -> Duration {
+    rest + rest / 5
+}
 
 /// A credential that stands by, and whose turn it is.
 pub(super) struct Fallback {
@@ -20,11 +28,15 @@ pub(super) struct Fallback {
     refused: Mutex<Option<Refused>>,
 }
 
-/// When, and with what in its files, the first was refused.
-#[derive(Clone)]
+/// The first is known to be refused.
 struct Refused {
+    /// When it was asked last, and what was in its files.
     at: Instant,
     stamp: Stamp,
+    /// How long it is left alone from then on, unless its files change.
+    rest: Duration,
+    /// Whether it answered.
+    answered: bool,
 }
 
 impl Fallback {
@@ -43,21 +55,50 @@ impl Fallback {
     /// Whether the first is to be asked.
     pub(super) fn first_is_due(&self, stamp: &Stamp, now: Instant) -> bool {
         self.lock().as_ref().is_none_or(|refused| {
-            refused.stamp != *stamp || now.saturating_duration_since(refused.at) >= FIRST_AGAIN
+            refused.stamp != *stamp || now.saturating_duration_since(refused.at) >= refused.rest
         })
     }
 
-    /// The second gave a token: when it is to be renewed at the latest, whatever its life, so that
-    /// the first is tried again within the hour.
-    pub(super) fn renew_within(&self, now: Instant) -> Duration {
-        self.lock().as_ref().map_or(FIRST_WITHIN, |refused| {
-            FIRST_WITHIN.saturating_sub(now.saturating_duration_since(refused.at))
+    /// The second gave a token in a call that began then: when it is to be renewed at the latest,
+    /// whatever its life, so that the first is tried again in time.
+    pub(super) fn renew_within(&self, began: Instant) -> Duration {
+        self.lock().as_ref().map_or(latest(FIRST_AGAIN), |refused| {
+            (refused.at + latest(refused.rest)).saturating_duration_since(began)
         })
     }
 
     /// The first was refused. Returns whether this is news.
     pub(super) fn first_refused(&self, stamp: Stamp, now: Instant) -> bool {
-        self.lock().replace(Refused { at: now, stamp }).is_none()
+        let refused = Refused {
+            at: now,
+            stamp,
+            rest: FIRST_AGAIN,
+            answered: true,
+        };
+        self.lock().replace(refused).is_none()
+    }
+
+    /// The first was due and gave neither a token nor a refusal, perhaps asked for quiet, and the
+    /// second goes on in its place. Returns whether this is news.
+    pub(super) fn first_unanswered(
+        &self,
+        stamp: Stamp,
+        quiet: Option<Duration>,
+        now: Instant,
+    ) -> bool {
+        let mut lock = self.lock();
+        // Another call may have got a token from it meanwhile.
+        let Some(refused) = &mut *lock else {
+            return false;
+        };
+        let rest = quiet.unwrap_or_default();
+        let unanswered = Refused {
+            at: now,
+            stamp,
+            rest: rest.clamp(FIRST_SOON, LONGEST_QUIET),
+            answered: false,
+        };
+        std::mem::replace(refused, unanswered).answered
     }
 
     /// The first gave a token. Returns whether this is news.

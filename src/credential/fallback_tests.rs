@@ -70,7 +70,8 @@ async fn the_fallback_takes_over_when_the_first_has_expired_and_stays() {
         let token = ask(&pair.credential).await.unwrap();
         assert_eq!(token.secret.expose(), b"good-2");
         assert_eq!(token.first_refused.is_some(), is_first_asked);
-        assert!(token.refresh_in.unwrap() <= Duration::from_secs(3600));
+        // Counted from the start of the call, in which the first was refused a moment later.
+        assert!(token.refresh_in.unwrap() < Duration::from_secs(3601));
     }
     assert_eq!(pair.asked(), ["old-1", "good-2", "good-2"]);
     assert_eq!(pair.active(), "two");
@@ -105,6 +106,37 @@ async fn an_outage_or_a_wrong_scope_is_no_reason_for_the_fallback() {
         assert_eq!(pair.asked(), [first]);
         assert_eq!(pair.active(), "one");
     }
+}
+
+#[tokio::test]
+async fn a_known_refused_first_that_does_not_answer_leaves_the_fallback_in_place() {
+    for first in ["busy-1", "scope-1"] {
+        let pair = Pair::start("old-1", "good-2").await;
+        ask(&pair.credential).await.unwrap();
+        std::fs::write(pair.folder.path().join("one"), first).unwrap();
+        for _ in 0..2 {
+            let token = ask(&pair.credential).await.unwrap();
+            assert_eq!(token.secret.expose(), b"good-2");
+            assert!(token.refresh_in.unwrap() < Duration::from_secs(301));
+        }
+        let asked = ["old-1", "good-2", first, "good-2", "good-2"];
+        assert_eq!(pair.asked(), asked, "not at every call");
+        std::fs::write(pair.folder.path().join("one"), "good-1").unwrap();
+        let token = ask(&pair.credential).await.unwrap();
+        assert_eq!(token.secret.expose(), b"good-1");
+    }
+}
+
+#[tokio::test]
+async fn a_first_that_does_not_answer_is_asked_at_every_call_while_the_second_fails_too() {
+    let pair = Pair::start("old-1", "busy-2").await;
+    ask(&pair.credential).await.unwrap_err();
+    std::fs::write(pair.folder.path().join("one"), "busy-1").unwrap();
+    for _ in 0..2 {
+        ask(&pair.credential).await.unwrap_err();
+    }
+    let asked = ["old-1", "busy-2", "busy-1", "busy-2", "busy-1", "busy-2"];
+    assert_eq!(pair.asked(), asked);
 }
 
 #[tokio::test]
@@ -148,22 +180,48 @@ fn the_first_is_due_again_within_the_hour() {
 }
 
 #[test]
-fn some_renewal_within_the_hour_finds_the_first_due_whatever_the_seconds_tokens() {
+fn a_first_that_does_not_answer_is_due_after_minutes_and_not_before_its_authority_wants() {
+    let s = Duration::from_secs;
+    for (quiet, rest) in [
+        (None, 250),
+        (Some(1), 250),
+        (Some(900), 900),
+        (Some(9000), 3600),
+    ] {
+        let (fallback, now, stamp) = (fallback(), Instant::now(), Stamp::default());
+        let unanswered = || fallback.first_unanswered(stamp.clone(), quiet.map(s), now);
+        assert!(!unanswered() && !fallback.is_active(), "it was not refused");
+        fallback.first_refused(stamp.clone(), now);
+        assert!(unanswered(), "news");
+        assert!(!unanswered(), "no news");
+        assert!(!fallback.first_is_due(&stamp, now + s(rest - 1)));
+        assert!(fallback.first_is_due(&stamp, now + s(rest)));
+    }
+}
+
+#[test]
+fn some_renewal_in_time_finds_the_first_due_whatever_the_seconds_tokens() {
     let stamp = Stamp::default();
-    for life in [60, 300, 3599, 3700, 5400, 86_400, 172_800] {
-        for early in [0.0, 0.05, 0.1] {
-            let fallback = fallback();
-            let refused = Instant::now();
-            fallback.first_refused(stamp.clone(), refused);
-            let mut now = refused;
-            while !fallback.first_is_due(&stamp, now) {
-                // As the cache renews: at four fifths or as asked for, up to a tenth earlier.
-                let latest = Duration::from_secs(life).mul_f64(0.8);
-                let asked = fallback.renew_within(now).min(latest);
-                now += asked.mul_f64(1.0 - early);
+    for is_silent in [false, true] {
+        let most = Duration::from_secs(if is_silent { 300 } else { 3600 });
+        for life in [60, 300, 3599, 3700, 5400, 86_400, 172_800] {
+            for early in [0.0, 0.05, 0.1] {
+                let fallback = fallback();
+                let refused = Instant::now();
+                fallback.first_refused(stamp.clone(), refused);
+                if is_silent {
+                    fallback.first_unanswered(stamp.clone(), None, refused);
+                }
+                let mut now = refused;
+                while !fallback.first_is_due(&stamp, now) {
+                    // As the cache renews: at four fifths or as asked for, up to a tenth earlier.
+                    let latest = Duration::from_secs(life).mul_f64(0.8);
+                    let asked = fallback.renew_within(now).min(latest);
+                    now += asked.mul_f64(1.0 - early);
+                }
+                let after = now - refused;
+                assert!(after <= most, "{life} s: {after:?}");
             }
-            let after = now - refused;
-            assert!(after <= Duration::from_secs(3600), "{life} s: {after:?}");
         }
     }
 }

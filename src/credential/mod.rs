@@ -162,19 +162,27 @@ impl Credential {
         }
     }
 
-    /// Asks for a token once; with a fallback, the second as well when the first is refused.
+    /// Asks for a token once; with a fallback, the second as well when the first is refused, or was
+    /// and now does not answer.
     ///
     /// # Errors
-    /// Why there is none. Of two refusals, the second's.
+    /// Why there is none. Of two failures, the second's.
     pub async fn acquire(&self, request: TokenRequest<'_>) -> Result<AccessToken, CredentialError> {
         let Some(fallback) = &self.fallback else {
             return self.acquire_alone(request).await;
         };
+        let asked = Now::read().mono;
         let stamp = self.own_stamp().await;
-        let mut refused = None;
+        let (mut refused, mut unanswered) = (None, None);
         if fallback.first_is_due(&stamp, Now::read().mono) {
             let began = Now::read().mono;
             match self.acquire_alone(request).await {
+                Ok(token) => {
+                    if fallback.first_accepted() {
+                        tracing::info!(credential = %self.name, "credential works again, its fallback steps back");
+                    }
+                    return Ok(token);
+                }
                 Err(error) if error.refuses_credential() => {
                     let ended = Now::read().mono;
                     refused = Some(ended.saturating_duration_since(began));
@@ -183,16 +191,21 @@ impl Credential {
                         tracing::warn!(credential = %first, fallback = %second, reason = error.words(), "credential refused, its fallback takes over");
                     }
                 }
-                outcome => {
-                    if outcome.is_ok() && fallback.first_accepted() {
-                        tracing::info!(credential = %self.name, "credential works again, its fallback steps back");
-                    }
-                    return outcome;
-                }
+                // Whatever keeps it from being accepted again does not keep the second from serving.
+                Err(error) if fallback.is_active() => unanswered = Some((stamp, error)),
+                Err(error) => return Err(error),
             }
         }
         let mut token = fallback.second.acquire_alone(request).await?;
-        let within = fallback.renew_within(Now::read().mono);
+        // Only now: as long as the second fails too, every call tries both.
+        if let Some((stamp, error)) = unanswered {
+            let (quiet, now) = (error.retry_after(), Now::read().mono);
+            if fallback.first_unanswered(stamp, quiet, now) {
+                let (first, second) = (&self.name, &fallback.second.name);
+                tracing::warn!(credential = %first, fallback = %second, reason = error.words(), "credential was refused and cannot be tried again for now, its fallback stays");
+            }
+        }
+        let within = fallback.renew_within(asked);
         token.refresh_in = Some(token.refresh_in.map_or(within, |asked| asked.min(within)));
         token.first_refused = refused;
         Ok(token)
