@@ -25,6 +25,7 @@ fn warm(runtime: &tokio::runtime::Runtime) -> (TokenCache, Arc<TokenEntry>) {
             secret: Secret::new(vec![b'x'; 2000]),
             expires_in: Duration::from_secs(86_400),
             refresh_in: None,
+            fallback: None,
             first_refused: None,
         })
     });

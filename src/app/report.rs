@@ -54,12 +54,13 @@ pub(super) fn connect(
         };
         world.credentials.iter().filter_map(known).collect()
     }));
-    let world = Arc::clone(in_force);
+    let (world, cache) = (Arc::clone(in_force), tokens.clone());
     metrics.set_fallbacks(Box::new(move || {
-        let world = world.load();
+        let (world, entries, now) = (world.load(), cache.entries(), Now::read());
         let known = |credential: &Arc<crate::credential::Credential>| {
             credential.fallback()?;
-            let active = credential.active().name() != credential.name();
+            let mut own = entries.iter().filter(|it| it.key().is_of(credential));
+            let active = own.any(|entry| entry.status(now).fallback.is_some());
             Some((credential.name().to_string(), active))
         };
         world.credentials.iter().filter_map(known).collect()

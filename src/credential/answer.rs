@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::endpoint::Reply;
 use super::error::Flaw;
+use crate::config::Name;
 use crate::secret::Secret;
 
 /// What is assumed when an answer says nothing about its lifetime.
@@ -29,6 +30,8 @@ pub struct AccessToken {
     pub expires_in: Duration,
     /// When the issuer wants it renewed, counted likewise.
     pub refresh_in: Option<Duration>,
+    /// The fallback that got it, where that was not the credential itself.
+    pub fallback: Option<Name>,
     /// When the first credential was refused in this call and its fallback got the token: how long
     /// the refusal took.
     pub first_refused: Option<Duration>,
@@ -77,6 +80,7 @@ pub(super) fn read(reply: &Reply) -> Result<AccessToken, Flaw> {
             .and_then(number)
             .filter(|seconds| *seconds > 0.0)
             .map(lifetime),
+        fallback: None,
         first_refused: None,
     })
 }

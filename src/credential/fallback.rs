@@ -25,7 +25,14 @@ fn latest(rest: Duration) -> Duration {
 pub(super) struct Fallback {
     /// The credential that stands by.
     pub(super) second: Box<Credential>,
-    refused: Mutex<Option<Refused>>,
+    turn: Mutex<Turn>,
+}
+
+/// Whose turn it is.
+struct Turn {
+    /// Since when the first has last been accepted, or not been known to be refused.
+    accepted: Instant,
+    refused: Option<Refused>,
 }
 
 /// The first is known to be refused.
@@ -40,21 +47,30 @@ struct Refused {
 }
 
 impl Fallback {
-    pub(super) fn new(second: Credential) -> Self {
+    pub(super) fn new(second: Credential, now: Instant) -> Self {
         Self {
             second: Box::new(second),
-            refused: Mutex::new(None),
+            turn: Mutex::new(Turn {
+                accepted: now,
+                refused: None,
+            }),
         }
     }
 
     /// Whether the second has been answering.
     pub(super) fn is_active(&self) -> bool {
-        self.lock().is_some()
+        self.lock().refused.is_some()
+    }
+
+    /// Since when the first has not been refused. Whoever got a token from the second before this
+    /// can have the first's now.
+    pub(super) fn accepted(&self) -> Instant {
+        self.lock().accepted
     }
 
     /// Whether the first is to be asked.
     pub(super) fn first_is_due(&self, stamp: &Stamp, now: Instant) -> bool {
-        self.lock().as_ref().is_none_or(|refused| {
+        self.lock().refused.as_ref().is_none_or(|refused| {
             refused.stamp != *stamp || now.saturating_duration_since(refused.at) >= refused.rest
         })
     }
@@ -62,9 +78,12 @@ impl Fallback {
     /// The second gave a token in a call that began then: when it is to be renewed at the latest,
     /// whatever its life, so that the first is tried again in time.
     pub(super) fn renew_within(&self, began: Instant) -> Duration {
-        self.lock().as_ref().map_or(latest(FIRST_AGAIN), |refused| {
-            (refused.at + latest(refused.rest)).saturating_duration_since(began)
-        })
+        self.lock()
+            .refused
+            .as_ref()
+            .map_or(latest(FIRST_AGAIN), |refused| {
+                (refused.at + latest(refused.rest)).saturating_duration_since(began)
+            })
     }
 
     /// The first was refused. Returns whether this is news.
@@ -75,7 +94,7 @@ impl Fallback {
             rest: FIRST_AGAIN,
             answered: true,
         };
-        self.lock().replace(refused).is_none()
+        self.lock().refused.replace(refused).is_none()
     }
 
     /// The first was due and gave neither a token nor a refusal, perhaps asked for quiet, and the
@@ -88,7 +107,7 @@ impl Fallback {
     ) -> bool {
         let mut lock = self.lock();
         // Another call may have got a token from it meanwhile.
-        let Some(refused) = &mut *lock else {
+        let Some(refused) = &mut lock.refused else {
             return false;
         };
         let rest = quiet.unwrap_or_default();
@@ -102,12 +121,17 @@ impl Fallback {
     }
 
     /// The first gave a token. Returns whether this is news.
-    pub(super) fn first_accepted(&self) -> bool {
-        self.lock().take().is_some()
+    pub(super) fn first_accepted(&self, now: Instant) -> bool {
+        let mut turn = self.lock();
+        let is_news = turn.refused.take().is_some();
+        if is_news {
+            turn.accepted = now;
+        }
+        is_news
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Refused>> {
-        // Nothing panics while it is held, and an `Option` is never half written.
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Turn> {
+        // Nothing panics while it is held, and nothing of it is ever half written.
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

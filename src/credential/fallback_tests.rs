@@ -58,8 +58,8 @@ impl Pair {
             .collect()
     }
 
-    fn active(&self) -> String {
-        self.credential.active().name().to_string()
+    fn is_active(&self) -> bool {
+        self.credential.fallback.as_ref().unwrap().is_active()
     }
 }
 
@@ -69,12 +69,13 @@ async fn the_fallback_takes_over_when_the_first_has_expired_and_stays() {
     for is_first_asked in [true, false] {
         let token = ask(&pair.credential).await.unwrap();
         assert_eq!(token.secret.expose(), b"good-2");
+        assert_eq!(token.fallback.unwrap().as_str(), "two");
         assert_eq!(token.first_refused.is_some(), is_first_asked);
         // Counted from the start of the call, in which the first was refused a moment later.
         assert!(token.refresh_in.unwrap() < Duration::from_secs(3601));
     }
     assert_eq!(pair.asked(), ["old-1", "good-2", "good-2"]);
-    assert_eq!(pair.active(), "two");
+    assert!(pair.is_active());
 }
 
 #[tokio::test]
@@ -82,7 +83,7 @@ async fn the_fallback_takes_over_by_the_code_alone() {
     let pair = Pair::start("bad-1", "good-2").await;
     let token = ask(&pair.credential).await.unwrap();
     assert_eq!(token.secret.expose(), b"good-2");
-    assert_eq!(pair.active(), "two");
+    assert!(pair.is_active());
 }
 
 #[tokio::test]
@@ -95,7 +96,23 @@ async fn the_first_is_tried_again_when_its_file_changes() {
     let token = ask(&pair.credential).await.unwrap();
     assert_eq!(token.secret.expose(), b"good-1");
     assert_eq!((token.refresh_in, token.first_refused), (None, None));
-    assert_eq!(pair.active(), "one");
+    assert_eq!(token.fallback, None);
+    assert!(!pair.is_active());
+}
+
+#[tokio::test]
+async fn all_tokens_of_the_fallback_learn_that_the_first_is_accepted_again() {
+    let pair = Pair::start("old-1", "good-2").await;
+    let before = pair.credential.stamp().await;
+    ask(&pair.credential).await.unwrap();
+    assert_eq!(pair.credential.stamp().await, before);
+    std::fs::write(pair.folder.path().join("one"), "good-1").unwrap();
+    let changed = pair.credential.stamp().await;
+    ask(&pair.credential).await.unwrap();
+    let accepted = pair.credential.stamp().await;
+    assert_ne!(accepted, changed);
+    ask(&pair.credential).await.unwrap();
+    assert_eq!(pair.credential.stamp().await, accepted);
 }
 
 #[tokio::test]
@@ -104,7 +121,7 @@ async fn an_outage_or_a_wrong_scope_is_no_reason_for_the_fallback() {
         let pair = Pair::start(first, "good-2").await;
         ask(&pair.credential).await.unwrap_err();
         assert_eq!(pair.asked(), [first]);
-        assert_eq!(pair.active(), "one");
+        assert!(!pair.is_active());
     }
 }
 
@@ -164,7 +181,7 @@ fn fallback() -> Fallback {
         client_id: "c".to_owned(),
     };
     let second = Credential::alone(&spec("two", secret_in(&file, app)), &client(), &platform);
-    Fallback::new(second.unwrap())
+    Fallback::new(second.unwrap(), Instant::now())
 }
 
 #[test]
@@ -176,7 +193,7 @@ fn the_first_is_due_again_within_the_hour() {
     assert!(!fallback.first_refused(stamp.clone(), now), "no news");
     assert!(!fallback.first_is_due(&stamp, now + Duration::from_secs(2999)));
     assert!(fallback.first_is_due(&stamp, now + Duration::from_secs(3000)));
-    assert!(fallback.first_accepted() && !fallback.is_active());
+    assert!(fallback.first_accepted(now) && !fallback.is_active());
 }
 
 #[test]

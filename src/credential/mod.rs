@@ -104,8 +104,8 @@ impl Credential {
                     .iter()
                     .find(|s| spec.fallback.as_ref() == Some(&s.name));
                 if let Some(second) = second {
-                    credential.fallback =
-                        Some(Fallback::new(Self::alone(second, client, platform)?));
+                    let second = Self::alone(second, client, platform)?;
+                    credential.fallback = Some(Fallback::new(second, Now::read().mono));
                 }
                 Ok(Arc::new(credential))
             })
@@ -154,14 +154,6 @@ impl Credential {
         self.fallback.as_ref().map(|fallback| &*fallback.second)
     }
 
-    /// The credential whose turn it is: this one, or its fallback after this one was refused.
-    pub fn active(&self) -> &Self {
-        match &self.fallback {
-            Some(fallback) if fallback.is_active() => &fallback.second,
-            _ => self,
-        }
-    }
-
     /// Asks for a token once; with a fallback, the second as well when the first is refused, or was
     /// and now does not answer.
     ///
@@ -178,7 +170,7 @@ impl Credential {
             let began = Now::read().mono;
             match self.acquire_alone(request).await {
                 Ok(token) => {
-                    if fallback.first_accepted() {
+                    if fallback.first_accepted(Now::read().mono) {
                         tracing::info!(credential = %self.name, "credential works again, its fallback steps back");
                     }
                     return Ok(token);
@@ -207,6 +199,7 @@ impl Credential {
         }
         let within = fallback.renew_within(asked);
         token.refresh_in = Some(token.refresh_in.map_or(within, |asked| asked.min(within)));
+        token.fallback = Some(fallback.second.name.clone());
         token.first_refused = refused;
         Ok(token)
     }
@@ -263,12 +256,15 @@ impl Credential {
         }
     }
 
-    /// What the files of this credential and of its fallback hold now. Files that cannot be read in
-    /// time count as such that cannot be read.
+    /// What the files of this credential and of its fallback hold now, and since when this one has
+    /// been accepted. Files that cannot be read in time count as such that cannot be read.
     pub async fn stamp(&self) -> Stamp {
         let own = self.own_stamp().await;
         match &self.fallback {
-            Some(fallback) => own.and(fallback.second.own_stamp().await),
+            Some(fallback) => {
+                let second = fallback.second.own_stamp().await;
+                own.of_pair(second, fallback.accepted())
+            }
             None => own,
         }
     }

@@ -1,28 +1,41 @@
-//! Fingerprints of credential files. Contents decide, not times: Kubernetes swaps symbolic links,
-//! and some file systems count in seconds.
+//! Fingerprints of what a credential's answer depends on. Of files, contents decide, not times:
+//! Kubernetes swaps symbolic links, and some file systems count in seconds.
+
+use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::secret::{FilePath, regular_file};
 
-/// What a credential's files held when it was taken. Equal stamps mean equal contents.
+/// What a credential's files held when it was taken, and since when the first of a pair had not been
+/// refused. Where stamps are equal, asking again is the same as it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stamp(Vec<Option<[u8; 32]>>);
+pub struct Stamp {
+    files: Vec<Option<[u8; 32]>>,
+    accepted: Option<Instant>,
+}
 
 impl Stamp {
     /// Reads the files; one that cannot be read counts as such. Waits for file systems.
     pub fn of<'a>(files: impl IntoIterator<Item = &'a FilePath>) -> Self {
-        Self(files.into_iter().map(fingerprint).collect())
+        Self {
+            files: files.into_iter().map(fingerprint).collect(),
+            accepted: None,
+        }
     }
 
     /// The stamp of that many files of which none can be read.
     pub(super) fn of_unread(files: usize) -> Self {
-        Self(vec![None; files])
+        Self {
+            files: vec![None; files],
+            accepted: None,
+        }
     }
 
-    /// Puts two stamps together.
-    pub(super) fn and(mut self, other: Self) -> Self {
-        self.0.extend(other.0);
+    /// That of a pair: with its second's, and since when its first has been accepted.
+    pub(super) fn of_pair(mut self, second: Self, accepted: Instant) -> Self {
+        self.files.extend(second.files);
+        self.accepted = Some(accepted);
         self
     }
 }

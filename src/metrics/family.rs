@@ -60,7 +60,7 @@ families! {
     CREDENTIAL_EXPIRY = "tokenferry_credential_expiry_timestamp_seconds", GAUGE, ["credential"],
         "When the secret or certificate expires, where that is known.";
     FALLBACK = "tokenferry_credential_fallback_active", GAUGE, ["credential"],
-        "1 while the fallback answers because this credential is refused, 0 while it need not.";
+        "1 while a token in use is the fallback's, because this credential was refused; else 0.";
     RETRIES = "tokenferry_upstream_retries_total", COUNTER, ["route", "reason"],
         "Requests that were sent to the upstream once more.";
     THROTTLED = "tokenferry_upstream_throttled_total", COUNTER, ["route"],

@@ -52,6 +52,8 @@ pub(super) struct Published {
     pub(super) generation: u64,
     pub(super) usable_until: Deadline,
     pub(super) secret: Secret,
+    /// The fallback that got it.
+    fallback: Option<Name>,
 }
 
 #[derive(Debug)]
@@ -166,7 +168,7 @@ impl TokenEntry {
         let lease = state.slot.lease();
         TokenStatus {
             credential: state.label.clone(),
-            fallback: state.supplier.fallback(),
+            fallback: served.and_then(|_| self.fallback()),
             scope: self.key.scope().clone(),
             state: match (served.is_some(), state.slot.is_failing()) {
                 (true, false) => TokenState::Usable,
@@ -228,12 +230,12 @@ impl TokenEntry {
         let mut state = self.lock();
         state.label = label.clone();
         state.refreshes = refreshes;
-        let at_once = state.supplier.fallback().is_some();
+        let at_once = self.fallback().is_some();
         state.supplier = supplier;
         self.changed(&mut state, at_once);
     }
 
-    /// The credential's files changed.
+    /// The credential's files changed, or it is accepted again.
     pub(super) fn files_changed(&self) {
         let mut state = self.lock();
         self.changed(&mut state, true);
@@ -247,10 +249,15 @@ impl TokenEntry {
         }
     }
 
-    /// The supplier, if a change of its files would matter now.
+    /// The fallback that got the token that is held.
+    fn fallback(&self) -> Option<Name> {
+        self.published.load().as_ref()?.fallback.clone()
+    }
+
+    /// The supplier, if a change of its stamp would matter now.
     pub(super) fn watched(&self) -> Option<Supplier> {
         let state = self.lock();
-        let matters = state.slot.is_failing() || state.supplier.fallback().is_some();
+        let matters = state.slot.is_failing() || self.fallback().is_some();
         matters.then(|| state.supplier.clone())
     }
 
@@ -334,6 +341,7 @@ impl TokenEntry {
             generation: lease.generation,
             usable_until: lease.usable_until,
             secret: token.secret,
+            fallback: token.fallback,
         })));
         self.version.0.fetch_add(1, Ordering::Release);
         self.tally.expires(lease.expires.wall);

@@ -55,6 +55,11 @@ impl TokenKey {
         })
     }
 
+    /// Whether it is a token of this credential, whatever for.
+    pub fn is_of(&self, credential: &Credential) -> bool {
+        *self == Self::new(credential, &self.scope)
+    }
+
     /// What the token is for.
     pub fn scope(&self) -> &Scope {
         &self.scope

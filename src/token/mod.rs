@@ -11,6 +11,8 @@ mod cache_tests;
 pub mod challenge;
 mod entry;
 mod error;
+#[cfg(test)]
+mod fallback_tests;
 mod key;
 mod reader;
 mod refresh;

@@ -9,7 +9,8 @@ use crate::clock::Now;
 
 /// The wall clock is looked at this often: a suspended machine's timers sleep as long as it did.
 const LOOK: Duration = Duration::from_secs(30);
-/// Files of a credential that fails are looked at this often.
+/// Files of a credential that fails, or whose fallback got the token, are looked at this often; and
+/// whether it is accepted again.
 const POLL: Duration = Duration::from_secs(5);
 
 /// Both clocks, the monotonic one as the runtime's timers see it.

@@ -126,6 +126,7 @@ pub(super) fn token(text: &str, expires_in: u64) -> AccessToken {
         secret: Secret::new(text.as_bytes().to_vec()),
         expires_in: Duration::from_secs(expires_in),
         refresh_in: None,
+        fallback: None,
         first_refused: None,
     }
 }

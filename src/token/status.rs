@@ -23,7 +23,7 @@ pub enum TokenState {
 pub struct TokenStatus {
     /// The name of the credential it is asked for with.
     pub credential: Name,
-    /// The fallback, while it answers instead.
+    /// The fallback, if it got the token that is served.
     pub fallback: Option<Name>,
     /// What the token is for.
     pub scope: Scope,

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Name, Scope};
+use crate::config::Scope;
 use crate::credential::{
     AccessToken, ClaimsRequest, Credential, CredentialError, Stamp, TokenRequest,
 };
@@ -30,11 +30,10 @@ type Stamped = Pin<Box<dyn Future<Output = Stamp> + Send>>;
 pub struct Supplier {
     call: Arc<dyn Fn(Demand) -> Called + Send + Sync>,
     stamp: Arc<dyn Fn() -> Stamped + Send + Sync>,
-    fallback: Arc<dyn Fn() -> Option<Name> + Send + Sync>,
 }
 
 impl Supplier {
-    /// A function that gets a token, without files or a fallback.
+    /// A function that gets a token, without files.
     pub fn new<F, T>(call: F) -> Self
     where
         F: Fn(Demand) -> T + Send + Sync + 'static,
@@ -43,7 +42,6 @@ impl Supplier {
         Self {
             call: Arc::new(move |demand| Box::pin(call(demand))),
             stamp: Arc::new(|| Box::pin(async { Stamp::default() })),
-            fallback: Arc::new(|| None),
         }
     }
 
@@ -61,7 +59,7 @@ impl Supplier {
 
     /// A credential.
     pub fn of(credential: &Arc<Credential>) -> Self {
-        let (caller, files, second) = (credential.clone(), credential.clone(), credential.clone());
+        let (caller, files) = (credential.clone(), credential.clone());
         let call = move |demand: Demand| {
             let credential = caller.clone();
             async move {
@@ -77,13 +75,7 @@ impl Supplier {
             let credential = files.clone();
             async move { credential.stamp().await }
         };
-        Self {
-            fallback: Arc::new(move || {
-                let active = second.active();
-                (active.name() != second.name()).then(|| active.name().clone())
-            }),
-            ..Self::new(call).with_stamp(stamp)
-        }
+        Self::new(call).with_stamp(stamp)
     }
 
     pub(super) async fn call(&self, demand: Demand) -> Result<AccessToken, CredentialError> {
@@ -92,11 +84,6 @@ impl Supplier {
 
     pub(super) async fn stamp(&self) -> Stamp {
         (self.stamp)().await
-    }
-
-    /// The fallback, when it is its turn.
-    pub(super) fn fallback(&self) -> Option<Name> {
-        (self.fallback)()
     }
 }
 

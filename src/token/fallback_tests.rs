@@ -1,0 +1,80 @@
+//! What is done about a token that a fallback got.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::refresh::clock;
+use super::script::{Script, run, settle, token};
+use super::{TokenCache, TokenEntry};
+use crate::config::Name;
+use crate::credential::AccessToken;
+
+fn of_fallback(text: &str) -> AccessToken {
+    AccessToken {
+        fallback: Some(Name::parse("spare").unwrap()),
+        ..token(text, 3600)
+    }
+}
+
+fn fallback(entry: &TokenEntry) -> Option<String> {
+    entry.status(clock()).fallback.map(|name| name.to_string())
+}
+
+#[test]
+fn a_token_of_the_fallback_is_named_and_renewed_within_seconds_of_a_change() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "old").unwrap();
+        let cache = TokenCache::new(Handle::current(), Arc::default());
+        let mut script = Script::watching(&file);
+        let entry = script.entry(&cache);
+        script.next().await.grant(of_fallback("token-1"));
+        settle().await;
+        assert_eq!(fallback(&entry).as_deref(), Some("spare"));
+        std::fs::write(&file, "new").unwrap();
+        let changed = Instant::now();
+        let asked = script.next().await;
+        assert!(changed.elapsed() <= Duration::from_secs(5));
+        assert_eq!(fallback(&entry).as_deref(), Some("spare"), "until it ends");
+        asked.grant(token("token-2", 3600));
+        settle().await;
+        assert_eq!(fallback(&entry), None);
+        std::fs::write(&file, "newer").unwrap();
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert!(script.is_idle(), "a valid token of the first stays");
+    });
+}
+
+#[test]
+fn a_token_of_the_fallback_is_renewed_at_once_after_a_reload() {
+    run(async {
+        let cache = TokenCache::new(Handle::current(), Arc::default());
+        let (mut old, mut new) = (Script::new(), Script::new());
+        let entry = old.entry(&cache);
+        old.next().await.grant(of_fallback("token-1"));
+        settle().await;
+        new.entry(&cache);
+        let reloaded = Instant::now();
+        new.next().await.grant(token("token-2", 3600));
+        settle().await;
+        assert!(reloaded.elapsed() < Duration::from_secs(1));
+        assert_eq!(fallback(&entry), None);
+    });
+}
+
+#[test]
+fn a_fallback_is_not_named_once_its_token_has_run_out() {
+    run(async {
+        let cache = TokenCache::new(Handle::current(), Arc::default());
+        let mut script = Script::new();
+        let entry = script.entry(&cache);
+        script.next().await.grant(of_fallback("token-1"));
+        let _never = script.next().await;
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(fallback(&entry), None);
+    });
+}
