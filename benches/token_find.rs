@@ -26,7 +26,6 @@ fn warm(runtime: &tokio::runtime::Runtime) -> (TokenCache, Arc<TokenEntry>) {
             expires_in: Duration::from_secs(86_400),
             refresh_in: None,
             fallback: None,
-            first_refused: None,
         })
     });
     let label = Name::parse("bench").expect("a name");

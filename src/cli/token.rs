@@ -56,7 +56,7 @@ async fn acquire(config: &Config, spec: &RouteSpec) -> Result<AccessToken, u8> {
         within: PATIENCE,
     };
     let credential = &outside.credentials[spec.credential];
-    credential.acquire(request).await.map_err(|error| {
+    credential.acquire(request).await.outcome.map_err(|error| {
         // Standard error is all there is to tell it to.
         let _ = writeln!(std::io::stderr(), "tokenferry: {}", error.words());
         FAILED

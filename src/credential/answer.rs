@@ -32,9 +32,6 @@ pub struct AccessToken {
     pub refresh_in: Option<Duration>,
     /// The fallback that got it, where that was not the credential itself.
     pub fallback: Option<Name>,
-    /// When the first credential was refused in this call and its fallback got the token: how long
-    /// the refusal took.
-    pub first_refused: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +78,6 @@ pub(super) fn read(reply: &Reply) -> Result<AccessToken, Flaw> {
             .filter(|seconds| *seconds > 0.0)
             .map(lifetime),
         fallback: None,
-        first_refused: None,
     })
 }
 

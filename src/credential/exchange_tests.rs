@@ -127,7 +127,7 @@ async fn demanded_claims_and_the_capability_are_sent() {
         claims: Some(&claims),
         within: Duration::from_secs(30),
     };
-    credential.acquire(request).await.unwrap();
+    credential.acquire(request).await.outcome.unwrap();
     assert_eq!(
         entra.requests()[0].field("claims").unwrap(),
         r#"{"access_token":{"nbf":{"essential":true},"xms_cc":{"values":["cp1"]}}}"#

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Credential;
 use super::fallback::Fallback;
 use super::stamp::Stamp;
-use super::stand_in::{Seen, StandIn, ask, build, client, granted, response, secret_in, spec};
+use super::stand_in::{
+    Seen, StandIn, ask, build, client, granted, response, scope, secret_in, spec,
+};
+use super::{Acquired, Credential, TokenRequest};
 use crate::config::Name;
 
 const EXPIRED: &str = r#"{"error":"invalid_client","error_codes":[7000222]}"#;
@@ -58,6 +60,15 @@ impl Pair {
             .collect()
     }
 
+    async fn acquire(&self) -> Acquired {
+        let request = TokenRequest {
+            scope: &scope(),
+            claims: None,
+            within: Duration::from_secs(30),
+        };
+        self.credential.acquire(request).await
+    }
+
     fn is_active(&self) -> bool {
         self.credential.fallback.as_ref().unwrap().is_active()
     }
@@ -67,10 +78,12 @@ impl Pair {
 async fn the_fallback_takes_over_when_the_first_has_expired_and_stays() {
     let pair = Pair::start("old-1", "good-2").await;
     for is_first_asked in [true, false] {
-        let token = ask(&pair.credential).await.unwrap();
+        let acquired = pair.acquire().await;
+        let token = acquired.outcome.unwrap();
         assert_eq!(token.secret.expose(), b"good-2");
         assert_eq!(token.fallback.unwrap().as_str(), "two");
-        assert_eq!(token.first_refused.is_some(), is_first_asked);
+        let refused = acquired.first.map(|first| first.error.refuses_credential());
+        assert_eq!(refused, is_first_asked.then_some(true));
         // Counted from the start of the call, in which the first was refused a moment later.
         assert!(token.refresh_in.unwrap() < Duration::from_secs(3601));
     }
@@ -93,9 +106,11 @@ async fn the_first_is_tried_again_when_its_file_changes() {
     let stamp = pair.credential.stamp().await;
     std::fs::write(pair.folder.path().join("one"), "good-1").unwrap();
     assert_ne!(pair.credential.stamp().await, stamp);
-    let token = ask(&pair.credential).await.unwrap();
+    let acquired = pair.acquire().await;
+    assert!(acquired.first.is_none());
+    let token = acquired.outcome.unwrap();
     assert_eq!(token.secret.expose(), b"good-1");
-    assert_eq!((token.refresh_in, token.first_refused), (None, None));
+    assert_eq!(token.refresh_in, None);
     assert_eq!(token.fallback, None);
     assert!(!pair.is_active());
 }
@@ -165,10 +180,14 @@ async fn a_first_without_its_file_is_refused_like_an_expired_one() {
 }
 
 #[tokio::test]
-async fn when_both_fail_the_seconds_reason_is_told() {
+async fn when_both_fail_the_seconds_reason_is_told_and_the_firsts_is_kept() {
     let pair = Pair::start("old-1", "busy-2").await;
-    let error = ask(&pair.credential).await.unwrap_err();
+    let acquired = pair.acquire().await;
+    let error = acquired.outcome.unwrap_err();
     assert!(error.words().contains("503"), "{error}");
+    assert!(acquired.first.unwrap().error.refuses_credential());
+    let pair = Pair::start("busy-1", "good-2").await;
+    assert!(pair.acquire().await.first.is_none(), "one was asked");
 }
 
 /// A fallback whose credentials nobody asks.

@@ -5,6 +5,7 @@
 //! is bounded in time, and puts nothing secret into its errors.
 
 pub mod aadsts;
+mod acquired;
 mod answer;
 mod arc_key;
 mod certificate;
@@ -42,6 +43,7 @@ mod workload;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use acquired::{Acquired, FirstFailure};
 pub use answer::AccessToken;
 pub use certificate::CertificateError;
 pub use claims::{ClaimsRequest, MAX_CLAIMS};
@@ -156,52 +158,59 @@ impl Credential {
 
     /// Asks for a token once; with a fallback, the second as well when the first is refused, or was
     /// and now does not answer.
-    ///
-    /// # Errors
-    /// Why there is none. Of two failures, the second's.
-    pub async fn acquire(&self, request: TokenRequest<'_>) -> Result<AccessToken, CredentialError> {
+    pub async fn acquire(&self, request: TokenRequest<'_>) -> Acquired {
         let Some(fallback) = &self.fallback else {
-            return self.acquire_alone(request).await;
+            return self.acquire_alone(request).await.into();
         };
         let asked = Now::read().mono;
         let stamp = self.own_stamp().await;
-        let (mut refused, mut unanswered) = (None, None);
+        let mut first = None;
         if fallback.first_is_due(&stamp, Now::read().mono) {
             let began = Now::read().mono;
-            match self.acquire_alone(request).await {
+            let outcome = self.acquire_alone(request).await;
+            let ended = Now::read().mono;
+            let error = match outcome {
                 Ok(token) => {
-                    if fallback.first_accepted(Now::read().mono) {
+                    if fallback.first_accepted(ended) {
                         tracing::info!(credential = %self.name, "credential works again, its fallback steps back");
                     }
-                    return Ok(token);
+                    return Ok(token).into();
                 }
-                Err(error) if error.refuses_credential() => {
-                    let ended = Now::read().mono;
-                    refused = Some(ended.saturating_duration_since(began));
-                    if fallback.first_refused(stamp, ended) {
-                        let (first, second) = (&self.name, &fallback.second.name);
-                        tracing::warn!(credential = %first, fallback = %second, reason = error.words(), "credential refused, its fallback takes over");
-                    }
+                Err(error) => error,
+            };
+            if error.refuses_credential() {
+                if fallback.first_refused(stamp.clone(), ended) {
+                    let (first, second) = (&self.name, &fallback.second.name);
+                    tracing::warn!(credential = %first, fallback = %second, reason = error.words(), "credential refused, its fallback takes over");
                 }
-                // Whatever keeps it from being accepted again does not keep the second from serving.
-                Err(error) if fallback.is_active() => unanswered = Some((stamp, error)),
-                Err(error) => return Err(error),
+            } else if !fallback.is_active() {
+                return Err(error).into();
             }
+            let took = ended.saturating_duration_since(began);
+            first = Some(FirstFailure { error, took });
         }
-        let mut token = fallback.second.acquire_alone(request).await?;
-        // Only now: as long as the second fails too, every call tries both.
-        if let Some((stamp, error)) = unanswered {
-            let (quiet, now) = (error.retry_after(), Now::read().mono);
-            if fallback.first_unanswered(stamp, quiet, now) {
-                let (first, second) = (&self.name, &fallback.second.name);
-                tracing::warn!(credential = %first, fallback = %second, reason = error.words(), "credential was refused and cannot be tried again for now, its fallback stays");
+        let second = fallback.second.acquire_alone(request).await;
+        let outcome = second.map(|mut token| {
+            // Only now: as long as the second fails too, every call tries both.
+            if let Some(first) = &first {
+                self.stays_back(fallback, stamp, &first.error);
             }
+            let within = fallback.renew_within(asked);
+            token.refresh_in = Some(token.refresh_in.map_or(within, |asked| asked.min(within)));
+            token.fallback = Some(fallback.second.name.clone());
+            token
+        });
+        Acquired { outcome, first }
+    }
+
+    /// The second gave a token after the first did not. Whatever keeps a first that was refused from
+    /// being accepted again, the second goes on.
+    fn stays_back(&self, fallback: &Fallback, stamp: Stamp, error: &CredentialError) {
+        let (quiet, now) = (error.retry_after(), Now::read().mono);
+        if !error.refuses_credential() && fallback.first_unanswered(stamp, quiet, now) {
+            let (first, second) = (&self.name, &fallback.second.name);
+            tracing::warn!(credential = %first, fallback = %second, reason = error.words(), "credential was refused and cannot be tried again for now, its fallback stays");
         }
-        let within = fallback.renew_within(asked);
-        token.refresh_in = Some(token.refresh_in.map_or(within, |asked| asked.min(within)));
-        token.fallback = Some(fallback.second.name.clone());
-        token.first_refused = refused;
-        Ok(token)
     }
 
     /// Asks for a token once, and leaves the fallback alone.

@@ -193,7 +193,7 @@ pub(super) async fn ask_within(
         claims: None,
         within,
     };
-    credential.acquire(request).await
+    credential.acquire(request).await.outcome
 }
 
 /// A file with a secret, in a folder that lives as long as the test.

@@ -16,7 +16,7 @@ use super::supplier::{Demand, Supplier};
 use super::tally::{self, Tally};
 use crate::clock::Now;
 use crate::config::Name;
-use crate::credential::{AccessToken, ClaimsRequest, CredentialError};
+use crate::credential::{AccessToken, Acquired, ClaimsRequest, CredentialError};
 use crate::metrics::{RefreshOutcome, RefreshTotals, Refreshes};
 use crate::secret::Secret;
 
@@ -292,20 +292,15 @@ impl TokenEntry {
     }
 
     /// Ends the call.
-    pub(super) fn finish(
-        &self,
-        outcome: Result<AccessToken, CredentialError>,
-        took: Duration,
-        now: Now,
-        random: f64,
-    ) {
+    pub(super) fn finish(&self, acquired: Acquired, mut took: Duration, now: Now, random: f64) {
         let mut state = self.lock();
-        let failure = match outcome {
+        if let Some(first) = acquired.first {
+            let outcome = tally::outcome(&first.error);
+            state.refreshes.ended(outcome, first.took);
+            took = took.saturating_sub(first.took);
+        }
+        let failure = match acquired.outcome {
             Ok(token) => {
-                if let Some(refusal) = token.first_refused {
-                    state.refreshes.ended(RefreshOutcome::Rejected, refusal);
-                }
-                let took = took.saturating_sub(token.first_refused.unwrap_or_default());
                 state.refreshes.ended(RefreshOutcome::Success, took);
                 self.publish(&mut state, token, now, random);
                 None

@@ -7,10 +7,11 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::refresh::clock;
-use super::script::{Script, run, settle, token};
-use super::{TokenCache, TokenEntry};
-use crate::config::Name;
-use crate::credential::AccessToken;
+use super::script::{Script, rejected, run, settle, token, unavailable};
+use super::{Supplier, TokenCache, TokenEntry, TokenKey};
+use crate::config::{IdentitySelector, Name, Scope};
+use crate::credential::{AccessToken, Acquired, FirstFailure, Identity};
+use crate::metrics::{RefreshCounts, RefreshOutcome};
 
 fn of_fallback(text: &str) -> AccessToken {
     AccessToken {
@@ -77,4 +78,52 @@ fn a_fallback_is_not_named_once_its_token_has_run_out() {
         tokio::time::sleep(Duration::from_secs(3600)).await;
         assert_eq!(fallback(&entry), None);
     });
+}
+
+#[test]
+fn two_calls_of_a_pair_are_counted_as_two_each_with_its_own_time() {
+    let both_refused = || Acquired {
+        outcome: Err(rejected()),
+        first: Some(FirstFailure {
+            error: rejected(),
+            took: Duration::from_secs(9),
+        }),
+    };
+    let first_silent = || Acquired {
+        outcome: Ok(of_fallback("token-1")),
+        first: Some(FirstFailure {
+            error: unavailable(),
+            took: Duration::from_secs(9),
+        }),
+    };
+    let cases: [(fn() -> Acquired, _, _); 2] = [
+        (
+            both_refused,
+            RefreshOutcome::Rejected,
+            RefreshOutcome::Rejected,
+        ),
+        (
+            first_silent,
+            RefreshOutcome::Unavailable,
+            RefreshOutcome::Success,
+        ),
+    ];
+    for (acquired, first, second) in cases {
+        run(async move {
+            let supplier = Supplier::asking(move |_| async move {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                acquired()
+            });
+            let cache = TokenCache::new(Handle::current(), Arc::default());
+            let identity = Identity::ManagedIdentity(IdentitySelector::System);
+            let scope = Scope::parse("https://graph.test/.default").unwrap();
+            let key = TokenKey::plain(identity, scope);
+            let entry = cache.entry_from(key, &Name::parse("contoso").unwrap(), supplier);
+            cache.all_attempted().await;
+            let expected = RefreshCounts::default().of("contoso", "graph");
+            expected.ended(first, Duration::from_secs(9));
+            expected.ended(second, Duration::from_secs(1));
+            assert_eq!(entry.refreshes(), expected.totals());
+        });
+    }
 }

@@ -52,10 +52,10 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
 
 async fn perform(entry: &TokenEntry, call: Call) {
     let began = clock();
-    let outcome = call.supplier.call(call.demand).await;
+    let acquired = call.supplier.call(call.demand).await;
     let ended = clock();
     let took = ended.mono.saturating_duration_since(began.mono);
-    entry.finish(outcome, took, ended, random());
+    entry.finish(acquired, took, ended, random());
 }
 
 /// A number in `0.0..1.0`.

@@ -127,7 +127,6 @@ pub(super) fn token(text: &str, expires_in: u64) -> AccessToken {
         expires_in: Duration::from_secs(expires_in),
         refresh_in: None,
         fallback: None,
-        first_refused: None,
     }
 }
 

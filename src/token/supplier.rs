@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::Scope;
 use crate::credential::{
-    AccessToken, ClaimsRequest, Credential, CredentialError, Stamp, TokenRequest,
+    AccessToken, Acquired, ClaimsRequest, Credential, CredentialError, Stamp, TokenRequest,
 };
 
 /// What one call asks for.
@@ -22,7 +22,7 @@ pub struct Demand {
     pub within: Duration,
 }
 
-type Called = Pin<Box<dyn Future<Output = Result<AccessToken, CredentialError>> + Send>>;
+type Called = Pin<Box<dyn Future<Output = Acquired> + Send>>;
 type Stamped = Pin<Box<dyn Future<Output = Stamp> + Send>>;
 
 /// Where tokens come from.
@@ -38,6 +38,18 @@ impl Supplier {
     where
         F: Fn(Demand) -> T + Send + Sync + 'static,
         T: Future<Output = Result<AccessToken, CredentialError>> + Send + 'static,
+    {
+        Self::asking(move |demand| {
+            let call = call(demand);
+            async move { call.await.into() }
+        })
+    }
+
+    /// The same of what may ask a fallback too.
+    pub(super) fn asking<F, T>(call: F) -> Self
+    where
+        F: Fn(Demand) -> T + Send + Sync + 'static,
+        T: Future<Output = Acquired> + Send + 'static,
     {
         Self {
             call: Arc::new(move |demand| Box::pin(call(demand))),
@@ -75,10 +87,10 @@ impl Supplier {
             let credential = files.clone();
             async move { credential.stamp().await }
         };
-        Self::new(call).with_stamp(stamp)
+        Self::asking(call).with_stamp(stamp)
     }
 
-    pub(super) async fn call(&self, demand: Demand) -> Result<AccessToken, CredentialError> {
+    pub(super) async fn call(&self, demand: Demand) -> Acquired {
         (self.call)(demand).await
     }
 
