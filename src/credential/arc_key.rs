@@ -6,11 +6,37 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::platform::PlatformError;
+use super::error::{CredentialError, Rejection};
 use crate::secret::Secret;
+use crate::secret::file_reader::FileReader;
 
 /// Keys are about a hundred bytes; Microsoft's libraries refuse more than this.
 const MOST: u64 = 4096;
+
+/// Why a key was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArcKeyError {
+    /// The agent named a file that is not one of its own.
+    #[error(
+        "the Azure Arc agent named a key file outside {}, without the ending .key or above 4096 bytes; it was not read",
+        keys.display()
+    )]
+    Foreign {
+        /// Where keys must be.
+        keys: PathBuf,
+    },
+    /// It cannot be read.
+    #[error(
+        "cannot read the Azure Arc agent's key file {}; add this user to the group himds",
+        file.display()
+    )]
+    Unreadable {
+        /// The key file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
 
 /// The path in `Basic realm=PATH`, whatever other challenges of the line come before or after (RFC
 /// 9110 section 11.6.1).
@@ -46,14 +72,30 @@ fn split<'a>(text: &'a str, ends: &[char]) -> (&'a str, &'a str) {
     text.split_at(text.find(ends).unwrap_or(text.len()))
 }
 
+/// Reads a key aside.
+pub(super) async fn read_aside(
+    file: PathBuf,
+    keys: PathBuf,
+    reader: &FileReader,
+) -> Result<Secret, CredentialError> {
+    let name = file.display().to_string();
+    match reader.run(move || read(&file, &keys)).await {
+        Ok(key) => Ok(key.map_err(Rejection::from)?),
+        Err(why) => Err(CredentialError::unread(&name, why)),
+    }
+}
+
 /// Reads a key that lies directly in `keys`, ends in `.key` and is small; nothing else, whatever
 /// symbolic links say.
 ///
 /// # Errors
 /// When it is not such a file, or cannot be read.
-pub(super) fn read(file: &Path, keys: &Path) -> Result<Secret, PlatformError> {
-    let refused = || PlatformError::ArcKey { keys: keys.into() };
-    let unreadable = |_| PlatformError::ArcKeyUnreadable { file: file.into() };
+fn read(file: &Path, keys: &Path) -> Result<Secret, ArcKeyError> {
+    let refused = || ArcKeyError::Foreign { keys: keys.into() };
+    let unreadable = |source| ArcKeyError::Unreadable {
+        file: file.into(),
+        source,
+    };
     let is_key = |path: &Path| path.extension().is_some_and(|ending| ending == "key");
     if file.parent() != Some(keys) || !is_key(file) {
         return Err(refused());
@@ -117,7 +159,6 @@ mod tests {
         };
         let good = write(keys.join("good.key"), "key");
         assert_eq!(read(&good, &keys).unwrap().expose(), b"key");
-        let refused = PlatformError::ArcKey { keys: keys.clone() };
         let outside = write(root.path().join("outside.key"), "secret");
         for file in [
             outside,
@@ -127,18 +168,14 @@ mod tests {
             keys.join("..").join("outside.key"),
             PathBuf::from("good.key"),
         ] {
-            assert_eq!(
-                read(&file, &keys).unwrap_err(),
-                refused,
-                "{}",
-                file.display()
-            );
+            let refused = matches!(read(&file, &keys), Err(ArcKeyError::Foreign { .. }));
+            assert!(refused, "{}", file.display());
         }
         let absent = keys.join("absent.key");
-        let unreadable = PlatformError::ArcKeyUnreadable {
-            file: absent.clone(),
+        let Err(ArcKeyError::Unreadable { source, .. }) = read(&absent, &keys) else {
+            panic!("it was read");
         };
-        assert_eq!(read(&absent, &keys).unwrap_err(), unreadable);
+        assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
     }
 
     #[cfg(unix)]
@@ -151,7 +188,7 @@ mod tests {
         std::fs::write(&outside, "secret").unwrap();
         let link = keys.join("link.key");
         std::os::unix::fs::symlink(&outside, &link).unwrap();
-        let refused = PlatformError::ArcKey { keys: keys.clone() };
-        assert_eq!(read(&link, &keys).unwrap_err(), refused);
+        let error = read(&link, &keys).unwrap_err();
+        assert!(matches!(error, ArcKeyError::Foreign { .. }), "{error}");
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::arc_key::ArcKeyError;
 use super::certificate::CertificateError;
 use super::platform::PlatformError;
 use super::refusal::Refusal;
@@ -46,6 +47,9 @@ pub enum Rejection {
     /// The endpoint refused.
     #[error("{0}")]
     Answer(Box<Refusal>),
+    /// The key of the Azure Arc agent was not read; no token was asked for.
+    #[error(transparent)]
+    ArcKey(#[from] ArcKeyError),
     /// The certificate or its key cannot be used; nothing was sent.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -233,7 +237,8 @@ impl CredentialError {
             | Self::Throttled { .. }
             | Self::Unavailable(_) => self.to_string(),
             Self::Rejected(
-                Rejection::Certificate(_)
+                Rejection::ArcKey(_)
+                | Rejection::Certificate(_)
                 | Rejection::Platform(_)
                 | Rejection::Secret(_)
                 | Rejection::Slow { .. }
@@ -284,14 +289,20 @@ mod tests {
             (rustix::io::Errno::MFILE, true),
             (rustix::io::Errno::ACCESS, false),
         ] {
-            let unreadable = SecretError::Unreadable {
+            let secret = SecretError::Unreadable {
                 path: FilePath::unknown("secret"),
                 source: errno.into(),
             };
-            let error = CredentialError::from(Rejection::from(unreadable)).of_this_moment();
-            let found = matches!(error, CredentialError::Unavailable(Outage::NoDescriptor));
-            assert_eq!(found, outage, "{error}");
-            assert_eq!(error.refuses_credential(), !outage, "{error}");
+            let key = ArcKeyError::Unreadable {
+                file: "/var/opt/azcmagent/tokens/a.key".into(),
+                source: errno.into(),
+            };
+            for unreadable in [Rejection::from(secret), key.into()] {
+                let error = CredentialError::from(unreadable).of_this_moment();
+                let found = matches!(error, CredentialError::Unavailable(Outage::NoDescriptor));
+                assert_eq!(found, outage, "{error}");
+                assert_eq!(error.refuses_credential(), !outage, "{error}");
+            }
         }
     }
 }

@@ -98,7 +98,7 @@ impl Kind {
             Self::Certificate(kind) => kind.acquire(reader, scope, claims).await,
             Self::ClientSecret(kind) => kind.acquire(reader, scope, claims).await,
             Self::FederatedToken(kind) => kind.acquire(reader, scope, claims).await,
-            Self::ManagedIdentity(Ok(kind)) => kind.acquire(scope).await,
+            Self::ManagedIdentity(Ok(kind)) => kind.acquire(reader, scope).await,
             Self::ManagedIdentity(Err(error)) => Err(Rejection::from(error.clone()).into()),
         }
     }

@@ -15,6 +15,7 @@ use super::platform::{Platform, PlatformError, Source};
 use super::refusal;
 use crate::config::{IdentitySelector, Scope};
 use crate::secret::Secret;
+use crate::secret::file_reader::FileReader;
 
 /// An updating IMDS answers 410 and is back within 70 s; Microsoft's libraries ask seven times, ten
 /// seconds apart.
@@ -55,7 +56,11 @@ impl ManagedIdentity {
         })
     }
 
-    pub(super) async fn acquire(&self, scope: &Scope) -> Result<AccessToken, CredentialError> {
+    pub(super) async fn acquire(
+        &self,
+        reader: &FileReader,
+        scope: &Scope,
+    ) -> Result<AccessToken, CredentialError> {
         let resource = scope.resource();
         let reply = match &self.source {
             Source::AppService { header, .. } => {
@@ -68,7 +73,7 @@ impl ManagedIdentity {
                 let Some(file) = file_named_by(&challenge) else {
                     return read(&challenge);
                 };
-                let key = arc_key::read(&file, keys).map_err(Rejection::from)?;
+                let key = arc_key::read_aside(file, keys.clone(), reader).await?;
                 let mut headers = metadata();
                 headers.insert(AUTHORIZATION, basic(&key)?);
                 self.ask("2020-06-01", resource, headers).await?

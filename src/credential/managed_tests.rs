@@ -9,6 +9,7 @@ use super::error::{CredentialError, Pace};
 use super::stand_in::{self, Seen, StandIn, ask, response, spec};
 use super::{Credential, Platform};
 use crate::config::{CredentialKind, HostName, IdentitySelector};
+use crate::secret::file_reader::FileReader;
 
 const TOKEN: &str = r#"{"access_token":"t","refresh_token":"","expires_in":"86399",
     "expires_on":"1893542700","resource":"https://graph.test","token_type":"Bearer"}"#;
@@ -212,9 +213,20 @@ async fn an_arc_key_is_read_and_sent_back() {
         "a",
         CredentialKind::ManagedIdentity(IdentitySelector::System),
     );
-    let credential = Credential::all(&[spec], &stand_in::client(), &platform)
-        .unwrap()
-        .remove(0);
+    let mut credential = Credential::alone(&spec, &stand_in::client(), &platform).unwrap();
     ask(&credential).await.unwrap();
     assert_eq!(agent.requests()[1].headers["authorization"], "Basic key-1");
+
+    // A file system that hangs is waited for as with other files: aside, and not for long.
+    credential.reader = FileReader::patient_for(Duration::from_millis(20));
+    let (release, hangs) = std::sync::mpsc::channel::<()>();
+    let hung = credential.reader.run(move || hangs.recv()).await;
+    assert!(hung.is_err(), "it hangs");
+    let error = ask(&credential).await.unwrap_err();
+    assert!(
+        error.words().contains("one.key took longer than"),
+        "{error}"
+    );
+    assert_eq!(agent.requests().len(), 3, "no key, no request for a token");
+    release.send(()).unwrap();
 }

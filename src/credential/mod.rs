@@ -45,6 +45,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use acquired::{Acquired, FirstFailure};
 pub use answer::AccessToken;
+pub use arc_key::ArcKeyError;
 pub use certificate::CertificateError;
 pub use claims::{ClaimsRequest, MAX_CLAIMS};
 pub use ending::ending;

@@ -37,24 +37,6 @@ pub(super) enum Source {
 /// Why this platform's identity cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {
-    /// The Arc agent named a key file that is not one of its own.
-    #[error(
-        "the Azure Arc agent named a key file outside {}, without the ending .key or above 4096 bytes; it was not read",
-        keys.display()
-    )]
-    ArcKey {
-        /// Where keys must be.
-        keys: PathBuf,
-    },
-    /// The key file cannot be read.
-    #[error(
-        "cannot read the Azure Arc agent's key file {}; add this user to the group himds",
-        file.display()
-    )]
-    ArcKeyUnreadable {
-        /// The key file.
-        file: PathBuf,
-    },
     /// Arc has system-assigned identities only.
     #[error("Azure Arc has only a system-assigned identity; write `managed_identity: system`")]
     ArcSystemOnly,
