@@ -10,8 +10,9 @@ use tokio::sync::{Notify, watch};
 
 use super::error::TokenError;
 use super::key::TokenKey;
-use super::slot::{Deadline, Flight, Lease, Lifetime, Renewal, Slot, Step};
-use super::status::{TokenState, TokenStatus};
+use super::phase::{Failure, Phase};
+use super::slot::{Concern, Deadline, Flight, Lease, Lifetime, Renewal, Slot, Step};
+use super::status::{LastError, TokenState, TokenStatus};
 use super::supplier::{Demand, Supplier};
 use super::tally::{self, Tally};
 use crate::clock::Now;
@@ -65,28 +66,6 @@ struct State {
     supplier: Supplier,
     last_renewal: Option<SystemTime>,
     last_error: Option<LastError>,
-}
-
-/// The last call that failed.
-#[derive(Clone, Debug)]
-pub struct LastError {
-    /// When it ended.
-    pub at: SystemTime,
-    /// How it ended.
-    pub outcome: RefreshOutcome,
-    /// What happened and what to do about it.
-    pub words: String,
-}
-
-/// What those who wait for a call see of it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Phase {
-    /// Calls that have ended.
-    pub(super) ended: u64,
-    /// Why the last one failed, unless the credential has changed since.
-    pub(super) failure: Option<Arc<CredentialError>>,
-    /// No call will be made any more.
-    pub(super) retired: bool,
 }
 
 /// What the refresher does next.
@@ -208,20 +187,20 @@ impl TokenEntry {
     }
 
     /// What an error is to a request that meets it now.
-    pub(super) fn explain(&self, cause: Arc<CredentialError>, now: Now) -> TokenError {
-        TokenError::of(cause, self.lock().slot.next_call_in(now))
+    pub(super) fn explain(&self, failure: &Failure, now: Now) -> TokenError {
+        TokenError::of(failure.cause.clone(), self.lock().slot.next_call_in(now))
     }
 
-    /// An upstream refused the token of this generation. Also tells how many calls had ended.
+    /// An upstream refused the token of this generation. Also tells what was known of calls then.
     pub(super) fn reject(
         &self,
         generation: u64,
         claims: Option<&ClaimsRequest>,
         now: Now,
-    ) -> (Renewal, u64) {
+    ) -> (Renewal, Phase) {
         let mut state = self.lock();
         let renewal = state.slot.rejected(generation, claims, now);
-        (renewal, self.phase.borrow().ended)
+        (renewal, self.phase.borrow().clone())
     }
 
     /// Puts another credential of the same identity in place, which may have another name: its next
@@ -244,7 +223,10 @@ impl TokenEntry {
     fn changed(&self, state: &mut State, at_once: bool) {
         if state.slot.credential_changed(at_once) {
             // Requests wait for the call with the new credential, not fail with the old error.
-            self.phase.send_modify(|phase| phase.failure = None);
+            self.phase.send_modify(|phase| {
+                phase.failure = None;
+                phase.claims_failure = None;
+            });
             self.nudge();
         }
     }
@@ -299,6 +281,7 @@ impl TokenEntry {
             state.refreshes.ended(outcome, first.took);
             took = took.saturating_sub(first.took);
         }
+        let number = state.slot.calls();
         let failure = match acquired.outcome {
             Ok(token) => {
                 state.refreshes.ended(RefreshOutcome::Success, took);
@@ -307,14 +290,14 @@ impl TokenEntry {
             }
             Err(error) => {
                 state.refreshes.ended(tally::outcome(&error), took);
-                self.remember(&mut state, &error, now, random);
-                Some(Arc::new(error))
+                let concern = self.remember(&mut state, &error, now, random);
+                Some((concern, Arc::new(error)))
             }
         };
         // Within the lock, so that `reject` sees state and phase in step.
-        self.phase.send_modify(|phase| {
-            phase.ended += 1;
-            phase.failure = failure;
+        self.phase.send_modify(|phase| match failure {
+            None => phase.brought(number),
+            Some((concern, cause)) => phase.failed(concern, Failure { number, cause }),
         });
     }
 
@@ -349,7 +332,13 @@ impl TokenEntry {
         }
     }
 
-    fn remember(&self, state: &mut State, error: &CredentialError, now: Now, random: f64) {
+    fn remember(
+        &self,
+        state: &mut State,
+        error: &CredentialError,
+        now: Now,
+        random: f64,
+    ) -> Concern {
         let last = LastError {
             at: now.wall,
             outcome: tally::outcome(error),
@@ -373,10 +362,10 @@ impl TokenEntry {
                 tracing::debug!(%credential, %scope, outcome, cached, reason, "still no new token");
             }
         }
+        state.last_error = Some(last);
         state
             .slot
-            .failed(error.pace(), error.retry_after(), now, random);
-        state.last_error = Some(last);
+            .failed(error.pace(), error.retry_after(), now, random)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -9,11 +9,14 @@ mod backoff;
 #[cfg(test)]
 mod cache_tests;
 pub mod challenge;
+#[cfg(test)]
+mod claims_tests;
 mod entry;
 mod error;
 #[cfg(test)]
 mod fallback_tests;
 mod key;
+mod phase;
 mod reader;
 mod refresh;
 #[cfg(test)]
@@ -38,11 +41,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use entry::{LastError, TokenEntry};
+pub use entry::TokenEntry;
 pub use error::{RenewError, TokenError};
 pub use key::TokenKey;
 pub use reader::{Bearer, TokenReader};
-pub use status::{TokenState, TokenStatus};
+pub use status::{LastError, TokenState, TokenStatus};
 pub use supplier::{Demand, Supplier};
 pub use tally::Tally;
 

@@ -94,8 +94,8 @@ impl TokenReader {
             if retired {
                 return Err(TokenError::Retired);
             }
-            if let Some(cause) = failure {
-                return Err(self.entry.explain(cause, clock()));
+            if let Some(failure) = failure {
+                return Err(self.entry.explain(&failure, clock()));
             }
             if !nudged {
                 // Timers sleep as long as a suspended machine does; the refresher may not know yet
@@ -127,27 +127,25 @@ impl TokenReader {
             return Ok(bearer);
         }
         let mut phase = self.entry.watch();
-        let (renewal, ended) = self.entry.reject(refused.generation, claims, now);
-        let call = match renewal {
+        let (renewal, known) = self.entry.reject(refused.generation, claims, now);
+        let (call, failure) = match renewal {
             Renewal::Newer => return Ok(self.wait(now, limit).await?),
             Renewal::Paused(left) => return Err(RenewError::Paused { left }),
-            Renewal::Failing => {
-                let failure = phase.borrow().failure.clone();
-                return Err(match failure {
-                    Some(cause) => self.entry.explain(cause, now).into(),
-                    None => TokenError::Late { waited: limit }.into(),
-                });
-            }
-            Renewal::Join(call) => call,
+            Renewal::Failing => (known.ended + 1, known.failure),
+            Renewal::ClaimsFailing => (known.ended + 1, known.claims_failure),
+            Renewal::Join(call) => (call, None),
         };
+        if let Some(failure) = failure {
+            return Err(self.entry.explain(&failure, now).into());
+        }
         let _waiting = self.entry.tally().waiting();
         self.entry.nudge();
         let deadline = Instant::now() + limit;
         loop {
             let seen = phase.borrow_and_update().clone();
-            match seen.failure {
-                Some(cause) if seen.ended > ended => {
-                    return Err(self.entry.explain(cause, clock()).into());
+            match seen.failure_since(known.ended) {
+                Some(failure) => {
+                    return Err(self.entry.explain(failure, clock()).into());
                 }
                 _ if seen.ended >= call => {
                     return self.newer(refused, clock()).ok_or(RenewError::Same);

@@ -96,12 +96,23 @@ pub(super) enum Step {
 pub(super) enum Renewal {
     /// The last call failed and the next is not due: the reason is known.
     Failing,
+    /// The last call with claims failed, and the next may not be made yet: likewise.
+    ClaimsFailing,
     /// The end of this call brings the outcome.
     Join(u64),
     /// That token is not the one that is held any more.
     Newer,
     /// A renewal was forced too recently; this long is left.
     Paused(Duration),
+}
+
+/// Whom the failure of a call concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Concern {
+    /// All who want the token.
+    All,
+    /// Those whose upstream refused the token that is held.
+    Claims,
 }
 
 /// The state of one token.
@@ -191,6 +202,11 @@ impl Slot {
         self.is_failing() || self.claims_quiet.is_some()
     }
 
+    /// Calls begun so far.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls
+    }
+
     /// The token that is held, usable or not.
     pub(super) fn lease(&self) -> Option<Lease> {
         self.lease
@@ -230,22 +246,22 @@ impl Slot {
         self.lease
     }
 
-    /// The call failed. What is held stays.
+    /// The call failed. What is held stays. Returns who is to be told.
     pub(super) fn failed(
         &mut self,
         pace: Pace,
         retry_after: Option<Duration>,
         now: Now,
         random: f64,
-    ) {
+    ) -> Concern {
         let Some(flight) = self.flight.take() else {
-            return;
+            return Concern::All;
         };
         // Whoever wants a renewal hears of this failure; another call now would meet it again.
         self.wanted = None;
         if flight.claims.is_some() && !self.changed_in_flight {
             self.claims_failed(pace, retry_after, now, random);
-            return;
+            return Concern::Claims;
         }
         self.failures = self.failures.saturating_add(1);
         self.obeying = retry_after.is_some();
@@ -256,6 +272,7 @@ impl Slot {
             let pause = backoff::pause(pace, self.failures, retry_after, longest, random);
             Some(Deadline::after(now, pause))
         };
+        Concern::All
     }
 
     /// One endpoint demanded claims, and the call with them failed. The renewal that all others live
@@ -306,9 +323,12 @@ impl Slot {
                 return Renewal::Join(self.calls + 1);
             }
         }
-        let is_quiet = self.claims_quiet.is_some_and(|until| !until.has_come(now));
-        if self.is_failing() && self.next(now) != Step::Call || claims.is_some() && is_quiet {
+        if self.is_failing() && self.next(now) != Step::Call {
             return Renewal::Failing;
+        }
+        let is_quiet = self.claims_quiet.is_some_and(|until| !until.has_come(now));
+        if claims.is_some() && is_quiet {
+            return Renewal::ClaimsFailing;
         }
         if let Some(until) = self.forced_until.filter(|until| !until.has_come(now)) {
             return Renewal::Paused(until.left(now));

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::slot::{Lifetime, Renewal, Slot, Step};
+use super::slot::{Concern, Lifetime, Renewal, Slot, Step};
 use super::slot_clocks::{Clocks, S, claims};
 use crate::clock::Now;
 use crate::credential::Pace;
@@ -123,11 +123,13 @@ impl Model {
     }
 
     fn fail(&mut self, slot: &mut Slot, pace: Pace, retry_after: Option<u64>, random: f64) {
-        slot.failed(pace, retry_after.map(S), self.now(), random);
+        let concern = slot.failed(pace, retry_after.map(S), self.now(), random);
         if self.flight.take().is_none() {
             return;
         }
-        if self.apart && !self.changed_in_flight {
+        let apart = self.apart && !self.changed_in_flight;
+        assert_eq!(concern == Concern::Claims, apart);
+        if apart {
             // Ordinary calls keep their time.
             self.quiet = None;
             return;

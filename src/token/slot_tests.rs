@@ -279,7 +279,7 @@ fn claims_that_cannot_be_had_leave_the_ordinary_renewal_its_time() {
         // The endpoint hears of the failure, and makes no further calls.
         if pace != Pace::Soon || retry_after.is_some() {
             let again = slot.rejected(lease.generation, Some(&wanted), clocks.at(231.0));
-            assert_eq!(again, Renewal::Failing);
+            assert_eq!(again, Renewal::ClaimsFailing);
         }
         assert!(slot.has_failed() && !slot.is_failing());
         let now = clocks.at(due);
@@ -352,7 +352,9 @@ proptest! {
                 left if left > 0.0 => {
                     slot.succeeded(life(left as u64), at > 0.0, random).unwrap();
                 }
-                _ => slot.failed(Pace::Soon, None, clocks.at(at), random),
+                _ => {
+                    slot.failed(Pace::Soon, None, clocks.at(at), random);
+                }
             }
             let Step::Wait(pause) = slot.next(clocks.at(at)) else {
                 panic!("a call is followed by a pause");

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::entry::LastError;
 use crate::config::{Name, Scope};
+use crate::metrics::RefreshOutcome;
 
 /// A token's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,17 @@ pub enum TokenState {
     Stale,
     /// A token is served.
     Usable,
+}
+
+/// The last call that failed.
+#[derive(Clone, Debug)]
+pub struct LastError {
+    /// When it ended.
+    pub at: SystemTime,
+    /// How it ended.
+    pub outcome: RefreshOutcome,
+    /// What happened and what to do about it.
+    pub words: String,
 }
 
 /// One reading of a token's state. Holds no token.

@@ -1,0 +1,67 @@
+//! Calls that an upstream's demand for claims causes, and what their failures are to all others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::advance;
+
+use super::refresh::clock;
+use super::script::{Script, rejected, run, settle, token};
+use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
+use crate::credential::ClaimsRequest;
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+const LIMIT: Duration = Duration::from_secs(15);
+
+fn demand() -> ClaimsRequest {
+    ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#).unwrap()
+}
+
+/// A token that was got at first, and its reader.
+async fn warm(script: &mut Script, expires_in: u64) -> (TokenCache, TokenReader, Bearer) {
+    let cache = TokenCache::new(Handle::current(), Arc::default());
+    let reader = TokenReader::new(script.entry(&cache));
+    script.next().await.grant(token("token-1", expires_in));
+    let bearer = reader.wait(clock(), LIMIT).await.unwrap();
+    (cache, reader, bearer)
+}
+
+fn renew(
+    reader: &TokenReader,
+    refused: &Bearer,
+    claims: Option<ClaimsRequest>,
+) -> JoinHandle<Result<Bearer, RenewError>> {
+    let (reader, refused) = (TokenReader::new(reader.entry().clone()), refused.clone());
+    spawn_local(async move { reader.renew(&refused, claims.as_ref(), LIMIT).await })
+}
+
+/// Why the call failed that was or would have been made.
+fn failed(renewed: Result<Bearer, RenewError>) -> TokenError {
+    match renewed {
+        Err(RenewError::Failed(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_only_wants_a_token_is_not_told_that_claims_were_refused() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script, 20).await;
+        let renewal = renew(&reader, &refused, Some(demand()));
+        script.next().await.refuse(rejected());
+        failed(renewal.await.unwrap());
+        let asked = script.next().await;
+        assert_eq!(asked.demand.claims, None);
+        advance(S(20)).await;
+        assert!(reader.find(clock()).is_none());
+        let waiting = TokenReader::new(reader.entry().clone());
+        let waiting = spawn_local(async move { waiting.wait(clock(), LIMIT).await });
+        settle().await;
+        asked.grant(token("token-2", 3600));
+        let bearer = waiting.await.unwrap().unwrap();
+        assert_eq!(bearer.header, "Bearer token-2");
+    });
+}

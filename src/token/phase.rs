@@ -1,0 +1,54 @@
+//! What those who wait for a token see of its calls.
+
+use std::sync::Arc;
+
+use super::slot::Concern;
+use crate::credential::CredentialError;
+
+/// What those who wait for a call see of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Phase {
+    /// The number of the last call that has ended.
+    pub(super) ended: u64,
+    /// Why the last ordinary call failed, unless the credential has changed since.
+    pub(super) failure: Option<Failure>,
+    /// The same of the last call with claims. One endpoint demanded them: whoever only wants a token
+    /// is not concerned.
+    pub(super) claims_failure: Option<Failure>,
+    /// No call will be made any more.
+    pub(super) retired: bool,
+}
+
+/// A call that failed.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// Which call.
+    pub(super) number: u64,
+    pub(super) cause: Arc<CredentialError>,
+}
+
+impl Phase {
+    /// A call brought a token.
+    pub(super) fn brought(&mut self, number: u64) {
+        self.ended = number;
+        self.failure = None;
+        self.claims_failure = None;
+    }
+
+    /// A call failed.
+    pub(super) fn failed(&mut self, concern: Concern, failure: Failure) {
+        self.ended = failure.number;
+        match concern {
+            Concern::All => self.failure = Some(failure),
+            Concern::Claims => self.claims_failure = Some(failure),
+        }
+    }
+
+    /// Why a call failed that ended after this one.
+    pub(super) fn failure_since(&self, ended: u64) -> Option<&Failure> {
+        [&self.failure, &self.claims_failure]
+            .into_iter()
+            .flatten()
+            .find(|failure| failure.number > ended)
+    }
+}
