@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::advance;
 
 use super::refresh::clock;
-use super::script::{Script, rejected, run, settle, token};
+use super::script::{Script, rejected, run, settle, token, unavailable};
 use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
 use crate::credential::ClaimsRequest;
 
@@ -43,6 +43,30 @@ fn failed(renewed: Result<Bearer, RenewError>) -> TokenError {
         Err(RenewError::Failed(error)) => error,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_failed_call_with_claims_is_told_as_that_and_keeps_no_other_renewal_away() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script, 86_400).await;
+        let renewal = renew(&reader, &refused, Some(demand()));
+        script.next().await.refuse(unavailable());
+        failed(renewal.await.unwrap());
+        advance(S(5)).await;
+        failed(renew(&reader, &refused, Some(demand())).await.unwrap());
+        let renewal = renew(&reader, &refused, None);
+        let asked = script.next().await;
+        assert_eq!(asked.demand.claims, None);
+        asked.grant(token("token-2", 86_400));
+        let second = renewal.await.unwrap().unwrap();
+        assert_eq!(second.header, "Bearer token-2");
+        // That one counts.
+        for claims in [None, Some(demand())] {
+            let again = renew(&reader, &second, claims).await.unwrap();
+            assert!(matches!(again, Err(RenewError::Paused { .. })));
+        }
+    });
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! go in with their time, answers come out.
 //!
 //! It guarantees that a token past its usable end is never usable, that at most one call is in
-//! flight, that a failure leaves a valid token alone, and that an upstream's refusal forces at most
-//! one renewal in [`FORCED_PAUSE`].
+//! flight, that a failure leaves a valid token alone, and that upstreams' refusals force at most one
+//! renewal in [`FORCED_PAUSE`]; one that fails is followed by the pause after a failure.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -43,6 +43,14 @@ impl Deadline {
         }
     }
 
+    /// The later one, on each clock.
+    fn max(self, other: Self) -> Self {
+        Self {
+            mono: self.mono.max(other.mono),
+            wall: self.wall.max(other.wall),
+        }
+    }
+
     pub(super) fn has_come(&self, now: Now) -> bool {
         now.mono >= self.mono || now.wall >= self.wall
     }
@@ -77,6 +85,8 @@ pub(super) struct Flight {
     /// Counts from 1.
     pub(super) number: u64,
     pub(super) claims: Option<ClaimsRequest>,
+    /// An upstream's refusal asked for it.
+    forced: bool,
     began: Now,
 }
 
@@ -128,6 +138,7 @@ pub(super) struct Slot {
     due: Option<Deadline>,
     /// A renewal that an upstream's refusal asks for.
     wanted: Option<Wanted>,
+    /// No other renewal is forced before this, unless the one that was brought nothing.
     forced_until: Option<Deadline>,
     /// A call with claims failed: no other is made before this.
     claims_quiet: Option<Deadline>,
@@ -219,9 +230,11 @@ impl Slot {
         }
         self.calls += 1;
         self.changed_in_flight = false;
+        let wanted = self.wanted.take();
         let flight = Flight {
             number: self.calls,
-            claims: self.wanted.take().and_then(|wanted| wanted.claims),
+            forced: wanted.is_some(),
+            claims: wanted.and_then(|wanted| wanted.claims),
             began: now,
         };
         self.flight = Some(flight.clone());
@@ -258,9 +271,13 @@ impl Slot {
             return Concern::All;
         };
         // Whoever wants a renewal hears of this failure; another call now would meet it again.
-        self.wanted = None;
+        let dropped = self.wanted.take();
+        let forced_until = match flight.forced || dropped.is_some() {
+            true => self.forced_until.take(),
+            false => None,
+        };
         if flight.claims.is_some() && !self.changed_in_flight {
-            self.claims_failed(pace, retry_after, now, random);
+            self.claims_failed(pace, retry_after, forced_until, now, random);
             return Concern::Claims;
         }
         self.failures = self.failures.saturating_add(1);
@@ -278,14 +295,24 @@ impl Slot {
     /// One endpoint demanded claims, and the call with them failed. The renewal that all others live
     /// by does not carry them and keeps its time: put off, it could come after the token's end. Only
     /// quiet that the server asked for is kept there too, as far as the token has time for it.
-    fn claims_failed(&mut self, pace: Pace, retry_after: Option<Duration>, now: Now, random: f64) {
+    ///
+    /// Nobody but upstreams asks for claims again, and they ask with every request: other claims are
+    /// asked for when a renewal could be forced again had this one brought a token.
+    fn claims_failed(
+        &mut self,
+        pace: Pace,
+        retry_after: Option<Duration>,
+        forced_until: Option<Deadline>,
+        now: Now,
+        random: f64,
+    ) {
         let pause = backoff::pause(pace, 1, retry_after, NOTHING_USABLE, random);
-        let quiet = Some(Deadline::after(now, pause));
-        self.claims_quiet = quiet;
+        let quiet = Deadline::after(now, pause);
+        self.claims_quiet = Some(forced_until.map_or(quiet, |until| until.max(quiet)));
         let is_sooner = self.due.is_none_or(|due| due.left(now) < pause);
         let has_time = self.usable(now).is_some() && pause <= self.patience(now);
         if retry_after.is_some() && is_sooner && has_time {
-            self.due = quiet;
+            self.due = Some(quiet);
         }
     }
 
@@ -323,7 +350,12 @@ impl Slot {
                 return Renewal::Join(self.calls + 1);
             }
         }
-        if self.is_failing() && self.next(now) != Step::Call {
+        let next = self.next(now);
+        if next == Step::Call && claims.is_none() {
+            // What is due serves as well, and nothing is forced.
+            return Renewal::Join(self.calls + 1);
+        }
+        if self.is_failing() && next != Step::Call {
             return Renewal::Failing;
         }
         let is_quiet = self.claims_quiet.is_some_and(|until| !until.has_come(now));

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::slot::{Concern, Lifetime, Renewal, Slot, Step};
+use super::slot::{Concern, FORCED_PAUSE, Lifetime, Renewal, Slot, Step};
 use super::slot_clocks::{Clocks, S, claims};
 use crate::clock::Now;
 use crate::credential::Pace;
@@ -61,6 +61,12 @@ struct Model {
     changed_in_flight: bool,
     /// The flight carries claims, which the ordinary calls do not.
     apart: bool,
+    /// When a renewal was forced: one that has not begun, the one in flight, the last that brought a
+    /// token, and the last with claims that failed since.
+    wanted: Option<(f64, f64)>,
+    forced: Option<(f64, f64)>,
+    served: Option<(f64, f64)>,
+    denied: Option<(f64, f64)>,
 }
 
 impl Model {
@@ -107,6 +113,9 @@ impl Model {
                 } else if !self.obeying {
                     self.quiet = None;
                 }
+                if self.flight.is_none() {
+                    self.denied = None;
+                }
             }
         }
     }
@@ -119,6 +128,8 @@ impl Model {
             self.token = Some((mono, wall, life.expires_in.as_secs_f64()));
             self.quiet = None;
             self.obeying = false;
+            self.served = self.forced.take().or(self.served);
+            self.denied = None;
         }
     }
 
@@ -129,7 +140,10 @@ impl Model {
         }
         let apart = self.apart && !self.changed_in_flight;
         assert_eq!(concern == Concern::Claims, apart);
+        let forced = self.forced.take();
+        self.wanted = None;
         if apart {
+            self.denied = forced;
             // Ordinary calls keep their time.
             self.quiet = None;
             return;
@@ -159,6 +173,7 @@ impl Model {
         self.apart = slot.started(now).unwrap().claims.is_some();
         assert!(slot.started(now).is_none(), "two calls in flight");
         self.flight = Some((self.mono, self.wall));
+        self.forced = self.wanted.take();
         self.changed_in_flight = false;
     }
 
@@ -166,8 +181,28 @@ impl Model {
         let Some(lease) = slot.lease() else { return };
         let wanted = demanded.then(|| claims("nbf"));
         let generation = lease.generation - u64::from(stale);
+        let before = slot.next(now);
         let renewal = slot.rejected(generation, wanted.as_ref(), now);
         assert_eq!(renewal == Renewal::Newer, stale);
+        let Renewal::Join(number) = renewal else {
+            return;
+        };
+        let served_by_it = match before {
+            Step::InFlight => number == slot.calls(),
+            Step::Call => !demanded,
+            Step::Wait(_) => false,
+        };
+        if served_by_it || self.wanted.is_some() {
+            return;
+        }
+        self.wanted = Some((self.mono, self.wall));
+        let least = FORCED_PAUSE.as_secs_f64();
+        let over = |(mono, wall)| self.mono >= mono + least || self.wall >= wall + least;
+        assert!(self.served.is_none_or(over), "forced too soon");
+        assert!(
+            !demanded || self.denied.is_none_or(over),
+            "asked for claims too soon"
+        );
     }
 
     fn check(&self, slot: &Slot) {
@@ -203,7 +238,7 @@ proptest! {
         let mut model = Model {
             clocks: Clocks::start(), mono: 0.0, wall: 0.0,
             token: None, flight: None, quiet: None, obeying: false, changed_in_flight: false,
-            apart: false,
+            apart: false, wanted: None, forced: None, served: None, denied: None,
         };
         for (event, random) in events {
             model.apply(&mut slot, event, random);
