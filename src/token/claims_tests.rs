@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::advance;
 
 use super::refresh::clock;
-use super::script::{Script, rejected, run, settle, token, unavailable};
+use super::script::{Script, rejected, run, settle, throttled, token, unavailable};
 use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
 use crate::credential::ClaimsRequest;
 
@@ -43,6 +43,28 @@ fn failed(renewed: Result<Bearer, RenewError>) -> TokenError {
         Err(RenewError::Failed(error)) => error,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_failed_call_with_claims_names_the_pause_that_is_kept() {
+    run(async {
+        for (error, least, most) in [(unavailable(), 1, 30), (throttled(120), 120, 125)] {
+            let mut script = Script::new();
+            let (_cache, reader, refused) = warm(&mut script, 86_400).await;
+            let renewal = renew(&reader, &refused, Some(demand()));
+            script.next().await.refuse(error);
+            let wait = failed(renewal.await.unwrap()).retry_after().unwrap();
+            assert!((S(least)..=S(most)).contains(&wait), "{wait:?}");
+            let again = renew(&reader, &refused, Some(demand())).await.unwrap();
+            let again = failed(again).retry_after().unwrap();
+            assert!(again <= wait && wait - again < S(1), "{wait:?} {again:?}");
+            assert!(script.is_idle());
+            // Then it is asked for. The wall clock, which is not paused, had the smaller part left.
+            advance(wait + S(1)).await;
+            let _renewal = renew(&reader, &refused, Some(demand()));
+            assert_eq!(script.next().await.demand.claims, Some(demand()));
+        }
+    });
 }
 
 #[test]

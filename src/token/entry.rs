@@ -188,7 +188,12 @@ impl TokenEntry {
 
     /// What an error is to a request that meets it now.
     pub(super) fn explain(&self, failure: &Failure, now: Now) -> TokenError {
-        TokenError::of(failure.cause.clone(), self.lock().slot.next_call_in(now))
+        let state = self.lock();
+        let next_call_in = match failure.concern {
+            Concern::All => state.slot.next_call_in(now),
+            Concern::Claims => state.slot.next_claims_in(now),
+        };
+        TokenError::of(failure.cause.clone(), next_call_in)
     }
 
     /// An upstream refused the token of this generation. Also tells what was known of calls then.
@@ -291,13 +296,17 @@ impl TokenEntry {
             Err(error) => {
                 state.refreshes.ended(tally::outcome(&error), took);
                 let concern = self.remember(&mut state, &error, now, random);
-                Some((concern, Arc::new(error)))
+                Some(Failure {
+                    number,
+                    concern,
+                    cause: Arc::new(error),
+                })
             }
         };
         // Within the lock, so that `reject` sees state and phase in step.
         self.phase.send_modify(|phase| match failure {
             None => phase.brought(number),
-            Some((concern, cause)) => phase.failed(concern, Failure { number, cause }),
+            Some(failure) => phase.failed(failure),
         });
     }
 

@@ -24,6 +24,7 @@ pub(super) struct Phase {
 pub(super) struct Failure {
     /// Which call.
     pub(super) number: u64,
+    pub(super) concern: Concern,
     pub(super) cause: Arc<CredentialError>,
 }
 
@@ -36,9 +37,9 @@ impl Phase {
     }
 
     /// A call failed.
-    pub(super) fn failed(&mut self, concern: Concern, failure: Failure) {
+    pub(super) fn failed(&mut self, failure: Failure) {
         self.ended = failure.number;
-        match concern {
+        match failure.concern {
             Concern::All => self.failure = Some(failure),
             Concern::Claims => self.claims_failure = Some(failure),
         }

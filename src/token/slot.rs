@@ -203,6 +203,12 @@ impl Slot {
         }
     }
 
+    /// How long no call with claims is made, because the last one failed.
+    pub(super) fn next_claims_in(&self, now: Now) -> Duration {
+        self.claims_quiet
+            .map_or(Duration::ZERO, |until| until.left(now))
+    }
+
     /// Whether the last ordinary call failed.
     pub(super) fn is_failing(&self) -> bool {
         self.failures > 0

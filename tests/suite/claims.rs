@@ -140,3 +140,24 @@ async fn claims_that_are_asked_for_a_moment_after_a_renewal_are_told_as_that() {
     let event = stage.log.with("/code", "tokenRefused").await;
     assert_eq!(event["status"], 502);
 }
+
+#[tokio::test]
+async fn claims_that_entra_does_not_give_now_are_told_as_that_and_other_refusals_renew() {
+    let stage = Stage::open().await;
+    let claims = json!({"access_token": {"nbf": {"essential": true, "value": "1893456000"}}});
+    stage.simulator.demand_claims(GRAPH, Some(claims));
+    let outage = Fault::answer(503, &[], "");
+    stage.simulator.script(Script::on(LOGIN, outage).times(1));
+    for _ in 0..2 {
+        let answer = stage.get("/graph/sim/bytes/1").await;
+        assert_eq!(answer.refusal(), (503, "tokenUnavailable".to_owned()));
+        let wait: u64 = answer.field("retry-after").parse().unwrap();
+        assert!((1..=30).contains(&wait), "{wait}");
+    }
+    stage.simulator.demand_claims(GRAPH, None);
+    let plain = Fault::answer(401, &[("www-authenticate", "Bearer realm=\"\"")], "");
+    stage
+        .simulator
+        .script(Script::on(GRAPH, plain).under("/sim/bytes").times(1));
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+}
