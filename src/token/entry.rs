@@ -190,7 +190,7 @@ impl TokenEntry {
     pub(super) fn explain(&self, failure: &Failure, now: Now) -> TokenError {
         let state = self.lock();
         let next_call_in = match failure.concern {
-            Concern::All => state.slot.next_call_in(now),
+            Concern::All | Concern::Nobody => state.slot.next_call_in(now),
             Concern::Claims => state.slot.next_claims_in(now),
         };
         TokenError::of(failure.cause.clone(), next_call_in)

@@ -10,6 +10,8 @@ mod backoff;
 mod cache_tests;
 pub mod challenge;
 #[cfg(test)]
+mod change_tests;
+#[cfg(test)]
 mod claims_tests;
 mod entry;
 mod error;

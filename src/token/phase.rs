@@ -8,8 +8,10 @@ use crate::credential::CredentialError;
 /// What those who wait for a call see of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Phase {
-    /// The number of the last call that has ended.
+    /// The number of the last call that has ended. One that is made again at once does not count.
     pub(super) ended: u64,
+    /// The number of the last that brought a token.
+    pub(super) brought: u64,
     /// Why the last ordinary call failed, unless the credential has changed since.
     pub(super) failure: Option<Failure>,
     /// The same of the last call with claims. One endpoint demanded them: whoever only wants a token
@@ -32,17 +34,20 @@ impl Phase {
     /// A call brought a token.
     pub(super) fn brought(&mut self, number: u64) {
         self.ended = number;
+        self.brought = number;
         self.failure = None;
         self.claims_failure = None;
     }
 
     /// A call failed.
     pub(super) fn failed(&mut self, failure: Failure) {
+        let place = match failure.concern {
+            Concern::All => &mut self.failure,
+            Concern::Claims => &mut self.claims_failure,
+            Concern::Nobody => return,
+        };
         self.ended = failure.number;
-        match failure.concern {
-            Concern::All => self.failure = Some(failure),
-            Concern::Claims => self.claims_failure = Some(failure),
-        }
+        *place = Some(failure);
     }
 
     /// Why a call failed that ended after this one.

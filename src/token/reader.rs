@@ -143,15 +143,15 @@ impl TokenReader {
         let deadline = Instant::now() + limit;
         loop {
             let seen = phase.borrow_and_update().clone();
-            match seen.failure_since(known.ended) {
-                Some(failure) => {
-                    return Err(self.entry.explain(failure, clock()).into());
-                }
-                _ if seen.ended >= call => {
-                    return self.newer(refused, clock()).ok_or(RenewError::Same);
-                }
-                _ if seen.retired => return Err(TokenError::Retired.into()),
-                _ => {}
+            // A call that failed may have been followed by another before this task saw either.
+            if seen.brought >= call {
+                return self.newer(refused, clock()).ok_or(RenewError::Same);
+            }
+            if let Some(failure) = seen.failure_since(known.ended) {
+                return Err(self.entry.explain(failure, clock()).into());
+            }
+            if seen.retired {
+                return Err(TokenError::Retired.into());
             }
             if timeout_at(deadline, phase.changed()).await.is_err() {
                 return Err(TokenError::Late { waited: limit }.into());

@@ -87,6 +87,13 @@ impl Script {
         cache.entry_from(key, &Name::parse("contoso").unwrap(), self.supplier.clone())
     }
 
+    /// Its entry, for which nobody makes calls.
+    pub(super) fn entry_alone(&self) -> Arc<TokenEntry> {
+        let (label, supplier) = (Name::parse("contoso").unwrap(), self.supplier.clone());
+        let entry = TokenEntry::new(self.key(), label, Arc::default(), supplier);
+        Arc::new(entry)
+    }
+
     fn key(&self) -> TokenKey {
         let identity = Identity::ManagedIdentity(IdentitySelector::System);
         TokenKey::plain(identity, self.scope.clone())

@@ -123,6 +123,8 @@ pub(super) enum Concern {
     All,
     /// Those whose upstream refused the token that is held.
     Claims,
+    /// Nobody: the credential changed meanwhile, and the call is made again at once.
+    Nobody,
 }
 
 /// The state of one token.
@@ -274,28 +276,41 @@ impl Slot {
         random: f64,
     ) -> Concern {
         let Some(flight) = self.flight.take() else {
-            return Concern::All;
+            return Concern::Nobody;
         };
+        if self.changed_in_flight && retry_after.is_none() {
+            self.call_again(flight);
+            return Concern::Nobody;
+        }
         // Whoever wants a renewal hears of this failure; another call now would meet it again.
         let dropped = self.wanted.take();
         let forced_until = match flight.forced || dropped.is_some() {
             true => self.forced_until.take(),
             false => None,
         };
-        if flight.claims.is_some() && !self.changed_in_flight {
+        if flight.claims.is_some() {
             self.claims_failed(pace, retry_after, forced_until, now, random);
             return Concern::Claims;
         }
         self.failures = self.failures.saturating_add(1);
         self.obeying = retry_after.is_some();
-        self.due = if self.changed_in_flight && !self.obeying {
-            None
-        } else {
-            let longest = self.patience(now);
-            let pause = backoff::pause(pace, self.failures, retry_after, longest, random);
-            Some(Deadline::after(now, pause))
-        };
+        let longest = self.patience(now);
+        let pause = backoff::pause(pace, self.failures, retry_after, longest, random);
+        self.due = Some(Deadline::after(now, pause));
         Concern::All
+    }
+
+    /// The credential changed during this call, which failed: what was wanted of it is wanted of the
+    /// next.
+    fn call_again(&mut self, flight: Flight) {
+        if flight.claims.is_none() {
+            self.failures = 0;
+            self.due = None;
+        }
+        if flight.forced && self.wanted.is_none() {
+            let claims = flight.claims;
+            self.wanted = Some(Wanted { claims });
+        }
     }
 
     /// One endpoint demanded claims, and the call with them failed. The renewal that all others live

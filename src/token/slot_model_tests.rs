@@ -138,7 +138,17 @@ impl Model {
         if self.flight.take().is_none() {
             return;
         }
-        let apart = self.apart && !self.changed_in_flight;
+        if self.changed_in_flight && retry_after.is_none() {
+            assert_eq!(concern, Concern::Nobody);
+            assert_eq!(slot.next(self.now()), Step::Call);
+            self.wanted = self.wanted.or(self.forced.take());
+            // What follows may carry claims, and an ordinary call that failed may still have its pause.
+            if !self.apart {
+                (self.quiet, self.obeying) = (None, false);
+            }
+            return;
+        }
+        let apart = self.apart;
         assert_eq!(concern == Concern::Claims, apart);
         let forced = self.forced.take();
         self.wanted = None;
@@ -154,8 +164,7 @@ impl Model {
             _ => S(asked).as_secs_f64(),
         };
         self.obeying = retry_after.is_some();
-        let quiet = self.obeying || !self.changed_in_flight;
-        self.quiet = quiet.then_some((self.mono + least, self.wall + least));
+        self.quiet = Some((self.mono + least, self.wall + least));
     }
 
     fn begin(&mut self, slot: &mut Slot, now: Now) {

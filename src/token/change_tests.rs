@@ -1,0 +1,115 @@
+//! A credential that changes while a call is under way, and what those hear who wait for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, spawn_local};
+
+use super::refresh::clock;
+use super::script::{Script, rejected, run, settle, token, unavailable};
+use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
+use crate::credential::ClaimsRequest;
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+const LIMIT: Duration = Duration::from_secs(15);
+
+fn cache() -> TokenCache {
+    TokenCache::new(Handle::current(), Arc::default())
+}
+
+fn wait(reader: &TokenReader) -> JoinHandle<Result<Bearer, TokenError>> {
+    let reader = TokenReader::new(reader.entry().clone());
+    spawn_local(async move { reader.wait(clock(), LIMIT).await })
+}
+
+fn renew(
+    reader: &TokenReader,
+    refused: &Bearer,
+    claims: Option<ClaimsRequest>,
+) -> JoinHandle<Result<Bearer, RenewError>> {
+    let (reader, refused) = (TokenReader::new(reader.entry().clone()), refused.clone());
+    spawn_local(async move { reader.renew(&refused, claims.as_ref(), LIMIT).await })
+}
+
+#[test]
+fn an_old_secret_that_is_refused_after_the_new_one_came_is_told_to_nobody() {
+    run(async {
+        let (cache, mut old, mut new) = (cache(), Script::new(), Script::new());
+        let reader = TokenReader::new(old.entry(&cache));
+        let asked = old.next().await;
+        new.entry(&cache);
+        let early = wait(&reader);
+        settle().await;
+        asked.refuse(rejected());
+        let asked = new.next().await;
+        let late = wait(&reader);
+        settle().await;
+        asked.grant(token("token-1", 3600));
+        for waiting in [early, late] {
+            assert_eq!(waiting.await.unwrap().unwrap().header, "Bearer token-1");
+        }
+    });
+}
+
+#[test]
+fn a_forced_renewal_is_made_again_with_the_new_secret() {
+    run(async {
+        let demand = ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#);
+        for claims in [None, demand] {
+            let (cache, mut old, mut new) = (cache(), Script::new(), Script::new());
+            let reader = TokenReader::new(old.entry(&cache));
+            old.next().await.grant(token("token-1", 86_400));
+            let refused = reader.wait(clock(), LIMIT).await.unwrap();
+            let renewal = renew(&reader, &refused, claims.clone());
+            let asked = old.next().await;
+            new.entry(&cache);
+            asked.refuse(rejected());
+            let asked = new.next().await;
+            assert_eq!(asked.demand.claims, claims);
+            settle().await;
+            asked.grant(token("token-2", 86_400));
+            assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
+        }
+    });
+}
+
+/// A token, and somebody who waits for another: nobody makes calls but the test.
+async fn refused_by_hand() -> (TokenReader, JoinHandle<Result<Bearer, RenewError>>) {
+    let reader = TokenReader::new(Script::new().entry_alone());
+    let entry = reader.entry();
+    entry.begin(clock());
+    entry.finish(Ok(token("token-1", 86_400)), S(1), clock(), 0.5);
+    let refused = reader.find(clock()).unwrap();
+    let renewal = renew(&reader, &refused, None);
+    settle().await;
+    entry.begin(clock());
+    (reader, renewal)
+}
+
+#[test]
+fn a_change_just_after_a_failure_is_not_taken_for_the_same_token_again() {
+    run(async {
+        let (reader, renewal) = refused_by_hand().await;
+        let entry = reader.entry();
+        entry.finish(Err(unavailable()), S(1), clock(), 0.5);
+        entry.files_changed();
+        settle().await;
+        entry.begin(clock());
+        entry.finish(Ok(token("token-2", 86_400)), S(1), clock(), 0.5);
+        assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
+    });
+}
+
+#[test]
+fn a_failure_just_after_a_token_came_does_not_hide_it() {
+    run(async {
+        let (reader, renewal) = refused_by_hand().await;
+        let entry = reader.entry();
+        entry.finish(Ok(token("token-2", 86_400)), S(1), clock(), 0.5);
+        entry.files_changed();
+        entry.begin(clock());
+        entry.finish(Err(unavailable()), S(1), clock(), 0.5);
+        assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
+    });
+}
