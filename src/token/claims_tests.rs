@@ -111,3 +111,42 @@ fn who_only_wants_a_token_is_not_told_that_claims_were_refused() {
         assert_eq!(bearer.header, "Bearer token-2");
     });
 }
+
+#[test]
+fn claims_that_are_demanded_during_a_retry_follow_it() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script, 3600).await;
+        script.next().await.refuse(unavailable());
+        let retry = script.next().await;
+        let renewal = renew(&reader, &refused, Some(demand()));
+        settle().await;
+        retry.grant(token("token-2", 3600));
+        let asked = script.next().await;
+        assert_eq!(asked.demand.claims, Some(demand()));
+        asked.grant(token("token-3", 3600));
+        assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-3");
+    });
+}
+
+#[test]
+fn claims_that_are_demanded_during_a_retry_that_fails_hear_of_it_once_it_has() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script, 3600).await;
+        script.next().await.refuse(unavailable());
+        let retry = script.next().await;
+        let renewal = renew(&reader, &refused, Some(demand()));
+        settle().await;
+        retry.refuse(rejected());
+        let error = failed(renewal.await.unwrap());
+        assert!(matches!(error, TokenError::Rejected { .. }));
+        assert!(script.is_idle());
+        // They did not use up what may be forced.
+        script.next().await.grant(token("token-2", 3600));
+        settle().await;
+        let second = reader.find(clock()).unwrap();
+        let _renewal = renew(&reader, &second, Some(demand()));
+        assert_eq!(script.next().await.demand.claims, Some(demand()));
+    });
+}

@@ -376,7 +376,7 @@ impl Slot {
             // What is due serves as well, and nothing is forced.
             return Renewal::Join(self.calls + 1);
         }
-        if self.is_failing() && next != Step::Call {
+        if self.is_failing() && matches!(next, Step::Wait(_)) {
             return Renewal::Failing;
         }
         let is_quiet = self.claims_quiet.is_some_and(|until| !until.has_come(now));
