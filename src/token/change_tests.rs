@@ -93,7 +93,7 @@ fn a_change_just_after_a_failure_is_not_taken_for_the_same_token_again() {
         let (reader, renewal) = refused_by_hand().await;
         let entry = reader.entry();
         entry.finish(Err(unavailable()), S(1), clock(), 0.5);
-        entry.files_changed();
+        entry.files_changed(clock());
         settle().await;
         entry.begin(clock());
         entry.finish(Ok(token("token-2", 86_400)), S(1), clock(), 0.5);
@@ -107,7 +107,7 @@ fn a_failure_just_after_a_token_came_does_not_hide_it() {
         let (reader, renewal) = refused_by_hand().await;
         let entry = reader.entry();
         entry.finish(Ok(token("token-2", 86_400)), S(1), clock(), 0.5);
-        entry.files_changed();
+        entry.files_changed(clock());
         entry.begin(clock());
         entry.finish(Err(unavailable()), S(1), clock(), 0.5);
         assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use super::refresh::clock;
 use super::script::{Script, rejected, run, settle, throttled, token, unavailable};
@@ -148,5 +148,30 @@ fn claims_that_are_demanded_during_a_retry_that_fails_hear_of_it_once_it_has() {
         let second = reader.find(clock()).unwrap();
         let _renewal = renew(&reader, &second, Some(demand()));
         assert_eq!(script.next().await.demand.claims, Some(demand()));
+    });
+}
+
+#[test]
+fn quiet_that_the_server_asked_for_is_kept_by_every_forced_call_and_outlasts_a_change() {
+    run(async {
+        let mut script = Script::new();
+        let (cache, reader, refused) = warm(&mut script, 86_400).await;
+        let renewal = renew(&reader, &refused, Some(demand()));
+        script.next().await.refuse(throttled(120));
+        failed(renewal.await.unwrap());
+        let began = Instant::now();
+        advance(S(31)).await;
+        let error = failed(renew(&reader, &refused, None).await.unwrap());
+        assert!(error.retry_after().unwrap() > S(80));
+        // A new secret is no new application: the server counts on.
+        script.entry(&cache);
+        reader.entry().files_changed(clock());
+        let error = failed(renew(&reader, &refused, Some(demand())).await.unwrap());
+        assert!(error.retry_after().unwrap() > S(80));
+        settle().await;
+        assert!(script.is_idle());
+        // What changed is tried when it is over.
+        script.next().await.grant(token("token-2", 86_400));
+        assert!((S(120)..=S(126)).contains(&began.elapsed()));
     });
 }

@@ -8,10 +8,12 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
 
+use super::deadline::Deadline;
 use super::error::TokenError;
 use super::key::TokenKey;
+use super::lifetime::Lifetime;
 use super::phase::{Failure, Phase};
-use super::slot::{Concern, Deadline, Flight, Lease, Lifetime, Renewal, Slot, Step};
+use super::slot::{Concern, Flight, Lease, Renewal, Slot, Step};
 use super::status::{LastError, TokenState, TokenStatus};
 use super::supplier::{Demand, Supplier};
 use super::tally::{self, Tally};
@@ -210,28 +212,31 @@ impl TokenEntry {
 
     /// Puts another credential of the same identity in place, which may have another name: its next
     /// call uses it.
-    pub(super) fn repoint(&self, label: &Name, refreshes: Arc<Refreshes>, supplier: Supplier) {
+    pub(super) fn repoint(
+        &self,
+        label: &Name,
+        refreshes: Arc<Refreshes>,
+        supplier: Supplier,
+        now: Now,
+    ) {
         let mut state = self.lock();
         state.label = label.clone();
         state.refreshes = refreshes;
         let at_once = self.fallback().is_some();
         state.supplier = supplier;
-        self.changed(&mut state, at_once);
+        self.changed(&mut state, at_once, now);
     }
 
     /// The credential's files changed, or it is accepted again.
-    pub(super) fn files_changed(&self) {
+    pub(super) fn files_changed(&self, now: Now) {
         let mut state = self.lock();
-        self.changed(&mut state, true);
+        self.changed(&mut state, true, now);
     }
 
-    fn changed(&self, state: &mut State, at_once: bool) {
-        if state.slot.credential_changed(at_once) {
+    fn changed(&self, state: &mut State, at_once: bool, now: Now) {
+        if state.slot.credential_changed(at_once, now) {
             // Requests wait for the call with the new credential, not fail with the old error.
-            self.phase.send_modify(|phase| {
-                phase.failure = None;
-                phase.claims_failure = None;
-            });
+            self.phase.send_modify(|phase| phase.failure = None);
             self.nudge();
         }
     }

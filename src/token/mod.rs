@@ -13,11 +13,13 @@ pub mod challenge;
 mod change_tests;
 #[cfg(test)]
 mod claims_tests;
+mod deadline;
 mod entry;
 mod error;
 #[cfg(test)]
 mod fallback_tests;
 mod key;
+mod lifetime;
 mod phase;
 mod reader;
 mod refresh;
@@ -114,7 +116,8 @@ impl TokenCache {
         let refreshes = refreshes.of(label.as_str(), key.scope().as_str());
         let mut kept = self.lock();
         if let Some(kept) = kept.get(&key) {
-            kept.entry.repoint(label, refreshes, supplier);
+            kept.entry
+                .repoint(label, refreshes, supplier, refresh::clock());
             return kept.entry.clone();
         }
         let entry = TokenEntry::new(key.clone(), label.clone(), refreshes, supplier);

@@ -14,7 +14,7 @@ pub(super) struct Phase {
     pub(super) brought: u64,
     /// Why the last ordinary call failed, unless the credential has changed since.
     pub(super) failure: Option<Failure>,
-    /// The same of the last call with claims. One endpoint demanded them: whoever only wants a token
+    /// Why the last call with claims failed. One endpoint demanded them: whoever only wants a token
     /// is not concerned.
     pub(super) claims_failure: Option<Failure>,
     /// No call will be made any more.

@@ -11,10 +11,11 @@ use http::HeaderValue;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
+use super::deadline::Deadline;
 use super::entry::{Published, TokenEntry};
 use super::error::{RenewError, TokenError};
 use super::refresh::clock;
-use super::slot::{Deadline, Renewal};
+use super::slot::Renewal;
 use crate::clock::Now;
 use crate::credential::ClaimsRequest;
 

@@ -42,7 +42,7 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
                     let stamp = supplier.stamp().await;
                     if known.as_ref().is_some_and(|known| *known != stamp) {
                         known = Some(stamp);
-                        entry.files_changed();
+                        entry.files_changed(clock());
                     }
                 }
             }

@@ -5,19 +5,14 @@
 //! flight, that a failure leaves a valid token alone, and that upstreams' refusals force at most one
 //! renewal in [`FORCED_PAUSE`]; one that fails is followed by the pause after a failure.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use super::backoff;
+use super::deadline::Deadline;
+use super::lifetime::Lifetime;
 use crate::clock::Now;
 use crate::credential::{ClaimsRequest, Pace};
 
-/// Two ordinary calls are at least this far apart: managed identity hands out the same token until
-/// it is nearly over, and would be asked in a loop.
-const SHORTEST_CYCLE: Duration = Duration::from_secs(30);
-/// A token is not used this close to its end: it must still be valid when it arrives.
-const END_MARGIN: Duration = Duration::from_secs(30);
-/// From this lifetime on, renewal is at half-life: an outage of hours then goes unnoticed.
-const LONG_LIVED: Duration = Duration::from_secs(7200);
 /// At most one forced renewal in this time: an upstream that refuses every token must not turn each
 /// of its refusals into a token call.
 pub(super) const FORCED_PAUSE: Duration = Duration::from_secs(30);
@@ -25,50 +20,6 @@ pub(super) const FORCED_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause of our own choice while requests fail for want of a token: they succeed again
 /// soon after the identity service does, and six calls a minute are no burden to it.
 const NOTHING_USABLE: Duration = Duration::from_secs(10);
-
-/// A moment that has come when either clock says so: the monotonic clock stops in a suspended
-/// machine, the wall clock can be set back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Deadline {
-    pub(super) mono: Instant,
-    pub(super) wall: SystemTime,
-}
-
-impl Deadline {
-    /// `after` from `now`, which is at most days: both clocks can hold it.
-    pub(super) fn after(now: Now, after: Duration) -> Self {
-        Self {
-            mono: now.mono + after,
-            wall: now.wall + after,
-        }
-    }
-
-    /// The later one, on each clock.
-    fn max(self, other: Self) -> Self {
-        Self {
-            mono: self.mono.max(other.mono),
-            wall: self.wall.max(other.wall),
-        }
-    }
-
-    pub(super) fn has_come(&self, now: Now) -> bool {
-        now.mono >= self.mono || now.wall >= self.wall
-    }
-
-    /// What is left until the first of the two.
-    pub(super) fn left(&self, now: Now) -> Duration {
-        let wall = self.wall.duration_since(now.wall).unwrap_or_default();
-        self.mono.saturating_duration_since(now.mono).min(wall)
-    }
-}
-
-/// How long a new token lives and when its issuer wants it renewed, both counted from the start of
-/// the call.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lifetime {
-    pub(super) expires_in: Duration,
-    pub(super) refresh_in: Option<Duration>,
-}
 
 /// The token that is held.
 #[derive(Clone, Copy, Debug)]
@@ -142,12 +93,21 @@ pub(super) struct Slot {
     wanted: Option<Wanted>,
     /// No other renewal is forced before this, unless the one that was brought nothing.
     forced_until: Option<Deadline>,
-    /// A call with claims failed: no other is made before this.
-    claims_quiet: Option<Deadline>,
+    /// A call with claims failed.
+    claims_quiet: Option<ClaimsQuiet>,
     /// The server asked for the pause that is kept.
     obeying: bool,
     /// The credential changed during the flight: if it fails, ask again at once.
     changed_in_flight: bool,
+}
+
+/// What a failed call with claims is followed by.
+#[derive(Clone, Copy, Debug)]
+struct ClaimsQuiet {
+    /// No other call with claims is made before this.
+    until: Deadline,
+    /// No call that can wait is made before this: the server asked for it.
+    asked: Option<Deadline>,
 }
 
 #[derive(Debug)]
@@ -208,7 +168,7 @@ impl Slot {
     /// How long no call with claims is made, because the last one failed.
     pub(super) fn next_claims_in(&self, now: Now) -> Duration {
         self.claims_quiet
-            .map_or(Duration::ZERO, |until| until.left(now))
+            .map_or(Duration::ZERO, |quiet| quiet.until.left(now))
     }
 
     /// Whether the last ordinary call failed.
@@ -254,16 +214,15 @@ impl Slot {
     pub(super) fn succeeded(&mut self, life: Lifetime, same: bool, random: f64) -> Option<Lease> {
         let began = self.flight.take()?.began;
         let held = self.lease.map_or(0, |lease| lease.generation);
-        let margin = END_MARGIN.min(life.expires_in / 10);
         let lease = Lease {
             generation: if same { held } else { held + 1 },
-            usable_until: Deadline::after(began, life.expires_in - margin),
+            usable_until: Deadline::after(began, life.usable_for()),
             expires: Deadline::after(began, life.expires_in),
         };
         self.lease = Some(lease);
         self.failures = 0;
         self.claims_quiet = None;
-        self.due = Some(Deadline::after(began, renew_after(life, random)));
+        self.due = Some(Deadline::after(began, life.renew_after(random)));
         self.lease
     }
 
@@ -329,7 +288,10 @@ impl Slot {
     ) {
         let pause = backoff::pause(pace, 1, retry_after, NOTHING_USABLE, random);
         let quiet = Deadline::after(now, pause);
-        self.claims_quiet = Some(forced_until.map_or(quiet, |until| until.max(quiet)));
+        self.claims_quiet = Some(ClaimsQuiet {
+            until: forced_until.map_or(quiet, |until| until.max(quiet)),
+            asked: retry_after.map(|_| quiet),
+        });
         let is_sooner = self.due.is_none_or(|due| due.left(now) < pause);
         let has_time = self.usable(now).is_some() && pause <= self.patience(now);
         if retry_after.is_some() && is_sooner && has_time {
@@ -379,8 +341,12 @@ impl Slot {
         if self.is_failing() && matches!(next, Step::Wait(_)) {
             return Renewal::Failing;
         }
-        let is_quiet = self.claims_quiet.is_some_and(|until| !until.has_come(now));
-        if claims.is_some() && is_quiet {
+        let has_come = |until: Deadline| until.has_come(now);
+        let quiet_until = match claims {
+            Some(_) => self.claims_quiet.map(|quiet| quiet.until),
+            None => self.claims_quiet.and_then(|quiet| quiet.asked),
+        };
+        if !quiet_until.is_none_or(has_come) {
             return Renewal::ClaimsFailing;
         }
         if let Some(until) = self.forced_until.filter(|until| !until.has_come(now)) {
@@ -396,32 +362,29 @@ impl Slot {
     /// The credential or its files changed. What failed with the old one is tried at once with the
     /// new, unless the server asked for quiet; a token that the old one brought stays valid, and is
     /// renewed when it is due unless `at_once`. Returns whether a call is under way or follows now.
-    pub(super) fn credential_changed(&mut self, at_once: bool) -> bool {
+    pub(super) fn credential_changed(&mut self, at_once: bool, now: Now) -> bool {
+        let asked = self.claims_quiet.and_then(|quiet| quiet.asked);
+        let asked = asked.filter(|until| !until.has_come(now));
+        if asked.is_none() {
+            self.claims_quiet = None;
+        }
         if self.flight.is_some() {
             self.changed_in_flight = true;
             return true;
         }
-        self.claims_quiet = None;
         let failing = self.is_failing();
         if failing && self.obeying || !failing && !at_once {
             return self.due.is_none();
+        }
+        if let (false, Some(until)) = (failing, asked) {
+            self.due = match self.due {
+                Some(due) if due.left(now) < until.left(now) => Some(due),
+                _ => Some(until),
+            };
+            return false;
         }
         self.failures = 0;
         self.due = None;
         true
     }
-}
-
-/// When to renew, counted from the start of the call that brought the token.
-fn renew_after(life: Lifetime, random: f64) -> Duration {
-    let latest = life.expires_in.mul_f64(0.8);
-    let wanted = match life.refresh_in {
-        Some(asked) => asked.min(latest),
-        None if life.expires_in >= LONG_LIVED => life.expires_in / 2,
-        None => latest,
-    };
-    // Up to a tenth earlier, so that replicas started together drift apart.
-    let jittered = wanted - wanted.mul_f64(0.1 * random.clamp(0.0, 1.0));
-    let soonest = SHORTEST_CYCLE.min(latest).max(Duration::from_secs(1));
-    jittered.max(soonest)
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::slot::{Lease, Lifetime, Slot};
+use super::lifetime::Lifetime;
+use super::slot::{Lease, Slot};
 use crate::clock::Now;
 use crate::credential::ClaimsRequest;
 

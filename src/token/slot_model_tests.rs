@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::slot::{Concern, FORCED_PAUSE, Lifetime, Renewal, Slot, Step};
+use super::lifetime::Lifetime;
+use super::slot::{Concern, FORCED_PAUSE, Renewal, Slot, Step};
 use super::slot_clocks::{Clocks, S, claims};
 use crate::clock::Now;
 use crate::credential::Pace;
@@ -37,12 +38,14 @@ fn event() -> impl Strategy<Value = Event> {
     let pace = prop_oneof![Just(Pace::Permanent), Just(Pace::Slow), Just(Pace::Soon)];
     prop_oneof![
         3 => (0..4000_u32, -2000..8000_i32).prop_map(|(mono, wall)| Event::Advance { mono, wall }),
+        // Less than a pause, and so that both clocks tell.
+        3 => (0..20_u32).prop_map(|by| Event::Advance { mono: by, wall: by.cast_signed() }),
         4 => Just(Event::Begin),
         2 => (1..200_000_u32, any::<Option<u32>>(), any::<bool>())
             .prop_map(|(life, refresh, same)| Event::Succeed { life, refresh, same }),
         2 => (pace, any::<Option<u32>>())
             .prop_map(|(pace, retry_after)| Event::Fail { pace, retry_after }),
-        1 => (any::<bool>(), any::<bool>()).prop_map(|(stale, claims)| Event::Reject { stale, claims }),
+        3 => (prop::bool::weighted(0.2), any::<bool>()).prop_map(|(stale, claims)| Event::Reject { stale, claims }),
         1 => any::<bool>().prop_map(|at_once| Event::Change { at_once }),
     ]
 }
@@ -67,6 +70,8 @@ struct Model {
     forced: Option<(f64, f64)>,
     served: Option<(f64, f64)>,
     denied: Option<(f64, f64)>,
+    /// The quiet that the server asked for when it failed.
+    asked: Option<(f64, f64)>,
 }
 
 impl Model {
@@ -107,13 +112,16 @@ impl Model {
                 claims: demanded,
             } => self.reject(slot, now, stale, demanded),
             Event::Change { at_once } => {
-                slot.credential_changed(at_once);
+                self.change(slot, now, at_once);
                 if self.flight.is_some() {
                     self.changed_in_flight = true;
                 } else if !self.obeying {
                     self.quiet = None;
                 }
-                if self.flight.is_none() {
+                if self
+                    .asked
+                    .is_none_or(|(mono, wall)| self.mono >= mono || self.wall >= wall)
+                {
                     self.denied = None;
                 }
             }
@@ -130,6 +138,18 @@ impl Model {
             self.obeying = false;
             self.served = self.forced.take().or(self.served);
             self.denied = None;
+            self.asked = None;
+        }
+    }
+
+    fn change(&mut self, slot: &mut Slot, now: Now, at_once: bool) {
+        let before = slot.next(now);
+        let failing = slot.is_failing();
+        let follows = slot.credential_changed(at_once, now);
+        let over = |(mono, wall)| self.mono >= mono || self.wall >= wall;
+        if !failing && matches!(before, Step::Wait(_)) && !self.asked.is_none_or(over) {
+            let waits = matches!(slot.next(now), Step::Wait(_));
+            assert!(waits && !follows, "quiet is broken");
         }
     }
 
@@ -154,6 +174,8 @@ impl Model {
         self.wanted = None;
         if apart {
             self.denied = forced;
+            let asked = retry_after.map(|seconds| S(seconds.clamp(1, 3600)).as_secs_f64());
+            self.asked = asked.map(|least| (self.mono + least, self.wall + least));
             // Ordinary calls keep their time.
             self.quiet = None;
             return;
@@ -212,6 +234,8 @@ impl Model {
             !demanded || self.denied.is_none_or(over),
             "asked for claims too soon"
         );
+        let over = |(mono, wall)| self.mono >= mono || self.wall >= wall;
+        assert!(self.asked.is_none_or(over), "quiet is broken");
     }
 
     fn check(&self, slot: &Slot) {
@@ -247,7 +271,7 @@ proptest! {
         let mut model = Model {
             clocks: Clocks::start(), mono: 0.0, wall: 0.0,
             token: None, flight: None, quiet: None, obeying: false, changed_in_flight: false,
-            apart: false, wanted: None, forced: None, served: None, denied: None,
+            apart: false, wanted: None, forced: None, served: None, denied: None, asked: None,
         };
         for (event, random) in events {
             model.apply(&mut slot, event, random);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::slot::{FORCED_PAUSE, Lifetime, Renewal, Slot, Step};
+use super::lifetime::Lifetime;
+use super::slot::{FORCED_PAUSE, Renewal, Slot, Step};
 use super::slot_clocks::{Clocks, S, claims, holding, life};
 use crate::credential::Pace;
 
@@ -149,7 +150,7 @@ fn a_permanent_refusal_is_asked_again_once_a_minute_and_at_once_after_a_change()
         slot.next(clocks.at(59.9)),
         Step::Wait(Duration::from_millis(100))
     );
-    slot.credential_changed(false);
+    slot.credential_changed(false, clocks.at(1.0));
     assert_eq!(slot.next(clocks.at(1.0)), Step::Call);
     assert!(!slot.is_failing());
 }
@@ -159,7 +160,7 @@ fn a_change_during_a_call_counts_when_the_call_fails() {
     let clocks = Clocks::start();
     let mut slot = Slot::new();
     slot.started(clocks.at(0.0)).unwrap();
-    slot.credential_changed(false);
+    slot.credential_changed(false, clocks.at(0.5));
     slot.failed(Pace::Permanent, None, clocks.at(1.0), 0.0);
     assert_eq!(slot.next(clocks.at(1.0)), Step::Call);
     slot.started(clocks.at(1.0)).unwrap();
@@ -173,7 +174,7 @@ fn a_pause_that_the_server_asked_for_outlasts_a_change() {
     let mut slot = Slot::new();
     slot.started(clocks.at(0.0)).unwrap();
     slot.failed(Pace::Soon, Some(S(60)), clocks.at(0.0), 0.0);
-    assert!(!slot.credential_changed(true));
+    assert!(!slot.credential_changed(true, clocks.at(1.0)));
     assert_eq!(slot.next(clocks.at(1.0)), Step::Wait(S(59)));
 }
 
@@ -182,9 +183,9 @@ fn a_new_secret_keeps_the_valid_token_and_its_schedule() {
     let clocks = Clocks::start();
     let (mut slot, _) = holding(clocks, life(3600), 0.5);
     let before = slot.next(clocks.at(1.0));
-    slot.credential_changed(false);
+    slot.credential_changed(false, clocks.at(1.0));
     assert_eq!(slot.next(clocks.at(1.0)), before);
-    slot.credential_changed(true);
+    slot.credential_changed(true, clocks.at(1.0));
     assert_eq!(slot.next(clocks.at(1.0)), Step::Call);
     assert!(slot.usable(clocks.at(1.0)).is_some());
 }
