@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::scalar::Cloud;
 use super::value::{HostName, PathPrefix};
 
 /// An origin: scheme, host and port, as of RFC 6454. The port is always known.
@@ -28,6 +29,11 @@ impl Origin {
         } else {
             format!("{}:{}", self.host, self.port)
         }
+    }
+
+    /// Whether Microsoft Graph is here, that of any cloud.
+    pub fn is_graph(&self) -> bool {
+        Cloud::of_graph(self.host.as_str()).is_some()
     }
 
     /// The other name of a Dataverse organisation: `org.crm4.dynamics.com` and

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::place::Root;
 use super::{Fault, MOST_HEADERS, Operation, Place, method, unreadable};
 use crate::policy::Refusal;
 
@@ -143,12 +144,12 @@ pub(super) fn read(place: &Place<'_>, body: &[u8]) -> Result<Vec<Operation>, Ref
     let root = place.root().map_err(unreadable)?;
     let operations = requests.iter().enumerate();
     let operation = |(index, raw): (usize, &&RawValue)| {
-        operation(place, root, raw.get()).map_err(|fault| fault.of(index + 1))
+        operation(place, &root, raw.get()).map_err(|fault| fault.of(index + 1))
     };
     operations.map(operation).collect()
 }
 
-fn operation(place: &Place<'_>, root: &str, raw: &str) -> Result<Operation, Fault> {
+fn operation(place: &Place<'_>, root: &Root<'_>, raw: &str) -> Result<Operation, Fault> {
     let request: Option<Request<'_>> = raw
         .starts_with('{')
         .then(|| serde_json::from_str(raw).ok())

@@ -15,30 +15,49 @@ pub struct Place<'a> {
     pub path: &'a str,
 }
 
-impl Place<'_> {
-    /// What relative targets are relative to: the path without its last segment.
+/// What relative targets of a JSON batch are relative to.
+pub(super) struct Root<'a> {
+    /// The path below the upstream.
+    path: &'a str,
+    /// The path from the root of the host.
+    full: String,
+    /// Whether Graph reads the batch, to whom a leading slash means the version.
+    graph: bool,
+}
+
+impl<'a> Place<'a> {
+    /// Where a JSON batch is: the path without its last segment.
+    ///
+    /// Graph is recognised by its hosts, or loopback, where what stands in for it is tested, and by
+    /// a root that is one of its versions and nothing else.
     ///
     /// # Errors
     /// When that segment is not plainly `$batch`: then its root is anybody's guess.
-    pub(super) fn root(&self) -> Result<&str, &'static str> {
+    pub(super) fn root(&self) -> Result<Root<'a>, &'static str> {
         let path = self.path.trim_end_matches('/');
         let (root, last) = path
             .rsplit_once('/')
             .ok_or("its path does not begin with \"/\"")?;
-        if last.eq_ignore_ascii_case("$batch") || last.eq_ignore_ascii_case("%24batch") {
-            Ok(root)
-        } else {
-            Err("spell the last segment of its path $batch")
+        if !last.eq_ignore_ascii_case("$batch") && !last.eq_ignore_ascii_case("%24batch") {
+            return Err("spell the last segment of its path $batch");
         }
+        let full = format!("{}{root}", self.upstream.prefix.as_str());
+        let origin = &self.upstream.origin;
+        let graph = (origin.is_graph() || origin.host.is_loopback())
+            && full.strip_prefix('/').is_some_and(is_version_of_graph);
+        Ok(Root {
+            path: root,
+            full,
+            graph,
+        })
     }
 
     /// The path below the upstream of a target in a JSON batch, which is relative to `root`.
     ///
     /// Graph takes a leading slash to mean the version, other services the root of the host (OData
-    /// JSON Format 4.01 section 19.1). Graph's batches are recognised by where they are, in a root
-    /// that is a version and nothing else; elsewhere such a target has to name the root in full, so
-    /// that both mean the same.
-    pub(super) fn relative(&self, root: &str, target: &str) -> Result<String, Fault> {
+    /// JSON Format 4.01 section 19.1): there such a target has to name the root in full, so that
+    /// both mean the same.
+    pub(super) fn relative(&self, root: &Root<'_>, target: &str) -> Result<String, Fault> {
         // The SDK for .NET undoes all encoding, so a query may hold anything, a "#" too; only what
         // stands before it is judged.
         plain(target, |byte| byte < 0x20 || byte == 0x7f)?;
@@ -49,25 +68,23 @@ impl Place<'_> {
             ));
         }
         let target = path_of(target)?;
-        let prefix = self.upstream.prefix.as_str();
-        let full = format!("{prefix}{root}");
-        let versioned = full.matches('/').count() == 1 && begins_with_version(&full[1..]);
+        let Root { path, full, graph } = root;
         let path = match target.strip_prefix('/') {
-            Some(below) if versioned || full.is_empty() => {
-                if versioned && begins_with_version(below) {
+            Some(below) if *graph => {
+                if begins_with_version(below) {
                     return Err(Fault::unreadable(
                         "its url begins with a version; the batch's own applies to all",
                     ));
                 }
-                format!("{root}{target}")
+                format!("{path}{target}")
             }
-            Some(_) => below(target, &full)
-                .and_then(|_| below(target, prefix))
+            Some(_) => below(target, full)
+                .and_then(|_| below(target, self.upstream.prefix.as_str()))
                 .ok_or(Fault::unreadable(
                     "its url begins with \"/\"; leave the slash out",
                 ))?
                 .to_owned(),
-            None => format!("{root}/{target}"),
+            None => format!("{path}/{target}"),
         };
         judged(path)
     }
@@ -179,11 +196,20 @@ fn has_scheme(target: &str) -> bool {
 
 /// Whether the first segment is `beta` or like `v1.0`, in any case and once encoded or not.
 fn begins_with_version(target: &str) -> bool {
-    let first = target.split('/').next().unwrap_or_default();
-    let first = percent_encoding::percent_decode_str(first).decode_utf8_lossy();
-    let first = first.to_ascii_lowercase();
+    let first = plainly(target.split('/').next().unwrap_or_default());
     let number = first.strip_prefix('v').unwrap_or_default();
     first == "beta"
         || (number.starts_with(|c: char| c.is_ascii_digit())
             && number.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+}
+
+/// Whether this is one segment and a version that Graph has, in any case and once encoded or not.
+fn is_version_of_graph(root: &str) -> bool {
+    matches!(plainly(root).as_str(), "v1.0" | "beta")
+}
+
+/// Decoded once, in lower case.
+fn plainly(text: &str) -> String {
+    let decoded = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
+    decoded.to_ascii_lowercase()
 }

@@ -228,6 +228,59 @@ fn outside_of_graph_a_leading_slash_names_the_root_of_the_host() {
 }
 
 #[test]
+fn only_graph_takes_a_leading_slash_for_its_version() {
+    let at = |upstream: &str, path: &str| {
+        let body = r#"{"requests":[{"id":"1","method":"GET","url":"/admin/keys"}]}"#;
+        read_at(upstream, path, body)
+            .map(|operations| operations[0].path.clone())
+            .map_err(|refusal| refusal.code)
+    };
+    for host in [
+        "graph.microsoft.com",
+        "graph.microsoft.us",
+        "dod-graph.microsoft.us",
+        "microsoftgraph.chinacloudapi.cn",
+        "localhost:9000",
+        "graph.localhost",
+        "127.1.2.3",
+        "[::1]:9000",
+    ] {
+        let upstream = format!("https://{host}");
+        for version in ["/v1.0", "/beta", "/V1.0", "/%62eta"] {
+            let path = at(&upstream, &format!("{version}/$batch"));
+            assert_eq!(path, Ok(format!("{version}/admin/keys")), "{host}");
+        }
+        for root in [
+            "/v1",
+            "/v2.0",
+            "/v1.0/users",
+            "/odata",
+            "//beta",
+            "/beta%2F",
+        ] {
+            let path = at(&upstream, &format!("{root}/$batch"));
+            assert_eq!(path, Err(Code::BadRequest), "{host} {root}");
+        }
+        assert_eq!(at(&upstream, "/$batch"), Ok("/admin/keys".to_owned()));
+    }
+    for host in [
+        "api.contoso.com",
+        "graph.microsoft.com.contoso.com",
+        "localhost.contoso.com",
+        "10.0.0.1",
+    ] {
+        let upstream = format!("https://{host}");
+        for root in ["/v1", "/v1.0", "/beta", "/v9.2"] {
+            let path = at(&upstream, &format!("{root}/$batch"));
+            assert_eq!(path, Err(Code::BadRequest), "{host} {root}");
+            let path = at(&format!("{upstream}{root}"), "/$batch");
+            assert_eq!(path, Err(Code::BadRequest), "{host} {root}");
+        }
+        assert_eq!(at(&upstream, "/$batch"), Ok("/admin/keys".to_owned()));
+    }
+}
+
+#[test]
 fn a_compressed_or_foreign_batch_is_refused() {
     let upstream = BaseUrl::parse("https://graph.microsoft.com").unwrap();
     let place = Place {
