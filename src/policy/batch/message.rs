@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::place::judged;
 use super::{Fault, MOST_HEADERS, Operation, Place, is_batch, method};
 
+const CONTENT_ID: HeaderName = HeaderName::from_static("content-id");
+
 /// Reads requests one after the other.
 pub(super) struct Reader<'a> {
     place: &'a Place<'a>,
@@ -23,8 +25,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a request; `id` is the `Content-ID` of its part.
-    pub(super) fn message(&mut self, text: &[u8], id: Option<&str>) -> Result<Operation, Fault> {
+    /// Reads a request; `of_part` is the `Content-ID` of its part.
+    pub(super) fn message(
+        &mut self,
+        text: &[u8],
+        of_part: Option<&str>,
+    ) -> Result<Operation, Fault> {
         let (head, body) = Lines::split(text)?;
         let mut lines = head.0.splitn(2, "\r\n");
         let line = lines.next().unwrap_or_default();
@@ -40,7 +46,7 @@ impl<'a> Reader<'a> {
             path: self.path(target)?,
             headers,
         };
-        if let Some(id) = id {
+        if let Some(id) = id(of_part, &operation.headers)? {
             let made = match operation.method {
                 Method::POST => format!("{}(…)", operation.path),
                 _ => operation.path.clone(),
@@ -83,10 +89,12 @@ impl<'a> Reader<'a> {
             else {
                 return Err(Fault::unreadable("a header of it is not a name and a text"));
             };
-            let twice = headers.contains_key(&name) && (name == HOST || name == CONTENT_LENGTH);
+            let twice = headers.contains_key(&name)
+                && (name == HOST || name == CONTENT_LENGTH || name == CONTENT_ID);
             if FRAMING.contains(&name) || twice {
                 return Err(Fault::unreadable(
-                    "it has a Transfer-Encoding, Content-Encoding or Expect, or two lengths or hosts",
+                    "it has a Transfer-Encoding, Content-Encoding or Expect, or two lengths, hosts \
+                     or ids",
                 ));
             }
             let text = value.to_str().unwrap_or_default();
@@ -105,6 +113,19 @@ impl<'a> Reader<'a> {
         }
         Ok(headers)
     }
+}
+
+/// The id of an operation. It belongs to its part, but some clients write it among the operation's
+/// own headers, and services look for it there where the part has none.
+fn id<'t>(of_part: Option<&'t str>, headers: &'t HeaderMap) -> Result<Option<&'t str>, Fault> {
+    let own = headers.get(CONTENT_ID).map(HeaderValue::to_str);
+    let own = own.transpose().unwrap_or_default();
+    if of_part.is_some_and(|id| own.is_some_and(|own| own != id)) {
+        return Err(Fault::unreadable(
+            "its Content-ID is not that of its part; leave one of them out",
+        ));
+    }
+    Ok(of_part.or(own))
 }
 
 /// Whether this is the body's length, give or take empty lines at its end.

@@ -236,6 +236,35 @@ fn change_sets_do_not_nest_and_their_boundary_is_their_own() {
 }
 
 #[test]
+fn a_content_id_stands_in_the_head_of_the_part_or_of_the_message() {
+    let batch = |of_part: &str, of_message: &str| {
+        let make = part(
+            "batch_1",
+            &format!("POST /a HTTP/1.1\r\n{of_message}\r\n{{}}"),
+        )
+        .replace("binary\r\n", &format!("binary\r\n{of_part}"));
+        dynamics(&(make + &one("PUT $1/b HTTP/1.1\r\n\r\n")))
+            .map(|operations| operations[1].path.clone())
+            .map_err(|refusal| refusal.message)
+    };
+    let one = "Content-ID: 1\r\n";
+    for (of_part, of_message) in [(one, ""), ("", one), (one, "content-id:1\r\n")] {
+        assert_eq!(batch(of_part, of_message), Ok("/a(…)/b".to_owned()));
+    }
+    let refused = batch(one, "Content-ID: 2\r\n").unwrap_err();
+    assert!(refused.contains("operation 1 of the batch"), "{refused}");
+    assert!(refused.contains("Content-ID"), "{refused}");
+    assert!(batch("Content-ID: 2\r\n", one).is_err());
+    assert!(batch("", &one.repeat(2)).is_err());
+    assert!(batch("", "").is_err());
+    // Ids are told apart wherever they stand.
+    let same = part("batch_1", "POST /a HTTP/1.1\r\nContent-ID: 1\r\n\r\n{}");
+    let other = same.replace("POST /a HTTP/1.1\r\nContent-ID: 1", "POST /b HTTP/1.1");
+    let other = other.replace("binary\r\n", "binary\r\nContent-ID: 1\r\n");
+    assert!(dynamics(&format!("{same}{other}--batch_1--")).is_err());
+}
+
+#[test]
 fn a_host_is_the_upstreams_or_refused() {
     let host = |host: &str| {
         let message = format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n");
