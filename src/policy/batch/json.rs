@@ -2,6 +2,7 @@
 //! to be spelt exactly and once, because a server that takes `URL` for `url`, or the last of two,
 //! would do something else than what was read here.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,6 +11,7 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::place::Root;
+use super::reference::{References, id};
 use super::{Fault, MOST_HEADERS, Operation, Place, method, unreadable};
 use crate::policy::Refusal;
 
@@ -142,14 +144,22 @@ pub(super) fn read(place: &Place<'_>, body: &[u8]) -> Result<Vec<Operation>, Ref
         return Err(unreadable("it has more than 1000 requests"));
     }
     let root = place.root().map_err(unreadable)?;
-    let operations = requests.iter().enumerate();
-    let operation = |(index, raw): (usize, &&RawValue)| {
-        operation(place, &root, raw.get()).map_err(|fault| fault.of(index + 1))
-    };
-    operations.map(operation).collect()
+    let mut references = References::default();
+    let mut operations = Vec::with_capacity(requests.len());
+    for (index, raw) in requests.iter().enumerate() {
+        let operation = operation(place, &root, &mut references, raw.get());
+        operations.push(operation.map_err(|fault| fault.of(index + 1))?);
+    }
+    references.check()?;
+    Ok(operations)
 }
 
-fn operation(place: &Place<'_>, root: &Root<'_>, raw: &str) -> Result<Operation, Fault> {
+fn operation<'a>(
+    place: &Place<'_>,
+    root: &Root<'_>,
+    references: &mut References<'a>,
+    raw: &'a str,
+) -> Result<Operation, Fault> {
     let request: Option<Request<'_>> = raw
         .starts_with('{')
         .then(|| serde_json::from_str(raw).ok())
@@ -158,11 +168,44 @@ fn operation(place: &Place<'_>, root: &Root<'_>, raw: &str) -> Result<Operation,
         "it is not an object of id, method, url, headers, body and dependsOn, each spelt like this \
          and at most once, headers being up to 100 texts",
     ))?;
-    Ok(Operation {
-        method: method(&request.method)?,
-        path: place.relative(root, &request.url)?,
-        headers: request.headers.map(|fields| fields.0).unwrap_or_default(),
-    })
+    let method = method(&request.method)?;
+    let headers = request.headers.map(|fields| fields.0).unwrap_or_default();
+    let mut url = request.url;
+    // Ids such as "count" stand beside "/users/$count" there, and mean nothing.
+    if root.graph {
+        let path = place.relative(root, &url)?;
+        return Ok(Operation {
+            method,
+            path,
+            headers,
+        });
+    }
+    let (path, end) = match references.resolve(&url)? {
+        Some(found) => found,
+        None => (place.relative(root, &url)?, 0),
+    };
+    let operation = Operation {
+        method,
+        path,
+        headers,
+    };
+    let id = id(request.id.map(text).transpose()?, &operation.headers)?;
+    references.operation(id, &operation, url.split_off(end).into())?;
+    Ok(operation)
+}
+
+/// An id: a text, or a number, as some write it.
+fn text(id: &RawValue) -> Result<Cow<'_, str>, Fault> {
+    let raw = id.get();
+    if raw.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let id = serde_json::from_str::<String>(raw).ok();
+    id.filter(|id| id.is_ascii())
+        .map(Cow::Owned)
+        .ok_or(Fault::unreadable(
+            "its id is neither an ascii text nor a whole number",
+        ))
 }
 
 /// Whether brackets nest deeper than is read.

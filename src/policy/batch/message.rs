@@ -1,35 +1,32 @@
 //! The requests inside a multipart batch, as HTTP/1.1 messages that end with their part.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::place::judged;
-use super::{Fault, MOST_HEADERS, Operation, Place, is_batch, method};
-
-const CONTENT_ID: HeaderName = HeaderName::from_static("content-id");
+use super::reference::{CONTENT_ID, References, id};
+use super::{Fault, MOST_HEADERS, Operation, Place, method};
 
 /// Reads requests one after the other.
 pub(super) struct Reader<'a> {
     place: &'a Place<'a>,
-    /// What `$1` stands for once the part of that `Content-ID` was read.
-    made: HashMap<String, String>,
+    pub(super) references: References<'a>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(place: &'a Place<'a>) -> Self {
         Self {
             place,
-            made: HashMap::new(),
+            references: References::default(),
         }
     }
 
     /// Reads a request; `of_part` is the `Content-ID` of its part.
     pub(super) fn message(
         &mut self,
-        text: &[u8],
-        of_part: Option<&str>,
+        text: &'a [u8],
+        of_part: Option<&'a str>,
     ) -> Result<Operation, Fault> {
         let (head, body) = Lines::split(text)?;
         let mut lines = head.0.splitn(2, "\r\n");
@@ -41,44 +38,28 @@ impl<'a> Reader<'a> {
                 "it does not begin with METHOD target HTTP/1.1",
             ));
         };
+        let method = method(name)?;
+        let (path, end) = self.path(target)?;
         let operation = Operation {
-            method: method(name)?,
-            path: self.path(target)?,
+            method,
+            path,
             headers,
         };
-        if let Some(id) = id(of_part, &operation.headers)? {
-            let made = match operation.method {
-                Method::POST => format!("{}(…)", operation.path),
-                _ => operation.path.clone(),
-            };
-            if self.made.insert(id.to_owned(), made).is_some() {
-                return Err(Fault::unreadable("its Content-ID is not its own"));
-            }
-        }
+        let id = id(of_part.map(Cow::Borrowed), &operation.headers)?;
+        let rest = Cow::Borrowed(&target[end..]);
+        self.references.operation(id, &operation, rest)?;
         Ok(operation)
     }
 
-    /// A target, or a reference to what an earlier request of the batch makes and a path below it
-    /// (OData 4.0 Protocol section 11.7.3.1).
-    fn path(&self, target: &str) -> Result<String, Fault> {
-        let Some(reference) = target.strip_prefix('$') else {
-            return self.place.rooted(target);
-        };
-        if is_batch(target) {
-            return Err(Fault::forbidden("it is a batch itself"));
+    /// What a target stands for, and where the reference ends that it may begin with.
+    fn path(&self, target: &str) -> Result<(String, usize), Fault> {
+        match self.references.resolve(target)? {
+            Some(found) => Ok(found),
+            None if target.starts_with('$') => Err(Fault::unreadable(
+                "its target refers to no earlier Content-ID",
+            )),
+            None => Ok((self.place.rooted(target)?, 0)),
         }
-        let end = reference.find(['/', '?']).unwrap_or(reference.len());
-        let made = self.made.get(&reference[..end]);
-        let made = made.ok_or(Fault::unreadable(
-            "its target refers to no earlier Content-ID",
-        ))?;
-        let rest = reference[end..]
-            .split(['?', '#'])
-            .next()
-            .unwrap_or_default();
-        // The mark for what is made is not ASCII, so that no pattern but a wildcard matches it.
-        judged(rest.to_owned() + if rest.is_empty() { "/" } else { "" })?;
-        Ok(format!("{made}{rest}"))
     }
 
     fn headers(&self, lines: Lines<'_>, body: &[u8]) -> Result<HeaderMap, Fault> {
@@ -113,19 +94,6 @@ impl<'a> Reader<'a> {
         }
         Ok(headers)
     }
-}
-
-/// The id of an operation. It belongs to its part, but some clients write it among the operation's
-/// own headers, and services look for it there where the part has none.
-fn id<'t>(of_part: Option<&'t str>, headers: &'t HeaderMap) -> Result<Option<&'t str>, Fault> {
-    let own = headers.get(CONTENT_ID).map(HeaderValue::to_str);
-    let own = own.transpose().unwrap_or_default();
-    if of_part.is_some_and(|id| own.is_some_and(|own| own != id)) {
-        return Err(Fault::unreadable(
-            "its Content-ID is not that of its part; leave one of them out",
-        ));
-    }
-    Ok(of_part.or(own))
 }
 
 /// Whether this is the body's length, give or take empty lines at its end.

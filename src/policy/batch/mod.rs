@@ -8,6 +8,7 @@ mod json;
 mod message;
 mod multipart;
 mod place;
+mod reference;
 
 #[cfg(test)]
 mod tests;

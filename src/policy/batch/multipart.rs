@@ -13,10 +13,10 @@ use crate::policy::Refusal;
 const MOST: usize = 1000;
 
 /// Reads a batch.
-pub(super) fn read(
-    place: &Place<'_>,
+pub(super) fn read<'a>(
+    place: &'a Place<'a>,
     boundary: &str,
-    body: &[u8],
+    body: &'a [u8],
 ) -> Result<Vec<Operation>, Refusal> {
     let mut batch = Batch {
         reader: Reader::new(place),
@@ -28,6 +28,7 @@ pub(super) fn read(
             .part(part, outer)
             .map_err(|fault| fault.of(batch.operations.len() + 1))?;
     }
+    batch.reader.references.check()?;
     Ok(batch.operations)
 }
 
@@ -36,9 +37,9 @@ struct Batch<'a> {
     operations: Vec<Operation>,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
     /// Reads one part: of the batch, whose boundary is `outer`, or of a change set.
-    fn part(&mut self, part: &[u8], outer: Option<&str>) -> Result<(), Fault> {
+    fn part(&mut self, part: &'a [u8], outer: Option<&str>) -> Result<(), Fault> {
         let (head, content) = Lines::split(part)?;
         let mut kind = None;
         let mut id = None;
@@ -62,6 +63,9 @@ impl Batch<'_> {
         let kind = kind.unwrap_or_default();
         let essence = kind.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/http") {
+            if let Some(id) = id {
+                self.reader.references.change_set(id);
+            }
             return self.change_set(kind, content, outer);
         }
         if self.operations.len() == MOST {
@@ -72,7 +76,12 @@ impl Batch<'_> {
     }
 
     /// Reads the parts of a change set.
-    fn change_set(&mut self, kind: &str, content: &[u8], outer: Option<&str>) -> Result<(), Fault> {
+    fn change_set(
+        &mut self,
+        kind: &str,
+        content: &'a [u8],
+        outer: Option<&str>,
+    ) -> Result<(), Fault> {
         let boundary = boundary(kind).map_err(Fault::unreadable)?;
         let outer = outer.ok_or(Fault::unreadable(
             "a part of a change set is application/http",

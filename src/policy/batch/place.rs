@@ -21,8 +21,9 @@ pub(super) struct Root<'a> {
     path: &'a str,
     /// The path from the root of the host.
     full: String,
-    /// Whether Graph reads the batch, to whom a leading slash means the version.
-    graph: bool,
+    /// Whether Graph reads the batch, to whom a leading slash means the version, and who knows no
+    /// references.
+    pub(super) graph: bool,
 }
 
 impl<'a> Place<'a> {
@@ -60,7 +61,7 @@ impl<'a> Place<'a> {
     pub(super) fn relative(&self, root: &Root<'_>, target: &str) -> Result<String, Fault> {
         // The SDK for .NET undoes all encoding, so a query may hold anything, a "#" too; only what
         // stands before it is judged.
-        plain(target, |byte| byte < 0x20 || byte == 0x7f)?;
+        no_space(target)?;
         no_fragment(target.split('?').next().unwrap_or_default())?;
         if target.starts_with("//") || has_scheme(target) {
             return Err(Fault::forbidden(
@@ -148,6 +149,11 @@ pub(super) fn judged(path: String) -> Result<String, Fault> {
     Ok(path)
 }
 
+/// Nothing that a URL parser would drop, as far as a target that is not encoded goes.
+pub(super) fn no_space(target: &str) -> Result<(), Fault> {
+    plain(target, |byte| byte < 0x20 || byte == 0x7f)
+}
+
 /// Nothing that a URL parser would drop.
 fn plain(target: &str, strange: impl Fn(u8) -> bool) -> Result<(), Fault> {
     if target.bytes().any(strange) || target.trim() != target {
@@ -159,7 +165,7 @@ fn plain(target: &str, strange: impl Fn(u8) -> bool) -> Result<(), Fault> {
 }
 
 /// Nothing that a URL parser would end at.
-fn no_fragment(target: &str) -> Result<(), Fault> {
+pub(super) fn no_fragment(target: &str) -> Result<(), Fault> {
     if target.contains('#') {
         return Err(Fault::unreadable(
             "its url holds a fragment; write %23 for a \"#\"",

@@ -137,6 +137,9 @@ async fn the_parts_of_a_multipart_batch_are_judged_too() {
         part("NONSENSE"),
         part("GET /api/data/v9.2/accounts HTTP/1.1").replace("--b--", "--c--") + &part("DELETE /api/data/v9.2/accounts(1) HTTP/1.1"),
         "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\nContent-Type: application/http\r\nContent-ID: 1\r\n\r\nDELETE /api/data/v9.2/accounts(1) HTTP/1.1\r\n\r\n--c--\r\n--b--\r\n".to_owned(),
+        // A reference that does not begin its target.
+        part("GET /api/data/v9.2/accounts HTTP/1.1").replacen("\r\n\r\n", "\r\nContent-ID: a\r\n\r\n", 1).replace("--b--\r\n", "")
+            + &part("GET /api/data/v9.2/accounts?$a/contacts HTTP/1.1"),
         "no parts at all".to_owned(),
         String::new(),
     ] {

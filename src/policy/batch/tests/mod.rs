@@ -3,4 +3,5 @@
 mod json;
 mod multipart;
 mod name;
+mod reference;
 mod sdk;
