@@ -17,6 +17,10 @@ use crate::policy::{Refusal, path};
 
 pub(super) const CONTENT_ID: HeaderName = HeaderName::from_static("content-id");
 
+/// The longest path that a reference stands for: each reference is a copy of it, and a batch has up to
+/// 1000. Paths with keys and all, which have no query, are a tenth of this.
+const LONGEST: usize = 2048;
+
 /// How much of an id a message shows: a GUID and more.
 const SHOWN: usize = 64;
 
@@ -43,6 +47,11 @@ impl<'a> References<'a> {
         let Some(Some(made)) = self.made.get(id).filter(|_| is_id(id)) else {
             return Ok(None);
         };
+        if made.len() > LONGEST {
+            return Err(Fault::unreadable(
+                "its target refers to a path of more than 2048 bytes; make it shorter",
+            ));
+        }
         no_space(target)?;
         let path = rest.split('?').next().unwrap_or_default();
         no_fragment(path)?;

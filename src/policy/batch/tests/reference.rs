@@ -187,6 +187,31 @@ fn what_odata_names_itself_is_no_reference() {
 }
 
 #[test]
+fn references_do_not_multiply_a_long_path() {
+    let read = |length: usize| {
+        let make = format!("POST /odata/{}", "x".repeat(length));
+        let mut operations = vec![("a", make.as_str())];
+        operations.resize(1000, ("", "PUT $a/y"));
+        let read = multipart(&operations).map_err(|refusal| refusal.code)?;
+        Ok(read.iter().map(String::len).sum::<usize>())
+    };
+    assert!(read(2000).unwrap() < 3 << 20);
+    assert_eq!(read(100_000), Err(Code::BadRequest));
+    // A reference to what a reference made is as long as both.
+    let line = |id: usize| format!("PUT ${id}/{}", "y".repeat(1000));
+    let chain = [line(1), line(2), line(3), line(4)];
+    let mut operations = vec![("1", "POST /odata/x")];
+    operations.extend(
+        ["2", "3", "4", "5"]
+            .into_iter()
+            .zip(chain.iter().map(String::as_str)),
+    );
+    assert_eq!(multipart(&operations[..3]).unwrap().len(), 3);
+    let refusal = multipart(&operations).unwrap_err();
+    assert!(refusal.message.contains("2048"), "{}", refusal.message);
+}
+
+#[test]
 fn a_json_batch_of_graph_has_no_references() {
     let body = json!({"requests": [
         request(&json!("count"), "GET /users/$count"),
