@@ -79,7 +79,7 @@ async fn refused_by_hand() -> (TokenReader, JoinHandle<Result<Bearer, RenewError
     let reader = TokenReader::new(Script::new().entry_alone());
     let entry = reader.entry();
     entry.begin(clock());
-    entry.finish(Ok(token("token-1", 86_400)), S(1), clock(), 0.5);
+    entry.finish(Ok(token("token-1", 86_400)).into(), S(1), clock(), 0.5);
     let refused = reader.find(clock()).unwrap();
     let renewal = renew(&reader, &refused, None);
     settle().await;
@@ -92,11 +92,11 @@ fn a_change_just_after_a_failure_is_not_taken_for_the_same_token_again() {
     run(async {
         let (reader, renewal) = refused_by_hand().await;
         let entry = reader.entry();
-        entry.finish(Err(unavailable()), S(1), clock(), 0.5);
+        entry.finish(Err(unavailable()).into(), S(1), clock(), 0.5);
         entry.files_changed(clock());
         settle().await;
         entry.begin(clock());
-        entry.finish(Ok(token("token-2", 86_400)), S(1), clock(), 0.5);
+        entry.finish(Ok(token("token-2", 86_400)).into(), S(1), clock(), 0.5);
         assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
     });
 }
@@ -106,10 +106,10 @@ fn a_failure_just_after_a_token_came_does_not_hide_it() {
     run(async {
         let (reader, renewal) = refused_by_hand().await;
         let entry = reader.entry();
-        entry.finish(Ok(token("token-2", 86_400)), S(1), clock(), 0.5);
+        entry.finish(Ok(token("token-2", 86_400)).into(), S(1), clock(), 0.5);
         entry.files_changed(clock());
         entry.begin(clock());
-        entry.finish(Err(unavailable()), S(1), clock(), 0.5);
+        entry.finish(Err(unavailable()).into(), S(1), clock(), 0.5);
         assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
     });
 }
