@@ -115,10 +115,6 @@ fn route(world: &Generation, own: &generation::Route, entries: &[Arc<TokenEntry>
 
 fn token(world: &Generation, status: TokenStatus, now: Now) -> Token {
     let failed = status.last_error;
-    let is_current = matches!(
-        status.state,
-        token::TokenState::Missing | token::TokenState::Stale
-    );
     let state = match status.state {
         token::TokenState::Pending => TokenState::Pending,
         token::TokenState::Stale => TokenState::Failing,
@@ -140,7 +136,7 @@ fn token(world: &Generation, status: TokenStatus, now: Now) -> Token {
         expires: status.expires,
         renewed: status.last_renewal,
         next: now.wall.checked_add(status.next_call_in),
-        failure: failed.filter(|_| is_current).map(|error| Failure {
+        failure: failed.map(|error| Failure {
             at: error.at,
             message: error.words,
         }),

@@ -9,7 +9,7 @@ use tokio::time::{Instant, advance};
 
 use super::refresh::clock;
 use super::script::{Script, rejected, run, settle, throttled, token, unavailable};
-use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
+use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader, TokenState};
 use crate::credential::ClaimsRequest;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
@@ -75,6 +75,9 @@ fn a_failed_call_with_claims_is_told_as_that_and_keeps_no_other_renewal_away() {
         let renewal = renew(&reader, &refused, Some(demand()));
         script.next().await.refuse(unavailable());
         failed(renewal.await.unwrap());
+        let status = reader.entry().status(clock());
+        assert_eq!(status.state, TokenState::Usable);
+        assert!(status.last_error.is_some());
         advance(S(5)).await;
         failed(renew(&reader, &refused, Some(demand())).await.unwrap());
         let renewal = renew(&reader, &refused, None);
@@ -83,6 +86,7 @@ fn a_failed_call_with_claims_is_told_as_that_and_keeps_no_other_renewal_away() {
         asked.grant(token("token-2", 86_400));
         let second = renewal.await.unwrap().unwrap();
         assert_eq!(second.header, "Bearer token-2");
+        assert!(reader.entry().status(clock()).last_error.is_none());
         // That one counts.
         for claims in [None, Some(demand())] {
             let again = renew(&reader, &second, claims).await.unwrap();

@@ -160,7 +160,7 @@ impl TokenEntry {
             expires: lease.map(|lease| lease.expires.wall),
             usable_for: served.map(|lease| lease.usable_until.left(now)),
             last_renewal: state.last_renewal,
-            last_error: state.last_error.clone(),
+            last_error: state.last_error.clone().filter(|_| state.slot.has_failed()),
             next_call_in: state.slot.next_call_in(now),
             waiters: self.tally.waiters(),
         }

@@ -46,7 +46,7 @@ pub struct TokenStatus {
     pub usable_for: Option<Duration>,
     /// When the last token came.
     pub last_renewal: Option<SystemTime>,
-    /// The last call that failed, however long ago.
+    /// The last call that failed, with claims or without, until one brings a token.
     pub last_error: Option<LastError>,
     /// When the next call is due; zero while one is in flight.
     pub next_call_in: Duration,

@@ -154,6 +154,12 @@ async fn claims_that_entra_does_not_give_now_are_told_as_that_and_other_refusals
         let wait: u64 = answer.field("retry-after").parse().unwrap();
         assert!((1..=30).contains(&wait), "{wait}");
     }
+    let status = stage.ask_admin("GET /status.json HTTP/1.1").await.json();
+    let failing = |token: &Value| token["failure"].is_object() && token["state"] == "valid";
+    assert!(
+        status["tokens"].as_array().unwrap().iter().any(failing),
+        "{status}"
+    );
     stage.simulator.demand_claims(GRAPH, None);
     let plain = Fault::answer(401, &[("www-authenticate", "Bearer realm=\"\"")], "");
     stage
