@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::Instant;
 
 use super::refresh::clock;
-use super::script::{Script, rejected, run, settle, token, unavailable};
+use super::script::{Script, rejected, run, settle, throttled, token, unavailable};
 use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
 use crate::credential::ClaimsRequest;
 
@@ -111,5 +112,36 @@ fn a_failure_just_after_a_token_came_does_not_hide_it() {
         entry.begin(clock());
         entry.finish(Err(unavailable()).into(), S(1), clock(), 0.5);
         assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
+    });
+}
+
+#[test]
+fn a_fallback_that_is_added_does_not_break_quiet_that_the_server_asked_for() {
+    run(async {
+        for holds_a_token in [false, true] {
+            let (cache, mut alone, mut pair) = (cache(), Script::new(), Script::new());
+            let _reader = TokenReader::new(alone.entry(&cache));
+            if holds_a_token {
+                alone.next().await.grant(token("token-1", 3600));
+            }
+            alone.next().await.refuse(throttled(60));
+            let began = Instant::now();
+            settle().await;
+            let reader = TokenReader::new(pair.entry_with_fallback(&cache));
+            cache.retain(&[reader.entry().key().clone()].into());
+            settle().await;
+            assert!(pair.is_idle());
+            match reader.wait(clock(), LIMIT).await {
+                Ok(bearer) => assert!(holds_a_token, "{bearer:?}"),
+                Err(error) => assert!(error.retry_after().unwrap() > S(50), "{error:?}"),
+            }
+            assert!(began.elapsed() < S(1), "it fails fast");
+            let status = reader.entry().status(clock());
+            assert!(status.last_error.is_some());
+            pair.next().await.grant(token("token-2", 3600));
+            assert!((S(60)..=S(66)).contains(&began.elapsed()));
+            settle().await;
+            assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
+        }
     });
 }

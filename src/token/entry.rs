@@ -108,14 +108,19 @@ impl TokenEntry {
         }
     }
 
-    /// Takes over the token of another entry, which must be one that this one's credential could
+    /// Takes over the token of another entry, and quiet that it keeps, which must be one that this one's credential could
     /// have got. To be called before anybody else has this entry.
     pub(super) fn inherit(&self, other: &Self) {
         let (mut own, other_state) = (self.lock(), other.lock());
+        own.slot = other_state.slot.heir();
+        if own.slot.has_failed() {
+            own.last_error = other_state.last_error.clone();
+            let phase = other.phase.borrow().heir(own.slot.is_failing());
+            self.phase.send_replace(phase);
+        }
         let (Some(published), Some(lease)) = (other.published(), other_state.slot.lease()) else {
             return;
         };
-        own.slot = other_state.slot.heir();
         own.last_renewal = other_state.last_renewal;
         self.published.store(Some(published));
         self.version.0.fetch_add(1, Ordering::Release);

@@ -31,6 +31,20 @@ pub(super) struct Failure {
 }
 
 impl Phase {
+    /// That of an entry without calls of its own, which knows why this one's failed.
+    pub(super) fn heir(&self, is_failing: bool) -> Self {
+        let known = |failure: &Failure| Failure {
+            number: 0,
+            ..failure.clone()
+        };
+        let failure = self.failure.as_ref().filter(|_| is_failing);
+        Self {
+            failure: failure.map(known),
+            claims_failure: self.claims_failure.as_ref().map(known),
+            ..Self::default()
+        }
+    }
+
     /// A call brought a token.
     pub(super) fn brought(&mut self, number: u64) {
         self.ended = number;

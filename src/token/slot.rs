@@ -132,11 +132,16 @@ impl Slot {
         }
     }
 
-    /// One that holds what this one holds, and renews it when this one would.
+    /// One that holds what this one holds, and renews it when this one would. What failed is tried
+    /// at once, unless the server asked for quiet.
     pub(super) fn heir(&self) -> Self {
+        let (failing, obeying) = (self.is_failing(), self.is_failing() && self.obeying);
         Self {
             lease: self.lease,
-            due: if self.is_failing() { None } else { self.due },
+            due: self.due.filter(|_| obeying || !failing),
+            failures: if obeying { self.failures } else { 0 },
+            obeying,
+            claims_quiet: self.claims_quiet.filter(|quiet| quiet.asked.is_some()),
             ..Self::new()
         }
     }
