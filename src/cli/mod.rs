@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod doctor;
+mod hardening;
 mod inspection;
 mod run;
 mod schema;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::hardening;
 use super::inspection::{self, Purpose};
 use super::signals::Signals;
 use super::{FAILED, FINE, REFUSED, RunArgs, complain};
@@ -24,7 +25,8 @@ const RELOAD: Duration = Duration::from_secs(10);
 
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
-    harden();
+    hardening::hide_memory();
+    hardening::raise_descriptors();
     match crate::runtime::single() {
         Ok(runtime) => {
             let code = runtime.block_on(live(path, args));
@@ -201,33 +203,6 @@ fn warn_of_open_door(config: &Config) {
             routes = routes.join(", "),
             "listening beyond loopback without callers: whoever reaches this address acts with the app's rights on these routes; set callers, or keep others away by a network policy"
         );
-    }
-}
-
-/// No core dumps, no debugger: both would show the tokens. As many descriptors as are allowed.
-fn harden() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let none = Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        };
-        // Where the platform refuses, the rest still holds.
-        let _ = setrlimit(Resource::Core, none);
-        let files = getrlimit(Resource::Nofile);
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: files.maximum,
-                maximum: files.maximum,
-            },
-        );
-    }
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::hardening::hide_memory;
 use super::inspection::{self, Purpose};
 use super::{FAILED, FINE, REFUSED, complain};
 use crate::app;
@@ -18,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prints the claims of a route's token, or with `raw` the token and nothing else.
 pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
+    hide_memory();
     let mut found = inspection::inspect(path, Purpose::Token(route), SystemTime::now());
     // They are about the proxy, and `check` tells them.
     found.warnings.0.clear();

@@ -155,17 +155,57 @@ async fn no_core_is_dumped_and_no_other_process_of_the_user_looks_in() {
     let err = Lines::follow(child.stderr.take().expect("a pipe"));
     err.find("its start", |line| line.contains("listening").then_some(()))
         .await;
-    let own = format!("/proc/{}", child.id());
-    let limits = fs::read_to_string(format!("{own}/limits")).unwrap();
-    let owner = fs::metadata(format!("{own}/environ")).unwrap().uid();
+    let owner = fs::metadata(format!("/proc/{}/environ", child.id()));
+    let owner = owner.expect("it is there").uid();
+    let core = core_limit(child.id());
     child.kill().expect("it is there");
     child.wait().expect("it is a child");
-    let core = limits
-        .lines()
-        .find(|line| line.starts_with("Max core file size"));
-    let numbers: Vec<&str> = core.unwrap().split_whitespace().skip(4).collect();
-    assert_eq!(numbers, ["0", "0", "bytes"]);
+    assert_eq!(core, ["0", "0", "bytes"]);
     // The kernel gives these files to root when a process is not dumpable; memory, environment and
     // debugging are closed to its own user then.
     assert_eq!(owner, 0);
+}
+
+/// The bounds on core dumps of this process.
+#[cfg(target_os = "linux")]
+fn core_limit(process: u32) -> Vec<String> {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).expect("it is there");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let words = line.expect("Linux lists it").split_whitespace().skip(4);
+    words.map(str::to_owned).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_core_is_dumped_of_a_command_that_holds_a_secret_for_a_moment() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let silent = silent.expect("there are ports");
+    let address = silent.local_addr().expect("it is bound");
+    let folder = folder();
+    let file = folder.path().join("routes.yaml");
+    let routes = format!(
+        "credentials: {{a: {{tenant_id: contoso.com, client_id: a, client_secret: '${{SECRET}}', authority: 'http://{address}'}}}}\n\
+         routes: [{{name: g, path: /g, upstream: 'http://127.0.0.1:9', scope: 'https://a.example/.default'}}]\n"
+    );
+    fs::write(&file, routes).expect("the folder can be written");
+    for words in [&["doctor"][..], &["token", "g"]] {
+        let mut command = command();
+        command
+            .env("SECRET", "the-secret-of-the-app")
+            .args(words)
+            .arg("-c")
+            .arg(&file)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let mut child = command.spawn().expect("the binary runs");
+        // It asks, and gets no answer.
+        let asked = crate::harness::soon(silent.accept()).await;
+        let core = core_limit(child.id());
+        child.kill().expect("it is there");
+        child.wait().expect("it is a child");
+        drop(asked);
+        assert_eq!(core, ["0", "0", "bytes"], "{words:?}");
+    }
 }

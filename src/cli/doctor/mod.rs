@@ -20,6 +20,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::hardening::hide_memory;
 use super::inspection::{self, Purpose};
 use super::{FAILED, FINE, REFUSED, complain, written};
 use crate::app::{self, Outside};
@@ -34,6 +35,7 @@ use report::{Diagnosis, Probe, Report, Token};
 
 /// Examines the routes of these names, or all.
 pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
+    hide_memory();
     let found = inspection::inspect(path, Purpose::Run, SystemTime::now());
     let warnings = found.warnings.0.len();
     // Standard error is all there is to tell it to.
