@@ -29,7 +29,7 @@ COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/tokenferry/
 COPY --from=build --chmod=0555 /tokenferry /usr/local/bin/tokenferry
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
-# It writes no file: the root file system may be read-only.
+# It writes no file (but for `tls: local`): the root file system may be read-only.
 WORKDIR /etc/tokenferry
 STOPSIGNAL SIGTERM
 EXPOSE 8080 8081
