@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::Instant;
+use tokio::time::{Instant, advance, timeout};
 
 use super::refresh::clock;
 use super::script::{Script, rejected, run, settle, throttled, token, unavailable};
@@ -112,6 +112,22 @@ fn a_failure_just_after_a_token_came_does_not_hide_it() {
         entry.begin(clock());
         entry.finish(Err(unavailable()).into(), S(1), clock(), 0.5);
         assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
+    });
+}
+
+#[test]
+fn who_is_told_of_a_failure_although_a_call_is_due_wakes_whoever_makes_it() {
+    run(async {
+        let reader = TokenReader::new(Script::new().entry_alone());
+        let entry = reader.entry();
+        entry.begin(clock());
+        entry.finish(Err(unavailable()).into(), S(1), clock(), 0.5);
+        for is_due in [false, true] {
+            assert!(reader.wait(clock(), LIMIT).await.is_err());
+            let nudged = timeout(Duration::from_millis(1), entry.nudged()).await;
+            assert_eq!(nudged.is_ok(), is_due);
+            advance(S(60)).await;
+        }
     });
 }
 

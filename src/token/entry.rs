@@ -200,6 +200,10 @@ impl TokenEntry {
             Concern::All | Concern::Nobody => state.slot.next_call_in(now),
             Concern::Claims => state.slot.next_claims_in(now),
         };
+        if state.slot.next(now) == Step::Call {
+            // Timers sleep as long as a suspended machine does: the refresher may not know yet.
+            self.nudge();
+        }
         TokenError::of(failure.cause.clone(), next_call_in)
     }
 
