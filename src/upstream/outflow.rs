@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use http::Method;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body::Body;
 use tokio::io::AsyncWrite;
@@ -112,6 +113,8 @@ impl Outflow {
                 }
                 Coding::Chunked => Some((TRANSFER_ENCODING, "chunked")),
             };
+        } else if expects_body(head.method) && head.fields.get(&CONTENT_LENGTH).is_none() {
+            framing = Some((CONTENT_LENGTH, "0"));
         }
         let framing = framing
             .as_ref()
@@ -277,10 +280,16 @@ impl Outflow {
     }
 }
 
+/// Whether servers expect a body of this method, and some refuse a request with 411 that does not say
+/// that it has none (RFC 9110 section 8.6).
+fn expects_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use http::uri::PathAndQuery;
-    use http::{HeaderValue, Method};
 
     use super::*;
     use crate::fields::Fields;

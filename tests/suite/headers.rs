@@ -335,3 +335,27 @@ async fn a_caller_cannot_have_its_bodys_framing_removed() {
         assert_eq!(last(&stage).text(), "hello");
     }
 }
+
+#[tokio::test]
+async fn a_write_without_a_body_says_that_it_has_none() {
+    let stage = Stage::open().await;
+    for (method, wanted) in [
+        ("POST", &["0"][..]),
+        ("PUT", &["0"]),
+        ("PATCH", &["0"]),
+        ("GET", &[]),
+        ("HEAD", &[]),
+        ("DELETE", &[]),
+        ("OPTIONS", &[]),
+    ] {
+        stage.ask(&format!("{method} /graph/sim/sink HTTP/1.1")).await;
+        let sent = stage.simulator.seen().pop().unwrap();
+        assert_eq!(sent.method, method);
+        assert_eq!(sent.header_values("content-length"), wanted, "{method}");
+        assert_eq!(sent.header("transfer-encoding"), None);
+    }
+    let lines = "POST /graph/sim/sink HTTP/1.1\nContent-Length: 0";
+    stage.ask(lines).await.expect(200);
+    let sent = stage.simulator.seen().pop().unwrap();
+    assert_eq!(sent.header_values("content-length"), ["0"], "once");
+}
