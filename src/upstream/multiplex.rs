@@ -75,6 +75,8 @@ pub(super) struct Stream {
 #[derive(Default)]
 struct Handed {
     body: RefCell<Option<RequestBody>>,
+    /// Bytes that hyper has taken.
+    taken: Cell<u64>,
     /// Who waits for more of it.
     waiting: Cell<Option<Waker>>,
     /// Where its shell counts once the exchange is over.
@@ -227,6 +229,7 @@ impl Stream {
         limit: Duration,
     ) -> Result<Response<Incoming>, Failure> {
         let upload = request.body().upload();
+        let taken = &self.handed.taken;
         let request = request.map(|body| {
             self.handed.body.replace(Some(body));
             Shell(Rc::clone(&self.handed))
@@ -239,10 +242,8 @@ impl Stream {
             if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
                 return Poll::Ready(Some(outcome));
             }
-            if let Some(upload) = &upload
-                && upload.bytes() != progress
-            {
-                progress = upload.bytes();
+            if taken.get() != progress {
+                progress = taken.get();
                 alarm.set(limit);
             }
             if alarm.has_rung(cx) {
@@ -317,8 +318,13 @@ impl Body for Shell {
             return Poll::Ready(Some(Err(ShellError::Over(over))));
         };
         let next = Pin::new(body).poll_frame(cx).map_err(ShellError::Body);
-        if next.is_pending() {
-            handed.waiting.set(Some(cx.waker().clone()));
+        match &next {
+            Poll::Pending => handed.waiting.set(Some(cx.waker().clone())),
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                handed.taken.set(handed.taken.get() + bytes as u64);
+            }
+            Poll::Ready(_) => {}
         }
         next
     }

@@ -54,6 +54,8 @@ pub(super) struct Outflow {
     /// Whether any of it was written, and whether any of the body was pulled.
     written: bool,
     pulled: bool,
+    /// How far its body has come: grows with what is pulled of it and with what is written.
+    progress: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -86,6 +88,7 @@ impl Outflow {
             stage: Stage::Done,
             written: false,
             pulled: false,
+            progress: 0,
         }
     }
 
@@ -125,12 +128,18 @@ impl Outflow {
         self.make_room(head.length(framing));
         head.write(framing, &mut self.lead);
         (self.led, self.written, self.pulled) = (0, false, false);
+        self.progress = 0;
         (self.data, self.tail) = (Bytes::new(), b"");
     }
 
     /// Whether all of it is written.
     pub(super) fn is_done(&self) -> bool {
         self.stage == Stage::Done
+    }
+
+    /// How far the body has come, in no unit: 0 as long as there is nothing of it.
+    pub(super) fn progress(&self) -> u64 {
+        self.progress
     }
 
     /// What the head was written into, once all is written.
@@ -201,7 +210,9 @@ impl Outflow {
             ready!(stream.poll_write(cx, lead))?
         } else {
             let pieces = [lead, &self.data, self.tail].map(IoSlice::new);
-            ready!(stream.poll_write_vectored(cx, &pieces))?
+            let written = ready!(stream.poll_write_vectored(cx, &pieces))?;
+            self.progress += written as u64;
+            written
         };
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -253,6 +264,7 @@ impl Outflow {
     /// Frames a piece of the body.
     fn take(&mut self, data: Bytes) -> Result<(), SendError> {
         let last = self.body.is_end_stream();
+        self.progress += data.len() as u64;
         match &mut self.coding {
             Coding::Length(left) => {
                 *left = left

@@ -17,6 +17,10 @@ use super::leftover::read_off;
 use crate::alarm::Alarm;
 use crate::executor::LocalExec;
 
+/// The most that is given at once of a body that is held: those that are read for their links go in
+/// one piece.
+const KEPT_PIECE: usize = 64 * 1024;
+
 /// What went wrong with a caller's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyFault {
@@ -348,6 +352,10 @@ impl Body for RequestBody {
         match this {
             Self::Caller(body) => body.poll_next(cx),
             Self::Empty => Poll::Ready(None),
+            // As it is sent piece by piece, it can be told how it comes on.
+            Self::Kept(bytes) if bytes.len() > KEPT_PIECE => {
+                Poll::Ready(Some(Ok(Frame::data(bytes.split_to(KEPT_PIECE)))))
+            }
             Self::Kept(_) => {
                 let Self::Kept(bytes) = std::mem::take(this) else {
                     return Poll::Ready(None);

@@ -22,7 +22,7 @@ use super::inflow::Inflow;
 use super::memory::Memory;
 use super::outflow::{Outflow, SendError};
 use super::stream::UpstreamStream;
-use super::{Breakage, Failure, RequestBody, RequestHead, Upload, UpstreamError};
+use super::{Breakage, Failure, RequestBody, RequestHead, UpstreamError};
 use crate::alarm::Alarm;
 use crate::socket::PIECE;
 
@@ -123,7 +123,6 @@ impl Wire {
         body: RequestBody,
         limit: Duration,
     ) -> Result<Response<()>, Failure> {
-        let upload = body.upload();
         self.outflow.begin(head, body, self.memory.lend_lead());
         self.alarm.set(limit);
         self.begun = false;
@@ -134,7 +133,7 @@ impl Wire {
                 return outcome.map(Some);
             }
             if lost.is_none() {
-                self.note_progress(upload.as_deref(), &mut sent, limit);
+                self.note_progress(&mut sent, limit);
             }
             if self.alarm.has_rung(cx) {
                 let lost = lost.take().map(|error| Err(Breakage::Io(error)));
@@ -161,11 +160,10 @@ impl Wire {
         }
     }
 
-    fn note_progress(&self, upload: Option<&Upload>, sent: &mut u64, limit: Duration) {
-        if let Some(upload) = upload
-            && upload.bytes() != *sent
-        {
-            *sent = upload.bytes();
+    fn note_progress(&self, sent: &mut u64, limit: Duration) {
+        let progress = self.outflow.progress();
+        if progress != *sent {
+            *sent = progress;
             self.alarm.set(limit);
         }
     }

@@ -30,6 +30,7 @@ mod expiry;
 mod forward_proxy;
 mod hardening;
 mod headers;
+mod held_bodies;
 mod hostile;
 mod http2;
 mod identity;

@@ -1,0 +1,130 @@
+//! Bodies that were read here before they go up: how long the answer is waited for counts from their
+//! last byte too, however slowly the upstream takes them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::Response;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::harness::soon;
+use crate::harness::stage::Stage;
+
+/// Much more than what lies in the buffers between here and the upstream.
+const LARGE: usize = 12 << 20;
+/// With the pause behind each, a body takes four seconds.
+const PIECE: usize = 128 << 10;
+/// Two of them.
+const WINDOW: u32 = 256 << 10;
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// An upstream that takes a piece at a time; whether one of its requests came whole.
+async fn slow(http2: bool) -> (u16, Arc<AtomicBool>) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .set_recv_buffer_size(64 << 10)
+        .expect("it can be set");
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(any).expect("a port");
+    let listener = socket.listen(8).expect("it is bound");
+    let port = listener.local_addr().expect("it is bound").port();
+    let whole = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&whole);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let told = Arc::clone(&told);
+            tokio::spawn(async move {
+                if http2 {
+                    serve_http2(stream, told).await;
+                } else {
+                    let _ = serve(stream, &told).await;
+                }
+            });
+        }
+    });
+    (port, whole)
+}
+
+async fn serve(mut stream: TcpStream, whole: &AtomicBool) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let mut left = LARGE;
+    let mut piece = vec![0; PIECE];
+    while left > 0 {
+        let room = left.min(PIECE);
+        left -= stream.read_exact(&mut piece[..room]).await?;
+        tokio::time::sleep(PAUSE).await;
+    }
+    whole.store(true, Ordering::SeqCst);
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        .await
+}
+
+async fn serve_http2(stream: TcpStream, whole: Arc<AtomicBool>) {
+    let mut server = h2::server::Builder::new();
+    server.initial_window_size(WINDOW);
+    server.initial_connection_window_size(WINDOW);
+    let Ok(mut connection) = server.handshake::<_, bytes::Bytes>(stream).await else {
+        return;
+    };
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let whole = Arc::clone(&whole);
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            let mut taken = 0;
+            while let Some(Ok(data)) = body.data().await {
+                taken += data.len();
+                if taken >= PIECE {
+                    tokio::time::sleep(PAUSE).await;
+                    let _ = body.flow_control().release_capacity(taken);
+                    taken = 0;
+                }
+            }
+            whole.store(body.is_end_stream(), Ordering::SeqCst);
+            let _ = respond.send_response(Response::new(()), true);
+        });
+    }
+}
+
+/// A batch of this many bytes.
+fn batch(length: usize) -> String {
+    let start = r#"{"requests":[{"id":"1","method":"POST","url":"/me/x","headers":{"Content-Type":"application/json"},"body":{"a":""#;
+    let end = r#""}}]}"#;
+    format!(
+        "{start}{}{end}",
+        "y".repeat(length - start.len() - end.len())
+    )
+}
+
+#[tokio::test]
+async fn a_large_batch_is_not_given_up_while_the_upstream_takes_it() {
+    // Over HTTP/1.1 more lies in buffers when the last of it is written.
+    for (http2, limit) in [(false, "2s"), (true, "1s")] {
+        let (port, whole) = slow(http2).await;
+        let http = 1 + u8::from(http2);
+        let own = format!(
+            "\
+workers: 1
+timeouts: {{response_head: {limit}}}
+routes:
+  - {{name: slow, path: /slow, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: {http}, max_batch_bytes: 16MiB}}
+"
+        );
+        let stage = Stage::with(&own).await;
+        let mut caller = stage.caller().await;
+        caller
+            .ask(&format!(
+                "POST /slow/v1.0/$batch HTTP/1.1\nContent-Type: application/json\nContent-Length: {LARGE}"
+            ))
+            .await;
+        caller.send(batch(LARGE)).await;
+        let answer = soon(caller.answer("POST")).await;
+        assert_eq!(answer.status, 200, "HTTP/{http}: {}", answer.text());
+        assert!(whole.load(Ordering::SeqCst));
+    }
+}
