@@ -300,8 +300,18 @@ async fn token(exchange: &mut Exchange, call: &Call<'_>) -> Result<Bearer, Proxy
         exchange.token = Some(TokenUse::Hit);
         return Ok(bearer);
     }
+    exchange.waited = true;
+    let mut wait = Box::pin(own.token.wait(now, call.token_wait()));
+    let bearer = std::future::poll_fn(|cx| {
+        let polled = wait.as_mut().poll(cx);
+        if polled.is_pending() {
+            exchange.token = Some(TokenUse::Wait);
+        }
+        polled
+    });
+    let bearer = bearer.await?;
+    // Only now is there something to forward: who is refused or leaves has counted as neither.
     own.token_cells.miss();
     exchange.token = Some(TokenUse::Wait);
-    exchange.waited = true;
-    Ok(Box::pin(own.token.wait(now, call.token_wait())).await?)
+    Ok(bearer)
 }

@@ -79,6 +79,44 @@ async fn those_who_wait_share_a_failure_too() {
 }
 
 #[tokio::test]
+async fn what_is_not_forwarded_is_neither_a_hit_nor_a_miss() {
+    let gate = Gate::new();
+    let stage = Stage::cold(GRAPH_ONLY, |simulator| {
+        simulator.script(Script::on(LOGIN, Fault::Hold(gate.clone())));
+        simulator.script(Script::on(LOGIN, Fault::Entra(7_000_215)));
+    })
+    .await;
+    let in_flight = "tokenferry_requests_in_flight";
+    let labels = [("route", "graph")];
+    let mut left = stage.caller().await;
+    left.ask("GET /graph/sim/bytes/1 HTTP/1.1\nclient-request-id: left")
+        .await;
+    stage.becomes(in_flight, &labels, 1.0).await;
+    drop(left);
+    stage.becomes(in_flight, &labels, 0.0).await;
+    let mut waits = stage.caller().await;
+    waits
+        .ask("GET /graph/sim/bytes/1 HTTP/1.1\nclient-request-id: waits")
+        .await;
+    stage.becomes(in_flight, &labels, 1.0).await;
+    gate.open();
+    waits.answer("GET").await.expect(502);
+    let lines = "GET /graph/sim/bytes/1 HTTP/1.1\nclient-request-id: told-at-once";
+    stage.ask(lines).await.expect(502);
+    for name in ["hits", "misses"] {
+        let name = format!("tokenferry_token_cache_{name}_total");
+        let labels = [("scope", GRAPH_SCOPE)];
+        assert_eq!(stage.number(&name, &labels).await, 0.0, "{name}");
+    }
+    for (id, token) in [("left", "wait"), ("waits", "wait")] {
+        let line = stage.log.with("/request_id", id).await;
+        assert_eq!(line["token"], token);
+    }
+    let line = stage.log.with("/request_id", "told-at-once").await;
+    assert!(line.get("token").is_none(), "{line}");
+}
+
+#[tokio::test]
 async fn an_outage_between_two_tokens_is_noticed_by_nobody() {
     // Usable for 3.6 s from the call, which is still to come.
     let usable_until = Instant::now() + Duration::from_millis(3600);
