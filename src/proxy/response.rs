@@ -2,7 +2,7 @@
 
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
-use http::{Response, Version};
+use http::{Response, StatusCode, Version};
 
 use super::body::{ResponseBody, Source};
 use super::call::Call;
@@ -28,6 +28,10 @@ pub(super) async fn for_caller(
     parts.version = Version::HTTP_11;
     let linked = call.route().response_rules.apply(&mut parts.headers);
     exchange.page.mark(&mut parts.headers);
+    if parts.status == StatusCode::NO_CONTENT {
+        // It must have none (RFC 9110 section 8.6), and one that is not 0 breaks callers' HTTP/2.
+        parts.headers.remove(CONTENT_LENGTH);
+    }
     let source = if file {
         Source::Upstream(body)
     } else {

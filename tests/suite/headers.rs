@@ -348,7 +348,9 @@ async fn a_write_without_a_body_says_that_it_has_none() {
         ("DELETE", &[]),
         ("OPTIONS", &[]),
     ] {
-        stage.ask(&format!("{method} /graph/sim/sink HTTP/1.1")).await;
+        stage
+            .ask(&format!("{method} /graph/sim/sink HTTP/1.1"))
+            .await;
         let sent = stage.simulator.seen().pop().unwrap();
         assert_eq!(sent.method, method);
         assert_eq!(sent.header_values("content-length"), wanted, "{method}");
@@ -358,4 +360,21 @@ async fn a_write_without_a_body_says_that_it_has_none() {
     stage.ask(lines).await.expect(200);
     let sent = stage.simulator.seen().pop().unwrap();
     assert_eq!(sent.header_values("content-length"), ["0"], "once");
+}
+
+#[tokio::test]
+async fn a_204_has_no_length_for_the_caller_whatever_the_upstream_says() {
+    let stage = Stage::open().await;
+    for length in [0, 5] {
+        let head = format!("HTTP/1.1 204 No Content\r\nContent-Length: {length}\r\n\r\n");
+        let spoilt = Fault::Raw(head.into_bytes(), tokenferry::simulator::Ending::Close);
+        stage.simulator.script(Script::on(GRAPH, spoilt).times(2));
+        let older = stage.get("/graph/sim/bytes/1").await.expect(204);
+        let newer = stage.caller2().await;
+        let newer = newer.exchange("GET", "/graph/sim/bytes/1").await;
+        for answer in [older, newer.expect(204)] {
+            assert!(answer.whole);
+            assert_eq!(answer.field("content-length"), "", "{}", answer.version);
+        }
+    }
 }
