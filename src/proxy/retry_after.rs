@@ -8,15 +8,16 @@ use http::{HeaderMap, HeaderValue};
 
 /// Writes the header as whole seconds and returns them; `None`, and the header as it is, when it is
 /// absent or neither a number nor a date (RFC 9110 section 10.2.3). A date is counted against the
-/// upstream's own `Date`, because its clock and ours may differ.
-pub(super) fn in_seconds(headers: &mut HeaderMap, now: SystemTime) -> Option<u64> {
+/// upstream's own `Date`, because its clock and ours may differ; without one against `now`, which is
+/// read then only.
+pub(super) fn in_seconds(headers: &mut HeaderMap, now: fn() -> SystemTime) -> Option<u64> {
     let seconds = read(headers, now)?;
     headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     Some(seconds)
 }
 
 /// The whole seconds that the header says, as [`in_seconds`] counts them.
-pub(super) fn read(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
+pub(super) fn read(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<u64> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     number(text).or_else(|| until(text, headers, now))
 }
@@ -31,12 +32,12 @@ fn number(text: &str) -> Option<u64> {
     whole.parse::<u64>().ok()?.checked_add(up)
 }
 
-fn until(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<u64> {
+fn until(text: &str, headers: &HeaderMap, now: fn() -> SystemTime) -> Option<u64> {
     let then = httpdate::parse_http_date(text).ok()?;
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
     let left = then
-        .duration_since(date.unwrap_or(now))
+        .duration_since(date.unwrap_or_else(now))
         .unwrap_or(Duration::ZERO);
     Some(left.as_secs() + u64::from(left.subsec_nanos() > 0))
 }
@@ -52,7 +53,7 @@ mod tests {
             headers.insert(DATE, HeaderValue::from_str(date).unwrap());
         }
         // 2029-12-31 23:59:58 and a half.
-        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_893_455_998_500);
+        let now = || SystemTime::UNIX_EPOCH + Duration::from_millis(1_893_455_998_500);
         let seconds = in_seconds(&mut headers, now);
         (seconds, headers[RETRY_AFTER].to_str().unwrap().to_owned())
     }
@@ -105,6 +106,6 @@ mod tests {
         ] {
             assert_eq!(written(value, None), (None, value.to_owned()), "{value}");
         }
-        assert_eq!(in_seconds(&mut HeaderMap::new(), SystemTime::now()), None);
+        assert_eq!(in_seconds(&mut HeaderMap::new(), SystemTime::now), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Sending: one attempt, one silent repeat when the connection died under it, and another when the
 //! token was refused.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{Response, StatusCode};
 
@@ -70,10 +70,10 @@ async fn insist(
         let Some(body) = spare.body() else {
             break;
         };
-        let now = Now::read();
-        let asked = retry_after::read(response.headers(), now.wall).map(Duration::from_secs);
+        let asked = retry_after::read(response.headers(), SystemTime::now);
+        let asked = asked.map(Duration::from_secs);
         let answer = (response.status(), asked);
-        let waited = now.mono.duration_since(exchange.opened.mono);
+        let waited = exchange.opened.mono.elapsed();
         let method = &call.parts.method;
         let random = exchange.random();
         let pause = retry::pause(spec, &own.retries, attempts, method, answer, waited, random);
@@ -138,7 +138,7 @@ pub(super) async fn send(
     };
     match outcome {
         Ok(mut response) => {
-            heard(call, &mut response, exchange);
+            heard(call, &mut response);
             let now = Instant::now();
             own.cells.head_arrived(now.duration_since(sent));
             exchange.heard = Some(now);

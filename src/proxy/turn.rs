@@ -2,7 +2,7 @@
 //! not while `max_concurrency` others are there.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{Response, StatusCode};
 use tokio::sync::Semaphore;
@@ -74,9 +74,9 @@ pub(super) async fn may_ask_by(call: &Call<'_>, deadline: Instant) -> bool {
 
 /// Notes what an answer says about being busy. When to come again is told in whole seconds on any
 /// status: 202 and 413 have it too, and SDKs read it there.
-pub(super) fn heard(call: &Call<'_>, response: &mut Response<UpstreamBody>, exchange: &Exchange) {
+pub(super) fn heard(call: &Call<'_>, response: &mut Response<UpstreamBody>) {
     let status = response.status();
-    let asked = retry_after::in_seconds(response.headers_mut(), exchange.opened.wall);
+    let asked = retry_after::in_seconds(response.headers_mut(), SystemTime::now);
     let busy = [
         StatusCode::TOO_MANY_REQUESTS,
         StatusCode::SERVICE_UNAVAILABLE,

@@ -43,6 +43,7 @@ mod msal;
 mod operations;
 mod own_answers;
 mod panics;
+mod pauses;
 mod proof_secrecy;
 mod proofs;
 mod readme;
