@@ -19,6 +19,7 @@ use super::call::Call;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::small_body::small;
+use super::turn::told;
 use crate::alarm::AlarmClock;
 use crate::config::{HostName, HostPattern, Origin, UpstreamHttp};
 use crate::fields::Fields;
@@ -130,6 +131,10 @@ async fn pursue(
     let mut from = None;
     for _ in 0..MOST_HOPS {
         let Some((origin, path)) = next(&response, from.as_ref(), hosts) else {
+            if from.is_some() {
+                // The quiet that another service asks for is not kept for the route.
+                told(call, &mut response);
+            }
             return Ok((response, from.is_some()));
         };
         // The upstream itself is done with the request.
@@ -155,7 +160,10 @@ async fn pursue(
         from = Some(origin);
     }
     match next(&response, from.as_ref(), hosts) {
-        None => Ok((response, true)),
+        None => {
+            told(call, &mut response);
+            Ok((response, true))
+        }
         Some(_) => Err(ProxyError::Unfollowed),
     }
 }

@@ -72,9 +72,18 @@ pub(super) async fn may_ask_by(call: &Call<'_>, deadline: Instant) -> bool {
     Instant::now() + left <= deadline && route.quiet.over(deadline).await.is_ok()
 }
 
-/// Notes what an answer says about being busy. When to come again is told in whole seconds on any
-/// status: 202 and 413 have it too, and SDKs read it there.
+/// Notes what an answer of the upstream says about being busy.
 pub(super) fn heard(call: &Call<'_>, response: &mut Response<UpstreamBody>) {
+    let asked = told(call, response);
+    if let (Throttle::Hold(_), Some(seconds)) = (call.route().spec.throttle, asked) {
+        let quiet = Duration::from_secs(seconds);
+        call.route().quiet.ask(Instant::now(), quiet);
+    }
+}
+
+/// For how many seconds an answer asks for quiet, whoever gave it. When to come again is told in whole
+/// seconds on any status: 202 and 413 have it too, and SDKs read it there.
+pub(super) fn told(call: &Call<'_>, response: &mut Response<UpstreamBody>) -> Option<u64> {
     let status = response.status();
     let asked = retry_after::in_seconds(response.headers_mut(), SystemTime::now);
     let busy = [
@@ -82,14 +91,8 @@ pub(super) fn heard(call: &Call<'_>, response: &mut Response<UpstreamBody>) {
         StatusCode::SERVICE_UNAVAILABLE,
     ]
     .contains(&status);
-    if !busy {
-        return;
-    }
-    if status == StatusCode::TOO_MANY_REQUESTS || asked.is_some() {
+    if busy && (status == StatusCode::TOO_MANY_REQUESTS || asked.is_some()) {
         call.own().cells.throttled();
     }
-    if let (Throttle::Hold(_), Some(seconds)) = (call.route().spec.throttle, asked) {
-        let quiet = Duration::from_secs(seconds);
-        call.route().quiet.ask(Instant::now(), quiet);
-    }
+    asked.filter(|_| busy)
 }

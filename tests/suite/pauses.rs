@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokenferry::simulator::{Fault, GRAPH, Script};
+use tokenferry::simulator::{DOWNLOAD, Fault, GRAPH, Script};
 
 use crate::harness::stage::Stage;
 
@@ -21,4 +21,28 @@ async fn a_date_counts_from_when_the_answer_came() {
     let answer = stage.get("/graph/sim/bytes/1").await.expect(429);
     let left: u64 = answer.field("retry-after").parse().expect("seconds");
     assert!((30..=58).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn hosts_of_downloads_are_heard_as_the_upstream_is() {
+    let stage = Stage::with(
+        "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, follow_downloads: ['*.sharepoint.com']}]\n",
+    )
+    .await;
+    let dates = [
+        ("retry-after", "Tue, 01 Jan 2030 00:00:30 GMT"),
+        ("date", "Tue, 01 Jan 2030 00:00:10 GMT"),
+    ];
+    for status in [429, 504] {
+        let busy = Fault::answer(status, &dates, "busy");
+        stage.simulator.script(Script::on(DOWNLOAD, busy).times(1));
+        let content = "/graph/v1.0/drives/d/items/i/content";
+        let answer = stage.get(content).await.expect(status);
+        assert_eq!(answer.field("retry-after"), "20");
+    }
+    let throttled = "tokenferry_upstream_throttled_total";
+    let labels = [("route", "graph")];
+    assert_eq!(stage.number(throttled, &labels).await, 1.0);
+    // It is another service that has asked for quiet.
+    stage.get("/graph/sim/bytes/1").await.expect(200);
 }
