@@ -32,28 +32,51 @@ impl RetryBudget {
         self.0.set((self.0.get() + 1).min(SAVINGS));
     }
 
-    fn pay(&self) -> bool {
-        match self.0.get().checked_sub(PRICE) {
-            Some(left) => {
-                self.0.set(left);
-                true
-            }
-            None => false,
+    /// Puts the price of a retry aside, if it is there: no more requests pause than can be sent again.
+    fn reserve(&self) -> Option<Price<'_>> {
+        let left = self.0.get().checked_sub(PRICE)?;
+        self.0.set(left);
+        Some(Price {
+            budget: self,
+            paid: false,
+        })
+    }
+}
+
+/// The price of a retry. It goes back unless it is paid: the retry may come to nothing.
+#[derive(Debug)]
+pub(super) struct Price<'a> {
+    budget: &'a RetryBudget,
+    paid: bool,
+}
+
+impl Price<'_> {
+    /// The retry is made.
+    pub(super) fn pay(mut self) {
+        self.paid = true;
+    }
+}
+
+impl Drop for Price<'_> {
+    fn drop(&mut self) {
+        if !self.paid {
+            let saved = &self.budget.0;
+            saved.set((saved.get() + PRICE).min(SAVINGS));
         }
     }
 }
 
-/// How long to wait before the next attempt; `None` when there is none. `answer` is a status and the
-/// pause that came with it; `random` is from 0 to 1.
-pub(super) fn pause(
+/// How long to wait before the next attempt, and what it costs; `None` when there is none. `answer` is
+/// a status and the pause that came with it; `random` is from 0 to 1.
+pub(super) fn pause<'a>(
     spec: &RetrySpec,
-    budget: &RetryBudget,
+    budget: &'a RetryBudget,
     attempts: u32,
     method: &Method,
     answer: (StatusCode, Option<Duration>),
     waited: Duration,
     random: f64,
-) -> Option<Duration> {
+) -> Option<(Duration, Price<'a>)> {
     let (status, asked) = answer;
     let listed = spec.statuses.contains(&status.as_u16());
     if !listed || !method.is_idempotent() || attempts >= spec.attempts {
@@ -68,7 +91,8 @@ pub(super) fn pause(
             whole.mul_f64(0.5 + random / 2.0).min(spec.max_wait)
         }
     };
-    (waited + pause <= LATEST_RETRY && budget.pay()).then_some(pause)
+    let price = (waited + pause <= LATEST_RETRY).then(|| budget.reserve());
+    Some((pause, price??))
 }
 
 #[cfg(test)]
@@ -101,6 +125,7 @@ mod tests {
             waited,
             1.0,
         )
+        .map(|(pause, _)| pause)
     }
 
     #[test]
@@ -148,8 +173,30 @@ mod tests {
         let mut retries = 0;
         for _ in 0..1000 {
             budget.save();
-            retries += u32::from(budget.pay());
+            if let Some(price) = budget.reserve() {
+                price.pay();
+                retries += 1;
+            }
         }
         assert!((200..=210).contains(&retries), "{retries}");
+    }
+
+    #[test]
+    fn a_retry_that_is_not_made_costs_nothing() {
+        let (spec, budget) = (spec(), RetryBudget::default());
+        let answer = (StatusCode::SERVICE_UNAVAILABLE, None);
+        let ask = || {
+            let none = Duration::ZERO;
+            pause(&spec, &budget, 1, &Method::GET, answer, none, 1.0)
+        };
+        for _ in 0..100 {
+            let (_, _price) = ask().expect("the budget is as it was");
+        }
+        let all: Vec<_> = std::iter::from_fn(ask).collect();
+        assert_eq!(all.len(), 10, "while they pause, others cannot have theirs");
+        for (_, price) in all {
+            price.pay();
+        }
+        assert!(ask().is_none());
     }
 }

@@ -77,7 +77,7 @@ async fn insist(
         let method = &call.parts.method;
         let random = exchange.random();
         let pause = retry::pause(spec, &own.retries, attempts, method, answer, waited, random);
-        let Some(pause) = pause else {
+        let Some((pause, price)) = pause else {
             break;
         };
         tokio::time::sleep(pause).await;
@@ -91,6 +91,7 @@ async fn insist(
             break;
         };
         small(response.into_body()).await;
+        price.pay();
         own.cells.retried(RetryReason::Status);
         response = authorised(exchange, call, outgoing, &bearer, body, spare).await?;
     }
