@@ -13,8 +13,8 @@ use super::load::{Load, Spare};
 use super::request::Outgoing;
 use super::retry;
 use super::retry_after;
-use super::small_body::small;
-use super::turn::{heard, may_ask_by};
+use super::small_body::{settle, small};
+use super::turn::{heard, turn_again};
 use crate::chain::Chain;
 use crate::clock::Now;
 use crate::config::{LATEST_RETRY, RetrySpec};
@@ -80,10 +80,14 @@ async fn insist(
         let Some((pause, price)) = pause else {
             break;
         };
-        tokio::time::sleep(pause).await;
-        // Another request may have been asked for more quiet meanwhile.
+        let over = tokio::time::Instant::now() + pause;
+        // Nothing of this is at the upstream meanwhile, unless it still answers.
+        if exchange.place.is_some() && settle(response.body_mut()).await {
+            exchange.place = None;
+        }
+        tokio::time::sleep_until(over).await;
         let latest = exchange.opened.mono + LATEST_RETRY;
-        if !may_ask_by(call, latest.min(Instant::now() + spec.max_wait)).await {
+        if !turn_again(exchange, call, latest, spec.max_wait).await {
             break;
         }
         // Only then is the answer let go: without a token to ask again with, it is passed on.

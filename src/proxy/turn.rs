@@ -31,13 +31,13 @@ pub(super) async fn turn(exchange: &mut Exchange, call: &Call<'_>) -> Result<(),
 
 async fn queue(exchange: &mut Exchange, route: &Route) -> Result<(), ProxyError> {
     let Throttle::Hold(wait) = route.spec.throttle else {
-        return place(exchange, route.places.as_ref()).await;
+        return place(exchange, route.places.as_ref(), LONGEST_WAIT).await;
     };
     let deadline = exchange.opened.mono + wait;
     loop {
         let over = route.quiet.over(deadline).await;
         over.map_err(|left| ProxyError::Throttled { left })?;
-        place(exchange, route.places.as_ref()).await?;
+        place(exchange, route.places.as_ref(), LONGEST_WAIT).await?;
         // Quiet may have been asked for while this one waited for its place.
         if route.quiet.left(Instant::now).is_none() {
             return Ok(());
@@ -47,11 +47,15 @@ async fn queue(exchange: &mut Exchange, route: &Route) -> Result<(), ProxyError>
 }
 
 /// Takes one of the route's places; waiting requests are served in the order they came.
-async fn place(exchange: &mut Exchange, places: Option<&Arc<Semaphore>>) -> Result<(), ProxyError> {
+async fn place(
+    exchange: &mut Exchange,
+    places: Option<&Arc<Semaphore>>,
+    limit: Duration,
+) -> Result<(), ProxyError> {
     let Some(places) = places else {
         return Ok(());
     };
-    let taken = timeout(LONGEST_WAIT, Arc::clone(places).acquire_owned()).await;
+    let taken = timeout(limit, Arc::clone(places).acquire_owned()).await;
     let Ok(Ok(place)) = taken else {
         return Err(ProxyError::Overloaded(
             "no place among the route's max_concurrency was free for 30 s; send fewer requests at once",
@@ -61,9 +65,37 @@ async fn place(exchange: &mut Exchange, places: Option<&Arc<Semaphore>>) -> Resu
     Ok(())
 }
 
+/// Waits for the turn of a request that is sent again, as [`turn`] does; whether it has come by
+/// `latest`, and after a quiet of no more than `max_wait`.
+pub(super) async fn turn_again(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+    latest: Instant,
+    max_wait: Duration,
+) -> bool {
+    let route = call.route();
+    // Another request may have been asked for more quiet meanwhile.
+    while may_ask_by(call, latest.min(Instant::now() + max_wait)).await {
+        if exchange.place.is_some() {
+            return true;
+        }
+        let left = latest.saturating_duration_since(Instant::now());
+        let limit = LONGEST_WAIT.min(left);
+        let placed = place(exchange, route.places.as_ref(), limit).await;
+        if placed.is_err() {
+            return false;
+        }
+        if route.quiet.left(Instant::now).is_none() {
+            return true;
+        }
+        exchange.place = None;
+    }
+    false
+}
+
 /// Waits until the route's upstream may be asked again; whether it may by `deadline`. If not, that is
 /// known at once.
-pub(super) async fn may_ask_by(call: &Call<'_>, deadline: Instant) -> bool {
+async fn may_ask_by(call: &Call<'_>, deadline: Instant) -> bool {
     let route = call.route();
     let Throttle::Hold(_) = route.spec.throttle else {
         return true;

@@ -37,10 +37,36 @@ enum Source {
         _stream: Stream,
         alarm: Alarm,
     },
+    /// This was read and given back, and stands in front of the rest.
+    Unread(Bytes, Box<Self>),
     /// All of it was read.
     Ended,
     /// It broke off; that is not its end.
     Broken,
+}
+
+impl Source {
+    fn alarm(&self) -> Option<&Alarm> {
+        match self {
+            Self::One(lease) => Some(&lease.look().alarm),
+            Self::Two { alarm, .. } => Some(alarm),
+            Self::Unread(_, rest) => rest.alarm(),
+            Self::Ended | Self::Broken => None,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::One(lease) => lease.look().size_hint(),
+            Self::Two { incoming, .. } => incoming.size_hint(),
+            Self::Unread(bytes, rest) => match rest.size_hint().exact() {
+                Some(length) => SizeHint::with_exact(length + bytes.len() as u64),
+                None => SizeHint::new(),
+            },
+            Self::Ended => SizeHint::with_exact(0),
+            Self::Broken => SizeHint::new(),
+        }
+    }
 }
 
 /// The body of an upstream's response.
@@ -104,12 +130,16 @@ impl UpstreamBody {
         }
     }
 
-    fn alarm(&self) -> Option<&Alarm> {
-        match &self.source {
-            Source::One(lease) => Some(&lease.look().alarm),
-            Source::Two { alarm, .. } => Some(alarm),
-            Source::Ended | Source::Broken => None,
+    /// Gives back what was read of it last: it comes again.
+    pub fn unread(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            let rest = std::mem::replace(&mut self.source, Source::Ended);
+            self.source = Source::Unread(bytes, Box::new(rest));
         }
+    }
+
+    fn alarm(&self) -> Option<&Alarm> {
+        self.source.alarm()
     }
 
     /// The answer is complete. The connection can serve again unless the request is still on its
@@ -148,6 +178,11 @@ impl UpstreamBody {
                     return Poll::Ready(Some(Err(Breakage::Ended)));
                 }
                 Poll::Ready(next.map(|next| next.map_err(Breakage::Http2)))
+            }
+            Source::Unread(bytes, rest) => {
+                let bytes = std::mem::take(bytes);
+                self.source = std::mem::replace(&mut **rest, Source::Ended);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Source::Ended => Poll::Ready(None),
             Source::Broken => Poll::Ready(Some(Err(Breakage::Ended))),
@@ -200,16 +235,11 @@ impl Body for UpstreamBody {
             Source::One(lease) => lease.look().is_drained(),
             Source::Two { incoming, .. } => incoming.is_end_stream(),
             Source::Ended => true,
-            Source::Broken => false,
+            Source::Unread(..) | Source::Broken => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::One(lease) => lease.look().size_hint(),
-            Source::Two { incoming, .. } => incoming.size_hint(),
-            Source::Ended => SizeHint::with_exact(0),
-            Source::Broken => SizeHint::new(),
-        }
+        self.source.size_hint()
     }
 }

@@ -3,9 +3,80 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokenferry::simulator::{DOWNLOAD, Fault, GRAPH, Script};
+use tokenferry::simulator::{DOWNLOAD, Fault, GRAPH, Gate, Script};
 
+use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
+use crate::harness::{soon, until};
+
+const RETRYING: &str = "\
+workers: 1
+routes:
+  - {name: graph, path: /graph, upstream: 'https://GRAPH', max_concurrency: 1, retry: {attempts: 2}}
+  - {name: free, path: /free, upstream: 'https://GRAPH'}
+";
+
+/// Requests that arrived for this.
+fn arrivals(stage: &Stage, target: &str) -> usize {
+    let seen = stage.simulator.seen();
+    seen.iter().filter(|seen| seen.target() == target).count()
+}
+
+async fn ask(stage: &Stage, number: u8) -> Caller {
+    let mut caller = stage.caller().await;
+    let lines = format!("GET /graph/sim/bytes/{number} HTTP/1.1");
+    caller.ask(&lines).await;
+    caller
+}
+
+#[tokio::test]
+async fn a_request_that_waits_to_be_sent_again_holds_no_place() {
+    let stage = Stage::with(RETRYING).await;
+    let busy = Fault::answer(503, &[("retry-after", "28")], "busy");
+    let script = Script::on(GRAPH, busy).under("/sim/bytes/1").times(1);
+    stage.simulator.script(script);
+    let _first = ask(&stage, 1).await;
+    until("it is answered", || async {
+        (arrivals(&stage, "/sim/bytes/1") == 1).then_some(())
+    })
+    .await;
+    let mut second = ask(&stage, 2).await;
+    soon(second.answer("GET")).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_waits_for_a_place_like_any_other() {
+    let stage = Stage::with(RETRYING).await;
+    let (gate, answering) = (Gate::new(), Gate::new());
+    let first = || Script::on(GRAPH, Fault::Hold(answering.clone())).under("/sim/bytes/1");
+    stage.simulator.script(first().times(1));
+    let busy = Fault::answer(503, &[("retry-after", "0")], "busy");
+    let script = Script::on(GRAPH, busy).under("/sim/bytes/1").times(1);
+    stage.simulator.script(script);
+    let held = Script::on(GRAPH, Fault::Hold(gate.clone()));
+    stage.simulator.script(held.under("/sim/bytes/2"));
+    let mut callers = Vec::new();
+    for number in [1, 2] {
+        callers.push(ask(&stage, number).await);
+        let labels = [("route", "graph")];
+        let waiting = f64::from(number);
+        stage
+            .becomes("tokenferry_requests_in_flight", &labels, waiting)
+            .await;
+    }
+    answering.open();
+    until("the other one has the place", || async {
+        (arrivals(&stage, "/sim/bytes/2") == 1).then_some(())
+    })
+    .await;
+    stage.get("/free/sim/bytes/3").await.expect(200);
+    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 1, "there is one place");
+    gate.open();
+    for mut caller in callers {
+        soon(caller.answer("GET")).await.expect(200);
+    }
+    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 2);
+}
 
 #[tokio::test]
 async fn a_date_counts_from_when_the_answer_came() {
