@@ -11,7 +11,7 @@ use super::connect::{first_to_answer, interleaved};
 use super::resolver::Resolver;
 use crate::descriptors;
 
-/// More than any proxy's answer to CONNECT; what is longer is not one.
+/// More than any proxy's answer to CONNECT, interim ones with it; what is longer is not one.
 const LARGEST_ANSWER: usize = 8 * 1024;
 
 /// Opens a tunnel to `target` (`host:port`).
@@ -71,21 +71,33 @@ async fn open_at(
         .write_all(&request)
         .await
         .map_err(|error| failed(error.to_string()))?;
-    match read_status(&mut stream).await {
+    match final_status(&mut stream).await {
         Ok(status) if (200..300).contains(&status) => Ok(stream),
         Ok(status) => Err(failed(format!("status {status}"))),
         Err(error) => Err(failed(error.to_string())),
     }
 }
 
-/// Reads the head of the answer byte by byte past its end and no further: what follows belongs to
-/// the tunnel.
-async fn read_status(stream: &mut TcpStream) -> std::io::Result<u16> {
+/// The status behind all interim ones (RFC 9110 section 15.2); 101 would be no tunnel.
+async fn final_status(stream: &mut TcpStream) -> std::io::Result<u16> {
+    let mut room = LARGEST_ANSWER;
+    loop {
+        let status = read_status(stream, &mut room).await?;
+        if status == 101 || status >= 200 {
+            return Ok(status);
+        }
+    }
+}
+
+/// Reads the head of an answer byte by byte past its end and no further: what follows belongs to
+/// the tunnel. All heads share the `room`.
+async fn read_status(stream: &mut TcpStream, room: &mut usize) -> std::io::Result<u16> {
     let mut head = Vec::with_capacity(256);
     while !head.ends_with(b"\r\n\r\n") {
-        if head.len() == LARGEST_ANSWER {
+        if *room == 0 {
             return Err(std::io::Error::other("its answer does not end"));
         }
+        *room -= 1;
         head.push(stream.read_u8().await?);
     }
     let mut fields = [httparse::EMPTY_HEADER; 64];
@@ -124,6 +136,47 @@ mod tests {
             held.push(caller);
         }
         (address, held)
+    }
+
+    #[tokio::test]
+    async fn the_answer_to_connect_is_the_final_one() {
+        let interim = "HTTP/1.1 100 Continue\r\n\r\n";
+        let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+        let done = "HTTP/1.1 200 OK\r\n\r\n";
+        let switched = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
+        let refused = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+        for (answer, opens) in [
+            (format!("{interim}{early}{done}"), true),
+            (format!("{interim}{refused}{done}"), false),
+            (format!("{switched}{done}"), false),
+            (
+                interim.repeat(LARGEST_ANSWER / interim.len() + 1) + done,
+                false,
+            ),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let matcher = Matcher::builder().https("http://proxy.corp:8080").build();
+            let uri = "https://graph.microsoft.com/".parse().unwrap();
+            let proxy = matcher.intercept(&uri).unwrap();
+            let answered = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.write_all(b"inside").await.unwrap();
+                stream
+            };
+            let opened = open_at(&proxy, "graph.microsoft.com:443", vec![address]);
+            let local = LocalSet::new();
+            let both = local.run_until(async { tokio::join!(opened, answered) });
+            let (opened, mut proxy) = both.await;
+            assert_eq!(opened.is_ok(), opens, "{answer:.80}");
+            if let Ok(mut stream) = opened {
+                proxy.shutdown().await.unwrap();
+                let mut inside = String::new();
+                stream.read_to_string(&mut inside).await.unwrap();
+                assert_eq!(inside, "inside");
+            }
+        }
     }
 
     #[tokio::test]
