@@ -21,7 +21,7 @@ pub const NAMES: [&str; 5] = [
 /// Which references of a header are turned here.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reach {
-    /// Also one to the root of the upstream: it is the `Location` of a redirect.
+    /// Also one to the root of the upstream's host: it is the `Location` of a redirect.
     pub(super) relative: bool,
     /// Those to the route's own upstream only.
     pub(super) own: bool,
@@ -72,20 +72,39 @@ fn value_of(value: &HeaderValue, reach: Reach, links: &Links) -> Option<HeaderVa
 /// The value of one of the headers, rewritten. What carries a ticket leads to the upstream, and is
 /// made to where it would be read as a reference to this proxy.
 pub(super) fn rewrite_value(value: &[u8], reach: Reach, links: &Links) -> Option<Vec<u8>> {
-    let ticket = has_ticket(value, 0, Spelling::Plain);
-    let (pieces, rest): (&[&str], _) = match links.find(Way::ToCaller, value, Spelling::Plain) {
-        Found::Yes { route, .. } if ticket || (reach.own && !links.is_own(route)) => return None,
-        Found::Yes { len, route } => (&links.text(Way::ToCaller, route), &value[len..]),
-        Found::Cut | Found::No if !reach.relative || !is_rooted(value) => return None,
-        Found::Cut | Found::No if ticket => (&[&links.upstream().origin.to_string()], value),
-        Found::Cut | Found::No => (&links.local_prefix(), local(value, links)?),
-    };
-    let mut text = pieces.concat().into_bytes();
-    if text.is_empty() {
-        return None;
+    if !reach.relative || !is_rooted(value) {
+        return rewrite_url(value, reach, links);
     }
-    text.extend_from_slice(rest);
-    Some(text)
+    if !has_ticket(value, 0, Spelling::Plain)
+        && let Some(rest) = local(value, links)
+    {
+        let mut text = links.local_prefix().concat().into_bytes();
+        text.extend_from_slice(rest);
+        if !text.starts_with(b"/") {
+            text.insert(0, b'/');
+        }
+        return (text != value).then_some(text);
+    }
+    // The way of this route does not lead there: another one may, or else the upstream's own.
+    let origin = links.upstream().origin.to_string();
+    let url = [origin.as_bytes(), value].concat();
+    Some(rewrite_url(&url, reach, links).unwrap_or(url))
+}
+
+fn rewrite_url(value: &[u8], reach: Reach, links: &Links) -> Option<Vec<u8>> {
+    match links.find(Way::ToCaller, value, Spelling::Plain) {
+        Found::Yes { route, .. } if reach.own && !links.is_own(route) => None,
+        Found::Yes { .. } if has_ticket(value, 0, Spelling::Plain) => None,
+        Found::Yes { len, route } => {
+            let mut text = links.text(Way::ToCaller, route).concat().into_bytes();
+            if text.is_empty() {
+                return None;
+            }
+            text.extend_from_slice(&value[len..]);
+            Some(text)
+        }
+        Found::Cut | Found::No => None,
+    }
 }
 
 /// Whether it is a reference to the root of the host.

@@ -261,7 +261,33 @@ fn a_root_relative_location_gets_the_prefix_on_3xx_only() {
         "localhost:8080",
     );
     assert_eq!(location(&deep, 307, "/v1.0/me"), "/api/g/me");
-    assert_eq!(location(&deep, 307, "/beta/me"), "/beta/me");
+    assert_eq!(location(&deep, 202, "/beta/me"), "/beta/me");
+    // Here it would lead to another route or to none.
+    assert_eq!(
+        location(&deep, 307, "/beta/me"),
+        "https://graph.microsoft.com/beta/me"
+    );
+    let both = links(
+        vec![
+            route("/gv", "https://graph.microsoft.com/v1.0"),
+            route("/g", "https://graph.microsoft.com"),
+        ],
+        "localhost:8080",
+    );
+    let own = route("graph.example", "https://graph.microsoft.com/v1.0");
+    let own = links(vec![own], "graph.example");
+    for (sent, wanted) in [("/v1.0/x", "/x"), ("/v1.0", "/"), ("/v1.0?a", "/?a")] {
+        assert_eq!(location(&own, 302, sent), wanted);
+    }
+    assert_eq!(location(&both, 302, "/v1.0/x"), "/gv/x");
+    assert_eq!(
+        location(&both, 302, "/v1.0x"),
+        "http://localhost:8080/g/v1.0x"
+    );
+    assert_eq!(
+        location(&both, 302, "/beta/x?y"),
+        "http://localhost:8080/g/beta/x?y"
+    );
 }
 
 #[test]
