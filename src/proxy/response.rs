@@ -15,8 +15,8 @@ use crate::code::Code;
 use crate::rewrite::{header, plan};
 use crate::upstream::UpstreamBody;
 
-/// Applies the route's rules to the head, and turns links here unless it is a `file` that was
-/// fetched elsewhere.
+/// Applies the route's rules to the head, and turns links here; in a `file` that was fetched elsewhere
+/// there are none but that of a redirect.
 pub(super) async fn for_caller(
     exchange: &mut Exchange,
     call: &Call<'_>,
@@ -33,6 +33,13 @@ pub(super) async fn for_caller(
         parts.headers.remove(CONTENT_LENGTH);
     }
     let source = if file {
+        if linked
+            && parts.status.is_redirection()
+            && let Some(links) = call.links()
+        {
+            let turned = header::rewrite_foreign(&mut parts.headers, &links);
+            call.own().cells.links_rewritten(turned);
+        }
         Source::Upstream(body)
     } else {
         turn_links(call, &mut parts, linked, body).await

@@ -48,12 +48,30 @@ pub fn rewrite(headers: &mut HeaderMap, status: StatusCode, file: bool, links: &
             relative: name == LOCATION && status.is_redirection(),
             own: name == LOCATION && (file || status == StatusCode::ACCEPTED),
         };
-        if !headers.contains_key(&name) {
-            continue;
-        }
-        let http::header::Entry::Occupied(mut entry) = headers.entry(name) else {
-            continue;
-        };
+        count += rewrite_field(headers, name, reach, links);
+    }
+    count
+}
+
+/// The same for a redirect that another host than the upstream answers: it may lead to the upstream,
+/// and a rooted reference is that host's.
+pub fn rewrite_foreign(headers: &mut HeaderMap, links: &Links) -> u64 {
+    let reach = Reach {
+        relative: false,
+        own: true,
+    };
+    match links.rewrite() {
+        RewriteLinks::Off => 0,
+        _ => rewrite_field(headers, LOCATION, reach, links),
+    }
+}
+
+fn rewrite_field(headers: &mut HeaderMap, name: HeaderName, reach: Reach, links: &Links) -> u64 {
+    let mut count = 0;
+    if !headers.contains_key(&name) {
+        return count;
+    }
+    if let http::header::Entry::Occupied(mut entry) = headers.entry(name) {
         for value in entry.iter_mut() {
             if let Some(rewritten) = value_of(value, reach, links) {
                 *value = rewritten;

@@ -165,6 +165,32 @@ async fn further_redirects_are_followed_five_times() {
 }
 
 #[tokio::test]
+async fn a_download_that_leads_back_to_the_upstream_leads_back_here() {
+    let stage = Stage::with(FOLLOWING).await;
+    let host = stage.address();
+    for (status, sent, wanted) in [
+        (
+            302,
+            "https://GRAPH/v1.0/x?y",
+            format!("http://{host}/graph/v1.0/x?y"),
+        ),
+        (
+            302,
+            "https://GRAPH/x?tempauth=1",
+            format!("https://{GRAPH}/x?tempauth=1"),
+        ),
+        (300, "/x", "/x".to_owned()),
+    ] {
+        let back = sent.replace("GRAPH", GRAPH);
+        let back = Fault::answer(status, &[("location", back.as_str())], "");
+        stage.simulator.script(Script::on(DOWNLOAD, back).times(1));
+        let lines = format!("GET {CONTENT} HTTP/1.1\nHost: {host}");
+        let answer = stage.ask(&lines).await.expect(status);
+        assert_eq!(answer.field("location"), wanted);
+    }
+}
+
+#[tokio::test]
 async fn a_host_that_is_down_is_told_and_its_refusals_are_its_own() {
     let stage = Stage::with(FOLLOWING).await;
     let calls = stage.simulator.token_calls();
