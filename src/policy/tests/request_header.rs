@@ -311,6 +311,8 @@ fn an_operation_of_a_batch_carries_no_credential_and_nothing_refused() {
         "X-HTTP-Method-Override",
         "Authorization",
         "Cookie",
+        "Proxy-Authorization",
+        "X-Api-Key",
         "x-ms-authorization-auxiliary",
         "X_Y",
         "caller objectid",
