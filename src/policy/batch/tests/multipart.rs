@@ -87,6 +87,7 @@ fn a_target_is_of_the_upstream_or_refused() {
     for other in [
         "https://evil.example/a",
         "http://org.crm4.dynamics.com/a",
+        "http://org.crm4.dynamics.com:443/a",
         "https://org.crm4.dynamics.com:444/a",
         "https://org.crm4.dynamics.com@evil.example/a",
         "https://org.crm4.dynamics.com.evil.example/a",
