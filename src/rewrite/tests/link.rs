@@ -146,6 +146,22 @@ fn public_url_is_the_base_of_routes_without_a_host() {
 }
 
 #[test]
+fn a_route_with_a_host_is_not_below_the_public_url() {
+    let mut routes = two();
+    routes.push(route("graph.internal/x", "https://a.example"));
+    routes.push(route("gw.example/y", "https://b.example"));
+    routes.push(route("*.example/z", "https://c.example"));
+    let links = links_at(Some("https://gw.example/api"), routes, 0, "10.0.0.1:8080");
+    for url in [
+        "https://gw.example/api/x/q",
+        "https://gw.example/api/y/q",
+        "https://gw.example/api/z/q",
+    ] {
+        assert_eq!(up(&links, url), url);
+    }
+}
+
+#[test]
 fn a_route_with_a_host_is_reached_at_its_host() {
     let mut routes = two();
     routes.push(route("graph.internal/", "https://a.example"));
