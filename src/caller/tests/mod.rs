@@ -17,7 +17,7 @@ use super::certificate::PeerNames;
 use super::service_account::TokenError;
 use super::{CallerError, CallerId, Callers, RouteCallers};
 use crate::code::Code;
-use crate::config::{CallerProof, CallerSpec, Name};
+use crate::config::{CallerProof, CallerSpec, KubernetesSpec, Name};
 use crate::secret::SecretSource;
 
 fn caller(name: &str, proof: CallerProof) -> CallerSpec {
@@ -184,6 +184,39 @@ fn who_proves_nothing_in_two_ways_is_told_of_both() {
     // What the route does not ask for is no proof.
     let result = office.ask(&["nightly"], &lines, Some(&mesh));
     assert_eq!(result, Err(CallerError::Token(TokenError::Malformed)));
+}
+
+#[test]
+fn a_token_that_came_twice_proves_nobody() {
+    let office = Office::open();
+    let token = format!("Bearer {}", office.issuer.token(&claims()));
+    let line = ("authorization", token.as_str());
+    assert_eq!(office.ask(&["nightly"], &[line], None), Ok(Some(3)));
+    for other in [line, ("authorization", "Bearer dummy")] {
+        for lines in [[line, other], [other, line]] {
+            let result = office.ask(&["nightly"], &lines, None);
+            assert_eq!(result, Err(CallerError::Missing));
+        }
+    }
+}
+
+#[test]
+fn keys_are_kept_of_the_same_issuer_and_of_no_other() {
+    let office = Office::open();
+    let of_issuer = |issuer: &str| {
+        let spec = KubernetesSpec {
+            issuer: issuer.to_owned(),
+            ..spec()
+        };
+        Callers::new(&office.specs[2..], Some(&spec)).unwrap()
+    };
+    let same = of_issuer(&spec().issuer);
+    same.keep_keys_of(&office.callers);
+    assert!(same.knows_cluster());
+    // Else the former issuer could sign for the new one.
+    let other = of_issuer("https://other.corp");
+    other.keep_keys_of(&office.callers);
+    assert!(!other.knows_cluster());
 }
 
 #[tokio::test]
