@@ -106,7 +106,7 @@ async fn exchange(mut stream: TlsStream<TcpStream>, respond: impl Fn(&str, bool)
     let shown = head.contains("authorization: Bearer cluster-token\r\n");
     let (status, body) = respond(path, shown);
     let reply = format!(
-        "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nlocation: /elsewhere\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(reply.as_bytes()).await.unwrap();
@@ -158,6 +158,7 @@ async fn what_is_no_key_set_is_refused() {
         redirected.load().await,
         Err(KeysError::Refused(_))
     ));
+    assert_eq!(redirected.seen().len(), 1, "nothing is followed");
     let nonsense = Cluster::start(|_, _, _| (200, "<html>".to_owned())).await;
     assert!(matches!(
         nonsense.load().await,
