@@ -213,6 +213,27 @@ async fn keys_that_nobody_asks_for_any_more_are_asked_for_again_when_somebody_do
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_way_to_the_same_issuer_is_tried_at_once() {
+    for (ca_file, token_file) in [("corrected", "unused"), ("unused", "corrected")] {
+        let issuer = fetched();
+        let mut round = Round::default();
+        issuer.key.replace(None);
+        issuer.pass(&mut round, 2, "k1").await;
+        assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (UNKNOWN, 1));
+        issuer.key.replace(Some("k1".to_owned()));
+        issuer.replace(&KubernetesSpec {
+            keys: KubernetesKeys::Fetch {
+                ca_file: ca_file.into(),
+                token_file: token_file.into(),
+            },
+            ..issuer.spec.clone()
+        });
+        issuer.pass(&mut round, 1, "k1").await;
+        assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_issuer_that_hangs_does_not_hold_up_the_one_that_replaces_it() {
     let issuer = fetched();
     let good = KubernetesSpec {
