@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::Instant;
 
 use super::refresh::clock;
 use super::script::{Script, run, settle, token, unavailable};
-use super::{Bearer, RenewError, TokenCache, TokenReader};
+use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
 use crate::credential::ClaimsRequest;
 
 const LIMIT: Duration = Duration::from_secs(15);
@@ -140,6 +141,22 @@ fn a_renewal_that_takes_too_long_is_given_up_by_the_request_alone() {
         asked.grant(token("token-2", 86_400));
         settle().await;
         assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
+    });
+}
+
+#[test]
+fn a_renewal_of_a_token_that_nobody_uses_any_more_ends_at_once() {
+    run(async {
+        let mut script = Script::new();
+        let (cache, reader, refused) = warm(&mut script).await;
+        let began = Instant::now();
+        let renewal = renew(&reader, &refused, None);
+        let _never = script.next().await;
+        cache.retain(&[].into());
+        let ended = renewal.await.unwrap();
+        let retired = matches!(ended, Err(RenewError::Failed(TokenError::Retired)));
+        assert!(retired, "{ended:?}");
+        assert!(began.elapsed() < Duration::from_secs(1));
     });
 }
 
