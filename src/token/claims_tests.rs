@@ -156,6 +156,27 @@ fn claims_that_are_demanded_during_a_retry_that_fails_hear_of_it_once_it_has() {
 }
 
 #[test]
+fn claims_that_were_refused_are_asked_for_at_once_with_a_credential_that_changed() {
+    run(async {
+        for error in [rejected(), unavailable()] {
+            let (mut old, mut new) = (Script::new(), Script::new());
+            let (cache, reader, refused) = warm(&mut old, 86_400).await;
+            let renewal = renew(&reader, &refused, Some(demand()));
+            old.next().await.refuse(error);
+            failed(renewal.await.unwrap());
+            new.entry(&cache);
+            let changed = Instant::now();
+            let renewal = renew(&reader, &refused, Some(demand()));
+            let asked = new.next().await;
+            assert_eq!(asked.demand.claims, Some(demand()));
+            assert!(changed.elapsed() < S(1));
+            asked.grant(token("token-2", 86_400));
+            assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
+        }
+    });
+}
+
+#[test]
 fn quiet_that_the_server_asked_for_is_kept_by_every_forced_call_and_outlasts_a_change() {
     run(async {
         let mut script = Script::new();
