@@ -87,6 +87,7 @@ fn private(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{self, Source};
 
     fn policy() -> HostPolicy {
         HostPolicy {
@@ -141,6 +142,34 @@ mod tests {
         assert!(!policy().serves("tools.example"));
         assert!(!policy().serves("xtools.example"));
         assert!(!policy().serves("x.graph.corp.example"));
+    }
+
+    #[test]
+    fn hosts_of_every_place_in_the_file_are_served() {
+        let source = Source {
+            file: "routes.yaml",
+            text: "
+                public_url: https://gw.corp.example:8443/api
+                hosts: ['listed.example', '*.tools.example']
+                routes:
+                - {name: a, path: /a, host: own.example, upstream: 'https://a.com'}
+                - {name: b, path: /b, host: '*.apps.example', upstream: 'https://b.com'}",
+            env: &|_| None,
+            allow_missing_env: true,
+        };
+        let policy = HostPolicy::new(&config::load(&source).unwrap().config);
+        for host in [
+            "gw.corp.example",
+            "listed.example",
+            "a.tools.example",
+            "own.example",
+            "a.apps.example",
+        ] {
+            assert!(policy.serves(host), "{host}");
+        }
+        for host in ["a.com", "corp.example", "a.listed.example"] {
+            assert!(!policy.serves(host), "{host}");
+        }
     }
 
     #[test]
