@@ -85,3 +85,21 @@ fn the_next_request_is_not_waited_for_while_an_answer_is_being_written() {
         assert_eq!(overdue.kind(), io::ErrorKind::TimedOut);
     });
 }
+
+#[test]
+fn a_caller_that_keeps_a_closed_connection_open_is_read_for_a_while_only() {
+    with_connection(|conversation, mut socket, mut caller| async move {
+        conversation.exchange_began();
+        conversation.exchange_ended(true);
+        let began = Instant::now();
+        let closed = tokio::time::timeout(4 * LINGER, socket.shutdown());
+        let send = async {
+            // More than there is room for: it is read, and no more comes.
+            caller.write_all(&[b'x'; 100]).await.unwrap();
+            assert!(began.elapsed() < LINGER);
+        };
+        let (closed, ()) = tokio::join!(closed, send);
+        closed.expect("it is not read for ever").unwrap();
+        assert!(began.elapsed() >= LINGER);
+    });
+}
