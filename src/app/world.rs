@@ -166,3 +166,53 @@ fn entries(
     };
     config.routes.iter().map(entry).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::config::{self, Source};
+    use crate::metrics::Metrics;
+    use crate::proxy::generation::InForce;
+
+    fn world(routes: &str) -> Generation {
+        let source = Source {
+            file: "routes.yaml",
+            text: &format!("routes: [{routes}]"),
+            env: &|_| None,
+            allow_missing_env: true,
+        };
+        let config = config::load(&source).unwrap().config;
+        let now = SystemTime::now();
+        let tokens = TokenCache::new(Handle::current(), Metrics::new(now).refreshes());
+        prepare(config, now).unwrap().build(&tokens).1
+    }
+
+    // Nothing is awaited here, so that no token is asked for.
+    #[tokio::test]
+    async fn a_reload_keeps_quiet_and_places_of_a_route_while_its_upstream_is_the_same() {
+        let route = |name: &str, upstream: &str, most: usize| {
+            format!(
+                "{{name: {name}, path: /a, upstream: 'https://{upstream}', max_concurrency: {most}}}"
+            )
+        };
+        let in_force = InForce::new(world(&route("a", "a.com", 2)));
+        for (next, quiet, places) in [
+            (route("a", "a.com", 2), true, true),
+            (route("a", "a.com", 3), true, false),
+            (route("a", "b.com", 3), false, false),
+            (route("a", "b.com/v1", 3), false, false),
+            (route("b", "b.com/v1", 3), false, false),
+        ] {
+            let before = in_force.load();
+            in_force.replace(world(&next));
+            let after = in_force.load();
+            let (before, after) = (&before.routes[0], &after.routes[0]);
+            assert_eq!(Arc::ptr_eq(&before.quiet, &after.quiet), quiet, "{next}");
+            let both = before.places.as_ref().zip(after.places.as_ref());
+            let (before, after) = both.unwrap();
+            assert_eq!(Arc::ptr_eq(before, after), places, "{next}");
+        }
+    }
+}
