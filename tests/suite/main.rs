@@ -18,6 +18,7 @@ mod cli;
 mod clients;
 mod cluster;
 mod connections;
+mod counts;
 mod credentials;
 mod demo;
 mod deploy;
