@@ -142,6 +142,23 @@ async fn claims_that_are_asked_for_a_moment_after_a_renewal_are_told_as_that() {
 }
 
 #[tokio::test]
+async fn claims_that_a_token_just_got_does_not_satisfy_are_not_asked_for_again() {
+    let stage = Stage::open().await;
+    let asks = "Bearer error=\"insufficient_claims\", claims=\"eyJhY2Nlc3NfdG9rZW4iOnt9fQ==\"";
+    let always = Fault::answer(401, &[("www-authenticate", asks)], "");
+    let script = Script::on(GRAPH, always).under("/sim/odd");
+    stage.simulator.script(script);
+    let before = claims_asked_for(&stage).len();
+    let answer = stage.get("/graph/sim/odd").await;
+    assert_eq!(answer.refusal(), (502, "tokenRefused".to_owned()));
+    let message = answer.message();
+    assert!(message.contains("fetched just now"), "{message}");
+    assert_eq!(answer.field("retry-after"), "", "waiting does not help");
+    assert_eq!(claims_asked_for(&stage).len(), before + 1);
+    assert_eq!(arrivals(&stage, "/sim/odd").len(), 2);
+}
+
+#[tokio::test]
 async fn claims_that_entra_does_not_give_now_are_told_as_that_and_other_refusals_renew() {
     let stage = Stage::open().await;
     let claims = json!({"access_token": {"nbf": {"essential": true, "value": "1893456000"}}});
