@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokenferry::simulator::{GRAPH, LOGIN, Simulator};
+use tokenferry::simulator::{CLIENT_ID, GRAPH, LOGIN, Simulator, TENANT_ID};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -110,6 +110,44 @@ async fn an_upstream_without_tls_is_reached_without_the_proxy() {
     let asked = house.asked();
     assert!(asked.iter().any(|head| head.contains(LOGIN)), "{asked:?}");
     assert!(!asked.iter().any(|head| head.contains(&local)), "{asked:?}");
+}
+
+#[tokio::test]
+async fn an_authority_without_tls_is_asked_without_the_proxy() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = format!("http://{}", listener.local_addr().unwrap());
+    let own = format!(
+        "resolve: {{}}\n\
+         credentials: {{local: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: SECRET_FILE, authority: '{authority}'}}}}\n"
+    );
+    let (simulator, folder) = desk(&own).await;
+    let house = House::open(&simulator, None).await;
+    let proxy = format!("http://{}", house.address);
+    let mut command = with_file(&["token", "graph", "--raw"], folder.path());
+    for var in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        command.env(var, &proxy);
+    }
+    tokio::spawn(async move {
+        let (mut caller, _) = listener.accept().await.ok()?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(caller.read_u8().await.ok()?);
+        }
+        let token = r#"{"token_type":"Bearer","expires_in":3600,"access_token":"local-token"}"#;
+        let reply = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{token}",
+            token.len()
+        );
+        caller.write_all(reply.as_bytes()).await.ok()?;
+        // The form, which is not read above, until the other side closes.
+        tokio::io::copy(&mut caller, &mut tokio::io::sink())
+            .await
+            .ok()
+    });
+    let (code, out, err) = run(command).await;
+    // Else the house would read the secret.
+    assert!(house.asked().is_empty(), "{:?}", house.asked());
+    assert_eq!((code, out.trim()), (0, "local-token"), "{err}");
 }
 
 #[tokio::test]
