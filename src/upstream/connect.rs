@@ -224,11 +224,16 @@ pub(super) async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpS
             joined = attempts.join_next() => match joined {
                 None => return Err(last),
                 Some(outcome) => {
-                    last = match outcome {
+                    let error = match outcome {
                         Ok(Ok(stream)) => return Ok(stream),
                         Ok(Err(error)) => error,
                         Err(error) => io::Error::other(error),
                     };
+                    // Of an address of a kind that this machine has none of, another tells more.
+                    let is_ours = error.kind() == io::ErrorKind::AddrNotAvailable;
+                    if !is_ours || last.kind() == io::ErrorKind::NotFound {
+                        last = error;
+                    }
                     if let Some(address) = waiting.next() {
                         attempts.spawn_local(dial(address));
                     }

@@ -42,9 +42,7 @@ pub enum ConnectError {
         answer: String,
     },
     /// No address accepted a connection.
-    #[error(
-        "{target} does not accept connections; check the network, and HTTPS_PROXY if there is a forward proxy"
-    )]
+    #[error("{}", refusal(target, source))]
     Refused {
         /// Host and port.
         target: String,
@@ -73,6 +71,18 @@ pub enum ConnectError {
         /// Host and port.
         target: String,
     },
+}
+
+/// Who did not want a connection, and what to do about it.
+fn refusal(target: &str, source: &io::Error) -> String {
+    if source.kind() == io::ErrorKind::AddrNotAvailable {
+        return format!(
+            "no local address and port was left for a connection to {target}; send fewer requests at once, or widen net.ipv4.ip_local_port_range of this machine"
+        );
+    }
+    format!(
+        "{target} does not accept connections; check the network, and HTTPS_PROXY if there is a forward proxy"
+    )
 }
 
 /// What to do about a handshake that failed.
@@ -204,6 +214,21 @@ mod tests {
             assert!(text.contains(words), "{text}");
             let private = words == "trust.ca_file";
             assert_eq!(text.contains("private CA"), private, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_is_not_blamed_for_local_ports_that_are_used_up() {
+        for (kind, words) in [
+            (io::ErrorKind::AddrNotAvailable, "no local address and port"),
+            (io::ErrorKind::ConnectionRefused, "does not accept"),
+        ] {
+            let failed = ConnectError::Refused {
+                target: "graph.microsoft.com:443".to_owned(),
+                source: kind.into(),
+            };
+            let text = failed.to_string();
+            assert!(text.contains(words), "{text}");
         }
     }
 }
