@@ -123,6 +123,16 @@ impl ProxyError {
                     "the upstream closed the connection or answered something that is not HTTP before it answered; the request may or may not have been acted on".into(),
                     None,
                 ),
+                UpstreamError::Refused(_) => (
+                    Code::UpstreamUnreachable,
+                    "the upstream refused the request and did not act on it (HTTP/2, REFUSED_STREAM); send it again".into(),
+                    None,
+                ),
+                UpstreamError::Reset(_) => (
+                    Code::UpstreamUnreachable,
+                    "the upstream reset the request's HTTP/2 stream before it answered, or what it sent there is not HTTP; the request may or may not have been acted on".into(),
+                    None,
+                ),
                 UpstreamError::HeadTimeout => (
                     Code::UpstreamTimeout,
                     "the upstream did not answer within timeouts.response_head; the request may or may not have been acted on".into(),

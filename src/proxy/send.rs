@@ -135,7 +135,8 @@ pub(super) async fn send(
                 own.cells.retried(RetryReason::Connection);
                 exchange.attempts += 1;
                 let head = outgoing.attempt(bearer, &body);
-                Box::pin(own.upstream.send(head, body, true)).await
+                let fresh = failure.is_dead_connection();
+                Box::pin(own.upstream.send(head, body, fresh)).await
             }
             None => Err(failure),
         },
@@ -154,11 +155,12 @@ pub(super) async fn send(
     }
 }
 
-/// The body of another attempt on a fresh connection, if there may be one: the connection died before
-/// the answer began, and either the upstream did not act on the request, or the request is safe. A
-/// write that the upstream may have read is never sent twice.
+/// The body of another attempt, if there may be one: the connection or the stream died before the
+/// answer began, and either the upstream did not act on the request, or the request is safe. A write
+/// that the upstream may have read is never sent twice.
 fn body_of_repeat(failure: &mut Failure, safe: bool, spare: &Spare) -> Option<RequestBody> {
-    if !failure.is_dead_connection() || !(failure.unprocessed || safe) {
+    let died = failure.is_dead_connection() || failure.is_dead_stream();
+    if !died || !(failure.unprocessed || safe) {
         return None;
     }
     failure.body.take().or_else(|| spare.body())
@@ -169,7 +171,12 @@ fn explain(exchange: &Exchange, failure: Failure) -> ProxyError {
     match exchange.upload.as_ref().and_then(|upload| upload.fault()) {
         Some(fault) => fault.into(),
         None => {
-            if let UpstreamError::Broken(error) = &failure.error {
+            let cause: Option<&dyn std::error::Error> = match &failure.error {
+                UpstreamError::Broken(error) => Some(error),
+                error @ (UpstreamError::Refused(_) | UpstreamError::Reset(_)) => Some(error),
+                _ => None,
+            };
+            if let Some(error) = cause {
                 tracing::warn!(
                     route = exchange.route.map(|route| exchange.lane.name(route)),
                     error = %Chain(error),

@@ -145,6 +145,14 @@ pub enum UpstreamError {
     /// The connection ended, or what came was not HTTP.
     #[error("the connection broke before the response head")]
     Broken(#[source] Breakage),
+    /// The upstream refused the request's HTTP/2 stream and promised that it did not act on it; the
+    /// connection lives.
+    #[error("the upstream refused the request's HTTP/2 stream")]
+    Refused(#[source] hyper::Error),
+    /// The request's HTTP/2 stream was reset, by the upstream or because what came on it is wrong;
+    /// the connection lives.
+    #[error("the request's HTTP/2 stream was reset before the response head")]
+    Reset(#[source] hyper::Error),
     /// The response head did not come within `timeouts.response_head`.
     #[error("no response head within timeouts.response_head")]
     HeadTimeout,
@@ -179,6 +187,14 @@ impl Failure {
     /// may mean nothing but that it was kept for too long.
     pub fn is_dead_connection(&self) -> bool {
         matches!(self.error, UpstreamError::Broken(_)) && !self.begun
+    }
+
+    /// Whether the request's HTTP/2 stream ended so, on a connection that lives.
+    pub fn is_dead_stream(&self) -> bool {
+        matches!(
+            self.error,
+            UpstreamError::Refused(_) | UpstreamError::Reset(_)
+        )
     }
 }
 

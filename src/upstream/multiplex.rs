@@ -261,13 +261,8 @@ impl Stream {
                     return Err(UpstreamError::CallerBody.into());
                 }
                 let unsent = failure.take_message();
-                let unprocessed = unsent.is_some() || was_not_processed(failure.error());
-                Err(Failure {
-                    error: UpstreamError::Broken(failure.into_error().into()),
-                    unprocessed,
-                    begun: false,
-                    body: unsent.and_then(|request| request.body().0.body.take()),
-                })
+                let body = unsent.map(|request| request.body().0.body.take());
+                Err(explain(failure.into_error(), body))
             }
         }
     }
@@ -341,19 +336,38 @@ impl Body for Shell {
     }
 }
 
-/// REFUSED_STREAM, and GOAWAY for a stream above its last id, promise that the request was not
-/// processed (RFC 9113 section 8.7). Of GOAWAY only the graceful kind is believed: after another
-/// one hyper reports streams alike whether the peer had seen them or not.
-fn was_not_processed(error: &hyper::Error) -> bool {
+/// What became of a request and its connection; `unsent` holds the body of one that hyper gave back.
+fn explain(error: hyper::Error, unsent: Option<Option<RequestBody>>) -> Failure {
+    let cause = cause(&error);
+    let reset = cause.is_some_and(h2::Error::is_reset);
+    let unprocessed = unsent.is_some() || cause.is_some_and(was_not_processed);
+    Failure {
+        error: match (reset, unprocessed) {
+            (true, true) => UpstreamError::Refused(error),
+            (true, false) => UpstreamError::Reset(error),
+            (false, _) => UpstreamError::Broken(error.into()),
+        },
+        unprocessed,
+        begun: false,
+        body: unsent.flatten(),
+    }
+}
+
+fn cause(error: &hyper::Error) -> Option<&h2::Error> {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            return error.reason() == Some(h2::Reason::REFUSED_STREAM)
-                || (error.is_go_away()
-                    && error.is_remote()
-                    && error.reason() == Some(h2::Reason::NO_ERROR));
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
         }
         source = error.source();
     }
-    false
+    None
+}
+
+/// REFUSED_STREAM, and GOAWAY for a stream above its last id, promise that the request was not
+/// processed (RFC 9113 section 8.7). Of GOAWAY only the graceful kind is believed: after another
+/// one hyper reports streams alike whether the peer had seen them or not.
+fn was_not_processed(error: &h2::Error) -> bool {
+    error.reason() == Some(h2::Reason::REFUSED_STREAM)
+        || (error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR))
 }

@@ -61,6 +61,7 @@ mod throttling;
 mod tidy;
 mod tls;
 mod tokens;
+mod trunks;
 mod trust;
 mod uploads;
 mod windows;
