@@ -23,6 +23,7 @@ pub(super) struct Closer(Rc<State>);
 struct State {
     closed: Cell<bool>,
     reader: RefCell<Option<Waker>>,
+    listener: Cell<Option<Waker>>,
 }
 
 impl Closer {
@@ -32,6 +33,11 @@ impl Closer {
         if let Some(reader) = self.0.reader.take() {
             reader.wake();
         }
+    }
+
+    /// Wakes somebody else when something was read, once.
+    pub(super) fn wake_on_read(&self, listener: &Waker) {
+        self.0.listener.set(Some(listener.clone()));
     }
 }
 
@@ -59,6 +65,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Closable<S> {
                 Some(known) if known.will_wake(cx.waker()) => {}
                 _ => *reader = Some(cx.waker().clone()),
             }
+        } else if let Some(listener) = state.listener.take() {
+            listener.wake();
         }
         read
     }

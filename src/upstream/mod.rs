@@ -15,6 +15,7 @@ mod leftover;
 mod memory;
 mod multiplex;
 mod outflow;
+mod placing;
 mod pool;
 pub mod proxy_variable;
 mod request_body;
@@ -27,13 +28,11 @@ mod wire;
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-
-use http::{HeaderName, Request, Response, StatusCode};
-use tokio::sync::OwnedMutexGuard;
+use std::time::Instant;
 
 pub use connect::Egress;
 pub use error::{Breakage, ConnectError, Failure, UpstreamError};
+use http::{HeaderName, Request, Response, StatusCode};
 pub use leftover::{LINGER, LINGER_BYTES};
 pub use request_body::{BodyFault, CallerBody, RequestBody, Upload};
 pub use request_head::RequestHead;
@@ -43,20 +42,15 @@ use crate::alarm::AlarmClock;
 use crate::config::{Origin, UpstreamHttp, UpstreamTimeouts};
 use connect::Connector;
 use memory::Memory;
-use multiplex::{Multiplex, Stream};
-use pool::{Lease, Pool};
-use stream::UpstreamStream;
-use wire::Wire;
+use multiplex::Multiplex;
+use placing::Place;
+use pool::Pool;
 
 /// Graph's and Dataverse's names of their id of a request, which their support asks for first.
 pub static REQUEST_IDS: [HeaderName; 2] = [
     HeaderName::from_static("request-id"),
     HeaderName::from_static("x-ms-service-request-id"),
 ];
-
-/// Connections live five minutes, a fifth more or less, so that changes of DNS are followed and not
-/// all are renewed at once.
-const LIFETIME: Duration = Duration::from_secs(300);
 
 /// What an upstream is, as far as its connections go: equal specs may share them across a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +77,8 @@ pub struct Upstream {
     multiplex: Rc<Multiplex>,
     /// What ALPN settled on, for `auto`.
     speaks_h2: Rc<Cell<Option<bool>>>,
-    observer: Rc<Observer>,
+    /// Open and idle connections of HTTP/2, as of the last sweep.
+    trunks: Rc<Cell<(usize, usize)>>,
     memory: Rc<Memory>,
 }
 
@@ -95,18 +90,6 @@ impl std::fmt::Debug for Upstream {
     }
 }
 
-/// A place to send one request.
-enum Place {
-    One(Lease),
-    Two(Stream),
-}
-
-/// What came of a dial where HTTP/2 may be spoken.
-enum Dialled {
-    One(UpstreamStream),
-    Two(Stream),
-}
-
 impl Upstream {
     /// A way to an upstream, with no connection yet.
     pub fn new(
@@ -115,24 +98,28 @@ impl Upstream {
         clock: Rc<AlarmClock>,
         observer: Observer,
     ) -> Self {
-        let observer = Rc::new(observer);
-        let told = Rc::clone(&observer);
+        let trunks = Rc::new(Cell::new((0, 0)));
+        let others = Rc::clone(&trunks);
+        let limit = spec.timeouts.connect;
         Self {
             connector: Rc::new(Connector::new(
                 egress,
                 spec.origin.clone(),
                 spec.http,
-                spec.timeouts.connect,
+                limit,
             )),
             pool: Pool::new(
                 spec.connections,
-                Box::new(move |census| told(census.open, census.idle)),
+                Box::new(move |census| {
+                    let (open, idle) = others.get();
+                    observer(census.open + open, census.idle + idle);
+                }),
             ),
+            multiplex: Multiplex::new(spec.connections, limit),
             spec,
             clock,
-            multiplex: Rc::default(),
             speaks_h2: Rc::default(),
-            observer,
+            trunks,
             memory: Rc::default(),
         }
     }
@@ -203,120 +190,27 @@ impl Upstream {
         self.memory.sweep();
         self.pool.sweep(now);
         self.multiplex.sweep(now);
-        if self.speaks_h2.get() == Some(true) {
-            let (open, idle) = self.multiplex.census();
-            (self.observer)(open, idle);
-        }
+        self.count(self.multiplex.census());
     }
 
     /// Closes what is idle: its descriptors are needed elsewhere.
     pub fn close_idle(&self) {
         self.pool.close_idle();
         self.multiplex.close_idle();
+        self.count(self.multiplex.census());
     }
 
-    /// Whether HTTP/2 is or may be spoken.
-    fn may_speak_h2(&self) -> bool {
-        match self.spec.http {
-            UpstreamHttp::One => false,
-            UpstreamHttp::Two => true,
-            UpstreamHttp::Auto => self.speaks_h2.get().unwrap_or(true),
+    /// Tells the observer of HTTP/2's connections, beside those of HTTP/1.1.
+    fn count(&self, census: (usize, usize)) {
+        if self.trunks.replace(census) != census {
+            self.pool.report();
         }
     }
+}
 
-    /// A place on a connection that is there.
-    fn ready(&self, fresh: bool) -> Option<Place> {
-        let now = self.clock.coarse();
-        match self.may_speak_h2() {
-            _ if fresh => None,
-            true => self.multiplex.place(now, None).map(Place::Two),
-            false => self.pool.take_idle(now).map(Place::One),
-        }
-    }
-
-    async fn place(&self, fresh: bool) -> Result<Place, Rc<ConnectError>> {
-        if self.may_speak_h2()
-            && let Some(place) = self.place_h2(fresh).await?
-        {
-            return Ok(place);
-        }
-        if fresh {
-            return self.pool.fresh(self.dial()).await.map(Place::One);
-        }
-        // It may have turned out just now that HTTP/1.1 is spoken.
-        if let Some(lease) = self.pool.take_idle(self.clock.coarse()) {
-            return Ok(Place::One(lease));
-        }
-        self.pool.wait(|| self.dial()).await.map(Place::One)
-    }
-
-    /// A place where HTTP/2 may be spoken; `None` when it turned out while this waited that it is
-    /// not. A connection that was opened meanwhile is as fresh as any.
-    async fn place_h2(&self, fresh: bool) -> Result<Option<Place>, Rc<ConnectError>> {
-        let now = Instant::now();
-        let since = fresh.then_some(now);
-        if let Some(stream) = self.multiplex.place(now, since) {
-            return Ok(Some(Place::Two(stream)));
-        }
-        let turn = self.multiplex.dialling().await?;
-        if let Some(stream) = self.multiplex.place(Instant::now(), since) {
-            return Ok(Some(Place::Two(stream)));
-        }
-        if self.spec.http == UpstreamHttp::Auto && self.speaks_h2.get() == Some(false) {
-            return Ok(None);
-        }
-        // In a task of its own, with the turn: a caller that leaves wastes no handshake, and those
-        // behind it wait no longer than for one.
-        let dialled = tokio::task::spawn_local(self.dial_h2(turn)).await;
-        let dialled = dialled.map_err(|_| Rc::new(ConnectError::Fault))??;
-        let stream = match dialled {
-            Dialled::Two(stream) => return Ok(Some(Place::Two(stream))),
-            Dialled::One(stream) => stream,
-        };
-        let wire = Wire::new(
-            stream,
-            Rc::clone(&self.memory),
-            self.clock.alarm(),
-            lifetime(),
-        );
-        let dial = std::future::ready(Ok(wire));
-        self.pool.fresh(dial).await.map(Place::One).map(Some)
-    }
-
-    /// Dials, and finds out what is spoken.
-    fn dial_h2(
-        &self,
-        turn: OwnedMutexGuard<()>,
-    ) -> impl Future<Output = Result<Dialled, Rc<ConnectError>>> + 'static {
-        let (connector, multiplex) = (Rc::clone(&self.connector), Rc::clone(&self.multiplex));
-        let (speaks_h2, protocol) = (Rc::clone(&self.speaks_h2), self.protocol());
-        async move {
-            let _turn = turn;
-            let dialled = connector.connect().await;
-            let (stream, h2) = dialled.map_err(|error| multiplex.dial_failed(error))?;
-            speaks_h2.set(Some(h2));
-            if !h2 {
-                return Ok(Dialled::One(stream));
-            }
-            let opened = multiplex.open(stream, lifetime()).await;
-            let failed = |_| multiplex.dial_failed(protocol);
-            opened.map(Dialled::Two).map_err(failed)
-        }
-    }
-
-    fn dial(&self) -> impl Future<Output = Result<Wire, ConnectError>> + 'static {
-        let connector = Rc::clone(&self.connector);
-        let (memory, alarm) = (Rc::clone(&self.memory), self.clock.alarm());
-        async move {
-            let (stream, _) = connector.connect().await?;
-            Ok(Wire::new(stream, memory, alarm, lifetime()))
-        }
-    }
-
-    fn protocol(&self) -> ConnectError {
-        ConnectError::Protocol {
-            target: self.spec.origin.authority(),
-        }
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.count((0, 0));
     }
 }
 
@@ -333,12 +227,4 @@ fn for_http2(head: RequestHead<'_>, body: RequestBody, origin: &Origin) -> Reque
     *request.headers_mut() = head.to_map();
     request.headers_mut().remove(http::header::HOST);
     request
-}
-
-fn lifetime() -> Duration {
-    // A process-wide spread needs no better randomness than the clock's low bits.
-    let spread = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_micros() % 400);
-    LIFETIME * (800 + spread) / 1000
 }

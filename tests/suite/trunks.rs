@@ -1,13 +1,105 @@
 //! Connections to an upstream that are shared, refused, or change what is spoken.
 
-use tokenferry::simulator::{Ending, Fault, GRAPH, Script};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::harness::stage::Stage;
+use http::Version;
+use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, Handshake, Script};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::harness::answer::Answer;
+use crate::harness::caller2::Caller2;
+use crate::harness::stage::{AT_ONCE, Stage};
+use crate::harness::{soon, until};
 
 fn spoken(http: &str) -> String {
     format!(
         "workers: 1\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
     )
+}
+
+/// So many requests at once, held at the upstream until the gate opens.
+async fn hold(stage: &Stage, count: usize) -> (Gate, JoinSet<Answer>) {
+    let gate = Gate::new();
+    let script = Script::on(GRAPH, Fault::Hold(gate.clone()));
+    stage.simulator.script(script.times(count));
+    let mut held = JoinSet::new();
+    for _ in 0..count {
+        ask(stage.caller2().await, &mut held);
+    }
+    until("all are at the upstream", || async {
+        let seen = stage.simulator.seen();
+        let arrived = seen.iter().filter(|seen| seen.host == GRAPH).count();
+        (arrived == count).then_some(())
+    })
+    .await;
+    (gate, held)
+}
+
+fn ask(caller: Caller2, asked: &mut JoinSet<Answer>) {
+    asked.spawn(async move { caller.exchange("GET", "/graph/sim/bytes/1").await });
+}
+
+#[tokio::test]
+async fn an_upstream_may_change_what_it_speaks_from_one_connection_to_the_next() {
+    for http2 in [true, false] {
+        let stage = Stage::with(&spoken("auto")).await;
+        for http2 in [http2, !http2, http2] {
+            stage.simulator.offer_http2(http2);
+            stage.simulator.close_idle(GRAPH, Ending::Close);
+            stage.simulator.clear();
+            for _ in 0..3 {
+                stage.get("/graph/sim/bytes/1").await.expect(200);
+            }
+            let seen = stage.simulator.seen();
+            let version = match http2 {
+                true => Version::HTTP_2,
+                false => Version::HTTP_11,
+            };
+            assert!(seen.iter().all(|seen| seen.version == version), "{seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_who_wait_for_http1_are_served_when_http2_comes() {
+    let stage = Stage::with(&spoken("auto")).await;
+    stage.simulator.offer_http2(false);
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+    stage.simulator.offer_http2(true);
+    stage.simulator.close_idle(GRAPH, Ending::Close);
+    stage.simulator.clear();
+    let (gate, mut asked) = hold(&stage, 30).await;
+    gate.open();
+    while let Some(answer) = soon(asked.join_next()).await {
+        answer.unwrap().expect(200);
+    }
+    until("one is left", || async {
+        (stage.simulator.connections(GRAPH) == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_of_either_kind_are_counted_together() {
+    let stage = Stage::with(&spoken("auto")).await;
+    let feed = stage.simulator.feed("one");
+    let goes = Script::on(GRAPH, Fault::Goaway).times(1);
+    stage.simulator.script(goes);
+    let mut slow = stage.caller().await;
+    slow.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    assert_eq!(slow.head().await.status, 200);
+    stage.simulator.offer_http2(false);
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+    let labels = [("route", "graph")];
+    stage
+        .becomes("tokenferry_upstream_connections", &labels, 2.0)
+        .await;
+    drop(feed);
+    stage
+        .becomes("tokenferry_upstream_connections", &labels, 1.0)
+        .await;
 }
 
 #[tokio::test]
@@ -50,4 +142,120 @@ async fn a_write_that_was_refused_is_sent_again_on_the_same_connection() {
     seen.retain(|seen| seen.host == GRAPH);
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[0].connection, seen[1].connection);
+}
+
+#[tokio::test]
+async fn a_dial_that_fails_or_hangs_fails_nobody_whom_a_busy_connection_can_serve() {
+    for (http, busy) in [("2", 100)] {
+        for handshake in [Handshake::Expired, Handshake::Stall] {
+            let stage = Stage::with(&spoken(http)).await;
+            let (gate, mut asked) = hold(&stage, busy).await;
+            stage.simulator.spoil(GRAPH, handshake);
+            for _ in 0..20 {
+                ask(stage.caller2().await, &mut asked);
+            }
+            let labels = [("route", "graph")];
+            let all = f64::from(u32::try_from(busy).unwrap() + 20);
+            stage
+                .becomes("tokenferry_requests_in_flight", &labels, all)
+                .await;
+            let first =
+                tokio::time::timeout(std::time::Duration::from_millis(300), asked.join_next());
+            assert!(first.await.is_err(), "{http} {handshake:?}: all wait");
+            gate.open();
+            let served = async {
+                while let Some(answer) = asked.join_next().await {
+                    answer.unwrap().expect(200);
+                }
+            };
+            let served = tokio::time::timeout(AT_ONCE, served).await;
+            served.unwrap_or_else(|_| panic!("{http} {handshake:?}: they wait for the dial"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_busy_connection_waits_no_longer_than_for_a_new_one() {
+    for (http, busy) in [("2", 100)] {
+        let stage = Stage::with(&format!("timeouts: {{connect: 1s}}\n{}", spoken(http))).await;
+        let (gate, mut held) = hold(&stage, busy).await;
+        stage.simulator.spoil(GRAPH, Handshake::Expired);
+        let answer = stage.get("/graph/sim/bytes/1").await;
+        assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+        gate.open();
+        while let Some(answer) = soon(held.join_next()).await {
+            answer.unwrap().expect(200);
+        }
+    }
+}
+
+/// An HTTP/2 upstream that allows one stream and answers when all are there.
+struct Narrow {
+    port: u16,
+    connections: Arc<AtomicUsize>,
+    streams: Arc<AtomicUsize>,
+}
+
+impl Narrow {
+    async fn listen(wanted: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let streams = Arc::new(AtomicUsize::new(0));
+        let (opened, begun) = (Arc::clone(&connections), Arc::clone(&streams));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                opened.fetch_add(1, Ordering::SeqCst);
+                let begun = Arc::clone(&begun);
+                tokio::spawn(async move {
+                    let mut builder = h2::server::Builder::new();
+                    builder.max_concurrent_streams(1);
+                    let Ok(mut connection) = builder.handshake::<_, bytes::Bytes>(stream).await
+                    else {
+                        return;
+                    };
+                    while let Some(Ok((_, mut respond))) = connection.accept().await {
+                        begun.fetch_add(1, Ordering::SeqCst);
+                        let begun = Arc::clone(&begun);
+                        tokio::spawn(async move {
+                            until("all are there", || async {
+                                (begun.load(Ordering::SeqCst) >= wanted).then_some(())
+                            })
+                            .await;
+                            let head = http::Response::new(());
+                            drop(respond.send_response(head, true));
+                        });
+                    }
+                });
+            }
+        });
+        Self {
+            port,
+            connections,
+            streams,
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_more_streams_are_opened_than_the_peer_allows() {
+    let upstream = Narrow::listen(5).await;
+    let port = upstream.port;
+    let stage = Stage::with(&format!(
+        "\
+workers: 1
+routes:
+  - {{name: graph, path: /graph, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}
+"
+    ))
+    .await;
+    let mut asked = JoinSet::new();
+    for _ in 0..5 {
+        ask(stage.caller2().await, &mut asked);
+    }
+    while let Some(answer) = soon(asked.join_next()).await {
+        answer.unwrap().expect(200);
+    }
+    assert_eq!(upstream.streams.load(Ordering::SeqCst), 5);
+    assert_eq!(upstream.connections.load(Ordering::SeqCst), 5);
 }

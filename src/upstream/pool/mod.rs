@@ -7,6 +7,9 @@
 //! thousand callers then need no thousand connections. Growth beyond [`EAGER`] is by a quarter at a
 //! time: a thousand handshakes at once would take the core from the requests they are for.
 
+mod dial;
+mod lease;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
@@ -15,16 +18,14 @@ use std::time::{Duration, Instant};
 
 use super::ConnectError;
 use super::wire::Wire;
+pub(super) use lease::Lease;
 
 /// Connections that are made without waiting: more than the 52 concurrent requests that Dataverse
 /// takes from one user.
 const EAGER: usize = 64;
 /// How long a request waits for a used connection before it dials beyond [`EAGER`]: about what a
 /// new one costs across a WAN (TCP and TLS are two to three round trips).
-const PATIENCE: Duration = Duration::from_millis(100);
-/// Beyond [`EAGER`], one connection is dialled for so many that are open.
-const GROWTH: usize = 4;
-
+pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 /// What the pool tells its observer: connections that have been made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Census {
@@ -50,9 +51,12 @@ pub(super) struct Pool {
     observer: Box<dyn Fn(Census)>,
 }
 
+/// What a request gets; no connection when what was dialled speaks HTTP/2.
+type Served = Result<Option<Box<Wire>>, Rc<ConnectError>>;
+
 #[derive(Default)]
 struct Ticket {
-    served: RefCell<Option<Result<Box<Wire>, Rc<ConnectError>>>>,
+    served: RefCell<Option<Served>>,
     /// What came free for it was of no use: it may dial.
     lost: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -65,15 +69,6 @@ impl Ticket {
         }
     }
 }
-
-/// A connection in use. Dropped without [`Lease::give_back`], it is closed: that is what ends an
-/// upstream request whose caller has left.
-pub(super) struct Lease {
-    wire: Option<Box<Wire>>,
-    pool: Rc<Pool>,
-}
-
-const HELD: &str = "a lease holds its wire until it ends";
 
 impl Pool {
     pub(super) fn new(most: usize, observer: Box<dyn Fn(Census)>) -> Rc<Self> {
@@ -101,11 +96,32 @@ impl Pool {
         }
     }
 
-    /// Waits for a connection: the next that comes free, or one that `dial` makes.
-    pub(super) async fn wait<D, F>(self: &Rc<Self>, dial: D) -> Result<Lease, Rc<ConnectError>>
+    /// An idle connection; with `since` only one that has been made or has brought an answer since.
+    pub(super) fn take_younger(
+        self: &Rc<Self>,
+        now: Instant,
+        since: Option<Instant>,
+    ) -> Option<Lease> {
+        let last = self.idle.borrow().last().map(|wire| wire.idle_since);
+        let fits = last.is_some_and(|last| since.is_none_or(|since| last >= since));
+        fits.then(|| self.take_idle(now)).flatten()
+    }
+
+    /// Takes in a connection that was dialled elsewhere.
+    pub(super) fn adopt(&self, wire: Wire) {
+        self.open.set(self.open.get() + 1);
+        self.hand_over(Box::new(wire));
+    }
+
+    /// Waits for a connection: the next that comes free, or one that `dial` makes. `None` when what
+    /// was dialled speaks HTTP/2.
+    pub(super) async fn wait<D, F>(
+        self: &Rc<Self>,
+        dial: D,
+    ) -> Result<Option<Lease>, Rc<ConnectError>>
     where
         D: Fn() -> F,
-        F: Future<Output = Result<Wire, ConnectError>> + 'static,
+        F: Future<Output = Result<Option<Wire>, ConnectError>> + 'static,
     {
         let ticket = Rc::new(Ticket::default());
         self.queue.borrow_mut().push_back(Rc::downgrade(&ticket));
@@ -118,40 +134,10 @@ impl Pool {
             tokio::select! {
                 biased;
                 served = &mut turn => return served,
-                () = tokio::time::sleep(PATIENCE) => self.grow(&dial),
+                () = tokio::time::sleep(PATIENCE) => {}
             }
+            self.grow(&dial);
         }
-    }
-
-    /// Dials for those who wait, unless enough is dialled already.
-    fn grow<D, F>(self: &Rc<Self>, dial: &D)
-    where
-        D: Fn() -> F,
-        F: Future<Output = Result<Wire, ConnectError>> + 'static,
-    {
-        let (open, dialling) = (self.open.get(), self.dialling.get());
-        let paced = open < EAGER || dialling < open / GROWTH;
-        if open < self.most && paced && dialling < self.waiting() {
-            self.start(dial());
-        }
-    }
-
-    /// A connection of one's own, made now: for the repeat of a request whose connection died.
-    pub(super) async fn fresh<F>(self: &Rc<Self>, dial: F) -> Result<Lease, Rc<ConnectError>>
-    where
-        F: Future<Output = Result<Wire, ConnectError>>,
-    {
-        self.open.set(self.open.get() + 1);
-        self.apart.set(self.apart.get() + 1);
-        // Counted as long as this is waited for, and no longer: the caller may leave meanwhile.
-        let mut counted = Counted {
-            pool: self,
-            made: false,
-        };
-        let wire = dial.await?;
-        counted.made = true;
-        drop(counted);
-        Ok(self.lease(Box::new(wire)))
     }
 
     /// Closes what is idle for too long, old, or closed by the upstream.
@@ -174,33 +160,10 @@ impl Pool {
         self.report();
     }
 
-    fn lease(self: &Rc<Self>, wire: Box<Wire>) -> Lease {
-        Lease {
-            wire: Some(wire),
-            pool: Rc::clone(self),
-        }
-    }
-
     fn waiting(&self) -> usize {
         let mut queue = self.queue.borrow_mut();
         queue.retain(|ticket| ticket.strong_count() > 0);
         queue.len()
-    }
-
-    /// Dials in a task of its own: a caller that leaves does not waste the handshake.
-    fn start<F>(self: &Rc<Self>, dial: F)
-    where
-        F: Future<Output = Result<Wire, ConnectError>> + 'static,
-    {
-        self.open.set(self.open.get() + 1);
-        self.dialling.set(self.dialling.get() + 1);
-        let mut dialled = Dialled {
-            pool: Rc::clone(self),
-            outcome: Err(ConnectError::Fault),
-        };
-        tokio::task::spawn_local(async move {
-            dialled.come_to(dial.await);
-        });
     }
 
     /// Gives a connection that comes free to the first that waits, if it can serve: nothing may lie
@@ -220,17 +183,14 @@ impl Pool {
     }
 
     fn hand_over(&self, wire: Box<Wire>) {
-        if let Some(Ok(wire)) = self.serve(Ok(wire)) {
+        if let Some(Ok(Some(wire))) = self.serve(Ok(Some(wire))) {
             self.idle.borrow_mut().push(wire);
         }
         self.report();
     }
 
     /// Gives an outcome to the first that waits; hands it back when nobody does.
-    fn serve(
-        &self,
-        outcome: Result<Box<Wire>, Rc<ConnectError>>,
-    ) -> Option<Result<Box<Wire>, Rc<ConnectError>>> {
+    fn serve(&self, outcome: Served) -> Option<Served> {
         loop {
             let Some(ticket) = self.queue.borrow_mut().pop_front() else {
                 return Some(outcome);
@@ -247,10 +207,10 @@ impl Pool {
         self: &Rc<Self>,
         ticket: &Rc<Ticket>,
         dial: &D,
-    ) -> Result<Lease, Rc<ConnectError>>
+    ) -> Result<Option<Lease>, Rc<ConnectError>>
     where
         D: Fn() -> F,
-        F: Future<Output = Result<Wire, ConnectError>> + 'static,
+        F: Future<Output = Result<Option<Wire>, ConnectError>> + 'static,
     {
         let unused = Unused(self, ticket);
         let served = std::future::poll_fn(|cx| {
@@ -265,7 +225,7 @@ impl Pool {
         })
         .await;
         std::mem::forget(unused);
-        served.map(|wire| self.lease(wire))
+        served.map(|wire| wire.map(|wire| self.lease(wire)))
     }
 
     fn closed(&self) {
@@ -273,60 +233,12 @@ impl Pool {
         self.report();
     }
 
-    fn report(&self) {
+    /// Tells the observer.
+    pub(super) fn report(&self) {
         (self.observer)(Census {
             open: self.open.get() - self.dialling.get() - self.apart.get(),
             idle: self.idle.borrow().len(),
         });
-    }
-}
-
-/// What a dial comes to, told when its task ends: one that panics or is dropped comes to a fault, for
-/// else those who wait for it would wait for ever.
-struct Dialled {
-    pool: Rc<Pool>,
-    outcome: Result<Box<Wire>, ConnectError>,
-}
-
-impl Dialled {
-    fn come_to(&mut self, outcome: Result<Wire, ConnectError>) {
-        self.outcome = outcome.map(Box::new);
-    }
-}
-
-impl Drop for Dialled {
-    fn drop(&mut self) {
-        let pool = &self.pool;
-        let dialling = pool.dialling.get();
-        pool.dialling.set(dialling - 1);
-        match std::mem::replace(&mut self.outcome, Err(ConnectError::Fault)) {
-            Ok(wire) => pool.hand_over(wire),
-            Err(error) => {
-                pool.closed();
-                // Each dial stands for its share of those who wait.
-                let error = Rc::new(error);
-                for _ in 0..pool.waiting().div_ceil(dialling) {
-                    pool.serve(Err(Rc::clone(&error)));
-                }
-            }
-        }
-    }
-}
-
-/// Takes back the place of a connection that was not made.
-struct Counted<'a> {
-    pool: &'a Pool,
-    made: bool,
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.pool.apart.set(self.pool.apart.get() - 1);
-        if self.made {
-            self.pool.report();
-        } else {
-            self.pool.closed();
-        }
     }
 }
 
@@ -346,42 +258,8 @@ struct Unused<'a>(&'a Rc<Pool>, &'a Rc<Ticket>);
 
 impl Drop for Unused<'_> {
     fn drop(&mut self) {
-        if let Some(Ok(wire)) = self.1.served.borrow_mut().take() {
+        if let Some(Ok(Some(wire))) = self.1.served.borrow_mut().take() {
             self.0.come_free(wire);
-        }
-    }
-}
-
-impl Lease {
-    /// The connection.
-    pub(super) fn wire(&mut self) -> &mut Wire {
-        self.wire.as_mut().expect(HELD)
-    }
-
-    /// The connection, to look at.
-    pub(super) fn look(&self) -> &Wire {
-        self.wire.as_ref().expect(HELD)
-    }
-
-    /// Ends the use of a connection whose exchange came to its proper end.
-    pub(super) fn give_back(mut self) {
-        let Some(mut wire) = self.wire.take() else {
-            return;
-        };
-        wire.alarm.clear();
-        wire.idle_since = wire.alarm.now();
-        if wire.rest() {
-            self.pool.come_free(wire);
-        } else {
-            self.wire = Some(wire);
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.wire.take().is_some() {
-            self.pool.closed();
         }
     }
 }

@@ -18,21 +18,21 @@ impl Upstream {
         Self(listener, AlarmClock::new(Duration::from_millis(10)))
     }
 
-    async fn wire(&self, lifetime: Duration) -> Result<Wire, ConnectError> {
+    async fn wire(&self, lifetime: Duration) -> Result<Option<Wire>, ConnectError> {
         let address = self.0.local_addr().unwrap();
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        Ok(self.speak(stream, lifetime))
+        Ok(Some(self.speak(stream, lifetime)))
     }
 
     /// A connection on which something has come that nobody asked for, or its end.
-    async fn spoilt(&self, unasked: &[u8]) -> Result<Wire, ConnectError> {
+    async fn spoilt(&self, unasked: &[u8]) -> Result<Option<Wire>, ConnectError> {
         let address = self.0.local_addr().unwrap();
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let (mut other, _) = self.0.accept().await.unwrap();
         other.write_all(unasked).await.unwrap();
         drop(other);
         stream.readable().await.unwrap();
-        Ok(self.speak(stream, HOUR))
+        Ok(Some(self.speak(stream, HOUR)))
     }
 
     fn speak(&self, stream: tokio::net::TcpStream, lifetime: Duration) -> Wire {
@@ -47,7 +47,7 @@ async fn a_connection_that_is_old_or_was_idle_for_long_serves_no_other_request()
     for (lifetime, after) in [(HOUR, IDLE), (Duration::from_secs(10), IDLE / 2)] {
         let pool = Pool::new(2, Box::new(|_| {}));
         let lease = pool.fresh(upstream.wire(lifetime)).await.unwrap();
-        lease.give_back();
+        lease.unwrap().give_back();
         let young = pool.take_idle(Instant::now());
         young.expect("it is young").give_back();
         let later = Instant::now() + after;
@@ -71,7 +71,7 @@ async fn beyond_the_bound_a_request_waits_for_a_connection_that_comes_free() {
         _ = &mut waiting => panic!("there is no second one"),
         () = tokio::task::yield_now() => {}
     }
-    only.give_back();
+    only.unwrap().give_back();
     let _freed = waiting.await.expect("the first comes free");
     assert_eq!((dialled.get(), pool.open.get()), (0, 1));
 }
@@ -162,7 +162,7 @@ async fn who_waits_gets_no_connection_that_was_closed_or_holds_what_nobody_asked
                 _ = &mut waiting => panic!("there is one connection only"),
                 () = tokio::task::yield_now() => {}
             }
-            spoilt.give_back();
+            spoilt.unwrap().give_back();
             let _lease = waiting.await.expect("it is dialled for");
             (dialled.get(), pool.open.get())
         });
@@ -208,8 +208,20 @@ async fn a_pool_that_ends_counts_nothing() {
     let known = Rc::clone(&told);
     let observer = Box::new(move |census: Census| known.set((census.open, census.idle)));
     let pool = Pool::new(1, observer);
-    pool.fresh(upstream.wire(HOUR)).await.unwrap().give_back();
+    let lease = pool.fresh(upstream.wire(HOUR)).await.unwrap();
+    lease.unwrap().give_back();
     assert_eq!(told.get(), (1, 1));
     drop(pool);
     assert_eq!(told.get(), (0, 0));
+}
+
+#[tokio::test]
+async fn who_waits_is_told_that_http2_is_spoken() {
+    let local = tokio::task::LocalSet::new();
+    let pool = Pool::new(9, Box::new(|_| {}));
+    let wait = || pool.wait(|| std::future::ready(Ok(None)));
+    let served = local.run_until(async { tokio::join!(wait(), wait()) });
+    let (first, second) = served.await;
+    assert!(first.unwrap().is_none() && second.unwrap().is_none());
+    assert_eq!((pool.open.get(), pool.dialling.get()), (0, 0));
 }

@@ -1,0 +1,211 @@
+//! The HTTP/2 connections of one worker to one upstream.
+//!
+//! Windows are fixed: 256 KiB for a stream, so that a slow reader holds no more than that, and for
+//! the connection what all its streams may hold together, so that slow readers do not stall the
+//! others. A further connection is opened when the streams that the peer allows are used up: one at
+//! a time, and not before it is known what the peer of the last one allows. Who waits for it is
+//! served as well by a stream that ends, and a dial that fails fails nobody whom one may serve in
+//! time.
+//!
+//! A connection on which the shell of a body is left (`shell`) takes no other request, and is closed
+//! when it has no other stream. One that is idle is closed when one of HTTP/1.1 would be.
+
+mod news;
+mod shell;
+mod stream;
+mod trunk;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::ConnectError;
+use super::pool::PATIENCE;
+use super::stream::UpstreamStream;
+use news::News;
+pub(super) use stream::Stream;
+use trunk::Trunk;
+
+/// The open connections.
+pub(super) struct Multiplex {
+    trunks: RefCell<Vec<Rc<Trunk>>>,
+    /// More than this are never open.
+    most: usize,
+    /// How long a request waits for a connection.
+    limit: Duration,
+    dialling: Cell<bool>,
+    /// The last dial, if it failed, and when.
+    failed: RefCell<Option<(Instant, Rc<ConnectError>)>>,
+    news: Rc<News>,
+}
+
+/// What a request does that found no place.
+pub(super) enum Step {
+    /// It dials, and waits.
+    Dial(Dialling),
+    /// It waits for news.
+    Wait,
+    /// It has waited long enough.
+    GiveUp,
+    /// It fails, as the dial that it waited for.
+    Fail(Rc<ConnectError>),
+}
+
+/// A dial. Its end is told to those who wait: one that panics or is dropped comes to a fault.
+pub(super) struct Dialling {
+    multiplex: Rc<Multiplex>,
+    outcome: Result<(), ConnectError>,
+}
+
+impl Multiplex {
+    /// None yet.
+    pub(super) fn new(most: usize, limit: Duration) -> Rc<Self> {
+        Rc::new(Self {
+            trunks: RefCell::default(),
+            most,
+            limit,
+            dialling: Cell::new(false),
+            failed: RefCell::default(),
+            news: Rc::default(),
+        })
+    }
+
+    /// A place on an open connection, or `None`; with `since` only on one that is younger.
+    pub(super) fn place(&self, now: Instant, since: Option<Instant>) -> Option<Stream> {
+        let mut trunks = self.trunks.borrow_mut();
+        trunks.retain(|trunk| !trunk.is_idle() || trunk.is_open(now));
+        let trunk = trunks.iter().find(|trunk| {
+            let young = since.is_none_or(|since| trunk.is_younger(since));
+            young && trunk.is_open(now) && trunk.has_room()
+        })?;
+        Some(Stream::on(Rc::clone(trunk)))
+    }
+
+    /// What a request does now that waits since `begun`; with `since` only a younger connection is of
+    /// use to it.
+    pub(super) fn step(
+        self: &Rc<Self>,
+        begun: Instant,
+        now: Instant,
+        since: Option<Instant>,
+    ) -> Step {
+        let late = now.duration_since(begun) >= self.limit;
+        let busy = self.is_busy(now);
+        let failed = self.failed.borrow().clone();
+        if let Some((at, error)) = &failed
+            && *at >= begun
+        {
+            let lacks_descriptors = matches!(**error, ConnectError::Descriptors { .. });
+            if late || !busy || since.is_some() || lacks_descriptors {
+                return Step::Fail(Rc::clone(error));
+            }
+        }
+        if self.dialling.get() {
+            return Step::Wait;
+        }
+        // Who can be served otherwise does not press an upstream that takes no connection.
+        let calm = failed.is_none_or(|(at, _)| now.duration_since(at) >= PATIENCE);
+        if (calm || !busy) && !self.is_settling(now) && self.makes_room(now) {
+            self.dialling.set(true);
+            return Step::Dial(Dialling {
+                multiplex: Rc::clone(self),
+                outcome: Err(ConnectError::Fault),
+            });
+        }
+        if late { Step::GiveUp } else { Step::Wait }
+    }
+
+    /// Waits until something is new, or for a while.
+    pub(super) async fn news(&self) {
+        // That it is late, and that it may dial again, is no news.
+        drop(tokio::time::timeout(PATIENCE, self.news.come()).await);
+    }
+
+    /// Speaks HTTP/2 on a connected stream and adds it.
+    pub(super) async fn open(
+        &self,
+        stream: UpstreamStream,
+        lifetime: Duration,
+    ) -> Result<(), hyper::Error> {
+        let trunk = Trunk::open(stream, lifetime, Rc::clone(&self.news)).await?;
+        self.trunks.borrow_mut().push(trunk);
+        self.news.to_all();
+        Ok(())
+    }
+
+    /// Whether another connection is not wanted for the moment.
+    pub(super) fn has_room(&self, now: Instant) -> bool {
+        let trunks = self.trunks.borrow();
+        trunks.iter().any(|trunk| {
+            trunk.is_open(now) && (trunk.has_room() || trunk.is_settling(now, self.limit))
+        })
+    }
+
+    /// Forgets closed, retired and idle connections, and those on which nothing but shells is left.
+    /// One with a stream is open, and counted, until that ends.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.trunks.borrow_mut().retain(|trunk| {
+            let rested = trunk.has_rested(now);
+            !trunk.is_idle() || (trunk.is_open(now) && !trunk.is_spoilt() && !rested)
+        });
+    }
+
+    /// Closes those without a stream.
+    pub(super) fn close_idle(&self) {
+        self.trunks.borrow_mut().retain(|trunk| !trunk.is_idle());
+    }
+
+    /// Open connections and those without a stream.
+    pub(super) fn census(&self) -> (usize, usize) {
+        let trunks = self.trunks.borrow();
+        let idle = trunks.iter().filter(|trunk| trunk.is_idle()).count();
+        (trunks.len(), idle)
+    }
+
+    /// Whether a stream may end and leave its place.
+    fn is_busy(&self, now: Instant) -> bool {
+        let trunks = self.trunks.borrow();
+        trunks
+            .iter()
+            .any(|trunk| trunk.is_open(now) && trunk.is_busy())
+    }
+
+    fn is_settling(&self, now: Instant) -> bool {
+        let trunks = self.trunks.borrow();
+        trunks
+            .iter()
+            .any(|trunk| trunk.is_open(now) && trunk.is_settling(now, self.limit))
+    }
+
+    /// Whether there may be another connection; closes an idle one if that is what it takes.
+    fn makes_room(&self, now: Instant) -> bool {
+        let mut trunks = self.trunks.borrow_mut();
+        trunks.retain(|trunk| !trunk.is_idle() || trunk.is_open(now));
+        if trunks.len() >= self.most
+            && let Some(idle) = trunks.iter().position(|trunk| trunk.is_idle())
+        {
+            trunks.remove(idle);
+        }
+        trunks.len() < self.most
+    }
+}
+
+impl Dialling {
+    pub(super) fn come_to(&mut self, outcome: Result<(), ConnectError>) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Dialling {
+    fn drop(&mut self) {
+        let multiplex = &self.multiplex;
+        multiplex.dialling.set(false);
+        let outcome = std::mem::replace(&mut self.outcome, Ok(()));
+        let failed = outcome.err().map(|error| (Instant::now(), Rc::new(error)));
+        multiplex.failed.replace(failed);
+        multiplex.news.to_all();
+    }
+}
+
+#[cfg(test)]
+mod tests;

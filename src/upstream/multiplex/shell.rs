@@ -1,0 +1,94 @@
+//! The body of a request that hyper sends: it can be taken away while hyper still holds it.
+//!
+//! hyper sends the body of a request in a task of its own, which goes on after the answer has come
+//! and waits for the peer's window as long as it takes. So the body is handed over in a shell that is
+//! emptied when the answer has ended or nobody wants it: the caller's part is over then.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::super::{BodyFault, RequestBody};
+
+/// The body of a request that hyper sends.
+#[derive(Default)]
+pub(super) struct Handed {
+    pub(super) body: RefCell<Option<RequestBody>>,
+    /// Bytes that hyper has taken.
+    pub(super) taken: Cell<u64>,
+    /// Who waits for more of it.
+    pub(super) waiting: Cell<Option<Waker>>,
+    /// Where its shell counts once the exchange is over.
+    pub(super) left: Cell<Option<Rc<Cell<usize>>>>,
+}
+
+/// What hyper holds of it.
+pub(super) struct Shell(pub(super) Rc<Handed>);
+
+/// Why no more of a body is sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ShellError {
+    /// Something is wrong with it.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
+    /// The exchange is over. hyper resets the stream with the reason in this.
+    #[error(transparent)]
+    Over(h2::Error),
+}
+
+impl Handed {
+    pub(super) fn empty(&self) {
+        let body = self.body.take();
+        drop(body);
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.0.empty();
+        if let Some(left) = self.0.left.take() {
+            left.set(left.get() - 1);
+        }
+    }
+}
+
+impl Body for Shell {
+    type Data = Bytes;
+    type Error = ShellError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ShellError>>> {
+        let handed = &self.0;
+        let Some(body) = &mut *handed.body.borrow_mut() else {
+            let over = h2::Error::from(h2::Reason::CANCEL);
+            return Poll::Ready(Some(Err(ShellError::Over(over))));
+        };
+        let next = Pin::new(body).poll_frame(cx).map_err(ShellError::Body);
+        match &next {
+            Poll::Pending => handed.waiting.set(Some(cx.waker().clone())),
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                handed.taken.set(handed.taken.get() + bytes as u64);
+            }
+            Poll::Ready(_) => {}
+        }
+        next
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let body = self.0.body.borrow();
+        body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let body = self.0.body.borrow();
+        body.as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
+    }
+}

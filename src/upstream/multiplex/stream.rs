@@ -1,0 +1,128 @@
+//! One request on one HTTP/2 connection, and what its failure means.
+
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::super::{Failure, RequestBody, UpstreamError};
+use super::shell::{Handed, Shell};
+use super::trunk::Trunk;
+use crate::alarm::Alarm;
+
+/// One stream in use; its place is free again when this is dropped.
+pub(in super::super) struct Stream {
+    trunk: Rc<Trunk>,
+    handed: Rc<Handed>,
+}
+
+impl Stream {
+    /// Takes a place on a connection.
+    pub(super) fn on(trunk: Rc<Trunk>) -> Self {
+        trunk.occupy();
+        Self {
+            trunk,
+            handed: Rc::default(),
+        }
+    }
+
+    /// Sends a request and waits for the response head, `limit` counted from the last progress of
+    /// the request body.
+    pub(in super::super) async fn send(
+        &self,
+        request: Request<RequestBody>,
+        alarm: &Alarm,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, Failure> {
+        let upload = request.body().upload();
+        let taken = &self.handed.taken;
+        let request = request.map(|body| {
+            self.handed.body.replace(Some(body));
+            Shell(Rc::clone(&self.handed))
+        });
+        let mut sender = self.trunk.sender.clone();
+        let mut response = std::pin::pin!(sender.try_send_request(request));
+        let mut progress = 0;
+        alarm.set(limit);
+        let outcome = std::future::poll_fn(|cx| {
+            if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
+                return Poll::Ready(Some(outcome));
+            }
+            if taken.get() != progress {
+                progress = taken.get();
+                alarm.set(limit);
+            }
+            if alarm.has_rung(cx) {
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await;
+        alarm.clear();
+        match outcome {
+            Some(Ok(response)) => Ok(response),
+            None => Err(UpstreamError::HeadTimeout.into()),
+            Some(Err(mut failure)) => {
+                if upload.is_some_and(|upload| upload.fault().is_some()) {
+                    return Err(UpstreamError::CallerBody.into());
+                }
+                let unsent = failure.take_message();
+                let body = unsent.map(|request| request.body().0.body.take());
+                Err(explain(failure.into_error(), body))
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let trunk = &self.trunk;
+        if Rc::strong_count(&self.handed) > 1 {
+            trunk.left.set(trunk.left.get() + 1);
+            self.handed.left.set(Some(Rc::clone(&trunk.left)));
+        }
+        trunk.vacate();
+        self.handed.empty();
+        if let Some(waker) = self.handed.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// What became of a request and its connection; `unsent` holds the body of one that hyper gave back.
+fn explain(error: hyper::Error, unsent: Option<Option<RequestBody>>) -> Failure {
+    let cause = cause(&error);
+    let reset = cause.is_some_and(h2::Error::is_reset);
+    let unprocessed = unsent.is_some() || cause.is_some_and(was_not_processed);
+    Failure {
+        error: match (reset, unprocessed) {
+            (true, true) => UpstreamError::Refused(error),
+            (true, false) => UpstreamError::Reset(error),
+            (false, _) => UpstreamError::Broken(error.into()),
+        },
+        unprocessed,
+        begun: false,
+        body: unsent.flatten(),
+    }
+}
+
+fn cause(error: &hyper::Error) -> Option<&h2::Error> {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
+        }
+        source = error.source();
+    }
+    None
+}
+
+/// REFUSED_STREAM, and GOAWAY for a stream above its last id, promise that the request was not
+/// processed (RFC 9113 section 8.7). Of GOAWAY only the graceful kind is believed: after another
+/// one hyper reports streams alike whether the peer had seen them or not.
+fn was_not_processed(error: &h2::Error) -> bool {
+    error.reason() == Some(h2::Reason::REFUSED_STREAM)
+        || (error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR))
+}

@@ -1,0 +1,134 @@
+//! Which connections stay, and who may dial.
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::super::wire::IDLE;
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(8);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Connections to something that takes what comes and says nothing, as long as it is there.
+struct Silent(TcpListener, Vec<TcpStream>);
+
+impl Silent {
+    async fn listen() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self(listener, Vec::new())
+    }
+
+    async fn open(&mut self, multiplex: &Multiplex) {
+        let address = self.0.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        self.1.push(self.0.accept().await.unwrap().0);
+        let stream = UpstreamStream::Plain(stream.into());
+        multiplex.open(stream, HOUR).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_idle_for_long_is_closed_and_what_has_a_stream_is_not() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = Multiplex::new(9, LIMIT);
+            let mut peer = Silent::listen().await;
+            peer.open(&multiplex).await;
+            peer.open(&multiplex).await;
+            let now = Instant::now();
+            let stream = multiplex.place(now, None).unwrap();
+            multiplex.sweep(now);
+            multiplex.sweep(now + IDLE / 2);
+            assert_eq!(multiplex.census(), (2, 1));
+            multiplex.sweep(now + IDLE);
+            assert_eq!(multiplex.census(), (1, 0));
+            drop(stream);
+            multiplex.sweep(now + IDLE * 3 / 2);
+            assert_eq!(multiplex.census(), (1, 1), "it was in use just now");
+            drop(multiplex.place(now + IDLE * 3 / 2, None).unwrap());
+            multiplex.sweep(now + IDLE * 2);
+            multiplex.sweep(now + IDLE * 5 / 2);
+            assert_eq!(multiplex.census(), (1, 1), "it was used since");
+            multiplex.sweep(now + IDLE * 3);
+            assert_eq!(multiplex.census(), (0, 0));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn one_dials_at_a_time_and_not_while_a_peer_has_not_said_what_it_allows() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = Multiplex::new(9, LIMIT);
+            let begun = Instant::now();
+            let step = |now| multiplex.step(begun, now, None);
+            let Step::Dial(mut dialling) = step(begun) else {
+                panic!("nobody dials");
+            };
+            assert!(matches!(step(begun), Step::Wait));
+            let mut peer = Silent::listen().await;
+            peer.open(&multiplex).await;
+            dialling.come_to(Ok(()));
+            drop(dialling);
+            let _only = multiplex.place(begun, None).unwrap();
+            assert!(
+                multiplex.place(begun, None).is_none(),
+                "one for the time being"
+            );
+            assert!(matches!(step(begun), Step::Wait));
+            let late = Instant::now() + LIMIT;
+            assert!(matches!(multiplex.step(late, late, None), Step::Dial(_)));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn beyond_the_bound_an_idle_connection_makes_room_and_a_busy_one_is_waited_for() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = Multiplex::new(1, LIMIT);
+            let mut peer = Silent::listen().await;
+            peer.open(&multiplex).await;
+            let begun = Instant::now() + LIMIT;
+            let busy = multiplex.place(begun, None).unwrap();
+            assert!(matches!(multiplex.step(begun, begun, None), Step::Wait));
+            let late = begun + LIMIT;
+            assert!(matches!(multiplex.step(begun, late, None), Step::GiveUp));
+            drop(busy);
+            let since = Some(begun);
+            assert!(matches!(multiplex.step(begun, begun, since), Step::Dial(_)));
+            assert_eq!(multiplex.census(), (0, 0));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_dial_that_fails_fails_who_waited_for_it_and_cannot_be_served_otherwise() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = Multiplex::new(9, LIMIT);
+            let fails = || {
+                let begun = Instant::now();
+                let Step::Dial(dialling) = multiplex.step(begun, begun, None) else {
+                    panic!("nobody dials");
+                };
+                // As one that panics.
+                drop(dialling);
+                begun
+            };
+            let begun = fails();
+            assert!(matches!(multiplex.step(begun, begun, None), Step::Fail(_)));
+            let mut peer = Silent::listen().await;
+            peer.open(&multiplex).await;
+            let _busy = multiplex.place(begun, None).unwrap();
+            assert!(matches!(multiplex.step(begun, begun, None), Step::Wait));
+            let late = begun + LIMIT;
+            assert!(matches!(multiplex.step(begun, late, None), Step::Fail(_)));
+            let since = Some(Instant::now());
+            assert!(matches!(multiplex.step(begun, begun, since), Step::Fail(_)));
+        })
+        .await;
+}

@@ -1,0 +1,160 @@
+//! Where a request is sent: on a connection that is there, or on a new one.
+//!
+//! With `auto`, the last dial tells what is spoken. Upstreams change their mind, and those behind one
+//! name may differ, so that each dial offers both, and what comes of it is used as what it is.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::multiplex::{Dialling, Step, Stream};
+use super::pool::Lease;
+use super::wire::Wire;
+use super::{ConnectError, Upstream};
+use crate::config::UpstreamHttp;
+
+/// Connections live five minutes, a fifth more or less, so that changes of DNS are followed and not
+/// all are renewed at once.
+const LIFETIME: Duration = Duration::from_secs(300);
+
+/// A place to send one request.
+pub(super) enum Place {
+    One(Lease),
+    Two(Stream),
+}
+
+impl Upstream {
+    /// A place on a connection that is there.
+    pub(super) fn ready(&self, fresh: bool) -> Option<Place> {
+        let now = self.clock.coarse();
+        match self.may_speak_h2() {
+            _ if fresh => None,
+            true => self.multiplex.place(now, None).map(Place::Two),
+            false => self.pool.take_idle(now).map(Place::One),
+        }
+    }
+
+    /// A place, on a new connection if need be. A connection that was opened meanwhile is as fresh as
+    /// any.
+    pub(super) async fn place(&self, fresh: bool) -> Result<Place, Rc<ConnectError>> {
+        let since = fresh.then(Instant::now);
+        loop {
+            let place = match self.may_speak_h2() {
+                true => self.place_h2(since).await?,
+                false => self.place_h1(since).await?,
+            };
+            // Else it turned out to be spoken what this did not wait for.
+            if let Some(place) = place {
+                return Ok(place);
+            }
+        }
+    }
+
+    /// Whether HTTP/2 is or may be spoken.
+    fn may_speak_h2(&self) -> bool {
+        match self.spec.http {
+            UpstreamHttp::One => false,
+            UpstreamHttp::Two => true,
+            UpstreamHttp::Auto => self.speaks_h2.get().unwrap_or(true),
+        }
+    }
+
+    /// A place where HTTP/2 may be spoken; `None` when it turned out while this waited that it is not.
+    async fn place_h2(&self, since: Option<Instant>) -> Result<Option<Place>, Rc<ConnectError>> {
+        let begun = Instant::now();
+        loop {
+            let now = Instant::now();
+            if let Some(stream) = self.multiplex.place(now, since) {
+                return Ok(Some(Place::Two(stream)));
+            }
+            if let Some(lease) = self.pool.take_younger(now, since) {
+                return Ok(Some(Place::One(lease)));
+            }
+            if !self.may_speak_h2() {
+                return Ok(None);
+            }
+            match self.multiplex.step(begun, now, since) {
+                Step::Fail(error) => return Err(error),
+                Step::GiveUp => return Err(Rc::new(self.timeout())),
+                // In a task of its own: a caller that leaves wastes no handshake.
+                Step::Dial(dialling) => drop(tokio::task::spawn_local(self.dial_h2(dialling))),
+                Step::Wait => {}
+            }
+            self.multiplex.news().await;
+        }
+    }
+
+    /// A place where HTTP/1.1 is spoken; `None` when HTTP/2 is by now.
+    async fn place_h1(&self, since: Option<Instant>) -> Result<Option<Place>, Rc<ConnectError>> {
+        let now = Instant::now();
+        if let Some(lease) = self.pool.take_younger(now, since) {
+            return Ok(Some(Place::One(lease)));
+        }
+        if let Some(stream) = self.multiplex.place(now, since) {
+            return Ok(Some(Place::Two(stream)));
+        }
+        let lease = match since {
+            Some(_) => self.pool.fresh(self.dial(true)).await,
+            None => self.pool.wait(|| self.dial(false)).await,
+        };
+        lease.map(|lease| lease.map(Place::One))
+    }
+
+    /// Dials where HTTP/2 may be spoken.
+    fn dial_h2(&self, mut dialling: Dialling) -> impl Future<Output = ()> + 'static {
+        let (dial, pool) = (self.dial(true), Rc::clone(&self.pool));
+        async move {
+            let dialled = dial.await;
+            dialling.come_to(dialled.map(|wire| {
+                if let Some(wire) = wire {
+                    pool.adopt(wire);
+                }
+            }));
+        }
+    }
+
+    /// Dials; `None` when HTTP/2 is spoken: the connection is with its likes then, if it `is_needed`
+    /// there or they have no place.
+    fn dial(
+        &self,
+        is_needed: bool,
+    ) -> impl Future<Output = Result<Option<Wire>, ConnectError>> + 'static {
+        let (connector, multiplex) = (Rc::clone(&self.connector), Rc::clone(&self.multiplex));
+        let (speaks_h2, protocol) = (Rc::clone(&self.speaks_h2), self.protocol());
+        let (memory, alarm) = (Rc::clone(&self.memory), self.clock.alarm());
+        async move {
+            let (stream, h2) = connector.connect().await?;
+            speaks_h2.set(Some(h2));
+            if !h2 {
+                return Ok(Some(Wire::new(stream, memory, alarm, lifetime())));
+            }
+            // Of many that were dialled for HTTP/1.1 one will do.
+            if !is_needed && multiplex.has_room(Instant::now()) {
+                return Ok(None);
+            }
+            match multiplex.open(stream, lifetime()).await {
+                Ok(()) => Ok(None),
+                Err(_) => Err(protocol),
+            }
+        }
+    }
+
+    fn protocol(&self) -> ConnectError {
+        ConnectError::Protocol {
+            target: self.spec.origin.authority(),
+        }
+    }
+
+    fn timeout(&self) -> ConnectError {
+        ConnectError::Timeout {
+            target: self.spec.origin.authority(),
+        }
+    }
+}
+
+fn lifetime() -> Duration {
+    // A process-wide spread needs no better randomness than the clock's low bits.
+    let spread = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_micros() % 400);
+    LIFETIME * (800 + spread) / 1000
+}
