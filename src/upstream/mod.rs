@@ -110,6 +110,7 @@ impl Upstream {
             )),
             pool: Pool::new(
                 spec.connections,
+                limit,
                 Box::new(move |census| {
                     let (open, idle) = others.get();
                     observer(census.open + open, census.idle + idle);

@@ -146,7 +146,7 @@ async fn a_write_that_was_refused_is_sent_again_on_the_same_connection() {
 
 #[tokio::test]
 async fn a_dial_that_fails_or_hangs_fails_nobody_whom_a_busy_connection_can_serve() {
-    for (http, busy) in [("2", 100)] {
+    for (http, busy) in [("1", 3), ("1", 70), ("2", 100)] {
         for handshake in [Handshake::Expired, Handshake::Stall] {
             let stage = Stage::with(&spoken(http)).await;
             let (gate, mut asked) = hold(&stage, busy).await;
@@ -176,7 +176,7 @@ async fn a_dial_that_fails_or_hangs_fails_nobody_whom_a_busy_connection_can_serv
 
 #[tokio::test]
 async fn who_waits_for_a_busy_connection_waits_no_longer_than_for_a_new_one() {
-    for (http, busy) in [("2", 100)] {
+    for (http, busy) in [("1", 3), ("2", 100)] {
         let stage = Stage::with(&format!("timeouts: {{connect: 1s}}\n{}", spoken(http))).await;
         let (gate, mut held) = hold(&stage, busy).await;
         stage.simulator.spoil(GRAPH, Handshake::Expired);

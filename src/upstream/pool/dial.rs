@@ -1,10 +1,11 @@
 //! When a pool dials, and what a dial comes to.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::super::ConnectError;
 use super::super::wire::Wire;
-use super::{EAGER, Lease, Pool};
+use super::{EAGER, Lease, PATIENCE, Pool};
 
 /// Beyond [`EAGER`], one connection is dialled for so many that are open.
 const GROWTH: usize = 4;
@@ -18,6 +19,7 @@ impl Pool {
     {
         let (open, dialling) = (self.open.get(), self.dialling.get());
         let paced = open < EAGER || dialling < open / GROWTH;
+        let paced = paced && self.is_calm();
         if open < self.most && paced && dialling < self.waiting() {
             self.start(dial());
         }
@@ -43,6 +45,28 @@ impl Pool {
         counted.made = wire.is_some();
         drop(counted);
         Ok(wire.map(|wire| self.lease(Box::new(wire))))
+    }
+
+    /// Connections in use: they come free, or make room for others.
+    fn busy(&self) -> usize {
+        let others = self.idle.borrow().len() + self.dialling.get() + self.apart.get();
+        self.open.get() - others
+    }
+
+    /// Why a request that waits since `begun` waits no longer: a dial has failed meanwhile, and it has
+    /// waited for what is in use as long as for a connection.
+    pub(super) fn failure(&self, begun: Instant) -> Option<Rc<ConnectError>> {
+        let failed = self.failed.borrow();
+        let (_, error) = failed.as_ref().filter(|(at, _)| *at >= begun)?;
+        (begun.elapsed() >= self.limit).then(|| Rc::clone(error))
+    }
+
+    /// Whether to dial. Who can be served otherwise does not press an upstream that takes no
+    /// connection: one tries, and not at once.
+    fn is_calm(&self) -> bool {
+        let failed = self.failed.borrow();
+        let Some((at, _)) = &*failed else { return true };
+        self.busy() == 0 || (self.dialling.get() == 0 && at.elapsed() >= PATIENCE)
     }
 
     /// Dials in a task of its own: a caller that leaves does not waste the handshake.
@@ -82,6 +106,7 @@ impl Drop for Dialled {
         pool.dialling.set(dialling - 1);
         match std::mem::replace(&mut self.outcome, Err(ConnectError::Fault)) {
             Ok(Some(wire)) => {
+                pool.failed.take();
                 pool.hand_over(wire);
             }
             // They find a place there.
@@ -93,7 +118,13 @@ impl Drop for Dialled {
             }
             Err(error) => {
                 pool.closed();
+                // Idle connections elsewhere are closed for who is told of this one.
+                let lacks_descriptors = matches!(error, ConnectError::Descriptors { .. });
                 let error = Rc::new(error);
+                if pool.busy() > 0 && !lacks_descriptors {
+                    pool.failed.replace(Some((Instant::now(), error)));
+                    return;
+                }
                 // Each dial stands for its share of those who wait.
                 for _ in 0..pool.waiting().div_ceil(dialling) {
                     pool.serve(Err(Rc::clone(&error)));

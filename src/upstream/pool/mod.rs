@@ -6,6 +6,9 @@
 //! [`PATIENCE`], because under load a connection comes free sooner than a new one is made, and a
 //! thousand callers then need no thousand connections. Growth beyond [`EAGER`] is by a quarter at a
 //! time: a thousand handshakes at once would take the core from the requests they are for.
+//!
+//! A dial that fails fails those who wait for it, unless connections are in use: one of them may come
+//! free in time.
 
 mod dial;
 mod lease;
@@ -48,6 +51,10 @@ pub(super) struct Pool {
     apart: Cell<usize>,
     /// More than this are never open: the bound on requests in flight.
     most: usize,
+    /// How long a request waits for a connection once a dial has failed.
+    limit: Duration,
+    /// The last dial, if it failed while connections were in use, and when.
+    failed: RefCell<Option<(Instant, Rc<ConnectError>)>>,
     observer: Box<dyn Fn(Census)>,
 }
 
@@ -71,7 +78,7 @@ impl Ticket {
 }
 
 impl Pool {
-    pub(super) fn new(most: usize, observer: Box<dyn Fn(Census)>) -> Rc<Self> {
+    pub(super) fn new(most: usize, limit: Duration, observer: Box<dyn Fn(Census)>) -> Rc<Self> {
         Rc::new(Self {
             idle: RefCell::default(),
             queue: RefCell::default(),
@@ -79,6 +86,8 @@ impl Pool {
             dialling: Cell::new(0),
             apart: Cell::new(0),
             most,
+            limit,
+            failed: RefCell::default(),
             observer,
         })
     }
@@ -123,6 +132,7 @@ impl Pool {
         D: Fn() -> F,
         F: Future<Output = Result<Option<Wire>, ConnectError>> + 'static,
     {
+        let begun = Instant::now();
         let ticket = Rc::new(Ticket::default());
         self.queue.borrow_mut().push_back(Rc::downgrade(&ticket));
         let mut turn = std::pin::pin!(self.turn(&ticket, &dial));
@@ -135,6 +145,9 @@ impl Pool {
                 biased;
                 served = &mut turn => return served,
                 () = tokio::time::sleep(PATIENCE) => {}
+            }
+            if let Some(failure) = self.failure(begun) {
+                return Err(failure);
             }
             self.grow(&dial);
         }

@@ -45,7 +45,7 @@ impl Upstream {
 async fn a_connection_that_is_old_or_was_idle_for_long_serves_no_other_request() {
     let upstream = Upstream::open().await;
     for (lifetime, after) in [(HOUR, IDLE), (Duration::from_secs(10), IDLE / 2)] {
-        let pool = Pool::new(2, Box::new(|_| {}));
+        let pool = Pool::new(2, HOUR, Box::new(|_| {}));
         let lease = pool.fresh(upstream.wire(lifetime)).await.unwrap();
         lease.unwrap().give_back();
         let young = pool.take_idle(Instant::now());
@@ -59,7 +59,7 @@ async fn a_connection_that_is_old_or_was_idle_for_long_serves_no_other_request()
 #[tokio::test]
 async fn beyond_the_bound_a_request_waits_for_a_connection_that_comes_free() {
     let upstream = Upstream::open().await;
-    let pool = Pool::new(1, Box::new(|_| {}));
+    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
     let only = pool.fresh(upstream.wire(HOUR)).await.unwrap();
     let dialled = Cell::new(0);
     let mut waiting = std::pin::pin!(pool.wait(|| {
@@ -81,7 +81,7 @@ async fn who_waits_is_served_even_when_what_was_dialled_for_it_went_to_another_a
     let upstream = Rc::new(Upstream::open().await);
     let local = tokio::task::LocalSet::new();
     let served = local.run_until(async {
-        let pool = Pool::new(1, Box::new(|_| {}));
+        let pool = Pool::new(1, HOUR, Box::new(|_| {}));
         let only = pool.fresh(upstream.wire(HOUR)).await.unwrap();
         let dial = || {
             let upstream = Rc::clone(&upstream);
@@ -113,7 +113,7 @@ async fn who_waits_is_served_even_when_what_was_dialled_for_it_went_to_another_a
 async fn a_dial_that_panics_is_told_to_those_who_wait_and_takes_no_place() {
     let upstream = Upstream::open().await;
     let local = tokio::task::LocalSet::new();
-    let pool = Pool::new(1, Box::new(|_| {}));
+    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
     let waits = || pool.wait(|| async { panic!("on purpose") });
     let both = local.run_until(async {
         let both = async { tokio::join!(waits(), waits()) };
@@ -131,7 +131,7 @@ async fn a_dial_that_panics_is_told_to_those_who_wait_and_takes_no_place() {
 #[tokio::test]
 async fn a_dial_that_nobody_waits_for_any_more_takes_no_place() {
     let upstream = Upstream::open().await;
-    let pool = Pool::new(1, Box::new(|_| {}));
+    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
     let impatient = pool.fresh(std::future::pending());
     tokio::select! {
         biased;
@@ -149,7 +149,7 @@ async fn who_waits_gets_no_connection_that_was_closed_or_holds_what_nobody_asked
         let upstream = Rc::new(Upstream::open().await);
         let local = tokio::task::LocalSet::new();
         let served = local.run_until(async {
-            let pool = Pool::new(1, Box::new(|_| {}));
+            let pool = Pool::new(1, HOUR, Box::new(|_| {}));
             let spoilt = pool.fresh(upstream.spoilt(unasked)).await.unwrap();
             let dialled = Cell::new(0);
             let mut waiting = std::pin::pin!(pool.wait(|| {
@@ -177,7 +177,7 @@ async fn a_connection_is_told_of_when_it_is_made() {
     let told = Rc::new(Cell::new((0, 0)));
     let known = Rc::clone(&told);
     let observer = Box::new(move |census: Census| known.set((census.open, census.idle)));
-    let pool = Pool::new(2, observer);
+    let pool = Pool::new(2, HOUR, observer);
     let (gate, opens) = tokio::sync::watch::channel(false);
     let dial = || {
         let (upstream, mut opens) = (Rc::clone(&upstream), opens.clone());
@@ -207,7 +207,7 @@ async fn a_pool_that_ends_counts_nothing() {
     let told = Rc::new(Cell::new((0, 0)));
     let known = Rc::clone(&told);
     let observer = Box::new(move |census: Census| known.set((census.open, census.idle)));
-    let pool = Pool::new(1, observer);
+    let pool = Pool::new(1, HOUR, observer);
     let lease = pool.fresh(upstream.wire(HOUR)).await.unwrap();
     lease.unwrap().give_back();
     assert_eq!(told.get(), (1, 1));
@@ -215,10 +215,63 @@ async fn a_pool_that_ends_counts_nothing() {
     assert_eq!(told.get(), (0, 0));
 }
 
+fn refused() -> ConnectError {
+    ConnectError::Timeout {
+        target: "graph.microsoft.com:443".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_dial_that_fails_fails_those_who_wait_unless_a_connection_may_come_free() {
+    let upstream = Upstream::open().await;
+    let local = tokio::task::LocalSet::new();
+    let pool = Pool::new(9, HOUR, Box::new(|_| {}));
+    let dialled = Cell::new(0);
+    let is_served = || async {
+        let dial = || {
+            dialled.set(dialled.get() + 1);
+            std::future::ready(Err(refused()))
+        };
+        pool.wait(dial).await.is_ok()
+    };
+    let served = local.run_until(async {
+        assert!(!is_served().await, "none is in use");
+        let busy = pool.fresh(upstream.wire(HOUR)).await.unwrap().unwrap();
+        let all = async { tokio::join!(is_served(), is_served(), is_served()) };
+        let mut all = Box::pin(all);
+        tokio::select! {
+            biased;
+            _ = &mut all => panic!("one is in use"),
+            () = tokio::time::sleep(PATIENCE * 5 / 2) => {}
+        }
+        assert!(dialled.get() <= 6, "it is not pressed: {}", dialled.get());
+        busy.give_back();
+        tokio::time::timeout(Duration::from_secs(20), all).await
+    });
+    let served = served.await.expect("none is in use any more");
+    assert_eq!(served, (true, false, false));
+    assert_eq!((pool.open.get(), pool.dialling.get()), (0, 0));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_connection_in_use_after_a_dial_that_failed_waits_for_a_while() {
+    let upstream = Upstream::open().await;
+    let local = tokio::task::LocalSet::new();
+    let pool = Pool::new(9, PATIENCE, Box::new(|_| {}));
+    let wait = || pool.wait(|| std::future::ready(Err(refused())));
+    local
+        .run_until(async {
+            let _busy = pool.fresh(upstream.wire(HOUR)).await.unwrap();
+            let failed = tokio::time::timeout(Duration::from_secs(20), wait()).await;
+            assert!(failed.expect("it is told").is_err());
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn who_waits_is_told_that_http2_is_spoken() {
     let local = tokio::task::LocalSet::new();
-    let pool = Pool::new(9, Box::new(|_| {}));
+    let pool = Pool::new(9, HOUR, Box::new(|_| {}));
     let wait = || pool.wait(|| std::future::ready(Ok(None)));
     let served = local.run_until(async { tokio::join!(wait(), wait()) });
     let (first, second) = served.await;
