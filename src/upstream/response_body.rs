@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::multiplex::Stream;
+use super::multiplex::{Stream, is_malformed};
 use super::pool::Lease;
 use super::{Breakage, Upload};
 use crate::alarm::Alarm;
@@ -173,11 +173,17 @@ impl UpstreamBody {
             Source::One(lease) => lease.wire().poll_body(cx),
             Source::Two { incoming, .. } => {
                 let next = ready!(Pin::new(&mut *incoming).poll_frame(cx));
-                // hyper takes a reset without an error for the end.
-                if next.is_none() && !incoming.is_end_stream() {
-                    return Poll::Ready(Some(Err(Breakage::Ended)));
+                // h2 forgets the end of an answer when the connection ends while the request is on
+                // its way; the declared length tells it as well.
+                let is_whole = || incoming.size_hint().exact() == Some(0);
+                match next {
+                    // hyper takes a reset without an error for the end.
+                    None if !incoming.is_end_stream() && !is_whole() => {
+                        Poll::Ready(Some(Err(Breakage::Ended)))
+                    }
+                    Some(Err(error)) if is_whole() && !is_malformed(&error) => Poll::Ready(None),
+                    next => Poll::Ready(next.map(|next| next.map_err(Breakage::Http2))),
                 }
-                Poll::Ready(next.map(|next| next.map_err(Breakage::Http2)))
             }
             Source::Unread(bytes, rest) => {
                 let bytes = std::mem::take(bytes);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::harness::caller2::{read, request};
@@ -143,4 +144,80 @@ async fn an_upload_whose_answer_stalls_or_whose_caller_leaves_is_given_up() {
         .becomes("tokenferry_requests_in_flight", &labels, 0.0)
         .await;
     upstream.keeps(0).await;
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).expect("it is short");
+    let mut frame = vec![0, 0, length, kind, flags, 0, 0, 0, stream];
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A field that is in no table, as HPACK writes it.
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    let length = |text: &str| u8::try_from(text.len()).expect("it is short");
+    let mut field = vec![0, length(name)];
+    field.extend_from_slice(name.as_bytes());
+    field.push(length(value));
+    field.extend_from_slice(value.as_bytes());
+    field
+}
+
+/// Answers the first request on each connection with 413 and these bytes, and closes its side at once.
+async fn answer_and_close(stream: tokio::net::TcpStream, declared: usize, sent: &'static [u8]) {
+    let (mut reader, mut writer) = stream.into_split();
+    let mut read = Vec::new();
+    let headers_of_first = frame(1, 4, 1, b"");
+    while !read
+        .windows(9)
+        .any(|head| head[3..] == headers_of_first[3..])
+    {
+        if reader.read_buf(&mut read).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    let fields = [
+        literal(":status", "413"),
+        literal("content-length", &declared.to_string()),
+    ];
+    let ends = u8::from(declared == sent.len());
+    let answer = [
+        frame(4, 0, 0, b""),
+        frame(1, 4, 1, &fields.concat()),
+        frame(0, ends, 1, sent),
+    ];
+    drop(writer.write_all(&answer.concat()).await);
+    drop(writer.shutdown().await);
+    while reader.read_buf(&mut read).await.unwrap_or(0) > 0 {
+        read.clear();
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_is_whole_when_all_that_it_declared_has_come_before_the_end() {
+    for (declared, whole) in [(6, true), (7, false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer_and_close(stream, declared, b"answer"));
+            }
+        });
+        let upstream = Deaf {
+            port,
+            open: Arc::default(),
+        };
+        let stage = upstream.stage().await;
+        // The end does not always come with the answer.
+        for _ in 0..10 {
+            let caller = stage.caller2().await;
+            let (pieces, body) = piecewise();
+            soon(pieces.send(Ok("first"))).await.expect("it is taken");
+            let sent = request("POST", "/deaf/early", &[], body);
+            let answer = read(soon(caller.send(sent)).await.expect("an answer")).await;
+            drop(pieces);
+            assert_eq!((answer.status, answer.whole), (413, whole));
+        }
+    }
 }

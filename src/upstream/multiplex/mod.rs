@@ -23,7 +23,7 @@ use super::ConnectError;
 use super::pool::PATIENCE;
 use super::stream::UpstreamStream;
 use news::News;
-pub(super) use stream::Stream;
+pub(super) use stream::{Stream, is_malformed};
 use trunk::Trunk;
 
 /// The open connections.

@@ -108,6 +108,11 @@ fn explain(error: hyper::Error, unsent: Option<Option<RequestBody>>) -> Failure 
     }
 }
 
+/// Whether the peer broke the rules of the protocol.
+pub(in super::super) fn is_malformed(error: &hyper::Error) -> bool {
+    cause(error).is_some_and(h2::Error::is_library)
+}
+
 fn cause(error: &hyper::Error) -> Option<&h2::Error> {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
