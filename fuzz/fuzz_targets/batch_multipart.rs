@@ -1,11 +1,11 @@
 //! Any bytes as a batch of Dataverse: each operation stands between two delimiters and leads
-//! somewhere below the upstream.
+//! somewhere below the upstream, and no reference is left in its path.
 #![no_main]
 
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use tokenferry::config::BaseUrl;
-use tokenferry::policy::batch::{Place, read};
+use tokenferry::policy::batch::{Operation, Place, read};
 
 fuzz_target!(|body: &[u8]| {
     let upstream = BaseUrl::parse("https://org.crm.dynamics.com").expect("a URL");
@@ -16,5 +16,18 @@ fuzz_target!(|body: &[u8]| {
         let delimiters = memchr::memmem::find_iter(body, "\r\n--").count() + 1;
         assert!(!operations.is_empty() && operations.len() < delimiters);
         assert!(operations.iter().all(|operation| operation.path.starts_with('/')));
+        let ids: Vec<_> = operations.iter().filter_map(id).collect();
+        for operation in &operations {
+            let in_id = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+            let mut runs = operation.path.split('$').skip(1).map(|rest| {
+                &rest[..rest.find(|c| !in_id(c)).unwrap_or(rest.len())]
+            });
+            assert!(!runs.any(|run| !run.is_empty() && ids.contains(&run)));
+        }
     }
 });
+
+/// The id among an operation's own headers.
+fn id(operation: &Operation) -> Option<&str> {
+    operation.headers.get("content-id")?.to_str().ok()
+}
