@@ -104,6 +104,23 @@ async fn a_batch_of_allowed_operations_goes_up_as_it_was_judged() {
 }
 
 #[tokio::test]
+async fn the_headers_of_a_route_do_not_reach_the_operations_of_a_batch() {
+    let stage = Stage::with(
+        "routes:\n- {name: graph, path: /graph, upstream: 'https://GRAPH', request_headers: {set: {X-Team: blue}, remove: [Prefer]}}\n",
+    )
+    .await;
+    let batch = json!({"requests": [{"id": "1", "method": "GET", "url": "/users", "headers": {"Prefer": "a", "X-Team": "red"}}]}).to_string();
+    let kind = "application/json\nPrefer: b";
+    post(&stage, GRAPH_BATCH, kind, &batch).await.expect(200);
+    let sent = stage.simulator.seen().pop().unwrap();
+    assert_eq!(
+        (sent.header("x-team"), sent.header("prefer")),
+        (Some("blue".to_owned()), None)
+    );
+    assert_eq!(sent.text(), batch);
+}
+
+#[tokio::test]
 async fn one_operation_that_is_not_allowed_refuses_the_whole_batch() {
     let stage = Stage::with(LIMITED).await;
     for spelling in [
