@@ -119,12 +119,6 @@ pub fn is_json(kind: &str) -> bool {
     json && !memchr::memchr_iter(b'-', parameters).any(wide)
 }
 
-/// What speaks of the upstream's own bytes. Parts of them, which a `Range` is answered with, do not
-/// fit to what was rewritten.
-fn is_of_bytes(name: &HeaderName) -> bool {
-    *name == ACCEPT_RANGES || DIGESTS.contains(name)
-}
-
 /// Takes the digests away; they may come as trailers as well (RFC 9530 section 2).
 pub fn without_digests(fields: &mut HeaderMap) {
     for name in &DIGESTS {
@@ -136,8 +130,16 @@ pub fn without_digests(fields: &mut HeaderMap) {
 fn amend(headers: &mut HeaderMap, coding: Coding) {
     headers.remove(CONTENT_LENGTH);
     // There is hardly ever one, and to look through the names costs less than to look each up.
-    if headers.keys().any(is_of_bytes) {
+    let (mut ranges, mut digests) = (false, false);
+    for name in headers.keys() {
+        ranges |= *name == ACCEPT_RANGES;
+        digests |= DIGESTS.contains(name);
+    }
+    // A `Range` is answered with parts of the upstream's own bytes, which do not fit to these.
+    if ranges {
         headers.remove(ACCEPT_RANGES);
+    }
+    if digests {
         without_digests(headers);
     }
     if coding != Coding::Identity {
