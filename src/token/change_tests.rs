@@ -8,12 +8,11 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, advance, timeout};
 
 use super::refresh::clock;
-use super::script::{Script, rejected, run, settle, throttled, token, unavailable};
+use super::script::{LIMIT, Script, rejected, renew, run, settle, throttled, token, unavailable};
 use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
 use crate::credential::ClaimsRequest;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
-const LIMIT: Duration = Duration::from_secs(15);
 
 fn cache() -> TokenCache {
     TokenCache::new(Handle::current(), Arc::default())
@@ -22,15 +21,6 @@ fn cache() -> TokenCache {
 fn wait(reader: &TokenReader) -> JoinHandle<Result<Bearer, TokenError>> {
     let reader = TokenReader::new(reader.entry().clone());
     spawn_local(async move { reader.wait(clock(), LIMIT).await })
-}
-
-fn renew(
-    reader: &TokenReader,
-    refused: &Bearer,
-    claims: Option<ClaimsRequest>,
-) -> JoinHandle<Result<Bearer, RenewError>> {
-    let (reader, refused) = (TokenReader::new(reader.entry().clone()), refused.clone());
-    spawn_local(async move { reader.renew(&refused, claims.as_ref(), LIMIT).await })
 }
 
 #[test]

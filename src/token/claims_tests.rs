@@ -1,40 +1,21 @@
 //! Calls that an upstream's demand for claims causes, and what their failures are to all others.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::{Instant, advance};
 
 use super::refresh::clock;
-use super::script::{Script, rejected, run, settle, throttled, token, unavailable};
-use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader, TokenState};
+use super::script::{
+    LIMIT, Script, rejected, renew, run, settle, throttled, token, unavailable, warm,
+};
+use super::{Bearer, RenewError, TokenError, TokenReader, TokenState};
 use crate::credential::ClaimsRequest;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
-const LIMIT: Duration = Duration::from_secs(15);
 
 fn demand() -> ClaimsRequest {
     ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#).unwrap()
-}
-
-/// A token that was got at first, and its reader.
-async fn warm(script: &mut Script, expires_in: u64) -> (TokenCache, TokenReader, Bearer) {
-    let cache = TokenCache::new(Handle::current(), Arc::default());
-    let reader = TokenReader::new(script.entry(&cache));
-    script.next().await.grant(token("token-1", expires_in));
-    let bearer = reader.wait(clock(), LIMIT).await.unwrap();
-    (cache, reader, bearer)
-}
-
-fn renew(
-    reader: &TokenReader,
-    refused: &Bearer,
-    claims: Option<ClaimsRequest>,
-) -> JoinHandle<Result<Bearer, RenewError>> {
-    let (reader, refused) = (TokenReader::new(reader.entry().clone()), refused.clone());
-    spawn_local(async move { reader.renew(&refused, claims.as_ref(), LIMIT).await })
 }
 
 /// Why the call failed that was or would have been made.

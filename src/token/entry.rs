@@ -108,8 +108,8 @@ impl TokenEntry {
         }
     }
 
-    /// Takes over the token of another entry, and quiet that it keeps, which must be one that this one's credential could
-    /// have got. To be called before anybody else has this entry.
+    /// Takes over the token of another entry, which must be one that this one's credential could have
+    /// got, and the quiet that it keeps. To be called before anybody else has this entry.
     pub(super) fn inherit(&self, other: &Self) {
         let (mut own, other_state) = (self.lock(), other.lock());
         own.slot = other_state.slot.heir();

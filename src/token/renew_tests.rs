@@ -1,43 +1,19 @@
 //! What an upstream's refusal of a token leads to, for the one that was refused and for all others.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::Instant;
 
 use super::refresh::clock;
-use super::script::{Script, run, settle, token, unavailable};
-use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
+use super::script::{LIMIT, Script, renew, run, settle, token, unavailable, warm};
+use super::{RenewError, TokenError, TokenReader};
 use crate::credential::ClaimsRequest;
-
-const LIMIT: Duration = Duration::from_secs(15);
-
-/// A token that was got at first, and its reader.
-async fn warm(script: &mut Script) -> (TokenCache, TokenReader, Bearer) {
-    let cache = TokenCache::new(Handle::current(), Arc::default());
-    let reader = TokenReader::new(script.entry(&cache));
-    script.next().await.grant(token("token-1", 86_400));
-    let bearer = reader.wait(clock(), LIMIT).await.unwrap();
-    (cache, reader, bearer)
-}
-
-fn renew(
-    reader: &TokenReader,
-    refused: &Bearer,
-    claims: Option<&ClaimsRequest>,
-) -> JoinHandle<Result<Bearer, RenewError>> {
-    let (reader, refused) = (TokenReader::new(reader.entry().clone()), refused.clone());
-    let claims = claims.cloned();
-    spawn_local(async move { reader.renew(&refused, claims.as_ref(), LIMIT).await })
-}
 
 #[test]
 fn many_refusals_of_one_token_cause_one_call_and_it_stays_in_use() {
     run(async {
         let mut script = Script::new();
-        let (_cache, reader, refused) = warm(&mut script).await;
+        let (_cache, reader, refused) = warm(&mut script, 86_400).await;
         let renewals: Vec<_> = (0..1000).map(|_| renew(&reader, &refused, None)).collect();
         let asked = script.next().await;
         assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
@@ -56,7 +32,7 @@ fn many_refusals_of_one_token_cause_one_call_and_it_stays_in_use() {
 fn the_same_token_again_is_told_apart_from_a_new_one() {
     run(async {
         let mut script = Script::new();
-        let (_cache, reader, refused) = warm(&mut script).await;
+        let (_cache, reader, refused) = warm(&mut script, 86_400).await;
         let renewal = renew(&reader, &refused, None);
         script.next().await.grant(token("token-1", 86_000));
         assert!(matches!(renewal.await.unwrap(), Err(RenewError::Same)));
@@ -68,7 +44,7 @@ fn the_same_token_again_is_told_apart_from_a_new_one() {
 fn a_fresh_token_that_is_refused_too_forces_nothing_for_half_a_minute() {
     run(async {
         let mut script = Script::new();
-        let (_cache, reader, refused) = warm(&mut script).await;
+        let (_cache, reader, refused) = warm(&mut script, 86_400).await;
         let renewal = renew(&reader, &refused, None);
         script.next().await.grant(token("token-2", 86_400));
         let second = renewal.await.unwrap().unwrap();
@@ -88,7 +64,7 @@ fn a_fresh_token_that_is_refused_too_forces_nothing_for_half_a_minute() {
 fn a_renewal_that_fails_leaves_the_cache_as_it_was() {
     run(async {
         let mut script = Script::new();
-        let (_cache, reader, refused) = warm(&mut script).await;
+        let (_cache, reader, refused) = warm(&mut script, 86_400).await;
         let renewal = renew(&reader, &refused, None);
         script.next().await.refuse(unavailable());
         assert!(matches!(renewal.await.unwrap(), Err(RenewError::Failed(_))));
@@ -104,9 +80,9 @@ fn a_renewal_that_fails_leaves_the_cache_as_it_was() {
 fn demanded_claims_reach_the_call_once() {
     run(async {
         let mut script = Script::new();
-        let (_cache, reader, refused) = warm(&mut script).await;
+        let (_cache, reader, refused) = warm(&mut script, 86_400).await;
         let claims = ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#);
-        let renewal = renew(&reader, &refused, claims.as_ref());
+        let renewal = renew(&reader, &refused, claims.clone());
         let asked = script.next().await;
         assert_eq!(asked.demand.claims, claims);
         asked.grant(token("token-2", 86_400));
@@ -120,7 +96,7 @@ fn demanded_claims_reach_the_call_once() {
 fn a_renewal_under_way_serves_a_refusal_as_well() {
     run(async {
         let mut script = Script::new();
-        let (_cache, reader, refused) = warm(&mut script).await;
+        let (_cache, reader, refused) = warm(&mut script, 86_400).await;
         let asked = script.next().await;
         let renewal = renew(&reader, &refused, None);
         settle().await;
@@ -134,7 +110,7 @@ fn a_renewal_under_way_serves_a_refusal_as_well() {
 fn a_renewal_that_takes_too_long_is_given_up_by_the_request_alone() {
     run(async {
         let mut script = Script::new();
-        let (_cache, reader, refused) = warm(&mut script).await;
+        let (_cache, reader, refused) = warm(&mut script, 86_400).await;
         let renewal = renew(&reader, &refused, None);
         let asked = script.next().await;
         assert!(matches!(renewal.await.unwrap(), Err(RenewError::Failed(_))));
@@ -148,7 +124,7 @@ fn a_renewal_that_takes_too_long_is_given_up_by_the_request_alone() {
 fn a_renewal_of_a_token_that_nobody_uses_any_more_ends_at_once() {
     run(async {
         let mut script = Script::new();
-        let (cache, reader, refused) = warm(&mut script).await;
+        let (cache, reader, refused) = warm(&mut script, 86_400).await;
         let began = Instant::now();
         let renewal = renew(&reader, &refused, None);
         let _never = script.next().await;
@@ -164,7 +140,7 @@ fn a_renewal_of_a_token_that_nobody_uses_any_more_ends_at_once() {
 fn a_credential_that_is_given_a_fallback_keeps_its_token_and_one_that_loses_it_does_not() {
     run(async {
         let mut script = Script::new();
-        let (cache, _, _) = warm(&mut script).await;
+        let (cache, _, _) = warm(&mut script, 86_400).await;
         let mut pair = Script::new();
         let entry = pair.entry_with_fallback(&cache);
         let reader = TokenReader::new(entry.clone());

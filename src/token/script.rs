@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
-use super::{Demand, Supplier, TokenCache, TokenEntry, TokenKey};
+use super::refresh::clock;
+use super::{Bearer, Demand, RenewError, Supplier, TokenCache, TokenEntry, TokenKey, TokenReader};
 use crate::config::{IdentitySelector, Name, Scope};
 use crate::credential::{
-    AccessToken, CredentialError, Identity, Outage, Peer, Refusal, Rejection, Stamp,
+    AccessToken, ClaimsRequest, CredentialError, Identity, Outage, Peer, Refusal, Rejection, Stamp,
 };
 use crate::secret::{FilePath, Secret};
 
@@ -27,6 +28,31 @@ pub(super) fn run(test: impl Future<Output = ()>) {
 /// Returns when every other task waits for something: only then does paused time move.
 pub(super) async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// How long tests wait for a token at the most.
+pub(super) const LIMIT: Duration = Duration::from_secs(15);
+
+/// A token that was got at first, and its reader.
+pub(super) async fn warm(
+    script: &mut Script,
+    expires_in: u64,
+) -> (TokenCache, TokenReader, Bearer) {
+    let cache = TokenCache::new(Handle::current(), Arc::default());
+    let reader = TokenReader::new(script.entry(&cache));
+    script.next().await.grant(token("token-1", expires_in));
+    let bearer = reader.wait(clock(), LIMIT).await.unwrap();
+    (cache, reader, bearer)
+}
+
+/// Asks for another token than the refused one, beside the test.
+pub(super) fn renew(
+    reader: &TokenReader,
+    refused: &Bearer,
+    claims: Option<ClaimsRequest>,
+) -> JoinHandle<Result<Bearer, RenewError>> {
+    let (reader, refused) = (TokenReader::new(reader.entry().clone()), refused.clone());
+    spawn_local(async move { reader.renew(&refused, claims.as_ref(), LIMIT).await })
 }
 
 /// Calls of one token.
