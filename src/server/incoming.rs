@@ -11,9 +11,9 @@ use crate::lifeline;
 /// connection to end, short enough not to be noticed.
 const REST: Duration = Duration::from_millis(100);
 
-/// What a caller's socket takes beyond what the caller has room for. The kernel's own bound grows to
-/// megabytes, and a caller that reads all of it slowly would be seen to make no progress until a third
-/// is gone; this is two writes.
+/// What a caller's socket takes beyond what the caller has room for: four pieces of a body. The
+/// kernel's own bound grows to megabytes, and a caller that reads all of it slowly would be seen to
+/// make no progress until a third is gone; of this, half.
 #[cfg(target_os = "linux")]
 const AHEAD: u32 = 128 * 1024;
 

@@ -29,6 +29,7 @@ const EAGER: usize = 64;
 /// How long a request waits for a used connection before it dials beyond [`EAGER`]: about what a
 /// new one costs across a WAN (TCP and TLS are two to three round trips).
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+
 /// What the pool tells its observer: connections that have been made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Census {
