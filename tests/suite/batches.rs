@@ -57,6 +57,27 @@ fn multipart(operations: &[&str]) -> String {
 const MULTIPART: &str = "multipart/mixed; boundary=batch_7";
 
 #[tokio::test]
+async fn what_only_looks_like_a_batch_is_no_way_around_allow() {
+    let stage = Stage::with(LIMITED).await;
+    let body = multipart(&["GET /v1.0/users/1 HTTP/1.1\r\n"]);
+    for path in [
+        "/graph/v1.0/drives/1/root:/$batch%23x:/createUploadSession",
+        "/graph/v1.0/accounts(name='/$batch%3F')/act",
+        "/graph/v1.0/$batch;a=b",
+        "/graph/v1.0/$batch()",
+    ] {
+        let answer = post(&stage, path, MULTIPART, &body).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        assert!(
+            answer.text().contains("$batch"),
+            "{path}: {}",
+            answer.text()
+        );
+    }
+    assert!(stage.simulator.seen().iter().all(|seen| seen.host != GRAPH));
+}
+
+#[tokio::test]
 async fn a_kept_method_override_on_a_batch_is_held_to_what_is_allowed() {
     let stage = Stage::with(
         "routes:\n- {name: graph, path: /graph, upstream: 'https://GRAPH', keep_headers: [X-HTTP-Method], allow: [GET /v1.0/users/**]}\n",
