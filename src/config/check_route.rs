@@ -128,7 +128,8 @@ fn credential(
     let all = around.credentials;
     match &raw.credential {
         Field::Wrong(_) => None,
-        Field::Given(item) if !item.is_known() => Some(0),
+        // Which one is not known; there may be none at all.
+        Field::Given(item) if !item.is_known() => (!all.entries.is_empty()).then_some(0),
         Field::Given(item) => {
             let name = item.value.as_str();
             let found = all.find(name);

@@ -36,6 +36,21 @@ fn every_key() -> Config {
 }
 
 #[test]
+fn a_route_whose_credential_is_not_known_and_none_are_defined_is_a_problem() {
+    for roster in [
+        "credentails:\n  a: {}\n",
+        "credentials: {}\n",
+        "credentials: 3\n",
+        "",
+    ] {
+        let text = format!(
+            "{roster}routes:\n  - {{name: a, path: /a, upstream: https://a.com, credential: \"${{AZURE_AUTHORITY_HOST}}\"}}\n"
+        );
+        assert!(check(&text).is_err(), "{roster}");
+    }
+}
+
+#[test]
 fn the_example_of_the_specification_has_every_default() {
     let config = check(EXAMPLE).unwrap().config;
     assert_eq!(config.listen, [ListenAddress::Loopback(8080)]);
