@@ -101,7 +101,10 @@ pub(super) fn rewrite_value(value: &[u8], reach: Reach, links: &Links) -> Option
         if !text.starts_with(b"/") {
             text.insert(0, b'/');
         }
-        return (text != value).then_some(text);
+        // Two slashes would name another host, which a caller would follow (RFC 3986 section 4.2).
+        if is_rooted(&text) {
+            return (text != value).then_some(text);
+        }
     }
     // The way of this route does not lead there: another one may, or else the upstream's own.
     let origin = links.upstream().origin.to_string();

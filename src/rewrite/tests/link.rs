@@ -295,6 +295,19 @@ fn a_root_relative_location_gets_the_prefix_on_3xx_only() {
     for (sent, wanted) in [("/v1.0/x", "/x"), ("/v1.0", "/"), ("/v1.0?a", "/?a")] {
         assert_eq!(location(&own, 302, sent), wanted);
     }
+    // Cut to `//evil.example/x` it would name another host.
+    for (sent, wanted) in [
+        (
+            "/v1.0//evil.example/x",
+            "http://graph.example//evil.example/x",
+        ),
+        (
+            "/v1.0/\\evil.example/x",
+            "http://graph.example/\\evil.example/x",
+        ),
+    ] {
+        assert_eq!(location(&own, 302, sent), wanted);
+    }
     assert_eq!(location(&both, 302, "/v1.0/x"), "/gv/x");
     assert_eq!(
         location(&both, 302, "/v1.0x"),
