@@ -91,6 +91,10 @@ impl Wire {
         if self.stream.is_quiet() {
             return true;
         }
+        // Without budget tokio answers "nothing" to every read, even of a connection that has ended.
+        if !tokio::task::coop::has_budget_remaining() {
+            return false;
+        }
         // An end, or bytes that nobody asked for; or a session ticket, which is neither.
         let mut cx = Context::from_waker(Waker::noop());
         let mut one = BytesMut::with_capacity(1);
