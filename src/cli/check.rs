@@ -24,7 +24,8 @@ pub(super) fn check(
         false => Purpose::Check,
     };
     let found = inspection::inspect(path, purpose, SystemTime::now());
-    found.tell(path, err)?;
+    // Who stopped reading the problems does not make them none.
+    let _ = found.tell(path, err);
     match found.usable() {
         Some(config) => {
             table(&config, out)?;
@@ -137,6 +138,13 @@ mod tests {
             "{err}"
         );
         assert!(out.ends_with("routes.yaml: fine\n"));
+    }
+
+    #[test]
+    fn problems_that_nobody_reads_are_problems() {
+        let (mut out, mut nowhere) = (Vec::new(), [].as_mut_slice());
+        let path = Path::new("/nowhere/routes.yaml");
+        assert_eq!(check(path, false, &mut out, &mut nowhere).unwrap(), 2);
     }
 
     #[test]
