@@ -11,6 +11,7 @@ use super::request_id::CLIENT_REQUEST_ID;
 use crate::code::Code;
 use crate::fields::Fields;
 use crate::policy::Refusal;
+use crate::policy::allow::OVERRIDES;
 use crate::rewrite::{DIGESTS, accept_encoding_for_upstream, request};
 use crate::route::path;
 use crate::token::Bearer;
@@ -66,7 +67,13 @@ impl<'a> Outgoing<'a> {
 
     /// Whether repeating the request asks for nothing new (RFC 9110 section 9.2.1).
     pub(super) fn is_safe(&self) -> bool {
-        self.call.parts.method.is_safe()
+        self.call.parts.method.is_safe() && !self.is_overridden()
+    }
+
+    /// Whether the upstream may take it for a request of another method than its own, which is then
+    /// no reason to send it twice.
+    pub(super) fn is_overridden(&self) -> bool {
+        OVERRIDES.iter().any(|name| self.fields.get(name).is_some())
     }
 
     /// Whether trailers may follow the body: they are announced, and it is not of a known length.

@@ -64,6 +64,9 @@ async fn insist(
     spare: &Spare,
     spec: &RetrySpec,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
+    if outgoing.is_overridden() {
+        return Ok(response);
+    }
     let own = call.own();
     own.retries.save();
     for attempts in 1.. {

@@ -11,6 +11,16 @@ workers: 1
 routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: 2}]
 ";
 
+const OVERRIDABLE: &str = "\
+workers: 1
+routes:
+  - name: graph
+    path: /graph
+    upstream: https://GRAPH
+    keep_headers: [X-HTTP-Method-Override]
+    retry: {attempts: 3}
+";
+
 /// Requests that arrived at Graph.
 fn arrivals(stage: &Stage) -> usize {
     let seen = stage.simulator.seen();
@@ -109,6 +119,24 @@ async fn a_write_that_the_upstream_may_have_read_is_never_sent_twice() {
             assert_eq!(arrivals(&stage), 1, "{method} {body}");
         }
     }
+    assert_eq!(retries(&stage).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_method_override_that_goes_up_counts_as_a_write() {
+    let stage = Stage::with(OVERRIDABLE).await;
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\nX-HTTP-Method-Override: PATCH");
+    let fault = Fault::Break {
+        after: None,
+        ending: Ending::Close,
+    };
+    stage.simulator.script(Script::on(GRAPH, fault).times(1));
+    let answer = stage.ask(&ask("/graph/sim/bytes/1")).await;
+    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+    assert_eq!(arrivals(&stage), 1);
+    stage.simulator.clear();
+    stage.ask(&ask("/graph/sim/status/503")).await.expect(503);
+    assert_eq!(arrivals(&stage), 1);
     assert_eq!(retries(&stage).await, 0.0);
 }
 
