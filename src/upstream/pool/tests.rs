@@ -57,6 +57,18 @@ async fn a_connection_that_is_old_or_was_idle_for_long_serves_no_other_request()
 }
 
 #[tokio::test]
+async fn a_connection_that_ended_serves_none_when_the_task_has_no_budget_left() {
+    let upstream = Upstream::open().await;
+    let mut ended = upstream.spoilt(b"").await.unwrap().unwrap();
+    let mut cx = std::task::Context::from_waker(Waker::noop());
+    while std::pin::pin!(tokio::task::coop::consume_budget())
+        .poll(&mut cx)
+        .is_ready()
+    {}
+    assert!(!ended.is_usable(Instant::now()));
+}
+
+#[tokio::test]
 async fn beyond_the_bound_a_request_waits_for_a_connection_that_comes_free() {
     let upstream = Upstream::open().await;
     let pool = Pool::new(1, HOUR, Box::new(|_| {}));
