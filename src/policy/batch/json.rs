@@ -128,7 +128,11 @@ pub(super) fn charset(parameters: &str) -> Result<(), Refusal> {
 }
 
 /// Reads a batch.
-pub(super) fn read(place: &Place<'_>, body: &[u8]) -> Result<Vec<Operation>, Refusal> {
+pub(super) fn read(
+    place: &Place<'_>,
+    root: &Root<'_>,
+    body: &[u8],
+) -> Result<Vec<Operation>, Refusal> {
     let text = std::str::from_utf8(body).map_err(|_| unreadable("it is not utf-8"))?;
     if !text.trim_start().starts_with('{') || is_deep(text) {
         return Err(unreadable("it is not an object of reasonable depth"));
@@ -143,11 +147,10 @@ pub(super) fn read(place: &Place<'_>, body: &[u8]) -> Result<Vec<Operation>, Ref
     if requests.len() > MOST {
         return Err(unreadable("it has more than 1000 requests"));
     }
-    let root = place.root().map_err(unreadable)?;
     let mut references = References::default();
     let mut operations = Vec::with_capacity(requests.len());
     for (index, raw) in requests.iter().enumerate() {
-        let operation = operation(place, &root, &mut references, raw.get());
+        let operation = operation(place, root, &mut references, raw.get());
         operations.push(operation.map_err(|fault| fault.of(index + 1))?);
     }
     references.check()?;

@@ -98,12 +98,12 @@ pub fn read(
         .to_str()
         .map_err(|_| unreadable("its Content-Type is not text"))?;
     // What only looks like a batch would go up as another request, which `allow` was not asked about.
-    place.root().map_err(unreadable)?;
+    let root = place.root().map_err(unreadable)?;
     let (essence, parameters) = kind.split_once(';').unwrap_or((kind, ""));
     match essence.trim().to_ascii_lowercase().as_str() {
         "application/json" => {
             json::charset(parameters)?;
-            json::read(place, body)
+            json::read(place, &root, body)
         }
         "multipart/mixed" => {
             let boundary = multipart::boundary(kind).map_err(unreadable)?;
