@@ -64,9 +64,6 @@ async fn insist(
     spare: &Spare,
     spec: &RetrySpec,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
-    if outgoing.is_overridden() {
-        return Ok(response);
-    }
     let own = call.own();
     own.retries.save();
     for attempts in 1.. {
@@ -80,7 +77,7 @@ async fn insist(
         let method = &call.parts.method;
         let random = exchange.random();
         let pause = retry::pause(spec, &own.retries, attempts, method, answer, waited, random);
-        let Some((pause, price)) = pause else {
+        let Some((pause, price)) = pause.filter(|_| !outgoing.is_overridden()) else {
             break;
         };
         let over = tokio::time::Instant::now() + pause;
