@@ -35,6 +35,7 @@ pub mod code;
 pub mod descriptors;
 pub mod executor;
 pub mod fields;
+pub mod guid;
 pub mod lifeline;
 pub mod output;
 pub mod runtime;

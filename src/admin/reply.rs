@@ -1,7 +1,6 @@
 //! The answers of the admin listener, with the headers that all of them carry: never stored, never
 //! sniffed, never part of another site.
 
-use aws_lc_rs::rand;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::header::{HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
@@ -11,6 +10,7 @@ use serde::Serialize;
 
 use crate::clock::Now;
 use crate::code::Code;
+use crate::guid;
 use crate::timestamp::Timestamp;
 
 const ALWAYS: [(HeaderName, HeaderValue); 4] = [
@@ -67,7 +67,7 @@ impl Reply {
 
     /// The OData error form that all of the proxy's own answers have.
     pub(super) fn refusal(code: Code, message: &str, now: Now) -> Self {
-        let id = request_id();
+        let id = guid::fresh();
         let mut reply = Self::json(&serde_json::json!({
             "error": {
                 "code": code.as_str(),
@@ -107,24 +107,4 @@ impl Reply {
         self.body = Bytes::new();
         self.response()
     }
-}
-
-/// A random UUID (RFC 9562 version 4), or the nil one when the system has no randomness.
-fn request_id() -> String {
-    let mut bytes = [0; 16];
-    if rand::fill(&mut bytes).is_err() {
-        bytes = [0; 16];
-    } else {
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-    }
-    let number = u128::from_be_bytes(bytes);
-    format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        number >> 96,
-        number >> 80 & 0xffff,
-        number >> 64 & 0xffff,
-        number >> 48 & 0xffff,
-        number & 0xffff_ffff_ffff
-    )
 }

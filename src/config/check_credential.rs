@@ -3,7 +3,6 @@
 
 use super::check_fallback::fallbacks;
 use super::check_identity::shared;
-use super::check_scope::is_guid;
 use super::choice::RawManagedIdentity;
 use super::cloud::PUBLIC_AUTHORITY;
 use super::environment;
@@ -17,6 +16,7 @@ use super::sole::{Words, sole};
 use super::value::{BaseUrl, Name};
 use super::variable::Variables;
 use super::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
+use crate::guid::is_guid;
 use crate::secret::SecretSource;
 
 const WORDS: Words = Words {

@@ -2,12 +2,14 @@
 
 use super::CredentialKind;
 use super::check::Surroundings;
+use super::cloud;
 use super::file::RawRoute;
 use super::read::Item;
 use super::report::{Report, quoted};
 use super::resource::Resource;
 use super::scalar::Cloud;
 use super::value::{BaseUrl, Scope};
+use crate::guid::is_guid;
 
 /// The scope of a route, by default that of its upstream's origin.
 pub(super) fn scope(
@@ -91,30 +93,6 @@ fn environment(host: &str) -> String {
     }
 }
 
-pub(super) fn is_guid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(i, b)| match i {
-            8 | 13 | 18 | 23 => b == b'-',
-            _ => b.is_ascii_hexdigit(),
-        })
-}
-
-/// Whether this host is a Microsoft Graph.
-pub fn is_graph(host: &str) -> bool {
-    Cloud::of_graph(host).is_some()
-}
-
-/// Whether this host is a SharePoint: `contoso.sharepoint.com`, or one of the national clouds.
-pub fn is_sharepoint(host: &str) -> bool {
-    const DOMAINS: [&str; 4] = [
-        ".sharepoint.com",
-        ".sharepoint.us",
-        ".sharepoint-mil.us",
-        ".sharepoint.cn",
-    ];
-    DOMAINS.iter().any(|domain| host.ends_with(domain))
-}
-
 /// Warns of an upstream for which this credential's tokens are of no use: its cloud is not the
 /// authority's, or it wants another proof.
 pub(super) fn credential(
@@ -138,7 +116,7 @@ pub(super) fn credential(
     let name = quoted(spec.name.as_str());
     // SharePoint looks at how the app proved itself, and not at the token's permissions alone.
     let by_secret = matches!(spec.kind, CredentialKind::ClientSecret { .. });
-    if by_secret && is_sharepoint(upstream.origin.host.as_str()) {
+    if by_secret && cloud::is_sharepoint(upstream.origin.host.as_str()) {
         let message =
             format!("SharePoint refuses an app's tokens got with a secret, as {name} gets them");
         let help = "certificate_file in the credential";

@@ -78,6 +78,22 @@ impl Cloud {
 /// The authority when nothing else is said.
 pub(super) const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
 
+/// Whether this host is a Microsoft Graph.
+pub fn is_graph(host: &str) -> bool {
+    Cloud::of_graph(host).is_some()
+}
+
+/// Whether this host is a SharePoint: `contoso.sharepoint.com`, or one of the national clouds.
+pub fn is_sharepoint(host: &str) -> bool {
+    const DOMAINS: [&str; 4] = [
+        ".sharepoint.com",
+        ".sharepoint.us",
+        ".sharepoint-mil.us",
+        ".sharepoint.cn",
+    ];
+    DOMAINS.iter().any(|domain| host.ends_with(domain))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::value::BaseUrl;

@@ -2,11 +2,11 @@
 //! and may hold a secret that somebody wrote in place: into its own key, into a misspelt one, or
 //! into a file that is not even YAML.
 
-use super::check_scope::is_guid;
 use super::file;
 use super::node::{Content, Node};
 use super::report::{Span, is_word};
 use super::variable;
+use crate::guid::is_guid;
 
 /// The places to hide in a file that could be read: what stands below the keys of secrets, unless
 /// it is a plain reference, and below keys that are unknown and may be misspelt secrets.

@@ -15,9 +15,9 @@ use zeroize::Zeroizing;
 use super::answer::AccessToken;
 use super::endpoint::{Endpoint, Form};
 use super::error::{CredentialError, Rejection};
-use super::guid::guid;
 use super::key_file::{KeyFault, KeyFile};
 use crate::config::Scope;
+use crate::guid;
 use crate::secret::file_reader::FileReader;
 use crate::secret::{FilePath, SecretSource, regular_file};
 
@@ -103,7 +103,7 @@ impl Certificate {
             "aud": self.audience,
             "iss": self.client_id,
             "sub": self.client_id,
-            "jti": guid(),
+            "jti": guid::fresh(),
             "iat": from,
             "nbf": from,
             "exp": from + LIFETIME.as_secs(),

@@ -16,9 +16,9 @@ use zeroize::Zeroizing;
 
 use super::answer::{self, AccessToken};
 use super::error::{CredentialError, Flaw, Outage, Peer};
-use super::guid::guid;
 use super::refusal;
 use crate::config::{HostName, Origin};
+use crate::guid;
 
 /// Largest answer that is read: a token of 16 KiB and what else an endpoint says beside it.
 pub(super) const MAX_ANSWER: usize = 64 * 1024;
@@ -163,7 +163,7 @@ impl Endpoint {
             .client
             .post(&self.url)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header("client-request-id", guid())
+            .header("client-request-id", guid::fresh())
             .header("return-client-request-id", "true")
             .body(form.into_body());
         let reply = self.send(request).await?;

@@ -21,7 +21,6 @@ mod exchange_tests;
 mod fallback;
 #[cfg(test)]
 mod fallback_tests;
-mod guid;
 mod key_file;
 #[cfg(test)]
 mod key_file_tests;
@@ -51,7 +50,6 @@ pub use claims::{ClaimsRequest, MAX_CLAIMS};
 pub use ending::ending;
 pub use endpoint::{Egress, TokenClient};
 pub use error::{CredentialError, Flaw, Outage, Pace, Peer, Rejection};
-pub use guid::guid;
 pub use key_file::KeyFault;
 pub use kind::Identity;
 pub use platform::{Platform, PlatformError};

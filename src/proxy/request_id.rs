@@ -7,6 +7,8 @@ use std::cell::Cell;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::guid;
+
 /// The header that callers send an id in, and in which it goes up.
 pub(super) static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
@@ -43,19 +45,10 @@ impl RequestIds {
 
     /// A fresh id.
     pub(super) fn make(&self) -> HeaderValue {
-        // Where the digits of each byte stand, between the hyphens.
-        const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut bytes = [0_u8; 16];
         bytes[..8].copy_from_slice(&self.next().to_le_bytes());
         bytes[8..].copy_from_slice(&self.next().to_le_bytes());
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let mut text = [b'-'; 36];
-        for (place, byte) in PLACES.into_iter().zip(bytes) {
-            text[place] = HEX[usize::from(byte >> 4)];
-            text[place + 1] = HEX[usize::from(byte & 15)];
-        }
+        let text = guid::from_random(bytes);
         HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }
 

@@ -7,7 +7,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::ident::{guid, iso};
+use super::ident::iso;
+use crate::guid;
 
 /// The media type of every answer of the token endpoint that is not a gateway's.
 pub(super) const JSON: &str = "application/json; charset=utf-8";
@@ -69,7 +70,7 @@ fn sentence(code: u32) -> &'static str {
 /// The answer for a code; `about` is the tenant, app, scope or other thing at fault.
 pub(super) fn refuse(code: u32, about: &str, correlation: &str) -> Answer {
     let (status, error) = class(code);
-    let trace = guid();
+    let trace = guid::fresh();
     let stamp = iso(SystemTime::now()).replace('T', " ") + "Z";
     // Two styles are about; which one a code has does not matter to a client, so both appear.
     let joint = if code.is_multiple_of(2) { "\r\n" } else { " " };

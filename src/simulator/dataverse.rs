@@ -9,11 +9,11 @@ use super::answer::Answer;
 use super::call::Call;
 use super::dataverse_metadata::DEFINITIONS;
 use super::directory::TENANT_ID;
-use super::ident::guid;
 use super::token::Refusal;
 use super::world::World;
 use super::{dataverse_batch, dataverse_file, dataverse_metadata, dataverse_row, host, probe};
 use crate::clock::Now;
+use crate::guid;
 
 /// The media type of Dataverse's JSON.
 pub(super) const JSON: &str = "application/json; odata.metadata=minimal";
@@ -78,7 +78,7 @@ fn instances() -> Answer {
 
 /// The fields that every answer of the organisation carries, the affinity cookie among them.
 fn dressed(answer: Answer, call: &Call) -> Answer {
-    let id = guid();
+    let id = guid::fresh();
     let name = host::name(&call.authority);
     let cookie = format!(
         "ARRAffinity={}; domain={name}; path=/; secure; HttpOnly",

@@ -10,9 +10,9 @@ use super::answer::Answer;
 use super::call::Call;
 use super::dataverse::{self, error};
 use super::dataverse_row::is_own;
-use super::ident::guid;
 use super::multipart::{Operation, Part, boundary, parse, write};
 use super::world::World;
+use crate::guid;
 
 /// Most operations in a batch.
 const OPERATIONS: usize = 1000;
@@ -38,7 +38,7 @@ pub(super) fn answer(world: &World, call: &Call) -> Answer {
     let goes_on = call
         .header("prefer")
         .is_some_and(|prefer| prefer.contains("odata.continue-on-error"));
-    let outer = format!("batchresponse_{}", guid());
+    let outer = format!("batchresponse_{}", guid::fresh());
     let mut out = Vec::new();
     let mut status = StatusCode::OK;
     for part in &parts {
@@ -67,7 +67,7 @@ fn change_set(
     outer: &str,
     operations: &[Operation],
 ) -> bool {
-    let inner = format!("changesetresponse_{}", guid());
+    let inner = format!("changesetresponse_{}", guid::fresh());
     let mut made = HashMap::new();
     let mut answers = Vec::new();
     for operation in operations {

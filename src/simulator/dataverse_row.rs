@@ -9,9 +9,9 @@ use super::call::Call;
 use super::dataverse::{ROOTS, error, json, link, missing};
 use super::graph::{count, reads};
 use super::host;
-use super::ident::guid;
 use super::paging::Paging;
 use super::world::World;
+use crate::guid;
 
 /// Rows in every table.
 const ROWS: usize = 1000;
@@ -177,7 +177,7 @@ fn create(call: &Call, table: &str) -> Answer {
             "Error identified in Payload provided by the user.",
         );
     };
-    let location = link(call, format_args!("{table}({})", guid()));
+    let location = link(call, format_args!("{table}({})", guid::fresh()));
     if wants_row(call) {
         let context = link(call, format_args!("$metadata#{table}/$entity"));
         members.insert("@odata.context".to_owned(), json!(context));
@@ -197,7 +197,7 @@ fn create_multiple(call: &Call) -> Answer {
     if targets.is_empty() || !targets.iter().all(typed) {
         return error(400, "0x80048d19", "Targets are rows with their type.");
     }
-    let ids: Vec<String> = targets.iter().map(|_| guid()).collect();
+    let ids: Vec<String> = targets.iter().map(|_| guid::fresh()).collect();
     let context = link(
         call,
         "$metadata#Microsoft.Dynamics.CRM.CreateMultipleResponse",

@@ -12,11 +12,11 @@ use super::aadsts::{JSON, dressed, refuse};
 use super::answer::Answer;
 use super::call::Call;
 use super::directory::{self, CLIENT_ID, SecretState};
-use super::ident::guid;
 use super::token::Grant;
 use super::world::World;
 use super::{assertion, locked};
 use crate::clock::Now;
+use crate::guid;
 
 /// What `client_assertion_type` has to be.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -94,7 +94,7 @@ pub(super) fn answer(world: &World, call: &Call) -> Answer {
     }
     let correlation = call
         .header("client-request-id")
-        .map_or_else(guid, str::to_owned);
+        .map_or_else(guid::fresh, str::to_owned);
     let answer = match grant(world, call) {
         Ok(grant) => success(world, grant),
         Err((code, about)) => refuse(code, &about, &correlation),
@@ -112,7 +112,7 @@ const METADATA: &str = "/v2.0/.well-known/openid-configuration";
 /// What Microsoft's own libraries look up before their first token call.
 fn metadata(call: &Call, tenant: &str) -> Answer {
     if let Err((code, about)) = judge_tenant(tenant.trim_start_matches('/')) {
-        return refuse(code, &about, &guid());
+        return refuse(code, &about, &guid::fresh());
     }
     let at = format!("{}{tenant}", call.origin());
     let document = json!({
@@ -276,7 +276,10 @@ fn success(world: &World, grant: Grant) -> Answer {
         document["refresh_in"] = json!(refresh_in.as_secs());
     }
     lay_over(&mut document, &issuance.patch);
-    dressed(Answer::json(StatusCode::OK, JSON, &document), &guid())
+    dressed(
+        Answer::json(StatusCode::OK, JSON, &document),
+        &guid::fresh(),
+    )
 }
 
 /// Lays the members of one object over another; `null` takes a member away (RFC 7396, one level).

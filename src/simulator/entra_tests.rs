@@ -8,7 +8,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 
 use super::client::{Reply, ask, form, once, request};
-use super::ident::{base64url, epoch, guid};
+use super::ident::{base64url, epoch};
+use crate::guid;
 use std::time::Duration;
 
 use super::*;
@@ -130,7 +131,7 @@ fn assertion(pem: &str, header: &Value, claims: &Value) -> String {
     });
     let mut payload = json!({
         "aud": format!("https://{LOGIN}/{TENANT_ID}/oauth2/v2.0/token"),
-        "iss": CLIENT_ID, "sub": CLIENT_ID, "jti": guid(),
+        "iss": CLIENT_ID, "sub": CLIENT_ID, "jti": guid::fresh(),
         "nbf": now - 30, "iat": now, "exp": now + 300,
     });
     entra::lay_over(&mut head, header);

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::ident::{guid, iso};
+use super::ident::iso;
 use super::token::Refusal;
 use super::user::Users;
 use super::world::World;
 use super::{graph_batch, graph_file, graph_user, graph_work, host, probe};
 use crate::clock::Now;
+use crate::guid;
 
 /// The media type of Graph's JSON.
 pub(super) const JSON: &str = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
@@ -108,7 +109,7 @@ pub(super) fn admitted(world: &World, call: &Call) -> Answer {
 
 /// The fields that every Graph answer carries.
 fn dressed(answer: Answer, call: &Call) -> Answer {
-    let id = guid();
+    let id = guid::fresh();
     let client_id = call.header("client-request-id").unwrap_or(&id);
     answer
         .with("cache-control", "no-cache")
@@ -132,7 +133,7 @@ pub(super) fn count(number: usize) -> Answer {
 
 /// An answer in Graph's error form.
 pub(super) fn error(call: &Call, status: u16, code: &str, message: &str) -> Answer {
-    let id = guid();
+    let id = guid::fresh();
     let client_id = call.header("client-request-id").unwrap_or(&id);
     let inner = json!({
         "date": iso(SystemTime::now()),

@@ -13,22 +13,6 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// A fresh random GUID.
-pub(super) fn guid() -> String {
-    let mut bytes: [u8; 16] = random();
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = hex(&bytes);
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
-}
-
 /// Lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
@@ -88,14 +72,5 @@ mod tests {
         assert_eq!(at(1_709_164_799), "2024-02-28T23:59:59");
         assert_eq!(at(1_709_164_800), "2024-02-29T00:00:00");
         assert_eq!(at(1_893_456_300), "2030-01-01T00:05:00");
-    }
-
-    #[test]
-    fn a_guid_has_the_shape_of_a_random_one() {
-        let guid = guid();
-        let lengths: Vec<usize> = guid.split('-').map(str::len).collect();
-        assert_eq!(lengths, [8, 4, 4, 4, 12]);
-        assert_eq!(&guid[14..15], "4");
-        assert_ne!(guid, super::guid());
     }
 }

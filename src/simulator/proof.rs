@@ -18,8 +18,9 @@ use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
 use super::entra::lay_over;
-use super::ident::{base64url, epoch, guid};
+use super::ident::{base64url, epoch};
 use super::{SimulatorError, locked};
+use crate::guid;
 
 /// Who issues the tokens that the app trusts. The slash at the end counts.
 pub const FEDERATED_ISSUER: &str = "https://oidc.contoso-fake.example/cluster/";
@@ -78,7 +79,7 @@ impl Proofs {
             "iat": now,
             "nbf": now,
             "exp": now + LIFETIME,
-            "jti": guid(),
+            "jti": guid::fresh(),
         });
         lay_over(&mut payload, claims);
         let header = json!({"alg": "RS256", "kid": KEY_ID, "typ": "JWT"});

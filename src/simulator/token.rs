@@ -11,9 +11,10 @@ use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
 use super::directory::{CLIENT_ID, TENANT_ID};
-use super::ident::{base64url, epoch, guid, random};
+use super::ident::{base64url, epoch, random};
 use super::{host, locked};
 use crate::clock::Now;
+use crate::guid;
 
 /// Begins the signature of every token, so that a leak is found by searching for it.
 pub const TOKEN_CANARY: &str = "CANARY-TOKEN-";
@@ -266,7 +267,7 @@ fn write(grant: &Grant, now: Now) -> String {
         "tid": TENANT_ID,
         "uti": base64url(random::<16>()),
         "ver": "1.0",
-        "wids": [guid()],
+        "wids": [guid::fresh()],
         "xms_ftd": base64url(random::<50>()),
         "xms_tcdt": 1_600_000_000,
     });

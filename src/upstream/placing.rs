@@ -125,13 +125,13 @@ impl Upstream {
             let (stream, h2) = connector.connect().await?;
             speaks_h2.set(Some(h2));
             if !h2 {
-                return Ok(Some(Wire::new(stream, memory, alarm, lifetime())));
+                return Ok(Some(Wire::new(stream, memory, alarm, lifetime(random()))));
             }
             // Of many that were dialled for HTTP/1.1 one will do.
             if !is_needed && multiplex.has_room(Instant::now()) {
                 return Ok(None);
             }
-            match multiplex.open(stream, lifetime()).await {
+            match multiplex.open(stream, lifetime(random())).await {
                 Ok(()) => Ok(None),
                 Err(_) => Err(protocol),
             }
@@ -151,10 +151,26 @@ impl Upstream {
     }
 }
 
-fn lifetime() -> Duration {
-    // A process-wide spread needs no better randomness than the clock's low bits.
-    let spread = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_micros() % 400);
-    LIFETIME * (800 + spread) / 1000
+/// How long a connection lives with this random number.
+fn lifetime(random: u16) -> Duration {
+    LIFETIME * 4 / 5 + LIFETIME * 2 / 5 * u32::from(random) / u32::from(u16::MAX)
+}
+
+fn random() -> u16 {
+    let mut bytes = [0; 2];
+    // Without randomness all are renewed after the same time, which costs a little and breaks nothing.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u16::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_lives_five_minutes_a_fifth_more_or_less() {
+        assert_eq!(lifetime(0), Duration::from_secs(240));
+        assert_eq!(lifetime(u16::MAX), Duration::from_secs(360));
+        assert_eq!(lifetime(u16::MAX / 3), Duration::from_secs(280));
+    }
 }

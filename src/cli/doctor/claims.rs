@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::api::Api;
 use super::finding::{Finding, Subject};
 use crate::config::AppIdentity;
+use crate::guid::is_guid;
 
 /// Clocks of machines that keep time differ by less.
 const SKEW: u64 = 60;
@@ -105,21 +106,6 @@ impl Claims {
 /// Text of others as a terminal may show it.
 pub(super) fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
-}
-
-fn is_guid(text: &str) -> bool {
-    uuid_parts(text).is_some_and(|parts| parts == [8, 4, 4, 4, 12])
-}
-
-/// The lengths of the hexadecimal parts between hyphens.
-fn uuid_parts(text: &str) -> Option<Vec<usize>> {
-    let parts = text.split('-');
-    parts
-        .map(|part| {
-            let hex = part.bytes().all(|b| b.is_ascii_hexdigit());
-            hex.then_some(part.len())
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderName, Method};
 
 use crate::alarm::AlarmClock;
 use crate::config::RouteSpec;
-use crate::credential::guid;
 use crate::fields::Fields;
+use crate::guid;
 use crate::proxy::RefusalReport;
 use crate::secret::Secret;
 use crate::token::challenge;
@@ -115,7 +115,7 @@ fn own(route: &RouteSpec) -> Option<[(HeaderName, HeaderValue); 4]> {
         (USER_AGENT, HeaderValue::from_static(agent)),
         (
             HeaderName::from_static("client-request-id"),
-            HeaderValue::try_from(guid()).ok()?,
+            HeaderValue::try_from(guid::fresh()).ok()?,
         ),
     ])
 }

@@ -1,0 +1,75 @@
+//! GUIDs as Microsoft writes them: version 4 UUIDs (RFC 9562 section 5.4) in lower case.
+
+/// Bytes of the text of one.
+pub const LENGTH: usize = 36;
+
+/// The text of the one that these random bytes make. Six of their bits are overwritten by the version.
+pub fn from_random(mut bytes: [u8; 16]) -> [u8; LENGTH] {
+    // Where the digits of each byte stand, between the hyphens.
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = [b'-'; LENGTH];
+    for (place, byte) in PLACES.into_iter().zip(bytes) {
+        text[place] = HEX[usize::from(byte >> 4)];
+        text[place + 1] = HEX[usize::from(byte & 15)];
+    }
+    text
+}
+
+/// A fresh one of the system's randomness.
+pub fn fresh() -> String {
+    let mut bytes = [0; 16];
+    // AWS-LC's generator does not fail once seeded; if it ever did, an id of zeros is still legal.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    from_random(bytes).into_iter().map(char::from).collect()
+}
+
+/// Whether this is one, of any version, in either case and without braces.
+pub fn is_guid(text: &str) -> bool {
+    text.len() == LENGTH
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_bytes_become_a_guid_of_version_four_digit_by_digit() {
+        let bytes = std::array::from_fn(|at| (at as u8) * 0x11);
+        let text = from_random(bytes);
+        let text = std::str::from_utf8(&text).unwrap();
+        assert_eq!(text, "00112233-4455-4677-8899-aabbccddeeff");
+        let ones = from_random([0xff; 16]);
+        let ones = std::str::from_utf8(&ones).unwrap();
+        assert_eq!(ones, "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+
+    #[test]
+    fn a_fresh_guid_is_one_and_no_other() {
+        let one = fresh();
+        assert!(is_guid(&one), "{one}");
+        assert_ne!(one, fresh());
+    }
+
+    #[test]
+    fn a_guid_is_told_by_its_digits_and_hyphens() {
+        assert!(is_guid("00000003-0000-0FF1-ce00-000000000000"));
+        for other in [
+            "",
+            "contoso.com",
+            "{0000003-0000-0ff1-ce00-00000000000}",
+            "00000003-0000-0ff1-ce00-00000000000g",
+            "00000003-0000-0ff1-ce000-00000000000",
+            "000000030-000-0ff1-ce00-000000000000",
+            "00000003-0000-0ff1-ce00-0000000000000",
+        ] {
+            assert!(!is_guid(other), "{other}");
+        }
+    }
+}
