@@ -328,12 +328,14 @@ fn batch(raw: &RawRoute, report: &mut Report) -> BatchRule {
     rule
 }
 
-/// A batch is held in memory while it is read.
+/// Bytes of the largest `max_batch_bytes`, and of all batches that are held at one time: each is held
+/// in memory while it is read.
+pub const MOST_BATCH_BYTES: u64 = 64 << 20;
+
 fn max_batch_bytes(raw: &RawRoute, report: &mut Report) -> u64 {
-    const MOST: u64 = 64 << 20;
     let Size(bytes) = raw.max_batch_bytes.or(Size(4 << 20));
     if let Some(item) = raw.max_batch_bytes.item()
-        && !(1..=MOST).contains(&bytes)
+        && !(1..=MOST_BATCH_BYTES).contains(&bytes)
     {
         let message = "\"max_batch_bytes\" is out of bounds";
         report.problem(

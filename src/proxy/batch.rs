@@ -13,13 +13,14 @@ use super::error::ProxyError;
 use super::load::{Load, turned};
 use super::request::Outgoing;
 use crate::code::Code;
+use crate::config::MOST_BATCH_BYTES;
 use crate::policy::Refusal;
 use crate::policy::batch::{self, Place};
 use crate::rewrite::decode::{Coding, Decoder};
 use crate::upstream::CallerBody;
 
 /// What all batches may hold together: as much as the largest `max_batch_bytes`.
-pub(super) const HELD: usize = 64 << 20;
+pub(super) const HELD: usize = MOST_BATCH_BYTES as usize;
 
 /// Room for a batch at first. Little, because whoever has sent a byte and stops keeps it; more is a
 /// few doublings away.

@@ -161,6 +161,7 @@ pub(super) async fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::FORCED_PAUSE;
 
     #[test]
     fn sharepoint_is_said_to_want_a_certificate_where_that_may_be_why() {
@@ -180,5 +181,21 @@ mod tests {
             assert!(!said(verdict, false, false));
         }
         assert!(!said(Verdict::Gone, false, true));
+    }
+
+    #[test]
+    fn the_pause_between_forced_renewals_is_told_as_it_is() {
+        for claims in [false, true] {
+            let refused = TokenRefused {
+                verdict: Verdict::Paused {
+                    left: Duration::ZERO,
+                },
+                report: Box::default(),
+                claims,
+                sharepoint: false,
+            };
+            let told = format!("less than {} s ago", FORCED_PAUSE.as_secs());
+            assert!(refused.words().contains(&told), "{}", refused.words());
+        }
     }
 }

@@ -26,7 +26,7 @@ use crate::fields::Fields;
 use crate::upstream::{Egress, RequestBody, RequestHead, Upstream, UpstreamBody, UpstreamSpec};
 
 /// As many redirects as SDKs follow.
-const MOST_HOPS: usize = 5;
+pub(super) const MOST_HOPS: usize = 5;
 /// Hosts whose connections are kept: a tenant has a handful.
 const MOST_HOSTS: usize = 16;
 /// Headers that go along.

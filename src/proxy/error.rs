@@ -7,6 +7,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::challenge::TokenRefused;
+use super::download::MOST_HOPS;
 use crate::caller::CallerError;
 use crate::code::Code;
 use crate::policy::response_header::guard;
@@ -20,6 +21,8 @@ pub const LINE_TOO_LONG: &str =
     "the request line is longer than limits.request_line; long queries fit into a $batch";
 /// The message of a 431.
 pub const HEAD_TOO_LARGE: &str = "the request has more header fields than limits.headers, or more bytes of them than limits.header_block";
+/// When somebody who met a bound may ask again: other exchanges have ended by then.
+pub const SOON: Duration = Duration::from_secs(1);
 const BROKEN_BODY: &str = "the request body broke off or is malformed; send it whole";
 
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -53,7 +56,7 @@ pub enum ProxyError {
     TokenRefused(#[from] TokenRefused),
     /// A download was redirected again and again.
     #[error(
-        "the download leads from redirect to redirect, more than five times; ask the upstream for another address"
+        "the download leads from redirect to redirect, more than {MOST_HOPS} times; ask the upstream for another address"
     )]
     Unfollowed,
     /// The upstream gave no answer.
@@ -96,7 +99,7 @@ impl ProxyError {
                 ),
             },
             Self::Caller(error) => (error.code(), error.to_string().into(), None),
-            Self::Overloaded(message) => (Code::Overloaded, (*message).into(), Some(Duration::from_secs(1))),
+            Self::Overloaded(message) => (Code::Overloaded, (*message).into(), Some(SOON)),
             Self::Refused(refusal) => (refusal.code, refusal.message.clone(), None),
             Self::Throttled { left } => (
                 Code::Throttled,
@@ -109,7 +112,7 @@ impl ProxyError {
             Self::Upstream(error) => match error {
                 UpstreamError::CallerBody => (Code::BadRequest, BROKEN_BODY.into(), None),
                 UpstreamError::Connect(connect) => match **connect {
-                    ConnectError::Descriptors { .. } => (Code::Overloaded, connect.to_string().into(), Some(Duration::from_secs(1))),
+                    ConnectError::Descriptors { .. } => (Code::Overloaded, connect.to_string().into(), Some(SOON)),
                     ConnectError::Fault => (Code::InternalError, connect.to_string().into(), None),
                     ConnectError::Timeout { .. } => (Code::UpstreamTimeout, connect.to_string().into(), None),
                     ConnectError::Dns { .. }

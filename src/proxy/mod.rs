@@ -219,7 +219,7 @@ impl Proxy {
         response
     }
 
-    /// The request path, step by step as the specification numbers them.
+    /// The request path, in the order in which a request is refused, goes up and comes back.
     async fn forward(
         &self,
         exchange: &mut Exchange,

@@ -20,6 +20,9 @@ use crate::upstream::UpstreamBody;
 /// SDKs give up, so that they are told.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+const NO_PLACE: &str =
+    "no place among the route's max_concurrency was free for 30 s; send fewer requests at once";
+
 /// Waits for the request's turn. The place is the exchange's until the end of the answer's body.
 pub(super) async fn turn(exchange: &mut Exchange, call: &Call<'_>) -> Result<(), ProxyError> {
     let route = call.route();
@@ -57,9 +60,7 @@ async fn place(
     };
     let taken = timeout(limit, Arc::clone(places).acquire_owned()).await;
     let Ok(Ok(place)) = taken else {
-        return Err(ProxyError::Overloaded(
-            "no place among the route's max_concurrency was free for 30 s; send fewer requests at once",
-        ));
+        return Err(ProxyError::Overloaded(NO_PLACE));
     };
     exchange.place = Some(place);
     Ok(())
@@ -127,4 +128,15 @@ pub(super) fn told(call: &Call<'_>, response: &mut Response<UpstreamBody>) -> Op
         call.own().cells.throttled();
     }
     asked.filter(|_| busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_wait_for_a_place_is_told_as_it_is() {
+        let told = format!("for {} s;", LONGEST_WAIT.as_secs());
+        assert!(NO_PLACE.contains(&told), "{NO_PLACE}");
+    }
 }

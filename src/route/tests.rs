@@ -1,4 +1,4 @@
-//! Laws of route finding against a slow reading of the specification, and hard cases by hand.
+//! Laws of route finding against a slow reading of its rule, and hard cases by hand.
 
 use http::uri::PathAndQuery;
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ fn found<'a>(places: &[Place], host: &str, path: &'a str) -> Option<(usize, &'a 
         .map(|Found { route, rest }| (route, rest))
 }
 
-/// The specification word for word: of all routes that match, the most specific.
+/// The rule word for word: of all routes that match, the most specific.
 fn slowest<'a>(places: &[Place], host: &str, path: &'a str) -> Option<(usize, &'a str)> {
     let matching = places
         .iter()
@@ -164,7 +164,7 @@ fn paths() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn the_table_finds_what_the_specification_says(
+    fn the_table_finds_the_most_specific_of_all_that_match(
         raw in prop::collection::vec((hosts(), paths()), 0..12),
         host in hosts(),
         path in paths(),

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,10 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::code::Code;
 use crate::proxy::Proxy;
 use crate::proxy::conversation::{Conversation, Stage};
-use crate::proxy::error::{Answer, HEAD_TOO_LARGE, LINE_TOO_LONG};
-
-/// When somebody who met a bound may ask again: other exchanges have ended by then.
-const SOON: Duration = Duration::from_secs(1);
+use crate::proxy::error::{Answer, HEAD_TOO_LARGE, LINE_TOO_LONG, SOON};
 
 /// Counts a request that was refused before it could be read, and says so in HTTP/1.1: the answer as
 /// bytes, after which the connection closes.

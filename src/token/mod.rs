@@ -49,6 +49,7 @@ pub use entry::TokenEntry;
 pub use error::{RenewError, TokenError};
 pub use key::TokenKey;
 pub use reader::{Bearer, TokenReader};
+pub use slot::FORCED_PAUSE;
 pub use status::{LastError, TokenState, TokenStatus};
 pub use supplier::{Demand, Supplier};
 pub use tally::Tally;

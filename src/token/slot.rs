@@ -15,7 +15,7 @@ use crate::credential::{ClaimsRequest, Pace};
 
 /// At most one forced renewal in this time: an upstream that refuses every token must not turn each
 /// of its refusals into a token call.
-pub(super) const FORCED_PAUSE: Duration = Duration::from_secs(30);
+pub const FORCED_PAUSE: Duration = Duration::from_secs(30);
 
 /// The longest pause of our own choice while requests fail for want of a token: they succeed again
 /// soon after the identity service does, and six calls a minute are no burden to it.

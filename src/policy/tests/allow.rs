@@ -155,7 +155,7 @@ fn a_long_hostile_path_is_matched_in_time_linear_in_it() {
     assert!(allow(&["GET /users/*"]).permits(&Method::GET, &encoded));
 }
 
-/// The contract read recursively.
+/// What a pattern matches, found recursively.
 fn slowly(pattern: &[PatternSegment], segments: &[&str]) -> bool {
     match (pattern, segments) {
         ([], []) => true,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::decode;
 use crate::policy::path::{LEVELS, PathFault, check};
 
-/// The contract's first point, sentence by sentence.
+/// The rule of paths, one condition after the other.
 fn passes(path: &str) -> bool {
     let raw_fault = path.bytes().enumerate().any(|(at, byte)| {
         let triplet = path.as_bytes().get(at + 1..at + 3);

@@ -44,7 +44,7 @@ fn any_lines() -> impl Strategy<Value = Vec<(String, String)>> {
     prop::collection::vec((any_name(), value), 0..12)
 }
 
-/// The contract's list, read without any table.
+/// The list of what never goes up, read without any table.
 fn forbidden(field: &str) -> bool {
     let listed = [
         "authorization",

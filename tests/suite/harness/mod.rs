@@ -17,7 +17,7 @@ use tokenferry::simulator::{CLIENT_ID, GRAPH, ORGANISATION, Simulator, TENANT_ID
 /// Long enough for a busy machine, short enough for a person.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Two routes as the article has them.
+/// Graph and Dynamics behind one proxy, each with a scope of its own.
 pub(crate) const TWO_ROUTES: &str = "\
 routes:
   - name: graph
