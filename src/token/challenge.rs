@@ -24,25 +24,44 @@ pub fn parameter(headers: &HeaderMap, name: &str) -> Option<String> {
     String::from_utf8(values.next()?).ok()
 }
 
-fn value_of(mut rest: &[u8], name: &str) -> Option<Vec<u8>> {
-    loop {
-        rest = skip(rest, |b| is_space(b) || b == b',');
+/// One piece of a `WWW-Authenticate` line.
+enum Piece<'a> {
+    /// A word without a value: the scheme of the next challenge, or what follows a stray quote.
+    Word(&'a [u8]),
+    /// A parameter of the challenge before.
+    Parameter(&'a [u8], Vec<u8>),
+}
+
+/// The pieces of a line, in order.
+struct Pieces<'a>(&'a [u8]);
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let rest = skip(self.0, |b| is_space(b) || b == b',');
         if rest.is_empty() {
             return None;
         }
         let (word, after) = split(rest, |b| is_space(b) || matches!(b, b',' | b'=' | b'"'));
         let after = skip(after, is_space);
-        rest = match after.strip_prefix(b"=") {
-            None => after.strip_prefix(b"\"").unwrap_or(after),
-            Some(value) => {
-                let (value, after) = read_value(skip(value, is_space));
-                if word.eq_ignore_ascii_case(name.as_bytes()) {
-                    return Some(value);
-                }
-                after
-            }
+        let Some(value) = after.strip_prefix(b"=") else {
+            self.0 = after.strip_prefix(b"\"").unwrap_or(after);
+            return Some(Piece::Word(word));
         };
+        let (value, after) = read_value(skip(value, is_space));
+        self.0 = after;
+        Some(Piece::Parameter(word, value))
     }
+}
+
+fn value_of(line: &[u8], wanted: &str) -> Option<Vec<u8>> {
+    Pieces(line).find_map(|piece| match piece {
+        Piece::Parameter(name, value) if name.eq_ignore_ascii_case(wanted.as_bytes()) => {
+            Some(value)
+        }
+        _ => None,
+    })
 }
 
 /// The parameters that matter of one challenge.
@@ -75,27 +94,20 @@ impl Challenge {
     }
 }
 
-fn read_line(mut rest: &[u8]) -> Option<ClaimsRequest> {
+fn read_line(line: &[u8]) -> Option<ClaimsRequest> {
     let mut challenge = Challenge::default();
-    loop {
-        rest = skip(rest, |b| is_space(b) || b == b',');
-        if rest.is_empty() {
-            return challenge.claims();
-        }
-        let (word, after) = split(rest, |b| is_space(b) || matches!(b, b',' | b'=' | b'"'));
-        let after = skip(after, is_space);
-        if let Some(value) = after.strip_prefix(b"=") {
-            let (value, after) = read_value(skip(value, is_space));
-            challenge.add(word, value);
-            rest = after;
-        } else {
-            // A word without a value begins the next challenge, or is a stray quote to step over.
-            if let Some(found) = std::mem::replace(&mut challenge, Challenge::of(word)).claims() {
-                return Some(found);
+    for piece in Pieces(line) {
+        match piece {
+            Piece::Parameter(name, value) => challenge.add(name, value),
+            Piece::Word(scheme) => {
+                let ended = std::mem::replace(&mut challenge, Challenge::of(scheme));
+                if let Some(found) = ended.claims() {
+                    return Some(found);
+                }
             }
-            rest = after.strip_prefix(b"\"").unwrap_or(after);
         }
     }
+    challenge.claims()
 }
 
 /// A quoted string with its escapes undone, or everything up to a comma or space.
