@@ -131,7 +131,6 @@ async fn keys_come_from_the_issuer_when_it_is_there_and_stay_when_it_is_not() {
     assert!(cluster.calls() <= calls + 1, "{calls}, {}", cluster.calls());
     cluster.up.store(true, Ordering::Relaxed);
     until("the keys are there", || async {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         (ask().await.status == 200).then_some(())
     })
     .await;

@@ -9,7 +9,7 @@ use tokenferry::timestamp::Timestamp;
 
 use crate::harness::program::Program;
 use crate::harness::until;
-use crate::spoilt::pair_until;
+use crate::unusable_proofs::pair_until;
 
 const GRAPH_ONLY: &str =
     "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', credential: app}]\n";

@@ -19,7 +19,7 @@ use tokenferry::simulator::{Ending, Fault, GRAPH, Script};
 use crate::harness::caller::Caller;
 use crate::harness::program::{Program, command, run};
 use crate::harness::stage::{AT_ONCE, Stage};
-use crate::harness::{PATIENCE, soon};
+use crate::harness::{soon, until};
 
 /// An authority for both ends.
 pub(crate) struct Authority {
@@ -225,19 +225,13 @@ async fn a_replaced_certificate_is_shown_without_a_restart() {
             .is_err()
     );
     write_identity(folder.path(), &successor.identity("localhost"));
-    let begun = Instant::now();
-    loop {
-        if let Ok(mut stream) = shake(stage.address(), &successor.pem, &[], None).await {
-            let text = get(&mut stream, "/graph/sim/bytes/1", "").await.unwrap();
-            assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
-            break;
-        }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "the new certificate is not shown"
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let mut stream = until("the new certificate is shown", || async {
+        let shaken = shake(stage.address(), &successor.pem, &[], None).await;
+        shaken.ok()
+    })
+    .await;
+    let text = get(&mut stream, "/graph/sim/bytes/1", "").await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
 }
 
 #[tokio::test]
