@@ -1,6 +1,6 @@
-//! Runtimes, each with a thread for what blocks that is there from the start and stays. The system may
-//! have no thread to give for a while: what blocks then waits for that one, where it would panic if
-//! there were none. (Looking up a name blocks, and so does reading a file.)
+//! Runtimes, each with one thread for blocking work (looking up a name, reading a file) that is there
+//! from the start and stays. When the system has no further thread to give, such work waits for that
+//! one; tokio would panic if there were none.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

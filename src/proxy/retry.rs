@@ -1,5 +1,5 @@
-//! Retries that a route asks for. Off by default, because the SDKs retry themselves, and two that do
-//! make nine requests of three. Only requests that mean the same when they are sent twice are
+//! Retries that a route asks for. Off by default, because the SDKs retry themselves, and where
+//! both try three times, one request becomes nine. Only requests that mean the same when they are sent twice are
 //! retried, within a budget, and never longer than a caller waits.
 
 use std::cell::Cell;

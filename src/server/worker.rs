@@ -108,7 +108,8 @@ fn own_runtime() -> io::Result<LocalRuntime> {
     Ok(runtime)
 }
 
-/// Alarms may ring a tenth of the shortest limit late, at most 100 ms.
+/// Alarms may ring a tenth of the shortest limit late, at most 100 ms. The limits are those of the
+/// start: a route that a reload brings with a shorter one waits up to 100 ms longer than it says.
 fn tick(plan: &Plan) -> Duration {
     let timeouts = &plan.timeouts;
     let shortest = [
