@@ -10,7 +10,7 @@ use http::header::CONTENT_ENCODING;
 use super::allowance::{Allowance, Held};
 use super::call::Call;
 use super::error::ProxyError;
-use super::load::{Load, turned};
+use super::load::{FIRST, Load, turned};
 use super::request::Outgoing;
 use crate::code::Code;
 use crate::config::MOST_BATCH_BYTES;
@@ -21,10 +21,6 @@ use crate::upstream::CallerBody;
 
 /// What all batches may hold together: as much as the largest `max_batch_bytes`.
 pub(super) const HELD: usize = MOST_BATCH_BYTES as usize;
-
-/// Room for a batch at first. Little, because whoever has sent a byte and stops keeps it; more is a
-/// few doublings away.
-const FIRST: usize = 512;
 
 /// Reads a batch and judges it.
 pub(super) async fn checked(

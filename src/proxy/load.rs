@@ -23,6 +23,9 @@ use crate::upstream::{BodyFault, CallerBody, RequestBody, Upload};
 
 /// The largest body that is kept.
 const LARGEST: usize = 64 * 1024;
+/// Room at first for a body of unknown length. Little, because whoever has sent a byte and stops keeps
+/// it; more is a few doublings away.
+pub(super) const FIRST: usize = 512;
 /// What all kept bodies may hold together: 256 of the largest, where only those are kept whose answer
 /// has not begun.
 const KEPT: usize = 16 << 20;
@@ -148,15 +151,19 @@ async fn prepare(
     if call.batch && call.route().spec.batch == BatchRule::Check {
         return batch::checked(call, &mut body, outgoing, &room.batches).await;
     }
-    let small = declared
-        .and_then(|length| usize::try_from(length).ok())
-        .filter(|length| *length <= LARGEST);
-    let Some(length) = small else {
+    // A body that trailers follow is not read for what it could be sent again without.
+    if declared.is_some_and(|length| length > LARGEST as u64) || outgoing.announces_trailers() {
         return Ok(Load::streamed(body, Spare::Gone));
-    };
-    let held = room.kept.take(length);
+    }
+    // One in chunks, or in frames of HTTP/2, may not say how long it is: it may be small.
+    let most = declared.map_or(LARGEST, |length| length as usize);
+    let held = room.kept.take(most);
     if may_hold_links(call) {
-        let bytes = read(&mut body, length).await?;
+        let bytes = read(&mut body, declared.map_or(FIRST, |_| most)).await?;
+        if bytes.len() > LARGEST {
+            body.unread(bytes);
+            return Ok(Load::streamed(body, Spare::Gone));
+        }
         let bytes = turned(call, &call.parts.headers, bytes, outgoing);
         return Ok(match held {
             Some(held) => Load::whole(bytes, held),
@@ -171,7 +178,7 @@ async fn prepare(
         return Ok(Load::streamed(body, Spare::Gone));
     };
     let upload = body.upload();
-    upload.keep(length);
+    upload.keep(declared.map_or(FIRST, |_| most), most);
     Ok(Load::streamed(
         body,
         Spare::Streamed(Copied { upload, held }),
@@ -224,10 +231,12 @@ pub(super) fn turned(
     }
 }
 
-/// Reads a body of this length to its end.
-async fn read(body: &mut CallerBody, length: usize) -> Result<Bytes, BodyFault> {
-    let mut bytes = BytesMut::with_capacity(length);
-    while let Some(frame) = std::future::poll_fn(|cx| body.poll_next(cx)).await {
+/// Reads a body to its end, or to more than is kept.
+async fn read(body: &mut CallerBody, likely: usize) -> Result<Bytes, BodyFault> {
+    let mut bytes = BytesMut::with_capacity(likely);
+    while bytes.len() <= LARGEST
+        && let Some(frame) = std::future::poll_fn(|cx| body.poll_next(cx)).await
+    {
         if let Ok(data) = frame?.into_data() {
             bytes.extend_from_slice(&data);
         }

@@ -5,6 +5,7 @@
 //! Every worker thread owns its upstreams: nothing here is shared or locked.
 
 pub mod answer_head;
+mod caller_body;
 mod closable;
 mod connect;
 mod error;
@@ -30,11 +31,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
+pub use caller_body::{BodyFault, CallerBody, Upload};
 pub use connect::Egress;
 pub use error::{Breakage, ConnectError, Failure, UpstreamError};
 use http::{HeaderName, Request, Response, StatusCode};
 pub use leftover::{LINGER, LINGER_BYTES};
-pub use request_body::{BodyFault, CallerBody, RequestBody, Upload};
+pub use request_body::RequestBody;
 pub use request_head::RequestHead;
 pub use response_body::{ResponseBodyError, UpstreamBody};
 

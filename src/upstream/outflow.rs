@@ -11,9 +11,9 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
+use super::caller_body::BodyFault;
 use super::framing::number;
 use super::memory::{LEAD, Lead};
-use super::request_body::BodyFault;
 use super::{Breakage, RequestBody, RequestHead, request_head};
 
 /// What stands in front of trailers.

@@ -8,7 +8,6 @@ use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
 use crate::harness::{soon, until};
-use crate::references::{keep_all, large};
 
 const RETRIES: &str = "tokenferry_upstream_retries_total";
 
@@ -19,7 +18,7 @@ pub(crate) fn arrivals(stage: &Stage, path: &str) -> Vec<Seen> {
         .collect()
 }
 
-fn refused(text: &str) -> Fault {
+pub(crate) fn refused(text: &str) -> Fault {
     let headers = [
         ("content-type", "application/json"),
         ("request-id", "upstream-id-7"),
@@ -29,7 +28,7 @@ fn refused(text: &str) -> Fault {
     Fault::answer(401, &headers, json!({"error": error}).to_string())
 }
 
-fn is_refused(answer: &Answer, part: &str) {
+pub(crate) fn is_refused(answer: &Answer, part: &str) {
     assert_eq!(answer.refusal(), (502, "tokenRefused".to_owned()));
     assert!(answer.message().contains(part), "{}", answer.message());
 }
@@ -184,121 +183,6 @@ async fn the_upstreams_reason_is_told_in_whatever_form_it_comes() {
         "takes tokens for: https://other.example/",
     ] {
         is_refused(&answer, part);
-    }
-}
-
-#[tokio::test]
-async fn a_small_body_is_sent_again_as_it_was() {
-    for (kind, body) in [
-        ("text/plain", b"hello".to_vec()),
-        ("application/json", br#"{"a": 1}"#.to_vec()),
-        ("application/octet-stream", vec![b'x'; 64 * 1024]),
-    ] {
-        let stage = Stage::open().await;
-        stage.simulator.revoke_tokens(None);
-        post(&stage, "/graph/sim/sink", kind, &body)
-            .await
-            .expect(200);
-        let sent = arrivals(&stage, "/sim/sink");
-        assert_eq!(sent.len(), 2);
-        assert_eq!(sent[1].body.bytes.as_deref().unwrap(), body);
-        assert_eq!(
-            sent[1].header_values("content-length"),
-            [body.len().to_string()]
-        );
-        assert_ne!(
-            sent[0].header("authorization"),
-            sent[1].header("authorization")
-        );
-    }
-}
-
-/// A POST whose token is refused before its second half has come.
-async fn refused_early(http: u8) -> (Stage, Caller) {
-    let own = format!(
-        "timeouts: {{request_body_idle: 200ms}}\n\
-         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
-    );
-    let stage = Stage::with(&own).await;
-    stage.get("/graph/sim/bytes/1").await.expect(200);
-    let calls = stage.simulator.token_calls();
-    stage
-        .simulator
-        .script(Script::on(GRAPH, refused("early")).early().times(1));
-    let mut caller = stage.caller().await;
-    caller
-        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 10")
-        .await;
-    caller.send("first").await;
-    until("the token is renewed", || async {
-        (stage.simulator.token_calls() > calls).then_some(())
-    })
-    .await;
-    (stage, caller)
-}
-
-#[tokio::test]
-async fn an_upstream_that_refuses_a_token_before_all_of_a_small_body_came_is_asked_again() {
-    for http in [1, 2] {
-        let (stage, mut caller) = refused_early(http).await;
-        caller.send("later").await;
-        caller.answer("POST").await.expect(200);
-        let sent = arrivals(&stage, "/sim/sink");
-        assert_eq!(sent.len(), 2);
-        assert_eq!(sent[1].text(), "firstlater");
-        // Nothing of it is left on the connection.
-        caller
-            .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
-            .await
-            .expect(200);
-    }
-}
-
-#[tokio::test]
-async fn a_caller_who_stops_in_a_body_whose_token_was_refused_is_not_waited_for() {
-    for http in [1, 2] {
-        let (stage, mut caller) = refused_early(http).await;
-        let answer = caller.answer("POST").await;
-        assert_eq!(answer.refusal(), (408, "requestTimeout".to_owned()));
-        assert_eq!(arrivals(&stage, "/sim/sink").len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn a_streamed_body_is_never_sent_twice_and_the_next_request_has_the_new_token() {
-    for chunked in [true, false] {
-        let stage = Stage::open().await;
-        stage.simulator.revoke_tokens(None);
-        let mut caller = stage.caller().await;
-        if chunked {
-            caller
-                .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked")
-                .await;
-            caller.send("5\r\nhello\r\n0\r\n\r\n").await;
-        } else {
-            caller
-                .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 65537")
-                .await;
-            caller.send(vec![b'x'; 65_537]).await;
-        }
-        let answer = caller.answer("POST").await;
-        is_refused(&answer, "send the request again");
-        assert_eq!(answer.all("www-authenticate").len(), 0);
-        assert_eq!(arrivals(&stage, "/sim/sink").len(), 1);
-        stage.get("/graph/sim/bytes/1").await.expect(200);
-    }
-}
-
-#[tokio::test]
-async fn beyond_16_mib_of_kept_bodies_others_stream() {
-    let stage = Stage::with("workers: 1\n").await;
-    let (gate, callers) = keep_all(&stage).await;
-    stage.simulator.revoke_tokens(None);
-    let answer = large(&stage).await.answer("POST").await;
-    is_refused(&answer, "send the request again");
-    gate.open();
-    for mut caller in callers {
-        caller.answer("POST").await.expect(200);
     }
 }
 

@@ -48,6 +48,7 @@ mod proofs;
 mod readme;
 mod references;
 mod refusal_records;
+mod refused_bodies;
 mod reload;
 mod retries;
 mod retry_pauses;

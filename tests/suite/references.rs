@@ -5,6 +5,7 @@ use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
 use crate::challenges::arrivals;
 use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
+use crate::harness::caller2::{request, unsized_body};
 use crate::harness::stage::Stage;
 use crate::harness::until;
 
@@ -118,6 +119,72 @@ async fn bodies_that_hold_no_reference_or_are_large_or_compressed_pass_untouched
             .await
             .expect(200);
         assert_eq!(stage.simulator.seen().pop().unwrap().text(), body);
+    }
+}
+
+#[tokio::test]
+async fn references_in_bodies_of_unknown_length_are_turned_where_these_are_small() {
+    let stage = Stage::open().await;
+    let base = format!("http://{}/graph", stage.address());
+    let text = |base: &str, pad: usize| {
+        let pad = "x".repeat(pad);
+        format!(r#"{{"@odata.id":"{base}/v1.0/users/1","pad":"{pad}"}}"#)
+    };
+    let least = text(&base, 0).len();
+    let graph = "https://graph.microsoft.com";
+    for (pad, turned) in [
+        (0, true),
+        (50_000, true),
+        (65_536 - least, true),
+        (65_537 - least, false),
+        (300_000, false),
+    ] {
+        let body = text(&base, pad);
+        let mut caller = stage.caller().await;
+        caller
+            .ask(&format!(
+                "POST /graph/sim/sink HTTP/1.1\nHost: {}\nContent-Type: application/json\n\
+                 Transfer-Encoding: chunked",
+                stage.address()
+            ))
+            .await;
+        for piece in body.as_bytes().chunks(20_000) {
+            let piece = std::str::from_utf8(piece).unwrap();
+            caller
+                .send(format!("{:x}\r\n{piece}\r\n", piece.len()))
+                .await;
+        }
+        caller.send("0\r\n\r\n").await;
+        caller.answer("POST").await.expect(200);
+        let sent = stage.simulator.seen().pop().unwrap();
+        if turned {
+            let wanted = text(graph, pad);
+            assert!(sent.text() == wanted, "{pad}");
+            let length = wanted.len().to_string();
+            assert_eq!(sent.header_values("content-length"), [length], "{pad}");
+            assert_eq!(sent.header("transfer-encoding"), None, "{pad}");
+        } else {
+            assert!(sent.text() == body, "{pad}");
+            assert_eq!(
+                sent.header_values("transfer-encoding"),
+                ["chunked"],
+                "{pad}"
+            );
+        }
+        let body = text("http://localhost/graph", pad);
+        let fields = [("content-type", "application/json")];
+        let streamed = request(
+            "POST",
+            "/graph/sim/sink",
+            &fields,
+            unsized_body(body.clone()),
+        );
+        let answer = stage.caller2().await.send(streamed).await.unwrap();
+        assert_eq!(answer.status(), 200, "{pad}");
+        let sent = stage.simulator.seen().pop().unwrap().text();
+        let turned = body.len() <= 65_536;
+        let wanted = if turned { text(graph, pad) } else { body };
+        assert!(sent == wanted, "{pad}");
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -83,6 +85,23 @@ pub(crate) fn empty() -> Body {
 
 pub(crate) fn full(text: impl Into<Bytes>) -> Body {
     Full::new(text.into()).boxed()
+}
+
+/// A body that does not say how long it is.
+pub(crate) fn unsized_body(text: impl Into<Bytes>) -> Body {
+    struct Unsized(Option<Bytes>);
+    impl hyper::body::Body for Unsized {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.take().map(|text| Ok(Frame::data(text))))
+        }
+    }
+    Unsized(Some(text.into())).boxed()
 }
 
 /// Reads an answer to its end or its breaking off.

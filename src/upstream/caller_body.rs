@@ -1,0 +1,354 @@
+//! The caller's body as it comes: counted, bounded, timed, and copied while it is small.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+
+use super::leftover::read_off;
+use crate::alarm::Alarm;
+use crate::executor::LocalExec;
+
+/// What went wrong with a caller's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// The caller stopped sending, or what it sent was not a body.
+    #[error("the request body broke off")]
+    Broken,
+    /// Nothing came for `timeouts.request_body_idle`.
+    #[error("the request body stalled")]
+    Stalled,
+    /// More than the route's `max_body_bytes`.
+    #[error("the request body is larger than the route takes")]
+    TooLarge,
+}
+
+/// Takes away from trailers what must not go up.
+pub(super) type TrailerRule = Box<dyn Fn(&mut HeaderMap)>;
+
+/// What is known about a caller's body while somebody else sends it.
+pub struct Upload {
+    bytes: Cell<u64>,
+    limit: Cell<u64>,
+    ended: Cell<bool>,
+    fault: Cell<Option<BodyFault>>,
+    trailers: RefCell<Option<TrailerRule>>,
+    /// The bytes so far, while they are to be kept and are few enough.
+    copy: RefCell<Option<Vec<u8>>>,
+    /// More than these are not kept.
+    most: Cell<usize>,
+    /// Where the rest comes from, of a body that is kept, when the upstream wants no more of it.
+    rest: RefCell<Option<Inlet>>,
+    /// Whoever waits for its end or for that rest.
+    waiting: Cell<Option<Waker>>,
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload")
+            .field("bytes", &self.bytes)
+            .field("ended", &self.ended)
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Upload {
+    fn new() -> Self {
+        Self {
+            bytes: Cell::new(0),
+            limit: Cell::new(u64::MAX),
+            ended: Cell::new(false),
+            fault: Cell::new(None),
+            trailers: RefCell::new(None),
+            copy: RefCell::new(None),
+            most: Cell::new(0),
+            rest: RefCell::new(None),
+            waiting: Cell::new(None),
+        }
+    }
+
+    /// Sets the bound on the body; it ends in an error beyond.
+    pub fn bound(&self, limit: u64) {
+        self.limit.set(limit);
+    }
+
+    /// Lets trailers through, after this rule. Without one they are dropped.
+    pub fn let_trailers_through(&self, rule: TrailerRule) {
+        self.trailers.replace(Some(rule));
+    }
+
+    /// Keeps a copy of the body as it passes, if it has no more than `most` bytes, with room for
+    /// `likely` from the start.
+    pub fn keep(&self, likely: usize, most: usize) {
+        self.copy.replace(Some(Vec::with_capacity(likely)));
+        self.most.set(most);
+    }
+
+    fn keeps(&self) -> bool {
+        self.copy.borrow().is_some()
+    }
+
+    /// Ends that: the copy goes, and what has not come yet is nobody's.
+    pub fn keep_no_longer(&self) {
+        self.copy.take();
+        self.rest.take();
+    }
+
+    /// Waits until the whole body has passed, or more of it than is kept. What the upstream does not
+    /// want any more, because it has answered, is read here.
+    ///
+    /// # Errors
+    /// When the body is faulty.
+    pub async fn complete(self: &Rc<Self>) -> Result<(), BodyFault> {
+        let mut rest = None;
+        poll_fn(|cx| {
+            while !self.ended.get() && self.keeps() {
+                if rest.is_none() {
+                    rest = self.rest.take().map(|inlet| CallerBody {
+                        ahead: None,
+                        inlet: Some(inlet),
+                        upload: Rc::clone(self),
+                    });
+                }
+                let Some(body) = &mut rest else {
+                    self.waiting.set(Some(cx.waker().clone()));
+                    return Poll::Pending;
+                };
+                let _ = ready!(body.poll_next(cx));
+            }
+            Poll::Ready(self.fault.get().map_or(Ok(()), Err))
+        })
+        .await
+    }
+
+    /// The whole body has passed, or failed.
+    fn end(&self, fault: Option<BodyFault>) {
+        self.fault.set(fault);
+        self.ended.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    /// The copy, once the whole body has passed.
+    pub fn kept(&self) -> Option<Bytes> {
+        let whole = self.ended.get() && self.fault.get().is_none();
+        let copy = self.copy.borrow();
+        let copy = copy.as_ref().filter(|_| whole)?;
+        Some(Bytes::copy_from_slice(copy))
+    }
+
+    /// Counts bytes that pass, and copies them where that was asked for.
+    fn passed(&self, data: &[u8]) -> u64 {
+        let bytes = self.bytes.get() + data.len() as u64;
+        self.bytes.set(bytes);
+        let mut copy = self.copy.borrow_mut();
+        match &mut *copy {
+            Some(copy) if bytes <= self.most.get() as u64 => copy.extend_from_slice(data),
+            Some(_) => {
+                *copy = None;
+                // Whoever waits for the whole waits in vain.
+                self.wake();
+            }
+            None => {}
+        }
+        bytes
+    }
+
+    /// What may go up of trailers.
+    fn screened(&self, mut trailers: HeaderMap) -> Option<Frame<Bytes>> {
+        self.trailers.borrow().as_ref()?(&mut trailers);
+        (!trailers.is_empty()).then(|| Frame::trailers(trailers))
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Whether the body came to its end or to an error.
+    pub fn ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Whether the caller may still be sending what nobody reads.
+    pub fn is_unread(&self) -> bool {
+        let given_up = [BodyFault::TooLarge, BodyFault::Stalled].map(Some);
+        !self.ended.get() || given_up.contains(&self.fault.get())
+    }
+
+    /// What went wrong with it.
+    pub fn fault(&self) -> Option<BodyFault> {
+        self.fault.get()
+    }
+}
+
+/// The caller's body as it comes, counted, bounded and timed.
+#[derive(Debug)]
+pub struct CallerBody {
+    /// What was read ahead and goes first.
+    ahead: Option<Bytes>,
+    inlet: Option<Inlet>,
+    upload: Rc<Upload>,
+}
+
+/// Where the caller's body comes from.
+#[derive(Debug)]
+struct Inlet {
+    incoming: Option<Incoming>,
+    alarm: Alarm,
+    idle: Duration,
+    /// Whether it is one of HTTP/2's streams: what nobody reads of it is read off.
+    is_stream: bool,
+    /// Whether nothing more comes.
+    over: bool,
+}
+
+impl CallerBody {
+    /// Wraps a body that may pause for `idle`. `is_stream`: it is one of HTTP/2's, so what nobody
+    /// reads of it is read off beside the answer.
+    pub fn new(incoming: Incoming, alarm: Alarm, idle: Duration, is_stream: bool) -> Self {
+        Self {
+            ahead: None,
+            inlet: Some(Inlet {
+                incoming: Some(incoming),
+                alarm,
+                idle,
+                is_stream,
+                over: false,
+            }),
+            upload: Rc::new(Upload::new()),
+        }
+    }
+
+    /// What is known about it, for those who do not send it.
+    pub fn upload(&self) -> Rc<Upload> {
+        Rc::clone(&self.upload)
+    }
+
+    /// Takes back what was read ahead: it comes first, and does not count again.
+    pub fn unread(&mut self, bytes: Bytes) {
+        self.ahead = Some(bytes);
+    }
+
+    fn incoming(&self) -> Option<&Incoming> {
+        self.inlet.as_ref()?.incoming.as_ref()
+    }
+
+    /// Whether nothing more comes.
+    pub(super) fn is_over(&self) -> bool {
+        self.ahead.is_none() && self.incoming().is_none_or(Body::is_end_stream)
+    }
+
+    /// How much comes, as far as that is known.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self.incoming() {
+            // Only bodies of unknown length are read ahead.
+            _ if self.ahead.is_some() => SizeHint::default(),
+            Some(incoming) => incoming.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+
+    /// The next frame.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if let Some(bytes) = self.ahead.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        let Some(inlet) = &mut self.inlet else {
+            return Poll::Ready(None);
+        };
+        let upload = &self.upload;
+        let next = ready!(inlet.poll_next(cx));
+        let passed = match &next {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, |data| upload.passed(data)),
+            Some(Err(fault)) => {
+                upload.end(Some(*fault));
+                return Poll::Ready(next);
+            }
+            None => 0,
+        };
+        if passed > upload.limit.get() {
+            upload.end(Some(BodyFault::TooLarge));
+            return Poll::Ready(Some(Err(BodyFault::TooLarge)));
+        }
+        if inlet.over {
+            upload.end(None);
+        }
+        match next.map(|next| next.map(Frame::into_trailers)) {
+            Some(Ok(Ok(trailers))) => Poll::Ready(upload.screened(trailers).map(Ok)),
+            Some(Ok(Err(frame))) => Poll::Ready(Some(Ok(frame))),
+            Some(Err(fault)) => Poll::Ready(Some(Err(fault))),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Inlet {
+    /// The next frame. The alarm runs only while the caller is what is waited for.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(next) = Pin::new(&mut *incoming).poll_frame(cx) else {
+            if self.alarm.has_rung(cx) {
+                self.alarm.clear();
+                return Poll::Ready(Some(Err(BodyFault::Stalled)));
+            }
+            if !self.alarm.is_set() {
+                self.alarm.set(self.idle);
+            }
+            return Poll::Pending;
+        };
+        self.alarm.clear();
+        // hyper takes a stream that is reset without an error for one that has ended.
+        if self.is_stream && !self.over && next.is_none() && !incoming.is_end_stream() {
+            self.over = true;
+            return Poll::Ready(Some(Err(BodyFault::Broken)));
+        }
+        // Nothing comes after trailers.
+        self.over = match &next {
+            Some(Ok(frame)) => frame.is_trailers() || incoming.is_end_stream(),
+            Some(Err(_)) | None => true,
+        };
+        Poll::Ready(next.map(|next| next.map_err(|_| BodyFault::Broken)))
+    }
+}
+
+/// Whoever lets go of it, a refusal as well as an upstream that answered early, need not know that
+/// the caller still sends.
+impl Drop for CallerBody {
+    fn drop(&mut self) {
+        if self.upload.keeps() && !self.upload.ended() {
+            self.upload.rest.replace(self.inlet.take());
+            self.upload.wake();
+        }
+    }
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        if self.is_stream
+            && !self.over
+            && let Some(incoming) = self.incoming.take()
+        {
+            LocalExec.execute(read_off(incoming, self.alarm.another()));
+        }
+    }
+}
