@@ -87,30 +87,49 @@ pub fn load(ca_file: Option<&FilePath>) -> Result<Trust, TrustError> {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     if let Some(path) = ca_file {
-        let unreadable = |source| TrustError::Unreadable {
-            path: path.clone(),
-            source,
-        };
-        let text = regular_file::read(path).map_err(|error| unreadable(pem::Error::Io(error)))?;
-        let certificates = CertificateDer::pem_slice_iter(&text)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(unreadable)?;
-        let (added, _) = roots.add_parsable_certificates(certificates);
-        if added == 0 {
-            return Err(TrustError::NoCertificate(path.clone()));
-        }
+        roots.extend(authorities(path)?.roots);
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let roots = Arc::new(roots);
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(Arc::clone(&roots))
-        .with_no_client_auth();
     Ok(Trust {
-        client,
+        client: client(&roots)?,
         roots,
         doubt,
     })
+}
+
+/// The client settings that trust the authorities of this file and nobody else.
+///
+/// # Errors
+/// When it is unreadable or holds no certificate.
+pub fn only(ca_file: &FilePath) -> Result<ClientConfig, TrustError> {
+    client(&Arc::new(authorities(ca_file)?))
+}
+
+fn client(roots: &Arc<RootCertStore>) -> Result<ClientConfig, TrustError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let settings =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(settings
+        .with_root_certificates(Arc::clone(roots))
+        .with_no_client_auth())
+}
+
+/// Those of a CA file.
+fn authorities(path: &FilePath) -> Result<RootCertStore, TrustError> {
+    let unreadable = |source| TrustError::Unreadable {
+        path: path.clone(),
+        source,
+    };
+    let text = regular_file::read(path).map_err(|error| unreadable(pem::Error::Io(error)))?;
+    let certificates = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unreadable)?;
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(certificates);
+    if added == 0 {
+        return Err(TrustError::NoCertificate(path.clone()));
+    }
+    Ok(roots)
 }
 
 /// The roots of the system or of the variables, and what of them could not be read.

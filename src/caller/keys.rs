@@ -48,6 +48,16 @@ pub enum KeysError {
     /// The token for the API server cannot be read.
     #[error("the token for the issuer cannot be read; check kubernetes.token_file")]
     Token(#[from] SecretError),
+    /// Whoever asked for the token is not shown it, or cannot be reached again.
+    #[error(
+        "the issuer answered {status}, and kubernetes.token_file cannot be shown to it: that goes only to whom an authority of kubernetes.ca_file vouches for; check kubernetes.issuer and kubernetes.ca_file"
+    )]
+    Stranger {
+        /// What was answered without the token.
+        status: StatusCode,
+        /// Why there is no connection that the token may go over.
+        source: reqwest::Error,
+    },
     /// The issuer refused.
     #[error(
         "the issuer answered {0}; check kubernetes.issuer and the rights of kubernetes.token_file"
@@ -92,8 +102,10 @@ pub fn token(path: &FilePath) -> Result<Secret, KeysError> {
 /// How an issuer is reached.
 #[derive(Clone, Debug)]
 pub struct Egress {
-    /// What is trusted.
+    /// What is trusted with a call that carries nothing: the system's authorities and the cluster's.
     pub tls: rustls::ClientConfig,
+    /// What is trusted with the token: the cluster's authorities alone.
+    pub own: rustls::ClientConfig,
     /// Fixed addresses for `host:port`.
     pub resolve: BTreeMap<(HostName, u16), SocketAddr>,
 }
@@ -101,8 +113,12 @@ pub struct Egress {
 impl Egress {
     /// What asks for a document, and follows nothing. The HTTP library takes the port from the URL
     /// where there is one; before a fixed address, which has its own, it is left out.
-    fn get(&self, document: &str) -> Result<RequestBuilder, reqwest::Error> {
-        let mut tls = self.tls.clone();
+    fn get(
+        &self,
+        document: &str,
+        tls: &rustls::ClientConfig,
+    ) -> Result<RequestBuilder, reqwest::Error> {
+        let mut tls = tls.clone();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
@@ -155,19 +171,21 @@ struct Discovery {
     jwks_uri: String,
 }
 
-/// Reads one document. The token is shown only where it is asked for: issuers outside the cluster
-/// publish their keys, and have no business with it.
+/// Reads one document. The token is shown only where it is asked for, and only to whom the cluster's
+/// own authorities vouch for: it is one for the API server, and issuers outside the cluster, or
+/// whatever host a discovery document names, have no business with it.
 async fn read_out(egress: &Egress, url: &str, token: &Secret) -> Result<Vec<u8>, KeysError> {
     if !url.starts_with("https://") {
         return Err(KeysError::Insecure);
     }
-    let mut answer = egress.get(url)?.send().await?;
-    if matches!(
-        answer.status(),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-    ) && let Some(token) = token.expose_str()
+    let mut answer = egress.get(url, &egress.tls)?.send().await?;
+    let status = answer.status();
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        && let Some(token) = token.expose_str()
     {
-        answer = egress.get(url)?.bearer_auth(token).send().await?;
+        let again = egress.get(url, &egress.own)?.bearer_auth(token);
+        let shown = again.send().await;
+        answer = shown.map_err(|source| KeysError::Stranger { status, source })?;
     }
     if answer.status() != StatusCode::OK {
         return Err(KeysError::Refused(answer.status()));

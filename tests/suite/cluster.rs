@@ -93,6 +93,12 @@ impl Cluster {
         let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         heads.len()
     }
+
+    /// Whether anybody came with a credential.
+    fn was_shown_something(&self) -> bool {
+        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        heads.iter().any(|head| head.contains("authorization:"))
+    }
 }
 
 #[tokio::test]
@@ -138,4 +144,36 @@ async fn keys_come_from_the_issuer_when_it_is_there_and_stay_when_it_is_not() {
     ask().await.expect(200);
     let said = program.err.text() + &program.out.text();
     assert!(!said.contains(CLUSTER_TOKEN) && !said.contains(&good));
+}
+
+#[tokio::test]
+async fn an_issuer_that_only_the_systems_authorities_vouch_for_is_not_shown_the_token() {
+    tokenferry::trust::install_provider();
+    let folder = tempfile::tempdir().unwrap();
+    let (own, public) = (Authority::new(), Authority::new());
+    let simulator = Simulator::start().await.unwrap();
+    let stranger = Cluster::start(&public, &simulator.federated_keys().unwrap()).await;
+    stranger.up.store(true, Ordering::Relaxed);
+    fs::write(folder.path().join("ca.pem"), &own.pem).unwrap();
+    fs::write(folder.path().join("public.pem"), &public.pem).unwrap();
+    fs::write(folder.path().join("token"), CLUSTER_TOKEN).unwrap();
+    let shown = folder.path().display();
+    let config = format!(
+        "kubernetes: {{issuer: '{}', audience: tokenferry, ca_file: '{shown}/ca.pem', token_file: '{shown}/token'}}\n\
+         callers: {{job: {{service_account: tools/tokenferry}}}}\n\
+         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [job]}}]\n",
+        stranger.issuer
+    );
+    let roots = format!("{shown}/public.pem");
+    let program = Program::within(simulator, &config, &[("SSL_CERT_FILE", &roots)]).await;
+    let said = "the keys of the cluster cannot be used; none are known";
+    let line = program.err.find("the failure", |line| {
+        line.contains(said).then(|| line.to_owned())
+    });
+    let line = line.await;
+    assert!(
+        line.contains("401") && line.contains("kubernetes.ca_file"),
+        "{line}"
+    );
+    assert!(stranger.calls() > 0 && !stranger.was_shown_something());
 }

@@ -20,7 +20,7 @@ use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
 use crate::proxy::generation::{Generation, InForce};
 use crate::secret::FilePath;
 use crate::secret::file_reader::FileReader;
-use crate::trust;
+use crate::trust::{self, TrustError};
 
 /// How often a file is looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -185,12 +185,15 @@ async fn load(
     }
 }
 
-/// The cluster's authority is trusted besides the system's.
+/// The cluster's authority is trusted besides the system's, and alone with the token.
 fn egress(
     authority: &FilePath,
     resolve: BTreeMap<(HostName, u16), SocketAddr>,
 ) -> Result<Egress, String> {
-    let trust = trust::load(Some(authority)).map_err(|error| Chain(&error).to_string())?;
-    let tls = trust.client;
-    Ok(Egress { tls, resolve })
+    let words = |error: TrustError| Chain(&error).to_string();
+    Ok(Egress {
+        tls: trust::load(Some(authority)).map_err(words)?.client,
+        own: trust::only(authority).map_err(words)?,
+        resolve,
+    })
 }

@@ -55,7 +55,11 @@ impl Cluster {
         let token = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(token.path(), "cluster-token\n").unwrap();
         Self {
-            egress: Egress { tls, resolve },
+            egress: Egress {
+                own: tls.clone(),
+                tls,
+                resolve,
+            },
             seen,
             token,
         }
@@ -147,6 +151,25 @@ async fn an_issuer_with_public_keys_never_sees_the_token() {
     let cluster = Cluster::start(|origin, path, _| documents(origin, path)).await;
     cluster.load().await.unwrap();
     assert!(cluster.seen().iter().all(|line| line.ends_with("false")));
+}
+
+#[tokio::test]
+async fn who_asks_for_the_token_without_a_certificate_of_the_cluster_does_not_get_it() {
+    for keys_only in [false, true] {
+        let stranger = Cluster::start(move |origin, path, shown| {
+            match shown || keys_only && path != "/openid/v1/jwks" {
+                true => documents(origin, path),
+                false => (403, "{}".to_owned()),
+            }
+        });
+        let mut stranger = stranger.await;
+        stranger.egress.own = both_ends().1;
+        let error = stranger.load().await.unwrap_err();
+        assert!(matches!(error, KeysError::Stranger { .. }), "{error:?}");
+        let seen = stranger.seen();
+        assert_eq!(seen.len(), if keys_only { 2 } else { 1 });
+        assert!(seen.iter().all(|line| line.ends_with("false")), "{seen:?}");
+    }
 }
 
 #[tokio::test]
