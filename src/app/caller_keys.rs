@@ -7,17 +7,20 @@ use std::time::Duration;
 use super::complaint::Complaint;
 use crate::chain::Chain;
 use crate::proxy::generation::{Generation, InForce};
-use crate::secret::file_reader::FileReader;
+use crate::secret::file_reader::{FileReader, Successive};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Follows the keys of whatever configuration is in force, for ever. A reload reads them itself.
 pub(super) async fn watch(in_force: Arc<InForce>) {
-    let reader = FileReader::default();
+    let mut readers = Successive::default();
     let mut complaint = Complaint::of("API keys");
     loop {
-        let unread = look(&in_force.load(), &reader).await;
+        let world = in_force.load();
+        let unread = look(&world, &readers.reader(&world.config.callers)).await;
+        // What it holds, connections above all, is not kept from one look to the next.
+        drop(world);
         complaint.renew(&unread.join("; "), "those known before stay in use");
         tokio::time::sleep(LOOK).await;
     }

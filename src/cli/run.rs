@@ -22,6 +22,9 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// A reload reads its files within this: decrypting a key takes a good part of a second on purpose,
 /// and there may be several.
 const RELOAD: Duration = Duration::from_secs(10);
+/// So many reloads may hang before the next is refused for it: the file may have been corrected since
+/// and name others, and each that hangs takes a thread.
+const HUNG: usize = 8;
 
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
@@ -233,7 +236,7 @@ async fn serve(
     for address in app.admin_listening() {
         tracing::info!(address, "metrics, probes and status page");
     }
-    let reader = FileReader::patient_for(RELOAD);
+    let reader = FileReader::of_turns(HUNG, RELOAD);
     let code = match signals
         .end(async || reload(path, args, &app, &reader).await)
         .await

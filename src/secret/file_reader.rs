@@ -3,7 +3,7 @@
 //! runtime, which all tokens share, nor the threads that may block, which all such things share.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,15 +12,23 @@ use tokio::sync::Semaphore;
 /// Reading takes microseconds, and decrypting a key a good part of a second on purpose.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// What reads the files of one thing.
-#[derive(Debug)]
+/// What reads the files of one thing. A clone takes turns with it.
+#[derive(Clone, Debug)]
 pub struct FileReader {
     /// Held by what reads, however long that takes: as long as one file hangs, nothing else is
     /// begun that would hang there too.
     turn: Arc<Semaphore>,
-    /// Whether it is being read just now.
-    reading: Arc<AtomicBool>,
+    /// How much is being read just now.
+    reading: Arc<AtomicUsize>,
     within: Duration,
+}
+
+/// The reader of a thing that may become another: what hangs of the one before does not hold up its
+/// files.
+#[derive(Debug)]
+pub struct Successive<T> {
+    thing: Option<T>,
+    reader: FileReader,
 }
 
 /// Why the files were not read.
@@ -49,8 +57,14 @@ impl Default for FileReader {
 impl FileReader {
     /// One that waits this long. Nothing is being read.
     pub fn patient_for(within: Duration) -> Self {
+        Self::of_turns(1, within)
+    }
+
+    /// The same where each turn may read other files than the one before: so many may hang before the
+    /// next has to wait for one of them.
+    pub fn of_turns(turns: usize, within: Duration) -> Self {
         Self {
-            turn: Arc::new(Semaphore::new(1)),
+            turn: Arc::new(Semaphore::new(turns)),
             reading: Arc::default(),
             within,
         }
@@ -68,7 +82,7 @@ impl FileReader {
         let within = self.within;
         match tokio::time::timeout(within, self.turn(work)).await {
             Ok(done) => Ok(done),
-            Err(_) if self.reading.load(Ordering::Relaxed) => Err(Unread::TooSlow { within }),
+            Err(_) if self.reading.load(Ordering::Relaxed) > 0 => Err(Unread::TooSlow { within }),
             Err(_) => Err(Unread::NoThread { within }),
         }
     }
@@ -112,18 +126,40 @@ fn take<W>(place: &Mutex<Option<W>>) -> Option<W> {
 }
 
 /// Tells that something is read, as long as it is.
-struct Reading(Arc<AtomicBool>);
+struct Reading(Arc<AtomicUsize>);
 
 impl Reading {
-    fn begun(flag: Arc<AtomicBool>) -> Self {
-        flag.store(true, Ordering::Relaxed);
-        Self(flag)
+    fn begun(count: Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<T> Default for Successive<T> {
+    fn default() -> Self {
+        Self {
+            thing: None,
+            reader: FileReader::default(),
+        }
+    }
+}
+
+impl<T: Clone + PartialEq> Successive<T> {
+    /// The reader of this thing, which is the one of before unless the thing is another.
+    pub fn reader(&mut self, thing: &T) -> FileReader {
+        if self.thing.as_ref() != Some(thing) {
+            *self = Self {
+                thing: Some(thing.clone()),
+                ..Self::default()
+            };
+        }
+        self.reader.clone()
     }
 }
 
@@ -158,6 +194,38 @@ mod tests {
         patient.run(move || tell.send(())).await.unwrap().unwrap();
         told.try_recv().unwrap();
     }
+
+    #[tokio::test]
+    async fn what_hangs_holds_up_as_many_turns_as_there_are() {
+        let within = Duration::from_millis(20);
+        let reader = FileReader::of_turns(3, within);
+        let mut hung = Vec::new();
+        for _ in 0..3 {
+            reader.run(|| ()).await.unwrap();
+            let (release, hangs) = mpsc::channel::<()>();
+            let first = reader.run(move || hangs.recv()).await;
+            assert_eq!(first.map(|_| ()), Err(Unread::TooSlow { within }));
+            hung.push(release);
+        }
+        assert!(reader.run(|| ()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_hangs_of_one_thing_does_not_hold_up_another() {
+        let mut readers = Successive::default();
+        let (_release, hangs) = mpsc::channel::<()>();
+        let mut reader = readers.reader(&"old");
+        reader.within = Duration::from_millis(20);
+        assert!(reader.run(move || hangs.recv()).await.is_err());
+        let same = readers.reader(&"old");
+        assert_eq!(
+            same.turn.available_permits(),
+            0,
+            "one thread hangs, no more"
+        );
+        readers.reader(&"new").run(|| ()).await.unwrap();
+    }
+
     #[test]
     fn what_no_thread_has_begun_is_not_blamed_on_the_file_and_never_done() {
         let runtime = tokio::runtime::Builder::new_current_thread()

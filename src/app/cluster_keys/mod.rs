@@ -19,7 +19,7 @@ use crate::chain::Chain;
 use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
 use crate::proxy::generation::{Generation, InForce};
 use crate::secret::FilePath;
-use crate::secret::file_reader::FileReader;
+use crate::secret::file_reader::{FileReader, Successive};
 use crate::trust::{self, TrustError};
 
 /// How often a file is looked at.
@@ -37,9 +37,8 @@ const NONE: &str = "none are known, so no service account is let in";
 
 /// Follows the keys of whatever configuration is in force, for ever.
 pub(super) async fn watch(in_force: Arc<InForce>) {
-    let reader = &FileReader::default();
-    let load = |world: Arc<Generation>, spec: KubernetesSpec| async move {
-        load(spec, &world.config.resolve, reader).await
+    let load = |world: Arc<Generation>, spec: KubernetesSpec, reader: FileReader| async move {
+        load(spec, &world.config.resolve, &reader).await
     };
     follow(&in_force, &mut Round::default(), load).await;
 }
@@ -47,7 +46,7 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
 async fn follow<L: Future<Output = Loaded>>(
     in_force: &InForce,
     round: &mut Round,
-    load: impl Fn(Arc<Generation>, KubernetesSpec) -> L,
+    load: impl Fn(Arc<Generation>, KubernetesSpec, FileReader) -> L,
 ) {
     loop {
         let step = async {
@@ -77,6 +76,7 @@ struct Round {
     /// The call for these keys: when, and whether it succeeded.
     last: Option<(KubernetesSpec, Instant, bool)>,
     complaint: Complaint,
+    readers: Successive<KubernetesSpec>,
 }
 
 impl Default for Round {
@@ -85,6 +85,7 @@ impl Default for Round {
             wanted: false,
             last: None,
             complaint: Complaint::of("the keys of the cluster"),
+            readers: Successive::default(),
         }
     }
 }
@@ -93,13 +94,14 @@ impl Round {
     async fn look<L: Future<Output = Loaded>>(
         &mut self,
         in_force: &InForce,
-        load: impl FnOnce(Arc<Generation>, KubernetesSpec) -> L,
+        load: impl FnOnce(Arc<Generation>, KubernetesSpec, FileReader) -> L,
     ) {
         let world = in_force.load();
         let Some(spec) = spec_of(&world).filter(|spec| self.is_due(spec, &world.callers)) else {
             return;
         };
-        let outcome = load(Arc::clone(&world), spec.clone()).await;
+        let reader = self.readers.reader(spec);
+        let outcome = load(Arc::clone(&world), spec.clone(), reader).await;
         // Another generation may be in force by now, with a copy of what was known before. The
         // thread that puts it there is this one, so none comes between here and the end.
         let after = in_force.load();

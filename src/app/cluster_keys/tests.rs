@@ -51,7 +51,7 @@ impl Issuer {
 
     /// Follows it for this long, while a token with this key comes every second.
     async fn pass(&self, round: &mut Round, seconds: u64, key: &str) {
-        let load = async |_, _| self.load();
+        let load = async |_, _, _| self.load();
         let ask = async {
             for _ in 0..seconds {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -184,7 +184,7 @@ async fn keys_that_come_while_the_configuration_is_replaced_are_those_of_the_new
     issuer.pass(&mut round, 1, "k1").await;
     tokio::time::sleep(FRESH).await;
     issuer.key.replace(Some("k2".to_owned()));
-    let load = async |_, _| {
+    let load = async |_, _, _| {
         issuer.replace(&issuer.spec);
         issuer.load()
     };
@@ -201,7 +201,7 @@ async fn keys_that_nobody_asks_for_any_more_are_asked_for_again_when_somebody_do
         issuer: "https://other.corp".to_owned(),
         ..issuer.spec.clone()
     };
-    let load = async |_, _| {
+    let load = async |_, _, _| {
         issuer.replace(&other);
         issuer.load()
     };
@@ -240,7 +240,7 @@ async fn an_issuer_that_hangs_does_not_hold_up_the_one_that_replaces_it() {
         issuer: "https://good.corp".to_owned(),
         ..issuer.spec.clone()
     };
-    let load = async |_, spec: KubernetesSpec| {
+    let load = async |_, spec: KubernetesSpec, _| {
         if spec != good {
             std::future::pending::<()>().await;
         }
@@ -256,5 +256,31 @@ async fn an_issuer_that_hangs_does_not_hold_up_the_one_that_replaces_it() {
         () = follow(&issuer.in_force, &mut round, load) => {}
         () = correct => {}
     }
+    assert_eq!(issuer.verdict("k1"), KNOWN);
+}
+
+#[tokio::test]
+async fn a_file_that_hangs_does_not_hold_up_those_that_replace_it() {
+    let issuer = fetched();
+    let mut round = Round::default();
+    let (_release, hangs) = std::sync::mpsc::channel::<()>();
+    let hang = async |_, _, reader: FileReader| {
+        // Given up, as after its time.
+        let read = reader.run(move || hangs.recv());
+        let limit = Duration::from_millis(20);
+        assert!(tokio::time::timeout(limit, read).await.is_err());
+        Err("it hangs".to_owned())
+    };
+    round.look(&issuer.in_force, hang).await;
+    issuer.replace(&KubernetesSpec {
+        keys: KubernetesKeys::File("corrected".into()),
+        ..issuer.spec.clone()
+    });
+    let read = async |_, _, reader: FileReader| {
+        let read = reader.run(|| ()).await;
+        read.map_err(|slow| slow.to_string())?;
+        issuer.load()
+    };
+    round.look(&issuer.in_force, read).await;
     assert_eq!(issuer.verdict("k1"), KNOWN);
 }

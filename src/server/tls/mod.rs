@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::chain::Chain;
 use crate::config::TlsSpec;
 use crate::secret::FilePath;
-use crate::secret::file_reader::FileReader;
+use crate::secret::file_reader::Successive;
 
 /// How often the files are looked at: a certificate manager replaces them days before the end.
 const LOOK: Duration = Duration::from_secs(5);
@@ -182,14 +182,14 @@ impl Tls {
     /// Looks at the files for ever.
     pub async fn watch(self: Arc<Self>) {
         // A file system that hangs must not hold up the runtime, which all control tasks share.
-        let reader = FileReader::default();
+        let mut readers = Successive::default();
         loop {
             tokio::time::sleep(LOOK).await;
             let now = SystemTime::now();
             let Some(spec) = self.due(now) else {
                 continue;
             };
-            let asked = spec.clone();
+            let (asked, reader) = (spec.clone(), readers.reader(&spec));
             let outcome = match reader.run(move || load(&asked, now)).await {
                 Ok(outcome) => outcome.map_err(|error| Chain(&error).to_string()),
                 Err(slow) => Err(slow.to_string()),
