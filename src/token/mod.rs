@@ -12,6 +12,8 @@ pub mod challenge;
 #[cfg(test)]
 mod change_tests;
 #[cfg(test)]
+mod claims_quiet_tests;
+#[cfg(test)]
 mod claims_tests;
 mod deadline;
 mod entry;

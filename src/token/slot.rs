@@ -381,11 +381,13 @@ impl Slot {
         if failing && self.obeying || !failing && !at_once {
             return self.due.is_none();
         }
-        if let (false, Some(until)) = (failing, asked) {
-            self.due = match self.due {
-                Some(due) if due.left(now) < until.left(now) => Some(due),
-                _ => Some(until),
-            };
+        // What is due now and had no time for that quiet has none for it now.
+        if let (false, Some(until), Some(due)) = (failing, asked, self.due) {
+            self.due = Some(if due.left(now) < until.left(now) {
+                due
+            } else {
+                until
+            });
             return false;
         }
         self.failures = 0;
