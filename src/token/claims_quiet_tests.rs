@@ -1,8 +1,43 @@
 //! How long no call with claims is made after one that failed, by table.
 
-use super::slot::{Renewal, Step};
+use std::time::Duration;
+
+use super::slot::{Renewal, Slot, Step};
 use super::slot_clocks::{Clocks, S, claims, holding, life};
 use crate::credential::Pace;
+
+/// A day's token, and a call with claims that failed at the start.
+fn denied(clocks: Clocks, pace: Pace, retry_after: Option<Duration>) -> Slot {
+    let (mut slot, lease) = holding(clocks, life(86_400), 0.5);
+    let (now, wanted) = (clocks.at(0.0), claims("nbf"));
+    let renewal = slot.rejected(lease.generation, Some(&wanted), now);
+    assert_eq!(renewal, Renewal::Join(2));
+    slot.started(now).unwrap();
+    slot.failed(pace, retry_after, now, 0.0);
+    slot
+}
+
+/// What a demand for claims leads to.
+fn demand(slot: &mut Slot, clocks: Clocks, at: f64) -> Renewal {
+    let generation = slot.lease().unwrap().generation;
+    slot.rejected(generation, Some(&claims("nbf")), clocks.at(at))
+}
+
+/// What a refusal without a demand leads to.
+fn refuse(slot: &mut Slot, clocks: Clocks, at: f64) -> Renewal {
+    let generation = slot.lease().unwrap().generation;
+    slot.rejected(generation, None, clocks.at(at))
+}
+
+#[test]
+fn a_change_ends_the_rest_of_claims_and_forces_no_other_renewal() {
+    let clocks = Clocks::start();
+    let mut slot = denied(clocks, Pace::Permanent, None);
+    let before = slot.next(clocks.at(1.0));
+    assert!(!slot.credential_changed(false, clocks.at(1.0)));
+    assert_eq!(slot.next(clocks.at(1.0)), before);
+    assert_eq!(demand(&mut slot, clocks, 1.0), Renewal::Join(3));
+}
 
 #[test]
 fn a_change_does_not_put_a_renewal_off_past_the_tokens_end() {

@@ -231,18 +231,18 @@ impl TokenEntry {
         let mut state = self.lock();
         state.label = label.clone();
         state.refreshes = refreshes;
-        let at_once = self.fallback().is_some();
         state.supplier = supplier;
-        self.changed(&mut state, at_once, now);
+        self.changed(&mut state, now);
     }
 
     /// The credential's files changed, or it is accepted again.
     pub(super) fn files_changed(&self, now: Now) {
         let mut state = self.lock();
-        self.changed(&mut state, true, now);
+        self.changed(&mut state, now);
     }
 
-    fn changed(&self, state: &mut State, at_once: bool, now: Now) {
+    fn changed(&self, state: &mut State, now: Now) {
+        let at_once = self.fallback().is_some();
         if state.slot.credential_changed(at_once, now) {
             // Requests wait for the call with the new credential, not fail with the old error.
             self.phase.send_modify(|phase| phase.failure = None);
@@ -258,7 +258,7 @@ impl TokenEntry {
     /// The supplier, if a change of its stamp would matter now.
     pub(super) fn watched(&self) -> Option<Supplier> {
         let state = self.lock();
-        let matters = state.slot.is_failing() || self.fallback().is_some();
+        let matters = state.slot.has_failed() || self.fallback().is_some();
         matters.then(|| state.supplier.clone())
     }
 
