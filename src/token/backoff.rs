@@ -11,6 +11,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Microsoft's libraries obey `Retry-After` up to an hour; more would be a fault of the server.
 const LONGEST_OBEYED: Duration = Duration::from_secs(3600);
 
+/// The quiet that `Retry-After` asks for: nothing, or a moment that has passed, asks for none.
+pub(super) fn asked_for(retry_after: Option<Duration>) -> Option<Duration> {
+    retry_after.filter(|asked| *asked >= SHORTEST)
+}
+
 /// The pause after `attempt` failures in a row (counted from 1), with `random` in `0.0..1.0`;
 /// `longest` is what can be waited for an outage to end.
 ///
@@ -25,8 +30,7 @@ pub(super) fn pause(
     random: f64,
 ) -> Duration {
     let random = random.clamp(0.0, 1.0);
-    // Nothing, or a moment that has passed, asks for nothing.
-    if let Some(asked) = retry_after.filter(|asked| *asked >= SHORTEST) {
+    if let Some(asked) = asked_for(retry_after) {
         let asked = asked.min(LONGEST_OBEYED);
         return asked + (asked / 10).min(Duration::from_secs(5)).mul_f64(random);
     }

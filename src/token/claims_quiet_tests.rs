@@ -40,6 +40,30 @@ fn a_change_ends_the_rest_of_claims_and_forces_no_other_renewal() {
 }
 
 #[test]
+fn retry_after_of_nothing_asks_for_no_quiet() {
+    let clocks = Clocks::start();
+    let nothing = Some(S(0));
+    // Of claims: others may force a renewal, and a change ends the pause.
+    let mut slot = denied(clocks, Pace::Soon, nothing);
+    assert_eq!(refuse(&mut slot, clocks, 0.5), Renewal::Join(3));
+    let mut slot = denied(clocks, Pace::Soon, nothing);
+    slot.credential_changed(false, clocks.at(0.5));
+    assert_eq!(demand(&mut slot, clocks, 0.5), Renewal::Join(3));
+    // Of what all live by: a change or an heir calls at once.
+    let mut slot = Slot::new();
+    slot.started(clocks.at(0.0)).unwrap();
+    slot.failed(Pace::Soon, nothing, clocks.at(0.0), 1.0);
+    assert_eq!(slot.heir().next(clocks.at(0.5)), Step::Call);
+    assert!(slot.credential_changed(false, clocks.at(0.5)));
+    assert_eq!(slot.next(clocks.at(0.5)), Step::Call);
+    // And so does a flight that the change fell into.
+    slot.started(clocks.at(1.0)).unwrap();
+    slot.credential_changed(false, clocks.at(1.5));
+    slot.failed(Pace::Soon, nothing, clocks.at(2.0), 1.0);
+    assert_eq!(slot.next(clocks.at(2.0)), Step::Call);
+}
+
+#[test]
 fn a_change_does_not_put_a_renewal_off_past_the_tokens_end() {
     let clocks = Clocks::start();
     let (mut slot, lease) = holding(clocks, life(3600), 0.5);

@@ -242,6 +242,7 @@ impl Slot {
         let Some(flight) = self.flight.take() else {
             return Concern::Nobody;
         };
+        let retry_after = backoff::asked_for(retry_after);
         if self.changed_in_flight && retry_after.is_none() {
             self.call_again(flight);
             return Concern::Nobody;

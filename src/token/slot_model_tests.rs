@@ -43,7 +43,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => Just(Event::Begin),
         2 => (1..200_000_u32, any::<Option<u32>>(), any::<bool>())
             .prop_map(|(life, refresh, same)| Event::Succeed { life, refresh, same }),
-        2 => (pace, any::<Option<u32>>())
+        2 => (pace, prop_oneof![3 => any::<Option<u32>>(), 1 => Just(Some(0))])
             .prop_map(|(pace, retry_after)| Event::Fail { pace, retry_after }),
         3 => (prop::bool::weighted(0.2), any::<bool>()).prop_map(|(stale, claims)| Event::Reject { stale, claims }),
         1 => any::<bool>().prop_map(|at_once| Event::Change { at_once }),
@@ -174,6 +174,7 @@ impl Model {
 
     fn fail(&mut self, slot: &mut Slot, pace: Pace, retry_after: Option<u64>, random: f64) {
         let concern = slot.failed(pace, retry_after.map(S), self.now(), random);
+        let retry_after = retry_after.filter(|seconds| *seconds > 0);
         if self.flight.take().is_none() {
             return;
         }
