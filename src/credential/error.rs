@@ -10,6 +10,7 @@ use super::arc_key::ArcKeyError;
 use super::certificate::CertificateError;
 use super::platform::PlatformError;
 use super::refusal::Refusal;
+use crate::config::Name;
 use crate::descriptors;
 use crate::secret::SecretError;
 use crate::secret::file_reader::Unread;
@@ -17,6 +18,17 @@ use crate::secret::file_reader::Unread;
 /// Why no token came.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
+    /// Neither of a pair gave a token. What is done about it goes by the second's reason: the first
+    /// is asked again in its own time.
+    #[error("{first}; its fallback \"{fallback}\": {second}")]
+    Both {
+        /// Why the first gave none.
+        first: Reason,
+        /// The second's name.
+        fallback: Name,
+        /// Why the second gave none.
+        second: Box<CredentialError>,
+    },
     /// An answer that is neither a token nor a refusal. Asked again like an outage.
     #[error("{from} sent an answer that is not a token: {flaw}")]
     Malformed {
@@ -39,6 +51,28 @@ pub enum CredentialError {
     /// An outage, here, there or in between.
     #[error(transparent)]
     Unavailable(#[from] Outage),
+}
+
+/// Why the first of a pair gave no token, in words that outlast the error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    words: String,
+    caller_words: String,
+}
+
+impl Reason {
+    pub(super) fn of(error: &CredentialError) -> Self {
+        Self {
+            words: error.words(),
+            caller_words: error.caller_words(),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.caller_words)
+    }
 }
 
 /// What a person must change.
@@ -215,8 +249,26 @@ impl CredentialError {
         self
     }
 
+    /// Whether a person must change something before asking again can help.
+    pub fn needs_a_person(&self) -> bool {
+        match self {
+            Self::Both { second, .. } => second.needs_a_person(),
+            Self::Rejected(_) => true,
+            Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => false,
+        }
+    }
+
     /// What happened and what to do, for the log and the status page. May name files.
     pub fn words(&self) -> String {
+        if let Self::Both {
+            first,
+            fallback,
+            second,
+        } = self
+        {
+            let (first, second) = (&first.words, second.words());
+            return format!("{first}; its fallback \"{fallback}\": {second}");
+        }
         let mut root: Option<&dyn Error> = None;
         let mut next = self.source();
         while let Some(cause) = next {
@@ -232,6 +284,14 @@ impl CredentialError {
     /// The same for a caller of the proxy: without file names and without what lies below.
     pub fn caller_words(&self) -> String {
         match self {
+            Self::Both {
+                first,
+                fallback,
+                second,
+            } => {
+                let (first, second) = (&first.caller_words, second.caller_words());
+                format!("{first}; its fallback \"{fallback}\": {second}")
+            }
             Self::Rejected(Rejection::Answer(_) | Rejection::Identity(_))
             | Self::Malformed { .. }
             | Self::Throttled { .. }
@@ -251,6 +311,7 @@ impl CredentialError {
     /// How long the server wants quiet, when it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Both { second, .. } => second.retry_after(),
             Self::Throttled { retry_after, .. }
             | Self::Unavailable(Outage::Answer { retry_after, .. }) => *retry_after,
             Self::Malformed { .. } | Self::Rejected(_) | Self::Unavailable(_) => None,
@@ -260,6 +321,7 @@ impl CredentialError {
     /// How soon asking again can help.
     pub fn pace(&self) -> Pace {
         match self {
+            Self::Both { second, .. } => second.pace(),
             Self::Rejected(Rejection::Answer(refusal)) if refusal.is_slow() => Pace::Slow,
             Self::Rejected(_) => Pace::Permanent,
             Self::Throttled { refusal, .. } if refusal.is_of_a_loop() => Pace::Slow,
@@ -271,6 +333,7 @@ impl CredentialError {
     /// the tenant or a policy: another credential can help.
     pub fn refuses_credential(&self) -> bool {
         match self {
+            Self::Both { second, .. } => second.refuses_credential(),
             Self::Rejected(Rejection::Answer(refusal)) => refusal.refuses_credential(),
             Self::Rejected(_) => true,
             Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => false,

@@ -5,10 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Credential;
+use super::error::{CredentialError, Reason};
 use super::stamp::Stamp;
 
 /// The first rests this long after it was refused, and then a renewal tries it: see [`latest`].
 const FIRST_AGAIN: Duration = Duration::from_secs(3000);
+/// The same while the second gives no token either: as long as anything that is refused is left alone,
+/// so that whoever mends the first in Entra need not wait for the hour.
+const FIRST_NEXT: Duration = Duration::from_secs(60);
 /// The same where it was known to be refused, was due, and did not answer.
 const FIRST_SOON: Duration = Duration::from_secs(250);
 /// An authority that wants quiet is obeyed this long, as by all renewals.
@@ -42,8 +46,14 @@ struct Refused {
     stamp: Stamp,
     /// How long it is left alone from then on, unless its files change.
     rest: Duration,
+    /// How long its authority wanted quiet.
+    quiet: Duration,
     /// Whether it answered.
     answered: bool,
+    /// Why it gave no token then.
+    why: Reason,
+    /// Whether the second has given a token since.
+    replaced: bool,
 }
 
 impl Fallback {
@@ -86,15 +96,32 @@ impl Fallback {
             })
     }
 
-    /// The first was refused. Returns whether this is news.
-    pub(super) fn first_refused(&self, stamp: Stamp, now: Instant) -> bool {
-        let refused = Refused {
+    /// The first was refused. What else is asked for meanwhile leaves it alone, too.
+    pub(super) fn first_refused(&self, stamp: Stamp, error: &CredentialError, now: Instant) {
+        let mut turn = self.lock();
+        let replaced = turn.refused.as_ref().is_some_and(|known| known.replaced);
+        turn.refused = Some(Refused {
             at: now,
             stamp,
-            rest: FIRST_AGAIN,
+            rest: FIRST_NEXT,
+            quiet: Duration::ZERO,
             answered: true,
+            why: Reason::of(error),
+            replaced,
+        });
+    }
+
+    /// The second gave a token in place of the first, which is left alone for longer now. Returns
+    /// whether this is news.
+    pub(super) fn second_replaces(&self) -> bool {
+        let mut turn = self.lock();
+        let Some(refused) = &mut turn.refused else {
+            return false;
         };
-        self.lock().refused.replace(refused).is_none()
+        if refused.answered {
+            refused.rest = FIRST_AGAIN;
+        }
+        !std::mem::replace(&mut refused.replaced, true)
     }
 
     /// The first was due and gave neither a token nor a refusal, perhaps asked for quiet, and the
@@ -102,22 +129,65 @@ impl Fallback {
     pub(super) fn first_unanswered(
         &self,
         stamp: Stamp,
-        quiet: Option<Duration>,
+        error: &CredentialError,
         now: Instant,
     ) -> bool {
-        let mut lock = self.lock();
+        let quiet = error.retry_after().unwrap_or_default();
+        let rest = quiet.clamp(FIRST_SOON, LONGEST_QUIET);
+        self.first_rests(stamp, rest, error, now)
+    }
+
+    fn first_rests(
+        &self,
+        stamp: Stamp,
+        rest: Duration,
+        error: &CredentialError,
+        now: Instant,
+    ) -> bool {
+        let mut turn = self.lock();
         // Another call may have got a token from it meanwhile.
-        let Some(refused) = &mut lock.refused else {
+        let Some(refused) = &mut turn.refused else {
             return false;
         };
-        let rest = quiet.unwrap_or_default();
         let unanswered = Refused {
             at: now,
             stamp,
-            rest: rest.clamp(FIRST_SOON, LONGEST_QUIET),
+            rest,
+            quiet: error.retry_after().unwrap_or_default(),
             answered: false,
+            why: Reason::of(error),
+            replaced: refused.replaced,
         };
         std::mem::replace(refused, unanswered).answered
+    }
+
+    /// The second failed, too, after the first with this error or without it being asked: the first
+    /// is left alone for no longer than it has to be. Why there is no token of either.
+    pub(super) fn both_failed(
+        &self,
+        stamp: Stamp,
+        first: Option<&CredentialError>,
+        second: CredentialError,
+        now: Instant,
+    ) -> CredentialError {
+        let unanswered = first.filter(|error| !error.refuses_credential());
+        if let Some((error, quiet)) = unanswered.and_then(|it| Some((it, it.retry_after()?))) {
+            self.first_rests(stamp, quiet.min(LONGEST_QUIET), error, now);
+        }
+        let mut turn = self.lock();
+        let known = turn.refused.as_mut().map(|refused| {
+            let needed = refused.quiet.clamp(FIRST_NEXT, LONGEST_QUIET);
+            refused.rest = refused.rest.min(needed);
+            &refused.why
+        });
+        match first.map(Reason::of).or(known.cloned()) {
+            Some(first) => CredentialError::Both {
+                first,
+                fallback: self.second.name.clone(),
+                second: Box::new(second),
+            },
+            None => second,
+        }
     }
 
     /// The first gave a token. Returns whether this is news.

@@ -9,7 +9,7 @@ use super::stamp::Stamp;
 use super::stand_in::{
     Seen, StandIn, ask, build, client, granted, response, scope, secret_in, spec,
 };
-use super::{Acquired, Credential, TokenRequest};
+use super::{Acquired, Credential, CredentialError, Peer, Refusal, Rejection, TokenRequest};
 use crate::config::Name;
 
 const EXPIRED: &str = r#"{"error":"invalid_client","error_codes":[7000222]}"#;
@@ -22,7 +22,8 @@ struct Pair {
 }
 
 impl Pair {
-    /// Entra takes secrets that begin with `good`, answers `busy` ones with 503, `scope` ones with a
+    /// Entra takes secrets that begin with `good`, answers `busy` ones with 503, `quiet` ones with 503
+    /// and the wish to be left alone for ten minutes, `scope` ones with a
     /// refusal of the scope, and `bad` ones with a code and an error that says little.
     async fn start(first: &str, second: &str) -> Self {
         let entra = StandIn::start(|seen: &Seen| {
@@ -30,6 +31,7 @@ impl Pair {
             match secret.split('-').next() {
                 Some("good") => granted(&secret),
                 Some("busy") => response(503, "", ""),
+                Some("quiet") => response(503, "Retry-After: 600\r\n", ""),
                 Some("scope") => response(400, "", r#"{"error":"invalid_scope"}"#),
                 Some("bad") => response(400, "", INVALID),
                 _ => response(401, "", EXPIRED),
@@ -180,12 +182,20 @@ async fn a_first_without_its_file_is_refused_like_an_expired_one() {
 }
 
 #[tokio::test]
-async fn when_both_fail_the_seconds_reason_is_told_and_the_firsts_is_kept() {
+async fn when_both_fail_both_reasons_are_told_each_with_its_name() {
     let pair = Pair::start("old-1", "busy-2").await;
-    let acquired = pair.acquire().await;
-    let error = acquired.outcome.unwrap_err();
-    assert!(error.words().contains("503"), "{error}");
-    assert!(acquired.first.unwrap().error.refuses_credential());
+    for is_first_asked in [true, false] {
+        let acquired = pair.acquire().await;
+        let error = acquired.outcome.unwrap_err();
+        for words in [error.words(), error.caller_words()] {
+            let (first, second) = words.split_once("; its fallback \"two\": ").unwrap();
+            assert!(first.contains("AADSTS7000222"), "{words}");
+            assert!(second.contains("503"), "{words}");
+        }
+        assert!(!error.needs_a_person(), "the second may come back");
+        let refused = acquired.first.map(|first| first.error.refuses_credential());
+        assert_eq!(refused, is_first_asked.then_some(true));
+    }
     let pair = Pair::start("busy-1", "good-2").await;
     assert!(pair.acquire().await.first.is_none(), "one was asked");
 }
@@ -203,16 +213,78 @@ fn fallback() -> Fallback {
     Fallback::new(second.unwrap(), Instant::now())
 }
 
+#[tokio::test]
+async fn a_first_that_wants_quiet_is_left_alone_while_the_second_fails_too() {
+    let pair = Pair::start("old-1", "busy-2").await;
+    ask(&pair.credential).await.unwrap_err();
+    std::fs::write(pair.folder.path().join("one"), "quiet-1").unwrap();
+    for _ in 0..3 {
+        ask(&pair.credential).await.unwrap_err();
+    }
+    let asked = ["old-1", "busy-2", "quiet-1", "busy-2", "busy-2", "busy-2"];
+    assert_eq!(pair.asked(), asked);
+}
+
+fn refused() -> CredentialError {
+    let source_name = "secret".to_owned();
+    Rejection::NotText { source_name }.into()
+}
+
+fn quiet(seconds: Option<u64>) -> CredentialError {
+    CredentialError::Throttled {
+        refusal: Box::new(Refusal {
+            from: Peer::new("login.test"),
+            status: 429,
+            error: None,
+            code: None,
+            trace_id: None,
+            correlation_id: None,
+            clock_ahead: None,
+            hint: "it is asked again",
+            federated: false,
+        }),
+        retry_after: seconds.map(Duration::from_secs),
+    }
+}
+
 #[test]
-fn the_first_is_due_again_within_the_hour() {
+fn the_first_is_due_again_after_a_minute_and_within_the_hour_once_the_second_serves() {
+    let s = Duration::from_secs;
     let fallback = fallback();
     let (now, stamp) = (Instant::now(), Stamp::default());
     assert!(fallback.first_is_due(&stamp, now));
-    assert!(fallback.first_refused(stamp.clone(), now), "news");
-    assert!(!fallback.first_refused(stamp.clone(), now), "no news");
-    assert!(!fallback.first_is_due(&stamp, now + Duration::from_secs(2999)));
-    assert!(fallback.first_is_due(&stamp, now + Duration::from_secs(3000)));
+    let is_due_after = |seconds| fallback.first_is_due(&stamp, now + s(seconds));
+    let both_fail = || fallback.both_failed(stamp.clone(), None, refused(), now);
+    fallback.first_refused(stamp.clone(), &refused(), now);
+    assert!(!is_due_after(59) && is_due_after(60), "nobody serves");
+    assert!(fallback.second_replaces(), "news");
+    assert!(!fallback.second_replaces(), "no news");
+    assert!(!is_due_after(2999) && is_due_after(3000));
+    assert!(matches!(both_fail(), CredentialError::Both { .. }));
+    assert!(!is_due_after(59) && is_due_after(60), "nobody serves now");
+    fallback.first_refused(stamp.clone(), &refused(), now);
+    assert!(!fallback.second_replaces(), "no news after another try");
     assert!(fallback.first_accepted(now) && !fallback.is_active());
+    fallback.first_refused(stamp.clone(), &refused(), now);
+    assert!(fallback.second_replaces(), "news again");
+}
+
+#[test]
+fn while_both_fail_the_first_is_asked_when_its_authority_wants() {
+    let s = Duration::from_secs;
+    for (wanted, rest) in [(1, 1), (600, 600), (9000, 3600)] {
+        let (fallback, now, stamp) = (fallback(), Instant::now(), Stamp::default());
+        fallback.first_refused(stamp.clone(), &refused(), now);
+        let first = quiet(Some(wanted));
+        fallback.both_failed(stamp.clone(), Some(&first), refused(), now);
+        // Another call that did not ask the first.
+        fallback.both_failed(stamp.clone(), None, refused(), now);
+        assert!(
+            !fallback.first_is_due(&stamp, now + s(rest - 1)),
+            "{wanted}"
+        );
+        assert!(fallback.first_is_due(&stamp, now + s(rest)), "{wanted}");
+    }
 }
 
 #[test]
@@ -225,9 +297,10 @@ fn a_first_that_does_not_answer_is_due_after_minutes_and_not_before_its_authorit
         (Some(9000), 3600),
     ] {
         let (fallback, now, stamp) = (fallback(), Instant::now(), Stamp::default());
-        let unanswered = || fallback.first_unanswered(stamp.clone(), quiet.map(s), now);
+        let error = self::quiet(quiet);
+        let unanswered = || fallback.first_unanswered(stamp.clone(), &error, now);
         assert!(!unanswered() && !fallback.is_active(), "it was not refused");
-        fallback.first_refused(stamp.clone(), now);
+        fallback.first_refused(stamp.clone(), &refused(), now);
         assert!(unanswered(), "news");
         assert!(!unanswered(), "no news");
         assert!(!fallback.first_is_due(&stamp, now + s(rest - 1)));
@@ -243,19 +316,20 @@ fn some_renewal_in_time_finds_the_first_due_whatever_the_seconds_tokens() {
         for life in [60, 300, 3599, 3700, 5400, 86_400, 172_800] {
             for early in [0.0, 0.05, 0.1] {
                 let fallback = fallback();
-                let refused = Instant::now();
-                fallback.first_refused(stamp.clone(), refused);
+                let since = Instant::now();
+                fallback.first_refused(stamp.clone(), &refused(), since);
                 if is_silent {
-                    fallback.first_unanswered(stamp.clone(), None, refused);
+                    fallback.first_unanswered(stamp.clone(), &quiet(None), since);
                 }
-                let mut now = refused;
+                fallback.second_replaces();
+                let mut now = since;
                 while !fallback.first_is_due(&stamp, now) {
                     // As the cache renews: at four fifths or as asked for, up to a tenth earlier.
                     let latest = Duration::from_secs(life).mul_f64(0.8);
                     let asked = fallback.renew_within(now).min(latest);
                     now += asked.mul_f64(1.0 - early);
                 }
-                let after = now - refused;
+                let after = now - since;
                 assert!(after <= most, "{life} s: {after:?}");
             }
         }

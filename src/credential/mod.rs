@@ -178,37 +178,39 @@ impl Credential {
                 Err(error) => error,
             };
             if error.refuses_credential() {
-                if fallback.first_refused(stamp.clone(), ended) {
-                    let (first, second) = (&self.name, &fallback.second.name);
-                    tracing::warn!(credential = %first, fallback = %second, reason = error.words(), "credential refused, its fallback takes over");
-                }
+                fallback.first_refused(stamp.clone(), &error, ended);
             } else if !fallback.is_active() {
                 return Err(error).into();
             }
             let took = ended.saturating_duration_since(began);
             first = Some(FirstFailure { error, took });
         }
-        let second = fallback.second.acquire_alone(request).await;
-        let outcome = second.map(|mut token| {
-            // Only now: as long as the second fails too, every call tries both.
-            if let Some(first) = &first {
-                self.stays_back(fallback, stamp, &first.error);
+        let failed = first.as_ref().map(|first| &first.error);
+        let outcome = match fallback.second.acquire_alone(request).await {
+            Ok(mut token) => {
+                self.stays_back(fallback, stamp, failed);
+                let within = fallback.renew_within(asked);
+                token.refresh_in = Some(token.refresh_in.map_or(within, |asked| asked.min(within)));
+                token.fallback = Some(fallback.second.name.clone());
+                Ok(token)
             }
-            let within = fallback.renew_within(asked);
-            token.refresh_in = Some(token.refresh_in.map_or(within, |asked| asked.min(within)));
-            token.fallback = Some(fallback.second.name.clone());
-            token
-        });
+            Err(error) => Err(fallback.both_failed(stamp, failed, error, Now::read().mono)),
+        };
         Acquired { outcome, first }
     }
 
-    /// The second gave a token after the first did not. Whatever keeps a first that was refused from
-    /// being accepted again, the second goes on.
-    fn stays_back(&self, fallback: &Fallback, stamp: Stamp, error: &CredentialError) {
-        let (quiet, now) = (error.retry_after(), Now::read().mono);
-        if !error.refuses_credential() && fallback.first_unanswered(stamp, quiet, now) {
-            let (first, second) = (&self.name, &fallback.second.name);
-            tracing::warn!(credential = %first, fallback = %second, reason = error.words(), "credential was refused and cannot be tried again for now, its fallback stays");
+    /// The second gave a token, after the first failed or without it being asked. Whatever keeps a
+    /// first that was refused from being accepted again, the second goes on.
+    fn stays_back(&self, fallback: &Fallback, stamp: Stamp, failed: Option<&CredentialError>) {
+        let (first, second) = (&self.name, &fallback.second.name);
+        let reason = failed.map(CredentialError::words);
+        let unanswered = failed.filter(|error| !error.refuses_credential());
+        let stays = unanswered
+            .is_some_and(|error| fallback.first_unanswered(stamp, error, Now::read().mono));
+        if fallback.second_replaces() {
+            tracing::warn!(credential = %first, fallback = %second, reason, "credential refused, its fallback takes over");
+        } else if stays {
+            tracing::warn!(credential = %first, fallback = %second, reason, "credential was refused and cannot be tried again for now, its fallback stays");
         }
     }
 

@@ -41,14 +41,12 @@ pub enum TokenError {
 
 impl TokenError {
     pub(super) fn of(cause: Arc<CredentialError>, next_call_in: Duration) -> Self {
-        match *cause {
-            CredentialError::Rejected(_) => Self::Rejected { cause },
-            CredentialError::Malformed { .. }
-            | CredentialError::Throttled { .. }
-            | CredentialError::Unavailable(_) => Self::Unavailable {
-                cause,
-                retry_after: next_call_in.max(Duration::from_secs(1)),
-            },
+        if cause.needs_a_person() {
+            return Self::Rejected { cause };
+        }
+        Self::Unavailable {
+            cause,
+            retry_after: next_call_in.max(Duration::from_secs(1)),
         }
     }
 

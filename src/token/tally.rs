@@ -10,6 +10,7 @@ use crate::metrics::RefreshOutcome;
 /// The outcome under which a failed call is counted.
 pub(super) fn outcome(error: &CredentialError) -> RefreshOutcome {
     match error {
+        CredentialError::Both { second, .. } => outcome(second),
         CredentialError::Malformed { .. } => RefreshOutcome::Malformed,
         CredentialError::Rejected(_) => RefreshOutcome::Rejected,
         CredentialError::Throttled { .. } => RefreshOutcome::Throttled,
