@@ -30,6 +30,40 @@ fn refuse(slot: &mut Slot, clocks: Clocks, at: f64) -> Renewal {
 }
 
 #[test]
+fn claims_that_only_a_person_can_heal_rest_a_minute_whatever_renewals_bring() {
+    let clocks = Clocks::start();
+    let mut slot = denied(clocks, Pace::Permanent, None);
+    assert_eq!(refuse(&mut slot, clocks, 1.0), Renewal::Join(3));
+    slot.started(clocks.at(1.0)).unwrap();
+    slot.succeeded(life(86_400), false, 0.5).unwrap();
+    assert!(!slot.has_failed());
+    // Others may force a renewal again, and are not held up by what one endpoint wants.
+    let paused = demand(&mut slot, clocks, 32.0);
+    assert_eq!(paused, Renewal::Paused(S(28)));
+    assert_eq!(demand(&mut slot, clocks, 60.0), Renewal::Join(4));
+}
+
+#[test]
+fn a_token_with_claims_ends_their_rest() {
+    let clocks = Clocks::start();
+    let mut slot = denied(clocks, Pace::Permanent, None);
+    assert_eq!(demand(&mut slot, clocks, 60.0), Renewal::Join(3));
+    slot.started(clocks.at(60.0)).unwrap();
+    slot.succeeded(life(86_400), false, 0.5).unwrap();
+    assert_eq!(demand(&mut slot, clocks, 90.0), Renewal::Join(4));
+}
+
+#[test]
+fn claims_rest_also_where_a_renewal_is_about_to_begin() {
+    let clocks = Clocks::start();
+    let mut slot = denied(clocks, Pace::Permanent, None);
+    assert_eq!(refuse(&mut slot, clocks, 1.0), Renewal::Join(3));
+    let told = demand(&mut slot, clocks, 1.0);
+    assert_eq!(told, Renewal::ClaimsFailing);
+    assert_eq!(slot.started(clocks.at(1.0)).unwrap().claims, None);
+}
+
+#[test]
 fn a_change_ends_the_rest_of_claims_and_forces_no_other_renewal() {
     let clocks = Clocks::start();
     let mut slot = denied(clocks, Pace::Permanent, None);

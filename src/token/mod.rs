@@ -11,6 +11,7 @@ mod cache_tests;
 pub mod challenge;
 #[cfg(test)]
 mod change_tests;
+mod claims_quiet;
 #[cfg(test)]
 mod claims_quiet_tests;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::backoff;
+use super::claims_quiet::ClaimsQuiet;
 use super::deadline::Deadline;
 use super::lifetime::Lifetime;
 use crate::clock::Now;
@@ -93,21 +94,12 @@ pub(super) struct Slot {
     wanted: Option<Wanted>,
     /// No other renewal is forced before this, unless the one that was brought nothing.
     forced_until: Option<Deadline>,
-    /// A call with claims failed.
+    /// A call with claims failed, and none has succeeded since.
     claims_quiet: Option<ClaimsQuiet>,
     /// The server asked for the pause that is kept.
     obeying: bool,
     /// The credential changed during the flight: if it fails, ask again at once.
     changed_in_flight: bool,
-}
-
-/// What a failed call with claims is followed by.
-#[derive(Clone, Copy, Debug)]
-struct ClaimsQuiet {
-    /// No other call with claims is made before this.
-    until: Deadline,
-    /// No call that can wait is made before this: the server asked for it.
-    asked: Option<Deadline>,
 }
 
 #[derive(Debug)]
@@ -141,7 +133,7 @@ impl Slot {
             due: self.due.filter(|_| obeying || !failing),
             failures: if obeying { self.failures } else { 0 },
             obeying,
-            claims_quiet: self.claims_quiet.filter(|quiet| quiet.asked.is_some()),
+            claims_quiet: self.claims_quiet.filter(ClaimsQuiet::is_asked_for),
             ..Self::new()
         }
     }
@@ -183,7 +175,8 @@ impl Slot {
 
     /// Whether any call has failed since the last that brought a token.
     pub(super) fn has_failed(&self) -> bool {
-        self.is_failing() || self.claims_quiet.is_some()
+        let failed = |quiet: ClaimsQuiet| !quiet.has_recovered();
+        self.is_failing() || self.claims_quiet.is_some_and(failed)
     }
 
     /// Calls begun so far.
@@ -217,7 +210,7 @@ impl Slot {
     /// The call brought a token; `same` when its bytes are those that are held. Returns what is
     /// held now.
     pub(super) fn succeeded(&mut self, life: Lifetime, same: bool, random: f64) -> Option<Lease> {
-        let began = self.flight.take()?.began;
+        let Flight { began, claims, .. } = self.flight.take()?;
         let held = self.lease.map_or(0, |lease| lease.generation);
         let lease = Lease {
             generation: if same { held } else { held + 1 },
@@ -226,7 +219,9 @@ impl Slot {
         };
         self.lease = Some(lease);
         self.failures = 0;
-        self.claims_quiet = None;
+        // A token without claims says nothing of those that were refused.
+        let quiet = self.claims_quiet.filter(|_| claims.is_none());
+        self.claims_quiet = quiet.map(ClaimsQuiet::recovered);
         self.due = Some(Deadline::after(began, life.renew_after(random)));
         self.lease
     }
@@ -294,10 +289,9 @@ impl Slot {
     ) {
         let pause = backoff::pause(pace, 1, retry_after, NOTHING_USABLE, random);
         let quiet = Deadline::after(now, pause);
-        self.claims_quiet = Some(ClaimsQuiet {
-            until: forced_until.map_or(quiet, |until| until.max(quiet)),
-            asked: retry_after.map(|_| quiet),
-        });
+        let until = forced_until.map_or(quiet, |until| until.max(quiet));
+        let asked = retry_after.map(|_| quiet);
+        self.claims_quiet = Some(ClaimsQuiet::new(until, asked));
         let is_sooner = self.due.is_none_or(|due| due.left(now) < pause);
         let has_time = self.usable(now).is_some() && pause <= self.patience(now);
         if retry_after.is_some() && is_sooner && has_time {
@@ -331,8 +325,9 @@ impl Slot {
         {
             return Renewal::Join(flight.number);
         }
+        let quiet = self.claims_quiet.filter(|quiet| quiet.holds(claims, now));
         if let Some(wanted) = &mut self.wanted {
-            if wanted.claims.is_none() {
+            if wanted.claims.is_none() && quiet.is_none() {
                 wanted.claims = claims.cloned();
             }
             if answers(wanted.claims.as_ref()) {
@@ -347,16 +342,13 @@ impl Slot {
         if self.is_failing() && matches!(next, Step::Wait(_)) {
             return Renewal::Failing;
         }
-        let has_come = |until: Deadline| until.has_come(now);
-        let quiet_until = match claims {
-            Some(_) => self.claims_quiet.map(|quiet| quiet.until),
-            None => self.claims_quiet.and_then(|quiet| quiet.asked),
-        };
-        if !quiet_until.is_none_or(has_come) {
+        if quiet.is_some_and(|quiet| !quiet.has_recovered()) {
             return Renewal::ClaimsFailing;
         }
-        if let Some(until) = self.forced_until.filter(|until| !until.has_come(now)) {
-            return Renewal::Paused(until.left(now));
+        let paused = self.forced_until.filter(|until| !until.has_come(now));
+        let paused = [paused, quiet.map(|quiet| quiet.until)].into_iter();
+        if let Some(left) = paused.flatten().map(|until| until.left(now)).max() {
+            return Renewal::Paused(left);
         }
         self.forced_until = Some(Deadline::after(now, FORCED_PAUSE));
         self.wanted = Some(Wanted {
@@ -369,11 +361,7 @@ impl Slot {
     /// new, unless the server asked for quiet; a token that the old one brought stays valid, and is
     /// renewed when it is due unless `at_once`. Returns whether a call is under way or follows now.
     pub(super) fn credential_changed(&mut self, at_once: bool, now: Now) -> bool {
-        let asked = self.claims_quiet.and_then(|quiet| quiet.asked);
-        let asked = asked.filter(|until| !until.has_come(now));
-        if asked.is_none() {
-            self.claims_quiet = None;
-        }
+        self.claims_quiet = self.claims_quiet.and_then(|quiet| quiet.after_change(now));
         if self.flight.is_some() {
             self.changed_in_flight = true;
             return true;
@@ -383,6 +371,7 @@ impl Slot {
             return self.due.is_none();
         }
         // What is due now and had no time for that quiet has none for it now.
+        let asked = self.claims_quiet.and_then(|quiet| quiet.asked_of_all());
         if let (false, Some(until), Some(due)) = (failing, asked, self.due) {
             self.due = Some(if due.left(now) < until.left(now) {
                 due

@@ -65,10 +65,11 @@ struct Model {
     /// The flight carries claims, which the ordinary calls do not.
     apart: bool,
     /// When a renewal was forced: one that has not begun, the one in flight, the last that brought a
-    /// token, and the last with claims that failed since.
+    /// token.
     wanted: Option<(f64, f64)>,
     forced: Option<(f64, f64)>,
     served: Option<(f64, f64)>,
+    /// No call with claims may begin before this: one has failed.
     denied: Option<(f64, f64)>,
     /// The quiet that the server asked for when it failed.
     asked: Option<(f64, f64)>,
@@ -111,9 +112,8 @@ impl Model {
                     self.quiet = None;
                 }
                 // And so may a change that came meanwhile count.
-                if self.asked.as_ref().is_some_and(over) {
-                    self.asked = None;
-                }
+                self.asked = self.asked.filter(|until| !over(until));
+                self.denied = self.denied.filter(|until| !over(until));
             }
             Event::Begin => self.begin(slot, now),
             Event::Succeed {
@@ -157,7 +157,8 @@ impl Model {
             self.quiet = None;
             self.obeying = false;
             self.served = self.forced.take().or(self.served);
-            self.denied = None;
+            // A token without claims says nothing of those that were refused.
+            self.denied = self.denied.filter(|_| !self.apart);
             self.asked = None;
         }
     }
@@ -192,21 +193,24 @@ impl Model {
         assert_eq!(concern == Concern::Claims, apart);
         let forced = self.forced.take();
         self.wanted = None;
-        if apart {
-            self.denied = forced;
-            let asked = retry_after.map(|seconds| S(seconds.clamp(1, 3600)).as_secs_f64());
-            self.asked = asked.map(|least| (self.mono + least, self.wall + least));
-            // Ordinary calls keep their time.
-            self.quiet = None;
-            return;
-        }
         let asked = retry_after.map_or(1, |seconds| seconds.clamp(1, 3600));
         let least = match pace {
             Pace::Permanent if retry_after.is_none() => 60.0,
             _ => S(asked).as_secs_f64(),
         };
+        let until = (self.mono + least, self.wall + least);
+        if apart {
+            let least = FORCED_PAUSE.as_secs_f64();
+            self.denied = Some(forced.map_or(until, |(mono, wall)| {
+                (until.0.max(mono + least), until.1.max(wall + least))
+            }));
+            self.asked = retry_after.map(|_| until);
+            // Ordinary calls keep their time.
+            self.quiet = None;
+            return;
+        }
         self.obeying = retry_after.is_some();
-        self.quiet = Some((self.mono + least, self.wall + least));
+        self.quiet = Some(until);
     }
 
     fn begin(&mut self, slot: &mut Slot, now: Now) {
@@ -222,6 +226,8 @@ impl Model {
             );
         }
         self.apart = slot.started(now).unwrap().claims.is_some();
+        let too_soon = self.apart && self.denied.is_some();
+        assert!(!too_soon, "asked for claims too soon");
         assert!(slot.started(now).is_none(), "two calls in flight");
         self.flight = Some((self.mono, self.wall));
         self.forced = self.wanted.take();
@@ -250,10 +256,6 @@ impl Model {
         let least = FORCED_PAUSE.as_secs_f64();
         let over = |(mono, wall)| self.mono >= mono + least || self.wall >= wall + least;
         assert!(self.served.is_none_or(over), "forced too soon");
-        assert!(
-            !demanded || self.denied.is_none_or(over),
-            "asked for claims too soon"
-        );
         assert!(self.asked.is_none(), "quiet is broken");
     }
 
