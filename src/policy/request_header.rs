@@ -185,8 +185,8 @@ impl RequestRules {
 
     /// Whether an operation inside a batch must not carry a header of this name, in any case.
     ///
-    /// Beside what is refused on a request these are credentials: nothing can be taken out of a
-    /// batch that goes up as it is.
+    /// Beside what is refused on a request these are credentials, and what says where a request was
+    /// sent or who sent it: nothing can be taken out of a batch that goes up as it is.
     pub fn refuses(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         if self.kept.iter().any(|kept| *kept == name.as_str()) {
@@ -194,9 +194,13 @@ impl RequestRules {
         }
         match meaning(&name) {
             Meaning::Known(at) => {
-                NAMES.fate(at) == Fate::RefuseUnlessKept || CREDENTIALS.contains(&name.as_str())
+                let name = name.as_str();
+                NAMES.fate(at) == Fate::RefuseUnlessKept
+                    || CREDENTIALS.contains(&name)
+                    || OF_FRONT_ENDS.contains(&name)
+                    || name.starts_with(FORWARDED)
             }
-            Meaning::Family(fate) => fate == Fate::RefuseUnlessKept,
+            Meaning::Family(fate) => fate == Fate::RefuseUnlessKept || name.starts_with(FORWARDED),
             Meaning::Odd => true,
             Meaning::Plain => false,
         }
@@ -241,6 +245,12 @@ const CREDENTIALS: [&str; 5] = [
     "x-ms-authorization-auxiliary",
 ];
 
+/// What front ends add, by which servers find their way or know the caller.
+const OF_FRONT_ENDS: [&str; 4] = ["forwarded", "x-original-url", "x-real-ip", "x-rewrite-url"];
+
+/// What their other names begin with.
+const FORWARDED: &str = "x-forwarded-";
+
 /// Whether a route can neither keep nor (but for `X-Api-Key`) set a header: hop-by-hop, framing,
 /// `Host`, `Authorization`, `Expect`, callers' keys, in any spelling that a server may read so.
 pub fn is_fixed(name: &HeaderName) -> bool {
@@ -260,7 +270,7 @@ fn meaning(name: &str) -> Meaning {
         Some(b'm') if name.starts_with("mscrm.bypass") => Some(Fate::RefuseUnlessKept),
         Some(b'p') if name.starts_with("proxy-") => Some(Fate::Remove),
         Some(b's') if name.starts_with("sec-") => Some(Fate::RemoveUnlessKept),
-        Some(b'x') if name.starts_with("x-forwarded-") => Some(Fate::RemoveUnlessKept),
+        Some(b'x') if name.starts_with(FORWARDED) => Some(Fate::RemoveUnlessKept),
         _ => None,
     };
     match family {

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::place::Root;
 use super::reference::{References, id};
-use super::{Fault, MOST_HEADERS, Operation, Place, method, unreadable};
+use super::{Fault, MOST_HEADERS, Operation, Place, header, method, unreadable};
 use crate::policy::Refusal;
 
 /// What the multipart form has at most. Graph takes 20 and says so itself; other APIs take more.
@@ -173,6 +173,9 @@ fn operation<'a>(
     ))?;
     let method = method(&request.method)?;
     let headers = request.headers.map(|fields| fields.0).unwrap_or_default();
+    for (name, value) in &headers {
+        header(place, name, value)?;
+    }
     let mut url = request.url;
     // Ids such as "count" stand beside "/users/$count" there, and mean nothing.
     if root.graph {

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::reference::{CONTENT_ID, References, id};
-use super::{Fault, MOST_HEADERS, Operation, Place, method};
+use super::{Fault, MOST_HEADERS, Operation, Place, header, method};
 
 /// Reads requests one after the other.
 pub(super) struct Reader<'a> {
@@ -63,7 +63,6 @@ impl<'a> Reader<'a> {
     }
 
     fn headers(&self, lines: Lines<'_>, body: &[u8]) -> Result<HeaderMap, Fault> {
-        const FRAMING: [HeaderName; 3] = [CONTENT_ENCODING, EXPECT, TRANSFER_ENCODING];
         let mut headers = HeaderMap::new();
         for (name, value) in lines.fields()? {
             let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value))
@@ -72,16 +71,11 @@ impl<'a> Reader<'a> {
             };
             let twice = headers.contains_key(&name)
                 && (name == HOST || name == CONTENT_LENGTH || name == CONTENT_ID);
-            if FRAMING.contains(&name) || twice {
-                return Err(Fault::unreadable(
-                    "it has a Transfer-Encoding, Content-Encoding or Expect, or two lengths, hosts \
-                     or ids",
-                ));
+            if twice {
+                return Err(Fault::unreadable("it has two lengths, hosts or ids"));
             }
+            header(self.place, &name, &value)?;
             let text = value.to_str().unwrap_or_default();
-            if name == HOST && !self.place.is_host(text) {
-                return Err(Fault::forbidden("its Host is not the upstream"));
-            }
             if name == CONTENT_LENGTH && !is_length(text, body) {
                 return Err(Fault::unreadable(
                     "its Content-Length is not that of its body",

@@ -13,8 +13,8 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, Method};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 pub use place::Place;
 
@@ -175,6 +175,21 @@ impl Fault {
     fn of(self, number: usize) -> Refusal {
         refused(self.code, number, self.problem)
     }
+}
+
+/// Judges a header of an operation, in either form: where the operation goes and how it is framed is
+/// for the batch to say.
+fn header(place: &Place<'_>, name: &HeaderName, value: &HeaderValue) -> Result<(), Fault> {
+    const FRAMING: [HeaderName; 3] = [CONTENT_ENCODING, EXPECT, TRANSFER_ENCODING];
+    if FRAMING.contains(name) {
+        return Err(Fault::unreadable(
+            "it has a Transfer-Encoding, Content-Encoding or Expect",
+        ));
+    }
+    if name == HOST && !value.to_str().is_ok_and(|host| place.is_host(host)) {
+        return Err(Fault::forbidden("its Host is not the upstream"));
+    }
+    Ok(())
 }
 
 /// The method of an operation. Servers may take it in any case, so it is judged in one.

@@ -150,3 +150,32 @@ async fn the_parts_of_a_multipart_batch_are_judged_too() {
     }
     fort.stands().await;
 }
+
+#[tokio::test]
+async fn no_header_of_an_operation_says_where_it_goes() {
+    let fort = Fort::build("").await;
+    for (name, value) in [
+        ("X-Original-URL", "/v1.0/groups"),
+        ("X-Rewrite-URL", "/v1.0/groups"),
+        ("Forwarded", "host=evil.example"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-Prefix", "/v1.0/groups"),
+        ("Host", "evil.example"),
+        ("Transfer-Encoding", "chunked"),
+        ("Content-Encoding", "gzip"),
+        ("Expect", "100-continue"),
+    ] {
+        let json = format!(
+            r#"{{"requests":[{{"id":"1","method":"GET","url":"/users","headers":{{"{name}":"{value}"}}}}]}}"#
+        );
+        let bytes = post("/graph/v1.0/$batch", "application/json", &json);
+        fort.face(name, &bytes, Denied).await;
+        let multipart = format!(
+            "--b\r\nContent-Type: application/http\r\n\r\nGET /api/data/v9.2/accounts HTTP/1.1\r\n{name}: {value}\r\n\r\n\r\n--b--\r\n"
+        );
+        let kind = "multipart/mixed; boundary=b";
+        let bytes = post("/dynamics/api/data/v9.2/$batch", kind, &multipart);
+        fort.face(name, &bytes, Denied).await;
+    }
+    fort.stands().await;
+}

@@ -1,5 +1,6 @@
 //! Tests of both readers.
 
+mod header;
 mod json;
 mod multipart;
 mod name;
