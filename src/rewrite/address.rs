@@ -169,19 +169,27 @@ impl Links {
     }
 
     /// Looks up the target of an operation in a JSON batch whose root, for example `/v1.0`, is below
-    /// this route: what is found is all that stands in front of the relative target.
+    /// this route: what is found is all that stands in front of the relative target. That begins with
+    /// no slash, which would name the root of the host to all but Graph, and Graph does without.
     pub(super) fn find_target(&self, raw: &[u8], root: &str) -> Found {
         let (len, route) = match self.find(Way::ToUpstream, raw, Spelling::Json) {
             Found::Yes { len, route } if route == self.route => (len, route),
             Found::Cut => return Found::Cut,
             Found::No | Found::Yes { .. } => return Found::No,
         };
-        match Spelling::Json.follows(raw, len, root) {
-            Follows::Cut => Found::Cut,
-            Follows::Yes(len) if matches!(Spelling::Json.step(raw, len), Step::Char(b'/', _)) => {
-                Found::Yes { len, route }
-            }
-            Follows::No | Follows::Yes(_) => Found::No,
+        let end = match Spelling::Json.follows(raw, len, root) {
+            Follows::Cut => return Found::Cut,
+            Follows::No => return Found::No,
+            Follows::Yes(end) => end,
+        };
+        let Step::Char(b'/', len) = Spelling::Json.step(raw, end) else {
+            return Found::No;
+        };
+        match Spelling::Json.step(raw, len) {
+            Step::Cut => Found::Cut,
+            // What is left would not be a path below the root.
+            Step::End | Step::Char(b'/' | b'\\' | b'?' | b'#', _) => Found::No,
+            Step::Char(..) => Found::Yes { len, route },
         }
     }
 

@@ -288,6 +288,13 @@ async fn addresses_of_this_proxy_in_a_batch_are_turned_to_the_upstream() {
         .await
         .expect(200);
     assert_eq!(answer.json()["responses"][0]["status"], 200);
+    // Outside of Graph a leading slash would name the root of the host.
+    let url = format!("{base}/dynamics/api/data/v9.2/accounts?$top=1");
+    let batch = requests(&[("GET", &url)]).to_string();
+    post(&stage, DYNAMICS_BATCH, "application/json", &batch).await;
+    let sent = stage.simulator.seen().pop().unwrap();
+    let relative = requests(&[("GET", "accounts?$top=1")]).to_string();
+    assert_eq!((sent.host.as_str(), sent.text()), (ORGANISATION, relative));
     let line = format!("GET {base}/dynamics/api/data/v9.2/accounts?$top=1 HTTP/1.1");
     let answer = post(&stage, DYNAMICS_BATCH, MULTIPART, &multipart(&[&line]))
         .await
