@@ -70,15 +70,14 @@ impl<'a> Place<'a> {
         }
         let target = path_of(target)?;
         let Root { path, full, graph } = root;
+        // Graph takes targets with and without a slash alike.
+        if *graph && begins_with_version(target.strip_prefix('/').unwrap_or(target)) {
+            return Err(Fault::unreadable(
+                "its url begins with a version; the batch's own applies to all",
+            ));
+        }
         let path = match target.strip_prefix('/') {
-            Some(below) if *graph => {
-                if begins_with_version(below) {
-                    return Err(Fault::unreadable(
-                        "its url begins with a version; the batch's own applies to all",
-                    ));
-                }
-                format!("{path}{target}")
-            }
+            Some(_) if *graph => format!("{path}{target}"),
             Some(_) => below(target, full)
                 .and_then(|_| below(target, self.upstream.prefix.as_str()))
                 .ok_or(Fault::unreadable(

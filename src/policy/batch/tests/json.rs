@@ -191,6 +191,10 @@ fn targets_are_relative_to_the_version() {
         "/beta/me",
         "/V2/me",
         "/%62eta/me",
+        "v1.0/me",
+        "beta/me",
+        "Beta",
+        "%62eta/me?x",
         "/me#/x",
         "/me#?x",
     ] {
