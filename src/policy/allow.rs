@@ -8,6 +8,7 @@
 use http::header::HeaderName;
 use http::{HeaderMap, Method};
 
+use super::path::has_dots_with_parameters;
 use super::percent::hides_slash;
 use crate::config::{AllowSpec, PatternSegment};
 
@@ -54,7 +55,10 @@ impl Allow {
         let path = if path.is_empty() { "/" } else { path };
         match &self.rules {
             None => true,
-            Some(rules) => rules.iter().any(|rule| rule.permits(method, path)),
+            Some(rules) => {
+                rules.iter().any(|rule| rule.permits(method, path))
+                    && !has_dots_with_parameters(path)
+            }
         }
     }
 

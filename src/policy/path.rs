@@ -109,6 +109,28 @@ fn decoded(bytes: &[u8]) -> Result<(), PathFault> {
     segment.end()
 }
 
+/// Whether a segment is dots in front of parameters (`..;a=b`), raw or encoded. It is a name like any
+/// other, but servlet containers drop the parameters and then take the dots for what they are.
+pub(super) fn has_dots_with_parameters(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    if memchr::memchr2(b';', b'%', bytes).is_none() {
+        return false;
+    }
+    let mut segment = Segment::default();
+    let mut at = 0;
+    while at < bytes.len() {
+        let (byte, next) = next_decoded(bytes, at);
+        at = next;
+        match byte {
+            b'/' => segment = Segment::default(),
+            b'.' => segment.dots = segment.dots.saturating_add(1),
+            b';' if segment.is_dots() => return true,
+            _ => segment.other = true,
+        }
+    }
+    false
+}
+
 /// What has been seen of the current segment.
 #[derive(Default)]
 struct Segment {
@@ -117,9 +139,12 @@ struct Segment {
 }
 
 impl Segment {
+    fn is_dots(&self) -> bool {
+        !self.other && matches!(self.dots, 1 | 2)
+    }
+
     fn end(&mut self) -> Result<(), PathFault> {
-        let seen = std::mem::take(self);
-        if !seen.other && matches!(seen.dots, 1 | 2) {
+        if std::mem::take(self).is_dots() {
             return Err(PathFault::DotSegment);
         }
         Ok(())

@@ -233,3 +233,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn dots_in_front_of_parameters_pass_no_pattern() {
+    let allow = allow(&["GET /v1.0/users/**", "GET /a/*/b"]);
+    for path in [
+        "/v1.0/users/..;/admin",
+        "/v1.0/users/..;a=b/admin",
+        "/v1.0/users/.;/admin",
+        "/v1.0/users/..;",
+        "/v1.0/users/%2e%2E;/admin",
+        "/v1.0/users/..%3b/admin",
+        "/v1.0/users/%252e.%253B/admin",
+        "/v1.0/users/a%2F..;/admin",
+        "/a/..;/b",
+    ] {
+        assert!(!allow.permits(&Method::GET, path), "{path}");
+        assert!(Allow::new(None, &[]).permits(&Method::GET, path), "{path}");
+    }
+    for path in [
+        "/v1.0/users/a;b=c/d",
+        "/v1.0/users/a;..",
+        "/v1.0/users/...;/d",
+        "/v1.0/users/a..;/d",
+        "/v1.0/users/;..;/d",
+        "/v1.0/users/..a;/d",
+        "/v1.0/users/100%25;",
+    ] {
+        assert!(allow.permits(&Method::GET, path), "{path}");
+    }
+}

@@ -69,6 +69,17 @@ async fn an_ambiguous_path_is_refused() {
 }
 
 #[tokio::test]
+async fn dots_with_parameters_are_no_way_around_allow() {
+    let fort = Fort::build("").await;
+    for path in ["/..;/groups", "/..;x=y/groups", "/%2e.%3B/groups", "/..;"] {
+        let target = format!("/graph/v1.0/users{path}");
+        fort.face(&target, &get(&target), Refused(403, "notAllowed"))
+            .await;
+    }
+    fort.stands().await;
+}
+
+#[tokio::test]
 async fn a_strange_but_plain_path_goes_up_as_it_came() {
     let fort = Fort::build("").await;
     for path in [
