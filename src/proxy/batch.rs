@@ -16,7 +16,7 @@ use crate::code::Code;
 use crate::config::MOST_BATCH_BYTES;
 use crate::policy::Refusal;
 use crate::policy::batch::{self, Place};
-use crate::rewrite::decode::{Coding, Decoder};
+use crate::rewrite::decode::{Coding, DecodeError, Decoder};
 use crate::upstream::CallerBody;
 
 /// What all batches may hold together: as much as the largest `max_batch_bytes`.
@@ -80,18 +80,25 @@ fn decoded(
     most: u64,
     held: &mut Held,
 ) -> Result<Bytes, ProxyError> {
-    let corrupt = |_| {
-        Refusal::new(
-            Code::BadRequest,
-            "the batch cannot be read: it is not what its Content-Encoding says",
-        )
-    };
     let mut bytes = Vec::new();
-    while let Some(piece) = decoder.decode(&mut coded).map_err(corrupt)? {
+    while let Some(piece) = decoder.decode(&mut coded).map_err(undecoded)? {
         add(&mut bytes, &piece, most, held)?;
     }
-    decoder.finish().map_err(corrupt)?;
+    decoder.finish().map_err(undecoded)?;
     Ok(bytes.into())
+}
+
+fn undecoded(error: DecodeError) -> Refusal {
+    let problem = match error {
+        DecodeError::Bomb { .. } => "it expands beyond reason; send it without Content-Encoding",
+        DecodeError::CorruptBrotli | DecodeError::CorruptDeflate(_) => {
+            "it is not what its Content-Encoding says"
+        }
+        DecodeError::Trailing => "compressed as it is, it goes on after its end",
+        DecodeError::Truncated => "it ends before its Content-Encoding says so",
+    };
+    let message = format!("the batch cannot be read: {problem}");
+    Refusal::new(Code::BadRequest, message)
 }
 
 /// Adds to what is held, within the bounds. It grows by doubling, up to the most that it may need:
@@ -123,4 +130,43 @@ fn too_large() -> Refusal {
         Code::BodyTooLarge,
         "the batch is larger than the route's max_batch_bytes; split it, or raise the limit",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::{GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    fn told(coding: Coding, coded: &[u8]) -> String {
+        let decoder = Decoder::new(coding).expect("a coding");
+        let allowance = Allowance::new(HELD);
+        let mut held = allowance.take(0).expect("nothing is little");
+        let most = MOST_BATCH_BYTES;
+        let read = decoded(decoder, Bytes::copy_from_slice(coded), most, &mut held);
+        let answer = read.err().expect("a fault").answer();
+        assert_eq!(answer.code, Code::BadRequest);
+        answer.message.into_owned()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_coding_is_told_as_it_is() {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+        packer.write_all(&vec![b' '; 20 << 20]).unwrap();
+        let bomb = told(Coding::Gzip, &packer.finish().unwrap());
+        assert!(bomb.contains("expands"), "{bomb}");
+        let mut packer = ZlibEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(b"{}").unwrap();
+        let mut whole = packer.finish().unwrap();
+        let cut = told(Coding::Deflate, &whole[..whole.len() - 1]);
+        assert!(cut.contains("Content-Encoding"), "{cut}");
+        whole.push(b'x');
+        let longer = told(Coding::Deflate, &whole);
+        assert!(longer.contains("after its end"), "{longer}");
+        let corrupt = told(Coding::Gzip, b"{\"requests\":[]}");
+        assert!(corrupt.contains("Content-Encoding"), "{corrupt}");
+    }
 }
