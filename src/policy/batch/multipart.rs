@@ -149,14 +149,18 @@ pub(super) fn boundary(kind: &str) -> Result<String, &'static str> {
         let (name, value) = parameter
             .split_once('=')
             .ok_or("its boundary cannot be read")?;
-        if !name.trim().eq_ignore_ascii_case("boundary") {
-            continue;
-        }
-        let value = value.trim();
+        let (name, value) = (name.trim(), value.trim());
         let inner = value
             .strip_prefix('"')
             .and_then(|value| value.strip_suffix('"'));
-        if found.replace(inner.unwrap_or(value)).is_some() {
+        let value = inner.unwrap_or(value);
+        if name.eq_ignore_ascii_case("charset") && !is_like_ascii(value) {
+            return Err("its charset is not utf-8, us-ascii or iso-8859-1");
+        }
+        if !name.eq_ignore_ascii_case("boundary") {
+            continue;
+        }
+        if found.replace(value).is_some() {
             return Err("it has two boundaries");
         }
     }
@@ -168,4 +172,11 @@ pub(super) fn boundary(kind: &str) -> Result<String, &'static str> {
     } else {
         Err("its boundary is not of 1 to 70 letters, digits and '()+_,-./:=")
     }
+}
+
+/// Whether heads, which are ASCII, are the same in this charset: `OData` libraries read a batch in the
+/// one that it names.
+fn is_like_ascii(charset: &str) -> bool {
+    let known = ["utf-8", "us-ascii", "iso-8859-1"];
+    known.iter().any(|name| name.eq_ignore_ascii_case(charset))
 }

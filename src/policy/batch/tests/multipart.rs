@@ -231,6 +231,7 @@ fn change_sets_do_not_nest_and_their_boundary_is_their_own() {
         set("batch_1", "batch_1", &part("batch_1", message)),
         set("batch_1", "batch_12", &part("batch_12", message)),
         set("batch_1", "batch_", &part("batch_", message)),
+        set("batch_1", "c; charset=utf-7", &part("c", message)).replace("; charset=utf-7--", "--"),
     ] {
         assert!(dynamics(&(body + "--batch_1--\r\n")).is_err());
     }
@@ -296,6 +297,13 @@ fn a_boundary_is_one_and_plain() {
         ("multipart/mixed; boundary=\"batch_1", false),
         ("multipart/mixed; boundary", false),
         ("multipart/form-data; boundary=batch_1", false),
+        ("multipart/mixed; boundary=batch_1; charset=utf-7", false),
+        (
+            "multipart/mixed; CharSet=\"UTF-16\"; boundary=batch_1",
+            false,
+        ),
+        ("multipart/mixed; charset=\"UTF-8\"; boundary=batch_1", true),
+        ("multipart/mixed; charset=us-ascii; boundary=batch_1", true),
     ] {
         assert_eq!(
             read_as(kind, upstream, body.as_bytes()).is_ok(),
