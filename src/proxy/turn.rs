@@ -86,7 +86,9 @@ pub(super) async fn turn_again(
         if placed.is_err() {
             return false;
         }
-        if route.quiet.left(Instant::now).is_none() {
+        // One that the route kept before a reload is nobody's now.
+        let keeps = matches!(route.spec.throttle, Throttle::Hold(_));
+        if !keeps || route.quiet.left(Instant::now).is_none() {
             return true;
         }
         exchange.place = None;

@@ -117,3 +117,24 @@ async fn hosts_of_downloads_are_heard_as_the_upstream_is() {
     // It is another service that has asked for quiet.
     stage.get("/graph/sim/bytes/1").await.expect(200);
 }
+
+#[tokio::test]
+async fn a_quiet_of_before_a_reload_holds_up_nothing_on_a_route_that_keeps_none() {
+    let route = |keys: &str| {
+        format!(
+            "workers: 1\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', {keys}}}]\n"
+        )
+    };
+    let stage = Stage::with(&route("throttle: hold")).await;
+    let busy = |after| Fault::answer(503, &[("retry-after", after)], "busy");
+    stage
+        .simulator
+        .script(Script::on(GRAPH, busy("600")).times(1));
+    stage.get("/graph/sim/bytes/1").await.expect(503);
+    stage.reload(&route("throttle: pass, retry: {attempts: 2}"));
+    stage
+        .simulator
+        .script(Script::on(GRAPH, busy("0")).times(1));
+    let mut caller = ask(&stage, 1).await;
+    soon(caller.answer("GET")).await.expect(200);
+}
