@@ -15,6 +15,7 @@ use super::load::Spare;
 use super::refusal_report::RefusalReport;
 use super::request::Outgoing;
 use super::send::send;
+use super::turn::quiet_over;
 use crate::clock::Now;
 use crate::config::is_sharepoint;
 use crate::metrics::RetryReason;
@@ -141,6 +142,8 @@ pub(super) async fn answer(
     let Some(body) = spare.whole(limit).await? else {
         return refuse(Verdict::Gone, report, asked);
     };
+    // Another request may have been asked for quiet while this one waited for its token.
+    quiet_over(exchange, call.route()).await?;
     call.own().cells.retried(match claims {
         Some(_) => RetryReason::Challenge,
         None => RetryReason::Token,

@@ -33,13 +33,11 @@ pub(super) async fn turn(exchange: &mut Exchange, call: &Call<'_>) -> Result<(),
 }
 
 async fn queue(exchange: &mut Exchange, route: &Route) -> Result<(), ProxyError> {
-    let Throttle::Hold(wait) = route.spec.throttle else {
+    let Throttle::Hold(_) = route.spec.throttle else {
         return place(exchange, route.places.as_ref(), LONGEST_WAIT).await;
     };
-    let deadline = exchange.opened.mono + wait;
     loop {
-        let over = route.quiet.over(deadline).await;
-        over.map_err(|left| ProxyError::Throttled { left })?;
+        quiet_over(exchange, route).await?;
         place(exchange, route.places.as_ref(), LONGEST_WAIT).await?;
         // Quiet may have been asked for while this one waited for its place.
         if route.quiet.left(Instant::now).is_none() {
@@ -47,6 +45,15 @@ async fn queue(exchange: &mut Exchange, route: &Route) -> Result<(), ProxyError>
         }
         exchange.place = None;
     }
+}
+
+/// Waits for the end of a quiet that the route keeps, as long as it lets a request wait.
+pub(super) async fn quiet_over(exchange: &Exchange, route: &Route) -> Result<(), ProxyError> {
+    let Throttle::Hold(wait) = route.spec.throttle else {
+        return Ok(());
+    };
+    let over = route.quiet.over(exchange.opened.mono + wait).await;
+    over.map_err(|left| ProxyError::Throttled { left })
 }
 
 /// Takes one of the route's places; waiting requests are served in the order they came.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokenferry::simulator::{DOWNLOAD, Fault, GRAPH, Gate, Script};
+use tokenferry::simulator::{DOWNLOAD, Fault, GRAPH, Gate, LOGIN, Script};
 
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
@@ -116,6 +116,44 @@ async fn hosts_of_downloads_are_heard_as_the_upstream_is() {
     assert_eq!(stage.number(throttled, &labels).await, 1.0);
     // It is another service that has asked for quiet.
     stage.get("/graph/sim/bytes/1").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_request_with_another_token_keeps_the_quiet_that_was_asked_for_meanwhile() {
+    let stage = Stage::with(
+        "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold}]\n",
+    )
+    .await;
+    stage.get("/graph/sim/bytes/9").await.expect(200);
+    let (answering, renewing) = (Gate::new(), Gate::new());
+    let held = Script::on(GRAPH, Fault::Hold(answering.clone()));
+    stage.simulator.script(held.under("/sim/bytes/2"));
+    let busy = Fault::answer(429, &[("retry-after", "30")], "busy");
+    let script = Script::on(GRAPH, busy).under("/sim/bytes/2");
+    stage.simulator.script(script);
+    let refused = Script::on(GRAPH, Fault::answer(401, &[], "")).under("/sim/bytes/1");
+    stage.simulator.script(refused.times(1));
+    let slow = Script::on(LOGIN, Fault::Hold(renewing.clone()));
+    stage.simulator.script(slow);
+    let calls = stage.simulator.token_calls();
+    let mut other = ask(&stage, 2).await;
+    until("the other one is there", || async {
+        (arrivals(&stage, "/sim/bytes/2") == 1).then_some(())
+    })
+    .await;
+    let mut caller = ask(&stage, 1).await;
+    until("another token is asked for", || async {
+        (stage.simulator.token_calls() > calls).then_some(())
+    })
+    .await;
+    answering.open();
+    soon(other.answer("GET")).await.expect(429);
+    renewing.open();
+    let answer = soon(caller.answer("GET")).await;
+    assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
+    let left: u64 = answer.field("retry-after").parse().expect("seconds");
+    assert!((20..=30).contains(&left), "{left}");
+    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 1);
 }
 
 #[tokio::test]
