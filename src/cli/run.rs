@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -311,31 +312,48 @@ async fn drain(app: &App, delay: Duration, limit: Duration, signals: &mut Signal
 async fn reload(path: &Path, args: &RunArgs, app: &App, reader: &FileReader) {
     let open = [app.data_addresses(), app.admin_addresses()].concat();
     let (file, args) = (path.to_owned(), args.clone());
-    let read = reader.run(move || prepared(&file, &args, &open));
+    let read = read_aside(path, reader, move || prepared(&file, &args, &open));
     let problems = match read.await {
-        Ok(Ok((prepared, warnings))) => {
+        Ok((prepared, warnings)) => {
             warn_of(&warnings);
             app.replace(prepared);
             tracing::info!("the configuration was reloaded");
             return;
         }
-        Ok(Err(problems)) => problems,
-        Err(why) => {
-            let fault = match why {
-                Unread::NoThread { .. } => "was not read",
-                Unread::TooSlow { .. } => "or a file that it names hangs",
-            };
-            vec![format!(
-                "{} {fault}: {why}, then reload again",
-                path.display()
-            )]
-        }
+        Err(problems) => problems,
     };
     tracing::error!(
         problems = problems.join("\n"),
         "the configuration was not reloaded"
     );
     app.reload_refused(problems);
+}
+
+/// Does the work of a reload on a thread of the reader's. A fault of ours in it refuses the reload:
+/// what is in force has no part in it.
+///
+/// # Errors
+/// Every problem.
+async fn read_aside<T: Send + 'static>(
+    path: &Path,
+    reader: &FileReader,
+    work: impl FnOnce() -> Result<T, Vec<String>> + Send + 'static,
+) -> Result<T, Vec<String>> {
+    let stopped = format!(
+        "{}: the reload's work stopped unexpectedly, which is a fault in tokenferry; please report what the log says of it; the old configuration stays",
+        path.display()
+    );
+    // Nothing that the work has touched is looked at after a panic.
+    let work = AssertUnwindSafe(work);
+    let unharmed = move || catch_unwind(work).unwrap_or_else(|_| Err(vec![stopped]));
+    reader.run(unharmed).await.unwrap_or_else(|why| {
+        let fault = match why {
+            Unread::NoThread { .. } => "was not read",
+            Unread::TooSlow { .. } => "or a file that it names hangs",
+        };
+        let problem = format!("{} {fault}: {why}, then reload again", path.display());
+        Err(vec![problem])
+    })
 }
 
 fn prepared(
@@ -348,4 +366,22 @@ fn prepared(
     let prepared = prepared.map_err(|error| vec![Chain(&error).to_string()])?;
     prepared.load_credentials();
     Ok((prepared, warnings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_the_work_of_a_reload_refuses_the_reload() {
+        let reader = FileReader::default();
+        let at = Path::new("routes.yaml");
+        let refused = read_aside::<()>(at, &reader, || panic!("a fault")).await;
+        let problems = refused.unwrap_err();
+        assert_eq!(problems.len(), 1);
+        let words = "routes.yaml: the reload's work stopped unexpectedly";
+        assert!(problems[0].starts_with(words), "{problems:?}");
+        // The next one finds the reader free.
+        assert_eq!(read_aside(at, &reader, || Ok(1)).await, Ok(1));
+    }
 }
