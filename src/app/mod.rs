@@ -80,9 +80,10 @@ impl Doors {
     /// # Errors
     /// When an address cannot be listened on.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
+        let all: Vec<_> = config.listen.iter().chain(&config.admin).collect();
         Ok(Self {
-            data: bind(&config.listen)?,
-            admin: bind(&config.admin)?,
+            data: bind(&config.listen, &all)?,
+            admin: bind(&config.admin, &all)?,
         })
     }
 }
@@ -262,10 +263,10 @@ impl App {
     }
 }
 
-fn bind(addresses: &[ListenAddress]) -> Result<Vec<Listener>, BindError> {
+fn bind(addresses: &[ListenAddress], all: &[&ListenAddress]) -> Result<Vec<Listener>, BindError> {
     let mut bound = Vec::new();
     for address in addresses {
-        bound.extend(Listener::bind(address)?);
+        bound.extend(Listener::bind(address, all)?);
     }
     Ok(bound)
 }

@@ -68,7 +68,8 @@ fn bound(
 ) -> Vec<ListenAddress> {
     if let Some(item) = items.get(MOST_ADDRESSES) {
         let message = format!("more than {MOST_ADDRESSES} addresses to listen on");
-        let help = "0.0.0.0:PORT or [::]:PORT stands for every address";
+        let help =
+            "0.0.0.0:PORT stands for every address of IPv4, [::]:PORT for those of IPv6 as well";
         report.problem(item.span, message, help);
     }
     let items = &items[..items.len().min(MOST_ADDRESSES)];

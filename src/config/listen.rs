@@ -69,6 +69,20 @@ impl ListenAddress {
         }
     }
 
+    /// Whether callers over IPv4 come here as well: `[::]` is every address, but for what `all` that
+    /// is listened on has of IPv4 at the same port.
+    pub fn takes_ipv4_beside(&self, all: &[&Self]) -> bool {
+        let Self::Tcp(address) = self else {
+            return false;
+        };
+        let takes_it = |other: &&Self| match other {
+            Self::Tcp(other) => other.is_ipv4() && other.port() == address.port(),
+            Self::Loopback(_) | Self::Unix(_) => false,
+        };
+        let any = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        any && (address.port() == 0 || !all.iter().any(takes_it))
+    }
+
     /// Whether both cannot be listened on at once.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
@@ -93,8 +107,9 @@ impl ListenAddress {
 // What the system has room for, beside the NUL at its end: unix(7), and sys/un.h of macOS.
 const LONGEST_SOCKET: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-const ACCEPTED: &str = "write localhost:8080 (both loopback addresses), 0.0.0.0:8080 or [::]:8080 \
-                        (every address), another IP address with a port, or unix:/path/to/socket";
+const ACCEPTED: &str = "write localhost:8080 (both loopback addresses), 0.0.0.0:8080 (every IPv4 \
+                        address) or [::]:8080 (IPv6 as well), another IP address with a port, or \
+                        unix:/path/to/socket";
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -184,6 +199,22 @@ mod tests {
         assert!(parse("[::]:80").receives("::1".parse().unwrap(), 80));
         assert!(!parse("unix:/x").receives("::1".parse().unwrap(), 80));
         assert!(!parse("0.0.0.0:0").receives("127.0.0.1".parse().unwrap(), 0));
+    }
+
+    #[test]
+    fn every_address_of_ipv6_takes_ipv4_unless_another_does() {
+        let takes = |own: &str, others: &[&str]| {
+            let others: Vec<_> = others.iter().map(|other| parse(other)).collect();
+            parse(own).takes_ipv4_beside(&others.iter().collect::<Vec<_>>())
+        };
+        assert!(takes("[::]:80", &[]));
+        assert!(takes("[::]:80", &["[::]:80", "0.0.0.0:81", "localhost:81"]));
+        assert!(takes("[::]:0", &["0.0.0.0:0"]));
+        assert!(!takes("[::]:80", &["0.0.0.0:80"]));
+        assert!(!takes("[::]:80", &["192.0.2.7:80"]));
+        for other in ["[::1]:80", "0.0.0.0:80", "localhost:80", "unix:/x"] {
+            assert!(!takes(other, &[]), "{other}");
+        }
     }
 
     #[test]

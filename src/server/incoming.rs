@@ -102,7 +102,9 @@ impl Registered {
                 let _ = socket.set_nodelay(true);
                 #[cfg(target_os = "linux")]
                 let _ = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(AHEAD);
-                Ok((Socket::Tcp(socket.into_std()?), Some(peer.ip())))
+                // At `[::]` callers over IPv4 have addresses of IPv6, and are the same callers.
+                let peer = peer.ip().to_canonical();
+                Ok((Socket::Tcp(socket.into_std()?), Some(peer)))
             }
             #[cfg(unix)]
             Self::Unix(listener) => {

@@ -52,13 +52,14 @@ pub struct BindError {
 }
 
 impl Listener {
-    /// Binds an address; `localhost:PORT` is both loopback addresses, with the same port.
+    /// Binds one of the addresses that are listened on; `localhost:PORT` is both loopback addresses,
+    /// with the same port, and `[::]:PORT` every address, unless another of `all` has its IPv4 part.
     ///
     /// # Errors
     /// When an address is in use or not ours.
-    pub fn bind(address: &ListenAddress) -> Result<Vec<Self>, BindError> {
+    pub fn bind(address: &ListenAddress, all: &[&ListenAddress]) -> Result<Vec<Self>, BindError> {
         match address {
-            ListenAddress::Tcp(address) => Ok(vec![tcp(*address)?]),
+            ListenAddress::Tcp(at) => Ok(vec![tcp(*at, !address.takes_ipv4_beside(all))?]),
             ListenAddress::Loopback(port) => loopback(*port),
             ListenAddress::Unix(path) => unix(path),
         }
@@ -113,12 +114,12 @@ impl Drop for SocketFile {
     }
 }
 
-fn tcp(address: SocketAddr) -> Result<Listener, BindError> {
+fn tcp(address: SocketAddr, only_v6: bool) -> Result<Listener, BindError> {
     let bound = || -> io::Result<std::net::TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         if address.is_ipv6() {
-            // `[::]` beside `0.0.0.0` must not be one socket under two names.
-            socket.set_only_v6(true)?;
+            // Said in any case: the system's default is what net.ipv6.bindv6only makes it.
+            socket.set_only_v6(only_v6)?;
         }
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
@@ -134,7 +135,7 @@ fn tcp(address: SocketAddr) -> Result<Listener, BindError> {
 }
 
 fn loopback(port: u16) -> Result<Vec<Listener>, BindError> {
-    both(|| tcp((Ipv4Addr::LOCALHOST, port).into()), port == 0)
+    both(|| tcp((Ipv4Addr::LOCALHOST, port).into(), true), port == 0)
 }
 
 /// A machine without IPv6 still has one loopback address. A port that the system has chosen for
@@ -150,7 +151,7 @@ fn both(
         let Some(address) = v4.local_addr() else {
             return Ok(vec![v4]);
         };
-        match tcp((Ipv6Addr::LOCALHOST, address.port()).into()) {
+        match tcp((Ipv6Addr::LOCALHOST, address.port()).into(), true) {
             Ok(v6) => return Ok(vec![v4, v6]),
             Err(error) if error.source.kind() != io::ErrorKind::AddrInUse => return Ok(vec![v4]),
             Err(error) if tries == 0 => return Err(error),
@@ -202,7 +203,7 @@ mod tests {
     use super::*;
 
     fn bind(path: &Path) -> Result<Vec<Listener>, BindError> {
-        Listener::bind(&ListenAddress::Unix(path.to_owned()))
+        Listener::bind(&ListenAddress::Unix(path.to_owned()), &[])
     }
 
     /// A socket that takes this many connections which nobody accepts.
@@ -233,7 +234,7 @@ mod tests {
         let left = std::cell::RefCell::new(vec![0, port, port]);
         let next = || {
             let port = left.borrow_mut().pop().expect("one was enough");
-            tcp((Ipv4Addr::LOCALHOST, port).into())
+            tcp((Ipv4Addr::LOCALHOST, port).into(), true)
         };
         let bound = both(next, true).unwrap();
         let ports: Vec<_> = bound.iter().filter_map(Listener::local_addr).collect();
@@ -241,6 +242,31 @@ mod tests {
         assert_eq!(ports[0].port(), ports[1].port());
         // One that was asked for is not replaced by another.
         assert!(loopback(port).is_err());
+    }
+
+    #[test]
+    fn every_address_of_ipv6_leaves_those_of_ipv4_to_whoever_lists_them() {
+        if let Err(error) = std::net::TcpListener::bind("[::]:0") {
+            println!("not tested: this machine has no IPv6 ({error})");
+            return;
+        }
+        for v4 in ["0.0.0.0", "127.0.0.1"] {
+            let both = (0..TRIES).find_map(|_| {
+                let free = std::net::TcpListener::bind("[::]:0").and_then(|it| it.local_addr());
+                let port = free.unwrap().port();
+                let all = [format!("{v4}:{port}"), format!("[::]:{port}")]
+                    .map(|text| ListenAddress::parse(&text).unwrap());
+                let listed = [&all[0], &all[1]];
+                // In either order; the port may have become another's by then.
+                let first = Listener::bind(&all[1], &listed).ok()?;
+                let second = Listener::bind(&all[0], &listed).ok()?;
+                Some((first, second, port))
+            });
+            let (v6, _v4, port) = both.expect("both can be listened on");
+            let alone = ListenAddress::Tcp((Ipv6Addr::UNSPECIFIED, port).into());
+            drop(v6);
+            assert!(Listener::bind(&alone, &[&alone]).is_err(), "{v4} is taken");
+        }
     }
 
     #[test]

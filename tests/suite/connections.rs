@@ -180,3 +180,27 @@ async fn a_unix_socket_serves_like_any_other() {
     let what = "it is taken away at the end";
     until(what, || async { (!path.exists()).then_some(()) }).await;
 }
+
+#[tokio::test]
+async fn every_address_of_ipv6_is_every_one_of_ipv4_too() {
+    if let Err(error) = std::net::TcpListener::bind("[::]:0") {
+        println!("not tested: this machine has no IPv6 ({error})");
+        return;
+    }
+    let stage = Stage::with("listen: '[::]:0'\nadmin: '[::]:0'\n").await;
+    let mut addresses = vec![std::net::IpAddr::from([127, 0, 0, 1])];
+    // The addresses of IPv6 may all have been taken away.
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        addresses.push(std::net::Ipv6Addr::LOCALHOST.into());
+    }
+    for (port, target) in [
+        (stage.address().port(), "/graph/sim/bytes/1"),
+        (stage.admin().port(), "/livez"),
+    ] {
+        for ip in &addresses {
+            let mut caller = Caller::connect((*ip, port).into()).await;
+            let line = format!("GET {target} HTTP/1.1");
+            caller.exchange(&line).await.expect(200);
+        }
+    }
+}
