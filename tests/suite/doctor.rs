@@ -248,9 +248,7 @@ routes:
     let (code, said) = doctor(&simulator, folder.path(), &[]).await;
     assert_eq!(code, 0, "{said}");
     assert!(
-        said.contains(
-            "warning    nothing that allow lets through needs Mail.Send, Sites.FullControl.All"
-        ),
+        said.contains("warning    nothing in allow seems to need Mail.Send, Sites.FullControl.All"),
         "{said}"
     );
     assert!(

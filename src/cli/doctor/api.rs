@@ -31,17 +31,44 @@ impl Api {
         Self::Other
     }
 
-    /// A GET that changes nothing and reads as little as there is, below the upstream's prefix.
+    /// A GET that changes nothing and reads as little as there is, below the upstream's prefix up to
+    /// its version: behind that may stand anything.
     pub(super) fn probe(self, prefix: &str) -> String {
-        let versioned = prefix.ends_with("/v1.0") || prefix.ends_with("/beta");
         match self {
-            Self::Dataverse if prefix.contains("/api/data/") => format!("{prefix}/WhoAmI"),
-            Self::Dataverse => format!("{prefix}/api/data/v9.2/WhoAmI"),
-            Self::Graph if versioned => format!("{prefix}/organization?$select=id"),
-            Self::Graph => format!("{prefix}/v1.0/organization?$select=id"),
+            Self::Dataverse => match web_api(prefix) {
+                Some(root) => format!("{root}/WhoAmI"),
+                None => format!("{prefix}/api/data/v9.2/WhoAmI"),
+            },
+            Self::Graph => match behind_version(prefix) {
+                Some((versioned, _)) => format!("{versioned}/organization?$select=id"),
+                None => format!("{prefix}/v1.0/organization?$select=id"),
+            },
             Self::Other => format!("{prefix}/"),
         }
     }
+}
+
+/// Whether this segment of a path is a version of Graph.
+pub(super) fn is_version(segment: &str) -> bool {
+    segment == "v1.0" || segment == "beta"
+}
+
+/// A prefix up to Graph's version, and what stands behind that; `None` for one without a version.
+pub(super) fn behind_version(prefix: &str) -> Option<(&str, &str)> {
+    let mut ends = prefix
+        .match_indices('/')
+        .map(|(at, _)| at)
+        .skip(1)
+        .chain([prefix.len()]);
+    let end = ends.find(|end| prefix[..*end].rsplit('/').next().is_some_and(is_version))?;
+    Some(prefix.split_at(end))
+}
+
+/// A prefix up to the version of Dataverse's Web API.
+fn web_api(prefix: &str) -> Option<&str> {
+    let (front, behind) = prefix.split_once("/api/data/")?;
+    let version = behind.split('/').next().unwrap_or_default();
+    Some(&prefix[..front.len() + "/api/data/".len() + version.len()])
 }
 
 #[cfg(test)]
@@ -77,8 +104,20 @@ mod tests {
         for (api, prefix, expected) in [
             (Api::Graph, "", "/v1.0/organization?$select=id"),
             (Api::Graph, "/beta", "/beta/organization?$select=id"),
+            (Api::Graph, "/v1.0/users", "/v1.0/organization?$select=id"),
+            (Api::Graph, "/beta/v1.0", "/beta/organization?$select=id"),
+            (
+                Api::Graph,
+                "/house/v1.0/users",
+                "/house/v1.0/organization?$select=id",
+            ),
             (Api::Dataverse, "", "/api/data/v9.2/WhoAmI"),
             (Api::Dataverse, "/api/data/v9.1", "/api/data/v9.1/WhoAmI"),
+            (
+                Api::Dataverse,
+                "/api/data/v9.1/accounts",
+                "/api/data/v9.1/WhoAmI",
+            ),
             (Api::Other, "/things", "/things/"),
             (Api::Other, "", "/"),
         ] {

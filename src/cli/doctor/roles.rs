@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use http::Method;
 
+use super::api::{behind_version, is_version};
 use super::finding::{Finding, Subject};
 use super::territory::{EVERYWHERE, PRIVILEGED, TERRITORIES, Territory};
 use crate::config::{AllowSpec, BatchRule, PatternSegment, RouteSpec};
@@ -25,7 +26,7 @@ pub(super) fn judge(roles: &[String], route: &RouteSpec) -> Vec<Finding> {
         (!named.is_empty()).then(|| named.join(", "))
     };
     let untouched = named(Excess::Untouched).map(|named| {
-        format!("nothing that allow lets through needs {named}: take it from the app if no other route does, or give this route an app of its own")
+        format!("nothing in allow seems to need {named}; look before you take it away: another route may need it, and then this one can have an app of its own")
     });
     let writes = named(Excess::Writes).map(|named| {
         format!(
@@ -119,17 +120,18 @@ fn writes(role: &str) -> bool {
     !action.starts_with("Read") || action.starts_with("ReadWrite")
 }
 
-/// A pattern without Graph's version, keys in brackets as segments of their own; `None` for one that
-/// leads to no version.
+/// A pattern without Graph's version, what the upstream's prefix has behind one in front of it, keys
+/// in brackets as segments of their own; `None` for one that leads to no version.
 fn below_version(pattern: &[PatternSegment], prefix: &str) -> Option<Vec<PatternSegment>> {
-    let rest = match pattern {
-        _ if prefix.ends_with("/v1.0") || prefix.ends_with("/beta") => pattern,
-        [PatternSegment::AnyNumber, ..] => pattern,
-        [PatternSegment::AnyOne, rest @ ..] => rest,
-        [PatternSegment::Literal(version), rest @ ..] if version == "v1.0" || version == "beta" => {
-            rest
+    let literal = |segment: &str| PatternSegment::Literal(segment.to_owned());
+    let (fixed, rest): (Vec<_>, _) = match (behind_version(prefix), pattern) {
+        (Some((_, behind)), _) => (behind.split('/').skip(1).map(literal).collect(), pattern),
+        (None, [PatternSegment::AnyNumber, ..]) => (Vec::new(), pattern),
+        (None, [PatternSegment::AnyOne, rest @ ..]) => (Vec::new(), rest),
+        (None, [PatternSegment::Literal(version), rest @ ..]) if is_version(version) => {
+            (Vec::new(), rest)
         }
-        _ => return None,
+        (None, _) => return None,
     };
     let apart = |segment: &PatternSegment| match segment {
         PatternSegment::Literal(text) => match text.split_once('(') {
@@ -141,7 +143,7 @@ fn below_version(pattern: &[PatternSegment], prefix: &str) -> Option<Vec<Pattern
         },
         other => vec![other.clone()],
     };
-    Some(rest.iter().flat_map(apart).collect())
+    Some(fixed.iter().chain(rest).flat_map(apart).collect())
 }
 
 /// The families that a pattern leads to: every one that its wildcards may stand for, and of those

@@ -32,18 +32,23 @@ const FILES: &[&str] = &[
     "users/*/drive/**",
     "users/*/drives/**",
 ];
+/// To be told all that stands in a member, an app needs the permission for what the member is.
+const MEMBERS: &str = "groups/*/members/**";
+const OWNERS: &str = "groups/*/owners/**";
 const GROUPS: &[&str] = &[
     "groups/**",
     "groups/*/calendar/**",
     "groups/*/drive/**",
     "groups/*/events/**",
-    "groups/*/members/**",
-    "groups/*/owners/**",
+    MEMBERS,
+    OWNERS,
+    "groups/*/appRoleAssignments/**",
     "groups/*/planner/**",
     "groups/*/sites/**",
     "groups/*/team/**",
     "planner/**",
     "teams/**",
+    "users/*/joinedTeams",
     "users/*/memberOf/**",
     "users/*/transitiveMemberOf/**",
 ];
@@ -72,6 +77,9 @@ pub(super) const TERRITORIES: &[Territory] = &[
             "applications/**",
             "servicePrincipals/**",
             "applicationTemplates/**",
+            "groups/*/appRoleAssignments/**",
+            "oauth2PermissionGrants/**",
+            "users/*/appRoleAssignments/**",
         ],
     ),
     territory("AuditLog", &["auditLogs/**", "reports/**", "users/**"]),
@@ -96,20 +104,29 @@ pub(super) const TERRITORIES: &[Territory] = &[
         &[
             "administrativeUnits/**",
             "applications/**",
+            // Sign-ins want both permissions.
+            "auditLogs/**",
             "contacts/**",
             "devices/**",
             "directory/**",
             "directoryObjects/**",
+            "directoryRoleTemplates/**",
             "directoryRoles/**",
             "domains/**",
             "groups/**",
-            "groups/*/members/**",
-            "groups/*/owners/**",
+            MEMBERS,
+            OWNERS,
+            "groups/*/appRoleAssignments/**",
+            "groups/*/team/**",
+            "oauth2PermissionGrants/**",
             "organization/**",
             "roleManagement/**",
             "servicePrincipals/**",
             "subscribedSkus/**",
+            "teams/**",
             "users/**",
+            "users/*/appRoleAssignments/**",
+            "users/*/joinedTeams",
             "users/*/memberOf/**",
             "users/*/transitiveMemberOf/**",
         ],
@@ -121,7 +138,11 @@ pub(super) const TERRITORIES: &[Territory] = &[
     territory("Mail", MAIL),
     territory(
         "MailboxSettings",
-        &["users/*/mailboxSettings/**", "users/*/mailFolders/**"],
+        &[
+            "users/*/mailboxSettings/**",
+            "users/*/mailFolders/**",
+            "users/*/outlook/**",
+        ],
     ),
     territory(
         "Notes",
@@ -136,14 +157,18 @@ pub(super) const TERRITORIES: &[Territory] = &[
         &["users/*/onlineMeetings/**", "communications/**"],
     ),
     territory("Organization", &["organization/**", "subscribedSkus/**"]),
-    territory("Policy", &["policies/**", "identity/**"]),
+    territory("Policy", &["policies/**", "identity/**", "auditLogs/**"]),
     territory("Reports", &["reports/**"]),
     territory(
         "RoleManagement",
         &[
-            "roleManagement/**",
-            "directoryRoles/**",
+            "administrativeUnits/**",
+            "directory/**",
             "directoryRoleTemplates/**",
+            "directoryRoles/**",
+            "roleManagement/**",
+            "users/*/memberOf/**",
+            "users/*/transitiveMemberOf/**",
         ],
     ),
     territory(
@@ -151,11 +176,15 @@ pub(super) const TERRITORIES: &[Territory] = &[
         &[
             "sites/**",
             "drives/**",
+            "groups/*/drive/**",
+            "groups/*/drives/**",
             "groups/*/sites/**",
             "shares/**",
             "sites/*/drive/**",
             "sites/*/drives/**",
             "sites/*/onenote/**",
+            "users/*/drive/**",
+            "users/*/drives/**",
         ],
     ),
     territory(
@@ -171,7 +200,17 @@ pub(super) const TERRITORIES: &[Territory] = &[
     territory("TeamMember", TEAMS),
     territory(
         "User",
-        &["users/**", "users/*/memberOf/**", "users/*/photo/**"],
+        &[
+            "users/**",
+            MEMBERS,
+            OWNERS,
+            "users/*/appRoleAssignments/**",
+            "users/*/joinedTeams",
+            "users/*/memberOf/**",
+            "users/*/outlook/**",
+            "users/*/photo/**",
+            "users/*/transitiveMemberOf/**",
+        ],
     ),
 ];
 
