@@ -228,7 +228,8 @@ impl<T: Read> Read for Table<T> {
         let mut rows = Vec::new();
         for entry in entries {
             let name = entry.key.text.as_str();
-            if variable::SECRET_KEYS.contains(&name) {
+            // A header may have any name; a caller or a credential of these is one left out.
+            if variable::SECRET_KEYS.contains(&name) && key.text != "set" {
                 let message = format!("{} stands where a name is expected", quoted(name));
                 let help = format!("NAME: in a line above, and {name} further indented");
                 report.problem(entry.key.span, message, &help);

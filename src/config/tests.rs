@@ -260,3 +260,32 @@ fn the_schema_refuses_what_is_empty_as_the_check_does() {
         assert!(check(&format!("{own}\n{routes}")).is_err(), "{own}");
     }
 }
+
+#[test]
+fn a_header_may_be_named_as_the_key_of_a_secret_is() {
+    let text = |table: &str| {
+        format!(
+            "routes: [{{name: a, path: /a, upstream: 'https://a.com', \
+             {table}: {{set: {{api_key: '${{WORKERS}}', client_secret: plain}}}}}}]"
+        )
+    };
+    for table in ["request_headers", "response_headers"] {
+        let config = check(&text(table)).unwrap().config;
+        let route = &config.routes[0];
+        let set = [&route.request_headers.set, &route.response_headers.set].map(|it| it.as_slice());
+        let [(key, value), (_, plain)] = set.concat().try_into().unwrap();
+        assert_eq!((key.as_str(), value.as_bytes()), ("api_key", &b"4"[..]));
+        assert!(value.is_sensitive());
+        assert_eq!(plain, "plain");
+    }
+    // Where secrets live one is not written down, whatever the names around it are.
+    for wrong in [
+        "callers: {set: {api_key: plain-plain-plain}}",
+        "callers: {request_headers: {api_key: plain-plain-plain}}",
+        "callers: {api_key: '${WORKERS}'}",
+        "request_headers: {set: {api_key: plain-plain-plain}}",
+    ] {
+        let problems = check(&format!("{wrong}\n{}", text("request_headers"))).unwrap_err();
+        assert!(!problems.to_string().contains("plain-plain"), "{problems}");
+    }
+}

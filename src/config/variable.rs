@@ -16,13 +16,16 @@ pub(super) struct Variables<'a> {
 /// The keys whose value is a secret: they are left alone, and read by `SecretRef`.
 pub(super) const SECRET_KEYS: [&str; 3] = ["api_key", "certificate_password", "client_secret"];
 
+/// The keys of changes to headers, whose `set` maps names that the file chooses.
+const HEADER_EDITS: [&str; 2] = ["request_headers", "response_headers"];
+
 /// What stands for a variable that is not set, where that is allowed.
 const STAND_IN: &str = "unset";
 
 /// Replaces the variables in every value of the tree.
 pub(super) fn substitute(root: &mut Node, text: &str, vars: Variables<'_>, report: &mut Report) {
     let mut pass = Pass { text, vars, report };
-    pass.node(root, None);
+    pass.node(root, None, "");
 }
 
 /// The name, when the text is exactly one reference without a default.
@@ -38,16 +41,29 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn node(&mut self, node: &mut Node, secret: Option<&str>) {
+    /// `within` is the key that the node stands below.
+    fn node(&mut self, node: &mut Node, secret: Option<&str>, within: &str) {
         let span = node.span;
         match &mut node.content {
             Content::Empty => {}
-            Content::List(items) => items.iter_mut().for_each(|item| self.node(item, secret)),
+            Content::List(items) => {
+                for item in items {
+                    self.node(item, secret, within);
+                }
+            }
             Content::Mapping(entries) => {
                 for entry in entries {
                     let key = entry.key.text.as_str();
+                    let headers = key == "set" && HEADER_EDITS.contains(&within);
+                    if headers && let Content::Mapping(headers) = &mut entry.value.content {
+                        // Their names are the upstream's and not keys of ours.
+                        for header in headers {
+                            self.node(&mut header.value, None, key);
+                        }
+                        continue;
+                    }
                     let secret = SECRET_KEYS.contains(&key).then_some(key);
-                    self.node(&mut entry.value, secret);
+                    self.node(&mut entry.value, secret, key);
                 }
             }
             Content::Scalar(text) => match secret {
