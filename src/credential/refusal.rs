@@ -149,10 +149,11 @@ fn is_name(text: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// A GUID-like id, or nothing.
+/// An id and not prose, or nothing: `[A-Za-z0-9._-]`, at most 64 characters. Most are GUIDs, and
+/// nobody promises that.
 fn id(text: Option<&str>) -> Option<String> {
-    text.filter(|t| (1..=64).contains(&t.len()))
-        .filter(|t| t.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    text.filter(|t| (1..=64).contains(&t.len()) && t.bytes().all(plain))
         .map(str::to_owned)
 }
 

@@ -63,6 +63,22 @@ fn what_microsoft_asks_for_is_told_of_a_gateways_page_as_well() {
 }
 
 #[test]
+fn an_id_that_is_no_guid_is_told_as_well() {
+    let body = r#"{"error":"invalid_client","trace_id":"EST.z_7-Prod","correlation_id":"gw.42"}"#;
+    let words = refuse(401, &[], body).words();
+    assert!(
+        words.ends_with("trace id EST.z_7-Prod, correlation id gw.42)"),
+        "{words}"
+    );
+    let long = "x".repeat(65);
+    for id in ["", "a b", "a\nb", "a/b", "a~b", "é", &long] {
+        let body = serde_json::json!({"error": "invalid_client", "trace_id": id}).to_string();
+        let words = refuse(401, &[], &body).words();
+        assert!(!words.contains("trace id"), "{words}");
+    }
+}
+
+#[test]
 fn refusals_of_scope_tenant_and_policy_do_not_blame_the_credential() {
     for (error, code) in [
         ("invalid_scope", 70011),
