@@ -26,6 +26,8 @@ const RELOAD: Duration = Duration::from_secs(10);
 /// So many reloads may hang before the next is refused for it: the file may have been corrected since
 /// and name others, and each that hangs takes a thread.
 const HUNG: usize = 8;
+/// Problems of a reload that are logged: one slip makes few, and another kind of file hundreds.
+const MOST_TOLD: usize = 20;
 
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
@@ -322,10 +324,16 @@ async fn reload(path: &Path, args: &RunArgs, app: &App, reader: &FileReader) {
         }
         Err(problems) => problems,
     };
-    tracing::error!(
-        problems = problems.join("\n"),
-        "the configuration was not reloaded"
-    );
+    for problem in problems.iter().take(MOST_TOLD) {
+        tracing::error!(problem, "the configuration was not reloaded");
+    }
+    if problems.len() > MOST_TOLD {
+        let more = problems.len() - MOST_TOLD;
+        tracing::error!(
+            more,
+            "the configuration was not reloaded for more reasons than are logged; the status page has all of them, and so has `tokenferry check`"
+        );
+    }
     app.reload_refused(problems);
 }
 

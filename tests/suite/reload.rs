@@ -59,6 +59,38 @@ async fn a_file_that_is_refused_changes_nothing_and_is_reported() {
 }
 
 #[tokio::test]
+async fn each_problem_of_a_reload_is_an_event_of_its_own() {
+    let program = Program::start("", "").await;
+    let lines: Vec<String> = (0..30).map(|n| format!("    wrong{n}: 1\n")).collect();
+    program.rewrite(&format!("{TWO_ROUTES}{}", lines.concat()));
+    program.signal(Signal::HUP);
+    let message = "the configuration was not reloaded";
+    let more = program.err.find("the rest", |line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        event["more"].as_u64().map(|more| (more, event))
+    });
+    let (more, event) = more.await;
+    assert!(
+        event["message"].as_str().unwrap().starts_with(message),
+        "{event}"
+    );
+    let all = program.err.all();
+    let events = all
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("it is JSON"));
+    let problems: Vec<String> = events
+        .filter(|event: &serde_json::Value| event["message"] == message)
+        .map(|event| event["problem"].as_str().expect("it has one").to_owned())
+        .collect();
+    assert_eq!(problems.len() as u64 + more, 30, "{problems:?}");
+    for (n, problem) in problems.iter().enumerate() {
+        let key = format!("unknown key \"wrong{n}\"");
+        assert!(problem.contains(&key), "{problem}");
+        assert_eq!(problem.matches("unknown key").count(), 1, "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn tokens_and_connections_outlive_a_reload() {
     let stage = Stage::with("workers: 1\n").await;
     for _ in 0..3 {
