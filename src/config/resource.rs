@@ -14,11 +14,21 @@ pub(super) struct Resource {
 }
 
 /// The hosts of the public cloud: those of others are not known well enough to say anything.
-const TABLE: [Resource; 4] = [
-    // Azure Storage: "https://<account>.blob.core.windows.net" is for that one account.
+const TABLE: [Resource; 9] = [
+    storage(".blob.core.windows.net"),
+    storage(".dfs.core.windows.net"),
+    storage(".file.core.windows.net"),
+    storage(".queue.core.windows.net"),
+    storage(".table.core.windows.net"),
+    // Service Bus, Event Hubs and relays have their namespaces below one name. Kafka's clients ask
+    // for a token for the namespace itself.
     Resource {
-        host: ".blob.core.windows.net",
-        names: &["https://storage.azure.com"],
+        host: ".servicebus.windows.net",
+        names: &[
+            "https://servicebus.azure.net",
+            "https://eventhubs.azure.net",
+            "https://relay.azure.net",
+        ],
         own: true,
     },
     Resource {
@@ -40,6 +50,15 @@ const TABLE: [Resource; 4] = [
         own: false,
     },
 ];
+
+/// Azure Storage: a token for the account's own host is for that one account.
+const fn storage(host: &'static str) -> Resource {
+    Resource {
+        host,
+        names: &["https://storage.azure.com"],
+        own: true,
+    }
+}
 
 impl Resource {
     /// What the API behind this lower-case host takes tokens for, where that is known and another
@@ -95,6 +114,26 @@ mod tests {
                 "dev.azure.com",
                 "499b84ac-1321-427f-aa17-267ca6975798/.default",
             ),
+            (
+                "contoso.dfs.core.windows.net",
+                "https://storage.azure.com/.default",
+            ),
+            (
+                "contoso.file.core.windows.net",
+                "https://storage.azure.com/.default",
+            ),
+            (
+                "contoso.queue.core.windows.net",
+                "https://storage.azure.com/.default",
+            ),
+            (
+                "contoso.table.core.windows.net",
+                "https://storage.azure.com/.default",
+            ),
+            (
+                "contoso.servicebus.windows.net",
+                "https://servicebus.azure.net/.default",
+            ),
         ] {
             assert_eq!(Resource::of(host).unwrap().scope(), scope);
         }
@@ -114,6 +153,7 @@ mod tests {
     fn a_scope_is_told_by_its_resource() {
         let devops = Resource::of("dev.azure.com").unwrap();
         let vault = Resource::of("a.vault.azure.net").unwrap();
+        let bus = Resource::of("a.servicebus.windows.net").unwrap();
         for (resource, scope, taken) in [
             (
                 devops,
@@ -123,6 +163,7 @@ mod tests {
             (devops, "https://app.vssps.visualstudio.com/.default", true),
             (devops, "https://dev.azure.com/.default", false),
             (vault, "https://vault.azure.net//.default", true),
+            (bus, "https://eventhubs.azure.net//.default", true),
             (vault, "https://a.vault.azure.net/.default", false),
         ] {
             assert_eq!(
