@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::endpoint::Reply;
-use super::error::Flaw;
+use super::error::{CredentialError, Flaw, Outage};
 use crate::config::Name;
 use crate::secret::Secret;
 
@@ -50,7 +50,15 @@ struct Document<'a> {
 }
 
 /// Reads a token out of a 200 answer.
-pub(super) fn read(reply: &Reply) -> Result<AccessToken, Flaw> {
+pub(super) fn read(reply: &Reply) -> Result<AccessToken, CredentialError> {
+    let from = || reply.from.clone();
+    let token = whole(reply).map_err(|flaw| CredentialError::Malformed { from: from(), flaw })?;
+    // A dead token would be refused upstream, and asked for again every second.
+    token.ok_or_else(|| Outage::Expired { from: from() }.into())
+}
+
+/// What the answer holds; no token where its own time is over already.
+fn whole(reply: &Reply) -> Result<Option<AccessToken>, Flaw> {
     if reply.body.is_empty() {
         return Err(Flaw::Empty);
     }
@@ -65,11 +73,10 @@ pub(super) fn read(reply: &Reply) -> Result<AccessToken, Flaw> {
         .expires_in
         .and_then(number)
         .or_else(|| remaining(document.expires_on?, reply.received));
-    // A dead token would be refused upstream, and asked for again every second.
     if seconds.is_some_and(|seconds| seconds <= 0.0) {
-        return Err(Flaw::TokenExpired);
+        return Ok(None);
     }
-    Ok(AccessToken {
+    Ok(Some(AccessToken {
         secret,
         expires_in: seconds.map_or(UNSTATED_LIFETIME, lifetime),
         refresh_in: document
@@ -78,7 +85,7 @@ pub(super) fn read(reply: &Reply) -> Result<AccessToken, Flaw> {
             .filter(|seconds| *seconds > 0.0)
             .map(lifetime),
         fallback: None,
-    })
+    }))
 }
 
 fn token(text: &str) -> Result<Secret, Flaw> {
@@ -127,18 +134,25 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
-    use crate::credential::error::Peer;
+    use crate::credential::error::{Pace, Peer};
 
     /// 2026-01-01.
     const NOW: u64 = 1_767_225_600;
 
-    fn answer(body: &str) -> Result<AccessToken, Flaw> {
+    fn read_out(body: &str) -> Result<AccessToken, CredentialError> {
         read(&Reply {
             from: Peer::new("login.test"),
             status: 200,
             headers: HeaderMap::new(),
             body: Zeroizing::new(body.as_bytes().to_vec()),
             received: UNIX_EPOCH + Duration::from_secs(NOW),
+        })
+    }
+
+    fn answer(body: &str) -> Result<AccessToken, Flaw> {
+        read_out(body).map_err(|error| match error {
+            CredentialError::Malformed { flaw, .. } => flaw,
+            other => panic!("{other}"),
         })
     }
 
@@ -211,7 +225,11 @@ mod tests {
             format!("\"expires_on\":{NOW}"),
         ] {
             let body = format!(r#"{{"access_token":"t",{members}}}"#);
-            assert_eq!(answer(&body).unwrap_err(), Flaw::TokenExpired, "{members}");
+            let error = read_out(&body).unwrap_err();
+            let outage = matches!(error, CredentialError::Unavailable(Outage::Expired { .. }));
+            assert!(outage && error.pace() == Pace::Soon, "{members}: {error}");
+            let words = "login.test gave a token that has already expired; ";
+            assert!(error.caller_words().starts_with(words), "{error}");
         }
     }
 
@@ -264,7 +282,7 @@ mod tests {
             value in r#"-?[0-9]{1,30}(\.[0-9]{1,5})?(e-?[0-9]{1,4})?|"[ -~]{0,20}"|\{\}"#,
             name in "expires_in|expires_on|refresh_in",
         ) {
-            if let Ok(token) = answer(&format!(r#"{{"access_token":"t","{name}":{value}}}"#)) {
+            if let Ok(token) = read_out(&format!(r#"{{"access_token":"t","{name}":{value}}}"#)) {
                 prop_assert!(token.expires_in >= SHORTEST_LIFETIME);
                 prop_assert!(token.expires_in <= LONGEST_LIFETIME);
             }

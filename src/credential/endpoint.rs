@@ -260,10 +260,7 @@ pub(super) struct Reply {
 impl Reply {
     /// The token of a successful answer.
     pub(super) fn token(&self) -> Result<AccessToken, CredentialError> {
-        answer::read(self).map_err(|flaw| CredentialError::Malformed {
-            from: self.from.clone(),
-            flaw,
-        })
+        answer::read(self)
     }
 }
 

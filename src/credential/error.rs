@@ -142,6 +142,14 @@ pub enum Outage {
         #[source]
         source: reqwest::Error,
     },
+    /// A token came, and the issuer itself says that its time is over.
+    #[error(
+        "{from} gave a token that has already expired; if that goes on, check this machine's clock"
+    )]
+    Expired {
+        /// Who answered.
+        from: Peer,
+    },
     /// The credential's files were not opened, for want of file descriptors.
     #[error(
         "no file descriptor was left to read the credential's files with; raise the proxy's limit of open files (ulimit -n, LimitNOFILE)"
@@ -184,9 +192,6 @@ pub enum Flaw {
     /// Bytes that cannot stand in a header.
     #[error("its token holds bytes that cannot be sent in a header")]
     TokenBytes,
-    /// The issuer itself says that its time is over.
-    #[error("its token has already expired; if that goes on, check this machine's clock")]
-    TokenExpired,
     /// More than 16 KiB: no upstream takes such a header.
     #[error("its token is longer than 16 KiB")]
     TokenLong,

@@ -241,14 +241,14 @@ async fn tokens_come_back_without_a_request() {
 #[tokio::test]
 async fn an_answer_that_is_no_token_is_an_error_and_not_a_token() {
     let expired = "{\"access_token\":\"x\",\"token_type\":\"Bearer\",\"expires_in\":0}";
-    for body in [
-        "",
-        "<html>",
-        "{}",
-        "{\"access_token\":\"\"}",
-        "[]",
-        "null",
-        expired,
+    for (body, outcome) in [
+        ("", "malformed"),
+        ("<html>", "malformed"),
+        ("{}", "malformed"),
+        ("{\"access_token\":\"\"}", "malformed"),
+        ("[]", "malformed"),
+        ("null", "malformed"),
+        (expired, "unavailable"),
     ] {
         let stage = Stage::cold(GRAPH_ONLY, |simulator| {
             let fault = Fault::Answer {
@@ -260,11 +260,11 @@ async fn an_answer_that_is_no_token_is_an_error_and_not_a_token() {
         })
         .await;
         stage.attempted().await;
-        let labels = [("outcome", "malformed")];
-        let malformed = stage
+        let labels = [("outcome", outcome)];
+        let counted = stage
             .number("tokenferry_token_refreshes_total", &labels)
             .await;
-        assert_eq!(malformed, 1.0, "{body}");
+        assert_eq!(counted, 1.0, "{body}");
         until("the next call succeeds", || async {
             let answer = stage.get("/graph/v1.0/users?$top=1").await;
             (answer.status == 200).then_some(())
