@@ -117,7 +117,8 @@ impl Disk {
         let is_secret = matches!(holds, Holds::ApiKey | Holds::Secret);
         if is_secret && mode(path.path()).is_some_and(|mode| mode & 0o006 != 0) {
             let message = "is open to every user of this machine: chmod o-rw";
-            self.warn(&at, format!("{path} {message} {path}"));
+            let volume = "or, of a Kubernetes volume, defaultMode: 0440";
+            self.warn(&at, format!("{path} {message} {path}, {volume}"));
         }
     }
 }
