@@ -68,9 +68,9 @@ fn warn_of_short_key(raw: &RawCaller, vars: Variables<'_>, report: &mut Report) 
     let SecretSource::Env(name) = &item.value.0 else {
         return;
     };
-    let value = (vars.env)(name).map(Zeroizing::new);
+    let value = vars.value(name).map(Zeroizing::new);
     let is_short = |value: Zeroizing<String>| (1..SHORTEST_KEY).contains(&value.trim().len());
-    if value.is_some_and(is_short) {
+    if value.is_ok_and(is_short) {
         report.warning(
             item.span,
             format!("the API key in {name} is short"),

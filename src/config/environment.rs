@@ -9,13 +9,16 @@ use super::cloud::PUBLIC_AUTHORITY;
 use super::report::{Report, Span, listed};
 use super::roster::Named;
 use super::value::{BaseUrl, Name};
-use super::variable::Variables;
+use super::variable::{AS_TEXT, Lack, Variables};
 use super::{AppIdentity, CredentialKind, CredentialSpec};
 use crate::secret::{FilePath, SecretSource};
 
 /// The name of the credential in metrics and on the status page.
 const NAME: &str = "environment";
 
+const TENANT: &str = "AZURE_TENANT_ID";
+const CLIENT: &str = "AZURE_CLIENT_ID";
+const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
 const SECRET: &str = "AZURE_CLIENT_SECRET";
 const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 const FEDERATED: &str = "AZURE_FEDERATED_TOKEN_FILE";
@@ -32,8 +35,9 @@ pub(super) fn credential(
     report: &mut Report,
 ) -> Named<CredentialSpec> {
     let mut reader = Reader { vars, at, report };
-    let tenant = reader.id("AZURE_TENANT_ID", tenant_id, tenant_doubt);
-    let client = reader.id("AZURE_CLIENT_ID", client_id, client_doubt);
+    reader.not_text();
+    let tenant = reader.id(TENANT, tenant_id, tenant_doubt);
+    let client = reader.id(CLIENT, client_id, client_doubt);
     let authority = reader.authority(tenant.as_deref());
     let app = move || {
         Some(AppIdentity {
@@ -67,8 +71,25 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// What a variable holds. One that is not text has been reported.
     fn value(&self, name: &str) -> Option<String> {
-        (self.vars.env)(name).filter(|value| !value.trim().is_empty())
+        let value = self.vars.value(name).ok();
+        value.filter(|value| !value.trim().is_empty())
+    }
+
+    /// Whether it is set to something, even to what is not text.
+    fn is_set(&self, name: &str) -> bool {
+        self.value(name).is_some() || self.vars.value(name) == Err(Lack::NotText)
+    }
+
+    /// Reports what is not text and should be.
+    fn not_text(&mut self) {
+        for name in [TENANT, CLIENT, AUTHORITY, SECRET, CERTIFICATE, FEDERATED] {
+            if self.vars.value(name) == Err(Lack::NotText) {
+                let message = format!("environment variable {name} {}", Lack::NotText);
+                self.problem(&message, AS_TEXT);
+            }
+        }
     }
 
     /// The file that this variable names; it is shown as a reference in the file would be.
@@ -101,6 +122,7 @@ impl Reader<'_> {
                 Some(id)
             }
             None if self.vars.allow_missing => Some(STAND_IN.to_owned()),
+            None if self.is_set(name) => None,
             None => {
                 let message = format!("environment variable {name} is not set");
                 self.problem(&message, "set it, or write a credentials: block");
@@ -110,7 +132,7 @@ impl Reader<'_> {
     }
 
     fn authority(&mut self, tenant: Option<&str>) -> Option<BaseUrl> {
-        let Some(value) = self.value("AZURE_AUTHORITY_HOST") else {
+        let Some(value) = self.value(AUTHORITY) else {
             return BaseUrl::parse(PUBLIC_AUTHORITY).ok();
         };
         let checked = BaseUrl::parse(&value).and_then(|url| match authority_fault(&url, tenant) {
@@ -119,7 +141,7 @@ impl Reader<'_> {
         });
         checked
             .map_err(|help| {
-                self.problem("environment variable AZURE_AUTHORITY_HOST is wrong", &help)
+                self.problem(&format!("environment variable {AUTHORITY} is wrong"), &help)
             })
             .ok()
     }
@@ -127,7 +149,7 @@ impl Reader<'_> {
     fn kind(&mut self, app: Option<AppIdentity>) -> Option<CredentialKind> {
         let set: Vec<&str> = [SECRET, CERTIFICATE, FEDERATED]
             .into_iter()
-            .filter(|name| self.value(name).is_some())
+            .filter(|name| self.is_set(name))
             .collect();
         self.ignored(&set);
         match set.first() {
@@ -135,8 +157,8 @@ impl Reader<'_> {
                 app: app?,
                 file: self.file(CERTIFICATE)?,
                 password: self
-                    .value(PASSWORD)
-                    .map(|_| SecretSource::Env(PASSWORD.to_owned())),
+                    .is_set(PASSWORD)
+                    .then(|| SecretSource::Env(PASSWORD.to_owned())),
                 send_chain: self
                     .value("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")
                     .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")),

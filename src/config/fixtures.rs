@@ -42,7 +42,7 @@ fn check(path: &Path) -> Result<Checked, Problems> {
     let source = Source {
         file: path.file_name().unwrap().to_str().unwrap(),
         text: &text,
-        env: &|name| variables.get(name).map(|&value| value.to_owned()),
+        env: &|name| variables.get(name).map(|&value| value.into()),
         allow_missing_env: text.lines().any(|line| line == "# allow-missing-env"),
     };
     load(&source)

@@ -207,7 +207,7 @@ fn messages(text: &str) -> String {
     let source = Source {
         file: "routes.yaml",
         text,
-        env: &|name| (name != "AZURE_AUTHORITY_HOST").then(|| SECRET.to_owned()),
+        env: &|name| (name != "AZURE_AUTHORITY_HOST").then(|| SECRET.into()),
         allow_missing_env: false,
     };
     match load(&source) {

@@ -1,6 +1,7 @@
 //! From a file to a checked configuration, with every problem on the way. `load` is pure; `look`
 //! adds the file and the environment.
 
+use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::Path;
 use std::string::FromUtf8Error;
@@ -22,7 +23,7 @@ pub struct Source<'a> {
     /// The file's text.
     pub text: &'a str,
     /// The environment.
-    pub env: &'a dyn Fn(&str) -> Option<String>,
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
     /// Whether variables may be missing: `check` in a pipeline has no secrets. What depends on
     /// one gets a stand-in.
     pub allow_missing_env: bool,
@@ -200,7 +201,7 @@ pub fn look(path: &Path, allow_missing_env: bool) -> Examined {
         Ok(text) => examine(&Source {
             file: &file,
             text: &text,
-            env: &|name| std::env::var(name).ok(),
+            env: &|name| std::env::var_os(name),
             allow_missing_env,
         }),
         Err(error) => refused(not_text(&file, &error)),

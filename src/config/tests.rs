@@ -21,10 +21,10 @@ pub(super) fn check(text: &str) -> Result<Checked, Problems> {
         file: "routes.yaml",
         text,
         env: &|name| match name {
-            "WORKERS" => Some("4".to_owned()),
-            "PORT" => Some("8080".to_owned()),
+            "WORKERS" => Some("4".into()),
+            "PORT" => Some("8080".into()),
             "AZURE_AUTHORITY_HOST" => None,
-            _ => Some("value-of-a-variable".to_owned()),
+            _ => Some("value-of-a-variable".into()),
         },
         allow_missing_env: false,
     };

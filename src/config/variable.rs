@@ -1,6 +1,9 @@
 //! `${NAME}` and `${NAME:-default}` inside values. The environment is an argument, so the same
 //! check serves `check` in a pipeline, `run`, a reload and the tests.
 
+use std::ffi::OsString;
+use std::fmt;
+
 use super::node::{Content, Node, Provenance};
 use super::report::{Report, Span, quoted};
 
@@ -8,9 +11,41 @@ use super::report::{Report, Span, quoted};
 #[derive(Clone, Copy)]
 pub(super) struct Variables<'a> {
     /// The environment.
-    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) env: &'a dyn Fn(&str) -> Option<OsString>,
     /// Whether a missing variable is allowed: a pipeline that checks has no secrets.
     pub(super) allow_missing: bool,
+}
+
+/// Why a variable holds no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    NotText,
+    Unset,
+}
+
+impl Variables<'_> {
+    /// What a variable holds.
+    pub(super) fn value(&self, name: &str) -> Result<String, Lack> {
+        let value = (self.env)(name).ok_or(Lack::Unset)?;
+        value.into_string().map_err(|_| Lack::NotText)
+    }
+
+    /// Whether that a value is not there is to be told.
+    fn tells(&self, lack: Lack) -> bool {
+        lack == Lack::NotText || !self.allow_missing
+    }
+}
+
+/// What to do about a variable that is not text.
+pub(super) const AS_TEXT: &str = "give it text in UTF-8";
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotText => "is not UTF-8",
+            Self::Unset => "is not set",
+        })
+    }
 }
 
 /// The keys whose value is a secret: they are left alone, and read by `SecretRef`.
@@ -90,14 +125,19 @@ impl Pass<'_> {
         let Some(name) = sole_reference(text) else {
             return;
         };
-        let message = match (self.vars.env)(name) {
-            Some(value) if value.trim().is_empty() => "is empty",
-            Some(_) => return,
-            None => "is not set",
+        let lack = match self.vars.value(name) {
+            Ok(value) if value.trim().is_empty() => None,
+            Ok(_) => return,
+            Err(lack) => Some(lack),
         };
-        if !self.vars.allow_missing {
-            let help = format!("set it, or use {key}_file: PATH");
-            let message = format!("environment variable {name} {message}");
+        if self.vars.tells(lack.unwrap_or(Lack::Unset)) {
+            let what = lack.map_or("is empty".to_owned(), |lack| lack.to_string());
+            let message = format!("environment variable {name} {what}");
+            let mend = match lack {
+                Some(Lack::NotText) => AS_TEXT,
+                Some(Lack::Unset) | None => "set it",
+            };
+            let help = format!("{mend}, or use {key}_file: PATH");
             self.report.problem(span, message, &help);
         }
     }
@@ -114,16 +154,15 @@ impl Pass<'_> {
                 self.malformed(span);
                 return (String::new(), Provenance::Unknown);
             };
-            match (self.vars.env)(name).filter(|value| default.is_none() || !value.is_empty()) {
-                Some(value) => out.push_str(&value),
-                None => match default {
-                    Some(default) => out.push_str(default),
-                    None => {
-                        self.missing(name, reference, span);
-                        out.push_str(STAND_IN);
-                        provenance = Provenance::Unknown;
-                    }
-                },
+            match (self.vars.value(name), default) {
+                (Ok(value), Some(default)) if value.is_empty() => out.push_str(default),
+                (Ok(value), _) => out.push_str(&value),
+                (Err(Lack::Unset), Some(default)) => out.push_str(default),
+                (Err(lack), _) => {
+                    self.missing(name, lack, reference, span);
+                    out.push_str(STAND_IN);
+                    provenance = Provenance::Unknown;
+                }
             }
             rest = &rest[at + reference.len()..];
         }
@@ -131,11 +170,14 @@ impl Pass<'_> {
         (out, provenance)
     }
 
-    fn missing(&mut self, name: &str, reference: &str, span: Span) {
-        if !self.vars.allow_missing && !self.report.is_full() {
+    fn missing(&mut self, name: &str, lack: Lack, reference: &str, span: Span) {
+        if self.vars.tells(lack) && !self.report.is_full() {
             let place = self.place_of(reference, span);
-            let message = format!("environment variable {name} is not set");
-            let help = format!("set it, or give a default: ${{{name}:-…}}");
+            let message = format!("environment variable {name} {lack}");
+            let help = match lack {
+                Lack::NotText => AS_TEXT.to_owned(),
+                Lack::Unset => format!("set it, or give a default: ${{{name}:-…}}"),
+            };
             self.report.problem(place, message, &help);
         }
     }
@@ -192,9 +234,9 @@ mod tests {
     /// What a value becomes, and the problems of that.
     fn replaced(value: &str) -> (String, Vec<String>) {
         let env = |name: &str| match name {
-            "HOST" => Some("graph.microsoft.com".to_owned()),
-            "EMPTY" => Some(String::new()),
-            "TRICK" => Some("${HOST}: {a: b}".to_owned()),
+            "HOST" => Some("graph.microsoft.com".into()),
+            "EMPTY" => Some(OsString::new()),
+            "TRICK" => Some("${HOST}: {a: b}".into()),
             _ => None,
         };
         let vars = Variables {

@@ -310,3 +310,33 @@ async fn more_workers_than_any_machine_has_cores_for_are_refused() {
     assert_eq!(code, 2, "{err}");
     assert!(err.contains("a whole number from 1 to 1024"), "{err}");
 }
+
+#[tokio::test]
+async fn a_variable_that_is_not_utf_8_is_told_as_such_and_not_as_missing() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let not_text = std::ffi::OsString::from_vec(b"hunter\xff2".to_vec());
+    for (own, vars) in [
+        ("listen: '${ODD}'", &["ODD"][..]),
+        ("callers: {job: {api_key: '${ODD}'}}", &["ODD"]),
+        ("listen: '${ODD:-localhost:0}'", &["ODD"]),
+        ("workers: 1", &["AZURE_TENANT_ID", "AZURE_CLIENT_SECRET"]),
+    ] {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let routes = "routes: [{name: a, path: /a, upstream: 'https://a.com'}]";
+        write(folder.path(), "routes.yaml", &format!("{own}\n{routes}\n"));
+        let mut command = with_file(&["check"], folder.path());
+        command
+            .env("AZURE_TENANT_ID", TENANT_ID)
+            .env("AZURE_CLIENT_ID", CLIENT_ID)
+            .env("AZURE_CLIENT_SECRET", "value")
+            .envs(vars.iter().map(|name| (name, &not_text)));
+        let (code, out, err) = run(command).await;
+        assert_eq!(code, 2, "{own}: {out}{err}");
+        assert!(!err.contains("is not set"), "{own}: {err}");
+        assert!(!err.contains("hunter"), "{own}: {err}");
+        for name in vars {
+            let words = format!("environment variable {name} is not UTF-8");
+            assert!(err.contains(&words), "{own}: {err}");
+        }
+    }
+}
