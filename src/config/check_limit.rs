@@ -14,12 +14,17 @@ impl Default for Limits {
         Self {
             // What so many may hold: docs/configuration.md, "Limits".
             connections: 10_000,
+            // One script that runs away leaves nine tenths to others.
             connections_per_peer: 1024,
+            // One for each connection: a bound for HTTP/2, where a connection carries many.
             in_flight: 10_000,
             // Dataverse takes URLs up to 32 KiB; method, route path and version come on top.
             request_line: 40 << 10,
+            // Room for the cookies and tokens of callers, although none of them goes up.
             header_block: 64 << 10,
+            // hyper's own bound: another costs an allocation for each request.
             headers: 100,
+            // RFC 9113 section 6.5.2 advises not to go below.
             streams: 100,
         }
     }
@@ -32,6 +37,7 @@ impl Default for UpstreamTimeouts {
             connect: Duration::from_secs(8),
             // Dataverse works for up to two minutes before it answers.
             response_head: Duration::from_secs(150),
+            // As long as nginx waits for the next piece (`proxy_read_timeout`): APIs reckon with that.
             response_body_idle: Duration::from_secs(60),
         }
     }
@@ -40,12 +46,18 @@ impl Default for UpstreamTimeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            // Long enough for three lost packets, which TCP sends again after 1, 3 and 7 s.
             first_byte: Duration::from_secs(10),
+            // A head is a packet or a few: the same and some more, and slow senders hold nothing for
+            // long.
             request_head: Duration::from_secs(15),
             // Above the idle time of .NET's (60 s) and Go's (90 s) pools: the caller closes first.
             keep_alive: Duration::from_secs(120),
+            // Long enough for four lost packets in a row, the last sent again after 15 s.
             request_body_idle: Duration::from_secs(30),
+            // A slow call to Entra, or one that failed soon and a second attempt.
             token_wait: Duration::from_secs(15),
+            // As long as nginx waits for a caller that reads nothing (`send_timeout`).
             write_stall: Duration::from_secs(60),
             // Kubernetes needs some seconds to take a pod out of every Service.
             drain_delay: Duration::from_secs(5),

@@ -162,40 +162,45 @@ pub enum TlsSpec {
 /// Bounds on what callers can make the process hold. Reasons: docs/configuration.md.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open caller connections; beyond it accepting pauses.
+    /// Open caller connections; beyond it accepting pauses, and the system's queue holds who comes.
     pub connections: usize,
-    /// Open caller connections from one peer address.
+    /// Open caller connections from one peer address; one more is answered 503 `overloaded` and
+    /// closed, over TLS closed without an answer.
     pub connections_per_peer: usize,
-    /// Requests in flight.
+    /// Requests in flight, of all callers; one more is answered 503 `overloaded` with
+    /// `Retry-After: 1`.
     pub in_flight: usize,
-    /// Bytes of the request line.
+    /// Bytes of the request line; a longer one is answered 414 `uriTooLong`.
     pub request_line: usize,
-    /// Bytes of a header block.
+    /// Bytes of a header block; a larger one is answered 431 `headersTooLarge`.
     pub header_block: usize,
-    /// Header fields.
+    /// Header fields; more are answered 431 `headersTooLarge`.
     pub headers: usize,
-    /// HTTP/2 streams per connection.
+    /// HTTP/2 streams per connection; one more is refused (`REFUSED_STREAM`).
     pub streams: u32,
 }
 
 /// Time limits, one for every stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// To the first byte of a new connection (and for its TLS handshake).
+    /// To the first byte of a new connection (and for its TLS handshake); then it is closed without
+    /// an answer.
     pub first_byte: Duration,
-    /// From the first byte of a request head to its end.
+    /// From the first byte of a request head to its end; then 408 `requestTimeout` (over HTTP/2
+    /// no answer), and the connection is closed.
     pub request_head: Duration,
-    /// Between two requests of a connection.
+    /// Between two requests of a connection; then it is closed.
     pub keep_alive: Duration,
-    /// Between two pieces of a request body.
+    /// Between two pieces of a request body; then 408 `requestTimeout`.
     pub request_body_idle: Duration,
-    /// Waiting for a token that is not there yet.
+    /// Waiting for a token that is not there yet; then 503 `tokenUnavailable` with `Retry-After`.
     pub token_wait: Duration,
-    /// Without progress while writing to a caller.
+    /// Without progress while writing to a caller; then its connection is ended, or over HTTP/2 the
+    /// exchange.
     pub write_stall: Duration,
-    /// After SIGTERM, still accepting.
+    /// After SIGTERM, still accepting; none after SIGINT.
     pub drain_delay: Duration,
-    /// After that, for exchanges in flight.
+    /// After that, for exchanges in flight; what is left then is cut.
     pub drain: Duration,
     /// The upstream ones, which a route may set for itself.
     pub upstream: UpstreamTimeouts,
@@ -204,11 +209,11 @@ pub struct Timeouts {
 /// Time limits towards an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamTimeouts {
-    /// DNS, TCP connect and TLS handshake together.
+    /// DNS, TCP connect and TLS handshake together; then 504 `upstreamTimeout`.
     pub connect: Duration,
-    /// From the end of the request body to the response head.
+    /// From the end of the request body to the response head; then 504 `upstreamTimeout`.
     pub response_head: Duration,
-    /// Between two pieces of a response body.
+    /// Between two pieces of a response body; then the answer is passed on as broken.
     pub response_body_idle: Duration,
 }
 

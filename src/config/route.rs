@@ -21,9 +21,10 @@ pub struct RouteSpec {
     pub scope: Scope,
     /// Index into [`Config::credentials`](super::Config::credentials).
     pub credential: usize,
-    /// What may pass; `None` means everything.
+    /// What may pass, all else is answered 403 `notAllowed`; `None` means everything.
     pub allow: Option<Vec<AllowSpec>>,
-    /// Names of callers that may use the route; empty means anybody.
+    /// Names of callers that may use the route, others are answered 401 `callerUnknown`; empty means
+    /// anybody.
     pub callers: Vec<Name>,
     /// Which links are rewritten.
     pub rewrite_links: RewriteLinks,
@@ -35,21 +36,22 @@ pub struct RouteSpec {
     pub response_headers: HeaderEdits,
     /// Headers whose default strip or refusal is lifted, lower-case.
     pub keep_headers: Vec<http::HeaderName>,
-    /// Concurrent requests to the upstream.
+    /// Concurrent requests to the upstream, of all callers; one more waits up to 30 s for its place and
+    /// is answered 503 `overloaded` then. `None` means no limit.
     pub max_concurrency: Option<NonZeroUsize>,
     /// What a 429 of the upstream does to later requests.
     pub throttle: Throttle,
-    /// Opt-in retries.
+    /// Opt-in retries; `None` means none.
     pub retry: Option<RetrySpec>,
     /// What is done about `$batch`.
     pub batch: BatchRule,
-    /// Bytes of a batch that are read for checking.
+    /// Bytes of a batch that are read for checking; a larger one is answered 413 `bodyTooLarge`.
     pub max_batch_bytes: u64,
     /// Hosts whose pre-authenticated downloads are followed.
     pub follow_downloads: Vec<HostPattern>,
     /// Time limits towards the upstream.
     pub timeouts: UpstreamTimeouts,
-    /// Bytes of a request body; `None` means no limit.
+    /// Bytes of a request body, more are answered 413 `bodyTooLarge`; `None` means no limit.
     pub max_body_bytes: Option<u64>,
     /// The protocol towards the upstream.
     pub upstream_http: UpstreamHttp,
@@ -132,7 +134,8 @@ pub struct HeaderEdits {
 /// What a 429 of the upstream does to later requests of the route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Throttle {
-    /// Later requests are answered 429 here, or wait up to this long.
+    /// Until the time that it asked for is over, later requests wait up to this long and are answered
+    /// 429 `throttled` here then; with zero at once.
     Hold(Duration),
     /// Nothing.
     Pass,
@@ -144,22 +147,22 @@ pub const LATEST_RETRY: Duration = Duration::from_secs(90);
 /// Opt-in retries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetrySpec {
-    /// Attempts in all.
+    /// Attempts in all, the first included: 2 to 10, default 3.
     pub attempts: u32,
-    /// Statuses that are retried.
+    /// Statuses that are retried, default 429, 503 and 504.
     pub statuses: Vec<u16>,
-    /// The longest pause.
+    /// The longest pause, default 30 s: where `Retry-After` asks for more, the answer is passed on.
     pub max_wait: Duration,
 }
 
 /// What is done about `$batch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchRule {
-    /// The operations inside are read and checked.
+    /// The operations inside are read, and each is held to `allow`; what cannot be read is refused.
     Check,
-    /// It passes unread.
+    /// It passes unread, whatever is inside.
     Pass,
-    /// It is refused.
+    /// It is answered 403 `notAllowed`.
     Refuse,
 }
 
