@@ -81,14 +81,17 @@ fn decoded(
     held: &mut Held,
 ) -> Result<Bytes, ProxyError> {
     let mut bytes = Vec::new();
-    while let Some(piece) = decoder.decode(&mut coded).map_err(undecoded)? {
+    while let Some(piece) = decoder
+        .decode(&mut coded)
+        .map_err(|error| undecoded(&error))?
+    {
         add(&mut bytes, &piece, most, held)?;
     }
-    decoder.finish().map_err(undecoded)?;
+    decoder.finish().map_err(|error| undecoded(&error))?;
     Ok(bytes.into())
 }
 
-fn undecoded(error: DecodeError) -> Refusal {
+fn undecoded(error: &DecodeError) -> Refusal {
     let problem = match error {
         DecodeError::Bomb { .. } => "it expands beyond reason; send it without Content-Encoding",
         DecodeError::CorruptBrotli | DecodeError::CorruptDeflate(_) => {
@@ -147,7 +150,7 @@ mod tests {
         let mut held = allowance.take(0).expect("nothing is little");
         let most = MOST_BATCH_BYTES;
         let read = decoded(decoder, Bytes::copy_from_slice(coded), most, &mut held);
-        let answer = read.err().expect("a fault").answer();
+        let answer = read.expect_err("a fault").answer();
         assert_eq!(answer.code, Code::BadRequest);
         answer.message.into_owned()
     }
