@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::arc_key::ArcKeyError;
 use super::certificate::CertificateError;
+use super::key_file::KeyFault;
 use super::platform::PlatformError;
 use super::refusal::Refusal;
 use crate::config::Name;
@@ -27,7 +28,7 @@ pub enum CredentialError {
         /// The second's name.
         fallback: Name,
         /// Why the second gave none.
-        second: Box<CredentialError>,
+        second: Box<Self>,
     },
     /// An answer that is neither a token nor a refusal. Asked again like an outage.
     #[error("{from} sent an answer that is not a token: {flaw}")]
@@ -261,6 +262,17 @@ impl CredentialError {
             Self::Rejected(_) => true,
             Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => false,
         }
+    }
+
+    /// Whether all that is wrong is that the certificate's time is over.
+    pub fn is_of_time(&self) -> bool {
+        matches!(
+            self,
+            Self::Rejected(Rejection::Certificate(CertificateError::Fault {
+                fault: KeyFault::Expired { .. },
+                ..
+            }))
+        )
     }
 
     /// What happened and what to do, for the log and the status page. May name files.

@@ -241,7 +241,8 @@ impl Credential {
     /// # Errors
     /// What is wrong with them.
     pub fn check(&self) -> Result<(), CredentialError> {
-        Ok(self.kind.check()?)
+        let checked = self.kind.check().map_err(CredentialError::from);
+        checked.map_err(CredentialError::of_this_moment)
     }
 
     /// The same aside and in time, for a runtime that must not wait.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, date_time_ymd};
+use rustix::process::Signal;
 use tokenferry::simulator::Simulator;
 use tokio::task::JoinSet;
 
@@ -75,13 +76,11 @@ fn spoilt() -> Vec<(&'static str, Option<String>, &'static str)> {
             Some(key("encrypted_aes256_sha256.pem")),
             "set certificate_password",
         ),
-        (
-            "expired",
-            Some(pair_until("2020-01-01")),
-            "expired on Wed, 01 Jan 2020",
-        ),
     ]
 }
+
+/// What is said of a certificate whose time is over.
+const EXPIRED: &str = "expired on Wed, 01 Jan 2020";
 
 #[tokio::test]
 async fn a_proof_that_cannot_be_used_is_refused_before_the_start_with_file_and_remedy() {
@@ -123,6 +122,45 @@ async fn a_proof_that_cannot_be_used_is_refused_before_the_start_with_file_and_r
     .await;
 }
 
+#[tokio::test]
+async fn an_expired_certificate_is_a_problem_of_the_file_and_keeps_no_other_route_down() {
+    let (_place, file) = place();
+    write(&file, pair_until("2020-01-01"));
+    let keys =
+        format!("{CERTIFICATE}    fallback: spare\n  spare:\n    managed_identity: system\n");
+    let other = "  - {name: other, path: /other, upstream: 'https://GRAPH', credential: spare}\n";
+    for (keys, status) in [
+        (keys, 200),
+        (
+            format!("{CERTIFICATE}  spare:\n    managed_identity: system\n"),
+            502,
+        ),
+    ] {
+        let own = app(&keys, &file)
+            .replace("routes: [", "routes:\n  - ")
+            .replace("}]", "}")
+            + other;
+        let simulator = Simulator::start().await.expect("the simulator starts");
+        let program = Program::within(simulator, &own, &[]).await;
+        for round in ["start", "reload"] {
+            let answer = program.get("/graph/v1.0/users?$top=1").await;
+            assert_eq!(answer.status, status, "{round}: {}", answer.text());
+            if status == 502 {
+                assert_eq!(answer.code(), "tokenRejected");
+                let status = program.get_admin("/status.json").await.text();
+                assert!(status.contains(EXPIRED), "{status}");
+            }
+            program.get("/other/v1.0/users?$top=1").await.expect(200);
+            program.signal(Signal::HUP);
+            let reloaded = |line: &str| line.contains("was reloaded").then_some(());
+            program.err.find("the reload", reloaded).await;
+        }
+        let (code, out, err) = run(with_file(&["check"], program.folder())).await;
+        assert_eq!(code, 2, "{out}{err}");
+        assert!(err.contains(EXPIRED), "{err}");
+    }
+}
+
 async fn refused(keys: &str, file: &Path, remedy: &str, case: &str) {
     let (_simulator, folder) = desk(&app(keys, file)).await;
     for words in [["check"], ["run"]] {
@@ -136,7 +174,8 @@ async fn refused(keys: &str, file: &Path, remedy: &str, case: &str) {
 #[tokio::test]
 async fn a_proof_that_is_spoilt_while_running_ends_nothing_and_drops_no_valid_token() {
     let mut cases = JoinSet::new();
-    for (case, content, _) in spoilt() {
+    let expired = ("expired", Some(pair_until("2020-01-01")), EXPIRED);
+    for (case, content, _) in spoilt().into_iter().chain([expired]) {
         cases.spawn(spoil(case, content));
     }
     cases.join_all().await;
