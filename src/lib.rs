@@ -38,6 +38,7 @@ pub mod fields;
 pub mod guid;
 pub mod lifeline;
 pub mod output;
+pub mod retry_after;
 pub mod runtime;
 pub mod secret;
 pub mod socket;

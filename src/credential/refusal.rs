@@ -5,13 +5,14 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use http::header::{DATE, HeaderMap, RETRY_AFTER};
+use http::header::{DATE, HeaderMap};
 use serde_json::Value;
 
 use super::aadsts::{self, Class};
 use super::endpoint::Reply;
 use super::error::{CredentialError, Flaw, Outage, Peer, Rejection};
 use super::members;
+use crate::retry_after;
 
 /// A refusal, reduced to what may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,17 +158,10 @@ fn id(text: Option<&str>) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// `Retry-After`: seconds, a fraction of them, or a date counted against the server's own `Date`
-/// (RFC 9110 section 10.2.3; fractions are seen on Microsoft's services).
+/// How long the server wants quiet. A day is far above the hour that anybody obeys.
 pub(super) fn retry_after(headers: &HeaderMap, received: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        // A day is far above the hour that anybody obeys, and safe to convert.
-        return (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(86_400.0)));
-    }
-    let until = httpdate::parse_http_date(text).ok()?;
-    let from = date(headers).unwrap_or(received);
-    Some(until.duration_since(from).unwrap_or_default())
+    const DAY: Duration = Duration::from_secs(86_400);
+    retry_after::read(headers, || received).map(|quiet| quiet.min(DAY))
 }
 
 fn date(headers: &HeaderMap) -> Option<SystemTime> {

@@ -277,10 +277,10 @@ fn retry_after_is_seconds_a_fraction_or_a_date_against_the_servers_own_clock() {
     assert_eq!(wait(&[date, past]), millis(0));
     let wall = ("retry-after", "Thu, 01 Jan 2026 00:00:09 GMT");
     assert_eq!(wait(&[wall]), millis(9000));
-    for nonsense in ["", "-1", "soon", "nan", "inf inf"] {
+    for nonsense in ["", "-1", "soon", "nan", "1e300"] {
         assert_eq!(wait(&[("retry-after", nonsense)]), None, "{nonsense}");
     }
-    assert!(wait(&[("retry-after", "1e300")]).is_some());
+    assert_eq!(wait(&[("retry-after", "99999999999")]), millis(86_400_000));
 }
 
 #[test]

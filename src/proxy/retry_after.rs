@@ -3,13 +3,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{DATE, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue};
 
-/// Writes the header as whole seconds and returns them; `None`, and the header as it is, when it is
-/// absent or neither a number nor a date (RFC 9110 section 10.2.3). A date is counted against the
-/// upstream's own `Date`, because its clock and ours may differ; without one against `now`, which is
-/// read then only.
+use crate::retry_after;
+
+/// Writes the header as whole seconds and returns them; `None`, and the header as it is, when it does
+/// not say how long. `now` is read for a date alone.
 pub(super) fn in_seconds(headers: &mut HeaderMap, now: fn() -> SystemTime) -> Option<u64> {
     let seconds = read(headers, now)?;
     headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -18,32 +18,18 @@ pub(super) fn in_seconds(headers: &mut HeaderMap, now: fn() -> SystemTime) -> Op
 
 /// The whole seconds that the header says, as [`in_seconds`] counts them.
 pub(super) fn read(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<u64> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    number(text).or_else(|| until(text, headers, now))
+    retry_after::read(headers, now).map(rounded_up)
 }
 
-fn number(text: &str) -> Option<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    let up = u64::from(fraction.bytes().any(|digit| digit != b'0'));
-    whole.parse::<u64>().ok()?.checked_add(up)
-}
-
-fn until(text: &str, headers: &HeaderMap, now: fn() -> SystemTime) -> Option<u64> {
-    let then = httpdate::parse_http_date(text).ok()?;
-    let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-    let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-    let left = then
-        .duration_since(date.unwrap_or_else(now))
-        .unwrap_or(Duration::ZERO);
-    Some(left.as_secs() + u64::from(left.subsec_nanos() > 0))
+fn rounded_up(left: Duration) -> u64 {
+    let more = u64::from(left.subsec_nanos() > 0);
+    left.as_secs().saturating_add(more)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::DATE;
+
     use super::*;
 
     fn written(value: &str, date: Option<&str>) -> (Option<u64>, String) {
