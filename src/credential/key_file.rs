@@ -104,16 +104,20 @@ impl KeyFile {
         Self::pair(key.ok_or(KeyFault::NoKey)?, certificates)
     }
 
-    /// Finds the key's own certificate and puts it first, wherever in the file it was.
+    /// Finds the key's own certificate and puts it first, wherever in the file it was. Of several, as
+    /// after a renewal that kept the key, it is the one that is valid longest.
     fn pair(key: RsaKeyPair, mut chain: Vec<Vec<u8>>) -> Result<Self, KeyFault> {
-        let mut own = None;
+        let mut own: Option<(usize, SystemTime)> = None;
         for (at, der) in chain.iter().enumerate() {
             let (_, certificate) = X509Certificate::from_der(der).map_err(|_| KeyFault::Broken)?;
             let public = &certificate.public_key().subject_public_key.data;
-            if own.is_none() && **public == *key.public_key().as_ref() {
+            if **public == *key.public_key().as_ref() {
                 let seconds = certificate.validity().not_after.timestamp();
                 let seconds = u64::try_from(seconds).unwrap_or_default();
-                own = Some((at, UNIX_EPOCH + Duration::from_secs(seconds)));
+                let end = UNIX_EPOCH + Duration::from_secs(seconds);
+                if own.is_none_or(|(_, known)| known < end) {
+                    own = Some((at, end));
+                }
             }
         }
         let (at, not_after) = own.ok_or(KeyFault::Mismatch)?;

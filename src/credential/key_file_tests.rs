@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::KeyPair;
 use proptest::prelude::*;
+use rcgen::{CertificateParams, PKCS_RSA_SHA256, date_time_ymd};
 
 use super::key_file::{KeyFault, KeyFile};
 use crate::secret::Secret;
@@ -143,6 +144,29 @@ fn an_expired_certificate_is_refused_with_its_date() {
     let late = file.not_after;
     let on = httpdate::fmt_http_date(late);
     assert_eq!(file.check_expiry(late), Err(KeyFault::Expired { on }));
+}
+
+#[test]
+fn of_several_certificates_of_the_key_the_one_that_is_valid_longest_counts() {
+    let begin = PKCS8.find("-----BEGIN PRIVATE KEY").unwrap();
+    let end = PKCS8.find("-----END PRIVATE KEY-----").unwrap() + 26;
+    let key = &PKCS8[begin..end];
+    let pair = rcgen::KeyPair::from_pkcs8_pem_and_sign_algo(key, &PKCS_RSA_SHA256).unwrap();
+    let until = |year| {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.not_before = date_time_ymd(2019, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        params.self_signed(&pair).unwrap().pem()
+    };
+    let (old, new) = (until(2020), until(2100));
+    let alone = KeyFile::parse(format!("{new}{key}").as_bytes(), None);
+    let alone = alone.ok().unwrap().thumbprint;
+    for text in [format!("{old}{new}{key}"), format!("{new}{old}{key}")] {
+        let file = KeyFile::parse(text.as_bytes(), None).ok().unwrap();
+        assert_eq!(file.thumbprint, alone);
+        assert_eq!(file.check_expiry(SystemTime::now()), Ok(()));
+        assert_eq!(file.chain.len(), 2);
+    }
 }
 
 proptest! {
