@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
@@ -22,6 +24,10 @@ use crate::upstream::CallerBody;
 /// What all batches may hold together: as much as the largest `max_batch_bytes`.
 pub(super) const HELD: usize = MOST_BATCH_BYTES as usize;
 
+/// How many pauses of `request_body_idle` a batch may take in all: whoever lets it trickle in keeps
+/// others from room that they need.
+const PAUSES: u32 = 4;
+
 /// Reads a batch and judges it.
 pub(super) async fn checked(
     call: &Call<'_>,
@@ -37,7 +43,8 @@ pub(super) async fn checked(
     {
         return Err(too_large().into());
     }
-    let (mut bytes, mut held) = read(body, most, allowance).await?;
+    let idle = call.lane.generation.config.timeouts.request_body_idle;
+    let (mut bytes, mut held) = read(body, most, idle.saturating_mul(PAUSES), allowance).await?;
     let mut headers = Cow::Borrowed(&call.parts.headers);
     if let Some(decoder) = Coding::of(&headers).and_then(Decoder::new) {
         // SDKs compress by default. What goes up is what was read.
@@ -56,21 +63,37 @@ pub(super) async fn checked(
     Ok(Load::whole(bytes, held))
 }
 
-/// Reads a body of at most this many bytes to its end.
+/// Reads a body of at most this many bytes to its end, for so long.
 async fn read(
     body: &mut CallerBody,
     most: u64,
+    limit: Duration,
     allowance: &Arc<Allowance>,
 ) -> Result<(Bytes, Held), ProxyError> {
     let mut bytes = Vec::new();
     let mut held = allowance.take(0).ok_or(FULL)?;
-    while let Some(frame) = std::future::poll_fn(|cx| body.poll_next(cx)).await {
-        let Ok(data) = frame?.into_data() else {
-            continue;
+    // Only a batch that is not there at once needs one.
+    let mut alarm = None;
+    loop {
+        let next = std::future::poll_fn(|cx| {
+            if let Poll::Ready(next) = body.poll_next(cx) {
+                return Poll::Ready(Ok(next));
+            }
+            if alarm.is_none() {
+                alarm = body.alarm().inspect(|alarm| alarm.set(limit));
+            }
+            match &alarm {
+                Some(alarm) if alarm.has_rung(cx) => Poll::Ready(Err(too_slow())),
+                _ => Poll::Pending,
+            }
+        });
+        let Some(frame) = next.await? else {
+            return Ok((bytes.into(), held));
         };
-        add(&mut bytes, &data, most, &mut held)?;
+        if let Ok(data) = frame?.into_data() {
+            add(&mut bytes, &data, most, &mut held)?;
+        }
     }
-    Ok((bytes.into(), held))
 }
 
 /// Undoes a coding, within the same bounds.
@@ -127,6 +150,13 @@ fn add(bytes: &mut Vec<u8>, data: &[u8], most: u64, held: &mut Held) -> Result<(
 const FULL: ProxyError = ProxyError::Overloaded(
     "too many large batches are being read; ask again in a moment, or send smaller ones",
 );
+
+fn too_slow() -> Refusal {
+    Refusal::new(
+        Code::RequestTimeout,
+        "the batch took more than four times timeouts.request_body_idle to come; send it faster, or in smaller ones",
+    )
+}
 
 fn too_large() -> Refusal {
     Refusal::new(

@@ -244,6 +244,11 @@ impl CallerBody {
         self.ahead = Some(bytes);
     }
 
+    /// An alarm of the same clock, for those who wait for all of it; none once it has gone.
+    pub fn alarm(&self) -> Option<Alarm> {
+        self.inlet.as_ref().map(|inlet| inlet.alarm.another())
+    }
+
     fn incoming(&self) -> Option<&Incoming> {
         self.inlet.as_ref()?.incoming.as_ref()
     }

@@ -97,6 +97,26 @@ async fn one_byte_at_a_time_does_not_prolong_a_head() {
 }
 
 #[tokio::test]
+async fn one_byte_at_a_time_does_not_prolong_a_batch() {
+    let fort = Fort::build(SHORT).await;
+    let begun = Instant::now();
+    let head = "POST /graph/v1.0/$batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n";
+    let mut stream = open(&fort, head.as_bytes()).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    while begun.elapsed() < AT_ONCE + AT_ONCE {
+        tokio::select! {
+            _ = stream.readable() => break,
+            _ = pace.tick() => settled(stream.write_all(b" ")).await.expect("it is taken"),
+        }
+    }
+    assert!(begun.elapsed() < AT_ONCE + AT_ONCE, "it is read still");
+    let reply = listen(&mut stream).await;
+    assert_eq!(reply.status(), 408, "{reply:?}");
+    fort.holds("a slow batch", &reply.bytes).await;
+    fort.stands().await;
+}
+
+#[tokio::test]
 async fn frames_between_requests_do_not_keep_a_connection() {
     let fort = Fort::build(SHORT).await;
     let mut speaker = Speaker::connect(fort.program.address, &[]).await;
