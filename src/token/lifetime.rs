@@ -34,7 +34,12 @@ impl Lifetime {
         };
         // Up to a tenth earlier, so that replicas started together drift apart.
         let jittered = wanted - wanted.mul_f64(0.1 * random.clamp(0.0, 1.0));
-        let soonest = SHORTEST_CYCLE.min(latest).max(Duration::from_secs(1));
+        // A token that lives too short for it is renewed before it runs out, and not in a storm.
+        let soonest = if SHORTEST_CYCLE < self.usable_for() {
+            SHORTEST_CYCLE
+        } else {
+            latest.max(Duration::from_secs(1))
+        };
         jittered.max(soonest)
     }
 }

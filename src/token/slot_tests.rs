@@ -34,7 +34,10 @@ fn renewal_is_at_refresh_in_else_half_life_else_eighty_percent() {
         // Never sooner than 30 s after the call.
         (3600, Some(1), 30, 30),
         (40, None, 30, 32),
+        (36, None, 30, 30),
+        (34, None, 30, 30),
         // Short tokens: never so late that they run out.
+        (33, None, 26, 26),
         (30, None, 24, 24),
         (5, None, 4, 4),
     ] {
