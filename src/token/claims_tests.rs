@@ -181,6 +181,25 @@ fn claims_that_were_refused_are_asked_for_within_seconds_of_a_new_secret() {
 }
 
 #[test]
+fn a_slow_call_with_claims_is_given_more_time_at_the_next() {
+    run(async {
+        let mut script = Script::new();
+        let (_cache, reader, refused) = warm(&mut script, 86_400).await;
+        for within in [10, 30] {
+            let renewal = renew(&reader, &refused, Some(demand()));
+            let asked = script.next().await;
+            assert_eq!(asked.demand.within, S(within));
+            asked.refuse(unavailable());
+            failed(renewal.await.unwrap());
+            advance(S(60)).await;
+        }
+        // Others are in no hurry: a connection that hangs is replaced soon.
+        let _renewal = renew(&reader, &refused, None);
+        assert_eq!(script.next().await.demand.within, S(10));
+    });
+}
+
+#[test]
 fn quiet_that_the_server_asked_for_is_kept_by_every_forced_call_and_outlasts_a_change() {
     run(async {
         let mut script = Script::new();

@@ -277,11 +277,10 @@ impl TokenEntry {
             Step::Call => {}
         }
         let has_time = |lease: Lease| lease.usable_until.left(now) > WITHIN_FIRST + WITHIN;
-        let is_first = state.slot.usable(now).is_some_and(has_time) && !state.slot.is_failing();
-        let claims = state
-            .slot
-            .started(now)
-            .and_then(|flight: Flight| flight.claims);
+        let claims = state.slot.started(now);
+        let claims = claims.and_then(|flight: Flight| flight.claims);
+        let is_first = !state.slot.has_failed_with(claims.is_some());
+        let is_first = is_first && state.slot.usable(now).is_some_and(has_time);
         Begin::Call(Call {
             supplier: state.supplier.clone(),
             demand: Demand {

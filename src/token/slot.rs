@@ -173,6 +173,11 @@ impl Slot {
         self.failures > 0
     }
 
+    /// Whether the last call of this kind failed: with claims, or ordinary.
+    pub(super) fn has_failed_with(&self, claims: bool) -> bool {
+        self.is_failing() || claims && self.claims_quiet.is_some()
+    }
+
     /// Whether any call has failed since the last that brought a token.
     pub(super) fn has_failed(&self) -> bool {
         let failed = |quiet: ClaimsQuiet| !quiet.has_recovered();
