@@ -1,6 +1,7 @@
 //! A credential that changes while a call is under way, and what those hear who wait for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -10,7 +11,8 @@ use tokio::time::{Instant, advance, timeout};
 use super::refresh::clock;
 use super::script::{LIMIT, Script, rejected, renew, run, settle, throttled, token, unavailable};
 use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
-use crate::credential::ClaimsRequest;
+use crate::credential::{ClaimsRequest, Stamp};
+use crate::secret::FilePath;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -149,5 +151,30 @@ fn a_fallback_that_is_added_does_not_break_quiet_that_the_server_asked_for() {
             settle().await;
             assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
         }
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_looked_at_for_a_moment_has_not_changed() {
+    run(async {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (named, looks) = (FilePath::from(file.path()), AtomicUsize::new(0));
+        // Every other look finds no descriptor, say.
+        let mut script = Script::stamped(move || match looks.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => Stamp::of([&named]),
+            _ => Stamp::of_unread(1),
+        });
+        let cache = cache();
+        script.entry(&cache);
+        let began = Instant::now();
+        script.next().await.refuse(rejected());
+        let asked = script.next().await;
+        assert!(began.elapsed() >= S(60));
+        asked.refuse(rejected());
+        advance(S(1)).await;
+        std::fs::write(file.path(), "new").unwrap();
+        let changed = Instant::now();
+        script.next().await;
+        assert!(changed.elapsed() <= S(11));
     });
 }

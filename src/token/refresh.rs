@@ -28,7 +28,8 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
         match entry.begin(clock()) {
             Begin::Call(call) => {
                 // Taken before the call reads the files, so that no change falls in between.
-                known = Some(call.supplier.stamp().await);
+                let stamp = call.supplier.stamp().await;
+                known = Some(known.map_or(stamp.clone(), |known| stamp.or(&known)));
                 perform(entry, call).await;
             }
             Begin::Wait(pause) => {
@@ -40,9 +41,12 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
                 }
                 if let Some(supplier) = entry.watched() {
                     let stamp = supplier.stamp().await;
-                    if known.as_ref().is_some_and(|known| *known != stamp) {
-                        known = Some(stamp);
-                        entry.files_changed(clock());
+                    if let Some(before) = &known {
+                        let changed = *before != stamp;
+                        known = Some(stamp.or(before));
+                        if changed {
+                            entry.files_changed(clock());
+                        }
                     }
                 }
             }

@@ -92,8 +92,14 @@ impl Script {
 
     /// Calls with a secret in this file.
     pub(super) fn watching(file: &Path) -> Self {
-        let (mut script, file) = (Self::new(), FilePath::from(file));
-        let stamp = move || std::future::ready(Stamp::of([&file]));
+        let file = FilePath::from(file);
+        Self::stamped(move || Stamp::of([&file]))
+    }
+
+    /// Calls with files of which this is seen.
+    pub(super) fn stamped(look: impl Fn() -> Stamp + Send + Sync + 'static) -> Self {
+        let mut script = Self::new();
+        let stamp = move || std::future::ready(look());
         script.supplier = script.supplier.with_stamp(stamp);
         script
     }
