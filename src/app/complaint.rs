@@ -3,29 +3,59 @@
 /// A complaint about one thing.
 pub(super) struct Complaint {
     about: &'static str,
-    /// What was said last; empty when all was right.
-    said: String,
+    /// What was said last, and what follows from it; empty when all was right.
+    said: (String, String),
 }
 
 impl Complaint {
     /// Nothing is wrong with it yet.
     pub(super) fn of(about: &'static str) -> Self {
-        let said = String::new();
+        let said = Default::default();
         Self { about, said }
     }
 
     /// Says what is wrong, and what follows from it; empty words mean that it is right again.
     pub(super) fn renew(&mut self, words: &str, consequence: &str) {
-        if words == self.said {
-            return;
-        }
-        words.clone_into(&mut self.said);
-        if !words.is_empty() {
+        if self.is_news(words, consequence) {
             tracing::error!(
                 error = words,
                 "{} cannot be used; {consequence}",
                 self.about
             );
+        }
+    }
+
+    fn is_news(&mut self, words: &str, consequence: &str) -> bool {
+        let known = (self.said.0.as_str(), self.said.1.as_str());
+        if words.is_empty() {
+            self.said = Default::default();
+            return false;
+        }
+        let is_news = known != (words, consequence);
+        if is_news {
+            self.said = (words.to_owned(), consequence.to_owned());
+        }
+        is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_is_said_again_when_something_else_follows_or_it_was_right_meanwhile() {
+        let mut complaint = Complaint::of("a thing");
+        for (words, consequence, is_news) in [
+            ("", "kept", false),
+            ("refused", "kept", true),
+            ("refused", "kept", false),
+            ("refused", "nothing works", true),
+            ("broken", "nothing works", true),
+            ("", "kept", false),
+            ("broken", "nothing works", true),
+        ] {
+            assert_eq!(complaint.is_news(words, consequence), is_news, "{words}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::process::Signal;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -89,6 +90,16 @@ impl Cluster {
         stream.shutdown().await
     }
 
+    /// Lines of configuration for it, with the files of this folder.
+    fn configured(&self, folder: &str) -> String {
+        format!(
+            "kubernetes: {{issuer: '{}', audience: tokenferry, ca_file: '{folder}/ca.pem', token_file: '{folder}/token'}}\n\
+             callers: {{job: {{service_account: tools/tokenferry}}}}\n\
+             routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [job]}}]\n",
+            self.issuer
+        )
+    }
+
     fn calls(&self) -> usize {
         let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         heads.len()
@@ -111,13 +122,8 @@ async fn keys_come_from_the_issuer_when_it_is_there_and_stay_when_it_is_not() {
     fs::write(folder.path().join("token"), CLUSTER_TOKEN).unwrap();
     let claims = json!({"aud": "tokenferry", "iss": cluster.issuer});
     let good = simulator.federated_token(&claims).unwrap();
-    let shown = folder.path().display();
-    let own = format!(
-        "kubernetes: {{issuer: '{}', audience: tokenferry, ca_file: '{shown}/ca.pem', token_file: '{shown}/token'}}\n\
-         callers: {{job: {{service_account: tools/tokenferry}}}}\n\
-         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [job]}}]\n",
-        cluster.issuer
-    );
+    let shown = folder.path().display().to_string();
+    let own = cluster.configured(&shown);
     let program = Program::within(simulator, &own, &[("TOKENFERRY_LOG", "trace")]).await;
     let lines = format!("GET /graph/sim/bytes/1 HTTP/1.1\nAuthorization: Bearer {good}");
     let ask = || async { program.caller().await.exchange(&lines).await };
@@ -157,13 +163,8 @@ async fn an_issuer_that_only_the_systems_authorities_vouch_for_is_not_shown_the_
     fs::write(folder.path().join("ca.pem"), &own.pem).unwrap();
     fs::write(folder.path().join("public.pem"), &public.pem).unwrap();
     fs::write(folder.path().join("token"), CLUSTER_TOKEN).unwrap();
-    let shown = folder.path().display();
-    let config = format!(
-        "kubernetes: {{issuer: '{}', audience: tokenferry, ca_file: '{shown}/ca.pem', token_file: '{shown}/token'}}\n\
-         callers: {{job: {{service_account: tools/tokenferry}}}}\n\
-         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [job]}}]\n",
-        stranger.issuer
-    );
+    let shown = folder.path().display().to_string();
+    let config = stranger.configured(&shown);
     let roots = format!("{shown}/public.pem");
     let program = Program::within(simulator, &config, &[("SSL_CERT_FILE", &roots)]).await;
     let said = "the keys of the cluster cannot be used; none are known";
@@ -176,4 +177,29 @@ async fn an_issuer_that_only_the_systems_authorities_vouch_for_is_not_shown_the_
         "{line}"
     );
     assert!(stranger.calls() > 0 && !stranger.was_shown_something());
+}
+
+#[tokio::test]
+async fn another_issuer_that_fails_for_the_same_reason_is_told_again() {
+    tokenferry::trust::install_provider();
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let simulator = Simulator::start().await.unwrap();
+    let keys = simulator.federated_keys().unwrap();
+    let first = Cluster::start(&authority, &keys).await;
+    let second = Cluster::start(&authority, &keys).await;
+    fs::write(folder.path().join("ca.pem"), &authority.pem).unwrap();
+    fs::write(folder.path().join("token"), CLUSTER_TOKEN).unwrap();
+    let shown = folder.path().display().to_string();
+    let program = Program::within(simulator, &first.configured(&shown), &[]).await;
+    let told = |times: usize| {
+        let said = || program.err.text();
+        until("it is told", move || async move {
+            let lines = said();
+            (lines.matches("answered 503").count() == times).then_some(())
+        })
+    };
+    told(1).await;
+    program.rewrite(&second.configured(&shown));
+    program.signal(Signal::HUP);
+    told(2).await;
 }

@@ -31,6 +31,8 @@ const REST: Duration = Duration::from_secs(60);
 /// After a failed call: soon, because callers are turned away meanwhile, and not a storm.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// What is complained of.
+const KEYS: &str = "the keys of the cluster";
 /// What follows where they cannot be used.
 const KEPT: &str = "those known before stay in use";
 const NONE: &str = "none are known, so no service account is let in";
@@ -84,7 +86,7 @@ impl Default for Round {
         Self {
             wanted: false,
             last: None,
-            complaint: Complaint::of("the keys of the cluster"),
+            complaint: Complaint::of(KEYS),
             readers: Successive::default(),
         }
     }
@@ -108,6 +110,10 @@ impl Round {
         if spec_of(&after) != Some(spec) {
             // It wants other keys, and so this was no call for them.
             return;
+        }
+        if self.last.as_ref().is_some_and(|(known, ..)| known != spec) {
+            // Words that fit both do not say that they are about another now.
+            self.complaint = Complaint::of(KEYS);
         }
         self.wanted = false;
         self.last = Some((spec.clone(), Instant::now(), outcome.is_ok()));
