@@ -68,6 +68,10 @@ impl Reason {
             caller_words: error.caller_words(),
         }
     }
+
+    pub(super) fn words(&self) -> &str {
+        &self.words
+    }
 }
 
 impl fmt::Display for Reason {

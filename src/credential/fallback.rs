@@ -111,17 +111,16 @@ impl Fallback {
         });
     }
 
-    /// The second gave a token in place of the first, which is left alone for longer now. Returns
-    /// whether this is news.
-    pub(super) fn second_replaces(&self) -> bool {
+    /// The second gave a token in place of the first, which is left alone for longer now. Returns why
+    /// the first gave none, if this is news: it may have been asked by another call.
+    pub(super) fn second_replaces(&self) -> Option<Reason> {
         let mut turn = self.lock();
-        let Some(refused) = &mut turn.refused else {
-            return false;
-        };
+        let refused = turn.refused.as_mut()?;
         if refused.answered {
             refused.rest = FIRST_AGAIN;
         }
-        !std::mem::replace(&mut refused.replaced, true)
+        let is_news = !std::mem::replace(&mut refused.replaced, true);
+        is_news.then(|| refused.why.clone())
     }
 
     /// The first was due and gave neither a token nor a refusal, perhaps asked for quiet, and the

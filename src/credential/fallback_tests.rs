@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::error::Reason;
 use super::fallback::Fallback;
 use super::stamp::Stamp;
 use super::stand_in::{
@@ -257,16 +258,20 @@ fn the_first_is_due_again_after_a_minute_and_within_the_hour_once_the_second_ser
     let both_fail = || fallback.both_failed(stamp.clone(), None, refused(), now);
     fallback.first_refused(stamp.clone(), &refused(), now);
     assert!(!is_due_after(59) && is_due_after(60), "nobody serves");
-    assert!(fallback.second_replaces(), "news");
-    assert!(!fallback.second_replaces(), "no news");
+    assert_eq!(fallback.second_replaces(), Some(Reason::of(&refused())));
+    assert_eq!(fallback.second_replaces(), None, "no news");
     assert!(!is_due_after(2999) && is_due_after(3000));
     assert!(matches!(both_fail(), CredentialError::Both { .. }));
     assert!(!is_due_after(59) && is_due_after(60), "nobody serves now");
     fallback.first_refused(stamp.clone(), &refused(), now);
-    assert!(!fallback.second_replaces(), "no news after another try");
+    assert_eq!(
+        fallback.second_replaces(),
+        None,
+        "no news after another try"
+    );
     assert!(fallback.first_accepted(now) && !fallback.is_active());
     fallback.first_refused(stamp.clone(), &refused(), now);
-    assert!(fallback.second_replaces(), "news again");
+    assert!(fallback.second_replaces().is_some(), "news again");
 }
 
 #[test]

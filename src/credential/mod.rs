@@ -203,14 +203,14 @@ impl Credential {
     /// first that was refused from being accepted again, the second goes on.
     fn stays_back(&self, fallback: &Fallback, stamp: Stamp, failed: Option<&CredentialError>) {
         let (first, second) = (&self.name, &fallback.second.name);
-        let reason = failed.map(CredentialError::words);
         let unanswered = failed.filter(|error| !error.refuses_credential());
-        let stays = unanswered
-            .is_some_and(|error| fallback.first_unanswered(stamp, error, Now::read().mono));
-        if fallback.second_replaces() {
+        let stays =
+            unanswered.filter(|error| fallback.first_unanswered(stamp, error, Now::read().mono));
+        if let Some(reason) = fallback.second_replaces() {
+            let reason = reason.words();
             tracing::warn!(credential = %first, fallback = %second, reason, "credential refused, its fallback takes over");
-        } else if stays {
-            tracing::warn!(credential = %first, fallback = %second, reason, "credential was refused and cannot be tried again for now, its fallback stays");
+        } else if let Some(error) = stays {
+            tracing::warn!(credential = %first, fallback = %second, reason = error.words(), "credential was refused and cannot be tried again for now, its fallback stays");
         }
     }
 

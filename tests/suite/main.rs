@@ -25,6 +25,7 @@ mod downloads;
 mod egress;
 mod exact_limits;
 mod expiry;
+mod fallbacks;
 #[cfg(feature = "installed")]
 mod forward_proxy;
 mod hardening;

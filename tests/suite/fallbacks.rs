@@ -1,0 +1,55 @@
+//! A credential and its fallback, seen from outside while neither gives a token.
+
+use serde_json::Value;
+use tokenferry::simulator::{CLIENT_ID, Simulator, TENANT_ID};
+
+use crate::harness::program::Program;
+use crate::harness::until;
+use crate::proofs::{SECRET, app, place, write};
+use crate::unusable_proofs::pair_until;
+
+const TAKES_OVER: &str = "credential refused, its fallback takes over";
+
+#[tokio::test]
+async fn while_both_are_refused_each_is_named_and_neither_is_said_to_work() {
+    let (_place, secret) = place();
+    let (_other, certificate) = place();
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    write(&secret, "not~the~secret");
+    write(&certificate, pair_until("2099-01-01"));
+    let keys = format!(
+        "{SECRET}    fallback: spare\n  spare:\n    tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}\n    certificate_file: '{}'\n",
+        certificate.display()
+    );
+    let program = Program::within(simulator, &app(&keys, &secret), &[]).await;
+    let answer = program.get("/graph/v1.0/users?$top=1").await;
+    assert_eq!(answer.refusal(), (502, "tokenRejected".to_owned()));
+    let status = program.get_admin("/status.json").await.json();
+    let failure = &status["tokens"][0]["failure"]["message"];
+    for words in [
+        answer.message(),
+        failure.as_str().unwrap_or_default().to_owned(),
+    ] {
+        let both = words.split_once("; its fallback \"spare\": AADSTS700027");
+        let first = both.map(|(first, _)| first);
+        let named = first.is_some_and(|first| first.starts_with("AADSTS7000215"));
+        assert!(named, "{words}");
+    }
+    let logged = program.err.with("/message", "no new token").await;
+    let reason = logged["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("AADSTS7000215"), "{logged}");
+    assert!(reason.contains("AADSTS700027:"), "{logged}");
+    assert!(!program.err.text().contains(TAKES_OVER));
+
+    let good = program.simulator.make_certificate().expect("a key");
+    write(&certificate, good);
+    until("the fallback gives the token", || async {
+        let answer = program.get("/graph/v1.0/users?$top=1").await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    let event = program.err.with("/message", TAKES_OVER).await;
+    let reason = event["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("AADSTS7000215"), "{event}");
+    assert_ne!(event["fallback"], Value::Null);
+}
