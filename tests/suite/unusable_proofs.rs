@@ -158,6 +158,9 @@ async fn an_expired_certificate_is_a_problem_of_the_file_and_keeps_no_other_rout
         let (code, out, err) = run(with_file(&["check"], program.folder())).await;
         assert_eq!(code, 2, "{out}{err}");
         assert!(err.contains(EXPIRED), "{err}");
+        let (code, out, err) = run(with_file(&["doctor", "graph"], program.folder())).await;
+        assert_eq!(code, i32::from(status == 502), "{out}{err}");
+        assert!(out.contains(EXPIRED), "{out}{err}");
     }
 }
 
