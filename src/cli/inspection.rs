@@ -81,7 +81,7 @@ pub(super) fn inspect(path: &Path, purpose: Purpose<'_>, now: SystemTime) -> Ins
         }
         if !without_secrets {
             forward_proxy(config, &mut disk);
-            let found = credentials(config, purpose, &part, &mut disk);
+            let found = credentials(config, &part, &mut disk);
             if purpose == Purpose::Check {
                 endings(&found, &mut disk, now);
             }
@@ -236,7 +236,6 @@ fn forward_proxy(config: &Config, disk: &mut Disk) {
 /// What keeps credentials from being used. Returns those that can be, with what the file says.
 fn credentials<'a>(
     config: &'a Config,
-    purpose: Purpose<'_>,
     part: &Part,
     disk: &mut Disk,
 ) -> Vec<(&'a CredentialSpec, Arc<Credential>)> {
@@ -267,8 +266,8 @@ fn credentials<'a>(
         match credential.check() {
             Ok(()) => usable.push((spec, credential)),
             // Its fallback and the other credentials go on, and where there is none, the token's
-            // requests are told why. A secret whose time is over keeps nothing from the start either.
-            Err(error) if error.is_of_time() && purpose != Purpose::Check => {}
+            // requests are told why. It is told as an ending, as of a secret whose time is over.
+            Err(error) if error.is_of_time() => usable.push((spec, credential)),
             Err(error) => {
                 let words = format!("credential \"{name}\": {}", error.words());
                 disk.refuse(&["credentials", name, spec.kind.key()], words);
