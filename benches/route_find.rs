@@ -7,7 +7,7 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use tokenferry::config::{AllowSpec, HeaderEdits, HostPattern, PathPrefix, PatternSegment};
 use tokenferry::policy::allow::Allow;
-use tokenferry::policy::browser::{Fence, Listener};
+use tokenferry::policy::browser::{BrowserPolicy, Listener};
 use tokenferry::policy::host::HostPolicy;
 use tokenferry::policy::path;
 use tokenferry::policy::request_header::RequestRules;
@@ -129,10 +129,10 @@ fn decisions() {
             policy.serves(black_box(host))
         });
     }
-    let fence = Fence::default();
+    let browser_policy = BrowserPolicy::default();
     if let Ok(target) = Target::of(&Method::GET, &uri, &came, Version::HTTP_11) {
-        measure("Fence::judge, no browser", || {
-            fence.judge(
+        measure("BrowserPolicy::judge, no browser", || {
+            browser_policy.judge(
                 Listener::Data,
                 &Method::GET,
                 &target.authority,

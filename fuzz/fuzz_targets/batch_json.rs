@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tokenferry::config::BaseUrl;
-use tokenferry::policy::batch::{Operation, Place, read};
+use tokenferry::policy::batch::{BatchContext, Operation, read};
 
 fuzz_target!(|body: &[u8]| {
     for (operation, request) in pairs("https://graph.microsoft.com", "/v1.0/$batch", body) {
@@ -34,10 +34,10 @@ fuzz_target!(|body: &[u8]| {
 /// What was read here, if anything, beside what a lenient parser reads.
 fn pairs(upstream: &str, path: &str, body: &[u8]) -> Vec<(Operation, Value)> {
     let upstream = BaseUrl::parse(upstream).expect("a URL");
-    let place = Place { upstream: &upstream, path };
+    let context = BatchContext { upstream: &upstream, path };
     let kind = HeaderValue::from_static("application/json");
     let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
-    let Ok(operations) = read(&place, &headers, body) else {
+    let Ok(operations) = read(&context, &headers, body) else {
         return Vec::new();
     };
     let value: Value = match serde_json::from_slice(body) {

@@ -56,11 +56,14 @@ impl AdminServer {
         let tasks = listeners
             .into_iter()
             .map(|listener| {
-                let desk = Desk {
+                let context = ConnectionContext {
                     admin: Arc::clone(admin),
                     in_force: Arc::clone(in_force),
                 };
-                tokio::spawn(lifeline::tie("the admin listener", accept(listener, desk)))
+                tokio::spawn(lifeline::tie(
+                    "the admin listener",
+                    accept(listener, context),
+                ))
             })
             .collect();
         Self {
@@ -86,12 +89,12 @@ impl AdminServer {
 }
 
 #[derive(Clone)]
-struct Desk {
+struct ConnectionContext {
     admin: Arc<Admin>,
     in_force: Arc<InForce>,
 }
 
-async fn accept(listener: Listener, desk: Desk) {
+async fn accept(listener: Listener, context: ConnectionContext) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let peers = Peers::new(OF_ONE_ADDRESS);
     let mut incoming = Incoming::open(&listener);
@@ -108,13 +111,13 @@ async fn accept(listener: Listener, desk: Desk) {
         match socket {
             Socket::Tcp(socket) => {
                 if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
-                    serve(socket, &desk, places);
+                    serve(socket, &context, places);
                 }
             }
             #[cfg(unix)]
             Socket::Unix(socket) => {
                 if let Ok(socket) = tokio::net::UnixStream::from_std(socket) {
-                    serve(socket, &desk, places);
+                    serve(socket, &context, places);
                 }
             }
         }
@@ -122,15 +125,15 @@ async fn accept(listener: Listener, desk: Desk) {
 }
 
 /// Serves one connection; `places` are given back when it ends.
-fn serve<S, P>(stream: S, desk: &Desk, places: P)
+fn serve<S, P>(stream: S, context: &ConnectionContext, places: P)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     P: Send + 'static,
 {
-    let desk = desk.clone();
+    let context = context.clone();
     tokio::spawn(async move {
         let service = service_fn(move |request| {
-            let response = desk.answer(&request);
+            let response = context.answer(&request);
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = http1::Builder::new()
@@ -143,7 +146,7 @@ where
     });
 }
 
-impl Desk {
+impl ConnectionContext {
     fn answer(&self, request: &Request<Body>) -> Response<Full<Bytes>> {
         let now = Now::read();
         match self.admit(request) {
@@ -155,7 +158,7 @@ impl Desk {
         }
     }
 
-    /// The same fence as on the data plane: a rebound name must not read the status page either.
+    /// The same policy as on the data plane: a rebound name must not read the status page either.
     fn admit<'r>(&self, request: &'r Request<Body>) -> Result<(&'r str, Option<&'r str>), Refusal> {
         let target = Target::of(
             request.method(),
@@ -163,9 +166,9 @@ impl Desk {
             request.headers(),
             request.version(),
         )?;
-        let world = self.in_force.load();
-        world.hosts.check(&target.authority.host)?;
-        world.fence.judge(
+        let generation = self.in_force.load();
+        generation.hosts.check(&target.authority.host)?;
+        generation.browser_policy.judge(
             browser::Listener::Admin,
             request.method(),
             &target.authority,

@@ -17,22 +17,22 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
     let mut readers = Successive::default();
     let mut complaint = Complaint::of("API keys");
     loop {
-        let world = in_force.load();
-        let unread = look(&world, &readers.reader(&world.config.callers)).await;
+        let generation = in_force.load();
+        let unread = look(&generation, &readers.reader(&generation.config.callers)).await;
         // What it holds, connections above all, is not kept from one look to the next.
-        drop(world);
+        drop(generation);
         complaint.renew(&unread.join("; "), "those known before stay in use");
         tokio::time::sleep(LOOK).await;
     }
 }
 
 /// Reads the keys again; what is wrong with them.
-async fn look(world: &Arc<Generation>, reader: &FileReader) -> Vec<String> {
-    if !world.callers.have_api_keys() {
+async fn look(generation: &Arc<Generation>, reader: &FileReader) -> Vec<String> {
+    if !generation.callers.have_api_keys() {
         return Vec::new();
     }
-    let world = Arc::clone(world);
-    match reader.run(move || world.callers.refresh()).await {
+    let generation = Arc::clone(generation);
+    match reader.run(move || generation.callers.refresh()).await {
         Ok(failures) => failures.iter().map(|one| Chain(one).to_string()).collect(),
         Err(slow) => vec![slow.to_string()],
     }

@@ -19,8 +19,8 @@ const AGAIN: Duration = Duration::from_secs(86_400);
 pub(super) async fn watch(in_force: Arc<InForce>) {
     let mut book = Book::default();
     loop {
-        let world = in_force.load();
-        match tokio::spawn(states(world.credentials.clone())).await {
+        let generation = in_force.load();
+        match tokio::spawn(states(generation.credentials.clone())).await {
             Ok(states) => {
                 for (name, words) in book.news(states, SystemTime::now()) {
                     tracing::warn!(credential = %name, "{words}");

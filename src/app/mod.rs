@@ -8,8 +8,8 @@ mod cluster_keys;
 mod complaint;
 mod credential_watch;
 mod fixed_keys;
+mod prepare;
 mod report;
-mod world;
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,8 +34,10 @@ use crate::server::{Plan, Server};
 use crate::token::TokenCache;
 use admin_server::AdminServer;
 use fixed_keys::FixedKeys;
+pub use prepare::{
+    Outbound, PrepareError, Prepared, forward_proxy, outbound, outbound_by_file, prepare,
+};
 use report::State;
-pub use world::{Outside, Prepared, WorldError, forward_proxy, outside, outside_by_file, prepare};
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +50,7 @@ pub enum AppError {
     Threads(#[source] io::Error),
     /// What the configuration names cannot be used.
     #[error(transparent)]
-    World(#[from] WorldError),
+    Prepare(#[from] PrepareError),
 }
 
 /// The running program.
@@ -69,12 +71,12 @@ pub struct App {
 }
 
 /// The addresses of a configuration, bound: who calls is not refused, and waits.
-pub struct Doors {
+pub struct BoundListeners {
     data: Vec<Listener>,
     admin: Vec<Listener>,
 }
 
-impl Doors {
+impl BoundListeners {
     /// Binds. The path of a Unix socket may be on a file system that keeps it waiting.
     ///
     /// # Errors
@@ -96,8 +98,8 @@ impl App {
     /// When a listener cannot be bound, a file of the configuration cannot be used, or the system
     /// gives no threads.
     pub async fn start(config: Config, access_log: AccessLog) -> Result<Self, AppError> {
-        let doors = Doors::bind(&config)?;
-        Self::begin(doors, prepare(config, SystemTime::now())?, access_log)
+        let listeners = BoundListeners::bind(&config)?;
+        Self::begin(listeners, prepare(config, SystemTime::now())?, access_log)
     }
 
     /// Begins to serve; tokens are fetched in the background. Runs on the current tokio runtime,
@@ -106,27 +108,30 @@ impl App {
     /// # Errors
     /// When the system gives no threads.
     pub fn begin(
-        doors: Doors,
+        listeners: BoundListeners,
         prepared: Prepared,
         access_log: AccessLog,
     ) -> Result<Self, AppError> {
         let started = Now::read();
-        let Doors { data, admin } = doors;
+        let BoundListeners { data, admin } = listeners;
         let data_addresses = data.iter().filter_map(Listener::local_addr).collect();
         let listening = data.iter().map(ToString::to_string).collect();
         let metrics = Metrics::new(started.wall);
         let tokens = TokenCache::new(Handle::current(), metrics.refreshes());
         let fixed = FixedKeys::of(&prepared.config);
-        let (certificate, world) = prepared.build(&tokens);
+        let (certificate, generation) = prepared.build(&tokens);
         let tls = Arc::new(Tls::new(certificate));
         let plan = Plan {
-            workers: Self::workers(&world.config),
-            admission: Admission::new(world.config.limits.in_flight, Self::workers(&world.config)),
-            limits: world.config.limits.clone(),
-            timeouts: world.config.timeouts.clone(),
+            workers: Self::workers(&generation.config),
+            admission: Admission::new(
+                generation.config.limits.in_flight,
+                Self::workers(&generation.config),
+            ),
+            limits: generation.config.limits.clone(),
+            timeouts: generation.config.timeouts.clone(),
             metrics: Arc::clone(&metrics),
             access_log: Arc::new(access_log),
-            in_force: Arc::new(InForce::new(world)),
+            in_force: Arc::new(InForce::new(generation)),
             tls: Arc::clone(&tls),
         };
         let readiness = Arc::new(Readiness::new(started));
@@ -216,14 +221,16 @@ impl App {
             );
         }
         let now = SystemTime::now();
-        let (certificate, world) = prepared.build(&self.tokens);
-        let live = world
+        let (certificate, generation) = prepared.build(&self.tokens);
+        let live = generation
             .routes
             .iter()
             .map(|route| route.token.key().clone())
             .collect();
-        world.callers.keep_keys_of(&self.in_force.load().callers);
-        self.in_force.replace(world);
+        generation
+            .callers
+            .keep_keys_of(&self.in_force.load().callers);
+        self.in_force.replace(generation);
         self.tls.replace(certificate);
         self.tokens.retain(&live);
         self.metrics.reload_ended(true, now);

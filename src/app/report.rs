@@ -46,24 +46,24 @@ pub(super) fn connect(
         };
         cache.entries().iter().map(numbers).collect()
     }));
-    let world = Arc::clone(in_force);
+    let current = Arc::clone(in_force);
     metrics.set_credential_expiry(Box::new(move || {
-        let world = world.load();
+        let generation = current.load();
         let known = |credential: &Arc<crate::credential::Credential>| {
             Some((credential.name().to_string(), credential.expiry()?))
         };
-        world.credentials.iter().filter_map(known).collect()
+        generation.credentials.iter().filter_map(known).collect()
     }));
-    let (world, cache) = (Arc::clone(in_force), tokens.clone());
+    let (current, cache) = (Arc::clone(in_force), tokens.clone());
     metrics.set_fallbacks(Box::new(move || {
-        let (world, entries, now) = (world.load(), cache.entries(), Now::read());
+        let (generation, entries, now) = (current.load(), cache.entries(), Now::read());
         let known = |credential: &Arc<crate::credential::Credential>| {
             credential.fallback()?;
             let mut own = entries.iter().filter(|it| it.key().is_of(credential));
             let active = own.any(|entry| entry.status(now).fallback.is_some());
             Some((credential.name().to_string(), active))
         };
-        world.credentials.iter().filter_map(known).collect()
+        generation.credentials.iter().filter_map(known).collect()
     }));
     let log = Arc::clone(access_log);
     metrics.set_log_dropped(Box::new(move || log.dropped()));
@@ -77,7 +77,7 @@ pub(super) fn source(
 ) -> Box<dyn Fn() -> Report + Send + Sync> {
     let (in_force, tokens, state) = (Arc::clone(in_force), tokens.clone(), Arc::clone(state));
     Box::new(move || {
-        let world = in_force.load();
+        let generation = in_force.load();
         let now = Now::read();
         let entries = tokens.entries();
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,26 +86,28 @@ pub(super) fn source(
                 loaded: state.loaded,
                 refused: state.refused.clone(),
             },
-            routes: world
+            routes: generation
                 .routes
                 .iter()
-                .map(|at| route(&world, at, &entries))
+                .map(|at| route(&generation, at, &entries))
                 .collect(),
             tokens: entries
                 .iter()
-                .map(|entry| token(&world, entry.status(now), now))
+                .map(|entry| token(&generation, entry.status(now), now))
                 .collect(),
         }
     })
 }
 
-fn route(world: &Generation, own: &generation::Route, entries: &[Arc<TokenEntry>]) -> Route {
+fn route(generation: &Generation, own: &generation::Route, entries: &[Arc<TokenEntry>]) -> Route {
     let spec = &own.spec;
     Route {
         name: spec.name.to_string(),
         matches: spec.matches(),
         upstream: spec.upstream.to_string(),
-        credential: world.config.credentials[spec.credential].name.to_string(),
+        credential: generation.config.credentials[spec.credential]
+            .name
+            .to_string(),
         scope: spec.scope.to_string(),
         token: entries
             .iter()
@@ -113,7 +115,7 @@ fn route(world: &Generation, own: &generation::Route, entries: &[Arc<TokenEntry>
     }
 }
 
-fn token(world: &Generation, status: TokenStatus, now: Now) -> Token {
+fn token(generation: &Generation, status: TokenStatus, now: Now) -> Token {
     let failed = status.last_error;
     let state = match status.state {
         token::TokenState::Pending => TokenState::Pending,
@@ -124,7 +126,7 @@ fn token(world: &Generation, status: TokenStatus, now: Now) -> Token {
             _ => TokenState::Unavailable,
         },
     };
-    let credential = world
+    let credential = generation
         .credentials
         .iter()
         .find(|credential| *credential.name() == status.credential);

@@ -155,8 +155,8 @@ impl Part {
 /// credential unusable as well, and is told once.
 fn new(found: Vec<Problem>, known: &Problems) -> Vec<Problem> {
     let is_new = |problem: &Problem| {
-        let place = &problem.place;
-        place.position.is_none() || known.0.iter().all(|known| known.place != *place)
+        let location = &problem.location;
+        location.position.is_none() || known.0.iter().all(|known| known.location != *location)
     };
     found.into_iter().filter(is_new).collect()
 }
@@ -164,7 +164,7 @@ fn new(found: Vec<Problem>, known: &Problems) -> Vec<Problem> {
 /// In file order; first what is about the file as a whole.
 fn in_order(mut problems: Vec<Problem>) -> Problems {
     problems.sort_by_key(|problem| {
-        let position = problem.place.position.as_ref();
+        let position = problem.location.position.as_ref();
         position.map(|position| (position.line, position.column))
     });
     Problems(problems)
@@ -244,12 +244,12 @@ fn credentials<'a>(
         trust_ca_file: authority.filter(|path| path.is_known() && !disk.spoils(&["trust"])),
         ..config.clone()
     };
-    let credentials = match app::outside_by_file(&reachable) {
-        Ok(outside) => {
-            if let Some(doubt) = outside.doubt {
+    let credentials = match app::outbound_by_file(&reachable) {
+        Ok(outbound) => {
+            if let Some(doubt) = outbound.doubt {
                 disk.warn(&[], doubt);
             }
-            outside.credentials
+            outbound.credentials
         }
         Err(error) => {
             disk.refuse(error.at(), Chain(&error).to_string());

@@ -11,7 +11,7 @@ use super::inspection::{self, Purpose};
 use super::signals::Signals;
 use super::{FAILED, FINE, REFUSED, RunArgs, complain};
 use crate::access_log::AccessLog;
-use crate::app::{self, App, AppError, Doors, Prepared};
+use crate::app::{self, App, AppError, BoundListeners, Prepared};
 use crate::chain::Chain;
 use crate::config::{Config, ListenAddress, LogFormat, Problems};
 use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
@@ -269,13 +269,13 @@ async fn serve(
 async fn start(config: Config, access_log: AccessLog) -> Result<App, u8> {
     let addresses = config.clone();
     // Apart from what follows, so that the sockets are closed when that is not waited for.
-    let doors = aside(move || Doors::bind(&addresses)).await;
-    let doors = doors.map_err(|error| complain(&error))?;
-    let doors = doors.map_err(|error| unable(&error.into()))?;
+    let listeners = aside(move || BoundListeners::bind(&addresses)).await;
+    let listeners = listeners.map_err(|error| complain(&error))?;
+    let listeners = listeners.map_err(|error| unable(&error.into()))?;
     let prepared = aside(move || app::prepare(config, SystemTime::now())).await;
     let prepared = prepared.map_err(|error| complain(&error))?;
     let prepared = prepared.map_err(|error| unable(&error.into()))?;
-    App::begin(doors, prepared, access_log).map_err(|error| unable(&error))
+    App::begin(listeners, prepared, access_log).map_err(|error| unable(&error))
 }
 
 /// Tells why there is no start.
@@ -284,7 +284,7 @@ fn unable(error: &AppError) -> u8 {
     match error {
         // The file may be right and the machine not ready for it: another start may succeed.
         AppError::Bind(_) | AppError::Threads(_) => code,
-        AppError::World(_) => REFUSED,
+        AppError::Prepare(_) => REFUSED,
     }
 }
 

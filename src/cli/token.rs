@@ -51,13 +51,13 @@ pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
 }
 
 async fn acquire(config: &Config, spec: &RouteSpec) -> Result<AccessToken, u8> {
-    let outside = app::outside(config).map_err(|error| complain(&error))?;
+    let outbound = app::outbound(config).map_err(|error| complain(&error))?;
     let request = TokenRequest {
         scope: &spec.scope,
         claims: None,
         within: PATIENCE,
     };
-    let credential = &outside.credentials[spec.credential];
+    let credential = &outbound.credentials[spec.credential];
     credential.acquire(request).await.outcome.map_err(|error| {
         // Standard error is all there is to tell it to.
         let _ = writeln!(std::io::stderr(), "tokenferry: {}", error.words());

@@ -16,8 +16,8 @@ use super::roster::unknown;
 use super::scalar::{Size, Status, Time};
 use super::value::{BaseUrl, HostPattern, Name};
 use super::{
-    AllowSpec, BatchRule, CallerProof, LATEST_RETRY, RetrySpec, RewriteLinks, RouteSpec,
-    SEALED_LINKS, Throttle, UpstreamHttp,
+    AllowSpec, BatchRule, CallerProof, LATEST_RETRY, PREAUTHENTICATED_KEYS, RetrySpec,
+    RewriteLinks, RouteSpec, Throttle, UpstreamHttp,
 };
 
 /// Checks one route; `None` when a part that it cannot do without is wrong.
@@ -56,7 +56,7 @@ pub(super) fn route(
         follow_downloads: follow_downloads(raw, report),
         timeouts: upstream_timeouts(&raw.timeouts, around.upstream_timeouts, report),
         max_body_bytes: max_body_bytes(raw, report),
-        upstream_http: raw.upstream_http.or(UpstreamHttp::One),
+        upstream_http: raw.upstream_http.or(UpstreamHttp::Http1),
         // Last, so that everything above is checked although one of these is wrong.
         name: name?.value.clone(),
         upstream: upstream?,
@@ -233,7 +233,7 @@ fn link_keys(raw: &RawRoute, report: &mut Report) -> Vec<String> {
         }
     }
     for item in items {
-        if SEALED_LINKS.contains(&item.value.0.as_str()) {
+        if PREAUTHENTICATED_KEYS.contains(&item.value.0.as_str()) {
             let message = format!("{:?} in \"link_keys\" has no effect", item.value.0);
             let help = "such an address needs no token, and must never get it; leave it out";
             report.warning(item.span, message, help);

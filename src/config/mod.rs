@@ -66,10 +66,10 @@ pub use cloud::{is_graph, is_sharepoint};
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
 pub use load::{Checked, Examined, MOST_BYTES, Source, examine, load, look};
 pub use places::{Finding, KeyPath, NamedFile, Places};
-pub use problem::{Place, Position, Problem, Problems, Severity};
+pub use problem::{Position, Problem, Problems, Severity, SourceLocation};
 pub use route::{
-    AllowSpec, BatchRule, HeaderEdits, LATEST_RETRY, PatternSegment, RetrySpec, RewriteLinks,
-    RouteSpec, SEALED_LINKS, Throttle, UpstreamHttp,
+    AllowSpec, BatchRule, HeaderEdits, LATEST_RETRY, PREAUTHENTICATED_KEYS, PatternSegment,
+    RetrySpec, RewriteLinks, RouteSpec, Throttle, UpstreamHttp,
 };
 pub use schema::schema;
 pub use value::{BaseUrl, HostName, HostPattern, Name, Origin, PathPrefix, Scope};

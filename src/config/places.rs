@@ -2,7 +2,7 @@
 //! the place of the key that it is about.
 
 use super::node::{Content, Node, Provenance};
-use super::problem::{Place, Problem, Severity, located};
+use super::problem::{Problem, Severity, SourceLocation, located};
 use super::report::{Fault, Span};
 use crate::secret::FilePath;
 
@@ -73,7 +73,7 @@ impl Places {
     /// What was found, at its key, or at the nearest one above that is in the file.
     pub fn problem(&self, finding: &Finding, severity: Severity) -> Problem {
         let mut problem = Problem {
-            place: Place::of_file(&self.file),
+            location: SourceLocation::of_file(&self.file),
             severity,
             message: finding.words.clone(),
             help: None,
@@ -87,7 +87,7 @@ impl Places {
                 help: None,
             };
             let found = located(&self.file, &self.text, &self.hidden, vec![fault], severity);
-            problem.place = found.0[0].place.clone();
+            problem.location = found.0[0].location.clone();
         }
         problem
     }

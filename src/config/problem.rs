@@ -14,7 +14,7 @@ pub struct Problems(pub Vec<Problem>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Where it is.
-    pub place: Place,
+    pub location: SourceLocation,
     /// Whether it keeps the configuration from being used.
     pub severity: Severity,
     /// What is wrong.
@@ -34,7 +34,7 @@ pub enum Severity {
 
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLocation {
     /// The file, as it was named.
     pub file: String,
     /// Line and column of the first character; `None` when the file could not be read.
@@ -56,7 +56,7 @@ pub struct Position {
     width: usize,
 }
 
-impl Place {
+impl SourceLocation {
     /// A file as a whole.
     pub(super) fn of_file(file: &str) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Problem {
     /// A problem of the file as a whole.
     pub(super) fn of_file(file: &str, message: String, help: &str) -> Self {
         Self {
-            place: Place::of_file(file),
+            location: SourceLocation::of_file(file),
             severity: Severity::Error,
             message,
             help: Some(help.to_owned()),
@@ -89,7 +89,7 @@ pub(super) fn located(
     faults.sort_by_key(|fault| fault.span.start);
     let mut lines = Lines::of(text);
     let problem = |fault: Fault| Problem {
-        place: Place {
+        location: SourceLocation {
             file: file.to_owned(),
             position: Some(position(text, &mut lines, hidden, fault.span)),
         },
@@ -120,7 +120,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The line's number from 1, its bytes, and the column from 1.
-    fn place(&mut self, at: usize) -> (usize, Span, usize) {
+    fn locate(&mut self, at: usize) -> (usize, Span, usize) {
         let next = self.starts.partition_point(|&start| start <= at);
         let line = Span {
             start: self.starts[next - 1],
@@ -151,7 +151,7 @@ const AROUND: (usize, usize) = (240, 480);
 
 fn position(text: &str, lines: &mut Lines<'_>, hidden: &[Span], span: Span) -> Position {
     let start = text.floor_char_boundary(span.start.min(text.len()));
-    let (number, line, column) = lines.place(start);
+    let (number, line, column) = lines.locate(start);
     let from = text.floor_char_boundary(line.start.max(start.saturating_sub(AROUND.0)));
     let to = text.floor_char_boundary(line.end.min(start + AROUND.1));
     let hidden = &hidden[hidden.partition_point(|h| h.end <= from)..];
@@ -244,8 +244,8 @@ impl fmt::Display for Problems {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = &self.place.file;
-        match &self.place.position {
+        let file = &self.location.file;
+        match &self.location.position {
             Some(at) => write!(f, "{file}:{}:{}: ", at.line, at.column)?,
             None => write!(f, "{file}: ")?,
         }
@@ -253,7 +253,7 @@ impl fmt::Display for Problem {
             f.write_str("warning: ")?;
         }
         f.write_str(&self.message)?;
-        if let Some(at) = &self.place.position
+        if let Some(at) = &self.location.position
             && !at.excerpt.is_empty()
         {
             write!(f, "\n{:>5} | {}", at.line, at.excerpt)?;

@@ -72,9 +72,9 @@ impl RouteSpec {
     }
 }
 
-/// JSON names of addresses that need no token, because they let in whoever has them. Such a link is
-/// never rewritten.
-pub const SEALED_LINKS: [&str; 4] = [
+/// JSON names of pre-authenticated addresses, which need no token, because they let in whoever has
+/// them. Such a link is never rewritten.
+pub const PREAUTHENTICATED_KEYS: [&str; 4] = [
     "uploadUrl",
     "downloadUrl",
     "@microsoft.graph.downloadUrl",
@@ -172,7 +172,7 @@ pub enum UpstreamHttp {
     /// What ALPN settles.
     Auto,
     /// HTTP/1.1.
-    One,
+    Http1,
     /// HTTP/2.
-    Two,
+    Http2,
 }

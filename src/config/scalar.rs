@@ -122,7 +122,7 @@ words!(RewriteLinks, "true, all or false", [true, false, "true", "all", "false"]
     "true" => RewriteLinks::On, "all" => RewriteLinks::All, "false" => RewriteLinks::Off,
 });
 words!(UpstreamHttp, "an HTTP version", [1, 2, "1", "2", "auto"], {
-    "1" => UpstreamHttp::One, "2" => UpstreamHttp::Two, "auto" => UpstreamHttp::Auto,
+    "1" => UpstreamHttp::Http1, "2" => UpstreamHttp::Http2, "auto" => UpstreamHttp::Auto,
 });
 
 /// What an editor accepts for a text of this form; or a reference, whose value no editor knows.

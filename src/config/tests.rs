@@ -91,7 +91,7 @@ fn a_file_that_says_no_more_than_it_must_has_every_default() {
     assert_eq!(graph.batch, BatchRule::Check);
     assert_eq!(graph.max_batch_bytes, 4 << 20);
     assert_eq!(graph.throttle, Throttle::Pass);
-    assert_eq!(graph.upstream_http, UpstreamHttp::One);
+    assert_eq!(graph.upstream_http, UpstreamHttp::Http1);
     assert_eq!(graph.retry, None);
     assert_eq!(graph.timeouts, upstream);
     assert_eq!(graph.max_concurrency, None);

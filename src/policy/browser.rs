@@ -51,14 +51,14 @@ pub enum Page {
     Own,
 }
 
-/// The fence around web pages.
+/// Which web pages may call.
 #[derive(Clone, Debug, Default)]
-pub struct Fence {
+pub struct BrowserPolicy {
     pub(super) listed: Vec<Origin>,
     pub(super) public: Option<Origin>,
 }
 
-impl Fence {
+impl BrowserPolicy {
     /// `browser_origins` and the origin of `public_url`.
     pub fn new(config: &Config) -> Self {
         Self {

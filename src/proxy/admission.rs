@@ -1,5 +1,5 @@
-//! The bound on requests in flight. It is one number for all workers, leased to them in batches, so
-//! that a request usually changes memory of its own worker only.
+//! The bound on requests in flight. It is one number for all workers, leased to them many at a
+//! time, so that a request usually changes memory of its own worker only.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::batch;
 #[derive(Debug)]
 pub struct Admission {
     free: AtomicUsize,
-    batch: usize,
+    lease_size: usize,
     workers: usize,
     /// What batches hold: one amount for all, because the largest of them may need all of it.
-    pub(super) batches: Arc<Allowance>,
+    pub(super) batch_memory: Arc<Allowance>,
 }
 
 /// A worker's places.
@@ -31,9 +31,9 @@ impl Admission {
     pub fn new(limit: usize, workers: usize) -> Arc<Self> {
         Arc::new(Self {
             free: AtomicUsize::new(limit),
-            batch: (limit / (workers.max(1) * 64)).clamp(1, 64),
+            lease_size: (limit / (workers.max(1) * 64)).clamp(1, 64),
             workers: workers.max(1),
-            batches: Allowance::new(batch::HELD),
+            batch_memory: Allowance::new(batch::HELD),
         })
     }
 
@@ -58,16 +58,16 @@ impl Places {
             self.spare.set(spare);
             return true;
         }
-        let batch = self.shared.batch;
+        let lease_size = self.shared.lease_size;
         let leased = self
             .shared
             .free
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
-                (free > 0).then(|| free - free.min(batch))
+                (free > 0).then(|| free - free.min(lease_size))
             });
         match leased {
             Ok(before) => {
-                self.spare.set(before.min(batch) - 1);
+                self.spare.set(before.min(lease_size) - 1);
                 true
             }
             Err(_) => false,
@@ -77,8 +77,12 @@ impl Places {
     /// Gives a place back.
     pub(super) fn give(&self) {
         let spare = self.spare.get() + 1;
-        let batch = self.shared.batch;
-        let keep = if spare >= batch { batch / 2 } else { spare };
+        let lease_size = self.shared.lease_size;
+        let keep = if spare >= lease_size {
+            lease_size / 2
+        } else {
+            spare
+        };
         if spare > keep {
             self.shared.free.fetch_add(spare - keep, Ordering::Relaxed);
         }

@@ -35,8 +35,8 @@ pub(super) fn target<'a>(
             "limits.in_flight requests are in flight; ask again in a moment",
         ));
     }
-    let world = &lane.generation;
-    within_limits(&world.config.limits, parts)?;
+    let generation = &lane.generation;
+    within_limits(&generation.config.limits, parts)?;
     if had_fragment {
         return Err(Refusal::new(
             Code::BadRequest,
@@ -45,7 +45,7 @@ pub(super) fn target<'a>(
         .into());
     }
     let target = Target::of(&parts.method, &parts.uri, &parts.headers, parts.version)?;
-    world.hosts.check(&target.authority.host)?;
+    generation.hosts.check(&target.authority.host)?;
     Ok(target)
 }
 
@@ -57,8 +57,8 @@ pub(super) fn page(
     target: &Target<'_>,
 ) -> Result<Page, Refusal> {
     let secure = conversation.secure;
-    let fence = &lane.generation.fence;
-    fence.judge(
+    let browser_policy = &lane.generation.browser_policy;
+    browser_policy.judge(
         Listener::Data,
         &parts.method,
         &target.authority,

@@ -12,12 +12,12 @@ use http::header::CONTENT_ENCODING;
 use super::allowance::{Allowance, Held};
 use super::call::Call;
 use super::error::ProxyError;
-use super::load::{FIRST, Load, turned};
 use super::request::Outgoing;
+use super::request_body::{FIRST, PreparedBody, rewrite_body};
 use crate::code::Code;
 use crate::config::MOST_BATCH_BYTES;
 use crate::policy::Refusal;
-use crate::policy::batch::{self, Place};
+use crate::policy::batch::{self, BatchContext};
 use crate::rewrite::decode::{Coding, DecodeError, Decoder};
 use crate::upstream::CallerBody;
 
@@ -34,7 +34,7 @@ pub(super) async fn checked(
     body: &mut CallerBody,
     outgoing: &mut Outgoing<'_>,
     allowance: &Arc<Allowance>,
-) -> Result<Load, ProxyError> {
+) -> Result<PreparedBody, ProxyError> {
     let route = call.route();
     let most = route.spec.max_batch_bytes;
     if outgoing
@@ -53,14 +53,14 @@ pub(super) async fn checked(
         outgoing.undo_coding();
         outgoing.change_body();
     }
-    let bytes = turned(call, &headers, bytes, outgoing);
-    let place = Place {
+    let bytes = rewrite_body(call, &headers, bytes, outgoing);
+    let context = BatchContext {
         upstream: &route.spec.upstream,
         path: call.rest,
     };
-    let operations = batch::read(&place, &headers, &bytes)?;
+    let operations = batch::read(&context, &headers, &bytes)?;
     batch::check(&operations, &route.allow, &route.request_rules)?;
-    Ok(Load::whole(bytes, held))
+    Ok(PreparedBody::whole(bytes, held))
 }
 
 /// Reads a body of at most this many bytes to its end, for so long.

@@ -1,5 +1,5 @@
-//! The body that goes to the caller: an upstream's as it comes or with its links turned here, or one
-//! of our own. It carries the exchange, which is over when the body is.
+//! The body that goes to the caller: an upstream's as it comes or with its links rewritten to lead
+//! here, or one of our own. It carries the exchange, which is over when the body is.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::exchange::{Exchange, Place};
+use super::exchange::{Exchange, InFlightPermit};
 use super::rewritten::Rewritten;
 use crate::access_log::Outcome;
 use crate::rewrite::DecodeError;
@@ -89,7 +89,7 @@ impl ResponseBody {
     }
 
     /// Ends it, because nobody reads it.
-    pub fn let_go(mut self) -> Option<Place> {
+    pub fn let_go(mut self) -> Option<InFlightPermit> {
         self.exchange.take()?.let_go()
     }
 

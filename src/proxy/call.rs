@@ -51,8 +51,8 @@ impl<'a> Call<'a> {
         self.lane.generation.config.timeouts.token_wait
     }
 
-    /// Whether the route turns links at all.
-    pub(super) fn turns_links(&self) -> bool {
+    /// Whether the route rewrites links at all.
+    pub(super) fn rewrites_links(&self) -> bool {
         self.route().spec.rewrite_links != RewriteLinks::Off
     }
 
@@ -65,7 +65,7 @@ impl<'a> Call<'a> {
     /// The links between this proxy, as the caller addressed it, and the upstreams; `None` when the
     /// route leaves them alone.
     pub(super) fn links(&self) -> Option<Links> {
-        if !self.turns_links() {
+        if !self.rewrites_links() {
             return None;
         }
         let base = PublicBase::new(self.secure, self.authority)?;

@@ -9,13 +9,13 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 
 use super::call::Call;
+use super::capacity::quiet_over;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::load::Spare;
 use super::refusal_report::RefusalReport;
 use super::request::Outgoing;
+use super::request_body::Replay;
 use super::send::send;
-use super::turn::quiet_over;
 use crate::clock::Now;
 use crate::config::is_sharepoint;
 use crate::metrics::RetryReason;
@@ -110,7 +110,7 @@ pub(super) async fn answer(
     outgoing: &mut Outgoing<'_>,
     refused: &Bearer,
     response: Response<UpstreamBody>,
-    spare: &Spare,
+    replay: &Replay,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
     let claims = challenge::read(response.headers());
     let report = RefusalReport::read(response).await;
@@ -139,7 +139,7 @@ pub(super) async fn answer(
         Err(RenewError::Paused { left }) => return refuse(Verdict::Paused { left }, report, asked),
         Err(RenewError::Same) => return refuse(Verdict::Same, report, asked),
     };
-    let Some(body) = spare.whole(limit).await? else {
+    let Some(body) = replay.whole(limit).await? else {
         return refuse(Verdict::Gone, report, asked);
     };
     // Another request may have been asked for quiet while this one waited for its token.
@@ -148,11 +148,11 @@ pub(super) async fn answer(
         Some(_) => RetryReason::Challenge,
         None => RetryReason::Token,
     });
-    let response = send(exchange, call, outgoing, &bearer, body, spare).await?;
+    let response = send(exchange, call, outgoing, &bearer, body, replay).await?;
     if response.status() == StatusCode::UNAUTHORIZED {
         let asked = challenge::read(response.headers()).is_some();
         if asked && !asked_for {
-            let again = answer(exchange, call, outgoing, &bearer, response, spare);
+            let again = answer(exchange, call, outgoing, &bearer, response, replay);
             return Box::pin(again).await;
         }
         let report = RefusalReport::read(response).await;

@@ -16,10 +16,10 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Uri};
 
 use super::call::Call;
+use super::capacity::normalise_retry_after;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::small_body::small;
-use super::turn::told;
 use crate::alarm::AlarmClock;
 use crate::config::{HostName, HostPattern, Origin, UpstreamHttp};
 use crate::fields::Fields;
@@ -63,7 +63,7 @@ impl Downloads {
     pub(super) fn new(spec: &UpstreamSpec, egress: &Egress, clock: &Rc<AlarmClock>) -> Self {
         Self {
             spec: UpstreamSpec {
-                http: UpstreamHttp::One,
+                http: UpstreamHttp::Http1,
                 ..spec.clone()
             },
             egress: egress.clone(),
@@ -133,13 +133,13 @@ async fn pursue(
         let Some((origin, path)) = next(&response, from.as_ref(), hosts) else {
             if from.is_some() {
                 // The quiet that another service asks for is not kept for the route.
-                told(call, &mut response);
+                normalise_retry_after(call, &mut response);
             }
             return Ok((response, from.is_some()));
         };
         // The upstream itself is done with the request.
         exchange.place = None;
-        exchange.heard = None;
+        exchange.response_began = None;
         small(response.into_body()).await;
         let upstream = call.own().downloads.to(&origin);
         let fields = fields(parts, &origin);
@@ -161,7 +161,7 @@ async fn pursue(
     }
     match next(&response, from.as_ref(), hosts) {
         None => {
-            told(call, &mut response);
+            normalise_retry_after(call, &mut response);
             Ok((response, true))
         }
         Some(_) => Err(ProxyError::Unfollowed),

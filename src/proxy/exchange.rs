@@ -45,13 +45,13 @@ pub struct Exchange {
     /// Where the token came from.
     pub token: Option<TokenUse>,
     /// Which token went up last, within its entry.
-    pub generation: u64,
+    pub token_serial: u64,
     /// Whether anything was waited for before the request went up.
     pub waited: bool,
     /// Requests sent to the upstream.
     pub attempts: u32,
     /// When the upstream's last answer began.
-    pub heard: Option<Instant>,
+    pub response_began: Option<Instant>,
     /// Which page asks, if a listed one does.
     pub page: Page,
     /// The progress of the request body, when there is one.
@@ -75,15 +75,15 @@ pub struct Exchange {
 
 /// A place among `limits.in_flight` that outlasts its exchange, because some of the answer is still
 /// held.
-pub struct Place(Rc<Proxy>);
+pub struct InFlightPermit(Rc<Proxy>);
 
-impl std::fmt::Debug for Place {
+impl std::fmt::Debug for InFlightPermit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Place").finish_non_exhaustive()
+        f.debug_struct("InFlightPermit").finish_non_exhaustive()
     }
 }
 
-impl Drop for Place {
+impl Drop for InFlightPermit {
     fn drop(&mut self) {
         self.0.places.give();
     }
@@ -107,10 +107,10 @@ impl Exchange {
             route: None,
             caller: None,
             token: None,
-            generation: 0,
+            token_serial: 0,
             waited: false,
             attempts: 0,
-            heard: None,
+            response_began: None,
             page: Page::Own,
             upload: None,
             upstream_request_id: None,
@@ -142,10 +142,10 @@ impl Exchange {
     }
 
     /// Ends it as one whose caller does not read; what it still holds keeps its place.
-    pub fn let_go(mut self: Box<Self>) -> Option<Place> {
+    pub fn let_go(mut self: Box<Self>) -> Option<InFlightPermit> {
         self.outcome = Outcome::Dropped;
         let admitted = std::mem::take(&mut self.admitted);
-        admitted.then(|| Place(Rc::clone(&self.proxy)))
+        admitted.then(|| InFlightPermit(Rc::clone(&self.proxy)))
     }
 
     /// A piece of the body goes to the caller.
@@ -176,8 +176,8 @@ impl Exchange {
         self.status = status;
         self.refused = refused;
         // The upstream's head is passed on as soon as it is there; an answer of our own begins now.
-        let heard = self.heard.filter(|_| refused.is_none());
-        let now = heard.unwrap_or_else(Instant::now);
+        let began = self.response_began.filter(|_| refused.is_none());
+        let now = began.unwrap_or_else(Instant::now);
         self.head = Some(now.duration_since(self.opened.mono));
         if let Some(code) = refused {
             self.proxy.refusals.refused(code);
@@ -207,7 +207,7 @@ impl Exchange {
     fn renew_refused(&self) {
         let refused = self.operations.as_ref().is_some_and(|it| it.is_refused());
         if let (true, Some(route)) = (refused, self.route)
-            && self.lane.routes[route].token.disown(self.generation)
+            && self.lane.routes[route].token.disown(self.token_serial)
         {
             tracing::info!(
                 route = self.lane.name(route),

@@ -1,5 +1,5 @@
-//! One configured world: everything that a configuration decides, made once, never changed. A
-//! request sees exactly one generation from its first to its last byte.
+//! A configuration made ready: everything that it decides, made once, never changed. A request sees
+//! exactly one generation from its first to its last byte.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,12 +8,12 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use tokio::sync::{Notify, Semaphore};
 
-use super::quiet::Quiet;
+use super::throttle_gate::ThrottleGate;
 use crate::caller::{Callers, RouteCallers};
 use crate::config::{Config, RouteSpec, Throttle};
 use crate::credential::Credential;
 use crate::policy::allow::Allow;
-use crate::policy::browser::Fence;
+use crate::policy::browser::BrowserPolicy;
 use crate::policy::host::HostPolicy;
 use crate::policy::request_header::RequestRules;
 use crate::policy::response_header::ResponseRules;
@@ -21,7 +21,7 @@ use crate::route::table::RouteTable;
 use crate::token::TokenEntry;
 use crate::upstream::{Egress, UpstreamSpec};
 
-/// A configured world.
+/// A configuration made ready.
 #[derive(Debug)]
 pub struct Generation {
     /// What it was made from.
@@ -31,7 +31,7 @@ pub struct Generation {
     /// Which hosts are served.
     pub hosts: HostPolicy,
     /// Which web pages may call.
-    pub fence: Fence,
+    pub browser_policy: BrowserPolicy,
     /// The routes, in file order.
     pub routes: Vec<Route>,
     /// Who may be asked for.
@@ -59,8 +59,8 @@ pub struct Route {
     pub host: HeaderValue,
     /// The connections it is reached by.
     pub upstream: UpstreamSpec,
-    /// The quiet that its upstream has asked for.
-    pub quiet: Arc<Quiet>,
+    /// Closed while its upstream has asked for quiet.
+    pub throttle_gate: Arc<ThrottleGate>,
     /// The places of `max_concurrency`.
     pub places: Option<Arc<Semaphore>>,
     /// The token of its scope.
@@ -68,7 +68,7 @@ pub struct Route {
 }
 
 impl Generation {
-    /// Makes the world of a configuration; `tokens` holds one entry for each route.
+    /// Makes a configuration ready; `tokens` holds one entry for each route.
     pub fn new(
         config: Config,
         callers: Callers,
@@ -85,7 +85,7 @@ impl Generation {
         Self {
             table: RouteTable::new(&config.routes),
             hosts: HostPolicy::new(&config),
-            fence: Fence::new(&config),
+            browser_policy: BrowserPolicy::new(&config),
             routes,
             callers,
             egress,
@@ -104,7 +104,7 @@ impl Generation {
             let Some(known) = known else {
                 continue;
             };
-            route.quiet = Arc::clone(&known.quiet);
+            route.throttle_gate = Arc::clone(&known.throttle_gate);
             if known.spec.max_concurrency == route.spec.max_concurrency {
                 route.places.clone_from(&known.places);
             }
@@ -113,7 +113,7 @@ impl Generation {
 }
 
 impl Route {
-    /// Whether requests may have to wait for their turn.
+    /// Whether requests may have to wait for capacity.
     pub(super) fn may_wait(&self) -> bool {
         self.places.is_some() || matches!(self.spec.throttle, Throttle::Hold(_))
     }
@@ -134,7 +134,7 @@ impl Route {
                 timeouts: spec.timeouts.clone(),
                 connections: config.limits.in_flight,
             },
-            quiet: Arc::default(),
+            throttle_gate: Arc::default(),
             places: spec
                 .max_concurrency
                 .map(|most| Arc::new(Semaphore::new(most.get()))),

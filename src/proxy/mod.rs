@@ -11,15 +11,15 @@ mod allowance;
 mod batch;
 mod body;
 mod call;
+mod capacity;
 mod challenge;
 mod download;
 mod exchange;
 mod inner_status;
 mod lane;
-mod load;
-mod quiet;
 mod refusal_report;
 mod request;
+mod request_body;
 mod request_id;
 mod response;
 mod retry;
@@ -27,7 +27,7 @@ mod retry_after;
 mod rewritten;
 mod send;
 mod small_body;
-mod turn;
+mod throttle_gate;
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -46,20 +46,20 @@ use admit::{admit, caller, is_batch, page, route, screen_trailers, target, withi
 use body::Source;
 pub use body::{BodyError, ResponseBody};
 use call::Call;
+use capacity::wait_for_capacity;
 use conversation::Conversation;
 use download::follow;
 use error::ProxyError;
 use exchange::Exchange;
-pub use exchange::Place;
+pub use exchange::InFlightPermit;
 use generation::InForce;
 use lane::Lane;
-use load::{Room, load};
 pub use refusal_report::RefusalReport;
 use request::Outgoing;
+use request_body::{BodyMemory, prepare_body};
 use request_id::RequestIds;
 use response::{for_caller, pass_on, refuse};
 use send::deliver;
-use turn::turn;
 
 use crate::access_log::{AccessLane, TokenUse};
 use crate::alarm::AlarmClock;
@@ -84,7 +84,7 @@ pub struct Proxy {
     unrouted: Arc<RouteCells>,
     request_ids: RequestIds,
     places: Places,
-    room: Room,
+    body_memory: BodyMemory,
     goodbye: Cell<bool>,
     ended: Cell<bool>,
 }
@@ -118,7 +118,7 @@ impl Proxy {
             clock,
             access_log,
             request_ids: RequestIds::new(),
-            room: Room::of(&admission),
+            body_memory: BodyMemory::of(&admission),
             places: Places::of(admission),
             goodbye: Cell::new(false),
             ended: Cell::new(false),
@@ -207,7 +207,11 @@ impl Proxy {
             }
             Err(error) => {
                 if exchange.page == Page::Own {
-                    exchange.page = exchange.lane.generation.fence.reader(&parts.headers);
+                    exchange.page = exchange
+                        .lane
+                        .generation
+                        .browser_policy
+                        .reader(&parts.headers);
                 }
                 refuse(exchange, &error)
             }
@@ -250,10 +254,10 @@ impl Proxy {
         let mut outgoing = Outgoing::new(call, target.query, exchange.request_id.clone())?;
         within_body_limit(exchange, &call, &outgoing)?;
         screen_trailers(&lane, exchange, &call, &outgoing);
-        let load = load(&call, body, &mut outgoing, &self.room).await?;
-        turn(exchange, &call).await?;
+        let prepared = prepare_body(&call, body, &mut outgoing, &self.body_memory).await?;
+        wait_for_capacity(exchange, &call).await?;
         let bearer = token(exchange, &call).await?;
-        let response = deliver(exchange, &call, &mut outgoing, &bearer, load).await?;
+        let response = deliver(exchange, &call, &mut outgoing, &bearer, prepared).await?;
         let (response, file) = follow(exchange, &call, response).await?;
         let response = for_caller(exchange, &call, response, file).await;
         Ok(Reply::Upstream(response))
@@ -288,7 +292,7 @@ enum Reply {
 /// The cached token, or the one that is on its way.
 async fn token(exchange: &mut Exchange, call: &Call<'_>) -> Result<Bearer, ProxyError> {
     let own = call.own();
-    // A body that was read here, or a turn that was waited for, took time.
+    // A body that was read here, or a wait for capacity, took time.
     exchange.waited = exchange.upload.is_some() || call.route().may_wait();
     let now = if exchange.waited {
         Now::read()

@@ -40,8 +40,8 @@ impl<'a> Outgoing<'a> {
         query: Option<&str>,
         request_id: HeaderValue,
     ) -> Result<Self, Refusal> {
-        let turned = query.and_then(|query| turned(&call, query));
-        let query = turned.as_deref().or(query);
+        let rewritten = query.and_then(|query| rewrite_query(&call, query));
+        let query = rewritten.as_deref().or(query);
         let prefix = &call.route().spec.upstream.prefix;
         let target = path::for_upstream(prefix, call.rest, query)
             .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;
@@ -110,7 +110,7 @@ impl<'a> Outgoing<'a> {
 /// caller can name one of ours for removal (RFC 9110 section 7.6.1).
 fn fields<'a>(call: &Call<'a>, request_id: HeaderValue) -> Result<Fields<'a>, Refusal> {
     let (route, caller) = (call.route(), &call.parts.headers);
-    let codings = call.turns_links().then(|| {
+    let codings = call.rewrites_links().then(|| {
         let codings = accept_encoding_for_upstream(caller);
         codings.filter(|_| !call.asked().is_file())
     });
@@ -133,9 +133,9 @@ fn announces_trailers(call: &Call<'_>) -> bool {
     headers.contains_key(&TRAILER) && (chunked() || streamed())
 }
 
-/// The query with references to this proxy turned to the upstream; `None` when there are none. They
-/// stand in options whose names end in `id`.
-fn turned(call: &Call<'_>, query: &str) -> Option<String> {
+/// The query with references to this proxy rewritten to lead to the upstream; `None` when there are
+/// none. They stand in options whose names end in `id`.
+fn rewrite_query(call: &Call<'_>, query: &str) -> Option<String> {
     memchr::memmem::find(query.as_bytes(), b"id=")?;
     request::query(query, &call.links()?)
 }

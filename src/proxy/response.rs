@@ -15,8 +15,8 @@ use crate::code::Code;
 use crate::rewrite::{header, plan};
 use crate::upstream::UpstreamBody;
 
-/// Applies the route's rules to the head, and turns links here; in a `file` that was fetched elsewhere
-/// there are none but that of a redirect.
+/// Applies the route's rules to the head, and rewrites links to lead here; in a `file` that was
+/// fetched elsewhere there are none but that of a redirect.
 pub(super) async fn for_caller(
     exchange: &mut Exchange,
     call: &Call<'_>,
@@ -37,12 +37,12 @@ pub(super) async fn for_caller(
             && parts.status.is_redirection()
             && let Some(links) = call.links()
         {
-            let turned = header::rewrite_foreign(&mut parts.headers, &links);
-            call.own().cells.links_rewritten(turned);
+            let rewritten = header::rewrite_foreign(&mut parts.headers, &links);
+            call.own().cells.links_rewritten(rewritten);
         }
         Source::Upstream(body)
     } else {
-        turn_links(call, &mut parts, linked, body).await
+        rewrite_links(call, &mut parts, linked, body).await
     };
     if call.batch {
         exchange.operations = InnerStatuses::of(&parts.headers).map(Box::new);
@@ -51,7 +51,7 @@ pub(super) async fn for_caller(
 }
 
 /// Links of upstreams become links of this proxy, where the route and the kind of answer want that.
-async fn turn_links(
+async fn rewrite_links(
     call: &Call<'_>,
     parts: &mut Parts,
     linked: bool,

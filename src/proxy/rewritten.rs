@@ -1,6 +1,6 @@
-//! An upstream's body with its links turned here, as it streams: every chunk is scanned and passed
-//! on before the next one is asked for. One that is short and there as a whole goes down with its
-//! length; nothing is waited for to find that out.
+//! An upstream's body with its links rewritten to lead here, as it streams: every chunk is scanned
+//! and passed on before the next one is asked for. One that is short and there as a whole goes down
+//! with its length; nothing is waited for to find that out.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

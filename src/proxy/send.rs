@@ -6,15 +6,15 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{Response, StatusCode};
 
 use super::call::Call;
+use super::capacity::{note_throttling, wait_to_retry};
 use super::challenge;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::load::{Load, Spare};
 use super::request::Outgoing;
+use super::request_body::{PreparedBody, Replay};
 use super::retry;
 use super::retry_after;
 use super::small_body::{settle, small};
-use super::turn::{heard, turn_again};
 use crate::chain::Chain;
 use crate::clock::Now;
 use crate::config::{LATEST_RETRY, RetrySpec};
@@ -28,12 +28,12 @@ pub(super) async fn deliver(
     call: &Call<'_>,
     outgoing: &mut Outgoing<'_>,
     bearer: &Bearer,
-    load: Load,
+    prepared: PreparedBody,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
-    let Load { body, spare } = load;
-    let response = authorised(exchange, call, outgoing, bearer, body, &spare).await?;
+    let PreparedBody { body, replay } = prepared;
+    let response = authorised(exchange, call, outgoing, bearer, body, &replay).await?;
     match &call.route().spec.retry {
-        Some(spec) => Box::pin(insist(exchange, call, outgoing, response, &spare, spec)).await,
+        Some(spec) => Box::pin(insist(exchange, call, outgoing, response, &replay, spec)).await,
         None => Ok(response),
     }
 }
@@ -45,11 +45,11 @@ async fn authorised(
     outgoing: &mut Outgoing<'_>,
     bearer: &Bearer,
     body: RequestBody,
-    spare: &Spare,
+    replay: &Replay,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
-    let response = send(exchange, call, outgoing, bearer, body, spare).await?;
+    let response = send(exchange, call, outgoing, bearer, body, replay).await?;
     if response.status() == StatusCode::UNAUTHORIZED {
-        let answer = challenge::answer(exchange, call, outgoing, bearer, response, spare);
+        let answer = challenge::answer(exchange, call, outgoing, bearer, response, replay);
         return Box::pin(answer).await;
     }
     Ok(response)
@@ -61,13 +61,13 @@ async fn insist(
     call: &Call<'_>,
     outgoing: &mut Outgoing<'_>,
     mut response: Response<UpstreamBody>,
-    spare: &Spare,
+    replay: &Replay,
     spec: &RetrySpec,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
     let own = call.own();
     own.retries.save();
     for attempts in 1.. {
-        let Some(body) = spare.body() else {
+        let Some(body) = replay.body() else {
             break;
         };
         let asked = retry_after::read(response.headers(), SystemTime::now);
@@ -87,7 +87,7 @@ async fn insist(
         }
         tokio::time::sleep_until(over).await;
         let latest = exchange.opened.mono + LATEST_RETRY;
-        if !turn_again(exchange, call, latest, spec.max_wait).await {
+        if !wait_to_retry(exchange, call, latest, spec.max_wait).await {
             break;
         }
         // Only then is the answer let go: without a token to ask again with, it is passed on.
@@ -97,7 +97,7 @@ async fn insist(
         small(response.into_body()).await;
         price.pay();
         own.cells.retried(RetryReason::Status);
-        response = authorised(exchange, call, outgoing, &bearer, body, spare).await?;
+        response = authorised(exchange, call, outgoing, &bearer, body, replay).await?;
     }
     Ok(response)
 }
@@ -109,11 +109,11 @@ pub(super) async fn send(
     outgoing: &mut Outgoing<'_>,
     bearer: &Bearer,
     body: RequestBody,
-    spare: &Spare,
+    replay: &Replay,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
     let own = call.own();
     exchange.attempts += 1;
-    exchange.generation = bearer.generation;
+    exchange.token_serial = bearer.serial;
     let sent = match exchange.waited {
         true => Instant::now(),
         false => exchange.opened.mono,
@@ -130,7 +130,7 @@ pub(super) async fn send(
             let head = outgoing.attempt(bearer, &body);
             Box::pin(own.upstream.send(head, body, false)).await
         }
-        Err(mut failure) => match body_of_repeat(&mut failure, outgoing.is_safe(), spare) {
+        Err(mut failure) => match body_of_repeat(&mut failure, outgoing.is_safe(), replay) {
             Some(body) => {
                 own.cells.retried(RetryReason::Connection);
                 exchange.attempts += 1;
@@ -144,10 +144,10 @@ pub(super) async fn send(
     };
     match outcome {
         Ok(mut response) => {
-            heard(call, &mut response);
+            note_throttling(call, &mut response);
             let now = Instant::now();
             own.cells.head_arrived(now.duration_since(sent));
-            exchange.heard = Some(now);
+            exchange.response_began = Some(now);
             exchange.note_upstream_request_id(response.headers());
             Ok(response)
         }
@@ -158,12 +158,12 @@ pub(super) async fn send(
 /// The body of another attempt, if there may be one: the connection or the stream died before the
 /// answer began, and either the upstream did not act on the request, or the request is safe. A write
 /// that the upstream may have read is never sent twice.
-fn body_of_repeat(failure: &mut Failure, safe: bool, spare: &Spare) -> Option<RequestBody> {
+fn body_of_repeat(failure: &mut Failure, safe: bool, replay: &Replay) -> Option<RequestBody> {
     let died = failure.is_dead_connection() || failure.is_dead_stream();
     if !died || !(failure.unprocessed || safe) {
         return None;
     }
-    failure.body.take().or_else(|| spare.body())
+    failure.body.take().or_else(|| replay.body())
 }
 
 /// A failure of the caller's own body is told apart from one of the upstream.

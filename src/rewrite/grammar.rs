@@ -137,7 +137,7 @@ impl State {
             (Self::AfterColon(What::Headers), b'{') => Self::Fields,
             (Self::AfterColon(What::Link), b'"') => value(Then::Search, false),
             (Self::AfterColon(What::Link), b'[') if lists => Self::List,
-            (Self::AfterColon(What::Sealed), b'"') => Self::Rest {
+            (Self::AfterColon(What::Preauthenticated), b'"') => Self::Rest {
                 then: Then::Search,
                 escaped: false,
             },

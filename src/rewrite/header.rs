@@ -5,8 +5,8 @@ use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::address::{Found, Links, Way};
+use super::preauthenticated::is_preauthenticated;
 use super::spelling::{Follows, Spelling};
-use super::ticket::has_ticket;
 use crate::config::RewriteLinks;
 
 /// The headers, lower-case.
@@ -87,13 +87,13 @@ fn value_of(value: &HeaderValue, reach: Reach, links: &Links) -> Option<HeaderVa
     HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
 }
 
-/// The value of one of the headers, rewritten. What carries a ticket leads to the upstream, and is
-/// made to where it would be read as a reference to this proxy.
+/// The value of one of the headers, rewritten. What is pre-authenticated leads to the upstream, and
+/// is made to where it would be read as a reference to this proxy.
 pub(super) fn rewrite_value(value: &[u8], reach: Reach, links: &Links) -> Option<Vec<u8>> {
     if !reach.relative || !is_rooted(value) {
         return rewrite_url(value, reach, links);
     }
-    if !has_ticket(value, 0, Spelling::Plain)
+    if !is_preauthenticated(value, 0, Spelling::Plain)
         && let Some(rest) = local(value, links)
     {
         let mut text = links.local_prefix().concat().into_bytes();
@@ -115,7 +115,7 @@ pub(super) fn rewrite_value(value: &[u8], reach: Reach, links: &Links) -> Option
 fn rewrite_url(value: &[u8], reach: Reach, links: &Links) -> Option<Vec<u8>> {
     match links.find(Way::ToCaller, value, Spelling::Plain) {
         Found::Yes { route, .. } if reach.own && !links.is_own(route) => None,
-        Found::Yes { .. } if has_ticket(value, 0, Spelling::Plain) => None,
+        Found::Yes { .. } if is_preauthenticated(value, 0, Spelling::Plain) => None,
         Found::Yes { len, route } => {
             let mut text = links.text(Way::ToCaller, route).concat().into_bytes();
             if text.is_empty() {

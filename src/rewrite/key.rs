@@ -10,7 +10,7 @@ use memchr::{memchr, memchr2, memchr3};
 use super::link::LinkRoute;
 use super::name::{NameAt, whole};
 use super::spelling::{Follows, hex, short_escape};
-use crate::config::{RewriteLinks, SEALED_LINKS};
+use crate::config::{PREAUTHENTICATED_KEYS, RewriteLinks};
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub(super) enum What {
     Headers,
     /// The name of a member that holds a link.
     Link,
-    /// The name of a member that holds an address for whoever has it, which no token may go to.
-    Sealed,
+    /// The name of a member that holds a pre-authenticated address, which no token may go to.
+    Preauthenticated,
     /// The name of the target of an operation inside a JSON batch.
     Url,
     /// The beginning of any string, which may be a link itself.
@@ -154,7 +154,7 @@ impl Keys {
     /// begin like a link is read by [`Self::name_at`].
     fn strings(route: &LinkRoute) -> Self {
         let mut names = names(route);
-        names.extend(SEALED_LINKS.map(|name| (name.to_owned(), What::Sealed)));
+        names.extend(PREAUTHENTICATED_KEYS.map(|name| (name.to_owned(), What::Preauthenticated)));
         let mut keys = Self::new(ANSWER, names, false);
         keys.needles.retain(|needle| {
             let begins_like_a_link = matches!(needle.finder.needle(), [b'"', b'h' | b'H', ..]);
@@ -312,7 +312,7 @@ impl Needle {
 
 fn names(route: &LinkRoute) -> Vec<(String, What)> {
     let link = |name: &String| (name.clone(), What::Link);
-    let open = |name: &&String| !SEALED_LINKS.contains(&name.as_str());
+    let open = |name: &&String| !PREAUTHENTICATED_KEYS.contains(&name.as_str());
     route.link_keys.iter().filter(open).map(link).collect()
 }
 

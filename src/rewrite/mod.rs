@@ -19,11 +19,11 @@ mod multipart;
 mod name;
 mod nesting;
 mod plan;
+mod preauthenticated;
 pub mod request;
 pub mod scan;
 mod spelling;
 mod text;
-mod ticket;
 
 #[cfg(test)]
 mod sample;

@@ -21,10 +21,10 @@ pub fn query(query: &str, links: &Links) -> Option<String> {
     let mut changed = false;
     let mut options = Vec::new();
     for option in query.split('&') {
-        let turned = option
+        let rewritten = option
             .split_once('=')
             .filter(|(name, _)| is_reference(name));
-        match turned.and_then(|(name, value)| Some((name, reference(value, links)?))) {
+        match rewritten.and_then(|(name, value)| Some((name, reference(value, links)?))) {
             Some((name, value)) => {
                 changed = true;
                 options.push(std::borrow::Cow::Owned(format!("{name}={value}")));

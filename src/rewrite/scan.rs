@@ -195,7 +195,7 @@ impl Scanner {
     fn enter(&mut self, hit: Hit, before: u8, input: &[u8], cursor: &mut Cursor) {
         cursor.resumed = Some(cursor.at);
         self.state = match hit.what {
-            What::Link | What::Sealed => State::AfterKey(hit.what),
+            What::Link | What::Preauthenticated => State::AfterKey(hit.what),
             What::Headers | What::Url => {
                 self.nesting.advance(&input[cursor.counted..cursor.at]);
                 cursor.counted = cursor.at;

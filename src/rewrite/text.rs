@@ -3,8 +3,8 @@
 use super::address::{Found, Links, Pieces, Way};
 use super::grammar::Value;
 use super::key::{Keys, closing_quote};
+use super::preauthenticated::is_preauthenticated;
 use super::spelling::Spelling;
-use super::ticket::has_ticket;
 
 /// What kind of text it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +73,8 @@ impl Text {
     }
 }
 
-/// Whether the string that begins here is a link to be turned, which all of it decides: what carries
-/// a ticket is none.
+/// Whether the string that begins here is a link to be turned, which all of it decides: one that is
+/// pre-authenticated is none.
 fn find_link(links: &Links, value: Value, raw: &[u8]) -> Found {
     let found = links.find(Way::ToCaller, raw, Spelling::Json);
     let Found::Yes { len, route } = found else {
@@ -85,7 +85,7 @@ fn find_link(links: &Links, value: Value, raw: &[u8]) -> Found {
     }
     let near = &raw[..raw.len().min(LONGEST_LINK)];
     match closing_quote(near, len) {
-        Some(quote) if has_ticket(&near[..quote], len, Spelling::Json) => Found::No,
+        Some(quote) if is_preauthenticated(&near[..quote], len, Spelling::Json) => Found::No,
         Some(_) => found,
         None if near.len() == LONGEST_LINK => Found::No,
         None => Found::Cut,

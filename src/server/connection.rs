@@ -47,14 +47,14 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the connections of a worker have in common.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct ConnectionContext {
     pub(super) proxy: Rc<Proxy>,
     pub(super) clock: Rc<AlarmClock>,
     pub(super) limits: Limits,
     pub(super) draining: Cell<Drain>,
 }
 
-impl Desk {
+impl ConnectionContext {
     /// Whether a connection without an exchange is to end.
     fn closes_idle(&self) -> bool {
         self.draining.get() == Drain::Now
@@ -75,22 +75,22 @@ pub enum Drain {
 /// Serves a socket that speaks plain HTTP: HTTP/1.1, or HTTP/2 with prior knowledge. Returns the
 /// socket when an answer on it has broken off that only the end of the connection ends.
 pub(super) async fn serve_plain<S>(
-    desk: Rc<Desk>,
+    context: Rc<ConnectionContext>,
     socket: S,
     conversation: Rc<Conversation>,
 ) -> Option<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let mut socket = Timed::new(socket, Rc::clone(&conversation), desk.clock.alarm());
-    let begins = first_bytes(&desk, &conversation, socket.begins_http2()).await;
+    let mut socket = Timed::new(socket, Rc::clone(&conversation), context.clock.alarm());
+    let begins = first_bytes(&context, &conversation, socket.begins_http2()).await;
     match begins {
         Ok(true) => {
-            serve_http2(&desk, socket, conversation).await;
+            serve_http2(&context, socket, conversation).await;
             None
         }
         Ok(false) => {
-            let socket = serve_http1(&desk, socket, Rc::clone(&conversation)).await;
+            let socket = serve_http1(&context, socket, Rc::clone(&conversation)).await;
             conversation
                 .is_cut_short()
                 .then(|| socket.into_inner().into_inner())
@@ -102,13 +102,13 @@ where
 
 /// What `begins` finds, unless idle connections are closed and nothing has come on this one.
 async fn first_bytes(
-    desk: &Desk,
+    context: &ConnectionContext,
     conversation: &Conversation,
     begins: impl Future<Output = io::Result<bool>>,
 ) -> io::Result<bool> {
     let mut begins = pin!(begins);
     std::future::poll_fn(|cx| match begins.as_mut().poll(cx) {
-        Poll::Pending if desk.closes_idle() && conversation.stage() == Stage::FirstByte => {
+        Poll::Pending if context.closes_idle() && conversation.stage() == Stage::FirstByte => {
             Poll::Ready(Err(io::ErrorKind::Interrupted.into()))
         }
         other => other,
@@ -118,8 +118,8 @@ async fn first_bytes(
 
 /// Shakes hands within `limit`; `None` when that fails, which only the caller can mend, or when the
 /// end begins.
-pub(super) async fn shake_hands<S>(
-    desk: &Desk,
+pub(super) async fn handshake<S>(
+    context: &ConnectionContext,
     acceptor: TlsAcceptor,
     socket: S,
     limit: Duration,
@@ -127,18 +127,18 @@ pub(super) async fn shake_hands<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let alarm = desk.clock.alarm();
+    let alarm = context.clock.alarm();
     alarm.set(limit);
-    let handshake = acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(UNSENT)));
+    let accepted = acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(UNSENT)));
     tokio::select! {
-        shaken = handshake => match shaken {
+        shaken = accepted => match shaken {
             Ok(socket) => Some(Box::new(socket)),
             Err(error) => {
                 tracing::debug!(%error, "a caller's handshake failed");
                 None
             }
         },
-        () = std::future::poll_fn(|cx| match alarm.has_rung(cx) || desk.closes_idle() {
+        () = std::future::poll_fn(|cx| match alarm.has_rung(cx) || context.closes_idle() {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }) => None,
@@ -160,19 +160,19 @@ pub(super) fn peer_names<S>(socket: &TlsStream<S>) -> Option<PeerNames> {
 /// Serves a connection on which hands were shaken, by the protocol that was agreed on; HTTP/1.1
 /// when the caller named none.
 pub(super) async fn serve_tls<S>(
-    desk: Rc<Desk>,
+    context: Rc<ConnectionContext>,
     socket: Box<TlsStream<S>>,
     conversation: Rc<Conversation>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let speaks_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
-    let socket = Timed::new(socket, Rc::clone(&conversation), desk.clock.alarm());
+    let socket = Timed::new(socket, Rc::clone(&conversation), context.clock.alarm());
     if speaks_http2 {
-        serve_http2(&desk, socket, conversation).await;
+        serve_http2(&context, socket, conversation).await;
     } else {
         // Without close_notify an answer that broke off is seen to have.
-        serve_http1(&desk, socket, conversation).await;
+        serve_http1(&context, socket, conversation).await;
     }
 }
 
@@ -192,7 +192,7 @@ fn http1_of(limits: &Limits) -> http1::Builder {
 
 /// Serves HTTP/1.1, and returns the socket.
 pub(super) async fn serve_http1<S>(
-    desk: &Rc<Desk>,
+    context: &Rc<ConnectionContext>,
     socket: S,
     conversation: Rc<Conversation>,
 ) -> PlainAnswer<S>
@@ -202,20 +202,20 @@ where
     let socket = PlainAnswer::new(
         socket,
         Rc::clone(&conversation),
-        Rc::clone(&desk.proxy),
-        desk.limits.request_line,
+        Rc::clone(&context.proxy),
+        context.limits.request_line,
     );
-    let proxy = Rc::clone(&desk.proxy);
+    let proxy = Rc::clone(&context.proxy);
     let known = Rc::clone(&conversation);
     let service = service_fn(move |request| {
         let answer = Rc::clone(&proxy).handle(request, Rc::clone(&known));
         Answering::new(answer, |response| response)
     });
-    let mut connection = http1_of(&desk.limits).serve_connection(TokioIo::new(socket), service);
+    let mut connection = http1_of(&context.limits).serve_connection(TokioIo::new(socket), service);
     let mut told = false;
     let end = std::future::poll_fn(|cx| {
         let mut connection = Pin::new(&mut connection);
-        if desk.closes_idle() && !told {
+        if context.closes_idle() && !told {
             told = true;
             connection.as_mut().graceful_shutdown();
         }
@@ -258,7 +258,7 @@ fn http2_of(limits: &Limits) -> http2::Builder<LocalExec> {
 
 /// Serves HTTP/2.
 pub(super) async fn serve_http2<S>(
-    desk: &Rc<Desk>,
+    context: &Rc<ConnectionContext>,
     mut socket: Timed<S>,
     conversation: Rc<Conversation>,
 ) where
@@ -266,9 +266,9 @@ pub(super) async fn serve_http2<S>(
 {
     conversation.speaks_http2();
     socket.count_frames();
-    let proxy = Rc::clone(&desk.proxy);
+    let proxy = Rc::clone(&context.proxy);
     let known = Rc::clone(&conversation);
-    let readers = Readers::new(desk.clock.alarm(), conversation.write_stall());
+    let readers = Readers::new(context.clock.alarm(), conversation.write_stall());
     let watch = Rc::clone(&readers);
     let service = service_fn(move |request| {
         // In a box: hyper makes a task of each stream and moves what is in it four times.
@@ -278,13 +278,13 @@ pub(super) async fn serve_http2<S>(
             response.map(|body| watch.watch(body))
         })
     });
-    let connection = http2_of(&desk.limits).serve_connection(TokioIo::new(socket), service);
+    let connection = http2_of(&context.limits).serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
     let mut told = false;
-    let farewell = desk.clock.alarm();
+    let farewell = context.clock.alarm();
     let end = std::future::poll_fn(|cx| {
         let quiet = conversation.stage() == Stage::Idle && conversation.is_overdue(cx);
-        let leave = desk.draining.get() != Drain::No || quiet || readers.are_stuck();
+        let leave = context.draining.get() != Drain::No || quiet || readers.are_stuck();
         if leave && !told {
             told = true;
             connection.as_mut().graceful_shutdown();

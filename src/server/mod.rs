@@ -42,7 +42,7 @@ use crate::proxy::generation::InForce;
 pub struct Plan {
     /// The number of worker threads.
     pub workers: usize,
-    /// The configured world.
+    /// The configuration in force.
     pub in_force: Arc<InForce>,
     /// Where they count.
     pub metrics: Arc<Metrics>,

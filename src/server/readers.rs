@@ -22,7 +22,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::alarm::Alarm;
-use crate::proxy::{Place, ResponseBody};
+use crate::proxy::{InFlightPermit, ResponseBody};
 
 /// How often bodies are looked at within the limit, so that it is kept to a quarter.
 const LOOKS: u32 = 4;
@@ -46,7 +46,7 @@ pub(super) struct Readers {
 struct Passage {
     body: RefCell<Option<ResponseBody>>,
     /// The place of what was let go.
-    place: RefCell<Option<Place>>,
+    permit: RefCell<Option<InFlightPermit>>,
     /// Whether it is the caller's turn: it was given something and has not asked for more.
     given: Cell<bool>,
     /// How often it was found so.
@@ -80,7 +80,7 @@ impl Readers {
     pub(super) fn watch(self: &Rc<Self>, body: ResponseBody) -> WatchedBody {
         let passage = Rc::new(Passage {
             body: RefCell::new(Some(body)),
-            place: RefCell::default(),
+            permit: RefCell::default(),
             given: Cell::new(false),
             found: Cell::new(0),
             readers: Rc::clone(self),
@@ -130,7 +130,7 @@ impl Passage {
 
     fn let_go(&self) {
         if let Some(body) = self.body.take() {
-            self.place.replace(body.let_go());
+            self.permit.replace(body.let_go());
         }
     }
 }

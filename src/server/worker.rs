@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Plan;
 use super::accept::Arrival;
-use super::connection::{Desk, Drain, peer_names, serve_plain, serve_tls, shake_hands};
+use super::connection::{ConnectionContext, Drain, handshake, peer_names, serve_plain, serve_tls};
 use super::incoming::Socket;
 use super::turn_away::Surplus;
 use crate::alarm::AlarmClock;
@@ -149,7 +149,7 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
         keep_alive: plan.timeouts.keep_alive,
         write_stall: plan.timeouts.write_stall,
     };
-    let desk = Rc::new(Desk {
+    let context = Rc::new(ConnectionContext {
         proxy: Rc::clone(&proxy),
         clock: Rc::clone(&clock),
         limits: plan.limits.clone(),
@@ -161,13 +161,14 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
             order = inbox.recv() => match order {
                 Some(Order::Serve(arrival)) => {
                     let acceptor = plan.tls.acceptor();
-                    tokio::task::spawn_local(serve(Rc::clone(&desk), patience, arrival, acceptor));
+                    let served = serve(Rc::clone(&context), patience, arrival, acceptor);
+                    tokio::task::spawn_local(served);
                 }
                 Some(Order::TurnAway(surplus)) => {
                     surplus.turn_away(&proxy, plan.tls.acceptor().is_some());
                 }
                 Some(Order::Drain(drain)) => {
-                    desk.draining.set(drain);
+                    context.draining.set(drain);
                     proxy.say_goodbye();
                     clock.wake_all();
                 }
@@ -179,7 +180,7 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
 }
 
 async fn serve(
-    desk: Rc<Desk>,
+    context: Rc<ConnectionContext>,
     patience: Patience,
     arrival: Arrival,
     acceptor: Option<TlsAcceptor>,
@@ -195,22 +196,22 @@ async fn serve(
             acceptor,
         ) {
             (Ok(socket), None) => {
-                let conversation = Conversation::new(&desk.clock, patience, peer, Privacy::Open);
-                if let Some(socket) = serve_plain(desk, socket, Rc::new(conversation)).await {
+                let conversation = Conversation::new(&context.clock, patience, peer, Privacy::Open);
+                if let Some(socket) = serve_plain(context, socket, Rc::new(conversation)).await {
                     socket.reset();
                 }
             }
             // In a box: TLS is large, and connections without it should not pay for it.
             (Ok(socket), Some(acceptor)) => {
-                Box::pin(serve_secret(desk, patience, peer, socket, acceptor)).await;
+                Box::pin(accept_tls(context, patience, peer, socket, acceptor)).await;
             }
             (Err(error), _) => tracing::warn!(%error, "an accepted connection cannot be used"),
         },
         #[cfg(unix)]
         Socket::Unix(socket) => match tokio::net::UnixStream::from_std(socket) {
             Ok(socket) => {
-                let conversation = Conversation::new(&desk.clock, patience, peer, Privacy::Open);
-                serve_plain(desk, socket, Rc::new(conversation)).await;
+                let conversation = Conversation::new(&context.clock, patience, peer, Privacy::Open);
+                serve_plain(context, socket, Rc::new(conversation)).await;
             }
             Err(error) => tracing::warn!(%error, "an accepted connection cannot be used"),
         },
@@ -218,18 +219,18 @@ async fn serve(
     drop(permit);
 }
 
-async fn serve_secret(
-    desk: Rc<Desk>,
+async fn accept_tls(
+    context: Rc<ConnectionContext>,
     patience: Patience,
     peer: Option<IpAddr>,
     socket: Tcp,
     acceptor: TlsAcceptor,
 ) {
-    let shaken = shake_hands(&desk, acceptor, socket, patience.first_byte).await;
+    let shaken = handshake(&context, acceptor, socket, patience.first_byte).await;
     if let Some(socket) = shaken {
         let privacy = Privacy::Tls(peer_names(&socket));
-        let conversation = Conversation::new(&desk.clock, patience, peer, privacy);
-        serve_tls(desk, socket, Rc::new(conversation)).await;
+        let conversation = Conversation::new(&context.clock, patience, peer, privacy);
+        serve_tls(context, socket, Rc::new(conversation)).await;
     }
 }
 

@@ -121,7 +121,7 @@ fn a_token_is_found_while_its_renewal_hangs_and_swapped_when_it_ends() {
         settle().await;
         let second = reader.find(clock()).unwrap();
         assert_eq!(second.header, "Bearer token-2");
-        assert_ne!(first.generation, second.generation);
+        assert_ne!(first.serial, second.serial);
     });
 }
 

@@ -8,9 +8,9 @@ use crate::credential::Pace;
 
 /// A day's token, and a call with claims that failed at the start.
 fn denied(clocks: Clocks, pace: Pace, retry_after: Option<Duration>) -> Slot {
-    let (mut slot, lease) = holding(clocks, life(86_400), 0.5);
+    let (mut slot, held) = holding(clocks, life(86_400), 0.5);
     let (now, wanted) = (clocks.at(0.0), claims("nbf"));
-    let renewal = slot.rejected(lease.generation, Some(&wanted), now);
+    let renewal = slot.rejected(held.serial, Some(&wanted), now);
     assert_eq!(renewal, Renewal::Join(2));
     slot.started(now).unwrap();
     slot.failed(pace, retry_after, now, 0.0);
@@ -19,14 +19,14 @@ fn denied(clocks: Clocks, pace: Pace, retry_after: Option<Duration>) -> Slot {
 
 /// What a demand for claims leads to.
 fn demand(slot: &mut Slot, clocks: Clocks, at: f64) -> Renewal {
-    let generation = slot.lease().unwrap().generation;
-    slot.rejected(generation, Some(&claims("nbf")), clocks.at(at))
+    let serial = slot.held().unwrap().serial;
+    slot.rejected(serial, Some(&claims("nbf")), clocks.at(at))
 }
 
 /// What a refusal without a demand leads to.
 fn refuse(slot: &mut Slot, clocks: Clocks, at: f64) -> Renewal {
-    let generation = slot.lease().unwrap().generation;
-    slot.rejected(generation, None, clocks.at(at))
+    let serial = slot.held().unwrap().serial;
+    slot.rejected(serial, None, clocks.at(at))
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn retry_after_of_nothing_asks_for_no_quiet() {
     let mut slot = Slot::new();
     slot.started(clocks.at(0.0)).unwrap();
     slot.failed(Pace::Soon, nothing, clocks.at(0.0), 1.0);
-    assert_eq!(slot.heir().next(clocks.at(0.5)), Step::Call);
+    assert_eq!(slot.successor().next(clocks.at(0.5)), Step::Call);
     assert!(slot.credential_changed(false, clocks.at(0.5)));
     assert_eq!(slot.next(clocks.at(0.5)), Step::Call);
     // And so does a flight that the change fell into.
@@ -100,9 +100,9 @@ fn retry_after_of_nothing_asks_for_no_quiet() {
 #[test]
 fn a_change_does_not_put_a_renewal_off_past_the_tokens_end() {
     let clocks = Clocks::start();
-    let (mut slot, lease) = holding(clocks, life(3600), 0.5);
+    let (mut slot, held) = holding(clocks, life(3600), 0.5);
     assert!(slot.credential_changed(true, clocks.at(1.0)));
-    let renewal = slot.rejected(lease.generation, Some(&claims("nbf")), clocks.at(1.0));
+    let renewal = slot.rejected(held.serial, Some(&claims("nbf")), clocks.at(1.0));
     assert_eq!(renewal, Renewal::Join(2));
     slot.started(clocks.at(1.0)).unwrap();
     slot.failed(Pace::Soon, Some(S(3600)), clocks.at(1.0), 0.0);

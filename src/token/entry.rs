@@ -13,7 +13,7 @@ use super::error::TokenError;
 use super::key::TokenKey;
 use super::lifetime::Lifetime;
 use super::phase::{Failure, Phase};
-use super::slot::{Concern, Flight, Lease, Renewal, Slot, Step};
+use super::slot::{Concern, Flight, HeldToken, Renewal, Slot, Step};
 use super::status::{LastError, TokenState, TokenStatus};
 use super::supplier::{Demand, Supplier};
 use super::tally::{self, Tally};
@@ -52,7 +52,7 @@ struct Version(AtomicU64);
 /// A token as workers copy it.
 #[derive(Debug)]
 pub(super) struct Published {
-    pub(super) generation: u64,
+    pub(super) serial: u64,
     pub(super) usable_until: Deadline,
     pub(super) secret: Secret,
     /// The fallback that got it.
@@ -112,19 +112,19 @@ impl TokenEntry {
     /// got, and the quiet that it keeps. To be called before anybody else has this entry.
     pub(super) fn inherit(&self, other: &Self) {
         let (mut own, other_state) = (self.lock(), other.lock());
-        own.slot = other_state.slot.heir();
+        own.slot = other_state.slot.successor();
         if own.slot.has_failed() {
             own.last_error = other_state.last_error.clone();
-            let phase = other.phase.borrow().heir(own.slot.is_failing());
+            let phase = other.phase.borrow().successor(own.slot.is_failing());
             self.phase.send_replace(phase);
         }
-        let (Some(published), Some(lease)) = (other.published(), other_state.slot.lease()) else {
+        let (Some(published), Some(held)) = (other.published(), other_state.slot.held()) else {
             return;
         };
         own.last_renewal = other_state.last_renewal;
         self.published.store(Some(published));
         self.version.0.fetch_add(1, Ordering::Release);
-        self.tally.expires(lease.expires.wall);
+        self.tally.expires(held.expires.wall);
     }
 
     /// Its key.
@@ -151,7 +151,7 @@ impl TokenEntry {
     pub fn status(&self, now: Now) -> TokenStatus {
         let state = self.lock();
         let served = state.slot.usable(now);
-        let lease = state.slot.lease();
+        let held = state.slot.held();
         TokenStatus {
             credential: state.label.clone(),
             fallback: served.and_then(|_| self.fallback()),
@@ -162,8 +162,8 @@ impl TokenEntry {
                 (false, true) => TokenState::Missing,
                 (false, false) => TokenState::Pending,
             },
-            expires: lease.map(|lease| lease.expires.wall),
-            usable_for: served.map(|lease| lease.usable_until.left(now)),
+            expires: held.map(|held| held.expires.wall),
+            usable_for: served.map(|held| held.usable_until.left(now)),
             last_renewal: state.last_renewal,
             last_error: state.last_error.clone().filter(|_| state.slot.has_failed()),
             next_call_in: state.slot.next_call_in(now),
@@ -207,15 +207,15 @@ impl TokenEntry {
         TokenError::of(failure.cause.clone(), next_call_in)
     }
 
-    /// An upstream refused the token of this generation. Also tells what was known of calls then.
+    /// An upstream refused the token with this serial. Also tells what was known of calls then.
     pub(super) fn reject(
         &self,
-        generation: u64,
+        serial: u64,
         claims: Option<&ClaimsRequest>,
         now: Now,
     ) -> (Renewal, Phase) {
         let mut state = self.lock();
-        let renewal = state.slot.rejected(generation, claims, now);
+        let renewal = state.slot.rejected(serial, claims, now);
         (renewal, self.phase.borrow().clone())
     }
 
@@ -276,7 +276,7 @@ impl TokenEntry {
             Step::InFlight => return Begin::Wait(Duration::MAX),
             Step::Call => {}
         }
-        let has_time = |lease: Lease| lease.usable_until.left(now) > WITHIN_FIRST + WITHIN;
+        let has_time = |held: HeldToken| held.usable_until.left(now) > WITHIN_FIRST + WITHIN;
         let claims = state.slot.started(now);
         let claims = claims.and_then(|flight: Flight| flight.claims);
         let is_first = !state.slot.has_failed_with(claims.is_some());
@@ -334,17 +334,17 @@ impl TokenEntry {
             refresh_in: token.refresh_in,
         };
         let was_failing = state.slot.is_failing();
-        let Some(lease) = state.slot.succeeded(life, same, random) else {
+        let Some(held) = state.slot.succeeded(life, same, random) else {
             return;
         };
         self.published.store(Some(Arc::new(Published {
-            generation: lease.generation,
-            usable_until: lease.usable_until,
+            serial: held.serial,
+            usable_until: held.usable_until,
             secret: token.secret,
             fallback: token.fallback,
         })));
         self.version.0.fetch_add(1, Ordering::Release);
-        self.tally.expires(lease.expires.wall);
+        self.tally.expires(held.expires.wall);
         state.last_renewal = Some(now.wall);
         let (credential, scope) = (&state.label, self.key.scope());
         if was_failing {

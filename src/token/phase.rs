@@ -32,7 +32,7 @@ pub(super) struct Failure {
 
 impl Phase {
     /// That of an entry without calls of its own, which knows why this one's failed.
-    pub(super) fn heir(&self, is_failing: bool) -> Self {
+    pub(super) fn successor(&self, is_failing: bool) -> Self {
         let known = |failure: &Failure| Failure {
             number: 0,
             ..failure.clone()

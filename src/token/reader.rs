@@ -25,7 +25,7 @@ pub struct Bearer {
     /// `Bearer …`, marked sensitive.
     pub header: HeaderValue,
     /// Which token it is, within its entry.
-    pub generation: u64,
+    pub serial: u64,
 }
 
 /// One worker's view of one token. Each worker makes its own: a clone of a header writes the
@@ -128,7 +128,7 @@ impl TokenReader {
             return Ok(bearer);
         }
         let mut phase = self.entry.watch();
-        let (renewal, known) = self.entry.reject(refused.generation, claims, now);
+        let (renewal, known) = self.entry.reject(refused.serial, claims, now);
         let (call, failure) = match renewal {
             Renewal::Newer => return Ok(self.wait(now, limit).await?),
             Renewal::Paused(left) => return Err(RenewError::Paused { left }),
@@ -160,11 +160,11 @@ impl TokenReader {
         }
     }
 
-    /// An upstream refused the token of this generation to somebody who does not wait for another.
-    /// If it is the cached one still, it is renewed as [`Self::renew`] does it; whether one more call
+    /// An upstream refused the token with this serial to somebody who does not wait for another. If
+    /// it is the cached one still, it is renewed as [`Self::renew`] does it; whether one more call
     /// is made.
-    pub fn disown(&self, generation: u64) -> bool {
-        let (renewal, _) = self.entry.reject(generation, None, clock());
+    pub fn disown(&self, serial: u64) -> bool {
+        let (renewal, _) = self.entry.reject(serial, None, clock());
         let joined = matches!(renewal, Renewal::Join(_));
         if joined {
             self.entry.nudge();
@@ -175,7 +175,7 @@ impl TokenReader {
     /// The cached token, if it is usable and not the one that was refused.
     pub fn newer(&self, refused: &Bearer, now: Now) -> Option<Bearer> {
         self.find(now)
-            .filter(|bearer| bearer.generation != refused.generation)
+            .filter(|bearer| bearer.serial != refused.serial)
     }
 }
 
@@ -190,7 +190,7 @@ fn copy(token: &Published) -> Option<(Bearer, Deadline)> {
     header.set_sensitive(true);
     let bearer = Bearer {
         header,
-        generation: token.generation,
+        serial: token.serial,
     };
     Some((bearer, token.usable_until))
 }

@@ -24,9 +24,9 @@ const NOTHING_USABLE: Duration = Duration::from_secs(10);
 
 /// The token that is held.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lease {
+pub(super) struct HeldToken {
     /// Which token: rises with every one whose bytes are new.
-    pub(super) generation: u64,
+    pub(super) serial: u64,
     pub(super) usable_until: Deadline,
     pub(super) expires: Deadline,
 }
@@ -82,7 +82,7 @@ pub(super) enum Concern {
 /// The state of one token.
 #[derive(Debug)]
 pub(super) struct Slot {
-    lease: Option<Lease>,
+    held: Option<HeldToken>,
     flight: Option<Flight>,
     /// Calls begun so far.
     calls: u64,
@@ -111,7 +111,7 @@ impl Slot {
     /// Nothing is held and a call is due.
     pub(super) fn new() -> Self {
         Self {
-            lease: None,
+            held: None,
             flight: None,
             calls: 0,
             failures: 0,
@@ -126,10 +126,10 @@ impl Slot {
 
     /// One that holds what this one holds, and renews it when this one would. What failed is tried
     /// at once, unless the server asked for quiet.
-    pub(super) fn heir(&self) -> Self {
+    pub(super) fn successor(&self) -> Self {
         let (failing, obeying) = (self.is_failing(), self.is_failing() && self.obeying);
         Self {
-            lease: self.lease,
+            held: self.held,
             due: self.due.filter(|_| obeying || !failing),
             failures: if obeying { self.failures } else { 0 },
             obeying,
@@ -150,8 +150,8 @@ impl Slot {
     }
 
     /// The token that is held, if it may be used.
-    pub(super) fn usable(&self, now: Now) -> Option<Lease> {
-        self.lease.filter(|lease| !lease.usable_until.has_come(now))
+    pub(super) fn usable(&self, now: Now) -> Option<HeldToken> {
+        self.held.filter(|held| !held.usable_until.has_come(now))
     }
 
     /// When the next call is due; zero while one is in flight.
@@ -190,8 +190,8 @@ impl Slot {
     }
 
     /// The token that is held, usable or not.
-    pub(super) fn lease(&self) -> Option<Lease> {
-        self.lease
+    pub(super) fn held(&self) -> Option<HeldToken> {
+        self.held
     }
 
     /// A call begins. `None` when one is in flight already.
@@ -214,21 +214,26 @@ impl Slot {
 
     /// The call brought a token; `same` when its bytes are those that are held. Returns what is
     /// held now.
-    pub(super) fn succeeded(&mut self, life: Lifetime, same: bool, random: f64) -> Option<Lease> {
+    pub(super) fn succeeded(
+        &mut self,
+        life: Lifetime,
+        same: bool,
+        random: f64,
+    ) -> Option<HeldToken> {
         let Flight { began, claims, .. } = self.flight.take()?;
-        let held = self.lease.map_or(0, |lease| lease.generation);
-        let lease = Lease {
-            generation: if same { held } else { held + 1 },
+        let last = self.held.map_or(0, |held| held.serial);
+        let held = HeldToken {
+            serial: if same { last } else { last + 1 },
             usable_until: Deadline::after(began, life.usable_for()),
             expires: Deadline::after(began, life.expires_in),
         };
-        self.lease = Some(lease);
+        self.held = Some(held);
         self.failures = 0;
         // A token without claims says nothing of those that were refused.
         let quiet = self.claims_quiet.filter(|_| claims.is_none());
         self.claims_quiet = quiet.map(ClaimsQuiet::recovered);
         self.due = Some(Deadline::after(began, life.renew_after(random)));
-        self.lease
+        self.held
     }
 
     /// The call failed. What is held stays. Returns who is to be told.
@@ -308,20 +313,17 @@ impl Slot {
     /// of it: whenever the outage ends, the next call comes before the token does.
     fn patience(&self, now: Now) -> Duration {
         self.usable(now)
-            .map_or(NOTHING_USABLE, |lease| lease.usable_until.left(now) / 2)
+            .map_or(NOTHING_USABLE, |held| held.usable_until.left(now) / 2)
     }
 
-    /// An upstream refused the token of this generation, and may demand claims.
+    /// An upstream refused the token with this serial, and may demand claims.
     pub(super) fn rejected(
         &mut self,
-        generation: u64,
+        serial: u64,
         claims: Option<&ClaimsRequest>,
         now: Now,
     ) -> Renewal {
-        if self
-            .lease
-            .is_none_or(|lease| lease.generation != generation)
-        {
+        if self.held.is_none_or(|held| held.serial != serial) {
             return Renewal::Newer;
         }
         let answers = |asked: Option<&ClaimsRequest>| claims.is_none() || asked == claims;

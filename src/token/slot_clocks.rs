@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::lifetime::Lifetime;
-use super::slot::{Lease, Slot};
+use super::slot::{HeldToken, Slot};
 use crate::clock::Now;
 use crate::credential::ClaimsRequest;
 
@@ -54,11 +54,11 @@ pub(super) fn life(expires_in: u64) -> Lifetime {
 }
 
 /// A slot that got a token at the start.
-pub(super) fn holding(clocks: Clocks, life: Lifetime, random: f64) -> (Slot, Lease) {
+pub(super) fn holding(clocks: Clocks, life: Lifetime, random: f64) -> (Slot, HeldToken) {
     let mut slot = Slot::new();
     slot.started(clocks.at(0.0)).unwrap();
-    let lease = slot.succeeded(life, false, random).unwrap();
-    (slot, lease)
+    let held = slot.succeeded(life, false, random).unwrap();
+    (slot, held)
 }
 
 /// A demand that differs by this text.

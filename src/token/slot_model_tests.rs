@@ -150,8 +150,8 @@ impl Model {
 
     fn succeed(&mut self, slot: &mut Slot, life: Lifetime, same: bool, random: f64) {
         let same = same && self.token.is_some();
-        let lease = slot.succeeded(life, same, random);
-        assert_eq!(lease.is_some(), self.flight.is_some());
+        let held = slot.succeeded(life, same, random);
+        assert_eq!(held.is_some(), self.flight.is_some());
         if let Some((mono, wall)) = self.flight.take() {
             self.token = Some((mono, wall, life.expires_in.as_secs_f64()));
             self.quiet = None;
@@ -235,11 +235,11 @@ impl Model {
     }
 
     fn reject(&mut self, slot: &mut Slot, now: Now, stale: bool, demanded: bool) {
-        let Some(lease) = slot.lease() else { return };
+        let Some(held) = slot.held() else { return };
         let wanted = demanded.then(|| claims("nbf"));
-        let generation = lease.generation - u64::from(stale);
+        let serial = held.serial - u64::from(stale);
         let before = slot.next(now);
-        let renewal = slot.rejected(generation, wanted.as_ref(), now);
+        let renewal = slot.rejected(serial, wanted.as_ref(), now);
         assert_eq!(renewal == Renewal::Newer, stale);
         let Renewal::Join(number) = renewal else {
             return;
@@ -272,9 +272,9 @@ impl Model {
         }
         if let Step::Wait(left) = slot.next(now) {
             assert!(left <= S(172_800), "never asked again");
-            if let (false, Some(lease)) = (slot.is_failing(), slot.usable(now)) {
+            if let (false, Some(held)) = (slot.is_failing(), slot.usable(now)) {
                 assert!(
-                    left <= lease.usable_until.left(now) + S(1),
+                    left <= held.usable_until.left(now) + S(1),
                     "renewed too late"
                 );
             }

@@ -94,13 +94,10 @@ fn life_counts_from_the_start_of_the_call() {
 #[test]
 fn a_failure_keeps_the_valid_token_and_backs_off() {
     let clocks = Clocks::start();
-    let (mut slot, lease) = holding(clocks, life(3600), 0.0);
+    let (mut slot, held) = holding(clocks, life(3600), 0.0);
     slot.started(clocks.at(2880.0)).unwrap();
     slot.failed(Pace::Soon, None, clocks.at(2881.0), 1.0);
-    assert_eq!(
-        slot.usable(clocks.at(2881.0)).unwrap().generation,
-        lease.generation
-    );
+    assert_eq!(slot.usable(clocks.at(2881.0)).unwrap().serial, held.serial);
     assert_eq!(
         slot.next(clocks.at(2882.9)),
         Step::Wait(Duration::from_millis(100))
@@ -109,7 +106,7 @@ fn a_failure_keeps_the_valid_token_and_backs_off() {
     assert!(slot.is_failing());
     slot.started(clocks.at(2883.0)).unwrap();
     let renewed = slot.succeeded(life(3600), false, 0.0).unwrap();
-    assert_eq!(renewed.generation, lease.generation + 1);
+    assert_eq!(renewed.serial, held.serial + 1);
     assert!(!slot.is_failing());
 }
 
@@ -196,34 +193,34 @@ fn a_new_secret_keeps_the_valid_token_and_its_schedule() {
 #[test]
 fn a_refused_token_is_renewed_once_for_all_and_used_meanwhile() {
     let clocks = Clocks::start();
-    let (mut slot, lease) = holding(clocks, life(3600), 0.5);
+    let (mut slot, held) = holding(clocks, life(3600), 0.5);
     let now = clocks.at(100.0);
     for _ in 0..3 {
-        assert_eq!(slot.rejected(lease.generation, None, now), Renewal::Join(2));
+        assert_eq!(slot.rejected(held.serial, None, now), Renewal::Join(2));
     }
     assert_eq!(slot.next(now), Step::Call);
     assert!(slot.usable(now).is_some());
     slot.started(now).unwrap();
-    assert_eq!(slot.rejected(lease.generation, None, now), Renewal::Join(2));
+    assert_eq!(slot.rejected(held.serial, None, now), Renewal::Join(2));
     slot.succeeded(life(3600), false, 0.5).unwrap();
-    assert_eq!(slot.rejected(lease.generation, None, now), Renewal::Newer);
+    assert_eq!(slot.rejected(held.serial, None, now), Renewal::Newer);
     assert!(matches!(slot.next(now), Step::Wait(_)));
 }
 
 #[test]
 fn refusals_force_one_renewal_in_half_a_minute() {
     let clocks = Clocks::start();
-    let (mut slot, lease) = holding(clocks, life(3600), 0.5);
+    let (mut slot, held) = holding(clocks, life(3600), 0.5);
     assert_eq!(
-        slot.rejected(lease.generation, None, clocks.at(0.0)),
+        slot.rejected(held.serial, None, clocks.at(0.0)),
         Renewal::Join(2)
     );
     slot.started(clocks.at(0.0)).unwrap();
-    let lease = slot.succeeded(life(3600), false, 0.5).unwrap();
-    let paused = slot.rejected(lease.generation, None, clocks.at(10.0));
+    let held = slot.succeeded(life(3600), false, 0.5).unwrap();
+    let paused = slot.rejected(held.serial, None, clocks.at(10.0));
     assert_eq!(paused, Renewal::Paused(FORCED_PAUSE - S(10)));
     assert_eq!(
-        slot.rejected(lease.generation, None, clocks.at(30.0)),
+        slot.rejected(held.serial, None, clocks.at(30.0)),
         Renewal::Join(3)
     );
 }
@@ -231,29 +228,29 @@ fn refusals_force_one_renewal_in_half_a_minute() {
 #[test]
 fn the_same_bytes_again_are_the_same_generation() {
     let clocks = Clocks::start();
-    let (mut slot, lease) = holding(clocks, life(3600), 0.5);
+    let (mut slot, held) = holding(clocks, life(3600), 0.5);
     slot.started(clocks.at(60.0)).unwrap();
     let again = slot.succeeded(life(3540), true, 0.5).unwrap();
-    assert_eq!(again.generation, lease.generation);
+    assert_eq!(again.serial, held.serial);
 }
 
 #[test]
 fn demanded_claims_need_a_call_that_carries_them() {
     let clocks = Clocks::start();
-    let (mut slot, lease) = holding(clocks, life(3600), 0.5);
+    let (mut slot, held) = holding(clocks, life(3600), 0.5);
     let now = clocks.at(2880.0);
     let wanted = claims("nbf");
     assert_eq!(slot.started(now).unwrap().claims, None);
-    assert_eq!(slot.rejected(lease.generation, None, now), Renewal::Join(2));
+    assert_eq!(slot.rejected(held.serial, None, now), Renewal::Join(2));
     assert_eq!(
-        slot.rejected(lease.generation, Some(&wanted), now),
+        slot.rejected(held.serial, Some(&wanted), now),
         Renewal::Join(3)
     );
     assert_eq!(
-        slot.rejected(lease.generation, Some(&wanted), now),
+        slot.rejected(held.serial, Some(&wanted), now),
         Renewal::Join(3)
     );
-    let other = slot.rejected(lease.generation, Some(&claims("other")), now);
+    let other = slot.rejected(held.serial, Some(&claims("other")), now);
     assert!(matches!(other, Renewal::Paused(_)));
     slot.succeeded(life(3600), false, 0.5).unwrap();
     assert_eq!(slot.next(now), Step::Call);
@@ -271,9 +268,9 @@ fn claims_that_cannot_be_had_leave_the_ordinary_renewal_its_time() {
         (Pace::Soon, Some(S(15)), 245.0),
         (Pace::Soon, Some(S(60)), 240.0),
     ] {
-        let (mut slot, lease) = holding(clocks, life(300), 0.0);
+        let (mut slot, held) = holding(clocks, life(300), 0.0);
         let (now, wanted) = (clocks.at(230.0), claims("nbf"));
-        let renewal = slot.rejected(lease.generation, Some(&wanted), now);
+        let renewal = slot.rejected(held.serial, Some(&wanted), now);
         assert_eq!(renewal, Renewal::Join(2));
         slot.started(now).unwrap();
         slot.failed(pace, retry_after, now, 0.0);
@@ -282,7 +279,7 @@ fn claims_that_cannot_be_had_leave_the_ordinary_renewal_its_time() {
         assert_eq!(step, Step::Wait(left), "{pace:?} {retry_after:?}");
         // The endpoint hears of the failure, and makes no further calls.
         if pace != Pace::Soon || retry_after.is_some() {
-            let again = slot.rejected(lease.generation, Some(&wanted), clocks.at(231.0));
+            let again = slot.rejected(held.serial, Some(&wanted), clocks.at(231.0));
             assert_eq!(again, Renewal::ClaimsFailing);
         }
         assert!(slot.has_failed() && !slot.is_failing());
@@ -296,11 +293,11 @@ fn claims_that_cannot_be_had_leave_the_ordinary_renewal_its_time() {
 #[test]
 fn a_renewal_that_has_not_begun_takes_up_claims() {
     let clocks = Clocks::start();
-    let (mut slot, lease) = holding(clocks, life(3600), 0.5);
+    let (mut slot, held) = holding(clocks, life(3600), 0.5);
     let (now, wanted) = (clocks.at(1.0), claims("nbf"));
-    assert_eq!(slot.rejected(lease.generation, None, now), Renewal::Join(2));
+    assert_eq!(slot.rejected(held.serial, None, now), Renewal::Join(2));
     assert_eq!(
-        slot.rejected(lease.generation, Some(&wanted), now),
+        slot.rejected(held.serial, Some(&wanted), now),
         Renewal::Join(2)
     );
     assert_eq!(slot.started(now).unwrap().claims, Some(wanted));
@@ -309,10 +306,10 @@ fn a_renewal_that_has_not_begun_takes_up_claims() {
 #[test]
 fn while_calls_fail_a_refusal_does_not_add_to_them() {
     let clocks = Clocks::start();
-    let (mut slot, lease) = holding(clocks, life(3600), 0.0);
+    let (mut slot, held) = holding(clocks, life(3600), 0.0);
     slot.started(clocks.at(2880.0)).unwrap();
     slot.failed(Pace::Soon, Some(S(60)), clocks.at(2880.0), 0.0);
-    let renewal = slot.rejected(lease.generation, None, clocks.at(2881.0));
+    let renewal = slot.rejected(held.serial, None, clocks.at(2881.0));
     assert_eq!(renewal, Renewal::Failing);
     assert!(matches!(slot.next(clocks.at(2939.0)), Step::Wait(_)));
 }
@@ -323,14 +320,14 @@ proptest! {
         gaps in proptest::collection::vec(0.0..20.0_f64, 1..100),
     ) {
         let clocks = Clocks::start();
-        let (mut slot, mut lease) = holding(clocks, life(86_400), 0.5);
+        let (mut slot, mut held) = holding(clocks, life(86_400), 0.5);
         let (mut at, mut calls) = (0.0, Vec::<f64>::new());
         for gap in gaps {
             at += gap;
-            slot.rejected(lease.generation, None, clocks.at(at));
+            slot.rejected(held.serial, None, clocks.at(at));
             if slot.next(clocks.at(at)) == Step::Call {
                 slot.started(clocks.at(at)).unwrap();
-                lease = slot.succeeded(life(86_400), false, 0.5).unwrap();
+                held = slot.succeeded(life(86_400), false, 0.5).unwrap();
                 calls.push(at);
             }
         }

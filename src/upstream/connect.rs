@@ -77,8 +77,8 @@ impl Connector {
     pub(super) fn new(egress: Egress, origin: Origin, http: UpstreamHttp, limit: Duration) -> Self {
         let mut tls = ClientConfig::clone(&egress.tls);
         tls.alpn_protocols = match http {
-            UpstreamHttp::One => vec![b"http/1.1".to_vec()],
-            UpstreamHttp::Two => vec![b"h2".to_vec()],
+            UpstreamHttp::Http1 => vec![b"http/1.1".to_vec()],
+            UpstreamHttp::Http2 => vec![b"h2".to_vec()],
             UpstreamHttp::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         };
         Self {
@@ -101,7 +101,7 @@ impl Connector {
             } else {
                 Ok((
                     UpstreamStream::Plain(tcp.into()),
-                    self.http == UpstreamHttp::Two,
+                    self.http == UpstreamHttp::Http2,
                 ))
             }
         };
@@ -183,7 +183,7 @@ impl Connector {
             .await
             .map_err(failed)?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        if self.http == UpstreamHttp::Two && !h2 {
+        if self.http == UpstreamHttp::Http2 && !h2 {
             return Err(ConnectError::Protocol {
                 target: self.target.clone(),
             });

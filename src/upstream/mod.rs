@@ -6,6 +6,7 @@
 
 pub mod answer_head;
 mod caller_body;
+mod channel;
 mod closable;
 mod connect;
 mod error;
@@ -16,7 +17,6 @@ mod leftover;
 mod memory;
 mod multiplex;
 mod outflow;
-mod placing;
 mod pool;
 pub mod proxy_variable;
 mod request_body;
@@ -42,10 +42,10 @@ pub use response_body::{ResponseBodyError, UpstreamBody};
 
 use crate::alarm::AlarmClock;
 use crate::config::{Origin, UpstreamHttp, UpstreamTimeouts};
+use channel::Channel;
 use connect::Connector;
 use memory::Memory;
 use multiplex::Multiplex;
-use placing::Place;
 use pool::Pool;
 
 /// Graph's and Dataverse's names of their id of a request, which their support asks for first.
@@ -80,7 +80,7 @@ pub struct Upstream {
     /// What ALPN settled on, for `auto`.
     speaks_h2: Rc<Cell<Option<bool>>>,
     /// Open and idle connections of HTTP/2, as of the last sweep.
-    trunks: Rc<Cell<(usize, usize)>>,
+    h2_census: Rc<Cell<(usize, usize)>>,
     memory: Rc<Memory>,
 }
 
@@ -100,8 +100,8 @@ impl Upstream {
         clock: Rc<AlarmClock>,
         observer: Observer,
     ) -> Self {
-        let trunks = Rc::new(Cell::new((0, 0)));
-        let others = Rc::clone(&trunks);
+        let h2_census = Rc::new(Cell::new((0, 0)));
+        let others = Rc::clone(&h2_census);
         let limit = spec.timeouts.connect;
         Self {
             connector: Rc::new(Connector::new(
@@ -122,7 +122,7 @@ impl Upstream {
             spec,
             clock,
             speaks_h2: Rc::default(),
-            trunks,
+            h2_census,
             memory: Rc::default(),
         }
     }
@@ -144,12 +144,12 @@ impl Upstream {
     ) -> Result<Response<UpstreamBody>, Failure> {
         // What is rare is in a box, here and above: an exchange is as large as its largest step, and
         // it is moved as a whole.
-        let place = match self.ready(fresh) {
-            Some(place) => Ok(place),
-            None => Box::pin(self.place(fresh)).await,
+        let channel = match self.ready(fresh) {
+            Some(channel) => Ok(channel),
+            None => Box::pin(self.acquire(fresh)).await,
         };
-        let place = match place {
-            Ok(place) => place,
+        let channel = match channel {
+            Ok(channel) => channel,
             Err(error) => {
                 return Err(Failure {
                     error: error.into(),
@@ -162,16 +162,16 @@ impl Upstream {
         let limit = self.spec.timeouts.response_head;
         let idle = self.spec.timeouts.response_body_idle;
         let upload = body.upload();
-        let response = match place {
-            Place::One(mut lease) => {
+        let response = match channel {
+            Channel::Http1(mut lease) => {
                 let response = lease.wire().send(head, body, limit).await?;
                 // It would turn the connection into a tunnel (RFC 9110 section 7.8).
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return Err(UpstreamError::Upgrade.into());
                 }
-                response.map(|()| UpstreamBody::one(lease, idle, upload))
+                response.map(|()| UpstreamBody::http1(lease, idle, upload))
             }
-            Place::Two(stream) => {
+            Channel::Http2(stream) => {
                 let alarm = self.clock.alarm();
                 let request = for_http2(head, body, &self.spec.origin);
                 let response = Box::pin(stream.send(request, &alarm, limit)).await?;
@@ -180,7 +180,7 @@ impl Upstream {
                     response.map(|_| UpstreamBody::none())
                 } else {
                     response
-                        .map(|incoming| UpstreamBody::two(incoming, stream, alarm, idle, upload))
+                        .map(|incoming| UpstreamBody::http2(incoming, stream, alarm, idle, upload))
                 }
             }
         };
@@ -205,7 +205,7 @@ impl Upstream {
 
     /// Tells the observer of HTTP/2's connections, beside those of HTTP/1.1.
     fn count(&self, census: (usize, usize)) {
-        if self.trunks.replace(census) != census {
+        if self.h2_census.replace(census) != census {
             self.pool.report();
         }
     }

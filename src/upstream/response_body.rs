@@ -31,8 +31,8 @@ pub enum ResponseBodyError {
 }
 
 enum Source {
-    One(Lease),
-    Two {
+    Http1(Lease),
+    Http2 {
         incoming: Incoming,
         _stream: Stream,
         alarm: Alarm,
@@ -48,8 +48,8 @@ enum Source {
 impl Source {
     fn alarm(&self) -> Option<&Alarm> {
         match self {
-            Self::One(lease) => Some(&lease.look().alarm),
-            Self::Two { alarm, .. } => Some(alarm),
+            Self::Http1(lease) => Some(&lease.look().alarm),
+            Self::Http2 { alarm, .. } => Some(alarm),
             Self::Unread(_, rest) => rest.alarm(),
             Self::Ended | Self::Broken => None,
         }
@@ -57,8 +57,8 @@ impl Source {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::One(lease) => lease.look().size_hint(),
-            Self::Two { incoming, .. } => incoming.size_hint(),
+            Self::Http1(lease) => lease.look().size_hint(),
+            Self::Http2 { incoming, .. } => incoming.size_hint(),
             Self::Unread(bytes, rest) => match rest.size_hint().exact() {
                 Some(length) => SizeHint::with_exact(length + bytes.len() as u64),
                 None => SizeHint::new(),
@@ -86,10 +86,10 @@ impl std::fmt::Debug for UpstreamBody {
 }
 
 impl UpstreamBody {
-    pub(super) fn one(lease: Lease, idle: Duration, upload: Option<Rc<Upload>>) -> Self {
+    pub(super) fn http1(lease: Lease, idle: Duration, upload: Option<Rc<Upload>>) -> Self {
         lease.look().alarm.set(idle);
         let mut body = Self {
-            source: Source::One(lease),
+            source: Source::Http1(lease),
             idle,
             sent: upload.as_ref().map_or(0, |upload| upload.bytes()),
             upload,
@@ -100,7 +100,7 @@ impl UpstreamBody {
         body
     }
 
-    pub(super) fn two(
+    pub(super) fn http2(
         incoming: Incoming,
         stream: Stream,
         alarm: Alarm,
@@ -109,7 +109,7 @@ impl UpstreamBody {
     ) -> Self {
         alarm.set(idle);
         Self {
-            source: Source::Two {
+            source: Source::Http2 {
                 incoming,
                 _stream: stream,
                 alarm,
@@ -146,7 +146,7 @@ impl UpstreamBody {
     /// way: an upstream that answers early does not want the rest of it.
     fn finish(&mut self) {
         let source = std::mem::replace(&mut self.source, Source::Ended);
-        if let Source::One(lease) = source
+        if let Source::Http1(lease) = source
             && self.upload.as_ref().is_none_or(|upload| upload.ended())
         {
             lease.give_back();
@@ -170,8 +170,8 @@ impl UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Breakage>>> {
         match &mut self.source {
-            Source::One(lease) => lease.wire().poll_body(cx),
-            Source::Two { incoming, .. } => {
+            Source::Http1(lease) => lease.wire().poll_body(cx),
+            Source::Http2 { incoming, .. } => {
                 let next = ready!(Pin::new(&mut *incoming).poll_frame(cx));
                 // h2 forgets the end of an answer when the connection ends while the request is on
                 // its way; the declared length tells it as well.
@@ -238,8 +238,8 @@ impl Body for UpstreamBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::One(lease) => lease.look().is_drained(),
-            Source::Two { incoming, .. } => incoming.is_end_stream(),
+            Source::Http1(lease) => lease.look().is_drained(),
+            Source::Http2 { incoming, .. } => incoming.is_end_stream(),
             Source::Ended => true,
             Source::Unread(..) | Source::Broken => false,
         }

@@ -72,9 +72,9 @@ async fn the_five_headers_are_turned_on_every_status() {
         let fault = Fault::answer(status, &headers, "");
         stage.simulator.script(Script::on(GRAPH, fault).times(1));
         let answer = get(&stage, USERS, "").await.expect(status);
-        let turned = format!("{base}/v1.0/x?token=a%2523b");
+        let rewritten = format!("{base}/v1.0/x?token=a%2523b");
         for name in ["location", "content-location", "odata-entityid"] {
-            assert_eq!(answer.field(name), turned, "{status}");
+            assert_eq!(answer.field(name), rewritten, "{status}");
         }
         assert_eq!(answer.field("operation-location"), format!("{base}/v1.0/x"));
         assert_eq!(

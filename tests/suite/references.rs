@@ -32,15 +32,15 @@ async fn references_of_this_proxy_in_bodies_become_the_upstreams() {
         .await
         .expect(204);
     let sent = stage.simulator.seen().pop().unwrap();
-    let turned = r#"{"@odata.id": "https://graph.microsoft.com/v1.0/directoryObjects/1"}"#;
-    assert_eq!(sent.text(), turned);
+    let rewritten = r#"{"@odata.id": "https://graph.microsoft.com/v1.0/directoryObjects/1"}"#;
+    assert_eq!(sent.text(), rewritten);
     assert_eq!(
         sent.header_values("content-length"),
-        [turned.len().to_string()]
+        [rewritten.len().to_string()]
     );
     let uncoded = "application/json\nContent-Encoding: identity";
     send(&stage, line, uncoded, &body).await.expect(204);
-    assert_eq!(stage.simulator.seen().pop().unwrap().text(), turned);
+    assert_eq!(stage.simulator.seen().pop().unwrap().text(), rewritten);
 
     let body =
         format!(r#"{{"members@odata.bind":["{base}/v1.0/directoryObjects/1"],"text":"{base}/x"}}"#);
@@ -91,8 +91,8 @@ async fn references_are_turned_also_when_no_body_can_be_kept_any_more() {
     send(&stage, "POST /graph/sim/sink", "application/json", &body)
         .await
         .expect(200);
-    let turned = r#"{"@odata.id":"https://graph.microsoft.com/v1.0/users/1"}"#;
-    assert_eq!(stage.simulator.seen().pop().unwrap().text(), turned);
+    let rewritten = r#"{"@odata.id":"https://graph.microsoft.com/v1.0/users/1"}"#;
+    assert_eq!(stage.simulator.seen().pop().unwrap().text(), rewritten);
     gate.open();
     for mut caller in callers {
         caller.answer("POST").await.expect(200);
@@ -132,7 +132,7 @@ async fn references_in_bodies_of_unknown_length_are_turned_where_these_are_small
     };
     let least = text(&base, 0).len();
     let graph = "https://graph.microsoft.com";
-    for (pad, turned) in [
+    for (pad, rewritten) in [
         (0, true),
         (50_000, true),
         (65_536 - least, true),
@@ -157,7 +157,7 @@ async fn references_in_bodies_of_unknown_length_are_turned_where_these_are_small
         caller.send("0\r\n\r\n").await;
         caller.answer("POST").await.expect(200);
         let sent = stage.simulator.seen().pop().unwrap();
-        if turned {
+        if rewritten {
             let wanted = text(graph, pad);
             assert!(sent.text() == wanted, "{pad}");
             let length = wanted.len().to_string();
@@ -182,8 +182,8 @@ async fn references_in_bodies_of_unknown_length_are_turned_where_these_are_small
         let answer = stage.caller2().await.send(streamed).await.unwrap();
         assert_eq!(answer.status(), 200, "{pad}");
         let sent = stage.simulator.seen().pop().unwrap().text();
-        let turned = body.len() <= 65_536;
-        let wanted = if turned { text(graph, pad) } else { body };
+        let rewritten = body.len() <= 65_536;
+        let wanted = if rewritten { text(graph, pad) } else { body };
         assert!(sent == wanted, "{pad}");
     }
 }

@@ -39,8 +39,8 @@ const NONE: &str = "none are known, so no service account is let in";
 
 /// Follows the keys of whatever configuration is in force, for ever.
 pub(super) async fn watch(in_force: Arc<InForce>) {
-    let load = |world: Arc<Generation>, spec: KubernetesSpec, reader: FileReader| async move {
-        load(spec, &world.config.resolve, &reader).await
+    let load = |generation: Arc<Generation>, spec: KubernetesSpec, reader: FileReader| async move {
+        load(spec, &generation.config.resolve, &reader).await
     };
     follow(&in_force, &mut Round::default(), load).await;
 }
@@ -53,10 +53,10 @@ async fn follow<L: Future<Output = Loaded>>(
     loop {
         let step = async {
             round.look(in_force, &load).await;
-            let world = in_force.load();
+            let generation = in_force.load();
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
-                () = round.called_for(&world) => {}
+                () = round.called_for(&generation) => {}
             }
         };
         // An issuer that is slow to answer, and perhaps the wrong one, is not waited for when
@@ -98,12 +98,13 @@ impl Round {
         in_force: &InForce,
         load: impl FnOnce(Arc<Generation>, KubernetesSpec, FileReader) -> L,
     ) {
-        let world = in_force.load();
-        let Some(spec) = spec_of(&world).filter(|spec| self.is_due(spec, &world.callers)) else {
+        let generation = in_force.load();
+        let Some(spec) = spec_of(&generation).filter(|spec| self.is_due(spec, &generation.callers))
+        else {
             return;
         };
         let reader = self.readers.reader(spec);
-        let outcome = load(Arc::clone(&world), spec.clone(), reader).await;
+        let outcome = load(Arc::clone(&generation), spec.clone(), reader).await;
         // Another generation may be in force by now, with a copy of what was known before. The
         // thread that puts it there is this one, so none comes between here and the end.
         let after = in_force.load();
@@ -130,13 +131,13 @@ impl Round {
     /// Waits until a token with an unknown key makes a look worth while before its time. Whoever
     /// sends many such tokens must not make this a loop: it waits for ever where a look would not
     /// call the issuer, and a file is looked at often enough.
-    async fn called_for(&mut self, world: &Generation) {
-        world.callers.keys_wanted().await;
+    async fn called_for(&mut self, generation: &Generation) {
+        generation.callers.keys_wanted().await;
         self.wanted = true;
         let fetched = |spec: &&KubernetesSpec| matches!(spec.keys, KubernetesKeys::Fetch { .. });
-        if !spec_of(world)
+        if !spec_of(generation)
             .filter(fetched)
-            .is_some_and(|spec| self.is_due(spec, &world.callers))
+            .is_some_and(|spec| self.is_due(spec, &generation.callers))
         {
             std::future::pending::<()>().await;
         }
@@ -158,8 +159,8 @@ impl Round {
     }
 }
 
-fn spec_of(world: &Generation) -> Option<&KubernetesSpec> {
-    world.config.kubernetes.as_ref()
+fn spec_of(generation: &Generation) -> Option<&KubernetesSpec> {
+    generation.config.kubernetes.as_ref()
 }
 
 async fn load(

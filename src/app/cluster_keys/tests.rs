@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::runtime::Handle;
 
 use super::*;
-use crate::app::world::prepare;
+use crate::app::prepare::prepare;
 use crate::caller::service_account::TokenError;
 use crate::caller::{CallerError, RouteCallers};
 use crate::config::{self, CallerProof, CallerSpec, Name, Source};
@@ -31,7 +31,7 @@ impl Issuer {
             keys,
         };
         Self {
-            in_force: InForce::new(world(&spec)),
+            in_force: InForce::new(generation(&spec)),
             spec,
             key: RefCell::new(Some("k1".to_owned())),
             calls: Cell::new(0),
@@ -66,9 +66,11 @@ impl Issuer {
 
     /// What a reload does with the keys.
     fn replace(&self, spec: &KubernetesSpec) {
-        let world = world(spec);
-        world.callers.keep_keys_of(&self.in_force.load().callers);
-        self.in_force.replace(world);
+        let generation = generation(spec);
+        generation
+            .callers
+            .keep_keys_of(&self.in_force.load().callers);
+        self.in_force.replace(generation);
     }
 
     /// What becomes of a forged token with this key.
@@ -80,15 +82,15 @@ impl Issuer {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", HeaderValue::from_str(&token).unwrap());
         let route = RouteCallers::new(&[job().name], &[job()]);
-        let world = self.in_force.load();
-        let asked = world
+        let generation = self.in_force.load();
+        let asked = generation
             .callers
             .identify(&route, &headers, None, SystemTime::now());
         asked.unwrap_err()
     }
 }
 
-fn world(spec: &KubernetesSpec) -> Generation {
+fn generation(spec: &KubernetesSpec) -> Generation {
     let source = Source {
         file: "routes.yaml",
         text: "routes: [{name: a, path: /a, upstream: 'https://a.com'}]",

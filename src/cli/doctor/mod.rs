@@ -23,7 +23,7 @@ use std::time::SystemTime;
 use super::hardening::hide_memory;
 use super::inspection::{self, Purpose};
 use super::{FAILED, FINE, REFUSED, complain, written};
-use crate::app::{self, Outside};
+use crate::app::{self, Outbound};
 use crate::config::{AppIdentity, Config, RouteSpec, Scope};
 use crate::credential::{AccessToken, Identity, ending};
 
@@ -47,15 +47,15 @@ pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
         Ok(routes) => routes,
         Err(words) => return super::token::refuse(&words),
     };
-    let outside = match app::outside(&config) {
-        Ok(outside) => outside,
+    let outbound = match app::outbound(&config) {
+        Ok(outbound) => outbound,
         Err(error) => return complain(&error),
     };
     let runtime = crate::runtime::single();
     match runtime {
         Ok(runtime) => {
             let code = written(|out| {
-                let work = examine_all(&routes, &outside, json, out);
+                let work = examine_all(&routes, &outbound, json, out);
                 let examined = tokio::task::LocalSet::new().block_on(&runtime, work)?;
                 told(examined, warnings, json, out)
             });
@@ -86,7 +86,7 @@ fn chosen<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a RouteSpec>
 
 async fn examine_all(
     routes: &[&RouteSpec],
-    outside: &Outside,
+    outbound: &Outbound,
     json: bool,
     out: &mut dyn Write,
 ) -> io::Result<Vec<Diagnosis>> {
@@ -97,9 +97,9 @@ async fn examine_all(
         let key: (usize, &Scope) = (route.credential, &route.scope);
         let acquired = match tokens.remove(&key) {
             Some(acquired) => acquired,
-            None => attempt::ask(&outside.credentials[route.credential], &route.scope).await,
+            None => attempt::ask(&outbound.credentials[route.credential], &route.scope).await,
         };
-        let diagnosis = examine(route, outside, &acquired).await;
+        let diagnosis = examine(route, outbound, &acquired).await;
         tokens.insert(key, acquired);
         if !json {
             diagnosis.write(out)?;
@@ -134,7 +134,7 @@ fn told(
 
 async fn examine(
     route: &RouteSpec,
-    outside: &Outside,
+    outbound: &Outbound,
     (attempt, found): &(Option<Attempt<'_>>, Vec<Finding>),
 ) -> Diagnosis {
     let mut findings = found.clone();
@@ -148,7 +148,7 @@ async fn examine(
         findings.extend(judge(route, attempt, claims.as_ref()));
         let api = Api::of(route);
         let path = api.probe(route.upstream.prefix.as_str());
-        let answer = probe::send(route, &outside.egress, &access.secret, &path).await;
+        let answer = probe::send(route, &outbound.egress, &access.secret, &path).await;
         let claims = claims.unwrap_or_default();
         findings.extend(verdict::judge(&answer, api, route, &claims));
         probe = Some(Probe {

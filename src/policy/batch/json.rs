@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::place::Root;
+use super::context::Root;
 use super::reference::{References, id};
-use super::{Fault, MOST_HEADERS, Operation, Place, header, method, unreadable};
+use super::{BatchContext, Fault, MOST_HEADERS, Operation, header, method, unreadable};
 use crate::policy::Refusal;
 
 /// What the multipart form has at most. Graph takes 20 and says so itself; other APIs take more.
@@ -129,7 +129,7 @@ pub(super) fn charset(parameters: &str) -> Result<(), Refusal> {
 
 /// Reads a batch.
 pub(super) fn read(
-    place: &Place<'_>,
+    context: &BatchContext<'_>,
     root: &Root<'_>,
     body: &[u8],
 ) -> Result<Vec<Operation>, Refusal> {
@@ -138,9 +138,9 @@ pub(super) fn read(
         return Err(unreadable("it is not an object of reasonable depth"));
     }
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
+        let position = format!("line {}, column {}", error.line(), error.column());
         unreadable(&format!(
-            "it is not JSON with \"requests\" alone, spelt like this and once ({place})"
+            "it is not JSON with \"requests\" alone, spelt like this and once ({position})"
         ))
     })?;
     let requests = envelope.requests.0;
@@ -150,7 +150,7 @@ pub(super) fn read(
     let mut references = References::default();
     let mut operations = Vec::with_capacity(requests.len());
     for (index, raw) in requests.iter().enumerate() {
-        let operation = operation(place, root, &mut references, raw.get());
+        let operation = operation(context, root, &mut references, raw.get());
         operations.push(operation.map_err(|fault| fault.of(index + 1))?);
     }
     references.check()?;
@@ -158,7 +158,7 @@ pub(super) fn read(
 }
 
 fn operation<'a>(
-    place: &Place<'_>,
+    context: &BatchContext<'_>,
     root: &Root<'_>,
     references: &mut References<'a>,
     raw: &'a str,
@@ -174,12 +174,12 @@ fn operation<'a>(
     let method = method(&request.method)?;
     let headers = request.headers.map(|fields| fields.0).unwrap_or_default();
     for (name, value) in &headers {
-        header(place, name, value)?;
+        header(context, name, value)?;
     }
     let mut url = request.url;
     // Ids such as "count" stand beside "/users/$count" there, and mean nothing.
     if root.graph {
-        let path = place.relative(root, &url)?;
+        let path = context.relative(root, &url)?;
         return Ok(Operation {
             method,
             path,
@@ -188,7 +188,7 @@ fn operation<'a>(
     }
     let (path, end) = match references.resolve(&url)? {
         Some(found) => found,
-        None => (place.relative(root, &url)?, 0),
+        None => (context.relative(root, &url)?, 0),
     };
     let operation = Operation {
         method,

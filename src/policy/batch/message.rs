@@ -6,18 +6,18 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::reference::{CONTENT_ID, References, id};
-use super::{Fault, MOST_HEADERS, Operation, Place, header, method};
+use super::{BatchContext, Fault, MOST_HEADERS, Operation, header, method};
 
 /// Reads requests one after the other.
 pub(super) struct Reader<'a> {
-    place: &'a Place<'a>,
+    context: &'a BatchContext<'a>,
     pub(super) references: References<'a>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(place: &'a Place<'a>) -> Self {
+    pub(super) fn new(context: &'a BatchContext<'a>) -> Self {
         Self {
-            place,
+            context,
             references: References::default(),
         }
     }
@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
             None if target.starts_with('$') => Err(Fault::unreadable(
                 "its target refers to no earlier Content-ID",
             )),
-            None => Ok((self.place.rooted(target)?, 0)),
+            None => Ok((self.context.rooted(target)?, 0)),
         }
     }
 
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
             if twice {
                 return Err(Fault::unreadable("it has two lengths, hosts or ids"));
             }
-            header(self.place, &name, &value)?;
+            header(self.context, &name, &value)?;
             let text = value.to_str().unwrap_or_default();
             if name == CONTENT_LENGTH && !is_length(text, body) {
                 return Err(Fault::unreadable(

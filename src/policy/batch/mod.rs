@@ -4,10 +4,10 @@
 //!
 //! Before it is read here, addresses of this proxy in it have been turned back (`rewrite::request`).
 
+mod context;
 mod json;
 mod message;
 mod multipart;
-mod place;
 mod reference;
 
 #[cfg(test)]
@@ -16,7 +16,7 @@ mod tests;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-pub use place::Place;
+pub use context::BatchContext;
 
 use super::allow::Allow;
 use super::percent::peel;
@@ -77,7 +77,7 @@ fn ends_in_batch(path: &[u8]) -> bool {
 /// # Errors
 /// 400 with what could not be read, 403 for an operation that leads to another host or is a batch.
 pub fn read(
-    place: &Place<'_>,
+    context: &BatchContext<'_>,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Vec<Operation>, Refusal> {
@@ -98,16 +98,16 @@ pub fn read(
         .to_str()
         .map_err(|_| unreadable("its Content-Type is not text"))?;
     // What only looks like a batch would go up as another request, which `allow` was not asked about.
-    let root = place.root().map_err(unreadable)?;
+    let root = context.root().map_err(unreadable)?;
     let (essence, parameters) = kind.split_once(';').unwrap_or((kind, ""));
     match essence.trim().to_ascii_lowercase().as_str() {
         "application/json" => {
             json::charset(parameters)?;
-            json::read(place, &root, body)
+            json::read(context, &root, body)
         }
         "multipart/mixed" => {
             let boundary = multipart::boundary(kind).map_err(unreadable)?;
-            multipart::read(place, &boundary, body)
+            multipart::read(context, &boundary, body)
         }
         _ => Err(unreadable("a batch is application/json or multipart/mixed")),
     }
@@ -179,14 +179,14 @@ impl Fault {
 
 /// Judges a header of an operation, in either form: where the operation goes and how it is framed is
 /// for the batch to say.
-fn header(place: &Place<'_>, name: &HeaderName, value: &HeaderValue) -> Result<(), Fault> {
+fn header(context: &BatchContext<'_>, name: &HeaderName, value: &HeaderValue) -> Result<(), Fault> {
     const FRAMING: [HeaderName; 3] = [CONTENT_ENCODING, EXPECT, TRANSFER_ENCODING];
     if FRAMING.contains(name) {
         return Err(Fault::unreadable(
             "it has a Transfer-Encoding, Content-Encoding or Expect",
         ));
     }
-    if name == HOST && !value.to_str().is_ok_and(|host| place.is_host(host)) {
+    if name == HOST && !value.to_str().is_ok_and(|host| context.is_host(host)) {
         return Err(Fault::forbidden("its Host is not the upstream"));
     }
     Ok(())

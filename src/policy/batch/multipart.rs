@@ -6,7 +6,7 @@
 use memchr::memmem;
 
 use super::message::{Lines, Reader};
-use super::{Fault, Operation, Place, unreadable};
+use super::{BatchContext, Fault, Operation, unreadable};
 use crate::policy::Refusal;
 
 /// Dataverse's own limit.
@@ -14,12 +14,12 @@ const MOST: usize = 1000;
 
 /// Reads a batch.
 pub(super) fn read<'a>(
-    place: &'a Place<'a>,
+    context: &'a BatchContext<'a>,
     boundary: &str,
     body: &'a [u8],
 ) -> Result<Vec<Operation>, Refusal> {
     let mut batch = Batch {
-        reader: Reader::new(place),
+        reader: Reader::new(context),
         operations: Vec::new(),
     };
     for part in parts(body, boundary).map_err(unreadable)? {

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::percent_decode;
 
-use super::place::{judged, no_fragment, no_space};
+use super::context::{judged, no_fragment, no_space};
 use super::{Fault, Operation, is_batch, refused};
 use crate::code::Code;
 use crate::policy::{Refusal, path};

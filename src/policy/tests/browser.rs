@@ -5,14 +5,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::code::Code;
 use crate::config::{BaseUrl, Origin};
 use crate::policy::authority::Authority;
-use crate::policy::browser::{Fence, Listener, Page};
+use crate::policy::browser::{BrowserPolicy, Listener, Page};
 
 fn origin(text: &str) -> Origin {
     BaseUrl::parse(text).unwrap().origin
 }
 
-fn fence() -> Fence {
-    Fence {
+fn browser_policy() -> BrowserPolicy {
+    BrowserPolicy {
         listed: vec![
             origin("https://dash.example"),
             origin("http://localhost:3000"),
@@ -45,7 +45,7 @@ fn judge(
     lines: &[(&str, &str)],
 ) -> &'static str {
     let authority = Authority::parse(host).unwrap();
-    match fence().judge(listener, method, &authority, secure, &headers(lines)) {
+    match browser_policy().judge(listener, method, &authority, secure, &headers(lines)) {
         Ok(Page::Own) => "own",
         Ok(Page::Listed(_)) => "listed",
         Err(refusal) => {
@@ -183,7 +183,7 @@ fn a_listed_page_may_read_the_answer() {
     ] {
         let lines = [("origin", value), ("sec-fetch-site", "cross-site")];
         let authority = Authority::parse(host).unwrap();
-        let page = fence()
+        let page = browser_policy()
             .judge(
                 Listener::Data,
                 &Method::GET,

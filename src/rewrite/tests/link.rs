@@ -8,7 +8,7 @@ use crate::rewrite::header;
 use crate::rewrite::sample::{graph, links, links_at, route, two};
 use crate::rewrite::spelling::Spelling;
 
-fn turned(way: Way, links: &Links, url: &str) -> String {
+fn rewritten(way: Way, links: &Links, url: &str) -> String {
     match links.find(way, url.as_bytes(), Spelling::Plain) {
         Found::Yes { len, route } => links.text(way, route).concat() + &url[len..],
         Found::Cut => panic!("plain text is never cut"),
@@ -17,11 +17,11 @@ fn turned(way: Way, links: &Links, url: &str) -> String {
 }
 
 fn down(links: &Links, url: &str) -> String {
-    turned(Way::ToCaller, links, url)
+    rewritten(Way::ToCaller, links, url)
 }
 
 fn up(links: &Links, url: &str) -> String {
-    turned(Way::ToUpstream, links, url)
+    rewritten(Way::ToUpstream, links, url)
 }
 
 #[test]
@@ -322,9 +322,9 @@ fn a_root_relative_location_gets_the_prefix_on_3xx_only() {
 #[test]
 fn a_location_that_needs_no_token_leads_to_no_route() {
     let file = "https://contoso.sharepoint.com/_layouts/15/download.aspx?UniqueId=1";
-    let ticket = "https://contoso.sharepoint.com/x?a=1&tempauth=x";
+    let preauthenticated = "https://contoso.sharepoint.com/x?a=1&tempauth=x";
     let own = "https://graph.microsoft.com/v1.0/y";
-    let turned = |status: u16, file: bool, value: &str| {
+    let rewritten = |status: u16, file: bool, value: &str| {
         let mut routes = two();
         routes.push(route("/sp", "https://contoso.sharepoint.com"));
         let links = links(routes, "localhost:8080");
@@ -336,21 +336,21 @@ fn a_location_that_needs_no_token_leads_to_no_route() {
         location.replace("http://localhost:8080", "")
     };
     for (status, is_file) in [(302, true), (200, true), (202, false)] {
-        assert_eq!(turned(status, is_file, file), file);
-        assert_eq!(turned(status, is_file, own), "/graph/v1.0/y");
+        assert_eq!(rewritten(status, is_file, file), file);
+        assert_eq!(rewritten(status, is_file, own), "/graph/v1.0/y");
     }
     assert_eq!(
-        turned(302, false, file),
+        rewritten(302, false, file),
         "/sp/_layouts/15/download.aspx?UniqueId=1"
     );
     for status in [200, 201, 202, 302] {
-        assert_eq!(turned(status, false, ticket), ticket);
+        assert_eq!(rewritten(status, false, preauthenticated), preauthenticated);
         let signed = "https://graph.microsoft.com/x?sig=1";
-        assert_eq!(turned(status, false, signed), signed);
+        assert_eq!(rewritten(status, false, signed), signed);
     }
     // Read as a reference to this proxy, it would lead to a route at the root.
     assert_eq!(
-        turned(302, true, "/x?tempauth=1"),
+        rewritten(302, true, "/x?tempauth=1"),
         "https://graph.microsoft.com/x?tempauth=1"
     );
 }

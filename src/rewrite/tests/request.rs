@@ -12,8 +12,8 @@ fn dynamics() -> Links {
 }
 
 fn body(links: &Links, body: &str) -> Option<String> {
-    let turned = request::body(body.as_bytes(), links)?;
-    Some(String::from_utf8(turned.to_vec()).unwrap())
+    let rewritten = request::body(body.as_bytes(), links)?;
+    Some(String::from_utf8(rewritten.to_vec()).unwrap())
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn targets_of_a_json_batch_become_relative_to_its_root() {
         "@odata.id":"http://localhost:8080/graph/v1.0/c"}},{"url":"/me"},{"url":"http://localhost:8080/graph/beta/d"},
         {"url":"http://localhost:8080/dynamics/v1.0/e"},{"url":"http://localhost:8080/graph/v1.0"},{"url":"http://localhost:8080/graph/v1.0/"},
         {"url":"http://localhost:8080/graph/v1.0//f"},{"url":"http://localhost:8080/graph/v1.0/?g"},{"url":"http:\/\/localhost:8080\/graph\/v1.0\/h"}]}"#;
-    let turned = request::json_batch(batch.as_bytes(), "/v1.0", &graph()).unwrap();
+    let rewritten = request::json_batch(batch.as_bytes(), "/v1.0", &graph()).unwrap();
     let expected = batch
         .replace("http://localhost:8080/graph/v1.0/users", "users")
         .replace(r"http:\/\/localhost:8080\/graph\/v1.0\/h", "h")
@@ -87,7 +87,7 @@ fn targets_of_a_json_batch_become_relative_to_its_root() {
             "http://localhost:8080/graph/v1.0/c",
             "https://graph.microsoft.com/v1.0/c",
         );
-    assert_eq!(std::str::from_utf8(&turned).unwrap(), expected);
+    assert_eq!(std::str::from_utf8(&rewritten).unwrap(), expected);
 }
 
 #[test]
@@ -116,9 +116,12 @@ fn targets_hosts_and_bodies_of_a_multipart_batch_are_turned_back() {
     ]
     .concat();
     let kind = "multipart/mixed; boundary=b";
-    let turned = request::multipart_batch(batch.as_bytes(), kind, &dynamics()).unwrap();
-    assert_eq!(std::str::from_utf8(&turned).unwrap(), expected);
-    assert_eq!(request::multipart_batch(&turned, kind, &dynamics()), None);
+    let rewritten = request::multipart_batch(batch.as_bytes(), kind, &dynamics()).unwrap();
+    assert_eq!(std::str::from_utf8(&rewritten).unwrap(), expected);
+    assert_eq!(
+        request::multipart_batch(&rewritten, kind, &dynamics()),
+        None
+    );
     assert_eq!(
         request::multipart_batch(batch.as_bytes(), "application/json", &dynamics()),
         None
@@ -129,17 +132,18 @@ fn targets_hosts_and_bodies_of_a_multipart_batch_are_turned_back() {
 fn a_route_with_an_upstream_prefix_keeps_it_in_what_is_turned_back() {
     let routes = vec![route("/g", "https://graph.microsoft.com/v1.0")];
     let links = links_at(None, routes, 0, "localhost:8080");
-    let turned = body(&links, r#"{"@odata.id":"http://localhost:8080/g/users/1"}"#);
+    let rewritten = body(&links, r#"{"@odata.id":"http://localhost:8080/g/users/1"}"#);
     assert_eq!(
-        turned.as_deref(),
+        rewritten.as_deref(),
         Some(r#"{"@odata.id":"https://graph.microsoft.com/v1.0/users/1"}"#)
     );
     let batch = "--b\r\nContent-Type: application/http\r\n\r\nGET /g/users HTTP/1.1\r\nHost: localhost:8080\r\n\r\n\r\n--b--\r\n";
-    let turned = request::multipart_batch(batch.as_bytes(), "multipart/mixed;boundary=b", &links);
+    let rewritten =
+        request::multipart_batch(batch.as_bytes(), "multipart/mixed;boundary=b", &links);
     let expected = batch
         .replace("/g/users", "/v1.0/users")
         .replace("localhost:8080", "graph.microsoft.com");
-    assert_eq!(turned.unwrap(), expected);
+    assert_eq!(rewritten.unwrap(), expected);
 }
 
 #[test]

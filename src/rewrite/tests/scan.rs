@@ -168,14 +168,14 @@ fn addresses_for_whoever_has_them_are_never_turned() {
 fn in_mode_all_only_links_lead_to_other_routes() {
     let links = graph_with(RewriteLinks::All, &["href", "url"]);
     let other = "https://contoso-fake.crm4.dynamics.com";
-    let turned = "http://localhost:8080/dynamics";
+    let rewritten = "http://localhost:8080/dynamics";
     let text = |up: &str| {
         format!(
             r#"{{"webUrl":"{other}/1","a":"^/","h":0,"href":"{up}/2","url":"{up}/3","\u0068ref":"{up}/4","x@odata.nextLink":"{up}/5",
             "y":{{"href" : "{up}/6"}},"hr":"{other}/7","hrefs":"{other}/8","z":[0,"href","{other}/9"],"http":"{other}/10"}}"#
         )
     };
-    let output = text(turned).replace('^', DOWN);
+    let output = text(rewritten).replace('^', DOWN);
     assert_eq!(scanned(&links, &text(other).replace('^', UP)), output);
 }
 

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::config::{RewriteLinks, SEALED_LINKS};
+use crate::config::{PREAUTHENTICATED_KEYS, RewriteLinks};
 use crate::rewrite::address::Links;
 use crate::rewrite::sample::{graph_with, scan};
 use crate::rewrite::scan::Scanner;
@@ -34,7 +34,7 @@ pub(super) fn rewritten(value: Value, all: bool, link: bool) -> Value {
                 .filter(|front| front.eq_ignore_ascii_case(UP))
                 .map(|_| &text[UP.len()..]);
             let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
-            let rest = rest.filter(|_| !has_ticket(&text));
+            let rest = rest.filter(|_| !is_preauthenticated(&text));
             Value::String(rest.map_or(text.clone(), |rest| format!("{DOWN}{rest}")))
         }
         Value::Array(items) => items
@@ -46,7 +46,9 @@ pub(super) fn rewritten(value: Value, all: bool, link: bool) -> Value {
                 let ends = ["@odata.nextLink", "@odata.deltaLink", "@odata.context"];
                 let link = ends.iter().any(|end| key.ends_with(end)) || key == "nextLink";
                 let value = match value {
-                    Value::String(text) if SEALED_LINKS.contains(&key.as_str()) => text.into(),
+                    Value::String(text) if PREAUTHENTICATED_KEYS.contains(&key.as_str()) => {
+                        text.into()
+                    }
                     value => rewritten(value, all, link),
                 };
                 (key, value)
@@ -58,7 +60,7 @@ pub(super) fn rewritten(value: Value, all: bool, link: bool) -> Value {
 }
 
 /// Whether a URL's query has `sig` or `tempauth`.
-fn has_ticket(url: &str) -> bool {
+fn is_preauthenticated(url: &str) -> bool {
     let url = url.split('#').next().unwrap_or_default();
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let mut names = query.split('&').filter_map(|option| option.split_once('='));

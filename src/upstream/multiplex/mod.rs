@@ -7,13 +7,14 @@
 //! served as well by a stream that ends, and a dial that fails fails nobody whom one may serve in
 //! time.
 //!
-//! A connection on which the shell of a body is left (`shell`) takes no other request, and is closed
-//! when it has no other stream. One that is idle is closed when one of HTTP/1.1 would be.
+//! A connection on which a body is left whose exchange is over (`revocable_body`) takes no other
+//! request, and is closed when it has no other stream. One that is idle is closed when one of
+//! HTTP/1.1 would be.
 
-mod news;
-mod shell;
+mod capacity_notify;
+mod connection;
+mod revocable_body;
 mod stream;
-mod trunk;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -22,13 +23,13 @@ use std::time::{Duration, Instant};
 use super::ConnectError;
 use super::pool::PATIENCE;
 use super::stream::UpstreamStream;
-use news::News;
+use capacity_notify::CapacityNotify;
+use connection::H2Connection;
 pub(super) use stream::{Stream, is_malformed};
-use trunk::Trunk;
 
 /// The open connections.
 pub(super) struct Multiplex {
-    trunks: RefCell<Vec<Rc<Trunk>>>,
+    connections: RefCell<Vec<Rc<H2Connection>>>,
     /// More than this are never open.
     most: usize,
     /// How long a request waits for a connection.
@@ -36,14 +37,14 @@ pub(super) struct Multiplex {
     dialling: Cell<bool>,
     /// The last dial, if it failed, and when.
     failed: RefCell<Option<(Instant, Rc<ConnectError>)>>,
-    news: Rc<News>,
+    notify: Rc<CapacityNotify>,
 }
 
 /// What a request does that found no place.
 pub(super) enum Step {
     /// It dials, and waits.
     Dial(Dialling),
-    /// It waits for news.
+    /// It waits for a change.
     Wait,
     /// It has waited long enough.
     GiveUp,
@@ -61,24 +62,24 @@ impl Multiplex {
     /// None yet.
     pub(super) fn new(most: usize, limit: Duration) -> Rc<Self> {
         Rc::new(Self {
-            trunks: RefCell::default(),
+            connections: RefCell::default(),
             most,
             limit,
             dialling: Cell::new(false),
             failed: RefCell::default(),
-            news: Rc::default(),
+            notify: Rc::default(),
         })
     }
 
-    /// A place on an open connection, or `None`; with `since` only on one that is younger.
-    pub(super) fn place(&self, now: Instant, since: Option<Instant>) -> Option<Stream> {
-        let mut trunks = self.trunks.borrow_mut();
-        trunks.retain(|trunk| !trunk.is_idle() || trunk.is_open(now));
-        let trunk = trunks.iter().find(|trunk| {
-            let young = since.is_none_or(|since| trunk.is_younger(since));
-            young && trunk.is_open(now) && trunk.has_room()
+    /// A stream on an open connection, or `None`; with `since` only on one that is younger.
+    pub(super) fn take_stream(&self, now: Instant, since: Option<Instant>) -> Option<Stream> {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|connection| !connection.is_idle() || connection.is_open(now));
+        let connection = connections.iter().find(|connection| {
+            let young = since.is_none_or(|since| connection.is_younger(since));
+            young && connection.is_open(now) && connection.has_room()
         })?;
-        Some(Stream::on(Rc::clone(trunk)))
+        Some(Stream::on(Rc::clone(connection)))
     }
 
     /// What a request does now that waits since `begun`; with `since` only a younger connection is of
@@ -116,9 +117,9 @@ impl Multiplex {
     }
 
     /// Waits until something is new, or for a while.
-    pub(super) async fn news(&self) {
-        // That it is late, and that it may dial again, is no news.
-        drop(tokio::time::timeout(PATIENCE, self.news.come()).await);
+    pub(super) async fn changed(&self) {
+        // That it is late, and that it may dial again, nobody tells.
+        drop(tokio::time::timeout(PATIENCE, self.notify.notified()).await);
     }
 
     /// Speaks HTTP/2 on a connected stream and adds it.
@@ -127,66 +128,74 @@ impl Multiplex {
         stream: UpstreamStream,
         lifetime: Duration,
     ) -> Result<(), hyper::Error> {
-        let trunk = Trunk::open(stream, lifetime, Rc::clone(&self.news)).await?;
-        self.trunks.borrow_mut().push(trunk);
-        self.news.to_all();
+        let connection = H2Connection::open(stream, lifetime, Rc::clone(&self.notify)).await?;
+        self.connections.borrow_mut().push(connection);
+        self.notify.wake_all();
         Ok(())
     }
 
     /// Whether another connection is not wanted for the moment.
     pub(super) fn has_room(&self, now: Instant) -> bool {
-        let trunks = self.trunks.borrow();
-        trunks.iter().any(|trunk| {
-            trunk.is_open(now) && (trunk.has_room() || trunk.is_settling(now, self.limit))
+        let connections = self.connections.borrow();
+        connections.iter().any(|connection| {
+            connection.is_open(now)
+                && (connection.has_room() || connection.is_settling(now, self.limit))
         })
     }
 
-    /// Forgets closed, retired and idle connections, and those on which nothing but shells is left.
-    /// One with a stream is open, and counted, until that ends.
+    /// Forgets closed, retired and idle connections, and those on which nothing but bodies of
+    /// exchanges that are over is left. One with a stream is open, and counted, until that ends.
     pub(super) fn sweep(&self, now: Instant) {
-        self.trunks.borrow_mut().retain(|trunk| {
-            let rested = trunk.has_rested(now);
-            !trunk.is_idle() || (trunk.is_open(now) && !trunk.is_spoilt() && !rested)
+        self.connections.borrow_mut().retain(|connection| {
+            let rested = connection.has_rested(now);
+            !connection.is_idle() || (connection.is_open(now) && !connection.is_spoilt() && !rested)
         });
     }
 
     /// Closes those without a stream.
     pub(super) fn close_idle(&self) {
-        self.trunks.borrow_mut().retain(|trunk| !trunk.is_idle());
+        self.connections
+            .borrow_mut()
+            .retain(|connection| !connection.is_idle());
     }
 
     /// Open connections and those without a stream.
     pub(super) fn census(&self) -> (usize, usize) {
-        let trunks = self.trunks.borrow();
-        let idle = trunks.iter().filter(|trunk| trunk.is_idle()).count();
-        (trunks.len(), idle)
+        let connections = self.connections.borrow();
+        let idle = connections
+            .iter()
+            .filter(|connection| connection.is_idle())
+            .count();
+        (connections.len(), idle)
     }
 
     /// Whether a stream may end and leave its place.
     fn is_busy(&self, now: Instant) -> bool {
-        let trunks = self.trunks.borrow();
-        trunks
+        let connections = self.connections.borrow();
+        connections
             .iter()
-            .any(|trunk| trunk.is_open(now) && trunk.is_busy())
+            .any(|connection| connection.is_open(now) && connection.is_busy())
     }
 
     fn is_settling(&self, now: Instant) -> bool {
-        let trunks = self.trunks.borrow();
-        trunks
+        let connections = self.connections.borrow();
+        connections
             .iter()
-            .any(|trunk| trunk.is_open(now) && trunk.is_settling(now, self.limit))
+            .any(|connection| connection.is_open(now) && connection.is_settling(now, self.limit))
     }
 
     /// Whether there may be another connection; closes an idle one if that is what it takes.
     fn makes_room(&self, now: Instant) -> bool {
-        let mut trunks = self.trunks.borrow_mut();
-        trunks.retain(|trunk| !trunk.is_idle() || trunk.is_open(now));
-        if trunks.len() >= self.most
-            && let Some(idle) = trunks.iter().position(|trunk| trunk.is_idle())
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|connection| !connection.is_idle() || connection.is_open(now));
+        if connections.len() >= self.most
+            && let Some(idle) = connections
+                .iter()
+                .position(|connection| connection.is_idle())
         {
-            trunks.remove(idle);
+            connections.remove(idle);
         }
-        trunks.len() < self.most
+        connections.len() < self.most
     }
 }
 
@@ -203,7 +212,7 @@ impl Drop for Dialling {
         let outcome = std::mem::replace(&mut self.outcome, Ok(()));
         let failed = outcome.err().map(|error| (Instant::now(), Rc::new(error)));
         multiplex.failed.replace(failed);
-        multiplex.news.to_all();
+        multiplex.notify.wake_all();
     }
 }
 

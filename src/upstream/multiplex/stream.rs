@@ -8,22 +8,22 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::super::{Failure, RequestBody, UpstreamError};
-use super::shell::{Handed, Shell};
-use super::trunk::Trunk;
+use super::connection::H2Connection;
+use super::revocable_body::{Handed, RevocableBody};
 use crate::alarm::Alarm;
 
 /// One stream in use; its place is free again when this is dropped.
 pub(in super::super) struct Stream {
-    trunk: Rc<Trunk>,
+    connection: Rc<H2Connection>,
     handed: Rc<Handed>,
 }
 
 impl Stream {
     /// Takes a place on a connection.
-    pub(super) fn on(trunk: Rc<Trunk>) -> Self {
-        trunk.occupy();
+    pub(super) fn on(connection: Rc<H2Connection>) -> Self {
+        connection.occupy();
         Self {
-            trunk,
+            connection,
             handed: Rc::default(),
         }
     }
@@ -40,9 +40,9 @@ impl Stream {
         let taken = &self.handed.taken;
         let request = request.map(|body| {
             self.handed.body.replace(Some(body));
-            Shell(Rc::clone(&self.handed))
+            RevocableBody(Rc::clone(&self.handed))
         });
-        let mut sender = self.trunk.sender.clone();
+        let mut sender = self.connection.sender.clone();
         let mut response = std::pin::pin!(sender.try_send_request(request));
         let mut progress = 0;
         alarm.set(limit);
@@ -78,12 +78,12 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let trunk = &self.trunk;
+        let connection = &self.connection;
         if Rc::strong_count(&self.handed) > 1 {
-            trunk.left.set(trunk.left.get() + 1);
-            self.handed.left.set(Some(Rc::clone(&trunk.left)));
+            connection.left.set(connection.left.get() + 1);
+            self.handed.left.set(Some(Rc::clone(&connection.left)));
         }
-        trunk.vacate();
+        connection.vacate();
         self.handed.empty();
         if let Some(waker) = self.handed.waiting.take() {
             waker.wake();

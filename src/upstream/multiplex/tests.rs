@@ -36,7 +36,7 @@ async fn what_is_idle_for_long_is_closed_and_what_has_a_stream_is_not() {
             peer.open(&multiplex).await;
             peer.open(&multiplex).await;
             let now = Instant::now();
-            let stream = multiplex.place(now, None).unwrap();
+            let stream = multiplex.take_stream(now, None).unwrap();
             multiplex.sweep(now);
             multiplex.sweep(now + IDLE / 2);
             assert_eq!(multiplex.census(), (2, 1));
@@ -45,7 +45,7 @@ async fn what_is_idle_for_long_is_closed_and_what_has_a_stream_is_not() {
             drop(stream);
             multiplex.sweep(now + IDLE * 3 / 2);
             assert_eq!(multiplex.census(), (1, 1), "it was in use just now");
-            drop(multiplex.place(now + IDLE * 3 / 2, None).unwrap());
+            drop(multiplex.take_stream(now + IDLE * 3 / 2, None).unwrap());
             multiplex.sweep(now + IDLE * 2);
             multiplex.sweep(now + IDLE * 5 / 2);
             assert_eq!(multiplex.census(), (1, 1), "it was used since");
@@ -71,9 +71,9 @@ async fn one_dials_at_a_time_and_not_while_a_peer_has_not_said_what_it_allows() 
             peer.open(&multiplex).await;
             dialling.come_to(Ok(()));
             drop(dialling);
-            let _only = multiplex.place(begun, None).unwrap();
+            let _only = multiplex.take_stream(begun, None).unwrap();
             assert!(
-                multiplex.place(begun, None).is_none(),
+                multiplex.take_stream(begun, None).is_none(),
                 "one for the time being"
             );
             assert!(matches!(step(begun), Step::Wait));
@@ -92,7 +92,7 @@ async fn beyond_the_bound_an_idle_connection_makes_room_and_a_busy_one_is_waited
             let mut peer = Silent::listen().await;
             peer.open(&multiplex).await;
             let begun = Instant::now() + LIMIT;
-            let busy = multiplex.place(begun, None).unwrap();
+            let busy = multiplex.take_stream(begun, None).unwrap();
             assert!(matches!(multiplex.step(begun, begun, None), Step::Wait));
             let late = begun + LIMIT;
             assert!(matches!(multiplex.step(begun, late, None), Step::GiveUp));
@@ -123,7 +123,7 @@ async fn a_dial_that_fails_fails_who_waited_for_it_and_cannot_be_served_otherwis
             assert!(matches!(multiplex.step(begun, begun, None), Step::Fail(_)));
             let mut peer = Silent::listen().await;
             peer.open(&multiplex).await;
-            let _busy = multiplex.place(begun, None).unwrap();
+            let _busy = multiplex.take_stream(begun, None).unwrap();
             assert!(matches!(multiplex.step(begun, begun, None), Step::Wait));
             let late = begun + LIMIT;
             assert!(matches!(multiplex.step(begun, late, None), Step::Fail(_)));

@@ -44,7 +44,7 @@ pub(super) struct Pool {
         reason = "a wire moves between the pool, the queue and a lease: a pointer, not its bytes"
     )]
     idle: RefCell<Vec<Box<Wire>>>,
-    queue: RefCell<VecDeque<Weak<Ticket>>>,
+    queue: RefCell<VecDeque<Weak<Waiter>>>,
     /// Those in use, idle ones, and those that are being made.
     open: Cell<usize>,
     dialling: Cell<usize>,
@@ -63,14 +63,14 @@ pub(super) struct Pool {
 type Served = Result<Option<Box<Wire>>, Rc<ConnectError>>;
 
 #[derive(Default)]
-struct Ticket {
+struct Waiter {
     served: RefCell<Option<Served>>,
     /// What came free for it was of no use: it may dial.
     lost: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Ticket {
+impl Waiter {
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
@@ -134,9 +134,9 @@ impl Pool {
         F: Future<Output = Result<Option<Wire>, ConnectError>> + 'static,
     {
         let begun = Instant::now();
-        let ticket = Rc::new(Ticket::default());
-        self.queue.borrow_mut().push_back(Rc::downgrade(&ticket));
-        let mut turn = std::pin::pin!(self.turn(&ticket, &dial));
+        let waiter = Rc::new(Waiter::default());
+        self.queue.borrow_mut().push_back(Rc::downgrade(&waiter));
+        let mut turn = std::pin::pin!(self.turn(&waiter, &dial));
         if self.open.get() < EAGER {
             self.grow(&dial);
         }
@@ -176,7 +176,7 @@ impl Pool {
 
     fn waiting(&self) -> usize {
         let mut queue = self.queue.borrow_mut();
-        queue.retain(|ticket| ticket.strong_count() > 0);
+        queue.retain(|waiter| waiter.strong_count() > 0);
         queue.len()
     }
 
@@ -190,7 +190,7 @@ impl Pool {
         self.closed();
         let queue = self.queue.borrow();
         let mut waiting = queue.iter().filter_map(Weak::upgrade);
-        if let Some(first) = waiting.find(|ticket| !ticket.lost.get()) {
+        if let Some(first) = waiting.find(|waiter| !waiter.lost.get()) {
             first.lost.set(true);
             first.wake();
         }
@@ -206,12 +206,12 @@ impl Pool {
     /// Gives an outcome to the first that waits; hands it back when nobody does.
     fn serve(&self, outcome: Served) -> Option<Served> {
         loop {
-            let Some(ticket) = self.queue.borrow_mut().pop_front() else {
+            let Some(waiter) = self.queue.borrow_mut().pop_front() else {
                 return Some(outcome);
             };
-            if let Some(ticket) = ticket.upgrade() {
-                *ticket.served.borrow_mut() = Some(outcome);
-                ticket.wake();
+            if let Some(waiter) = waiter.upgrade() {
+                *waiter.served.borrow_mut() = Some(outcome);
+                waiter.wake();
                 return None;
             }
         }
@@ -219,22 +219,22 @@ impl Pool {
 
     async fn turn<D, F>(
         self: &Rc<Self>,
-        ticket: &Rc<Ticket>,
+        waiter: &Rc<Waiter>,
         dial: &D,
     ) -> Result<Option<Lease>, Rc<ConnectError>>
     where
         D: Fn() -> F,
         F: Future<Output = Result<Option<Wire>, ConnectError>> + 'static,
     {
-        let unused = Unused(self, ticket);
+        let unused = Unused(self, waiter);
         let served = std::future::poll_fn(|cx| {
-            if let Some(served) = ticket.served.borrow_mut().take() {
+            if let Some(served) = waiter.served.borrow_mut().take() {
                 return Poll::Ready(served);
             }
-            if ticket.lost.take() {
+            if waiter.lost.take() {
                 self.grow(dial);
             }
-            *ticket.waker.borrow_mut() = Some(cx.waker().clone());
+            *waiter.waker.borrow_mut() = Some(cx.waker().clone());
             Poll::Pending
         })
         .await;
@@ -268,7 +268,7 @@ impl Drop for Pool {
 }
 
 /// Returns what was served to a request that went away before it looked.
-struct Unused<'a>(&'a Rc<Pool>, &'a Rc<Ticket>);
+struct Unused<'a>(&'a Rc<Pool>, &'a Rc<Waiter>);
 
 impl Drop for Unused<'_> {
     fn drop(&mut self) {

@@ -6,20 +6,20 @@ use http::{HeaderMap, HeaderValue};
 use crate::code::Code;
 use crate::config::{BaseUrl, HeaderEdits};
 use crate::policy::allow::Allow;
-use crate::policy::batch::{Place, check, read};
+use crate::policy::batch::{BatchContext, check, read};
 use crate::policy::request_header::RequestRules;
 
 fn judged(kind: &'static str, body: &str, kept: &[&'static str]) -> Result<(), Code> {
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
     let upstream = BaseUrl::parse("https://org.crm4.dynamics.com").unwrap();
-    let place = Place {
+    let context = BatchContext {
         upstream: &upstream,
         path: "/api/data/v9.2/$batch",
     };
     let kept: Vec<_> = kept.iter().map(|name| name.parse().unwrap()).collect();
     let rules = RequestRules::new(&kept, &HeaderEdits::default());
     let allow = Allow::new(None, &kept);
-    read(&place, &headers, body.as_bytes())
+    read(&context, &headers, body.as_bytes())
         .and_then(|operations| check(&operations, &allow, &rules))
         .map_err(|refusal| refusal.code)
 }

@@ -8,7 +8,7 @@ use crate::code::Code;
 use crate::config::{AllowSpec, BaseUrl, HeaderEdits, PatternSegment};
 use crate::policy::Refusal;
 use crate::policy::allow::Allow;
-use crate::policy::batch::{Operation, Place, check, read};
+use crate::policy::batch::{BatchContext, Operation, check, read};
 use crate::policy::request_header::RequestRules;
 
 fn read_at(upstream: &str, path: &str, body: &str) -> Result<Vec<Operation>, Refusal> {
@@ -16,11 +16,11 @@ fn read_at(upstream: &str, path: &str, body: &str) -> Result<Vec<Operation>, Ref
     let kind = HeaderValue::from_static("application/json; charset=utf-8");
     headers.insert(CONTENT_TYPE, kind);
     let upstream = BaseUrl::parse(upstream).unwrap();
-    let place = Place {
+    let context = BatchContext {
         upstream: &upstream,
         path,
     };
-    read(&place, &headers, body.as_bytes())
+    read(&context, &headers, body.as_bytes())
 }
 
 fn graph(body: &str) -> Result<Vec<Operation>, Refusal> {
@@ -287,7 +287,7 @@ fn only_graph_takes_a_leading_slash_for_its_version() {
 #[test]
 fn a_compressed_or_foreign_batch_is_refused() {
     let upstream = BaseUrl::parse("https://graph.microsoft.com").unwrap();
-    let place = Place {
+    let context = BatchContext {
         upstream: &upstream,
         path: "/v1.0/$batch",
     };
@@ -309,7 +309,7 @@ fn a_compressed_or_foreign_batch_is_refused() {
         for (name, value) in &fields {
             headers.append(name, HeaderValue::from_static(value));
         }
-        let refusal = read(&place, &headers, br#"{"requests":[]}"#).unwrap_err();
+        let refusal = read(&context, &headers, br#"{"requests":[]}"#).unwrap_err();
         assert_eq!(refusal.code, Code::BadRequest, "{fields:?}");
     }
 }

@@ -7,17 +7,17 @@ use proptest::prelude::*;
 use crate::code::Code;
 use crate::config::BaseUrl;
 use crate::policy::Refusal;
-use crate::policy::batch::{Operation, Place, read};
+use crate::policy::batch::{BatchContext, Operation, read};
 
 fn read_as(kind: &str, upstream: &str, body: &[u8]) -> Result<Vec<Operation>, Refusal> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_str(kind).unwrap());
     let upstream = BaseUrl::parse(upstream).unwrap();
-    let place = Place {
+    let context = BatchContext {
         upstream: &upstream,
         path: "/api/data/v9.2/$batch",
     };
-    read(&place, &headers, body)
+    read(&context, &headers, body)
 }
 
 fn dynamics(body: &str) -> Result<Vec<Operation>, Refusal> {

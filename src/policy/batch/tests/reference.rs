@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use crate::code::Code;
 use crate::config::BaseUrl;
 use crate::policy::Refusal;
-use crate::policy::batch::{Place, read};
+use crate::policy::batch::{BatchContext, read};
 
 /// The paths of the operations in a batch below `/odata`.
 fn paths(upstream: &str, kind: &'static str, body: &str) -> Result<Vec<String>, Refusal> {
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
     let upstream = BaseUrl::parse(upstream).unwrap();
     let path = "/odata/$batch";
-    let place = Place {
+    let context = BatchContext {
         upstream: &upstream,
         path,
     };
-    let operations = read(&place, &headers, body.as_bytes())?;
+    let operations = read(&context, &headers, body.as_bytes())?;
     Ok(operations.into_iter().map(|one| one.path).collect())
 }
 
@@ -222,11 +222,11 @@ fn a_json_batch_of_graph_has_no_references() {
         let kind = HeaderValue::from_static("application/json");
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
         let read = |path: &str| {
-            let place = Place {
+            let context = BatchContext {
                 upstream: &upstream,
                 path,
             };
-            read(&place, &headers, body.to_string().as_bytes()).is_ok()
+            read(&context, &headers, body.to_string().as_bytes()).is_ok()
         };
         assert!(read("/v1.0/$batch"));
         assert!(!read("/$batch"));

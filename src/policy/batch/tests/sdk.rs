@@ -5,17 +5,17 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::config::BaseUrl;
 use crate::policy::Refusal;
-use crate::policy::batch::{Operation, Place, read};
+use crate::policy::batch::{BatchContext, Operation, read};
 
 fn graph(body: &str) -> Result<Vec<Operation>, Refusal> {
     let kind = HeaderValue::from_static("application/json");
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
     let upstream = BaseUrl::parse("https://graph.microsoft.com").unwrap();
-    let place = Place {
+    let context = BatchContext {
         upstream: &upstream,
         path: "/v1.0/$batch",
     };
-    read(&place, &headers, body.as_bytes())
+    read(&context, &headers, body.as_bytes())
 }
 
 /// Method, path and number of headers of each operation.

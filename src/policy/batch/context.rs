@@ -8,7 +8,7 @@ use crate::policy::path;
 
 /// Where a batch was sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct BatchContext<'a> {
     /// The route's upstream.
     pub upstream: &'a BaseUrl,
     /// The raw path below the route's prefix, `$batch` included.
@@ -26,7 +26,7 @@ pub(super) struct Root<'a> {
     pub(super) graph: bool,
 }
 
-impl<'a> Place<'a> {
+impl<'a> BatchContext<'a> {
     /// Where a JSON batch is: the path without its last segment.
     ///
     /// Graph is recognised by its hosts, or loopback, where what stands in for it is tested, and by

@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The gate of a route.
 #[derive(Debug)]
-pub struct Quiet {
+pub struct ThrottleGate {
     made: Instant,
     /// Until when, in milliseconds since `made`.
     until: AtomicU64,
@@ -21,7 +21,7 @@ pub struct Quiet {
     line: Semaphore,
 }
 
-impl Default for Quiet {
+impl Default for ThrottleGate {
     /// Open.
     fn default() -> Self {
         Self {
@@ -32,9 +32,9 @@ impl Default for Quiet {
     }
 }
 
-impl Quiet {
+impl ThrottleGate {
     /// The upstream asks for quiet from now on. What it asked for before is not taken back.
-    pub(super) fn ask(&self, now: Instant, quiet: Duration) {
+    pub(super) fn close_for(&self, now: Instant, quiet: Duration) {
         let until = now.duration_since(self.made) + quiet.min(LONGEST);
         let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
         self.until.fetch_max(until, Ordering::Relaxed);
@@ -56,7 +56,7 @@ impl Quiet {
     ///
     /// # Errors
     /// What is left of the quiet at the deadline.
-    pub(super) async fn over(&self, deadline: Instant) -> Result<(), Duration> {
+    pub(super) async fn wait_open(&self, deadline: Instant) -> Result<(), Duration> {
         let Some(left) = self.left(Instant::now) else {
             return Ok(());
         };
@@ -82,39 +82,40 @@ mod tests {
 
     #[test]
     fn the_longest_quiet_that_was_asked_for_holds_and_has_a_bound() {
-        let quiet = Quiet::default();
+        let gate = ThrottleGate::default();
         let now = Instant::now();
-        assert_eq!(quiet.left(|| now), None);
-        quiet.ask(now, Duration::from_secs(10));
-        quiet.ask(now, Duration::from_secs(3));
-        let left = quiet.left(|| now + Duration::from_secs(4)).unwrap();
+        assert_eq!(gate.left(|| now), None);
+        gate.close_for(now, Duration::from_secs(10));
+        gate.close_for(now, Duration::from_secs(3));
+        let left = gate.left(|| now + Duration::from_secs(4)).unwrap();
         assert!(
             left <= Duration::from_secs(6) && left > Duration::from_secs(5),
             "{left:?}"
         );
-        assert_eq!(quiet.left(|| now + Duration::from_secs(11)), None);
-        quiet.ask(now, Duration::MAX);
-        assert!(quiet.left(|| now).unwrap() <= LONGEST);
+        assert_eq!(gate.left(|| now + Duration::from_secs(11)), None);
+        gate.close_for(now, Duration::MAX);
+        assert!(gate.left(|| now).unwrap() <= LONGEST);
     }
 
     #[tokio::test]
     async fn whoever_comes_first_goes_first_and_nobody_waits_beyond_the_deadline() {
-        let quiet = Arc::new(Quiet::default());
-        quiet.ask(Instant::now(), Duration::from_millis(60));
+        let gate = Arc::new(ThrottleGate::default());
+        gate.close_for(Instant::now(), Duration::from_millis(60));
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut waiting = tokio::task::JoinSet::new();
         for number in 0..5 {
-            let (quiet, order) = (Arc::clone(&quiet), Arc::clone(&order));
+            let (gate, order) = (Arc::clone(&gate), Arc::clone(&order));
             waiting.spawn(async move {
-                quiet
-                    .over(Instant::now() + Duration::from_secs(20))
+                gate.wait_open(Instant::now() + Duration::from_secs(20))
                     .await
                     .unwrap();
                 order.lock().unwrap().push(number);
             });
             tokio::task::yield_now().await;
         }
-        let short = quiet.over(Instant::now() + Duration::from_millis(5)).await;
+        let short = gate
+            .wait_open(Instant::now() + Duration::from_millis(5))
+            .await;
         assert!(short.unwrap_err() <= Duration::from_millis(60));
         waiting.join_all().await;
         assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4]);

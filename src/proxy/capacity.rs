@@ -23,8 +23,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const NO_PLACE: &str =
     "no place among the route's max_concurrency was free for 30 s; send fewer requests at once";
 
-/// Waits for the request's turn. The place is the exchange's until the end of the answer's body.
-pub(super) async fn turn(exchange: &mut Exchange, call: &Call<'_>) -> Result<(), ProxyError> {
+/// Waits until the request may go up. The place is the exchange's until the end of the answer's
+/// body.
+pub(super) async fn wait_for_capacity(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+) -> Result<(), ProxyError> {
     let route = call.route();
     if !route.may_wait() {
         return Ok(());
@@ -40,7 +44,7 @@ async fn queue(exchange: &mut Exchange, route: &Route) -> Result<(), ProxyError>
         quiet_over(exchange, route).await?;
         place(exchange, route.places.as_ref(), LONGEST_WAIT).await?;
         // Quiet may have been asked for while this one waited for its place.
-        if route.quiet.left(Instant::now).is_none() {
+        if route.throttle_gate.left(Instant::now).is_none() {
             return Ok(());
         }
         exchange.place = None;
@@ -52,7 +56,10 @@ pub(super) async fn quiet_over(exchange: &Exchange, route: &Route) -> Result<(),
     let Throttle::Hold(wait) = route.spec.throttle else {
         return Ok(());
     };
-    let over = route.quiet.over(exchange.opened.mono + wait).await;
+    let over = route
+        .throttle_gate
+        .wait_open(exchange.opened.mono + wait)
+        .await;
     over.map_err(|left| ProxyError::Throttled { left })
 }
 
@@ -73,9 +80,9 @@ async fn place(
     Ok(())
 }
 
-/// Waits for the turn of a request that is sent again, as [`turn`] does; whether it has come by
+/// Waits until a request may be sent again, as [`wait_for_capacity`] does; whether it may by
 /// `latest`, and after a quiet of no more than `max_wait`.
-pub(super) async fn turn_again(
+pub(super) async fn wait_to_retry(
     exchange: &mut Exchange,
     call: &Call<'_>,
     latest: Instant,
@@ -95,7 +102,7 @@ pub(super) async fn turn_again(
         }
         // One that the route kept before a reload is nobody's now.
         let keeps = matches!(route.spec.throttle, Throttle::Hold(_));
-        if !keeps || route.quiet.left(Instant::now).is_none() {
+        if !keeps || route.throttle_gate.left(Instant::now).is_none() {
             return true;
         }
         exchange.place = None;
@@ -110,22 +117,26 @@ async fn may_ask_by(call: &Call<'_>, deadline: Instant) -> bool {
     let Throttle::Hold(_) = route.spec.throttle else {
         return true;
     };
-    let left = route.quiet.left(Instant::now).unwrap_or_default();
-    Instant::now() + left <= deadline && route.quiet.over(deadline).await.is_ok()
+    let left = route.throttle_gate.left(Instant::now).unwrap_or_default();
+    Instant::now() + left <= deadline && route.throttle_gate.wait_open(deadline).await.is_ok()
 }
 
 /// Notes what an answer of the upstream says about being busy.
-pub(super) fn heard(call: &Call<'_>, response: &mut Response<UpstreamBody>) {
-    let asked = told(call, response);
+pub(super) fn note_throttling(call: &Call<'_>, response: &mut Response<UpstreamBody>) {
+    let asked = normalise_retry_after(call, response);
     if let (Throttle::Hold(_), Some(seconds)) = (call.route().spec.throttle, asked) {
         let quiet = Duration::from_secs(seconds);
-        call.route().quiet.ask(Instant::now(), quiet);
+        call.route().throttle_gate.close_for(Instant::now(), quiet);
     }
 }
 
-/// For how many seconds an answer asks for quiet, whoever gave it. When to come again is told in whole
-/// seconds on any status: 202 and 413 have it too, and SDKs read it there.
-pub(super) fn told(call: &Call<'_>, response: &mut Response<UpstreamBody>) -> Option<u64> {
+/// Puts `Retry-After` into whole seconds, on any status: 202 and 413 have it too, and SDKs read it
+/// there. Counts an answer that says that its giver is busy, whoever that is; for how many seconds
+/// it asks for quiet.
+pub(super) fn normalise_retry_after(
+    call: &Call<'_>,
+    response: &mut Response<UpstreamBody>,
+) -> Option<u64> {
     let status = response.status();
     let asked = retry_after::in_seconds(response.headers_mut(), SystemTime::now);
     let busy = [

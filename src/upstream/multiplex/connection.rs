@@ -13,8 +13,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use super::super::closable::{Closable, Closer};
 use super::super::stream::UpstreamStream;
 use super::super::wire::IDLE;
-use super::news::News;
-use super::shell::Shell;
+use super::capacity_notify::CapacityNotify;
+use super::revocable_body::RevocableBody;
 use crate::executor::LocalExec;
 
 /// The most that one stream's reader can leave unread.
@@ -33,15 +33,15 @@ const PONG: Duration = Duration::from_secs(10);
 const UNKNOWN: usize = usize::MAX - 1;
 
 /// One HTTP/2 connection.
-pub(super) struct Trunk {
-    pub(super) sender: http2::SendRequest<Shell>,
+pub(super) struct H2Connection {
+    pub(super) sender: http2::SendRequest<RevocableBody>,
     closer: Closer,
     streams: Cell<usize>,
-    /// Shells whose exchange is over.
+    /// Bodies that hyper still holds although their exchange is over.
     pub(super) left: Rc<Cell<usize>>,
     /// What the peer allows at the moment.
     allowed: Rc<Cell<usize>>,
-    news: Rc<News>,
+    notify: Rc<CapacityNotify>,
     opened: Instant,
     retire_at: Instant,
     /// Whether it took a request since the last sweep, and the last sweep that found it in use.
@@ -49,12 +49,12 @@ pub(super) struct Trunk {
     rests_since: Cell<Instant>,
 }
 
-impl Trunk {
+impl H2Connection {
     /// Speaks HTTP/2 on a connected stream.
     pub(super) async fn open(
         stream: UpstreamStream,
         lifetime: Duration,
-        news: Rc<News>,
+        notify: Rc<CapacityNotify>,
     ) -> Result<Rc<Self>, hyper::Error> {
         let closer = Closer::default();
         let window = STREAM_WINDOW * u32::try_from(STREAMS).unwrap_or(1);
@@ -70,13 +70,13 @@ impl Trunk {
             .handshake(TokioIo::new(Closable::new(stream, closer.clone())))
             .await?;
         let allowed = Rc::new(Cell::new(UNKNOWN));
-        let (known, told, reader) = (Rc::clone(&allowed), Rc::clone(&news), closer.clone());
+        let (known, waiters, reader) = (Rc::clone(&allowed), Rc::clone(&notify), closer.clone());
         tokio::task::spawn_local(async move {
             let driven = std::future::poll_fn(|cx| {
                 let polled = Pin::new(&mut connection).poll(cx);
                 let allows = connection.current_max_send_streams();
                 if known.replace(allows) != allows {
-                    told.to_all();
+                    waiters.wake_all();
                 }
                 // hyper reads in another task.
                 if allows == UNKNOWN {
@@ -87,7 +87,7 @@ impl Trunk {
             if let Err(error) = driven.await {
                 tracing::debug!(%error, "an HTTP/2 connection to an upstream ended");
             }
-            told.to_all();
+            waiters.wake_all();
         });
         let opened = Instant::now();
         Ok(Rc::new(Self {
@@ -96,7 +96,7 @@ impl Trunk {
             streams: Cell::new(0),
             left: Rc::default(),
             allowed,
-            news,
+            notify,
             opened,
             retire_at: opened + lifetime,
             used: Cell::new(true),
@@ -122,7 +122,7 @@ impl Trunk {
         self.left.get() == 0 && !self.is_idle()
     }
 
-    /// Whether nothing but shells is left on it.
+    /// Whether nothing but bodies of exchanges that are over is left on it.
     pub(super) fn is_spoilt(&self) -> bool {
         self.left.get() > 0 && self.is_idle()
     }
@@ -156,12 +156,12 @@ impl Trunk {
 
     pub(super) fn vacate(&self) {
         self.streams.set(self.streams.get() - 1);
-        self.news.to_one();
+        self.notify.wake_one();
     }
 }
 
 /// Nobody waits for a connection to say goodbye on which a body is stuck.
-impl Drop for Trunk {
+impl Drop for H2Connection {
     fn drop(&mut self) {
         if self.left.get() > 0 {
             self.closer.close();

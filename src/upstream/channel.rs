@@ -16,35 +16,35 @@ use crate::config::UpstreamHttp;
 /// all are renewed at once.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// A place to send one request.
-pub(super) enum Place {
-    One(Lease),
-    Two(Stream),
+/// What one request is sent on: a connection of HTTP/1.1, or a stream of HTTP/2.
+pub(super) enum Channel {
+    Http1(Lease),
+    Http2(Stream),
 }
 
 impl Upstream {
-    /// A place on a connection that is there.
-    pub(super) fn ready(&self, fresh: bool) -> Option<Place> {
+    /// A channel that is there.
+    pub(super) fn ready(&self, fresh: bool) -> Option<Channel> {
         let now = self.clock.coarse();
         match self.may_speak_h2() {
             _ if fresh => None,
-            true => self.multiplex.place(now, None).map(Place::Two),
-            false => self.pool.take_idle(now).map(Place::One),
+            true => self.multiplex.take_stream(now, None).map(Channel::Http2),
+            false => self.pool.take_idle(now).map(Channel::Http1),
         }
     }
 
-    /// A place, on a new connection if need be. A connection that was opened meanwhile is as fresh as
-    /// any.
-    pub(super) async fn place(&self, fresh: bool) -> Result<Place, Rc<ConnectError>> {
+    /// A channel, on a new connection if need be. A connection that was opened meanwhile is as
+    /// fresh as any.
+    pub(super) async fn acquire(&self, fresh: bool) -> Result<Channel, Rc<ConnectError>> {
         let since = fresh.then(Instant::now);
         loop {
-            let place = match self.may_speak_h2() {
-                true => self.place_h2(since).await?,
-                false => self.place_h1(since).await?,
+            let channel = match self.may_speak_h2() {
+                true => self.acquire_h2(since).await?,
+                false => self.acquire_h1(since).await?,
             };
             // Else it turned out to be spoken what this did not wait for.
-            if let Some(place) = place {
-                return Ok(place);
+            if let Some(channel) = channel {
+                return Ok(channel);
             }
         }
     }
@@ -52,22 +52,26 @@ impl Upstream {
     /// Whether HTTP/2 is or may be spoken.
     fn may_speak_h2(&self) -> bool {
         match self.spec.http {
-            UpstreamHttp::One => false,
-            UpstreamHttp::Two => true,
+            UpstreamHttp::Http1 => false,
+            UpstreamHttp::Http2 => true,
             UpstreamHttp::Auto => self.speaks_h2.get().unwrap_or(true),
         }
     }
 
-    /// A place where HTTP/2 may be spoken; `None` when it turned out while this waited that it is not.
-    async fn place_h2(&self, since: Option<Instant>) -> Result<Option<Place>, Rc<ConnectError>> {
+    /// A channel where HTTP/2 may be spoken; `None` when it turned out while this waited that it is
+    /// not.
+    async fn acquire_h2(
+        &self,
+        since: Option<Instant>,
+    ) -> Result<Option<Channel>, Rc<ConnectError>> {
         let begun = Instant::now();
         loop {
             let now = Instant::now();
-            if let Some(stream) = self.multiplex.place(now, since) {
-                return Ok(Some(Place::Two(stream)));
+            if let Some(stream) = self.multiplex.take_stream(now, since) {
+                return Ok(Some(Channel::Http2(stream)));
             }
             if let Some(lease) = self.pool.take_younger(now, since) {
-                return Ok(Some(Place::One(lease)));
+                return Ok(Some(Channel::Http1(lease)));
             }
             if !self.may_speak_h2() {
                 return Ok(None);
@@ -79,24 +83,27 @@ impl Upstream {
                 Step::Dial(dialling) => drop(tokio::task::spawn_local(self.dial_h2(dialling))),
                 Step::Wait => {}
             }
-            self.multiplex.news().await;
+            self.multiplex.changed().await;
         }
     }
 
-    /// A place where HTTP/1.1 is spoken; `None` when HTTP/2 is by now.
-    async fn place_h1(&self, since: Option<Instant>) -> Result<Option<Place>, Rc<ConnectError>> {
+    /// A channel where HTTP/1.1 is spoken; `None` when HTTP/2 is by now.
+    async fn acquire_h1(
+        &self,
+        since: Option<Instant>,
+    ) -> Result<Option<Channel>, Rc<ConnectError>> {
         let now = Instant::now();
         if let Some(lease) = self.pool.take_younger(now, since) {
-            return Ok(Some(Place::One(lease)));
+            return Ok(Some(Channel::Http1(lease)));
         }
-        if let Some(stream) = self.multiplex.place(now, since) {
-            return Ok(Some(Place::Two(stream)));
+        if let Some(stream) = self.multiplex.take_stream(now, since) {
+            return Ok(Some(Channel::Http2(stream)));
         }
         let lease = match since {
             Some(_) => self.pool.fresh(self.dial(true)).await,
             None => self.pool.wait(|| self.dial(false)).await,
         };
-        lease.map(|lease| lease.map(Place::One))
+        lease.map(|lease| lease.map(Channel::Http1))
     }
 
     /// Dials where HTTP/2 may be spoken.

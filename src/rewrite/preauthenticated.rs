@@ -1,6 +1,6 @@
-//! Whether a URL carries a ticket: a parameter that lets in whoever has the URL. Graph, SharePoint
+//! Whether a URL is pre-authenticated: a parameter lets in whoever has the URL. Graph, SharePoint
 //! and Outlook give such URLs for downloads, uploads and copies, Azure storage and Logic Apps give
-//! them as well, and none of them may see the token beside it. So none is turned here, whatever
+//! them as well, and none of them may see the token beside that. So none is turned here, whatever
 //! route it leads to. The host tells nothing: it may be the upstream of a route.
 
 use memchr::{memchr, memchr_iter, memchr2};
@@ -32,14 +32,14 @@ impl Name {
         }
     }
 
-    fn is_ticket(&self) -> bool {
+    fn is_credential(&self) -> bool {
         NAMES.contains(&&self.text[..self.length])
     }
 }
 
 /// Whether the query of the URL, of which everything before `from` is scheme, authority and path,
 /// has a parameter of such a name. Percent-encoded names count for nothing: nobody writes them.
-pub(super) fn has_ticket(raw: &[u8], from: usize, spelling: Spelling) -> bool {
+pub(super) fn is_preauthenticated(raw: &[u8], from: usize, spelling: Spelling) -> bool {
     let rest = raw.get(from..).unwrap_or_default();
     match spelling {
         Spelling::Plain => plain(rest),
@@ -80,7 +80,7 @@ fn spelt(raw: &[u8], from: usize, spelling: Spelling) -> bool {
             (b'#', _) => return false,
             (b'?', _) if !in_query => (in_query, name) = (true, Some(Name::EMPTY)),
             (b'&', _) if in_query => name = Some(Name::EMPTY),
-            (b'=', Some(read)) if read.is_ticket() => return true,
+            (b'=', Some(read)) if read.is_credential() => return true,
             (b'=', _) => name = None,
             (_, Some(read)) => read.push(byte),
             (_, None) => {}
@@ -94,11 +94,11 @@ mod tests {
     use super::*;
 
     fn has(spelling: Spelling, url: &str) -> bool {
-        has_ticket(url.as_bytes(), "https://a".len(), spelling)
+        is_preauthenticated(url.as_bytes(), "https://a".len(), spelling)
     }
 
     #[test]
-    fn every_ticket_is_seen_wherever_it_stands_in_the_query() {
+    fn every_parameter_is_seen_wherever_it_stands_in_the_query() {
         for name in NAMES {
             let name = std::str::from_utf8(name).unwrap();
             for name in [name.to_owned(), name.to_uppercase()] {
@@ -136,7 +136,7 @@ mod tests {
             assert_eq!(has(Spelling::Json, &whole), expected, "{url}");
             let escaped = whole.replace('/', r"\/");
             let from = r"https:\/\/a".len();
-            let found = has_ticket(escaped.as_bytes(), from, Spelling::Json);
+            let found = is_preauthenticated(escaped.as_bytes(), from, Spelling::Json);
             assert_eq!(found, expected, "{escaped}");
         }
     }

@@ -30,35 +30,35 @@ pub(super) const FIRST: usize = 512;
 /// has not begun.
 const KEPT: usize = 16 << 20;
 
-/// A worker's room for bodies.
+/// A worker's memory for bodies.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct BodyMemory {
     kept: Arc<Allowance>,
-    batches: Arc<Allowance>,
+    batch_memory: Arc<Allowance>,
 }
 
-impl Room {
+impl BodyMemory {
     /// A worker's share.
     pub(super) fn of(admission: &Admission) -> Self {
         Self {
             kept: Allowance::new(admission.share(KEPT)),
-            batches: Arc::clone(&admission.batches),
+            batch_memory: Arc::clone(&admission.batch_memory),
         }
     }
 }
 
 /// A body, and how it may be sent again.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(super) struct PreparedBody {
     /// For the first attempt.
     pub(super) body: RequestBody,
     /// For further ones.
-    pub(super) spare: Spare,
+    pub(super) replay: Replay,
 }
 
 /// What is there for another attempt.
 #[derive(Debug)]
-pub(super) enum Spare {
+pub(super) enum Replay {
     /// The request has no body.
     Empty,
     /// It streams, and is gone.
@@ -86,7 +86,7 @@ impl Drop for Copied {
     }
 }
 
-impl Spare {
+impl Replay {
     /// A body for another attempt, if the request can be sent again now.
     pub(super) fn body(&self) -> Option<RequestBody> {
         match self {
@@ -109,79 +109,82 @@ impl Spare {
     }
 }
 
-impl Load {
+impl PreparedBody {
     pub(super) fn whole(bytes: Bytes, held: Held) -> Self {
         Self {
             body: RequestBody::Kept(bytes.clone()),
-            spare: Spare::Whole(bytes, held),
+            replay: Replay::Whole(bytes, held),
         }
     }
 
-    fn streamed(body: Box<CallerBody>, spare: Spare) -> Self {
+    fn streamed(body: Box<CallerBody>, replay: Replay) -> Self {
         Self {
             body: RequestBody::Caller(body),
-            spare,
+            replay,
         }
     }
 }
 
-/// Decides what becomes of a body, and reads it where its links have to be turned to the upstream.
-pub(super) async fn load(
+/// Decides what becomes of a body, and reads it where its links have to be rewritten.
+pub(super) async fn prepare_body(
     call: &Call<'_>,
     body: RequestBody,
     outgoing: &mut Outgoing<'_>,
-    room: &Room,
-) -> Result<Load, ProxyError> {
+    memory: &BodyMemory,
+) -> Result<PreparedBody, ProxyError> {
     match body {
-        RequestBody::Caller(body) => Box::pin(prepare(call, body, outgoing, room)).await,
-        body => Ok(Load {
+        RequestBody::Caller(body) => {
+            Box::pin(prepare_from_caller(call, body, outgoing, memory)).await
+        }
+        body => Ok(PreparedBody {
             body,
-            spare: Spare::Empty,
+            replay: Replay::Empty,
         }),
     }
 }
 
-async fn prepare(
+async fn prepare_from_caller(
     call: &Call<'_>,
     mut body: Box<CallerBody>,
     outgoing: &mut Outgoing<'_>,
-    room: &Room,
-) -> Result<Load, ProxyError> {
+    memory: &BodyMemory,
+) -> Result<PreparedBody, ProxyError> {
     let declared = outgoing.declared_length();
     if call.batch && call.route().spec.batch == BatchRule::Check {
-        return batch::checked(call, &mut body, outgoing, &room.batches).await;
+        return batch::checked(call, &mut body, outgoing, &memory.batch_memory).await;
     }
     // A body that trailers follow is not read for what it could be sent again without.
     if declared.is_some_and(|length| length > LARGEST as u64) || outgoing.announces_trailers() {
-        return Ok(Load::streamed(body, Spare::Gone));
+        return Ok(PreparedBody::streamed(body, Replay::Gone));
     }
     // One in chunks, or in frames of HTTP/2, may not say how long it is: it may be small.
     let most = declared.map_or(LARGEST, |length| length as usize);
-    let held = room.kept.take(most);
+    let held = memory.kept.take(most);
     if may_hold_links(call) {
         let bytes = read(&mut body, declared.map_or(FIRST, |_| most)).await?;
         if bytes.len() > LARGEST {
             body.unread(bytes);
-            return Ok(Load::streamed(body, Spare::Gone));
+            return Ok(PreparedBody::streamed(body, Replay::Gone));
         }
-        let bytes = turned(call, &call.parts.headers, bytes, outgoing);
+        let bytes = rewrite_body(call, &call.parts.headers, bytes, outgoing);
         return Ok(match held {
-            Some(held) => Load::whole(bytes, held),
-            // Links are turned all the same: a body this short is among what an exchange may hold.
-            None => Load {
+            Some(held) => PreparedBody::whole(bytes, held),
+            // Links are rewritten all the same: a body this short is among what an exchange may
+            // hold.
+            None => PreparedBody {
                 body: RequestBody::Kept(bytes),
-                spare: Spare::Gone,
+                replay: Replay::Gone,
             },
         });
     }
     let Some(held) = held else {
-        return Ok(Load::streamed(body, Spare::Gone));
+        return Ok(PreparedBody::streamed(body, Replay::Gone));
     };
     let upload = body.upload();
     upload.keep(declared.map_or(FIRST, |_| most), most);
-    Ok(Load::streamed(
+    Ok(PreparedBody::streamed(
         body,
-        Spare::Streamed(Copied { upload, held }),
+        Replay::Streamed(Copied { upload, held }),
     ))
 }
 
@@ -194,12 +197,12 @@ fn may_hold_links(call: &Call<'_>) -> bool {
         .and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| call.batch || is_json(kind))
         && Coding::of(headers) == Some(Coding::Identity)
-        && call.turns_links()
+        && call.rewrites_links()
         && !call.sends_file()
 }
 
-/// The body with its links of this proxy turned to the upstream.
-pub(super) fn turned(
+/// The body with its links of this proxy rewritten to lead to the upstream.
+pub(super) fn rewrite_body(
     call: &Call<'_>,
     headers: &HeaderMap,
     bytes: Bytes,
@@ -215,17 +218,17 @@ pub(super) fn turned(
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok());
     let kind = kind.unwrap_or_default();
-    let turned = if !call.batch {
+    let rewritten = if !call.batch {
         request::body(&bytes, &links)
     } else if is_json(kind) {
         request::json_batch(&bytes, call.batch_root(), &links)
     } else {
         request::multipart_batch(&bytes, kind, &links)
     };
-    match turned {
-        Some(turned) => {
+    match rewritten {
+        Some(rewritten) => {
             outgoing.change_body();
-            turned
+            rewritten
         }
         None => bytes,
     }

@@ -1,8 +1,9 @@
 //! The body of a request that hyper sends: it can be taken away while hyper still holds it.
 //!
 //! hyper sends the body of a request in a task of its own, which goes on after the answer has come
-//! and waits for the peer's window as long as it takes. So the body is handed over in a shell that is
-//! emptied when the answer has ended or nobody wants it: the caller's part is over then.
+//! and waits for the peer's window as long as it takes. So the body is handed over in a way that
+//! lets it be taken back when the answer has ended or nobody wants it: the caller's part is over
+//! then.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -22,16 +23,16 @@ pub(super) struct Handed {
     pub(super) taken: Cell<u64>,
     /// Who waits for more of it.
     pub(super) waiting: Cell<Option<Waker>>,
-    /// Where its shell counts once the exchange is over.
+    /// Where it counts once the exchange is over, for as long as hyper holds it.
     pub(super) left: Cell<Option<Rc<Cell<usize>>>>,
 }
 
 /// What hyper holds of it.
-pub(super) struct Shell(pub(super) Rc<Handed>);
+pub(super) struct RevocableBody(pub(super) Rc<Handed>);
 
 /// Why no more of a body is sent.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ShellError {
+pub(super) enum RevocableBodyError {
     /// Something is wrong with it.
     #[error(transparent)]
     Body(#[from] BodyFault),
@@ -47,7 +48,7 @@ impl Handed {
     }
 }
 
-impl Drop for Shell {
+impl Drop for RevocableBody {
     fn drop(&mut self) {
         self.0.empty();
         if let Some(left) = self.0.left.take() {
@@ -56,20 +57,22 @@ impl Drop for Shell {
     }
 }
 
-impl Body for Shell {
+impl Body for RevocableBody {
     type Data = Bytes;
-    type Error = ShellError;
+    type Error = RevocableBodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ShellError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RevocableBodyError>>> {
         let handed = &self.0;
         let Some(body) = &mut *handed.body.borrow_mut() else {
             let over = h2::Error::from(h2::Reason::CANCEL);
-            return Poll::Ready(Some(Err(ShellError::Over(over))));
+            return Poll::Ready(Some(Err(RevocableBodyError::Over(over))));
         };
-        let next = Pin::new(body).poll_frame(cx).map_err(ShellError::Body);
+        let next = Pin::new(body)
+            .poll_frame(cx)
+            .map_err(RevocableBodyError::Body);
         match &next {
             Poll::Pending => handed.waiting.set(Some(cx.waker().clone())),
             Poll::Ready(Some(Ok(frame))) => {

@@ -6,29 +6,29 @@ use tokio::sync::Notify;
 
 /// What they wait for.
 #[derive(Default)]
-pub(super) struct News {
+pub(super) struct CapacityNotify {
     waiting: Cell<usize>,
     notify: Notify,
 }
 
 /// One who waits.
-struct Waiting<'a>(&'a News);
+struct Waiting<'a>(&'a CapacityNotify);
 
-impl News {
+impl CapacityNotify {
     /// A place came free: the first looks again. Costs nothing while nobody waits.
-    pub(super) fn to_one(&self) {
+    pub(super) fn wake_one(&self) {
         if self.waiting.get() > 0 {
             self.notify.notify_one();
         }
     }
 
     /// What there is to know has changed: all look again.
-    pub(super) fn to_all(&self) {
+    pub(super) fn wake_all(&self) {
         self.notify.notify_waiters();
     }
 
     /// Waits for either.
-    pub(super) async fn come(&self) {
+    pub(super) async fn notified(&self) {
         self.waiting.set(self.waiting.get() + 1);
         let _waiting = Waiting(self);
         self.notify.notified().await;
@@ -37,7 +37,7 @@ impl News {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let News { waiting, .. } = self.0;
+        let CapacityNotify { waiting, .. } = self.0;
         waiting.set(waiting.get() - 1);
     }
 }

@@ -17,7 +17,7 @@ use crate::upstream::proxy_variable::{self, ProxyVariableError};
 
 /// Why a configuration cannot be put in force although it is well-formed.
 #[derive(Debug, thiserror::Error)]
-pub enum WorldError {
+pub enum PrepareError {
     /// The API keys of callers cannot be used.
     #[error(transparent)]
     Caller(#[from] ApiKeyError),
@@ -35,7 +35,7 @@ pub enum WorldError {
     Trust(#[from] TrustError),
 }
 
-impl WorldError {
+impl PrepareError {
     /// The key of routes.yaml that it is about; none when it is not about one.
     pub fn at(&self) -> &'static [&'static str] {
         match self {
@@ -49,7 +49,7 @@ impl WorldError {
 }
 
 /// Credentials of a configuration and how this process reaches the outside.
-pub struct Outside {
+pub struct Outbound {
     /// One for each credential, in file order.
     pub credentials: Vec<Arc<Credential>>,
     /// For upstreams.
@@ -63,7 +63,7 @@ pub struct Outside {
 ///
 /// # Errors
 /// When it names one that cannot be used.
-pub fn forward_proxy(config: &Config) -> Result<(), WorldError> {
+pub fn forward_proxy(config: &Config) -> Result<(), PrepareError> {
     if config.leads_out() {
         proxy_variable::judge(|name| std::env::var_os(name))?;
     }
@@ -74,16 +74,16 @@ pub fn forward_proxy(config: &Config) -> Result<(), WorldError> {
 ///
 /// # Errors
 /// When the forward proxy cannot be used, or the trust store or the HTTP client cannot be built.
-pub fn outside(config: &Config) -> Result<Outside, WorldError> {
+pub fn outbound(config: &Config) -> Result<Outbound, PrepareError> {
     forward_proxy(config)?;
-    outside_by_file(config)
+    outbound_by_file(config)
 }
 
 /// The same without a look at the forward proxy, which the file does not name.
 ///
 /// # Errors
 /// When the trust store or the HTTP client cannot be built.
-pub fn outside_by_file(config: &Config) -> Result<Outside, WorldError> {
+pub fn outbound_by_file(config: &Config) -> Result<Outbound, PrepareError> {
     trust::install_provider();
     let trust = trust::load(config.trust_ca_file.as_ref())?;
     let client = TokenClient::new(credential::Egress {
@@ -91,7 +91,7 @@ pub fn outside_by_file(config: &Config) -> Result<Outside, WorldError> {
         resolve: config.resolve.clone(),
     })?;
     let platform = Platform::detect(|name| std::env::var(name).ok());
-    Ok(Outside {
+    Ok(Outbound {
         credentials: Credential::all(&config.credentials, &client, &platform)?,
         doubt: trust.doubt.clone(),
         egress: Egress::new(trust, config.resolve.clone()),
@@ -105,7 +105,7 @@ pub struct Prepared {
     /// What callers are shown, when there is to be a certificate.
     pub(super) certificate: Option<Loaded>,
     callers: Callers,
-    outside: Outside,
+    outbound: Outbound,
 }
 
 /// Reads what a configuration names. A file system may keep it waiting for as long as it likes, so
@@ -113,13 +113,13 @@ pub struct Prepared {
 ///
 /// # Errors
 /// When a file or the environment cannot be used.
-pub fn prepare(config: Config, now: SystemTime) -> Result<Prepared, WorldError> {
+pub fn prepare(config: Config, now: SystemTime) -> Result<Prepared, PrepareError> {
     trust::install_provider();
     let load = |spec| tls::load(spec, now);
     Ok(Prepared {
         certificate: config.tls.as_ref().map(load).transpose()?,
         callers: Callers::new(&config.callers, config.kubernetes.as_ref())?,
-        outside: outside(&config)?,
+        outbound: outbound(&config)?,
         config,
     })
 }
@@ -128,7 +128,7 @@ impl Prepared {
     /// Loads what its credentials hold, so that their ends are known as soon as it is in force.
     /// Waits for file systems.
     pub fn load_credentials(&self) {
-        for credential in &self.outside.credentials {
+        for credential in &self.outbound.credentials {
             // What is wrong with one was told when the configuration was looked at.
             let _ = credential.check();
         }
@@ -137,15 +137,15 @@ impl Prepared {
     /// Makes the generation, and hands out the certificate. Tokens that are new are asked for from
     /// now on.
     pub(super) fn build(self, tokens: &TokenCache) -> (Option<Loaded>, Generation) {
-        let entries = entries(&self.config, &self.outside.credentials, tokens);
-        let world = Generation::new(
+        let entries = entries(&self.config, &self.outbound.credentials, tokens);
+        let generation = Generation::new(
             self.config,
             self.callers,
-            self.outside.egress,
-            self.outside.credentials,
+            self.outbound.egress,
+            self.outbound.credentials,
             entries,
         );
-        (self.certificate, world)
+        (self.certificate, generation)
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::proxy::generation::InForce;
 
-    fn world(routes: &str) -> Generation {
+    fn generation(routes: &str) -> Generation {
         let source = Source {
             file: "routes.yaml",
             text: &format!("routes: [{routes}]"),
@@ -197,7 +197,7 @@ mod tests {
                 "{{name: {name}, path: /a, upstream: 'https://{upstream}', max_concurrency: {most}}}"
             )
         };
-        let in_force = InForce::new(world(&route("a", "a.com", 2)));
+        let in_force = InForce::new(generation(&route("a", "a.com", 2)));
         for (next, quiet, places) in [
             (route("a", "a.com", 2), true, true),
             (route("a", "a.com", 3), true, false),
@@ -206,10 +206,14 @@ mod tests {
             (route("b", "b.com/v1", 3), false, false),
         ] {
             let before = in_force.load();
-            in_force.replace(world(&next));
+            in_force.replace(generation(&next));
             let after = in_force.load();
             let (before, after) = (&before.routes[0], &after.routes[0]);
-            assert_eq!(Arc::ptr_eq(&before.quiet, &after.quiet), quiet, "{next}");
+            assert_eq!(
+                Arc::ptr_eq(&before.throttle_gate, &after.throttle_gate),
+                quiet,
+                "{next}"
+            );
             let both = before.places.as_ref().zip(after.places.as_ref());
             let (before, after) = both.unwrap();
             assert_eq!(Arc::ptr_eq(before, after), places, "{next}");
