@@ -186,8 +186,8 @@ impl Upload {
 
     /// Whether the caller may still be sending what nobody reads.
     pub fn is_unread(&self) -> bool {
-        let given_up = [BodyFault::TooLarge, BodyFault::Stalled].map(Some);
-        !self.ended.get() || given_up.contains(&self.fault.get())
+        // Where a malformed one ends is not known either.
+        !self.ended.get() || self.fault.get().is_some()
     }
 
     /// What went wrong with it.

@@ -68,6 +68,20 @@ async fn a_connection_goes_on_after_a_refusal_or_says_that_it_does_not() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_malformed_ends_the_connection_and_the_caller_is_told() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked")
+        .await;
+    caller.send("5\r\nhello\r\nzz\r\n").await;
+    let answer = caller.answer("POST").await;
+    assert_eq!(answer.refusal(), (400, "badRequest".to_owned()));
+    assert_eq!(answer.field("connection"), "close");
+    caller.expect_close().await;
+}
+
+#[tokio::test]
 async fn a_head_may_come_byte_by_byte() {
     let stage = Stage::open().await;
     let mut caller = stage.caller().await;
