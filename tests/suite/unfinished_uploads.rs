@@ -146,6 +146,43 @@ async fn an_upload_whose_answer_stalls_or_whose_caller_leaves_is_given_up() {
     upstream.keeps(0).await;
 }
 
+#[tokio::test]
+async fn an_upload_that_is_given_up_is_cancelled() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let (told, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("it is dialled");
+        let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let told = told.clone();
+            tokio::spawn(async move {
+                let head = Response::builder().status(413).body(());
+                let head = head.expect("a head");
+                respond.send_response(head, true).expect("it is open");
+                let mut body = request.into_body();
+                // The first error only: it is told again and again.
+                while let Some(read) = body.data().await {
+                    if let Err(error) = read {
+                        let _ = told.send(error.reason());
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let open = Arc::default();
+    let stage = Deaf { port, open }.stage().await;
+    let mut caller = stage.caller().await;
+    let lines = format!("POST /deaf/early HTTP/1.1\nContent-Length: {LARGE}");
+    caller.ask(&lines).await;
+    caller.send("the beginning").await;
+    caller.answer("POST").await.expect(413);
+    // RFC 9113 section 7: it is not needed any more, and nothing is wrong here.
+    let reason = soon(reasons.recv()).await.expect("it is reset");
+    assert_eq!(reason, Some(h2::Reason::CANCEL));
+}
+
 /// A frame of HTTP/2.
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).expect("it is short");

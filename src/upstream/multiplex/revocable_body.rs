@@ -37,8 +37,8 @@ pub(super) enum RevocableBodyError {
     #[error(transparent)]
     Body(#[from] BodyFault),
     /// The exchange is over. hyper resets the stream with the reason in this.
-    #[error(transparent)]
-    Over(h2::Error),
+    #[error("the exchange is over")]
+    Over(#[source] h2::Error),
 }
 
 impl Handed {
