@@ -253,6 +253,12 @@ impl CallerBody {
         self.inlet.as_ref()?.incoming.as_ref()
     }
 
+    /// How long more of it may be waited for.
+    pub(super) fn longest_pause(&self) -> Duration {
+        let inlet = self.inlet.as_ref();
+        inlet.map_or(Duration::ZERO, |inlet| inlet.idle)
+    }
+
     /// Whether nothing more comes.
     pub(super) fn is_over(&self) -> bool {
         self.ahead.is_none() && self.incoming().is_none_or(Body::is_end_stream)

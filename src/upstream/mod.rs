@@ -118,7 +118,7 @@ impl Upstream {
                     observer(census.open + open, census.idle + idle);
                 }),
             ),
-            multiplex: Multiplex::new(spec.connections, limit),
+            multiplex: Multiplex::new(Rc::clone(&clock), spec.connections, limit),
             spec,
             clock,
             speaks_h2: Rc::default(),
@@ -172,15 +172,13 @@ impl Upstream {
                 response.map(|()| UpstreamBody::http1(lease, idle, upload))
             }
             Channel::Http2(stream) => {
-                let alarm = self.clock.alarm();
                 let request = for_http2(head, body, &self.spec.origin);
-                let response = Box::pin(stream.send(request, &alarm, limit)).await?;
+                let response = Box::pin(stream.send(request, limit)).await?;
                 let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
                 if bodiless.contains(&response.status()) {
                     response.map(|_| UpstreamBody::none())
                 } else {
-                    response
-                        .map(|incoming| UpstreamBody::http2(incoming, stream, alarm, idle, upload))
+                    response.map(|incoming| UpstreamBody::http2(incoming, stream, idle, upload))
                 }
             }
         };

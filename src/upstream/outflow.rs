@@ -56,6 +56,8 @@ pub(super) struct Outflow {
     pulled: bool,
     /// How far its body has come: grows with what is pulled of it and with what is written.
     progress: u64,
+    /// Whether nothing but more of the body is waited for.
+    waits: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -89,6 +91,7 @@ impl Outflow {
             written: false,
             pulled: false,
             progress: 0,
+            waits: false,
         }
     }
 
@@ -128,7 +131,7 @@ impl Outflow {
         self.make_room(head.length(framing));
         head.write(framing, &mut self.lead);
         (self.led, self.written, self.pulled) = (0, false, false);
-        self.progress = 0;
+        (self.progress, self.waits) = (0, false);
         (self.data, self.tail) = (Bytes::new(), b"");
     }
 
@@ -137,9 +140,10 @@ impl Outflow {
         self.stage == Stage::Done
     }
 
-    /// How far the body has come, in no unit: 0 as long as there is nothing of it.
-    pub(super) fn progress(&self) -> u64 {
-        self.progress
+    /// How far the body has come, in no unit: 0 as long as there is nothing of it. `None` while the
+    /// upstream has taken all that there is, and more has to come from the caller.
+    pub(super) fn progress(&self) -> Option<u64> {
+        (!self.waits).then_some(self.progress)
     }
 
     /// What the head was written into, once all is written.
@@ -152,6 +156,7 @@ impl Outflow {
         self.body = RequestBody::Empty;
         (self.data, self.tail, self.led) = (Bytes::new(), b"", self.lead.len());
         self.stage = Stage::Done;
+        self.waits = false;
     }
 
     /// Whether nothing was written, and the body, unless some of it was pulled.
@@ -166,6 +171,7 @@ impl Outflow {
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError>> {
+        self.waits = false;
         while !self.is_done() {
             // The first piece of a body goes in one write with the head.
             let waits = self.stage == Stage::Open && self.data.is_empty() && self.tail.is_empty();
@@ -173,7 +179,7 @@ impl Outflow {
             if self.has_output() {
                 ready!(self.write(stream, cx))?;
             } else if pending {
-                let _ = Pin::new(&mut *stream).poll_flush(cx)?;
+                self.waits = Pin::new(&mut *stream).poll_flush(cx)?.is_ready();
                 return Poll::Pending;
             } else if self.stage == Stage::Closing {
                 ready!(Pin::new(&mut *stream).poll_flush(cx))?;

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -31,6 +32,14 @@ impl RequestBody {
         match self {
             Self::Caller(body) => Some(body.upload()),
             Self::Empty | Self::Kept(_) => None,
+        }
+    }
+
+    /// How long more of it may be waited for.
+    pub(super) fn longest_pause(&self) -> Duration {
+        match self {
+            Self::Caller(body) => body.longest_pause(),
+            Self::Empty | Self::Kept(_) => Duration::ZERO,
         }
     }
 }

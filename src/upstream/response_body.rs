@@ -34,8 +34,7 @@ enum Source {
     Http1(Lease),
     Http2 {
         incoming: Incoming,
-        _stream: Stream,
-        alarm: Alarm,
+        stream: Stream,
     },
     /// This was read and given back, and stands in front of the rest.
     Unread(Bytes, Box<Self>),
@@ -49,7 +48,7 @@ impl Source {
     fn alarm(&self) -> Option<&Alarm> {
         match self {
             Self::Http1(lease) => Some(&lease.look().alarm),
-            Self::Http2 { alarm, .. } => Some(alarm),
+            Self::Http2 { stream, .. } => Some(stream.alarm()),
             Self::Unread(_, rest) => rest.alarm(),
             Self::Ended | Self::Broken => None,
         }
@@ -75,8 +74,8 @@ pub struct UpstreamBody {
     idle: Duration,
     /// The request body, where it may still be on its way.
     upload: Option<Rc<Upload>>,
-    /// How much of it had gone up when the alarm was last set.
-    sent: u64,
+    /// How far it had come over HTTP/1.1 when that was last looked at.
+    sent: Option<u64>,
 }
 
 impl std::fmt::Debug for UpstreamBody {
@@ -89,9 +88,9 @@ impl UpstreamBody {
     pub(super) fn http1(lease: Lease, idle: Duration, upload: Option<Rc<Upload>>) -> Self {
         lease.look().alarm.set(idle);
         let mut body = Self {
+            sent: lease.look().progress(),
             source: Source::Http1(lease),
             idle,
-            sent: upload.as_ref().map_or(0, |upload| upload.bytes()),
             upload,
         };
         if body.is_end_stream() {
@@ -103,19 +102,14 @@ impl UpstreamBody {
     pub(super) fn http2(
         incoming: Incoming,
         stream: Stream,
-        alarm: Alarm,
         idle: Duration,
         upload: Option<Rc<Upload>>,
     ) -> Self {
-        alarm.set(idle);
+        stream.begin(idle);
         Self {
-            source: Source::Http2 {
-                incoming,
-                _stream: stream,
-                alarm,
-            },
+            source: Source::Http2 { incoming, stream },
             idle,
-            sent: upload.as_ref().map_or(0, |upload| upload.bytes()),
+            sent: None,
             upload,
         }
     }
@@ -126,7 +120,7 @@ impl UpstreamBody {
             source: Source::Ended,
             idle: Duration::ZERO,
             upload: None,
-            sent: 0,
+            sent: None,
         }
     }
 
@@ -153,15 +147,11 @@ impl UpstreamBody {
         }
     }
 
-    /// While the request is still on its way, its progress counts as well.
+    /// While the request is still on its way, its progress counts as well. That of HTTP/2 is looked
+    /// at where hyper takes it.
     fn note_upload(&mut self) {
-        let sent = self.upload.as_ref().map_or(0, |upload| upload.bytes());
-        if sent != self.sent {
-            self.sent = sent;
-            let idle = self.idle;
-            if let Some(alarm) = self.alarm() {
-                alarm.set(idle);
-            }
+        if let Source::Http1(lease) = &self.source {
+            lease.look().note_progress(&mut self.sent, self.idle);
         }
     }
 

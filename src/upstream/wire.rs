@@ -120,7 +120,8 @@ impl Wire {
     }
 
     /// Sends a request and waits for the head of the answer, `limit` counted from the last progress
-    /// of the request body. What is left of that body goes up while the answer's is read.
+    /// of the request body and not while the caller pauses in it. What is left of that body goes up
+    /// while the answer's is read.
     pub(super) async fn send(
         &mut self,
         head: RequestHead<'_>,
@@ -130,7 +131,7 @@ impl Wire {
         self.outflow.begin(head, body, self.memory.lend_lead());
         self.alarm.set(limit);
         self.begun = false;
-        let (mut sent, mut lost) = (0, None);
+        let (mut sent, mut lost) = (Some(0), None);
         let outcome = std::future::poll_fn(|cx| {
             let outcome = self.poll_send(cx, head.method, &mut lost);
             if outcome.is_ready() {
@@ -164,12 +165,21 @@ impl Wire {
         }
     }
 
-    fn note_progress(&self, sent: &mut u64, limit: Duration) {
-        let progress = self.outflow.progress();
-        if progress != *sent {
-            *sent = progress;
-            self.alarm.set(limit);
+    /// Gives the upstream `limit` from the last progress of the request body. While more of that has
+    /// to come first there is none: the caller has a limit of its own (`CallerBody`).
+    pub(super) fn note_progress(&self, sent: &mut Option<u64>, limit: Duration) {
+        let progress = self.progress();
+        match progress {
+            None => self.alarm.clear(),
+            Some(_) if progress != *sent => self.alarm.set(limit),
+            Some(_) => {}
         }
+        *sent = progress;
+    }
+
+    /// How far the request body has come; `None` while the caller pauses in it.
+    pub(super) fn progress(&self) -> Option<u64> {
+        self.outflow.progress()
     }
 
     /// Sends what can be sent, and reads the head of the answer. An upstream that refuses a body may

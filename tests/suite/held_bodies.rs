@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Response;
+use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -126,5 +127,36 @@ routes:
         let answer = soon(caller.answer("POST")).await;
         assert_eq!(answer.status, 200, "HTTP/{http}: {}", answer.text());
         assert!(whole.load(Ordering::SeqCst));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_waited_for_once() {
+    let limit = Duration::from_secs(2);
+    for http in [1, 2] {
+        let own = format!(
+            "timeouts: {{response_head: 2s}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        );
+        let stage = Stage::with(&own).await;
+        let gate = Gate::new();
+        let hold = Fault::Hold(gate.clone());
+        stage.simulator.script(Script::on(GRAPH, hold));
+        for kind in ["text/plain", "application/json"] {
+            let begun = Instant::now();
+            let mut caller = stage.caller().await;
+            caller
+                .ask(&format!(
+                    "POST /graph/sim/sink HTTP/1.1\nContent-Type: {kind}\nContent-Length: 7"
+                ))
+                .await;
+            caller.send(r#"{"a":1}"#).await;
+            let answer = caller.answer("POST").await;
+            assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
+            let took = begun.elapsed();
+            assert!(
+                limit <= took && took < limit * 2 - limit / 4,
+                "HTTP/{http} {kind}: {took:?}"
+            );
+        }
     }
 }

@@ -7,6 +7,7 @@ mod admin;
 #[cfg(feature = "installed")]
 mod arc_key;
 mod batches;
+mod caller_pauses;
 mod callers;
 mod challenges;
 mod check;

@@ -23,12 +23,14 @@ use std::time::{Duration, Instant};
 use super::ConnectError;
 use super::pool::PATIENCE;
 use super::stream::UpstreamStream;
+use crate::alarm::AlarmClock;
 use capacity_notify::CapacityNotify;
 use connection::H2Connection;
 pub(super) use stream::{Stream, is_malformed};
 
 /// The open connections.
 pub(super) struct Multiplex {
+    clock: Rc<AlarmClock>,
     connections: RefCell<Vec<Rc<H2Connection>>>,
     /// More than this are never open.
     most: usize,
@@ -60,8 +62,9 @@ pub(super) struct Dialling {
 
 impl Multiplex {
     /// None yet.
-    pub(super) fn new(most: usize, limit: Duration) -> Rc<Self> {
+    pub(super) fn new(clock: Rc<AlarmClock>, most: usize, limit: Duration) -> Rc<Self> {
         Rc::new(Self {
+            clock,
             connections: RefCell::default(),
             most,
             limit,
@@ -79,7 +82,7 @@ impl Multiplex {
             let young = since.is_none_or(|since| connection.is_younger(since));
             young && connection.is_open(now) && connection.has_room()
         })?;
-        Some(Stream::on(Rc::clone(connection)))
+        Some(Stream::on(Rc::clone(connection), self.clock.alarm()))
     }
 
     /// What a request does now that waits since `begun`; with `since` only a younger connection is of

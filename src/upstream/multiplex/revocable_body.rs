@@ -9,18 +9,21 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::super::{BodyFault, RequestBody};
+use crate::alarm::Alarm;
 
 /// The body of a request that hyper sends.
-#[derive(Default)]
 pub(super) struct Handed {
     pub(super) body: RefCell<Option<RequestBody>>,
-    /// Bytes that hyper has taken.
-    pub(super) taken: Cell<u64>,
+    /// The deadline of the stage that the exchange is in, and how far off it is put whenever hyper
+    /// takes a piece, which nobody else is told of.
+    pub(super) alarm: Alarm,
+    pub(super) limit: Cell<Duration>,
     /// Who waits for more of it.
     pub(super) waiting: Cell<Option<Waker>>,
     /// Where it counts once the exchange is over, for as long as hyper holds it.
@@ -42,6 +45,17 @@ pub(super) enum RevocableBodyError {
 }
 
 impl Handed {
+    /// None yet.
+    pub(super) fn new(alarm: Alarm) -> Self {
+        Self {
+            body: RefCell::default(),
+            alarm,
+            limit: Cell::default(),
+            waiting: Cell::default(),
+            left: Cell::default(),
+        }
+    }
+
     pub(super) fn empty(&self) {
         let body = self.body.take();
         drop(body);
@@ -70,18 +84,15 @@ impl Body for RevocableBody {
             let over = h2::Error::from(h2::Reason::CANCEL);
             return Poll::Ready(Some(Err(RevocableBodyError::Over(over))));
         };
-        let next = Pin::new(body)
-            .poll_frame(cx)
-            .map_err(RevocableBodyError::Body);
-        match &next {
-            Poll::Pending => handed.waiting.set(Some(cx.waker().clone())),
-            Poll::Ready(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                handed.taken.set(handed.taken.get() + bytes as u64);
-            }
-            Poll::Ready(_) => {}
+        let next = Pin::new(&mut *body).poll_frame(cx);
+        let mut limit = handed.limit.get();
+        if next.is_pending() {
+            // A pause of the caller is none of the upstream.
+            limit = limit.saturating_add(body.longest_pause());
+            handed.waiting.set(Some(cx.waker().clone()));
         }
-        next
+        handed.alarm.set(limit);
+        next.map_err(RevocableBodyError::Body)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -19,48 +19,53 @@ pub(in super::super) struct Stream {
 }
 
 impl Stream {
-    /// Takes a place on a connection.
-    pub(super) fn on(connection: Rc<H2Connection>) -> Self {
+    /// Takes a place on a connection; `alarm` is that of the exchange.
+    pub(super) fn on(connection: Rc<H2Connection>, alarm: Alarm) -> Self {
         connection.occupy();
         Self {
             connection,
-            handed: Rc::default(),
+            handed: Rc::new(Handed::new(alarm)),
         }
     }
 
+    /// Begins a stage of the exchange, which has `limit` from now and from each progress of the
+    /// request body.
+    pub(in super::super) fn begin(&self, limit: Duration) {
+        self.handed.limit.set(limit);
+        self.handed.alarm.set(limit);
+    }
+
+    /// The deadline of that stage.
+    pub(in super::super) fn alarm(&self) -> &Alarm {
+        &self.handed.alarm
+    }
+
     /// Sends a request and waits for the response head, `limit` counted from the last progress of
-    /// the request body.
+    /// the request body and not while the caller pauses in it.
     pub(in super::super) async fn send(
         &self,
         request: Request<RequestBody>,
-        alarm: &Alarm,
         limit: Duration,
     ) -> Result<Response<Incoming>, Failure> {
         let upload = request.body().upload();
-        let taken = &self.handed.taken;
         let request = request.map(|body| {
             self.handed.body.replace(Some(body));
             RevocableBody(Rc::clone(&self.handed))
         });
         let mut sender = self.connection.sender.clone();
         let mut response = std::pin::pin!(sender.try_send_request(request));
-        let mut progress = 0;
-        alarm.set(limit);
+        self.begin(limit);
         let outcome = std::future::poll_fn(|cx| {
             if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
                 return Poll::Ready(Some(outcome));
             }
-            if taken.get() != progress {
-                progress = taken.get();
-                alarm.set(limit);
-            }
-            if alarm.has_rung(cx) {
+            if self.alarm().has_rung(cx) {
                 return Poll::Ready(None);
             }
             Poll::Pending
         })
         .await;
-        alarm.clear();
+        self.alarm().clear();
         match outcome {
             Some(Ok(response)) => Ok(response),
             None => Err(UpstreamError::HeadTimeout.into()),

@@ -8,6 +8,10 @@ use super::*;
 const LIMIT: Duration = Duration::from_secs(8);
 const HOUR: Duration = Duration::from_secs(3600);
 
+fn multiplex(most: usize) -> Rc<Multiplex> {
+    Multiplex::new(AlarmClock::new(LIMIT), most, LIMIT)
+}
+
 /// Connections to something that takes what comes and says nothing, as long as it is there.
 struct Silent(TcpListener, Vec<TcpStream>);
 
@@ -31,7 +35,7 @@ async fn what_is_idle_for_long_is_closed_and_what_has_a_stream_is_not() {
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
-            let multiplex = Multiplex::new(9, LIMIT);
+            let multiplex = multiplex(9);
             let mut peer = Silent::listen().await;
             peer.open(&multiplex).await;
             peer.open(&multiplex).await;
@@ -60,7 +64,7 @@ async fn one_dials_at_a_time_and_not_while_a_peer_has_not_said_what_it_allows() 
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
-            let multiplex = Multiplex::new(9, LIMIT);
+            let multiplex = multiplex(9);
             let begun = Instant::now();
             let step = |now| multiplex.step(begun, now, None);
             let Step::Dial(mut dialling) = step(begun) else {
@@ -88,7 +92,7 @@ async fn beyond_the_bound_an_idle_connection_makes_room_and_a_busy_one_is_waited
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
-            let multiplex = Multiplex::new(1, LIMIT);
+            let multiplex = multiplex(1);
             let mut peer = Silent::listen().await;
             peer.open(&multiplex).await;
             let begun = Instant::now() + LIMIT;
@@ -109,7 +113,7 @@ async fn a_dial_that_fails_fails_who_waited_for_it_and_cannot_be_served_otherwis
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
-            let multiplex = Multiplex::new(9, LIMIT);
+            let multiplex = multiplex(9);
             let fails = || {
                 let begun = Instant::now();
                 let Step::Dial(dialling) = multiplex.step(begun, begun, None) else {
