@@ -126,7 +126,7 @@ impl Upstream {
         is_needed: bool,
     ) -> impl Future<Output = Result<Option<Wire>, ConnectError>> + 'static {
         let (connector, multiplex) = (Rc::clone(&self.connector), Rc::clone(&self.multiplex));
-        let (speaks_h2, protocol) = (Rc::clone(&self.speaks_h2), self.protocol());
+        let speaks_h2 = Rc::clone(&self.speaks_h2);
         let (memory, alarm) = (Rc::clone(&self.memory), self.clock.alarm());
         async move {
             let (stream, h2) = connector.connect().await?;
@@ -140,14 +140,8 @@ impl Upstream {
             }
             match multiplex.open(stream, lifetime(random())).await {
                 Ok(()) => Ok(None),
-                Err(_) => Err(protocol),
+                Err(_) => Err(connector.protocol()),
             }
-        }
-    }
-
-    fn protocol(&self) -> ConnectError {
-        ConnectError::Protocol {
-            target: self.spec.origin.authority(),
         }
     }
 

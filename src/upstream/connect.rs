@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::ConnectError;
+use super::error::speaks_nothing_offered;
 use super::resolver::Resolver;
 use super::stream::UpstreamStream;
 use super::tunnel;
@@ -168,11 +169,22 @@ impl Connector {
         }
     }
 
+    /// It does not speak what was offered to it.
+    pub(super) fn protocol(&self) -> ConnectError {
+        ConnectError::Protocol {
+            target: self.target.clone(),
+            offered: self.http,
+        }
+    }
+
     async fn secure(&self, tcp: TcpStream) -> Result<(UpstreamStream, bool), ConnectError> {
         let bare = self.origin.host.bare();
-        let failed = |source| ConnectError::Tls {
-            target: self.target.clone(),
-            source,
+        let failed = |source| match speaks_nothing_offered(&source) {
+            true => self.protocol(),
+            false => ConnectError::Tls {
+                target: self.target.clone(),
+                source,
+            },
         };
         let name = ServerName::try_from(bare.to_owned())
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
@@ -184,9 +196,7 @@ impl Connector {
             .map_err(failed)?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         if self.http == UpstreamHttp::Http2 && !h2 {
-            return Err(ConnectError::Protocol {
-                target: self.target.clone(),
-            });
+            return Err(self.protocol());
         }
         Ok((UpstreamStream::Tls(Box::new(stream)), h2))
     }

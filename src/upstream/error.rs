@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use rustls::CertificateError;
 
+use crate::config::UpstreamHttp;
+
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -65,12 +67,27 @@ pub enum ConnectError {
         /// What rustls said.
         source: io::Error,
     },
-    /// The preface of HTTP/2 failed, or ALPN did not settle on it.
-    #[error("{target} does not speak HTTP/2; set the route's upstream_http to 1 or auto")]
+    /// It speaks nothing that was offered to it: the preface of HTTP/2 failed, or ALPN did not settle.
+    #[error("{target} {}", lack(*offered))]
     Protocol {
         /// Host and port.
         target: String,
+        /// What was offered.
+        offered: UpstreamHttp,
     },
+}
+
+/// What an upstream does not speak, and what to do about it.
+fn lack(offered: UpstreamHttp) -> &'static str {
+    match offered {
+        UpstreamHttp::Http1 => {
+            "does not speak HTTP/1.1; set the route's upstream_http to 2 or auto"
+        }
+        UpstreamHttp::Http2 => "does not speak HTTP/2; set the route's upstream_http to 1 or auto",
+        UpstreamHttp::Auto => {
+            "speaks neither HTTP/2 nor HTTP/1.1, as its TLS says; check the route's upstream"
+        }
+    }
 }
 
 /// Who did not want a connection, and what to do about it.
@@ -85,11 +102,24 @@ fn refusal(target: &str, source: &io::Error) -> String {
     )
 }
 
+/// Whether a handshake failed because the other side speaks nothing that was offered to it.
+pub(super) fn speaks_nothing_offered(failure: &io::Error) -> bool {
+    use rustls::AlertDescription::NoApplicationProtocol;
+    matches!(cause(failure), Some(rustls::Error::AlertReceived(alert)) if *alert == NoApplicationProtocol)
+}
+
+fn cause(failure: &io::Error) -> Option<&rustls::Error> {
+    failure.get_ref().and_then(|cause| cause.downcast_ref())
+}
+
 /// What to do about a handshake that failed.
 fn remedy(failure: &io::Error) -> &'static str {
-    let cause = failure.get_ref().and_then(|cause| cause.downcast_ref());
-    let Some(rustls::Error::InvalidCertificate(certificate)) = cause else {
-        return PRIVATE_CA;
+    let certificate = match cause(failure) {
+        Some(rustls::Error::InvalidCertificate(certificate)) => certificate,
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            return "what came is not TLS: check the port of the route's upstream, and whether it is http://";
+        }
+        _ => return PRIVATE_CA,
     };
     match certificate {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -231,6 +261,18 @@ mod tests {
             let private = words == "trust.ca_file";
             assert_eq!(text.contains("private CA"), private, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_not_tls_is_not_taken_for_a_certificate() {
+        let other = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        let failed = ConnectError::Tls {
+            target: "graph.microsoft.com:80".to_owned(),
+            source: io::Error::new(io::ErrorKind::InvalidData, other),
+        };
+        let text = failed.to_string();
+        assert!(text.contains("not TLS"), "{text}");
+        assert!(!text.contains("private CA"), "{text}");
     }
 
     #[test]

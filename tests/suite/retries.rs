@@ -291,8 +291,11 @@ async fn auto_takes_what_the_upstream_offers() {
     }
     let own = own.replace("auto", "2");
     let stage = Stage::cold(&own, |simulator| simulator.offer_http2(false)).await;
+    stage.attempted().await;
     let answer = stage.get("/graph/sim/bytes/10").await;
     assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+    let words = "does not speak HTTP/2; set the route's upstream_http to 1 or auto";
+    assert!(answer.message().contains(words), "{}", answer.message());
 }
 
 #[tokio::test]
