@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::exchange::{Exchange, InFlightPermit};
 use super::rewritten::Rewritten;
 use crate::access_log::Outcome;
+use crate::chain::Chain;
 use crate::rewrite::DecodeError;
 use crate::upstream::{ResponseBodyError, UpstreamBody};
 
@@ -93,6 +94,23 @@ impl ResponseBody {
         self.exchange.take()?.let_go()
     }
 
+    /// The status went out already: nothing but this line says why.
+    fn note(&self, error: &BodyError) {
+        let Some(exchange) = &self.exchange else {
+            return;
+        };
+        let upload = exchange.upload.as_ref();
+        if upload.is_some_and(|upload| upload.fault().is_some()) {
+            return;
+        }
+        tracing::warn!(
+            route = exchange.route.map(|route| exchange.lane.name(route)),
+            request_id = exchange.request_id.to_str().unwrap_or_default(),
+            reason = %Chain(error),
+            "an answer broke off"
+        );
+    }
+
     fn passed(&mut self, frame: &mut Frame<Bytes>) {
         let Some(exchange) = &mut self.exchange else {
             return;
@@ -147,6 +165,7 @@ impl Body for ResponseBody {
             Poll::Ready(Some(Err(error))) => {
                 // An error makes hyper throw away what it has not written. So it first gets the
                 // chance to write: a caller that saw no head would take the request for unsent.
+                this.note(&error);
                 this.broken = Some(error);
                 cx.waker().wake_by_ref();
                 Poll::Pending

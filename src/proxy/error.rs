@@ -14,7 +14,7 @@ use crate::policy::response_header::guard;
 use crate::policy::{Refusal, target};
 use crate::timestamp::Timestamp;
 use crate::token::TokenError;
-use crate::upstream::{BodyFault, ConnectError, UpstreamError};
+use crate::upstream::{BodyFault, Breakage, ConnectError, UpstreamError};
 
 /// The message of a 414.
 pub const LINE_TOO_LONG: &str =
@@ -121,6 +121,11 @@ impl ProxyError {
                     | ConnectError::Refused { .. }
                     | ConnectError::Tls { .. } => (Code::UpstreamUnreachable, connect.to_string().into(), None),
                 },
+                UpstreamError::Broken(Breakage::Malformed(flaw)) => (
+                    Code::UpstreamUnreachable,
+                    format!("the upstream sent {flaw}; the request may or may not have been acted on").into(),
+                    None,
+                ),
                 UpstreamError::Broken(_) => (
                     Code::UpstreamUnreachable,
                     "the upstream closed the connection or answered something that is not HTTP before it answered; the request may or may not have been acted on".into(),

@@ -25,6 +25,10 @@ const MOST_FIELDS: usize = 100;
 /// requests differs in its names.
 const REMEMBERED: usize = 8;
 
+/// How a record of TLS begins (RFC 8446 section 5.1): an alert, which is what TLS answers to what is
+/// none.
+const TLS_ALERT: u8 = 21;
+
 const MALFORMED: Breakage = Breakage::Malformed("a head that is not one of HTTP/1.1");
 
 /// A head, and what is known of the answer's end.
@@ -61,7 +65,10 @@ impl Heads {
         let window = &input[..input.len().min(LARGEST)];
         // What will never be a head is not waited for. An empty line in front is none either.
         if !b"HTTP/1.".starts_with(&window[..window.len().min(7)]) {
-            return Err(MALFORMED);
+            return Err(match window[0] {
+                TLS_ALERT => Breakage::Malformed("an alert of TLS (is it https://?)"),
+                _ => MALFORMED,
+            });
         }
         for at in 0..self.known.len() {
             if let Some(length) = self.known[at].matches(window) {
@@ -95,6 +102,9 @@ fn parse(text: &Bytes) -> Result<Response<()>, Breakage> {
     let mut head = httparse::Response::new(&mut []);
     let parsed =
         ParserConfig::default().parse_response_with_uninit_headers(&mut head, text, &mut room);
+    if parsed == Err(httparse::Error::TooManyHeaders) {
+        return Err(Breakage::Malformed("a head of more than 100 fields"));
+    }
     // Less than all of it: an empty line that ends in a bare LF came before.
     if parsed != Ok(Status::Complete(text.len())) || has_bare_line_feed(text) {
         return Err(MALFORMED);
@@ -217,6 +227,25 @@ mod tests {
             "HTTP/1.2 200 OK\r\n\r\n",
         ] {
             assert!(head(text).is_err(), "{:?}", text.get(..60).unwrap_or(text));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_head_is_told() {
+        let many = "a: b\r\n".repeat(MOST_FIELDS + 1);
+        let wide = format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(LARGEST));
+        for (text, words) in [
+            (
+                &*format!("HTTP/1.1 200 OK\r\n{many}\r\n"),
+                "more than 100 fields",
+            ),
+            (&wide, "more than 64 KiB"),
+            ("HTTP/1.1 200 OK\r\na : b\r\n\r\n", "not one of HTTP/1.1"),
+            ("\u{15}\u{3}\u{3}\0\u{2}\u{2}F", "is it https://?"),
+            ("\u{15}", "is it https://?"),
+        ] {
+            let flaw = head(text).unwrap_err().to_string();
+            assert!(flaw.contains(words), "{flaw}");
         }
     }
 

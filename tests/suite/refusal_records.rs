@@ -1,8 +1,12 @@
 //! Whoever was refused can be told from the metrics and the log: what, where, who and why.
 
 use std::fs;
+use std::io::Write;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::Value;
+use tokenferry::simulator::{Ending, Fault, GRAPH, Script};
 
 use crate::harness::caller::Caller;
 use crate::harness::numbers::{Numbers, becomes};
@@ -200,5 +204,36 @@ async fn who_is_refused_on_the_admin_port_is_counted_and_logged_too() {
         );
         let labels = [("reason", code)];
         becomes(program.admin, "tokenferry_refused_total", &labels, 1.0).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_told_in_the_log_with_its_reason() {
+    let program = Program::start("", "info").await;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&vec![b' '; 64 << 20]).unwrap();
+    let fields = [
+        ("content-encoding", "gzip"),
+        ("content-type", "application/json"),
+    ];
+    let bomb = Fault::answer(200, &fields, encoder.finish().unwrap());
+    let cut = Fault::Break {
+        after: Some(500),
+        ending: Ending::Close,
+    };
+    for (fault, reason) in [
+        (bomb, "a compressed answer grew"),
+        (cut, "the upstream's answer broke off"),
+    ] {
+        program.simulator.script(Script::on(GRAPH, fault).times(1));
+        let mut caller = program.caller().await;
+        let lines = "GET /graph/sim/bytes/1000 HTTP/1.1\nAccept-Encoding: gzip";
+        let answer = caller.exchange(lines).await;
+        assert!(!answer.whole, "{reason}");
+        let told = |line: &str| {
+            let told = line.contains("an answer broke off") && line.contains(reason);
+            told.then_some(())
+        };
+        program.err.find(reason, told).await;
     }
 }

@@ -259,3 +259,45 @@ routes:
     assert_eq!(upstream.streams.load(Ordering::SeqCst), 5);
     assert_eq!(upstream.connections.load(Ordering::SeqCst), 5);
 }
+
+#[tokio::test]
+async fn an_upstream_that_speaks_something_else_is_told_by_what_it_speaks() {
+    let plain = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = plain.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = plain.accept().await {
+            let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await;
+            // Held: an end of its own would be another failure.
+            tokio::spawn(async move {
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            });
+        }
+    });
+    let other = tokenferry::simulator::Simulator::start()
+        .await
+        .expect("it starts");
+    let secure = other.address().port();
+    let stage = Stage::with(&format!(
+        "\
+routes:
+  - {{name: plain, path: /plain, upstream: 'https://127.0.0.1:{port}', scope: 'https://GRAPH/.default'}}
+  - {{name: secure, path: /secure, upstream: 'http://127.0.0.1:{secure}', scope: 'https://GRAPH/.default'}}
+  - {{name: graph, path: /graph, upstream: 'https://GRAPH'}}
+"
+    ))
+    .await;
+    let many = "a: b\r\n".repeat(101);
+    let many = format!("HTTP/1.1 200 OK\r\n{many}\r\n");
+    let fault = Fault::Raw(many.into(), Ending::Close);
+    stage.simulator.script(Script::on(GRAPH, fault));
+    for (target, words) in [
+        ("/plain/x", "what came is not TLS"),
+        ("/secure/x", "is it https://?"),
+        ("/graph/x", "a head of more than 100 fields"),
+    ] {
+        let answer = stage.get(target).await;
+        assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+        assert!(answer.message().contains(words), "{}", answer.message());
+    }
+}
