@@ -115,13 +115,54 @@ impl Registered {
     }
 }
 
-/// Errors of one connection that was gone before it was accepted.
+/// Errors of one connection that was gone before it was accepted, or that a firewall forbids. Linux
+/// passes on what is pending on the new socket (accept(2)).
 fn is_of_the_connection(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        const PASSED_ON: [Errno; 3] = [Errno::PROTO, Errno::NOPROTOOPT, Errno::HOSTDOWN];
+        let code = error.raw_os_error();
+        if PASSED_ON.iter().any(|one| code == Some(one.raw_os_error())) {
+            return true;
+        }
+    }
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
             | io::ErrorKind::Interrupted
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::TimedOut
     )
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_one_connection_came_to_stops_no_accepting() {
+        let of = |error: Errno| is_of_the_connection(&io::Error::from(error));
+        for error in [
+            Errno::CONNABORTED,
+            Errno::PROTO,
+            Errno::HOSTUNREACH,
+            Errno::NETUNREACH,
+            Errno::NETDOWN,
+            Errno::PERM,
+            Errno::TIMEDOUT,
+        ] {
+            assert!(of(error), "{error:?}");
+        }
+        for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert!(!of(error), "{error:?}");
+        }
+    }
 }
