@@ -19,7 +19,7 @@ use super::call::Call;
 use super::capacity::normalise_retry_after;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::small_body::small;
+use super::small_body::settle;
 use crate::alarm::AlarmClock;
 use crate::config::{HostName, HostPattern, Origin, UpstreamHttp};
 use crate::fields::Fields;
@@ -140,7 +140,7 @@ async fn pursue(
         // The upstream itself is done with the request.
         exchange.place = None;
         exchange.response_began = None;
-        small(response.into_body()).await;
+        settle(&mut response.into_body()).await;
         let upstream = call.own().downloads.to(&origin);
         let fields = fields(parts, &origin);
         let head = RequestHead {

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
 use serde_json::Value;
 
-use super::small_body::small;
+use super::small_body::read_whole;
 use crate::rewrite::decode::{Coding, Decoder};
 use crate::token::challenge;
 use crate::upstream::{REQUEST_IDS, UpstreamBody};
@@ -35,7 +35,7 @@ impl RefusalReport {
     /// Reads an answer; what cannot be read is left out.
     pub async fn read(response: Response<UpstreamBody>) -> Self {
         let (parts, body) = response.into_parts();
-        let raw = small(body).await;
+        let raw = read_whole(body).await;
         let text = raw.and_then(|raw| decoded(&parts.headers, raw));
         Self::of(&parts.headers, text.as_deref().unwrap_or_default())
     }

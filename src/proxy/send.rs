@@ -14,7 +14,7 @@ use super::request::Outgoing;
 use super::request_body::{PreparedBody, Replay};
 use super::retry;
 use super::retry_after;
-use super::small_body::{settle, small};
+use super::small_body::settle;
 use crate::chain::Chain;
 use crate::clock::Now;
 use crate::config::{LATEST_RETRY, RetrySpec};
@@ -94,7 +94,7 @@ async fn insist(
         let Ok(bearer) = own.token.wait(Now::read(), call.token_wait()).await else {
             break;
         };
-        small(response.into_body()).await;
+        settle(&mut response.into_body()).await;
         price.pay();
         own.cells.retried(RetryReason::Status);
         response = authorised(exchange, call, outgoing, &bearer, body, replay).await?;
