@@ -76,8 +76,6 @@ pub(super) enum Replay {
 #[derive(Debug)]
 pub(super) struct Copied {
     upload: Rc<Upload>,
-    #[expect(dead_code, reason = "held for its size")]
-    held: Held,
 }
 
 impl Drop for Copied {
@@ -159,13 +157,16 @@ async fn prepare_from_caller(
     }
     // One in chunks, or in frames of HTTP/2, may not say how long it is: it may be small.
     let most = declared.map_or(LARGEST, |length| length as usize);
-    let held = memory.kept.take(most);
+    let first = declared.map_or(FIRST, |_| most);
     if may_hold_links(call) {
-        let bytes = read(&mut body, declared.map_or(FIRST, |_| most)).await?;
+        let held = memory.kept.take(first);
+        let bytes = read(&mut body, first).await?;
         if bytes.len() > LARGEST {
             body.unread(bytes);
             return Ok(PreparedBody::streamed(body, Replay::Gone));
         }
+        let more = bytes.len().saturating_sub(first);
+        let held = held.and_then(|mut held| held.grow(more).then_some(held));
         let bytes = rewrite_body(call, &call.parts.headers, bytes, outgoing);
         return Ok(match held {
             Some(held) => PreparedBody::whole(bytes, held),
@@ -177,14 +178,14 @@ async fn prepare_from_caller(
             },
         });
     }
-    let Some(held) = held else {
+    let Some(mut held) = memory.kept.take(first) else {
         return Ok(PreparedBody::streamed(body, Replay::Gone));
     };
     let upload = body.upload();
-    upload.keep(declared.map_or(FIRST, |_| most), most);
+    upload.keep(first, most, move |more| held.grow(more));
     Ok(PreparedBody::streamed(
         body,
-        Replay::Streamed(Copied { upload, held }),
+        Replay::Streamed(Copied { upload }),
     ))
 }
 

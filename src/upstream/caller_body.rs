@@ -34,6 +34,34 @@ pub enum BodyFault {
 /// Takes away from trailers what must not go up.
 pub(super) type TrailerRule = Box<dyn Fn(&mut HeaderMap)>;
 
+/// A copy of a body that is small so far.
+struct KeptCopy {
+    bytes: Vec<u8>,
+    most: usize,
+    grow: Box<dyn FnMut(usize) -> bool>,
+}
+
+impl KeptCopy {
+    /// Adds to it, unless it is too much. It grows by doubling, up to the most that it may need: what
+    /// counts is the memory that it takes.
+    fn add(&mut self, data: &[u8]) -> bool {
+        let needed = self.bytes.len() + data.len();
+        if needed > self.most {
+            return false;
+        }
+        let room = self.bytes.capacity();
+        if needed > room {
+            let wanted = (room * 2).min(self.most).max(needed);
+            if !(self.grow)(wanted - room) {
+                return false;
+            }
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(data);
+        true
+    }
+}
+
 /// What is known about a caller's body while somebody else sends it.
 pub struct Upload {
     bytes: Cell<u64>,
@@ -42,9 +70,7 @@ pub struct Upload {
     fault: Cell<Option<BodyFault>>,
     trailers: RefCell<Option<TrailerRule>>,
     /// The bytes so far, while they are to be kept and are few enough.
-    copy: RefCell<Option<Vec<u8>>>,
-    /// More than these are not kept.
-    most: Cell<usize>,
+    copy: RefCell<Option<KeptCopy>>,
     /// Where the rest comes from, of a body that is kept, when the upstream wants no more of it.
     rest: RefCell<Option<Inlet>>,
     /// Whoever waits for its end or for that rest.
@@ -70,7 +96,6 @@ impl Upload {
             fault: Cell::new(None),
             trailers: RefCell::new(None),
             copy: RefCell::new(None),
-            most: Cell::new(0),
             rest: RefCell::new(None),
             waiting: Cell::new(None),
         }
@@ -87,10 +112,14 @@ impl Upload {
     }
 
     /// Keeps a copy of the body as it passes, if it has no more than `most` bytes, with room for
-    /// `likely` from the start.
-    pub fn keep(&self, likely: usize, most: usize) {
-        self.copy.replace(Some(Vec::with_capacity(likely)));
-        self.most.set(most);
+    /// `first` from the start. `grow` is asked whether there is room for so many more, and is dropped
+    /// with the copy.
+    pub fn keep(&self, first: usize, most: usize, grow: impl FnMut(usize) -> bool + 'static) {
+        self.copy.replace(Some(KeptCopy {
+            bytes: Vec::with_capacity(first),
+            most,
+            grow: Box::new(grow),
+        }));
     }
 
     fn keeps(&self) -> bool {
@@ -148,7 +177,7 @@ impl Upload {
         let whole = self.ended.get() && self.fault.get().is_none();
         let copy = self.copy.borrow();
         let copy = copy.as_ref().filter(|_| whole)?;
-        Some(Bytes::copy_from_slice(copy))
+        Some(Bytes::copy_from_slice(&copy.bytes))
     }
 
     /// Counts bytes that pass, and copies them where that was asked for.
@@ -156,14 +185,10 @@ impl Upload {
         let bytes = self.bytes.get() + data.len() as u64;
         self.bytes.set(bytes);
         let mut copy = self.copy.borrow_mut();
-        match &mut *copy {
-            Some(copy) if bytes <= self.most.get() as u64 => copy.extend_from_slice(data),
-            Some(_) => {
-                *copy = None;
-                // Whoever waits for the whole waits in vain.
-                self.wake();
-            }
-            None => {}
+        if copy.as_mut().is_some_and(|copy| !copy.add(data)) {
+            *copy = None;
+            // Whoever waits for the whole waits in vain.
+            self.wake();
         }
         bytes
     }

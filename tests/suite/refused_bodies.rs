@@ -1,7 +1,7 @@
 //! What becomes of a request with a body when its token is refused: a small body is sent again, a
 //! large one is gone.
 
-use tokenferry::simulator::{GRAPH, Script};
+use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
 
 use crate::challenges::{arrivals, is_refused, post, refused};
 use crate::harness::caller::Caller;
@@ -173,6 +173,37 @@ async fn a_streamed_body_is_never_sent_twice_and_the_next_request_has_the_new_to
         assert_eq!(arrivals(&stage, "/sim/sink").len(), 1);
         stage.get("/graph/sim/bytes/1").await.expect(200);
     }
+}
+
+#[tokio::test]
+async fn large_bodies_of_unknown_length_take_no_room_from_small_ones() {
+    let stage = Stage::with("workers: 1\n").await;
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+    let gate = Gate::new();
+    let script = Script::on(GRAPH, Fault::Hold(gate.clone()))
+        .under("/sim/sink")
+        .times(300);
+    stage.simulator.script(script);
+    let mut uploads = Vec::new();
+    for _ in 0..300 {
+        let mut caller = stage.caller().await;
+        caller
+            .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: chunked")
+            .await;
+        let body = "x".repeat(65_537);
+        caller.send(format!("10001\r\n{body}\r\n0\r\n\r\n")).await;
+        uploads.push(caller);
+    }
+    until("all have arrived", || async {
+        (arrivals(&stage, "/sim/sink").len() == 300).then_some(())
+    })
+    .await;
+    stage.simulator.revoke_tokens(None);
+    post(&stage, "/graph/sim/mirror", "text/plain", b"small")
+        .await
+        .expect(200);
+    gate.open();
+    drop(uploads);
 }
 
 #[tokio::test]
