@@ -115,8 +115,8 @@ impl Registered {
     }
 }
 
-/// Errors of one connection that was gone before it was accepted, or that a firewall forbids. Linux
-/// passes on what is pending on the new socket (accept(2)).
+/// Errors of one connection that was gone before it was accepted. Linux passes on what is pending on
+/// the new socket (accept(2)). What is forbidden may be so for all that come, and is rested for.
 fn is_of_the_connection(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
@@ -136,7 +136,6 @@ fn is_of_the_connection(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::PermissionDenied
             | io::ErrorKind::TimedOut
     )
 }
@@ -156,12 +155,18 @@ mod tests {
             Errno::HOSTUNREACH,
             Errno::NETUNREACH,
             Errno::NETDOWN,
-            Errno::PERM,
             Errno::TIMEDOUT,
         ] {
             assert!(of(error), "{error:?}");
         }
-        for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+        for error in [
+            Errno::ACCESS,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::PERM,
+        ] {
             assert!(!of(error), "{error:?}");
         }
     }
