@@ -51,8 +51,24 @@ async fn queue(exchange: &mut Exchange, route: &Route) -> Result<(), ProxyError>
     }
 }
 
+/// The same for a request that has waited for a token since: another one may have been asked for
+/// quiet meanwhile.
+pub(super) async fn wait_for_quiet(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+) -> Result<(), ProxyError> {
+    let route = call.route();
+    let holds = matches!(route.spec.throttle, Throttle::Hold(_));
+    if !holds || route.throttle_gate.left(Instant::now).is_none() {
+        return Ok(());
+    }
+    // Nothing of it is at the upstream.
+    exchange.place = None;
+    Box::pin(queue(exchange, route)).await
+}
+
 /// Waits for the end of a quiet that the route keeps, as long as it lets a request wait.
-pub(super) async fn quiet_over(exchange: &Exchange, route: &Route) -> Result<(), ProxyError> {
+async fn quiet_over(exchange: &Exchange, route: &Route) -> Result<(), ProxyError> {
     let Throttle::Hold(wait) = route.spec.throttle else {
         return Ok(());
     };

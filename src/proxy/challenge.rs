@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 
 use super::call::Call;
-use super::capacity::quiet_over;
+use super::capacity::wait_for_quiet;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::refusal_report::RefusalReport;
@@ -142,8 +142,7 @@ pub(super) async fn answer(
     let Some(body) = replay.whole(limit).await? else {
         return refuse(Verdict::Gone, report, asked);
     };
-    // Another request may have been asked for quiet while this one waited for its token.
-    quiet_over(exchange, call.route()).await?;
+    wait_for_quiet(exchange, call).await?;
     call.own().cells.retried(match claims {
         Some(_) => RetryReason::Challenge,
         None => RetryReason::Token,

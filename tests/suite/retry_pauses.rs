@@ -176,3 +176,39 @@ async fn a_quiet_of_before_a_reload_holds_up_nothing_on_a_route_that_keeps_none(
     let mut caller = ask(&stage, 1).await;
     soon(caller.answer("GET")).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_request_that_waited_for_its_first_token_keeps_the_quiet_that_was_asked_for_meanwhile() {
+    let route = |scope: &str| {
+        format!(
+            "workers: 1\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, scope: '{scope}'}}]\n"
+        )
+    };
+    let stage = Stage::with(&route("https://graph.microsoft.com/.default")).await;
+    let (answering, fetching) = (Gate::new(), Gate::new());
+    let held = Script::on(GRAPH, Fault::Hold(answering.clone()));
+    stage.simulator.script(held.under("/sim/bytes/2"));
+    let busy = Fault::answer(429, &[("retry-after", "30")], "busy");
+    stage
+        .simulator
+        .script(Script::on(GRAPH, busy).under("/sim/bytes/2"));
+    let mut other = ask(&stage, 2).await;
+    until("the other one is there", || async {
+        (arrivals(&stage, "/sim/bytes/2") == 1).then_some(())
+    })
+    .await;
+    let slow = Script::on(LOGIN, Fault::Hold(fetching.clone()));
+    stage.simulator.script(slow);
+    stage.reload(&route("https://graph.microsoft.com//.default"));
+    let mut caller = ask(&stage, 1).await;
+    let labels = [("route", "graph")];
+    stage
+        .becomes("tokenferry_requests_in_flight", &labels, 2.0)
+        .await;
+    answering.open();
+    soon(other.answer("GET")).await.expect(429);
+    fetching.open();
+    let answer = soon(caller.answer("GET")).await;
+    assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
+    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 0);
+}
