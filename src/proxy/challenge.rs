@@ -18,6 +18,7 @@ use super::request_body::Replay;
 use super::send::send;
 use crate::clock::Now;
 use crate::config::is_sharepoint;
+use crate::credential::ClaimsRequest;
 use crate::metrics::RetryReason;
 use crate::token::{Bearer, RenewError, challenge};
 use crate::upstream::UpstreamBody;
@@ -103,61 +104,79 @@ impl TokenRefused {
     }
 }
 
+/// A 401 of the upstream.
+struct Refusal {
+    claims: Option<ClaimsRequest>,
+    report: RefusalReport,
+}
+
+impl Refusal {
+    async fn read(response: Response<UpstreamBody>) -> Self {
+        Self {
+            claims: challenge::read(response.headers()),
+            report: RefusalReport::read(response).await,
+        }
+    }
+
+    /// The end of the request.
+    fn ends(self, verdict: Verdict, call: &Call<'_>) -> ProxyError {
+        let refused = TokenRefused {
+            verdict,
+            report: Box::new(self.report),
+            claims: self.claims.is_some(),
+            sharepoint: is_sharepoint(call.route().spec.upstream.origin.host.as_str()),
+        };
+        refused.into()
+    }
+}
+
 /// Exchanges the token that was refused and sends the request again.
 pub(super) async fn answer(
     exchange: &mut Exchange,
     call: &Call<'_>,
     outgoing: &mut Outgoing<'_>,
     refused: &Bearer,
-    response: Response<UpstreamBody>,
+    mut response: Response<UpstreamBody>,
     replay: &Replay,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
-    let claims = challenge::read(response.headers());
-    let report = RefusalReport::read(response).await;
-    let limit = call.token_wait();
     let token = &call.own().token;
-    // One that came meanwhile for another reason may lack the claims as well.
-    let known = token.newer(refused, Now::read());
-    let asked_for = known.is_none();
-    let renewed = match known {
-        Some(bearer) => Ok(bearer),
-        None => token.renew(refused, claims.as_ref(), limit).await,
-    };
-    let refuse = |verdict, report, claims| {
-        let refused = TokenRefused {
-            verdict,
-            report: Box::new(report),
-            claims,
-            sharepoint: is_sharepoint(call.route().spec.upstream.origin.host.as_str()),
+    let limit = call.token_wait();
+    let mut refused = refused.clone();
+    loop {
+        let refusal = Refusal::read(response).await;
+        let known = token.newer(&refused, Now::read());
+        let came_meanwhile = known.is_some();
+        let renewed = match known {
+            Some(bearer) => Ok(bearer),
+            None => token.renew(&refused, refusal.claims.as_ref(), limit).await,
         };
-        Err(refused.into())
-    };
-    let asked = claims.is_some();
-    let bearer = match renewed {
-        Ok(bearer) => bearer,
-        Err(RenewError::Failed(error)) => return Err(error.into()),
-        Err(RenewError::Paused { left }) => return refuse(Verdict::Paused { left }, report, asked),
-        Err(RenewError::Same) => return refuse(Verdict::Same, report, asked),
-    };
-    let Some(body) = replay.whole(limit).await? else {
-        return refuse(Verdict::Gone, report, asked);
-    };
-    wait_for_quiet(exchange, call).await?;
-    call.own().cells.retried(match claims {
-        Some(_) => RetryReason::Challenge,
-        None => RetryReason::Token,
-    });
-    let response = send(exchange, call, outgoing, &bearer, body, replay).await?;
-    if response.status() == StatusCode::UNAUTHORIZED {
-        let asked = challenge::read(response.headers()).is_some();
-        if asked && !asked_for {
-            let again = answer(exchange, call, outgoing, &bearer, response, replay);
-            return Box::pin(again).await;
+        let bearer = match renewed {
+            Ok(bearer) => bearer,
+            Err(RenewError::Failed(error)) => return Err(error.into()),
+            Err(RenewError::Paused { left }) => {
+                return Err(refusal.ends(Verdict::Paused { left }, call));
+            }
+            Err(RenewError::Same) => return Err(refusal.ends(Verdict::Same, call)),
+        };
+        let Some(body) = replay.whole(limit).await? else {
+            return Err(refusal.ends(Verdict::Gone, call));
+        };
+        wait_for_quiet(exchange, call).await?;
+        call.own().cells.retried(match refusal.claims {
+            Some(_) => RetryReason::Challenge,
+            None => RetryReason::Token,
+        });
+        response = send(exchange, call, outgoing, &bearer, body, replay).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
         }
-        let report = RefusalReport::read(response).await;
-        return refuse(Verdict::Again, report, asked);
+        // A token that came meanwhile for another reason may lack the claims as well.
+        let asks_for_claims = challenge::read(response.headers()).is_some();
+        if !(came_meanwhile && asks_for_claims) {
+            return Err(Refusal::read(response).await.ends(Verdict::Again, call));
+        }
+        refused = bearer;
     }
-    Ok(response)
 }
 
 #[cfg(test)]
