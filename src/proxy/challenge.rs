@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 
 use super::call::Call;
-use super::capacity::wait_for_quiet;
+use super::capacity::wait_for_capacity;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::refusal_report::RefusalReport;
@@ -144,6 +144,8 @@ pub(super) async fn answer(
     let mut refused = refused.clone();
     loop {
         let refusal = Refusal::read(response).await;
+        // Nothing of this request is at the upstream until it is sent again.
+        exchange.place = None;
         let known = token.newer(&refused, Now::read());
         let came_meanwhile = known.is_some();
         let renewed = match known {
@@ -161,7 +163,7 @@ pub(super) async fn answer(
         let Some(body) = replay.whole(limit).await? else {
             return Err(refusal.ends(Verdict::Gone, call));
         };
-        wait_for_quiet(exchange, call).await?;
+        wait_for_capacity(exchange, call).await?;
         call.own().cells.retried(match refusal.claims {
             Some(_) => RetryReason::Challenge,
             None => RetryReason::Token,

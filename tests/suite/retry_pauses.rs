@@ -212,3 +212,27 @@ async fn a_request_that_waited_for_its_first_token_keeps_the_quiet_that_was_aske
     assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
     assert_eq!(arrivals(&stage, "/sim/bytes/1"), 0);
 }
+
+#[tokio::test]
+async fn a_request_whose_token_is_exchanged_holds_no_place_meanwhile() {
+    let stage = Stage::with(RETRYING).await;
+    stage.get("/graph/sim/bytes/9").await.expect(200);
+    let renewing = Gate::new();
+    let refused = Script::on(GRAPH, Fault::answer(401, &[], "")).under("/sim/bytes/1");
+    stage.simulator.script(refused.times(1));
+    let slow = Script::on(LOGIN, Fault::Hold(renewing.clone()));
+    stage.simulator.script(slow);
+    let calls = stage.simulator.token_calls();
+    let mut first = ask(&stage, 1).await;
+    until("another token is asked for", || async {
+        (stage.simulator.token_calls() > calls).then_some(())
+    })
+    .await;
+    let _second = ask(&stage, 2).await;
+    until("the other one has the place", || async {
+        (arrivals(&stage, "/sim/bytes/2") == 1).then_some(())
+    })
+    .await;
+    renewing.open();
+    soon(first.answer("GET")).await.expect(200);
+}
