@@ -111,6 +111,13 @@ impl ResponseBody {
         );
     }
 
+    /// Whether all of a declared length was given, and the caller's HTTP/1.1 asks for nothing behind
+    /// it: a stream of HTTP/2 may end in a frame of its own, after that.
+    fn is_whole(&self) -> bool {
+        let streams = self.exchange.as_ref().is_some_and(|it| it.ends_when_sent());
+        !streams && self.size_hint().exact() == Some(0)
+    }
+
     fn passed(&mut self, frame: &mut Frame<Bytes>) {
         let Some(exchange) = &mut self.exchange else {
             return;
@@ -154,6 +161,12 @@ impl Body for ResponseBody {
             Poll::Ready(Some(Ok(mut frame))) => {
                 this.passed(&mut frame);
                 if frame.is_trailers() || this.is_end_stream() {
+                    this.close(Outcome::Complete);
+                } else if this.is_whole() {
+                    let rest = std::mem::replace(&mut this.source, Source::Own(Bytes::new()));
+                    if let Source::Upstream(body) = rest {
+                        body.end_alone();
+                    }
                     this.close(Outcome::Complete);
                 }
                 Poll::Ready(Some(Ok(frame)))

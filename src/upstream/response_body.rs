@@ -5,6 +5,7 @@
 //! upstream. While hyper still holds some of an HTTP/2 request, the stream ends as `multiplex` says.
 //! A truncated body is an error here and never a polite end.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -13,11 +14,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::multiplex::{Stream, is_malformed};
 use super::pool::Lease;
 use super::{Breakage, Upload};
 use crate::alarm::Alarm;
+
+/// How long the frame that ends a stream may take after the last byte: it was to be sent right behind,
+/// and a packet that is lost twice comes within this.
+const LAST_FRAME: Duration = Duration::from_secs(5);
 
 /// Why a response body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +136,22 @@ impl UpstreamBody {
             let rest = std::mem::replace(&mut self.source, Source::Ended);
             self.source = Source::Unread(bytes, Box::new(rest));
         }
+    }
+
+    /// Waits by itself for the end of a stream that has given all of its declared length. A stream
+    /// that is reset instead is one of those that servers count against a client, whose connection
+    /// they end when there are many (CVE-2023-44487).
+    pub fn end_alone(mut self) {
+        if self.upload.as_ref().is_some_and(|upload| !upload.ended()) {
+            // The rest of the request is not wanted, and a reset says so.
+            return;
+        }
+        drop(tokio::task::spawn_local(async move {
+            let end = async {
+                while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {}
+            };
+            let _ = timeout(LAST_FRAME, end).await;
+        }));
     }
 
     fn alarm(&self) -> Option<&Alarm> {
