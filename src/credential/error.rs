@@ -279,6 +279,11 @@ impl CredentialError {
         )
     }
 
+    /// Whether the files were not read in time, which says nothing of what they hold.
+    pub(super) fn is_unread(&self) -> bool {
+        matches!(self, Self::Rejected(Rejection::Slow { .. }))
+    }
+
     /// What happened and what to do, for the log and the status page. May name files.
     pub fn words(&self) -> String {
         if let Self::Both {
@@ -344,6 +349,8 @@ impl CredentialError {
         match self {
             Self::Both { second, .. } => second.pace(),
             Self::Rejected(Rejection::Answer(refusal)) if refusal.is_slow() => Pace::Slow,
+            // Nobody has refused anything yet.
+            Self::Rejected(Rejection::Slow { .. }) => Pace::Soon,
             Self::Rejected(_) => Pace::Permanent,
             Self::Throttled { refusal, .. } if refusal.is_of_a_loop() => Pace::Slow,
             Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => Pace::Soon,

@@ -13,13 +13,14 @@ const FIRST_AGAIN: Duration = Duration::from_secs(3000);
 /// The same while the second gives no token either: as long as anything that is refused is left alone,
 /// so that whoever mends the first in Entra need not wait for the hour.
 const FIRST_NEXT: Duration = Duration::from_secs(60);
-/// The same where it was known to be refused, was due, and did not answer.
+/// The same where its files were not read in time, or where it was known to be refused, was due, and did
+/// not answer.
 const FIRST_SOON: Duration = Duration::from_secs(250);
 /// An authority that wants quiet is obeyed this long, as by all renewals.
 const LONGEST_QUIET: Duration = Duration::from_secs(3600);
 
 /// When a first that rests this long is tried again at the latest: within the hour after it was
-/// refused, within five minutes where it did not answer. Renewals come up to a tenth earlier than
+/// refused, within five minutes where it was not heard. Renewals come up to a tenth earlier than
 /// they are asked for, by jitter: the last one before this finds the first due.
 fn latest(rest: Duration) -> Duration {
     rest + rest / 5
@@ -48,7 +49,7 @@ struct Refused {
     rest: Duration,
     /// How long its authority wanted quiet.
     quiet: Duration,
-    /// Whether it answered.
+    /// Whether it answered; not where its files were not read, so that nobody was asked.
     answered: bool,
     /// Why it gave no token then.
     why: Reason,
@@ -100,12 +101,14 @@ impl Fallback {
     pub(super) fn first_refused(&self, stamp: Stamp, error: &CredentialError, now: Instant) {
         let mut turn = self.lock();
         let replaced = turn.refused.as_ref().is_some_and(|known| known.replaced);
+        // That its files can be read again is no change of them.
+        let answered = !error.is_unread();
         turn.refused = Some(Refused {
             at: now,
             stamp,
-            rest: FIRST_NEXT,
+            rest: if answered { FIRST_NEXT } else { FIRST_SOON },
             quiet: Duration::ZERO,
-            answered: true,
+            answered,
             why: Reason::of(error),
             replaced,
         });

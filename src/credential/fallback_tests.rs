@@ -12,6 +12,7 @@ use super::stand_in::{
 };
 use super::{Acquired, Credential, CredentialError, Peer, Refusal, Rejection, TokenRequest};
 use crate::config::Name;
+use crate::secret::file_reader::FileReader;
 
 const EXPIRED: &str = r#"{"error":"invalid_client","error_codes":[7000222]}"#;
 const INVALID: &str = r#"{"error":"invalid_request","error_codes":[50027]}"#;
@@ -339,4 +340,24 @@ fn some_renewal_in_time_finds_the_first_due_whatever_the_seconds_tokens() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_first_whose_files_hung_is_tried_again_within_minutes() {
+    let mut pair = Pair::start("good-1", "good-2").await;
+    let reader = FileReader::patient_for(Duration::from_millis(20));
+    Arc::get_mut(&mut pair.credential).unwrap().reader = reader.clone();
+    let (release, hangs) = std::sync::mpsc::channel::<()>();
+    assert!(reader.run(move || hangs.recv()).await.is_err());
+    let token = ask(&pair.credential).await.unwrap();
+    assert_eq!(token.secret.expose(), b"good-2");
+    assert!(token.refresh_in.unwrap() < Duration::from_secs(301));
+    release.send(()).unwrap();
+    let fallback = pair.credential.fallback.as_ref().unwrap();
+    let stamp = pair.credential.own_stamp().await;
+    let is_due_after = |seconds| {
+        let then = Instant::now() + Duration::from_secs(seconds);
+        fallback.first_is_due(&stamp, then)
+    };
+    assert!(!is_due_after(200) && is_due_after(250));
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, advance, timeout};
 use super::refresh::clock;
 use super::script::{LIMIT, Script, rejected, renew, run, settle, throttled, token, unavailable};
 use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
-use crate::credential::{ClaimsRequest, Stamp};
+use crate::credential::{ClaimsRequest, Rejection, Stamp};
 use crate::secret::FilePath;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
@@ -176,5 +176,24 @@ fn a_file_that_cannot_be_looked_at_for_a_moment_has_not_changed() {
         let changed = Instant::now();
         script.next().await;
         assert!(changed.elapsed() <= S(11));
+    });
+}
+
+#[test]
+fn files_that_were_not_read_in_time_are_asked_for_again_soon() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        script.entry(&cache);
+        for _ in 0..3 {
+            let source_name = "/run/secrets/graph".to_owned();
+            let slow = Rejection::Slow {
+                source_name,
+                within: S(5),
+            };
+            script.next().await.refuse(slow.into());
+            let refused = Instant::now();
+            script.next().await.refuse(unavailable());
+            assert!(refused.elapsed() <= S(10), "{:?}", refused.elapsed());
+        }
     });
 }
