@@ -92,9 +92,10 @@ impl Certificate {
     /// authentication certificate credentials").
     fn assertion(&self, now: SystemTime) -> Result<Zeroizing<String>, Rejection> {
         let loaded = self.load(now)?;
-        let mut header = json!({"alg": "PS256", "typ": "JWT", "x5t#S256": loaded.thumbprint});
+        let own = loaded.own(now);
+        let mut header = json!({"alg": "PS256", "typ": "JWT", "x5t#S256": own.thumbprint});
         if self.send_chain {
-            let chain = loaded.chain.iter().map(|der| BASE64_STANDARD.encode(der));
+            let chain = loaded.chain(own).map(|der| BASE64_STANDARD.encode(der));
             header["x5c"] = chain.collect();
         }
         let from = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -156,7 +157,7 @@ impl Certificate {
         Ok(loaded)
     }
 
-    /// When the certificate that was read last expires.
+    /// When what was read last expires.
     pub(super) fn not_after(&self) -> Option<SystemTime> {
         self.parsed().map(|(_, loaded)| loaded.not_after)
     }

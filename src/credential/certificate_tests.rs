@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -169,4 +170,41 @@ async fn a_password_file_decrypts_the_key() {
         words.starts_with("certificate_password does not decrypt"),
         "{words}"
     );
+}
+
+/// A certificate of this key for these years, and its `x5t#S256`.
+fn certificate_of(key: &str, from: i32, until: i32) -> (String, String) {
+    let key = rcgen::KeyPair::from_pkcs8_pem_and_sign_algo(key, &rcgen::PKCS_RSA_SHA256).unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.not_before = rcgen::date_time_ymd(from, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let made = params.self_signed(&key).unwrap();
+    let thumbprint = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, made.der()));
+    (made.pem(), thumbprint)
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_yet_stands_in_no_ones_way() {
+    let begin = PKCS8.find("-----BEGIN PRIVATE KEY").unwrap();
+    let end = PKCS8.find("-----END PRIVATE KEY-----").unwrap() + 26;
+    let key = &PKCS8[begin..end];
+    let (early, _) = certificate_of(key, 2019, 2080);
+    let (next, thumbprint_of_next) = certificate_of(key, 2090, 2100);
+    let (own, thumbprint) = certificate_of(key, 2019, 2085);
+    for text in [
+        format!("{next}{early}{own}{key}"),
+        format!("{early}{own}{next}{key}"),
+    ] {
+        let (_, sent) = assertions(&text, true, 1).await;
+        let header = json(&sent[0], 0);
+        assert_eq!(header["x5t#S256"], thumbprint);
+        let chain = header["x5c"].as_array().unwrap();
+        assert_eq!(chain.len(), 3);
+        let first = BASE64_STANDARD.decode(chain[0].as_str().unwrap()).unwrap();
+        let first = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &first));
+        assert_eq!(first, thumbprint);
+    }
+    // Alone it is used: the clock of this machine may be behind.
+    let (_, sent) = assertions(&format!("{next}{key}"), false, 1).await;
+    assert_eq!(json(&sent[0], 0)["x5t#S256"], thumbprint_of_next);
 }

@@ -10,6 +10,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 use zeroize::Zeroizing;
 
 use super::pkcs8;
@@ -19,12 +20,22 @@ use crate::secret::Secret;
 pub(super) struct KeyFile {
     /// The key.
     pub(super) key: RsaKeyPair,
-    /// The certificates in DER, the key's own first.
-    pub(super) chain: Vec<Vec<u8>>,
-    /// base64url of the SHA-256 of the key's certificate: `x5t#S256`.
-    pub(super) thumbprint: String,
-    /// When the key's certificate expires.
+    /// The certificates in DER, as they stand in the file.
+    chain: Vec<Vec<u8>>,
+    /// Those of the key, of which there is one at least.
+    own: (Own, Vec<Own>),
+    /// When the last of the key's certificates expires.
     pub(super) not_after: SystemTime,
+}
+
+/// A certificate of the key.
+pub(super) struct Own {
+    /// Where it is in the chain.
+    at: usize,
+    /// base64url of its SHA-256: `x5t#S256`.
+    pub(super) thumbprint: String,
+    not_before: SystemTime,
+    not_after: SystemTime,
 }
 
 /// What is wrong with a file, to be followed by its name.
@@ -104,35 +115,60 @@ impl KeyFile {
         Self::pair(key.ok_or(KeyFault::NoKey)?, certificates)
     }
 
-    /// Finds the key's own certificate and puts it first, wherever in the file it was. Of several, as
-    /// after a renewal that kept the key, it is the one that is valid longest.
-    fn pair(key: RsaKeyPair, mut chain: Vec<Vec<u8>>) -> Result<Self, KeyFault> {
-        let mut own: Option<(usize, SystemTime)> = None;
+    /// Finds the key's own certificates, wherever in the file they are.
+    fn pair(key: RsaKeyPair, chain: Vec<Vec<u8>>) -> Result<Self, KeyFault> {
+        let mut own = Vec::new();
         for (at, der) in chain.iter().enumerate() {
             let (_, certificate) = X509Certificate::from_der(der).map_err(|_| KeyFault::Broken)?;
             let public = &certificate.public_key().subject_public_key.data;
             if **public == *key.public_key().as_ref() {
-                let seconds = certificate.validity().not_after.timestamp();
-                let seconds = u64::try_from(seconds).unwrap_or_default();
-                let end = UNIX_EPOCH + Duration::from_secs(seconds);
-                if own.is_none_or(|(_, known)| known < end) {
-                    own = Some((at, end));
-                }
+                let validity = certificate.validity();
+                own.push(Own {
+                    at,
+                    thumbprint: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, der)),
+                    not_before: moment(validity.not_before),
+                    not_after: moment(validity.not_after),
+                });
             }
         }
-        let (at, not_after) = own.ok_or(KeyFault::Mismatch)?;
-        let leaf = chain.remove(at);
-        let thumbprint = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &leaf));
-        chain.insert(0, leaf);
+        let not_after = own.iter().map(|own| own.not_after).max();
+        let mut own = own.into_iter();
+        let (first, not_after) = own.next().zip(not_after).ok_or(KeyFault::Mismatch)?;
         Ok(Self {
             key,
             chain,
-            thumbprint,
+            own: (first, own.collect()),
             not_after,
         })
     }
 
-    /// Refuses a certificate whose time is over.
+    /// The key's certificate that counts: of several, as after a renewal that kept the key, the one
+    /// that is valid longest. One that may be used only later, because it was made in good time, does
+    /// not stand in the way of one that may be used now.
+    pub(super) fn own(&self, now: SystemTime) -> &Own {
+        let rank = |own: &Own| {
+            let valid = (own.not_before..own.not_after).contains(&now);
+            (valid, own.not_after)
+        };
+        let (first, others) = &self.own;
+        others.iter().fold(first, |best, other| {
+            if rank(best) < rank(other) {
+                other
+            } else {
+                best
+            }
+        })
+    }
+
+    /// The certificates in DER, this one first.
+    pub(super) fn chain<'a>(&'a self, own: &Own) -> impl Iterator<Item = &'a [u8]> {
+        let (before, from) = self.chain.split_at(own.at);
+        let (own, after) = from.split_at(1);
+        let rest = before.iter().chain(after);
+        own.iter().chain(rest).map(Vec::as_slice)
+    }
+
+    /// Refuses certificates whose time is over.
     pub(super) fn check_expiry(&self, now: SystemTime) -> Result<(), KeyFault> {
         if now < self.not_after {
             return Ok(());
@@ -141,6 +177,11 @@ impl KeyFile {
             on: httpdate::fmt_http_date(self.not_after),
         })
     }
+}
+
+fn moment(time: ASN1Time) -> SystemTime {
+    let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
 fn private_key(label: &str, der: &[u8], password: Option<&Secret>) -> Result<RsaKeyPair, KeyFault> {
