@@ -79,8 +79,8 @@ impl AlarmClock {
 
     /// The time as of the last tick: good enough for ages, and free.
     pub fn coarse(&self) -> Instant {
-        let ticks = u32::try_from(self.now.get() + self.lost.get()).unwrap_or(u32::MAX);
-        self.started + self.tick * ticks
+        let ticks = self.now.get() + self.lost.get();
+        self.started + Duration::from_micros(ticks * self.tick_micros)
     }
 
     /// Wakes every task that waits on an alarm, due or not: all of them look again.
@@ -253,6 +253,15 @@ mod tests {
             ticker.abort();
         });
     }
+
+    #[test]
+    fn ages_are_known_however_long_the_process_runs() {
+        let clock = AlarmClock::new(Duration::from_millis(1));
+        let two_months = Duration::from_secs(61 * 86_400);
+        clock.advance(micros(two_months) / clock.tick_micros);
+        assert_eq!(clock.coarse(), clock.started + two_months);
+    }
+
     #[test]
     fn a_standstill_of_the_process_makes_nothing_late_but_is_known_to_ages() {
         let tick = Duration::from_millis(10);
