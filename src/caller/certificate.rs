@@ -102,7 +102,9 @@ impl PeerNames {
         if wanted.len() != self.subject.len() {
             return false;
         }
-        let same = |(mine, theirs): (&(String, String), &(String, String))| mine == theirs;
+        let same = |(mine, theirs): (&(String, String), &(String, String))| {
+            one_name(&mine.0) == one_name(&theirs.0) && mine.1 == theirs.1
+        };
         !wanted.is_empty()
             && (self.subject.iter().zip(&wanted).all(same)
                 || self.subject.iter().zip(wanted.iter().rev()).all(same))
@@ -123,6 +125,22 @@ fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
             (kind(attribute), value)
         })
         .collect()
+}
+
+/// One name for a type of attribute, in capitals, that goes by several: in RFC 4514, OpenSSL, Java,
+/// Windows, and the library that reads certificates here.
+fn one_name(kind: &str) -> &str {
+    match kind.strip_prefix("OID.").unwrap_or(kind) {
+        "0.9.2342.19200300.100.1.1" | "USERID" => "UID",
+        "2.5.4.97" => "ORGANIZATIONIDENTIFIER",
+        "E" | "EMAIL" => "EMAILADDRESS",
+        "G" | "GN" => "GIVENNAME",
+        "S" => "ST",
+        "SN" => "SURNAME",
+        "STREET" => "STREETADDRESS",
+        "T" => "TITLE",
+        other => other,
+    }
 }
 
 /// An address as text (RFC 5280 section 4.2.1.6: 4 or 16 bytes).

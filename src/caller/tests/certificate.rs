@@ -66,6 +66,39 @@ fn a_certificate_is_known_by_any_of_its_names() {
     }
 }
 
+/// The lines are what OpenSSL prints of this certificate.
+#[test]
+fn a_subject_is_known_by_the_types_that_tools_write() {
+    let pilot = [0, 9, 2342, 19_200_300, 100, 1, 1];
+    let other = |oid: &[u64]| DnType::CustomDnType(oid.to_vec());
+    let names = certificate(|params| {
+        let name = &mut params.distinguished_name;
+        name.push(DnType::StateOrProvinceName, "Bavaria");
+        name.push(other(&[2, 5, 4, 9]), "Main St 1");
+        name.push(other(&[2, 5, 4, 5]), "7");
+        name.push(other(&[2, 5, 4, 97]), "VATDE-1");
+        name.push(other(&[2, 5, 4, 4]), "Doe");
+        name.push(other(&[2, 5, 4, 42]), "Jo");
+        name.push(other(&pilot), "jo");
+        name.push(other(&[1, 2, 840, 113_549, 1, 9, 1]), "jo@corp.example");
+        name.push(DnType::CommonName, "reporting");
+    });
+    for wanted in [
+        "ST = Bavaria, street = Main St 1, serialNumber = 7, organizationIdentifier = VATDE-1, SN = Doe, GN = Jo, UID = jo, emailAddress = jo@corp.example, CN = reporting",
+        "CN=reporting,emailAddress=jo@corp.example,UID=jo,GN=Jo,SN=Doe,organizationIdentifier=VATDE-1,serialNumber=7,street=Main St 1,ST=Bavaria",
+        // As Windows and as Java do, and with numbers.
+        "CN=reporting, E=jo@corp.example, UID=jo, G=Jo, SN=Doe, OID.2.5.4.97=VATDE-1, SERIALNUMBER=7, STREET=Main St 1, S=Bavaria",
+        "CN=reporting,EMAIL=jo@corp.example,0.9.2342.19200300.100.1.1=jo,GIVENNAME=Jo,SURNAME=Doe,2.5.4.97=VATDE-1,SERIALNUMBER=7,STREETADDRESS=Main St 1,ST=Bavaria",
+    ] {
+        assert!(names.matches(wanted), "{wanted}");
+        let another = wanted.replacen("Doe", "Roe", 1);
+        assert!(!names.matches(&another), "{another}");
+    }
+    // A surname is no serial number.
+    let number = certificate(|params| params.distinguished_name.push(other(&[2, 5, 4, 5]), "7"));
+    assert!(number.matches("serialNumber=7") && !number.matches("SN=7"));
+}
+
 #[test]
 fn a_name_that_is_spelt_like_another_kind_is_not_of_that_kind() {
     let of_common_name =
