@@ -11,7 +11,11 @@ use zeroize::Zeroizing;
 /// wrong path from being read for ever.
 pub const MOST: u64 = 4 << 20;
 
-/// What the file holds.
+/// What tools of Windows put before a text in UTF-8 (RFC 3629 section 6).
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// What the file holds; of a text without the mark of its byte order, which no secret begins with and
+/// no reader of PEM or JSON expects.
 ///
 /// # Errors
 /// What the system says, or that it is no regular file, or that it holds more than [`MOST`].
@@ -30,6 +34,9 @@ pub fn read(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>> {
     if contents.len() as u64 > MOST {
         let message = "it is larger than 4 MiB; is this the right file?";
         return Err(Error::new(ErrorKind::FileTooLarge, message));
+    }
+    if contents.starts_with(MARK) {
+        contents.drain(..MARK.len());
     }
     Ok(contents)
 }
@@ -67,6 +74,21 @@ mod tests {
         }
         let absent = read(folder.path().join("absent")).unwrap_err();
         assert_eq!(absent.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_mark_of_byte_order_is_no_part_of_a_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        for (written, text) in [
+            ("\u{feff}secret\n", "secret\n"),
+            ("\u{feff}", ""),
+            ("\u{feff}\u{feff}x", "\u{feff}x"),
+            ("x\u{feff}", "x\u{feff}"),
+        ] {
+            std::fs::write(&file, written).unwrap();
+            assert_eq!(*read(&file).unwrap(), text.as_bytes(), "{written:?}");
+        }
     }
 
     /// Opening a pipe that nobody writes to would wait for ever.
