@@ -161,18 +161,36 @@ pub fn guard(headers: &mut HeaderMap) {
 /// here, it would call with the app's permissions: to the browser it is of no origin instead (CSP
 /// level 2, `sandbox`). Further policies are added to it.
 fn sandbox(headers: &mut HeaderMap) {
-    let is_document = headers.get(CONTENT_TYPE).is_some_and(|kind| {
-        let kind = kind.as_bytes();
-        let end = memchr::memchr(b';', kind).unwrap_or(kind.len());
-        let kind = kind[..end].trim_ascii();
-        // XML of whatever kind may be a page, or hold one.
-        kind.eq_ignore_ascii_case(b"text/html")
-            || kind.len() >= b"xml".len()
-                && kind[kind.len() - b"xml".len()..].eq_ignore_ascii_case(b"xml")
-    });
-    if is_document {
+    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+    if kinds.any(|kind| names_document(kind.as_bytes())) {
         headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     }
+}
+
+/// Whether a `Content-Type` may make a document of an answer. To browsers several types count, with
+/// commas between them or each on a line of its own, and nothing that follows a name.
+fn names_document(mut kinds: &[u8]) -> bool {
+    loop {
+        let comma = memchr::memchr(b',', kinds);
+        let kind = kinds[..comma.unwrap_or(kinds.len())].trim_ascii_start();
+        let end = kind.iter().position(|b| b" \t;(".contains(b));
+        if is_document(&kind[..end.unwrap_or(kind.len())]) {
+            return true;
+        }
+        match comma {
+            Some(at) => kinds = &kinds[at + 1..],
+            None => return false,
+        }
+    }
+}
+
+/// XML of whatever kind may be a page, or hold one; to browsers a style sheet is XML as well.
+fn is_document(kind: &[u8]) -> bool {
+    kind.eq_ignore_ascii_case(b"text/html")
+        || kind.len() >= b"xml".len()
+            && kind[kind.len() - b"xml".len()..].eq_ignore_ascii_case(b"xml")
+        || kind.eq_ignore_ascii_case(b"text/xsl")
+        || kind.eq_ignore_ascii_case(b"multipart/x-mixed-replace")
 }
 
 /// Headers of the connection, or of the body's framing.

@@ -175,6 +175,16 @@ fn a_document_is_of_no_origin_to_a_browser() {
         "application/xhtml+xml",
         "image/svg+xml",
         "application/xml;odata=x",
+        // Chromium runs the page in each of these but the last.
+        "application/json;charset=utf-8,text/html",
+        "text/plain, Text/HTML",
+        "text/html, */*",
+        "text/html x",
+        "text/html(x)",
+        "text/html\tx",
+        "text/xsl",
+        // Firefox shows the parts, whatever they are.
+        "multipart/x-mixed-replace;boundary=a",
     ] {
         let lines = [("content-type", kind), ("service-worker-allowed", "/")];
         let wanted = [
@@ -183,10 +193,24 @@ fn a_document_is_of_no_origin_to_a_browser() {
         ];
         assert_eq!(left(&rules(&[]), &lines), wanted);
     }
-    for kind in ["application/json; note=text/html", "text/plain", "html"] {
+    for kind in [
+        "application/json; note=text/html",
+        "text/plain",
+        "html",
+        "text/htmlx",
+        "multipart/mixed; boundary=a",
+        ",;,",
+        "",
+    ] {
         let wanted = [format!("content-type: {kind}")];
         assert_eq!(left(&rules(&[]), &[("content-type", kind)]), wanted);
     }
+    // Of two the last counts to browsers.
+    let lines = [
+        ("content-type", "text/plain"),
+        ("content-type", "text/html"),
+    ];
+    assert_eq!(left(&rules(&[]), &lines).len(), 3);
     // One of the upstream's own stays in force beside it.
     let lines = [
         ("content-security-policy", "img-src 'none'"),
