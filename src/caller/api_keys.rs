@@ -17,6 +17,14 @@ pub enum ApiKeyError {
         /// The other.
         second: Name,
     },
+    /// No header can hold one.
+    #[error(
+        "the API key of caller \"{caller}\" is of several lines, or holds another control character, and no X-Api-Key can be that; put one key there, on one line"
+    )]
+    Unsendable {
+        /// The caller.
+        caller: Name,
+    },
     /// One could not be read.
     #[error("the API key of caller \"{caller}\" cannot be read")]
     Unreadable {
@@ -27,18 +35,27 @@ pub enum ApiKeyError {
     },
 }
 
-/// Reads the key of a caller; `None` for a caller of another kind.
+/// Reads the key of a caller; `None` for a caller of another kind. Of a header nobody sees the spaces
+/// around its value (RFC 9110 section 5.5), so those of a variable are no part of a key.
 pub(super) fn read(spec: &CallerSpec) -> Result<Option<Secret>, ApiKeyError> {
     let Some(source) = source(spec) else {
         return Ok(None);
     };
-    source
-        .read()
-        .map(Some)
-        .map_err(|source| ApiKeyError::Unreadable {
-            caller: spec.name.clone(),
-            source,
-        })
+    let caller = || spec.name.clone();
+    let unreadable = |source| ApiKeyError::Unreadable {
+        caller: caller(),
+        source,
+    };
+    let key = source.read().map_err(unreadable)?;
+    let plain = key.expose().trim_ascii();
+    if plain.is_empty() {
+        // It would be everybody's who sends an empty one.
+        return Err(unreadable(SecretError::Empty(source.to_string())));
+    }
+    if plain.iter().any(|&b| b.is_ascii_control() && b != b'\t') {
+        return Err(ApiKeyError::Unsendable { caller: caller() });
+    }
+    Ok(Some(Secret::new(plain.to_vec())))
 }
 
 fn source(spec: &CallerSpec) -> Option<&SecretSource> {
@@ -53,6 +70,14 @@ fn source(spec: &CallerSpec) -> Option<&SecretSource> {
 pub fn shared(specs: &[CallerSpec]) -> Vec<(usize, usize)> {
     let keys: Vec<_> = specs.iter().map(|spec| read(spec).ok().flatten()).collect();
     pairs(specs, &keys)
+}
+
+/// The callers, by their places in the list, whose key no header can hold. None of them could ever prove
+/// itself.
+pub fn unsendable(specs: &[CallerSpec]) -> Vec<usize> {
+    let is_unsendable =
+        |at: &usize| matches!(read(&specs[*at]), Err(ApiKeyError::Unsendable { .. }));
+    (0..specs.len()).filter(is_unsendable).collect()
 }
 
 /// The same for keys that have been read.

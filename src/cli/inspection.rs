@@ -209,19 +209,26 @@ fn cluster_keys(config: &Config, disk: &mut Disk) {
     }
 }
 
-/// Which callers have the key of another.
+/// Which callers have the key of another, or one that they cannot send.
 fn api_keys(config: &Config, disk: &mut Disk) {
-    for (first, second) in caller::api_keys::shared(&config.callers) {
-        let (first, second) = (&config.callers[first], &config.callers[second]);
-        let error = ApiKeyError::Shared {
-            first: first.name.clone(),
-            second: second.name.clone(),
-        };
-        let key = match &second.proof {
+    let mut refuse = |at: usize, error: ApiKeyError| {
+        let spec = &config.callers[at];
+        let key = match &spec.proof {
             CallerProof::ApiKey(SecretSource::File(_)) => "api_key_file",
             _ => "api_key",
         };
-        disk.refuse(&["callers", second.name.as_str(), key], error.to_string());
+        disk.refuse(&["callers", spec.name.as_str(), key], error.to_string());
+    };
+    let name = |at: usize| config.callers[at].name.clone();
+    for at in caller::api_keys::unsendable(&config.callers) {
+        refuse(at, ApiKeyError::Unsendable { caller: name(at) });
+    }
+    for (first, second) in caller::api_keys::shared(&config.callers) {
+        let error = ApiKeyError::Shared {
+            first: name(first),
+            second: name(second),
+        };
+        refuse(second, error);
     }
 }
 

@@ -276,3 +276,14 @@ async fn files_that_others_may_read_are_warned_of_at_start() {
         .await;
     assert!(!program.err.text().contains("a-key-of-good-length"));
 }
+
+#[tokio::test]
+async fn spaces_around_a_key_in_a_variable_are_no_part_of_it() {
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    let own = "callers: {cron: {api_key: '${CRON_KEY}'}}\n\
+        routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [cron]}]\n";
+    let key = [("CRON_KEY", " the-key-of-cron-jobs ")];
+    let program = Program::within(simulator, own, &key).await;
+    let head = "GET /graph/v1.0/users HTTP/1.1\nX-Api-Key: the-key-of-cron-jobs";
+    assert_eq!(program.caller().await.exchange(head).await.status, 200);
+}

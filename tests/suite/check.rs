@@ -135,6 +135,24 @@ routes:
 }
 
 #[tokio::test]
+async fn a_key_of_several_lines_is_refused() {
+    let own = "\
+callers:
+  one:
+    api_key_file: FOLDER/one
+routes:
+  - {name: a, path: /a, upstream: 'https://a.com', callers: [one]}
+";
+    let told = problems(own, |folder| {
+        write(folder, "one", "the-key-of-cron-jobs\nthe-key-of-alice\n");
+    })
+    .await;
+    let begin = "routes.yaml:3:19: the API key of caller \"one\" is of several lines";
+    assert!(told.iter().any(|told| told.starts_with(begin)), "{told:#?}");
+    assert!(!told.concat().contains("the-key-of"), "{told:#?}");
+}
+
+#[tokio::test]
 async fn a_file_without_the_keys_of_the_cluster_is_refused() {
     for (content, said) in [
         ("hi", "this is not a JSON Web Key Set"),

@@ -261,6 +261,35 @@ fn a_key_that_cannot_be_read_at_start_is_an_error() {
 }
 
 #[test]
+fn a_key_that_no_header_can_hold_is_refused_and_spaces_around_one_do_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "first-key\n").unwrap();
+    let specs = [caller(
+        "cron",
+        CallerProof::ApiKey(SecretSource::File(file.clone().into())),
+    )];
+    let callers = Callers::new(&specs, None).unwrap();
+    for unsendable in ["hunter-2\nhunter-3\n", "hunter\u{7f}2"] {
+        std::fs::write(&file, unsendable).unwrap();
+        assert_eq!(super::api_keys::unsendable(&specs), [0]);
+        let error = Callers::new(&specs, None).unwrap_err().to_string();
+        assert!(error.contains("\"cron\""), "{error}");
+        assert!(!error.contains("hunter"), "{error}");
+        assert_eq!(callers.refresh().len(), 1);
+    }
+    let ask = |text| {
+        let route = RouteCallers::new(&[Name::parse("cron").unwrap()], &specs);
+        let lines = headers(&[("x-api-key", text)]);
+        callers.identify(&route, &lines, None, now()).is_ok()
+    };
+    assert!(ask("first-key"), "it stays");
+    std::fs::write(&file, "\t a key\tof two words \n").unwrap();
+    assert!(callers.refresh().is_empty() && ask("a key\tof two words"));
+    assert!(super::api_keys::unsendable(&specs).is_empty());
+}
+
+#[test]
 fn two_callers_with_one_key_are_refused_and_the_key_is_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let key = |name: &str, key: &str| {
