@@ -1,9 +1,10 @@
 //! What happens when file descriptors run out: idle connections make room for those that are needed.
 #![cfg(target_os = "linux")]
 
-use tokenferry::simulator::{Fault, GRAPH, Gate, ORGANISATION, Script};
+use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, ORGANISATION, Script, Simulator};
 use tokio::net::TcpStream;
 
+use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
 use crate::harness::program::Program;
 use crate::harness::until;
@@ -12,7 +13,10 @@ use crate::harness::until;
 const CROWD: usize = 25;
 
 async fn start() -> Program {
-    let program = Program::start("workers: 1\n", "").await;
+    ready(Program::start("workers: 1\n", "").await).await
+}
+
+async fn ready(program: Program) -> Program {
     until("there is a token", || async {
         let ready = program.get_admin("/readyz").await;
         (ready.status == 200).then_some(())
@@ -60,10 +64,9 @@ async fn idle_connections_of_one_route_make_room_for_those_of_another() {
     program.get_admin("/livez").await.expect(200);
 }
 
-#[tokio::test]
-async fn a_request_that_no_descriptor_is_left_for_is_told_so() {
-    let program = start().await;
-    leave(&program, CROWD);
+/// What a request is told once none is left.
+async fn without_any(program: &Program) -> Answer {
+    leave(program, CROWD);
     let mut first = Caller::connect(program.address).await;
     let mut others = Vec::new();
     for _ in 0..2 * CROWD {
@@ -78,9 +81,30 @@ async fn a_request_that_no_descriptor_is_left_for_is_told_so() {
         })
         .await;
     first.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
-    let answer = first.answer("GET").await;
-    assert_eq!(answer.field("retry-after"), "1");
+    first.answer("GET").await
+}
+
+fn lacks_descriptors(answer: &Answer) {
     let text = answer.text();
     assert!(text.contains("limit of open files"), "{text}");
     assert_eq!(answer.refusal(), (503, "overloaded".to_owned()));
+    assert_eq!(answer.field("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn a_request_that_no_descriptor_is_left_for_is_told_so() {
+    let program = start().await;
+    lacks_descriptors(&without_any(&program).await);
+}
+
+#[tokio::test]
+async fn a_forward_proxy_whose_name_takes_a_descriptor_to_look_up_is_not_blamed() {
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    let own = format!(
+        "workers: 1\nresolve: {{'{LOGIN}:443': '{}'}}\n",
+        simulator.address()
+    );
+    let vars = [("HTTPS_PROXY", "http://localhost:1"), ("NO_PROXY", LOGIN)];
+    let program = ready(Program::within(simulator, &own, &vars).await).await;
+    lacks_descriptors(&without_any(&program).await);
 }
