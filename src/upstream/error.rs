@@ -81,7 +81,7 @@ pub enum ConnectError {
 fn lack(offered: UpstreamHttp) -> &'static str {
     match offered {
         UpstreamHttp::Http1 => {
-            "does not speak HTTP/1.1; set the route's upstream_http to 2 or auto"
+            "does not speak HTTP/1.1; set upstream_http to 2 or auto if it is a route's upstream, and take it out of follow_downloads if downloads lead there"
         }
         UpstreamHttp::Http2 => "does not speak HTTP/2; set the route's upstream_http to 1 or auto",
         UpstreamHttp::Auto => {
