@@ -138,7 +138,7 @@ impl ProxyError {
                 ),
                 UpstreamError::Reset(_) => (
                     Code::UpstreamUnreachable,
-                    "the upstream reset the request's HTTP/2 stream before it answered, or what it sent there is not HTTP; the request may or may not have been acted on".into(),
+                    "the upstream reset the request's HTTP/2 stream before it answered, or what it sent there is not HTTP or a head of more than 64 KiB; the request may or may not have been acted on".into(),
                     None,
                 ),
                 UpstreamError::HeadTimeout => (

@@ -370,3 +370,18 @@ routes:
         .becomes("tokenferry_upstream_connections", &labels, 0.0)
         .await;
 }
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_told_over_either_protocol() {
+    let wide = "x".repeat(70 * 1024);
+    let answer = Fault::answer(200, &[("x-wide", wide.as_str())], "{}");
+    for http in ["1", "2"] {
+        let stage = Stage::with(&spoken(http)).await;
+        let answer = Script::on(GRAPH, answer.clone()).under("/sim");
+        stage.simulator.script(answer);
+        let answer = stage.get("/graph/sim/bytes/1").await;
+        assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+        let message = answer.message();
+        assert!(message.contains("64 KiB"), "{http}: {message}");
+    }
+}
