@@ -115,7 +115,8 @@ impl ProxyError {
                     ConnectError::Descriptors { .. } => (Code::Overloaded, connect.to_string().into(), Some(SOON)),
                     ConnectError::Fault => (Code::InternalError, connect.to_string().into(), None),
                     ConnectError::Timeout { .. } => (Code::UpstreamTimeout, connect.to_string().into(), None),
-                    ConnectError::Dns { .. }
+                    ConnectError::Broken { .. }
+                    | ConnectError::Dns { .. }
                     | ConnectError::Protocol { .. }
                     | ConnectError::Proxy { .. }
                     | ConnectError::Refused { .. }

@@ -138,10 +138,8 @@ impl Upstream {
             if !is_needed && multiplex.has_room(Instant::now()) {
                 return Ok(None);
             }
-            match multiplex.open(stream, lifetime(random())).await {
-                Ok(()) => Ok(None),
-                Err(_) => Err(connector.protocol()),
-            }
+            let opened = multiplex.open(stream, lifetime(random()), connector.target());
+            opened.await.map(|()| None)
         }
     }
 

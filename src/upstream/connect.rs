@@ -169,8 +169,13 @@ impl Connector {
         }
     }
 
+    /// Host and port.
+    pub(super) fn target(&self) -> &str {
+        &self.target
+    }
+
     /// It does not speak what was offered to it.
-    pub(super) fn protocol(&self) -> ConnectError {
+    fn protocol(&self) -> ConnectError {
         ConnectError::Protocol {
             target: self.target.clone(),
             offered: self.http,

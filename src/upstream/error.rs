@@ -10,6 +10,16 @@ use crate::config::UpstreamHttp;
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
+    /// It broke before anything of HTTP/2 could be sent.
+    #[error(
+        "the connection to {target} broke as soon as it was made; check the network, and what stands between this proxy and it"
+    )]
+    Broken {
+        /// Host and port.
+        target: String,
+        /// What hyper said.
+        source: hyper::Error,
+    },
     /// There was no file descriptor for it.
     #[error(
         "no file descriptor was left for a connection to {target}; send fewer requests at once, or raise the limit of open files of the proxy (ulimit -n, LimitNOFILE)"
@@ -67,7 +77,7 @@ pub enum ConnectError {
         /// What rustls said.
         source: io::Error,
     },
-    /// It speaks nothing that was offered to it: the preface of HTTP/2 failed, or ALPN did not settle.
+    /// It speaks nothing that was offered to it: ALPN did not settle.
     #[error("{target} {}", lack(*offered))]
     Protocol {
         /// Host and port.

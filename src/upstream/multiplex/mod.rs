@@ -130,8 +130,13 @@ impl Multiplex {
         &self,
         stream: UpstreamStream,
         lifetime: Duration,
-    ) -> Result<(), hyper::Error> {
-        let connection = H2Connection::open(stream, lifetime, Rc::clone(&self.notify)).await?;
+        target: &str,
+    ) -> Result<(), ConnectError> {
+        let opened = H2Connection::open(stream, lifetime, Rc::clone(&self.notify)).await;
+        let connection = opened.map_err(|source| ConnectError::Broken {
+            target: target.to_owned(),
+            source,
+        })?;
         self.connections.borrow_mut().push(connection);
         self.notify.wake_all();
         Ok(())

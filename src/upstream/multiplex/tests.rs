@@ -1,5 +1,6 @@
 //! Which connections stay, and who may dial.
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::wire::IDLE;
@@ -7,6 +8,7 @@ use super::*;
 
 const LIMIT: Duration = Duration::from_secs(8);
 const HOUR: Duration = Duration::from_secs(3600);
+const TARGET: &str = "graph.microsoft.com:443";
 
 fn multiplex(most: usize) -> Rc<Multiplex> {
     Multiplex::new(AlarmClock::new(LIMIT), most, LIMIT)
@@ -26,7 +28,7 @@ impl Silent {
         let stream = TcpStream::connect(address).await.unwrap();
         self.1.push(self.0.accept().await.unwrap().0);
         let stream = UpstreamStream::Plain(stream.into());
-        multiplex.open(stream, HOUR).await.unwrap();
+        multiplex.open(stream, HOUR, TARGET).await.unwrap();
     }
 }
 
@@ -135,4 +137,20 @@ async fn a_dial_that_fails_fails_who_waited_for_it_and_cannot_be_served_otherwis
             assert!(matches!(multiplex.step(begun, begun, since), Step::Fail(_)));
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_at_once_is_not_taken_for_another_protocol() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // As one that was reset: nothing can be written.
+    stream.shutdown().await.unwrap();
+    let local = tokio::task::LocalSet::new();
+    let stream = UpstreamStream::Plain(stream.into());
+    let multiplex = multiplex(9);
+    let opened = local.run_until(multiplex.open(stream, HOUR, TARGET)).await;
+    let words = opened.expect_err("nothing can be written").to_string();
+    assert!(words.contains(TARGET) && words.contains("broke"), "{words}");
+    assert!(!words.contains("speak"), "{words}");
 }
