@@ -11,6 +11,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::super::closable::{Closable, Closer};
+use super::super::pool::PATIENCE;
 use super::super::stream::UpstreamStream;
 use super::super::wire::IDLE;
 use super::capacity_notify::CapacityNotify;
@@ -78,8 +79,8 @@ impl H2Connection {
                 if known.replace(allows) != allows {
                     waiters.wake_all();
                 }
-                // hyper reads in another task.
-                if allows == UNKNOWN {
+                // hyper reads in another task, and while no request may go, nothing else wakes this one.
+                if matches!(allows, UNKNOWN | 0) {
                     reader.wake_on_read(cx.waker());
                 }
                 polled
@@ -131,9 +132,15 @@ impl H2Connection {
         self.opened >= since
     }
 
-    /// Whether the peer's SETTINGS may come yet, `limit` after it was opened at the latest.
+    /// Whether the peer's SETTINGS may come yet, `limit` after it was opened at the latest. Those that
+    /// allow no stream are for short (RFC 9113 section 6.5.2), and another server may allow some.
     pub(super) fn is_settling(&self, now: Instant, limit: Duration) -> bool {
-        self.allowed.get() == UNKNOWN && now < self.opened + limit
+        let limit = match self.allowed.get() {
+            UNKNOWN => limit,
+            0 => limit.min(PATIENCE),
+            _ => return false,
+        };
+        now < self.opened + limit
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -3,9 +3,9 @@
 //! Windows are fixed: 256 KiB for a stream, so that a slow reader holds no more than that, and for
 //! the connection what all its streams may hold together, so that slow readers do not stall the
 //! others. A further connection is opened when the streams that the peer allows are used up: one at
-//! a time, and not before it is known what the peer of the last one allows. Who waits for it is
-//! served as well by a stream that ends, and a dial that fails fails nobody whom one may serve in
-//! time.
+//! a time, and not before it is known what the peer of the last one allows; where that is none, a
+//! little later. Who waits for it is served as well by a stream that ends, and a dial that fails fails
+//! nobody whom one may serve in time.
 //!
 //! A connection on which a body is left whose exchange is over (`revocable_body`) takes no other
 //! request, and is closed when it has no other stream. One that is idle is closed when one of

@@ -1,6 +1,6 @@
 //! Which connections stay, and who may dial.
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::wire::IDLE;
@@ -30,6 +30,29 @@ impl Silent {
         let stream = UpstreamStream::Plain(stream.into());
         multiplex.open(stream, HOUR, TARGET).await.unwrap();
     }
+
+    /// Says on the last of them how many streams it allows (RFC 9113 section 6.5), and waits until
+    /// that is known at the other end.
+    async fn allow(&mut self, streams: u8) {
+        let last = self.1.last_mut().unwrap();
+        let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams];
+        last.write_all(&settings).await.unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(&[0, 0, 0, 4, 1, 0, 0, 0, 0]) {
+            read.push(last.read_u8().await.unwrap());
+        }
+    }
+}
+
+/// Waits for what a change brings.
+async fn comes<T>(multiplex: &Multiplex, find: impl Fn() -> Option<T>) -> T {
+    for _ in 0..100 {
+        if let Some(found) = find() {
+            return found;
+        }
+        multiplex.changed().await;
+    }
+    panic!("it does not come");
 }
 
 #[tokio::test]
@@ -135,6 +158,34 @@ async fn a_dial_that_fails_fails_who_waited_for_it_and_cannot_be_served_otherwis
             assert!(matches!(multiplex.step(begun, late, None), Step::Fail(_)));
             let since = Some(Instant::now());
             assert!(matches!(multiplex.step(begun, begun, since), Step::Fail(_)));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_allows_no_stream_for_the_moment_is_waited_for() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = multiplex(9);
+            let mut peer = Silent::listen().await;
+            let begun = Instant::now();
+            peer.open(&multiplex).await;
+            peer.allow(0).await;
+            comes(&multiplex, || {
+                let none = multiplex.take_stream(begun, None).is_none();
+                none.then_some(())
+            })
+            .await;
+            let step = |now| multiplex.step(begun, now, None);
+            assert!(matches!(step(begun), Step::Wait), "it may allow some");
+            let later = begun + LIMIT / 2;
+            assert!(matches!(step(later), Step::Dial(_)), "another may");
+            peer.allow(100).await;
+            let find = || multiplex.take_stream(begun, None);
+            let _first = comes(&multiplex, find).await;
+            let _second = comes(&multiplex, find).await;
+            assert_eq!(multiplex.census(), (1, 0));
         })
         .await;
 }
