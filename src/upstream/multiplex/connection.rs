@@ -42,7 +42,7 @@ pub(super) struct H2Connection {
     pub(super) left: Rc<Cell<usize>>,
     /// What the peer allows at the moment.
     allowed: Rc<Cell<usize>>,
-    notify: Rc<CapacityNotify>,
+    pub(super) notify: Rc<CapacityNotify>,
     opened: Instant,
     retire_at: Instant,
     /// Whether it took a request since the last sweep, and the last sweep that found it in use.

@@ -15,7 +15,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::super::{BodyFault, RequestBody};
+use super::capacity_notify::CapacityNotify;
 use crate::alarm::Alarm;
+
+/// A count of what keeps others from a connection, and who is told when it becomes less.
+pub(super) type Place = (Rc<Cell<usize>>, Rc<CapacityNotify>);
 
 /// The body of a request that hyper sends.
 pub(super) struct Handed {
@@ -26,8 +30,9 @@ pub(super) struct Handed {
     pub(super) limit: Cell<Duration>,
     /// Who waits for more of it.
     pub(super) waiting: Cell<Option<Waker>>,
-    /// Where it counts once the exchange is over, for as long as hyper holds it.
-    pub(super) left: Cell<Option<Rc<Cell<usize>>>>,
+    /// Where it counts once the exchange is over, for as long as hyper holds it, and who is told of
+    /// the end of that.
+    pub(super) left: Cell<Option<Place>>,
 }
 
 /// What hyper holds of it.
@@ -65,8 +70,9 @@ impl Handed {
 impl Drop for RevocableBody {
     fn drop(&mut self) {
         self.0.empty();
-        if let Some(left) = self.0.left.take() {
+        if let Some((left, notify)) = self.0.left.take() {
             left.set(left.get() - 1);
+            notify.wake_all();
         }
     }
 }

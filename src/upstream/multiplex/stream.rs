@@ -86,7 +86,8 @@ impl Drop for Stream {
         let connection = &self.connection;
         if Rc::strong_count(&self.handed) > 1 {
             connection.left.set(connection.left.get() + 1);
-            self.handed.left.set(Some(Rc::clone(&connection.left)));
+            let place = (Rc::clone(&connection.left), Rc::clone(&connection.notify));
+            self.handed.left.set(Some(place));
         }
         connection.vacate();
         self.handed.empty();

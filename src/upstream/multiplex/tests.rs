@@ -1,13 +1,18 @@
 //! Which connections stay, and who may dial.
 
+use std::pin::pin;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::wire::IDLE;
+use super::revocable_body::{Handed, RevocableBody};
 use super::*;
 
 const LIMIT: Duration = Duration::from_secs(8);
 const HOUR: Duration = Duration::from_secs(3600);
+/// As long as a test may take.
+const PATIENT: Duration = Duration::from_secs(20);
 const TARGET: &str = "graph.microsoft.com:443";
 
 fn multiplex(most: usize) -> Rc<Multiplex> {
@@ -188,6 +193,27 @@ async fn a_peer_that_allows_no_stream_for_the_moment_is_waited_for() {
             assert_eq!(multiplex.census(), (1, 0));
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_let_go_tells_those_who_wait_for_its_place() {
+    let clock = AlarmClock::new(LIMIT);
+    let notify = Rc::new(CapacityNotify::default());
+    let left = Rc::new(Cell::new(1));
+    let handed = Rc::new(Handed::new(clock.alarm()));
+    let place = (Rc::clone(&left), Rc::clone(&notify));
+    handed.left.set(Some(place));
+    let mut waiting = pin!(notify.notified());
+    tokio::select! {
+        biased;
+        () = &mut waiting => panic!("nothing has changed"),
+        () = tokio::task::yield_now() => {}
+    }
+    drop(RevocableBody(handed));
+    assert_eq!(left.get(), 0);
+    tokio::time::timeout(PATIENT, waiting)
+        .await
+        .expect("it is told");
 }
 
 #[tokio::test]
