@@ -118,6 +118,11 @@ impl H2Connection {
         self.left.get() == 0 && self.streams.get() < most
     }
 
+    /// Whether the peer allows no stream at the moment.
+    pub(super) fn allows_none(&self) -> bool {
+        self.allowed.get() == 0
+    }
+
     /// Whether one that it has may end and leave its place to another.
     pub(super) fn is_busy(&self) -> bool {
         self.left.get() == 0 && !self.is_idle()

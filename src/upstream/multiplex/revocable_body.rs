@@ -28,6 +28,8 @@ pub(super) struct Handed {
     /// takes a piece, which nobody else is told of.
     pub(super) alarm: Alarm,
     pub(super) limit: Cell<Duration>,
+    /// Whether hyper has taken none of it, and it is wanted back if hyper does not send it.
+    pub(super) unbegun: Cell<bool>,
     /// Who waits for more of it.
     pub(super) waiting: Cell<Option<Waker>>,
     /// Where it counts once the exchange is over, for as long as hyper holds it, and who is told of
@@ -56,6 +58,7 @@ impl Handed {
             body: RefCell::default(),
             alarm,
             limit: Cell::default(),
+            unbegun: Cell::default(),
             waiting: Cell::default(),
             left: Cell::default(),
         }
@@ -69,7 +72,9 @@ impl Handed {
 
 impl Drop for RevocableBody {
     fn drop(&mut self) {
-        self.0.empty();
+        if !self.0.unbegun.get() {
+            self.0.empty();
+        }
         if let Some((left, notify)) = self.0.left.take() {
             left.set(left.get() - 1);
             notify.wake_all();
@@ -86,6 +91,7 @@ impl Body for RevocableBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RevocableBodyError>>> {
         let handed = &self.0;
+        handed.unbegun.set(false);
         let Some(body) = &mut *handed.body.borrow_mut() else {
             let over = h2::Error::from(h2::Reason::CANCEL);
             return Poll::Ready(Some(Err(RevocableBodyError::Over(over))));

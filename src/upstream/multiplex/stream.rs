@@ -50,6 +50,7 @@ impl Stream {
         let upload = request.body().upload();
         let request = request.map(|body| {
             self.handed.body.replace(Some(body));
+            self.handed.unbegun.set(true);
             RevocableBody(Rc::clone(&self.handed))
         });
         let mut sender = self.connection.sender.clone();
@@ -67,15 +68,25 @@ impl Stream {
         .await;
         self.alarm().clear();
         match outcome {
-            Some(Ok(response)) => Ok(response),
+            Some(Ok(response)) => {
+                // One that hyper has let go is wanted by nobody.
+                self.handed.unbegun.set(false);
+                if Rc::strong_count(&self.handed) == 1 {
+                    self.handed.empty();
+                }
+                Ok(response)
+            }
             None => Err(UpstreamError::HeadTimeout.into()),
             Some(Err(mut failure)) => {
                 if upload.is_some_and(|upload| upload.fault().is_some()) {
                     return Err(UpstreamError::CallerBody.into());
                 }
-                let unsent = failure.take_message();
-                let body = unsent.map(|request| request.body().0.body.take());
-                Err(explain(failure.into_error(), body))
+                let unsent = failure.take_message().is_some();
+                let error = failure.into_error();
+                // What waits there has not begun as long as the peer allows no stream.
+                let waits = self.handed.unbegun.get() && self.connection.allows_none();
+                let unsent = unsent || (waits && was_let_go(&error));
+                Err(explain(error, unsent.then(|| self.handed.body.take())))
             }
         }
     }
@@ -112,6 +123,14 @@ fn explain(error: hyper::Error, unsent: Option<Option<RequestBody>>) -> Failure 
         begun: false,
         body: unsent.flatten(),
     }
+}
+
+/// Whether hyper let a request go that waited in it for the peer to allow its stream, because the
+/// connection has ended: it says so of no other, and something else where something panicked.
+fn was_let_go(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let words = source.map(ToString::to_string);
+    error.is_user() && words.is_some_and(|words| words == "runtime dropped the dispatch task")
 }
 
 /// Whether the peer broke the rules of the protocol.

@@ -2,9 +2,11 @@
 
 use std::pin::pin;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::super::RequestBody;
 use super::super::wire::IDLE;
 use super::revocable_body::{Handed, RevocableBody};
 use super::*;
@@ -13,6 +15,8 @@ const LIMIT: Duration = Duration::from_secs(8);
 const HOUR: Duration = Duration::from_secs(3600);
 /// As long as a test may take.
 const PATIENT: Duration = Duration::from_secs(20);
+/// GOAWAY without an error, and with no request acted on (RFC 9113 section 6.8).
+const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const TARGET: &str = "graph.microsoft.com:443";
 
 fn multiplex(most: usize) -> Rc<Multiplex> {
@@ -193,6 +197,42 @@ async fn a_peer_that_allows_no_stream_for_the_moment_is_waited_for() {
             assert_eq!(multiplex.census(), (1, 0));
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_request_that_waits_in_a_connection_which_ends_was_not_sent() {
+    for ending in [Some(GOAWAY), None] {
+        let local = tokio::task::LocalSet::new();
+        let sent = local.run_until(async {
+            let multiplex = multiplex(9);
+            let mut peer = Silent::listen().await;
+            peer.open(&multiplex).await;
+            let stream = multiplex.take_stream(Instant::now(), None).unwrap();
+            peer.allow(0).await;
+            let body = RequestBody::Kept(Bytes::from_static(b"{}"));
+            let request = http::Request::post("http://graph/").body(body).unwrap();
+            let ends = async {
+                for _ in 0..9 {
+                    tokio::task::yield_now().await;
+                }
+                let mut last = peer.1.pop().unwrap();
+                if let Some(ending) = ending {
+                    last.write_all(&ending).await.unwrap();
+                    peer.1.push(last);
+                }
+            };
+            let both = async { tokio::join!(stream.send(request, LIMIT), ends) };
+            tokio::time::timeout(PATIENT, both).await
+        });
+        let (outcome, ()) = sent.await.expect("it is told");
+        let failure = outcome.expect_err("there is no answer");
+        assert!(failure.is_dead_connection(), "{failure:?}");
+        assert!(failure.unprocessed, "{failure:?}");
+        assert!(
+            matches!(&failure.body, Some(RequestBody::Kept(body)) if body == "{}"),
+            "{failure:?}"
+        );
+    }
 }
 
 #[tokio::test]
