@@ -129,7 +129,16 @@ fn remedy(failure: &io::Error) -> &'static str {
         Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
             return "what came is not TLS: check the port of the route's upstream, and whether it is http://";
         }
-        _ => return PRIVATE_CA,
+        Some(rustls::Error::AlertReceived(_)) => {
+            return "it was refused there: check the route's upstream, and that TLS 1.2 or 1.3 is spoken there without a certificate of the caller";
+        }
+        Some(rustls::Error::PeerIncompatible(_)) => {
+            return "nothing of TLS 1.2 or 1.3 that this proxy takes is spoken there: check the route's upstream";
+        }
+        Some(_) => return "what came is wrong: check what stands between this proxy and it",
+        None => {
+            return "the connection broke in it: check the network, and what stands between this proxy and it";
+        }
     };
     match certificate {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -283,6 +292,37 @@ mod tests {
         let text = failed.to_string();
         assert!(text.contains("not TLS"), "{text}");
         assert!(!text.contains("private CA"), "{text}");
+    }
+
+    #[test]
+    fn a_handshake_that_broke_or_was_refused_is_not_taken_for_a_certificate() {
+        use rustls::{AlertDescription, PeerIncompatible};
+        let said = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        for (source, words) in [
+            (io::ErrorKind::ConnectionReset.into(), "broke in it"),
+            (io::ErrorKind::UnexpectedEof.into(), "broke in it"),
+            (
+                said(rustls::Error::AlertReceived(
+                    AlertDescription::HandshakeFailure,
+                )),
+                "refused there",
+            ),
+            (
+                said(rustls::Error::PeerIncompatible(
+                    PeerIncompatible::ServerDoesNotSupportTls12Or13,
+                )),
+                "1.2 or 1.3",
+            ),
+            (said(rustls::Error::DecryptError), "stands between"),
+        ] {
+            let failed = ConnectError::Tls {
+                target: "graph.microsoft.com:443".to_owned(),
+                source,
+            };
+            let text = failed.to_string();
+            assert!(text.contains(words), "{text}");
+            assert!(!text.contains("private CA"), "{text}");
+        }
     }
 
     #[test]
