@@ -96,7 +96,7 @@ pub(super) fn limits(raw: &Field<RawLimits>, report: &mut Report) -> Limits {
             (1 << 20, "from 1 to 1MiB: each connection may take it"),
             report,
         ),
-        headers: count(&raw.headers, default.headers),
+        headers: fields(&raw.headers, default.headers, report),
         streams: u32::try_from(streams).unwrap_or(default.streams),
     }
 }
@@ -118,6 +118,23 @@ fn head_size(
         report.problem(item.span, message, help);
     }
     usize::try_from(bytes).unwrap_or(default)
+}
+
+/// The most of `headers`. hyper makes room for so many in every request, and the map that holds them
+/// takes 24,576.
+const MOST_FIELDS: usize = 10_000;
+
+fn fields(field: &Field<NonZeroUsize>, default: usize, report: &mut Report) -> usize {
+    let Some(item) = field.item() else {
+        return default;
+    };
+    let number = item.value.get();
+    if number > MOST_FIELDS {
+        let message = format!("{} is out of bounds", quoted("headers"));
+        let help = format!("from 1 to {MOST_FIELDS}: there is room for so many in every request");
+        report.problem(item.span, message, &help);
+    }
+    number
 }
 
 /// The time limits of the file over the defaults.
