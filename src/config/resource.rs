@@ -91,6 +91,12 @@ impl Resource {
     }
 }
 
+/// Whether the API behind this host is known to take tokens of this scope, whose resource has another
+/// name than the host.
+pub fn takes(host: &str, scope: &Scope) -> bool {
+    Resource::of(host).is_some_and(|known| known.takes(scope))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use super::api::Api;
 use super::claims::Claims;
 use super::finding::{Finding, Subject};
 use super::probe::Answer;
-use crate::config::{RouteSpec, is_sharepoint};
+use crate::config::{Origin, RouteSpec, is_sharepoint, takes};
 
 const APPLICATION_USER: &str = "add the app as an application user of this environment, in its business unit and with a security role (Power Platform admin center, S2S apps)";
 
@@ -66,8 +66,8 @@ fn refused(api: Api, route: &RouteSpec, claims: &Claims, resource: Option<&str>)
         return format!("it takes tokens for {wanted}: set the route's scope to {wanted}/.default");
     }
     let host = route.upstream.origin.host.as_str();
-    if claims.audience.contains("://") && !claims.audience.contains(host) {
-        let audience = &claims.audience;
+    let audience = &claims.audience;
+    if audience.contains("://") && !suits(audience, api, route) {
         return format!(
             "the token is for {audience} and the upstream is {host}: set the route's scope to what this API asks for"
         );
@@ -81,6 +81,19 @@ fn refused(api: Api, route: &RouteSpec, claims: &Claims, resource: Option<&str>)
             "check the route's scope, the credential's cloud, and the Conditional Access policies for workload identities".to_owned()
         }
     }
+}
+
+/// Whether a token for this audience is what the API behind the upstream takes, as far as that is known.
+fn suits(audience: &str, api: Api, route: &RouteSpec) -> bool {
+    let origin = &route.upstream.origin;
+    let twin = origin.twin();
+    let is_named = |origin: &Origin| audience.contains(origin.host.as_str());
+    // A name of the house in front of an API says nothing of what that takes.
+    let is_behind = api != Api::Other && twin.is_none() && !origin.is_graph();
+    is_named(origin)
+        || twin.as_ref().is_some_and(is_named)
+        || is_behind
+        || takes(origin.host.as_str(), &route.scope)
 }
 
 /// 403: the token is understood, and does not suffice.
@@ -189,6 +202,35 @@ mod tests {
         let found = judge(&answer, Api::Dataverse, &route, &Claims::default());
         let said = "set the route's scope to https://other.crm.dynamics.com/.default";
         assert!(found[0].message.contains(said), "{found:?}");
+    }
+
+    #[test]
+    fn a_scope_that_this_api_takes_is_not_blamed() {
+        let powerbi = "scope: https://analysis.windows.net/powerbi/api/.default";
+        let graph = "scope: https://graph.microsoft.com/.default";
+        let environment = "scope: https://org.crm.dynamics.com/.default";
+        for (upstream, scope, said) in [
+            ("https://api.powerbi.com", powerbi, "Conditional Access"),
+            ("https://graph.corp", graph, "Conditional Access"),
+            (
+                "https://org.api.crm.dynamics.com",
+                environment,
+                "application user",
+            ),
+        ] {
+            let route = route(upstream, scope);
+            let answer = Answer::Answered {
+                status: 401,
+                words: String::new(),
+                resource: None,
+            };
+            let claims = Claims {
+                audience: route.scope.resource().to_owned(),
+                ..Claims::default()
+            };
+            let found = judge(&answer, Api::of(&route), &route, &claims);
+            assert!(found[0].message.contains(said), "{upstream}: {found:?}");
+        }
     }
 
     #[test]
