@@ -37,7 +37,12 @@ impl Api {
         match self {
             Self::Dataverse => match web_api(prefix) {
                 Some(root) => format!("{root}/WhoAmI"),
-                None => format!("{prefix}/api/data/v9.2/WhoAmI"),
+                None => {
+                    // It may have a part of that already.
+                    let mut parts = ["/api/data", "/api"].into_iter();
+                    let front = parts.find_map(|part| prefix.strip_suffix(part));
+                    format!("{}/api/data/v9.2/WhoAmI", front.unwrap_or(prefix))
+                }
             },
             Self::Graph => match behind_version(prefix) {
                 Some((versioned, _)) => format!("{versioned}/organization?$select=id"),
@@ -118,6 +123,9 @@ mod tests {
                 "/api/data/v9.1/accounts",
                 "/api/data/v9.1/WhoAmI",
             ),
+            (Api::Dataverse, "/api/data", "/api/data/v9.2/WhoAmI"),
+            (Api::Dataverse, "/house/api", "/house/api/data/v9.2/WhoAmI"),
+            (Api::Dataverse, "/myapi", "/myapi/api/data/v9.2/WhoAmI"),
             (Api::Other, "/things", "/things/"),
             (Api::Other, "", "/"),
         ] {
