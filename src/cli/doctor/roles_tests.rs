@@ -65,6 +65,40 @@ fn a_role_that_something_let_through_needs_is_not_told_of() {
             "User.Read.All",
         ),
         ("allow: [GET /v1.0/auditLogs/signIns]", "Directory.Read.All"),
+        ("allow: [POST /v1.0/invitations]", "User.Invite.All"),
+        ("allow: [POST /v1.0/invitations]", "Directory.ReadWrite.All"),
+        (
+            "allow: ['GET /v1.0/directory/deletedItems/microsoft.graph.user']",
+            "User.Read.All",
+        ),
+        (
+            "allow: ['GET /v1.0/directory/deletedItems/microsoft.graph.group']",
+            "Group.Read.All",
+        ),
+        (
+            "allow: ['POST /v1.0/directory/deletedItems/*/restore']",
+            "Application.ReadWrite.All",
+        ),
+        ("allow: ['POST /v1.0/users/*/getMailTips']", "Mail.Read"),
+        (
+            "allow: ['GET /v1.0/groups/*/transitiveMembers']",
+            "User.Read.All",
+        ),
+        (
+            "allow: ['GET /v1.0/teams/*/channels/*/filesFolder']",
+            "Files.Read.All",
+        ),
+        (
+            "allow: ['GET /v1.0/users/*/teamwork/associatedTeams']",
+            "Team.ReadBasic.All",
+        ),
+        ("allow: [GET /v1.0/contracts]", "Directory.Read.All"),
+        ("allow: [GET /v1.0/groupSettings]", "Group.Read.All"),
+        ("allow: [GET /v1.0/groupSettings]", "Directory.Read.All"),
+        (
+            "allow: [GET /v1.0/groupLifecyclePolicies]",
+            "Directory.Read.All",
+        ),
     ] {
         assert_eq!(beyond(allow, &[role]), [""; 0], "{allow} {role}");
     }

@@ -22,6 +22,8 @@ const CALENDARS: &[&str] = &[
     "users/*/getSchedule",
     "places/**",
 ];
+/// Whoever may read or restore what is deleted is asked for the permission for what it was.
+const DELETED: &str = "directory/deletedItems/**";
 const FILES: &[&str] = &[
     "drives/**",
     "groups/*/drive/**",
@@ -29,11 +31,14 @@ const FILES: &[&str] = &[
     "shares/**",
     "sites/*/drive/**",
     "sites/*/drives/**",
+    CHANNEL_FILES,
     "users/*/drive/**",
     "users/*/drives/**",
 ];
+const CHANNEL_FILES: &str = "teams/*/channels/*/filesFolder";
 /// To be told all that stands in a member, an app needs the permission for what the member is.
 const MEMBERS: &str = "groups/*/members/**";
+const MEMBERS_OF_MEMBERS: &str = "groups/*/transitiveMembers/**";
 const OWNERS: &str = "groups/*/owners/**";
 const GROUPS: &[&str] = &[
     "groups/**",
@@ -41,24 +46,34 @@ const GROUPS: &[&str] = &[
     "groups/*/drive/**",
     "groups/*/events/**",
     MEMBERS,
+    MEMBERS_OF_MEMBERS,
     OWNERS,
     "groups/*/appRoleAssignments/**",
     "groups/*/planner/**",
     "groups/*/sites/**",
     "groups/*/team/**",
+    DELETED,
+    "groupSettings/**",
     "planner/**",
     "teams/**",
+    CHANNEL_FILES,
     "users/*/joinedTeams",
     "users/*/memberOf/**",
     "users/*/transitiveMemberOf/**",
 ];
 const MAIL: &[&str] = &[
+    "users/*/getMailTips",
     "users/*/inferenceClassification/**",
     "users/*/mailFolders/**",
     "users/*/messages/**",
     "users/*/sendMail",
 ];
-const TEAMS: &[&str] = &["groups/*/team/**", "teams/**", "users/*/joinedTeams"];
+const TEAMS: &[&str] = &[
+    "groups/*/team/**",
+    "teams/**",
+    "users/*/joinedTeams",
+    "users/*/teamwork/associatedTeams",
+];
 
 /// The families, in the order of their names.
 pub(super) const TERRITORIES: &[Territory] = &[
@@ -77,6 +92,7 @@ pub(super) const TERRITORIES: &[Territory] = &[
             "applications/**",
             "servicePrincipals/**",
             "applicationTemplates/**",
+            DELETED,
             "groups/*/appRoleAssignments/**",
             "oauth2PermissionGrants/**",
             "users/*/appRoleAssignments/**",
@@ -107,17 +123,23 @@ pub(super) const TERRITORIES: &[Territory] = &[
             // Sign-ins want both permissions.
             "auditLogs/**",
             "contacts/**",
+            "contracts/**",
             "devices/**",
             "directory/**",
+            DELETED,
             "directoryObjects/**",
             "directoryRoleTemplates/**",
             "directoryRoles/**",
             "domains/**",
+            "groupLifecyclePolicies/**",
+            "groupSettings/**",
             "groups/**",
             MEMBERS,
+            MEMBERS_OF_MEMBERS,
             OWNERS,
             "groups/*/appRoleAssignments/**",
             "groups/*/team/**",
+            "invitations/**",
             "oauth2PermissionGrants/**",
             "organization/**",
             "roleManagement/**",
@@ -182,6 +204,7 @@ pub(super) const TERRITORIES: &[Territory] = &[
             "shares/**",
             "sites/*/drive/**",
             "sites/*/drives/**",
+            CHANNEL_FILES,
             "sites/*/onenote/**",
             "users/*/drive/**",
             "users/*/drives/**",
@@ -202,8 +225,11 @@ pub(super) const TERRITORIES: &[Territory] = &[
         "User",
         &[
             "users/**",
+            DELETED,
             MEMBERS,
+            MEMBERS_OF_MEMBERS,
             OWNERS,
+            "invitations/**",
             "users/*/appRoleAssignments/**",
             "users/*/joinedTeams",
             "users/*/memberOf/**",
