@@ -180,8 +180,9 @@ fn log_format(config: &Config) -> Format {
 }
 
 fn start_logging(format: Format) -> Result<Logging, u8> {
-    let levels = std::env::var(LEVELS_VARIABLE).unwrap_or_default();
-    let levels = match Levels::parse(&levels) {
+    let levels = std::env::var_os(LEVELS_VARIABLE).unwrap_or_default();
+    let levels = levels.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
+    let levels = match levels.and_then(Levels::parse) {
         Ok(levels) => levels,
         Err(words) => {
             // Standard error is all there is to tell it to.

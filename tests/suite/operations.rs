@@ -172,3 +172,16 @@ fn the_manual_explains_every_field_of_the_access_log() {
         );
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn levels_that_are_not_text_are_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    // Where it cannot listen, so that it ends in any case.
+    let (_simulator, folder) = crate::cli::desk("listen: 'unix:/nowhere/socket'\n").await;
+    let mut command = crate::cli::with_file(&["run"], folder.path());
+    command.env("TOKENFERRY_LOG", std::ffi::OsStr::from_bytes(b"debug\xff"));
+    let (code, _, err) = crate::harness::program::run(command).await;
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("TOKENFERRY_LOG: it is not UTF-8"), "{err}");
+}
