@@ -123,10 +123,19 @@ impl Token {
         let source = format!("from {from}, by credential {credential} ({kind}), in {took_ms} ms");
         line(out, "token", &source)?;
         let left = format!("in {} min", self.expires_in / 60);
-        if !self.readable {
+        if self.readable {
+            self.write_claims(&left, out)?;
+        } else {
             line(out, "expires", &left)?;
-            return line(out, "claims", "none that can be read: the token is opaque");
+            line(out, "claims", "none that can be read: the token is opaque")?;
         }
+        match &self.credential_expires {
+            Some(at) => line(out, "credential", &format!("expires {at}")),
+            None => Ok(()),
+        }
+    }
+
+    fn write_claims(&self, left: &str, out: &mut dyn Write) -> io::Result<()> {
         line(out, "audience", &self.audience)?;
         line(out, "app", &self.app)?;
         line(out, "tenant", &self.tenant)?;
@@ -137,12 +146,8 @@ impl Token {
         };
         line(out, "roles", &roles)?;
         match &self.expires {
-            Some(at) => line(out, "expires", &format!("{at}, {left}"))?,
-            None => line(out, "expires", &left)?,
-        }
-        match &self.credential_expires {
-            Some(at) => line(out, "credential", &format!("expires {at}")),
-            None => Ok(()),
+            Some(at) => line(out, "expires", &format!("{at}, {left}")),
+            None => line(out, "expires", left),
         }
     }
 }
@@ -169,4 +174,34 @@ pub(super) fn summary(routes: &[Diagnosis], of_file: usize) -> String {
         some(problems, "problem"),
         some(warnings, "warning")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_secret_is_shown_whatever_its_token_looks_like() {
+        for readable in [false, true] {
+            let token = Token {
+                credential: "contoso".to_owned(),
+                kind: "client_secret",
+                from: "login.microsoftonline.com".to_owned(),
+                took_ms: 7,
+                expires_in: 3600,
+                readable,
+                audience: String::new(),
+                app: String::new(),
+                tenant: String::new(),
+                roles: Vec::new(),
+                expires: None,
+                credential_expires: Some("2027-03-01T00:00:00Z".to_owned()),
+            };
+            let mut out = Vec::new();
+            token.write(&mut out).unwrap();
+            let out = String::from_utf8(out).unwrap();
+            let line = "  credential expires 2027-03-01T00:00:00Z";
+            assert!(out.lines().any(|own| own == line), "{out}");
+        }
+    }
 }
