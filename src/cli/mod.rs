@@ -164,6 +164,7 @@ pub fn main(args: Args) -> u8 {
             Err(option) => misused(&format!("{option} is given twice; give it once")),
         },
         Command::Check { allow_missing_env } => {
+            hardening::hide_memory();
             written(|out| check::check(&config, allow_missing_env, out, &mut io::stderr()))
         }
         Command::Doctor { routes, json } => doctor::doctor(&config, &routes, json),

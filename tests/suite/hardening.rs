@@ -209,3 +209,24 @@ async fn no_core_is_dumped_of_a_command_that_holds_a_secret_for_a_moment() {
         assert_eq!(core, ["0", "0", "bytes"], "{words:?}");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_core_is_dumped_of_a_check_which_reads_every_secret() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let file = folder.path().join("routes.yaml");
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("mkfifo runs").success());
+    let mut child = crate::cli::with_file(&["check"], folder.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    // It reads, and there is nothing yet.
+    let open = move || fs::OpenOptions::new().write(true).open(file);
+    let opened = crate::harness::soon(tokio::task::spawn_blocking(open)).await;
+    let core = core_limit(child.id());
+    child.kill().expect("it is there");
+    child.wait().expect("it is a child");
+    drop(opened);
+    assert_eq!(core, ["0", "0", "bytes"]);
+}
