@@ -191,6 +191,18 @@ impl App {
         self.admin.addresses()
     }
 
+    /// The routes that anybody may use who reaches an address beyond loopback.
+    pub fn open_routes(&self) -> Vec<String> {
+        let is_open = |address: &SocketAddr| !address.ip().is_loopback();
+        if !self.data_addresses.iter().any(is_open) {
+            return Vec::new();
+        }
+        let generation = self.in_force.load();
+        let routes = generation.config.routes.iter();
+        let unguarded = routes.filter(|route| route.callers.is_empty());
+        unguarded.map(|route| route.name.to_string()).collect()
+    }
+
     /// The token cache.
     pub fn tokens(&self) -> &TokenCache {
         &self.tokens

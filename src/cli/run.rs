@@ -71,7 +71,6 @@ async fn live(path: &Path, args: &RunArgs) -> u8 {
         Err(code) => return code,
     };
     warn_of(&warnings);
-    warn_of_open_door(&config);
     let code = serve(path, args, config, format, signals).await;
     logging.close(LAST_LINES);
     code
@@ -194,18 +193,10 @@ fn start_logging(format: Format) -> Result<Logging, u8> {
     Logging::start(io::stderr(), format, colour, &levels).map_err(|error| complain(&error))
 }
 
-/// Whoever reaches a wildcard address acts with the app's rights: that is said once, plainly.
-fn warn_of_open_door(config: &Config) {
-    let open = |address: &&ListenAddress| match address {
-        ListenAddress::Tcp(address) => !address.ip().is_loopback(),
-        ListenAddress::Loopback(_) | ListenAddress::Unix(_) => false,
-    };
-    let unguarded = config
-        .routes
-        .iter()
-        .filter(|route| route.callers.is_empty());
-    let routes: Vec<&str> = unguarded.map(|route| route.name.as_str()).collect();
-    if !routes.is_empty() && config.listen.iter().any(|address| open(&address)) {
+/// Whoever reaches a wildcard address acts with the app's rights: that is said plainly.
+fn warn_of_open_door(app: &App) {
+    let routes = app.open_routes();
+    if !routes.is_empty() {
         tracing::warn!(
             routes = routes.join(", "),
             "listening beyond loopback without callers: whoever reaches this address acts with the app's rights on these routes; set callers, or keep others away by a network policy"
@@ -240,6 +231,7 @@ async fn serve(
     for address in app.admin_listening() {
         tracing::info!(address, "metrics, probes and status page");
     }
+    warn_of_open_door(&app);
     let reader = FileReader::of_turns(HUNG, RELOAD);
     let code = match signals
         .end(async || reload(path, args, &app, &reader).await)
@@ -321,6 +313,7 @@ async fn reload(path: &Path, args: &RunArgs, app: &App, reader: &FileReader) {
             warn_of(&warnings);
             app.replace(prepared);
             tracing::info!("the configuration was reloaded");
+            warn_of_open_door(app);
             return;
         }
         Err(problems) => problems,

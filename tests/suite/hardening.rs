@@ -3,7 +3,9 @@
 
 use std::fs;
 
-use crate::harness::program::{command, run};
+use rustix::process::Signal;
+
+use crate::harness::program::{Program, command, run};
 
 /// Checks these lines, with `FOLDER` for a folder of files and `KEY` in the environment. Returns the
 /// exit code and what was said, with the file as `routes.yaml`.
@@ -229,4 +231,27 @@ async fn no_core_is_dumped_of_a_check_which_reads_every_secret() {
     child.wait().expect("it is a child");
     drop(opened);
     assert_eq!(core, ["0", "0", "bytes"]);
+}
+
+#[tokio::test]
+async fn an_open_door_is_told_at_the_start_and_when_a_reload_opens_it() {
+    const TOLD: &str = "listening beyond loopback without callers";
+    let own = |route: &str| {
+        format!(
+            "listen: 0.0.0.0:0\ncallers: {{cron: {{api_key_file: 'SECRET_FILE'}}}}\nroutes:\n  - {{name: shut, path: /s, upstream: 'https://GRAPH', callers: [cron]}}\n  - {route}\n"
+        )
+    };
+    let shut = own("{name: other, path: /o, upstream: 'https://GRAPH', callers: [cron]}");
+    let open = own("{name: other, path: /o, upstream: 'https://GRAPH'}");
+    let told = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_it = event["message"].as_str()?.starts_with(TOLD);
+        is_it.then(|| event["routes"].clone())
+    };
+    let program = Program::start(&open, "").await;
+    assert_eq!(program.err.find("the warning", told).await, "other");
+    let program = Program::start(&shut, "").await;
+    program.rewrite(&open);
+    program.signal(Signal::HUP);
+    assert_eq!(program.err.find("the warning", told).await, "other");
 }
