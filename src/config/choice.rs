@@ -52,6 +52,11 @@ fn wrong_word(node: &Node, key: &Key, expected: &str, report: &mut Report) {
     report.problem(node.span, message, "");
 }
 
+/// What an editor accepts for a word that a variable holds.
+fn reference() -> Schema {
+    json_schema!({ "type": "string", "pattern": r"\$\{" })
+}
+
 /// What people write when they mean off.
 const OFF: [&str; 5] = ["disabled", "never", "no", "none", "off"];
 
@@ -98,7 +103,7 @@ impl Read for RawTls {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         let files = RawTlsFiles::schema(generator);
-        json_schema!({ "anyOf": [{ "const": "local" }, files] })
+        json_schema!({ "anyOf": [{ "const": "local" }, reference(), files] })
     }
 }
 
@@ -118,7 +123,7 @@ impl Read for RawThrottle {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         let hold = RawHold::schema(generator);
-        json_schema!({ "anyOf": [{ "enum": ["pass", "hold"] }, hold] })
+        json_schema!({ "anyOf": [{ "enum": ["pass", "hold"] }, reference(), hold] })
     }
 }
 
@@ -138,6 +143,6 @@ impl Read for RawManagedIdentity {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         let selected = RawIdentitySelector::schema(generator);
-        json_schema!({ "anyOf": [{ "const": "system" }, selected] })
+        json_schema!({ "anyOf": [{ "const": "system" }, reference(), selected] })
     }
 }

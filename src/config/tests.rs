@@ -265,6 +265,30 @@ fn the_schema_takes_texts_that_look_like_numbers_as_the_check_does() {
 }
 
 #[test]
+fn the_schema_takes_a_variable_in_the_place_of_a_word_as_the_check_does() {
+    let schema = schema();
+    let of = |mapping: &str, key: &str| schema["$defs"][mapping]["properties"][key].clone();
+    for value in [
+        schema["properties"]["tls"].clone(),
+        of("RawRoute", "throttle"),
+        of("RawCredential", "managed_identity"),
+    ] {
+        let reference = json!({ "type": "string", "pattern": r"\$\{" });
+        let any = value["anyOf"].as_array().unwrap();
+        assert!(any.contains(&reference), "{value}");
+    }
+    let own = "tls: '${X:-local}'\ncredentials: {a: {managed_identity: '${Y:-system}'}}\n\
+               routes: [{name: a, path: /a, upstream: 'https://a.com', throttle: '${Z:-hold}'}]";
+    let unset = Source {
+        file: "routes.yaml",
+        text: own,
+        env: &|_| None,
+        allow_missing_env: false,
+    };
+    assert!(load(&unset).is_ok());
+}
+
+#[test]
 fn the_schema_refuses_what_is_empty_as_the_check_does() {
     let schema = schema();
     assert_eq!(schema["required"], json!(["routes"]));
