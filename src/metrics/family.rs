@@ -82,7 +82,7 @@ families! {
     LOG_DROPPED = "tokenferry_access_log_dropped_total", COUNTER, [],
         "Access-log lines that standard output did not take in time.";
     PANICS = "tokenferry_panics_total", COUNTER, [],
-        "Connections that a fault of this program ended.";
+        "Faults of this program: each ended a connection, or refused a reload.";
 }
 
 impl Family {
