@@ -156,13 +156,16 @@ pub(super) fn unreached(raw: &RawConfig, credentials: &[CredentialSpec], report:
 }
 
 impl Network {
-    /// Whether a request to this origin would arrive at this process again.
-    pub(super) fn leads_back(&self, origin: &Origin) -> bool {
-        let public = self
-            .public_url
-            .as_ref()
-            .is_some_and(|url| url.origin == *origin);
-        public || arrives(origin, &self.resolve, self.listen.iter().chain(&self.admin))
+    /// Whether a request to this upstream would arrive at this process again.
+    pub(super) fn leads_back(&self, upstream: &BaseUrl) -> bool {
+        let origin = &upstream.origin;
+        // Beside it, at the same host, an ingress may have other things.
+        let meets = |public: &BaseUrl| {
+            let (own, other) = (public.prefix.as_str(), upstream.prefix.as_str());
+            public.origin == *origin && (is_below(own, other) || is_below(other, own))
+        };
+        self.public_url.as_ref().is_some_and(meets)
+            || arrives(origin, &self.resolve, self.listen.iter().chain(&self.admin))
     }
 }
 
@@ -187,6 +190,12 @@ impl Config {
             arrives(&route.upstream.origin, &self.resolve, listeners)
         })
     }
+}
+
+/// Whether a path is this prefix, or begins with its segments.
+fn is_below(path: &str, prefix: &str) -> bool {
+    let rest = path.strip_prefix(prefix);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether a connection to this origin arrives at one of the listeners.

@@ -109,7 +109,7 @@ fn upstream(
     if !url.origin.secure && !url.origin.host.is_loopback() {
         let message = "the token would travel in the clear";
         report.problem(item.span, message, "https:// (http:// only to loopback)");
-    } else if around.network.leads_back(&url.origin) {
+    } else if around.network.leads_back(&url) {
         let message = "the upstream is this proxy itself";
         report.problem(
             item.span,
