@@ -104,6 +104,10 @@ impl Reached {
             // Sending and creating are permissions of their own, that reads need nothing of.
             let reads_too = ["FullControl", "Manage", "ReadWrite"];
             let action = role.split('.').nth(1).unwrap_or_default();
+            // What such a role permits is said of each site or file, and may be reading alone.
+            if action.starts_with("Selected") {
+                return None;
+            }
             match reads_too.iter().any(|word| action.starts_with(word)) {
                 true => Some(Excess::Writes),
                 false => Some(Excess::Untouched),

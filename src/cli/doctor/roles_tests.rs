@@ -65,6 +65,11 @@ fn a_role_that_something_let_through_needs_is_not_told_of() {
             "User.Read.All",
         ),
         ("allow: [GET /v1.0/auditLogs/signIns]", "Directory.Read.All"),
+        ("allow: ['GET /v1.0/sites/*/lists/**']", "Sites.Selected"),
+        (
+            "allow: ['GET /v1.0/drives/*/items/*']",
+            "Files.SelectedOperations.Selected",
+        ),
         ("allow: [POST /v1.0/invitations]", "User.Invite.All"),
         ("allow: [POST /v1.0/invitations]", "Directory.ReadWrite.All"),
         (
