@@ -114,7 +114,7 @@ pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// The character, or a replacement for one that moves the cursor or turns the text's direction.
-pub(super) fn printable(c: char) -> char {
+pub fn printable(c: char) -> char {
     let invisible = matches!(
         c,
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'

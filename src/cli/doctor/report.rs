@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::finding::{Finding, Severity};
+use crate::config::printable;
 use crate::timestamp::Timestamp;
 
 /// A route, examined.
@@ -152,7 +153,9 @@ impl Token {
     }
 }
 
+/// What upstreams and tokens say may hold anything.
 fn line(out: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
+    let value: String = value.chars().map(printable).collect();
     writeln!(out, "  {name:<10} {value}")
 }
 
@@ -179,6 +182,26 @@ pub(super) fn summary(routes: &[Diagnosis], of_file: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::doctor::finding::Subject;
+
+    #[test]
+    fn no_word_of_an_upstream_turns_a_line_of_the_terminal() {
+        let message = "code: \u{202e}evil\u{1b}[2J\n  note       fake";
+        let diagnosis = Diagnosis {
+            route: "graph".to_owned(),
+            upstream: "https://graph.microsoft.com".to_owned(),
+            scope: "https://graph.microsoft.com/.default".to_owned(),
+            works: true,
+            token: None,
+            probe: None,
+            findings: vec![Finding::warning(Subject::Upstream, message)],
+        };
+        let mut out = Vec::new();
+        diagnosis.write(&mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(out.lines().count(), 2, "{out}");
+        assert!(!out.contains(['\u{202e}', '\u{1b}']), "{out:?}");
+    }
 
     #[test]
     fn the_end_of_a_secret_is_shown_whatever_its_token_looks_like() {
