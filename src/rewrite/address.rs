@@ -50,12 +50,18 @@ impl PublicBase {
     }
 
     fn split(&self) -> (&str, Option<u16>) {
-        split_port(self.authority()).unwrap_or_default()
+        let (host, port) = split_port(self.authority()).unwrap_or_default();
+        (without_dot(host), port)
     }
 
     fn is_at(&self, pattern: &HostPattern) -> bool {
         pattern.matches(&self.split().0.to_ascii_lowercase())
     }
+}
+
+/// A trailing dot is the same name.
+fn without_dot(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
 }
 
 /// The links of one exchange.
@@ -288,6 +294,7 @@ impl Links {
         let Some((host, port)) = authority.host_and_port() else {
             return Found::No;
         };
+        let host = without_dot(host);
         let mut best = None;
         for (index, mapped) in self.map.routes.iter().enumerate() {
             let route = &mapped.route;

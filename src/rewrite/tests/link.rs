@@ -190,6 +190,23 @@ fn a_route_with_a_host_is_reached_at_its_host() {
 }
 
 #[test]
+fn a_trailing_dot_is_the_same_name() {
+    let mut routes = two();
+    routes.push(route("*.apps.internal/x", "https://b.example"));
+    routes.push(route("graph.internal/", "https://a.example"));
+    let links = |index, host| links_at(None, routes.clone(), index, host);
+    let dotted = links(2, "one.apps.internal.:81");
+    let url = "https://b.example/q";
+    let here = "http://one.apps.internal.:81/x/q";
+    assert_eq!(down(&dotted, url), here);
+    assert_eq!(up(&dotted, here), url);
+    assert_eq!(up(&dotted, "http://one.apps.internal:81/x/q"), url);
+    // At this host the other route answers.
+    let graph = "https://graph.microsoft.com/q";
+    assert_eq!(down(&links(3, "graph.internal."), graph), graph);
+}
+
+#[test]
 fn what_goes_down_comes_up_again() {
     let mut routes = two();
     routes.push(route("/graph/deep", "http://127.0.0.1:5000/base"));
