@@ -142,9 +142,24 @@ impl Links {
         route == self.route
     }
 
-    /// Whether this is the authority that was asked.
-    pub(super) fn is_asked(&self, authority: &str) -> bool {
-        authority.eq_ignore_ascii_case(self.base.authority())
+    /// The origins of this proxy that a `Host` may mean: by its public name, and as it was asked. None
+    /// when it is another's.
+    pub(super) fn origins(&self, authority: &str) -> Vec<String> {
+        let (host, port) = split_port(authority).unwrap_or_default();
+        let (own_host, own_port) = self.base.split();
+        let public = self.map.public.as_ref().map(|base| &base.origin);
+        let public = public.map(|it| (it.secure, it.host.as_str(), Some(it.port)));
+        let all = public
+            .into_iter()
+            .chain([(self.base.secure, own_host, own_port)]);
+        let meant = all.filter(|(secure, own_host, own_port)| {
+            let default = Origin::default_port(*secure);
+            without_dot(host).eq_ignore_ascii_case(own_host)
+                && port.unwrap_or(default) == own_port.unwrap_or(default)
+        });
+        meant
+            .map(|(secure, ..)| format!("{}{authority}", scheme(secure)))
+            .collect()
     }
 
     /// What a root-relative reference of the upstream is prefixed with here, once the upstream's

@@ -96,14 +96,14 @@ fn answer(head: &[u8], links: &Links) -> (Vec<u8>, u64) {
 /// Rewrites the target and the host of a request.
 fn asked(head: &[u8], links: &Links) -> (Vec<u8>, u64) {
     let host = field(head, b"host");
-    let ours = host.filter(|host| links.is_asked(host));
+    let ours = host.map_or_else(Vec::new, |host| links.origins(host));
     let mut count = 0;
     let mut text = Vec::with_capacity(head.len() + 64);
     for (index, line) in head.split_inclusive(|byte| *byte == b'\n').enumerate() {
         if index == 0 {
             match std::str::from_utf8(line)
                 .ok()
-                .and_then(|line| request_line(line, ours, links))
+                .and_then(|line| request_line(line, &ours, links))
             {
                 Some(line) => {
                     text.extend_from_slice(line.as_bytes());
@@ -115,27 +115,30 @@ fn asked(head: &[u8], links: &Links) -> (Vec<u8>, u64) {
         }
         let is_host = split(line).is_some_and(|(name, _)| name.eq_ignore_ascii_case(b"host"));
         let authority = links.upstream().origin.authority();
-        let value = (is_host && ours.is_some()).then_some(authority.as_bytes());
+        let value = (is_host && !ours.is_empty()).then_some(authority.as_bytes());
         count += put(&mut text, line, value);
     }
     (text, count)
 }
 
-/// The request line with its target turned into the upstream's: `METHOD target HTTP/1.1`.
-fn request_line(line: &str, host: Option<&str>, links: &Links) -> Option<String> {
+/// The request line with its target turned into the upstream's: `METHOD target HTTP/1.1`. `ours` are
+/// the origins of this proxy that the message's host may mean.
+fn request_line(line: &str, ours: &[String], links: &Links) -> Option<String> {
     let (method, rest) = line.split_once(' ')?;
     let (target, version) = rest.split_once(' ')?;
     let moved = if target.starts_with('/') {
         // Relative to the root of the host, which is this proxy when the message says so.
-        let url = format!("http://{}{target}", host?);
-        match links.find(Way::ToUpstream, url.as_bytes(), Spelling::Plain) {
-            Found::Yes { len, route } if links.is_own(route) => Some(format!(
-                "{}{}",
-                links.upstream().prefix.as_str(),
-                &url[len..]
-            )),
-            _ => None,
-        }
+        ours.iter().find_map(|origin| {
+            let url = format!("{origin}{target}");
+            match links.find(Way::ToUpstream, url.as_bytes(), Spelling::Plain) {
+                Found::Yes { len, route } if links.is_own(route) => Some(format!(
+                    "{}{}",
+                    links.upstream().prefix.as_str(),
+                    &url[len..]
+                )),
+                _ => None,
+            }
+        })
     } else {
         match links.find(Way::ToUpstream, target.as_bytes(), Spelling::Plain) {
             Found::Yes { len, route } => {

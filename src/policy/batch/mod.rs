@@ -187,7 +187,9 @@ fn header(context: &BatchContext<'_>, name: &HeaderName, value: &HeaderValue) ->
         ));
     }
     if name == HOST && !value.to_str().is_ok_and(|host| context.is_host(host)) {
-        return Err(Fault::forbidden("its Host is not the upstream"));
+        return Err(Fault::forbidden(
+            "its Host is not the upstream; leave it out",
+        ));
     }
     Ok(())
 }

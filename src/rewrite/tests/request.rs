@@ -101,6 +101,7 @@ fn targets_hosts_and_bodies_of_a_multipart_batch_are_turned_back() {
         message("GET http://localhost:8080/dynamics/api/data/v9.2/a?$id=http://localhost:8080/dynamics/x HTTP/1.1", "", ""),
         message("GET /dynamics/api/data/v9.2/b HTTP/1.1", "host: localhost:8080\r\n", ""),
         message("GET /dynamics/api/data/v9.2/c HTTP/1.1", "", ""),
+        message("DELETE /api/data/v9.2/c/$ref?$id=http://localhost:8080/dynamics/x HTTP/1.1", "", ""),
         message("POST $1/d HTTP/1.1", "Content-Length: 2\r\n", r#"{"@odata.id":"http://localhost:8080/dynamics/e"}"#),
         message("GET https://other.example/ HTTP/1.1", "Host: other.example\r\n", ""),
         "--b--\r\n".to_owned(),
@@ -110,6 +111,7 @@ fn targets_hosts_and_bodies_of_a_multipart_batch_are_turned_back() {
         message("GET https://contoso-fake.crm4.dynamics.com/api/data/v9.2/a?$id=https://contoso-fake.crm4.dynamics.com/x HTTP/1.1", "", ""),
         message("GET /api/data/v9.2/b HTTP/1.1", "host: contoso-fake.crm4.dynamics.com\r\n", ""),
         message("GET /dynamics/api/data/v9.2/c HTTP/1.1", "", ""),
+        message("DELETE /api/data/v9.2/c/$ref?$id=https://contoso-fake.crm4.dynamics.com/x HTTP/1.1", "", ""),
         message("POST $1/d HTTP/1.1", "", r#"{"@odata.id":"https://contoso-fake.crm4.dynamics.com/e"}"#),
         message("GET https://other.example/ HTTP/1.1", "Host: other.example\r\n", ""),
         "--b--\r\n".to_owned(),
@@ -144,6 +146,48 @@ fn a_route_with_an_upstream_prefix_keeps_it_in_what_is_turned_back() {
         .replace("/g/users", "/v1.0/users")
         .replace("localhost:8080", "graph.microsoft.com");
     assert_eq!(rewritten.unwrap(), expected);
+}
+
+#[test]
+fn the_host_of_a_message_is_this_proxy_in_every_spelling_and_by_its_public_name() {
+    let kind = "multipart/mixed;boundary=b";
+    let batch = |target: &str, host: &str| {
+        format!(
+            "--b\r\nContent-Type: application/http\r\n\r\nGET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n\r\n--b--\r\n"
+        )
+    };
+    let named = Some("https://gw.example/api");
+    for (public, asked, target, host) in [
+        // Microsoft.OData always writes a port.
+        (None, "localhost", "/dynamics/a", "localhost:80"),
+        (None, "localhost:80", "/dynamics/a", "LocalHost"),
+        (None, "gw.example.:8080", "/dynamics/a", "gw.example:8080"),
+        (named, "10.0.0.1:8080", "/api/dynamics/a", "gw.example"),
+        (named, "10.0.0.1:8080", "/api/dynamics/a", "GW.example:443"),
+        (named, "10.0.0.1:8080", "/dynamics/a", "10.0.0.1:8080"),
+        // The front end keeps the name, and takes the TLS off.
+        (named, "gw.example", "/api/dynamics/a", "gw.example"),
+        (named, "gw.example", "/dynamics/a", "gw.example"),
+    ] {
+        let links = links_at(public, two(), 1, asked);
+        let rewritten = request::multipart_batch(batch(target, host).as_bytes(), kind, &links);
+        let rewritten = rewritten.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
+        let expected = batch("/a", "contoso-fake.crm4.dynamics.com");
+        assert_eq!(rewritten, Some(expected), "{target} at {host}");
+    }
+    for (target, host) in [
+        ("/dynamics/a", "localhost:81"),
+        ("/dynamics/a", "localhost:x"),
+        ("/dynamics/a", "localhost.evil.example"),
+        ("/api/dynamics/a", "gw.example:80"),
+        ("/api/dynamics/a", "gw.example@evil.example"),
+        ("/api/dynamics/a", ""),
+    ] {
+        let links = links_at(named, two(), 1, "localhost");
+        let batch = batch(target, host);
+        let rewritten = request::multipart_batch(batch.as_bytes(), kind, &links);
+        assert_eq!(rewritten, None, "{target} at {host}");
+    }
 }
 
 #[test]
