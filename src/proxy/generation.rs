@@ -95,7 +95,8 @@ impl Generation {
     }
 
     /// Takes over what requests of before share with requests from now on: the quiet that an
-    /// upstream asked for, and the places that are taken.
+    /// upstream asked for, as long as it is the same identity that was asked, and the places that are
+    /// taken.
     fn inherit(&mut self, before: &Self) {
         for route in &mut self.routes {
             let known = before.routes.iter().find(|known| {
@@ -104,7 +105,9 @@ impl Generation {
             let Some(known) = known else {
                 continue;
             };
-            route.throttle_gate = Arc::clone(&known.throttle_gate);
+            if known.token.key().is_of_the_same(route.token.key()) {
+                route.throttle_gate = Arc::clone(&known.throttle_gate);
+            }
             if known.spec.max_concurrency == route.spec.max_concurrency {
                 route.places.clone_from(&known.places);
             }

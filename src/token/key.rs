@@ -60,6 +60,11 @@ impl TokenKey {
         *self == Self::new(credential, &self.scope)
     }
 
+    /// Whether both are tokens of one identity, whatever for.
+    pub fn is_of_the_same(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+
     /// What the token is for.
     pub fn scope(&self) -> &Scope {
         &self.scope

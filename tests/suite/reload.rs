@@ -1,7 +1,9 @@
 //! Another configuration while the process runs.
 
 use rustix::process::Signal;
-use tokenferry::simulator::{CLIENT_ID, GRAPH, ORGANISATION, TENANT_ID};
+use tokenferry::simulator::{
+    CLIENT_ID, Fault, GRAPH, ORGANISATION, Script, TENANT_DOMAIN, TENANT_ID,
+};
 
 use crate::harness::program::Program;
 use crate::harness::stage::Stage;
@@ -247,6 +249,21 @@ async fn calls_for_a_token_are_counted_on_when_a_reload_makes_another_of_it() {
     stage.reload(&routes(one));
     stage.attempted().await;
     assert_eq!(count("first").await, (3.0, 3.0));
+}
+
+#[tokio::test]
+async fn a_quiet_outlives_a_reload_for_the_identity_that_was_asked_for_it_alone() {
+    let one = "{name: a, path: /a, throttle: hold, CREDENTIAL first}";
+    let stage = Stage::with(&routes(one)).await;
+    let busy = Fault::answer(429, &[("retry-after", "30")], "");
+    stage.simulator.script(Script::on(GRAPH, busy).times(1));
+    stage.get("/a/sim/bytes/1").await.expect(429);
+    stage.reload(&routes(&one.replace("first", "second")));
+    let answer = stage.get("/a/sim/bytes/1").await;
+    assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
+    // Another app has another budget.
+    stage.reload(&routes(one).replace(TENANT_ID, TENANT_DOMAIN));
+    stage.get("/a/sim/bytes/1").await.expect(200);
 }
 
 /// These routes to Graph, with two names for one identity.
