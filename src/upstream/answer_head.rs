@@ -234,12 +234,13 @@ mod tests {
     fn what_is_wrong_with_a_head_is_told() {
         let many = "a: b\r\n".repeat(MOST_FIELDS + 1);
         let wide = format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(LARGEST));
+        let (fields, size) = (
+            format!("more than {MOST_FIELDS} fields"),
+            format!("more than {} KiB", LARGEST / 1024),
+        );
         for (text, words) in [
-            (
-                &*format!("HTTP/1.1 200 OK\r\n{many}\r\n"),
-                "more than 100 fields",
-            ),
-            (&wide, "more than 64 KiB"),
+            (&*format!("HTTP/1.1 200 OK\r\n{many}\r\n"), &*fields),
+            (&wide, &size),
             ("HTTP/1.1 200 OK\r\na : b\r\n\r\n", "not one of HTTP/1.1"),
             ("\u{15}\u{3}\u{3}\0\u{2}\u{2}F", "is it https://?"),
             ("\u{15}", "is it https://?"),

@@ -16,7 +16,7 @@ use super::{BatchContext, Fault, MOST_HEADERS, Operation, header, method, unread
 use crate::policy::Refusal;
 
 /// What the multipart form has at most. Graph takes 20 and says so itself; other APIs take more.
-const MOST: usize = 1000;
+pub(super) const MOST: usize = 1000;
 
 /// How deep brackets may nest. Graph's bodies have fewer than ten levels.
 const DEEPEST: usize = 64;

@@ -10,7 +10,7 @@ use super::{BatchContext, Fault, Operation, unreadable};
 use crate::policy::Refusal;
 
 /// Dataverse's own limit.
-const MOST: usize = 1000;
+pub(super) const MOST: usize = 1000;
 
 /// Reads a batch.
 pub(super) fn read<'a>(

@@ -6,3 +6,4 @@ mod multipart;
 mod name;
 mod reference;
 mod sdk;
+mod words;
