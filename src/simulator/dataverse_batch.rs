@@ -119,8 +119,8 @@ fn run(
     canned.unwrap_or_else(|| dataverse::admitted(world, &inner))
 }
 
-/// Path and query of what a request line names: root-relative, absolute on this organisation, or a
-/// row made before.
+/// Path and query of what a request line names: root-relative, absolute on this organisation,
+/// relative to where the batch is, or a row made before.
 fn target(outer: &Call, written: &str, made: &HashMap<String, String>) -> Option<String> {
     let (id, rest) = match written.find('/') {
         Some(at) => written.split_at(at),
@@ -132,9 +132,12 @@ fn target(outer: &Call, written: &str, made: &HashMap<String, String>) -> Option
     if !is_own(outer, &written) || written.ends_with("$batch") {
         return None;
     }
-    let target = match written.split_once("://") {
-        Some((_, rest)) => &rest[rest.find('/')?..],
-        None => &written,
-    };
-    target.starts_with('/').then(|| target.to_owned())
+    if let Some((_, rest)) = written.split_once("://") {
+        return Some(rest[rest.find('/')?..].to_owned());
+    }
+    if written.starts_with('/') {
+        return Some(written);
+    }
+    let (root, _) = outer.path().rsplit_once('/')?;
+    (!written.starts_with('$')).then(|| format!("{root}/{written}"))
 }

@@ -303,6 +303,22 @@ async fn addresses_of_this_proxy_in_a_batch_are_turned_to_the_upstream() {
 }
 
 #[tokio::test]
+async fn operations_relative_to_the_batch_are_held_to_what_is_allowed() {
+    let stage = Stage::with(LIMITED).await;
+    let batch = multipart(&["GET accounts?$top=1 HTTP/1.1"]);
+    let answer = post(&stage, DYNAMICS_BATCH, MULTIPART, &batch)
+        .await
+        .expect(200);
+    assert!(answer.text().contains("HTTP/1.1 200"), "{}", answer.text());
+    assert_eq!(stage.simulator.seen().pop().unwrap().text(), batch);
+    for other in ["GET contacts HTTP/1.1", "DELETE accounts(1) HTTP/1.1"] {
+        let answer = post(&stage, DYNAMICS_BATCH, MULTIPART, &multipart(&[other])).await;
+        assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()), "{other}");
+        assert!(answer.message().contains("allow"), "{}", answer.message());
+    }
+}
+
+#[tokio::test]
 async fn batch_says_whether_batches_pass_unread_or_not_at_all() {
     let stage = Stage::with(
         "routes:\n  - {name: pass, path: /pass, upstream: 'https://GRAPH', batch: pass}\n  - {name: refuse, path: /refuse, upstream: 'https://GRAPH', batch: refuse}\n",

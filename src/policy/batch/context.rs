@@ -15,7 +15,7 @@ pub struct BatchContext<'a> {
     pub path: &'a str,
 }
 
-/// What relative targets of a JSON batch are relative to.
+/// What relative targets are relative to.
 pub(super) struct Root<'a> {
     /// The path below the upstream.
     path: &'a str,
@@ -27,7 +27,7 @@ pub(super) struct Root<'a> {
 }
 
 impl<'a> BatchContext<'a> {
-    /// Where a JSON batch is: the path without its last segment.
+    /// Where a batch is: the path without its last segment.
     ///
     /// Graph is recognised by its hosts, or loopback, where what stands in for it is tested, and by
     /// a root that is one of its versions and nothing else.
@@ -89,16 +89,19 @@ impl<'a> BatchContext<'a> {
         judged(path)
     }
 
-    /// The path below the upstream of the target of a request line: absolute, or from the root of
-    /// the host.
-    pub(super) fn rooted(&self, target: &str) -> Result<String, Fault> {
+    /// The path below the upstream of the target of a request line: absolute, from the root of the
+    /// host, or relative to `root` (OData 4.0 Protocol section 11.7.2).
+    pub(super) fn of_line(&self, root: &Root<'_>, target: &str) -> Result<String, Fault> {
         plain(target, |byte| !(0x21..0x7f).contains(&byte))?;
         no_fragment(target)?;
+        if !target.starts_with(['/', '*']) && !has_scheme(target) {
+            return judged(format!("{}/{}", root.path, path_of(target)?));
+        }
         let rest = if target.starts_with('/') && !target.starts_with("//") {
             target
         } else {
             self.after_origin(target).ok_or(Fault::forbidden(
-                "its target is neither a path that begins with \"/\" nor a URL of the upstream",
+                "its target is neither a path nor a URL of the upstream",
             ))?
         };
         let path = path_of(rest)?;

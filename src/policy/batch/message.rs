@@ -5,19 +5,22 @@ use std::borrow::Cow;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::context::Root;
 use super::reference::{CONTENT_ID, References, id};
 use super::{BatchContext, Fault, MOST_HEADERS, Operation, header, method};
 
 /// Reads requests one after the other.
 pub(super) struct Reader<'a> {
     context: &'a BatchContext<'a>,
+    root: &'a Root<'a>,
     pub(super) references: References<'a>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(context: &'a BatchContext<'a>) -> Self {
+    pub(super) fn new(context: &'a BatchContext<'a>, root: &'a Root<'a>) -> Self {
         Self {
             context,
+            root,
             references: References::default(),
         }
     }
@@ -58,7 +61,7 @@ impl<'a> Reader<'a> {
             None if target.starts_with('$') => Err(Fault::unreadable(
                 "its target refers to no earlier Content-ID",
             )),
-            None => Ok((self.context.rooted(target)?, 0)),
+            None => Ok((self.context.of_line(self.root, target)?, 0)),
         }
     }
 

@@ -107,7 +107,7 @@ pub fn read(
         }
         "multipart/mixed" => {
             let boundary = multipart::boundary(kind).map_err(unreadable)?;
-            multipart::read(context, &boundary, body)
+            multipart::read(context, &root, &boundary, body)
         }
         _ => Err(unreadable("a batch is application/json or multipart/mixed")),
     }

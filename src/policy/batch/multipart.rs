@@ -5,6 +5,7 @@
 
 use memchr::memmem;
 
+use super::context::Root;
 use super::message::{Lines, Reader};
 use super::{BatchContext, Fault, Operation, unreadable};
 use crate::policy::Refusal;
@@ -15,11 +16,12 @@ pub(super) const MOST: usize = 1000;
 /// Reads a batch.
 pub(super) fn read<'a>(
     context: &'a BatchContext<'a>,
+    root: &'a Root<'a>,
     boundary: &str,
     body: &'a [u8],
 ) -> Result<Vec<Operation>, Refusal> {
     let mut batch = Batch {
-        reader: Reader::new(context),
+        reader: Reader::new(context, root),
         operations: Vec::new(),
     };
     for part in parts(body, boundary).map_err(unreadable)? {

@@ -84,6 +84,20 @@ fn the_documented_batch_is_read_change_set_included() {
 fn a_target_is_of_the_upstream_or_refused() {
     assert_eq!(target("/api/data/v9.2/a").unwrap(), "/api/data/v9.2/a");
     assert_eq!(target("https://org.crm4.dynamics.com/").unwrap(), "/");
+    // Relative to where the batch is.
+    for (relative, path) in [
+        ("accounts", "/api/data/v9.2/accounts"),
+        (
+            "accounts(1)/name/$value?a=/b",
+            "/api/data/v9.2/accounts(1)/name/$value",
+        ),
+        (
+            "accounts(name='a:b')",
+            "/api/data/v9.2/accounts(name='a:b')",
+        ),
+    ] {
+        assert_eq!(target(relative).unwrap(), path);
+    }
     for other in [
         "https://evil.example/a",
         "http://org.crm4.dynamics.com/a",
@@ -94,13 +108,15 @@ fn a_target_is_of_the_upstream_or_refused() {
         "https:/org.crm4.dynamics.com/a",
         "ftp://org.crm4.dynamics.com/a",
         "//evil.example/a",
-        "accounts",
+        "org.crm4.dynamics.com:443",
+        "evil.example:a",
         "*",
         "/api/data/v9.2/$batch",
         "/api/data/v9.2/%24BATCH/",
         "https://org.crm4.dynamics.com/$batch",
         "$batch",
-        "",
+        "x/$batch",
+        "%24batch?x",
     ] {
         assert_eq!(target(other), Err(Code::NotAllowed), "{other}");
     }
@@ -113,6 +129,15 @@ fn a_target_is_of_the_upstream_or_refused() {
         "/é",
         "/a\tb",
         "$1/a",
+        "",
+        "?a",
+        "../a",
+        "a/%2e%2e/../b",
+        "a/..%2fb",
+        "\\evil.example",
+        "a#b",
+        "a?b#c",
+        "é",
     ] {
         assert_eq!(target(other), Err(Code::BadRequest), "{other}");
     }
