@@ -147,7 +147,8 @@ pub(super) fn boundary(kind: &str) -> Result<String, &'static str> {
         return Err("a part of it is neither application/http nor multipart/mixed");
     }
     let mut found = None;
-    for parameter in parameters {
+    // A parameter may be missing between two semicolons (RFC 9110 section 5.6.6).
+    for parameter in parameters.filter(|parameter| !parameter.trim().is_empty()) {
         let (name, value) = parameter
             .split_once('=')
             .ok_or("its boundary cannot be read")?;

@@ -316,6 +316,7 @@ fn a_boundary_is_one_and_plain() {
     for (kind, reads) in [
         ("multipart/mixed;boundary=batch_1", true),
         ("Multipart/Mixed; charset=utf-8; BOUNDARY=\"batch_1\"", true),
+        ("multipart/mixed;; boundary=batch_1; ", true),
         ("multipart/mixed; boundary=batch_1; boundary=x", false),
         ("multipart/mixed; boundary=", false),
         ("multipart/mixed; boundary=\"batch 1\"", false),
