@@ -122,22 +122,22 @@ fn run(
 /// Path and query of what a request line names: root-relative, absolute on this organisation,
 /// relative to where the batch is, or a row made before.
 fn target(outer: &Call, written: &str, made: &HashMap<String, String>) -> Option<String> {
-    let (id, rest) = match written.find('/') {
-        Some(at) => written.split_at(at),
-        None => (written, ""),
-    };
-    let written = made
+    let (path, query) = written.split_at(written.find('?').unwrap_or(written.len()));
+    let (id, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+    let path = made
         .get(id)
-        .map_or_else(|| written.to_owned(), |row| format!("{row}{rest}"));
-    if !is_own(outer, &written) || written.ends_with("$batch") {
+        .map_or_else(|| path.to_owned(), |row| format!("{row}{rest}"));
+    if !is_own(outer, &path) || path.ends_with("$batch") {
         return None;
     }
-    if let Some((_, rest)) = written.split_once("://") {
-        return Some(rest[rest.find('/')?..].to_owned());
-    }
-    if written.starts_with('/') {
-        return Some(written);
-    }
-    let (root, _) = outer.path().rsplit_once('/')?;
-    (!written.starts_with('$')).then(|| format!("{root}/{written}"))
+    let path = match path.split_once("://") {
+        Some((_, rest)) => rest[rest.find('/')?..].to_owned(),
+        None if path.starts_with('/') => path,
+        None if path.starts_with('$') => return None,
+        None => {
+            let (root, _) = outer.path().rsplit_once('/')?;
+            format!("{root}/{path}")
+        }
+    };
+    Some(path + query)
 }
