@@ -156,7 +156,10 @@ async fn pursue(
             }
             answer => answer,
         }
-        .map_err(|failure| failure.error)?;
+        .map_err(|failure| ProxyError::Download {
+            host: origin.host.clone(),
+            source: failure.error,
+        })?;
         from = Some(origin);
     }
     match next(&response, from.as_ref(), hosts) {

@@ -10,6 +10,7 @@ use super::challenge::TokenRefused;
 use super::download::MOST_HOPS;
 use crate::caller::CallerError;
 use crate::code::Code;
+use crate::config::HostName;
 use crate::policy::response_header::guard;
 use crate::policy::{Refusal, target};
 use crate::timestamp::Timestamp;
@@ -36,6 +37,14 @@ pub enum ProxyError {
     /// The caller has not shown who it is.
     #[error(transparent)]
     Caller(#[from] CallerError),
+    /// The host that a download lies on gave no answer.
+    #[error("the download leads to {host}")]
+    Download {
+        /// The host.
+        host: HostName,
+        /// What came of it.
+        source: UpstreamError,
+    },
     /// A bound is reached.
     #[error("{0}")]
     Overloaded(&'static str),
@@ -109,61 +118,81 @@ impl ProxyError {
             Self::Token(error) => (error.code(), error.caller_words().into(), error.retry_after()),
             Self::TokenRefused(error) => (Code::TokenRefused, error.words(), error.retry_after()),
             Self::Unfollowed => (Code::UpstreamUnreachable, self.to_string().into(), None),
-            Self::Upstream(error) => match error {
-                UpstreamError::CallerBody => (Code::BadRequest, BROKEN_BODY.into(), None),
-                UpstreamError::Connect(connect) => match **connect {
-                    ConnectError::Descriptors { .. } => (Code::Overloaded, connect.to_string().into(), Some(SOON)),
-                    ConnectError::Fault => (Code::InternalError, connect.to_string().into(), None),
-                    ConnectError::Timeout { .. } => (Code::UpstreamTimeout, connect.to_string().into(), None),
-                    ConnectError::Broken { .. }
-                    | ConnectError::Dns { .. }
-                    | ConnectError::Protocol { .. }
-                    | ConnectError::Proxy { .. }
-                    | ConnectError::Refused { .. }
-                    | ConnectError::Tls { .. } => (Code::UpstreamUnreachable, connect.to_string().into(), None),
-                },
-                UpstreamError::Broken(Breakage::Malformed(flaw)) => (
-                    Code::UpstreamUnreachable,
-                    format!("the upstream sent {flaw}; the request may or may not have been acted on").into(),
-                    None,
-                ),
-                UpstreamError::Broken(_) => (
-                    Code::UpstreamUnreachable,
-                    "the upstream closed the connection or answered something that is not HTTP before it answered; the request may or may not have been acted on".into(),
-                    None,
-                ),
-                UpstreamError::Refused(_) => (
-                    Code::UpstreamUnreachable,
-                    "the upstream refused the request and did not act on it (HTTP/2, REFUSED_STREAM); send it again".into(),
-                    None,
-                ),
-                UpstreamError::Reset(_) => (
-                    Code::UpstreamUnreachable,
-                    "the upstream reset the request's HTTP/2 stream before it answered, or what it sent there is not HTTP or a head of more than 64 KiB; the request may or may not have been acted on".into(),
-                    None,
-                ),
-                UpstreamError::HeadTimeout => (
-                    Code::UpstreamTimeout,
-                    "the upstream did not answer within timeouts.response_head; the request may or may not have been acted on".into(),
-                    None,
-                ),
-                UpstreamError::Coding => (
-                    Code::UpstreamUnreachable,
-                    "the upstream answered in a transfer coding that was not asked for; check what stands between this proxy and the upstream".into(),
-                    None,
-                ),
-                UpstreamError::Upgrade => (
-                    Code::UpstreamUnreachable,
-                    "the upstream switched protocols although nobody asked it to; that answer is not passed on".into(),
-                    None,
-                ),
-            },
+            Self::Download { host, source } => of_upstream(source, host.as_str()),
+            Self::Upstream(error) => of_upstream(error, "the upstream"),
         };
         Answer {
             code,
             message,
             retry_after,
         }
+    }
+}
+
+/// What is told of an upstream, which is `who`.
+fn of_upstream(error: &UpstreamError, who: &str) -> (Code, Cow<'static, str>, Option<Duration>) {
+    let (code, words) = match error {
+        UpstreamError::CallerBody => return (Code::BadRequest, BROKEN_BODY.into(), None),
+        UpstreamError::Connect(connect) => {
+            let code = of_connect(connect);
+            let after = (code == Code::Overloaded).then_some(SOON);
+            return (code, connect.to_string().into(), after);
+        }
+        UpstreamError::Broken(Breakage::Malformed(flaw)) => (
+            Code::UpstreamUnreachable,
+            format!("{who} sent {flaw}; the request may or may not have been acted on"),
+        ),
+        UpstreamError::Broken(_) => (
+            Code::UpstreamUnreachable,
+            format!(
+                "{who} closed the connection or answered something that is not HTTP before it answered; the request may or may not have been acted on"
+            ),
+        ),
+        UpstreamError::Refused(_) => (
+            Code::UpstreamUnreachable,
+            format!(
+                "{who} refused the request and did not act on it (HTTP/2, REFUSED_STREAM); send it again"
+            ),
+        ),
+        UpstreamError::Reset(_) => (
+            Code::UpstreamUnreachable,
+            format!(
+                "{who} reset the request's HTTP/2 stream before it answered, or what it sent there is not HTTP or a head of more than 64 KiB; the request may or may not have been acted on"
+            ),
+        ),
+        UpstreamError::HeadTimeout => (
+            Code::UpstreamTimeout,
+            format!(
+                "{who} did not answer within timeouts.response_head; the request may or may not have been acted on"
+            ),
+        ),
+        UpstreamError::Coding => (
+            Code::UpstreamUnreachable,
+            format!(
+                "{who} answered in a transfer coding that was not asked for; check what stands between it and this proxy"
+            ),
+        ),
+        UpstreamError::Upgrade => (
+            Code::UpstreamUnreachable,
+            format!(
+                "{who} switched protocols although nobody asked it to; that answer is not passed on"
+            ),
+        ),
+    };
+    (code, words.into(), None)
+}
+
+fn of_connect(error: &ConnectError) -> Code {
+    match error {
+        ConnectError::Descriptors { .. } => Code::Overloaded,
+        ConnectError::Fault => Code::InternalError,
+        ConnectError::Timeout { .. } => Code::UpstreamTimeout,
+        ConnectError::Broken { .. }
+        | ConnectError::Dns { .. }
+        | ConnectError::Protocol { .. }
+        | ConnectError::Proxy { .. }
+        | ConnectError::Refused { .. }
+        | ConnectError::Tls { .. } => Code::UpstreamUnreachable,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Redirects to where files lie are passed on, or followed for callers in a closed network; either
 //! way the token stays here. The simulator takes offence at one that does not.
 
-use tokenferry::simulator::{DOWNLOAD, Fault, GRAPH, Script};
+use tokenferry::simulator::{DOWNLOAD, Ending, Fault, GRAPH, Script};
 
 use crate::harness::stage::Stage;
 
@@ -203,6 +203,23 @@ async fn a_host_that_is_down_is_told_and_its_refusals_are_its_own() {
         calls,
         "no reason to renew the token"
     );
+    for fault in [
+        Fault::Break {
+            after: None,
+            ending: Ending::Close,
+        },
+        Fault::Raw(b"HTTP/1.1 101 Go on\r\n\r\n".to_vec(), Ending::Close),
+        Fault::Raw(b"HTTP/1.1 200 OK\r\na : b\r\n\r\n".to_vec(), Ending::Close),
+    ] {
+        stage.simulator.clear_scripts();
+        stage.simulator.script(Script::on(DOWNLOAD, fault));
+        let answer = stage.get(CONTENT).await;
+        assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+        // Nobody is to look for the fault at the route's upstream.
+        let told = answer.message();
+        assert!(told.starts_with(DOWNLOAD), "{told}");
+    }
+    stage.simulator.clear_scripts();
     stage.simulator.outage(DOWNLOAD);
     let answer = stage.get(CONTENT).await;
     assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
