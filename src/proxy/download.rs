@@ -150,6 +150,10 @@ async fn pursue(
             authorization: None,
         };
         response = match upstream.send(head, RequestBody::Empty, false).await {
+            Err(failure) if failure.error.lacks_descriptors() => {
+                call.lane.close_idle();
+                upstream.send(head, RequestBody::Empty, false).await
+            }
             // A connection that was kept may have died meanwhile.
             Err(failure) if failure.is_dead_connection() => {
                 upstream.send(head, RequestBody::Empty, true).await

@@ -13,7 +13,11 @@ use crate::harness::until;
 const CROWD: usize = 25;
 
 async fn start() -> Program {
-    ready(Program::start("workers: 1\n", "").await).await
+    started("workers: 1\n").await
+}
+
+async fn started(own: &str) -> Program {
+    ready(Program::start(own, "").await).await
 }
 
 async fn ready(program: Program) -> Program {
@@ -62,6 +66,43 @@ async fn idle_connections_of_one_route_make_room_for_those_of_another() {
     crowd(&program, GRAPH, "/graph/sim/bytes/1").await;
     crowd(&program, ORGANISATION, "/dynamics/sim/bytes/1").await;
     program.get_admin("/livez").await.expect(200);
+}
+
+#[tokio::test]
+async fn idle_connections_make_room_for_one_to_where_a_download_lies() {
+    let program = started(
+        "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', follow_downloads: ['*.sharepoint.com']}]\n",
+    )
+    .await;
+    let mut caller = Caller::connect(program.address).await;
+    caller
+        .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
+        .await
+        .expect(200);
+    let before = program.open_files();
+    crowd(&program, GRAPH, "/graph/sim/bytes/1").await;
+    until("the callers of the crowd are gone", || async {
+        (program.open_files() < before + CROWD).then_some(())
+    })
+    .await;
+    program.simulator.clear_scripts();
+    let kept = program.open_files();
+    // The limit is one of numbers: those that are free again below others are taken first.
+    let mut others = Vec::new();
+    for _ in 0..CROWD {
+        others.push(Caller::connect(program.address).await);
+    }
+    until("the others are there", || async {
+        (program.open_files() == kept + CROWD).then_some(())
+    })
+    .await;
+    // One of them may have a number far above.
+    let most = program.open_files() - 1;
+    program.limit_files(u64::try_from(most).expect("it is a small number"));
+    caller
+        .exchange("GET /graph/v1.0/drives/d/items/i/content HTTP/1.1")
+        .await
+        .expect(200);
 }
 
 /// What a request is told once none is left.
