@@ -1,9 +1,10 @@
 //! Redirects to where files lie are passed on, or followed for callers in a closed network; either
 //! way the token stays here. The simulator takes offence at one that does not.
 
-use tokenferry::simulator::{DOWNLOAD, Ending, Fault, GRAPH, Script};
+use tokenferry::simulator::{DOWNLOAD, Ending, Fault, GRAPH, Gate, Script};
 
 use crate::harness::stage::Stage;
+use crate::harness::{soon, until};
 
 const FOLLOWING: &str = "\
 routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', follow_downloads: ['*.sharepoint.com']}]
@@ -188,6 +189,25 @@ async fn a_download_that_leads_back_to_the_upstream_leads_back_here() {
         let answer = stage.ask(&lines).await.expect(status);
         assert_eq!(answer.field("location"), wanted);
     }
+}
+
+#[tokio::test]
+async fn a_download_holds_no_place_at_the_upstream() {
+    let stage = Stage::with(&FOLLOWING.replace("follow_", "max_concurrency: 1, follow_")).await;
+    let gate = Gate::new();
+    stage
+        .simulator
+        .script(Script::on(DOWNLOAD, Fault::Hold(gate.clone())));
+    let mut first = stage.caller().await;
+    first.ask(&format!("GET {CONTENT} HTTP/1.1")).await;
+    until("the download is asked for", || async {
+        let seen = stage.simulator.seen();
+        seen.iter().any(|seen| seen.host == DOWNLOAD).then_some(())
+    })
+    .await;
+    soon(stage.get("/graph/sim/bytes/1")).await.expect(200);
+    gate.open();
+    first.answer("GET").await.expect(200);
 }
 
 #[tokio::test]

@@ -45,6 +45,30 @@ async fn a_request_that_waits_to_be_sent_again_holds_no_place() {
 }
 
 #[tokio::test]
+async fn a_request_that_finds_quiet_with_its_place_gives_it_back() {
+    let own = RETRYING.replace("retry: {attempts: 2}", "throttle: {hold: 20s}");
+    let stage = Stage::with(&own).await;
+    let gate = Gate::new();
+    let held = Script::on(GRAPH, Fault::Hold(gate.clone()));
+    stage.simulator.script(held.times(1));
+    let busy = Fault::answer(429, &[("retry-after", "1")], "busy");
+    stage.simulator.script(Script::on(GRAPH, busy).times(1));
+    let mut first = ask(&stage, 1).await;
+    until("it arrives", || async {
+        (arrivals(&stage, "/sim/bytes/1") == 1).then_some(())
+    })
+    .await;
+    let mut second = ask(&stage, 2).await;
+    let labels = [("route", "graph")];
+    stage
+        .becomes("tokenferry_requests_in_flight", &labels, 2.0)
+        .await;
+    gate.open();
+    first.answer("GET").await.expect(429);
+    soon(second.answer("GET")).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_request_that_is_sent_again_waits_for_a_place_like_any_other() {
     let stage = Stage::with(RETRYING).await;
     let (gate, answering) = (Gate::new(), Gate::new());
