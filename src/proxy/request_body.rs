@@ -85,6 +85,15 @@ impl Drop for Copied {
 }
 
 impl Replay {
+    /// Whether the request cannot be sent again, now or later.
+    pub(super) fn is_gone(&self) -> bool {
+        match self {
+            Self::Gone => true,
+            Self::Streamed(copied) => !copied.upload.keeps(),
+            Self::Empty | Self::Whole(..) => false,
+        }
+    }
+
     /// A body for another attempt, if the request can be sent again now.
     pub(super) fn body(&self) -> Option<RequestBody> {
         match self {

@@ -67,9 +67,9 @@ async fn insist(
     let own = call.own();
     own.retries.save();
     for attempts in 1.. {
-        let Some(body) = replay.body() else {
+        if replay.is_gone() {
             break;
-        };
+        }
         let asked = retry_after::read(response.headers(), SystemTime::now);
         let asked = asked.map(Duration::from_secs);
         let answer = (response.status(), asked);
@@ -81,10 +81,16 @@ async fn insist(
             break;
         };
         let over = tokio::time::Instant::now() + pause;
-        // Nothing of this is at the upstream meanwhile, unless it still answers.
-        if exchange.place.is_some() && settle(response.body_mut()).await {
+        // Nothing of this is at the upstream meanwhile, unless it still answers, or takes more of a body
+        // that it has answered early.
+        if settle(response.body_mut()).await {
             exchange.place = None;
+        } else if replay.body().is_none() {
+            break;
         }
+        let Ok(Some(body)) = replay.whole(call.token_wait()).await else {
+            break;
+        };
         tokio::time::sleep_until(over).await;
         let latest = exchange.opened.mono + LATEST_RETRY;
         if !wait_to_retry(exchange, call, latest, spec.max_wait).await {
@@ -130,16 +136,21 @@ pub(super) async fn send(
             let head = outgoing.attempt(bearer, &body);
             Box::pin(own.upstream.send(head, body, false)).await
         }
-        Err(mut failure) => match body_of_repeat(&mut failure, outgoing.is_safe(), replay) {
-            Some(body) => {
+        Err(mut failure) if may_repeat(&failure, outgoing.is_safe()) => {
+            let body = match failure.body.take() {
+                Some(body) => Some(body),
+                None => replay.whole(call.token_wait()).await?,
+            };
+            if let Some(body) = body {
                 own.cells.retried(RetryReason::Connection);
                 exchange.attempts += 1;
                 let head = outgoing.attempt(bearer, &body);
                 let fresh = failure.is_dead_connection();
                 Box::pin(own.upstream.send(head, body, fresh)).await
+            } else {
+                Err(failure)
             }
-            None => Err(failure),
-        },
+        }
         answer => answer,
     };
     match outcome {
@@ -155,15 +166,12 @@ pub(super) async fn send(
     }
 }
 
-/// The body of another attempt, if there may be one: the connection or the stream died before the
-/// answer began, and either the upstream did not act on the request, or the request is safe. A write
-/// that the upstream may have read is never sent twice.
-fn body_of_repeat(failure: &mut Failure, safe: bool, replay: &Replay) -> Option<RequestBody> {
+/// Whether there may be another attempt: the connection or the stream died before the answer began,
+/// and either the upstream did not act on the request, or the request is safe. A write that the
+/// upstream may have read is never sent twice.
+fn may_repeat(failure: &Failure, safe: bool) -> bool {
     let died = failure.is_dead_connection() || failure.is_dead_stream();
-    if !died || !(failure.unprocessed || safe) {
-        return None;
-    }
-    failure.body.take().or_else(|| replay.body())
+    died && (failure.unprocessed || safe)
 }
 
 /// A failure of the caller's own body is told apart from one of the upstream.

@@ -122,7 +122,8 @@ impl Upload {
         }));
     }
 
-    fn keeps(&self) -> bool {
+    /// Whether a copy is kept, of what has come so far.
+    pub fn keeps(&self) -> bool {
         self.copy.borrow().is_some()
     }
 

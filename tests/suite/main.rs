@@ -58,6 +58,7 @@ mod routing;
 mod secrecy;
 mod shared_connections;
 mod shutdown;
+mod stream_ends;
 mod streaming;
 mod throttling;
 mod tidy;

@@ -260,3 +260,24 @@ async fn a_request_whose_token_is_exchanged_holds_no_place_meanwhile() {
     renewing.open();
     soon(first.answer("GET")).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_busy_upstream_that_answers_before_the_body_is_there_gets_it_whole_later() {
+    let stage = Stage::with(RETRYING).await;
+    let busy = Fault::answer(503, &[("retry-after", "0")], "busy");
+    stage
+        .simulator
+        .script(Script::on(GRAPH, busy).early().times(1));
+    let mut caller = stage.caller().await;
+    caller
+        .ask("PUT /graph/sim/sink HTTP/1.1\nContent-Length: 10")
+        .await;
+    caller.send("first").await;
+    until("it is answered", || async {
+        (arrivals(&stage, "/sim/sink") == 1).then_some(())
+    })
+    .await;
+    caller.send("later").await;
+    let answer = soon(caller.answer("PUT")).await.expect(200);
+    assert_eq!(answer.json()["length"], 10);
+}

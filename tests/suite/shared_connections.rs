@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::{Response, Version};
 use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, Handshake, Script};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::harness::answer::Answer;
@@ -301,74 +300,6 @@ routes:
         assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
         assert!(answer.message().contains(words), "{}", answer.message());
     }
-}
-
-/// An upstream that ends each stream in a frame of its own, when `ending` has a permit for it; how
-/// many of its streams were reset before.
-async fn ends_apart(ending: Arc<Semaphore>, resets: Arc<AtomicUsize>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("it is bound").port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (ending, resets) = (Arc::clone(&ending), Arc::clone(&resets));
-            tokio::spawn(async move {
-                let Ok(mut connection) = h2::server::handshake(stream).await else {
-                    return;
-                };
-                while let Some(Ok((_, mut respond))) = connection.accept().await {
-                    let (ending, resets) = (Arc::clone(&ending), Arc::clone(&resets));
-                    tokio::spawn(async move {
-                        let head = Response::builder().header("content-length", "5");
-                        let head = head.body(()).expect("a head");
-                        let Ok(mut answer) = respond.send_response(head, false) else {
-                            return;
-                        };
-                        let _ = answer.send_data(Bytes::from_static(b"whole"), false);
-                        tokio::select! {
-                            _ = std::future::poll_fn(|cx| answer.poll_reset(cx)) => {
-                                resets.fetch_add(1, Ordering::SeqCst);
-                            }
-                            _ = ending.acquire() => {
-                                let _ = answer.send_data(Bytes::new(), true);
-                            }
-                        }
-                    });
-                }
-            });
-        }
-    });
-    port
-}
-
-#[tokio::test]
-async fn an_answer_that_is_there_is_whole_before_its_stream_ends_and_resets_nothing() {
-    let (ending, resets) = (Arc::new(Semaphore::new(0)), Arc::default());
-    let port = ends_apart(Arc::clone(&ending), Arc::clone(&resets)).await;
-    let stage = Stage::with(&format!(
-        "\
-workers: 1
-routes:
-  - {{name: apart, path: /apart, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}
-"
-    ))
-    .await;
-    for number in 0..3 {
-        let ask = format!("GET /apart/x HTTP/1.1\nclient-request-id: apart-{number}");
-        let answer = soon(stage.ask(&ask)).await.expect(200);
-        assert_eq!(answer.body, b"whole");
-        let line = stage
-            .log
-            .with("/request_id", &format!("apart-{number}"))
-            .await;
-        assert_eq!(line["outcome"], "complete");
-    }
-    // The frames of later requests came behind what was said about earlier ones.
-    assert_eq!(resets.load(Ordering::SeqCst), 0);
-    ending.add_permits(1);
-    let labels = [("route", "apart"), ("state", "active")];
-    stage
-        .becomes("tokenferry_upstream_connections", &labels, 0.0)
-        .await;
 }
 
 #[tokio::test]

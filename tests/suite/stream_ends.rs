@@ -1,0 +1,152 @@
+//! Upstreams of HTTP/2 that end a stream early or apart, in frames that come when they like.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{Request, Response};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::harness::soon;
+use crate::harness::stage::Stage;
+
+/// An upstream that ends each stream in a frame of its own, when `ending` has a permit for it; how
+/// many of its streams were reset before.
+async fn ends_apart(ending: Arc<Semaphore>, resets: Arc<AtomicUsize>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (ending, resets) = (Arc::clone(&ending), Arc::clone(&resets));
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else {
+                    return;
+                };
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let (ending, resets) = (Arc::clone(&ending), Arc::clone(&resets));
+                    tokio::spawn(async move {
+                        let head = Response::builder().header("content-length", "5");
+                        let head = head.body(()).expect("a head");
+                        let Ok(mut answer) = respond.send_response(head, false) else {
+                            return;
+                        };
+                        let _ = answer.send_data(Bytes::from_static(b"whole"), false);
+                        tokio::select! {
+                            _ = std::future::poll_fn(|cx| answer.poll_reset(cx)) => {
+                                resets.fetch_add(1, Ordering::SeqCst);
+                            }
+                            _ = ending.acquire() => {
+                                let _ = answer.send_data(Bytes::new(), true);
+                            }
+                        }
+                    });
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn an_answer_that_is_there_is_whole_before_its_stream_ends_and_resets_nothing() {
+    let (ending, resets) = (Arc::new(Semaphore::new(0)), Arc::default());
+    let port = ends_apart(Arc::clone(&ending), Arc::clone(&resets)).await;
+    let stage = Stage::with(&format!(
+        "\
+workers: 1
+routes:
+  - {{name: apart, path: /apart, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}
+"
+    ))
+    .await;
+    for number in 0..3 {
+        let ask = format!("GET /apart/x HTTP/1.1\nclient-request-id: apart-{number}");
+        let answer = soon(stage.ask(&ask)).await.expect(200);
+        assert_eq!(answer.body, b"whole");
+        let line = stage
+            .log
+            .with("/request_id", &format!("apart-{number}"))
+            .await;
+        assert_eq!(line["outcome"], "complete");
+    }
+    // The frames of later requests came behind what was said about earlier ones.
+    assert_eq!(resets.load(Ordering::SeqCst), 0);
+    ending.add_permits(1);
+    let labels = [("route", "apart"), ("state", "active")];
+    stage
+        .becomes("tokenferry_upstream_connections", &labels, 0.0)
+        .await;
+}
+
+/// How an upstream lets a request go of which it has seen the head.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    /// REFUSED_STREAM: it was not acted on.
+    Stream,
+    /// The connection ends.
+    Connection,
+}
+
+/// An upstream that lets its first request go, and answers others with their body; how many came.
+async fn refuses_first(refusal: Refusal, came: Arc<Semaphore>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        let mut first = true;
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut connection) = h2::server::handshake(stream).await else {
+                continue;
+            };
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                came.add_permits(1);
+                match (std::mem::take(&mut first), refusal) {
+                    (true, Refusal::Stream) => respond.send_reset(Reason::REFUSED_STREAM),
+                    (true, Refusal::Connection) => break,
+                    (false, _) => drop(tokio::spawn(echo(request, respond))),
+                }
+            }
+        }
+    });
+    port
+}
+
+async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let mut body = request.into_body();
+    let mut whole = Vec::new();
+    while let Some(Ok(data)) = body.data().await {
+        whole.extend_from_slice(&data);
+    }
+    if let Ok(mut answer) = respond.send_response(Response::new(()), false) {
+        let _ = answer.send_data(Bytes::from(whole), true);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_was_let_go_before_its_body_was_there_is_sent_again_with_all_of_it() {
+    for (refusal, method) in [(Refusal::Stream, "POST"), (Refusal::Connection, "GET")] {
+        let came = Arc::new(Semaphore::new(0));
+        let port = refuses_first(refusal, Arc::clone(&came)).await;
+        let stage = Stage::with(&format!(
+            "\
+workers: 1
+routes:
+  - {{name: hasty, path: /hasty, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}
+"
+        ))
+        .await;
+        let mut caller = stage.caller().await;
+        caller
+            .ask(&format!("{method} /hasty/x HTTP/1.1\nContent-Length: 10"))
+            .await;
+        caller.send("first").await;
+        soon(came.acquire()).await.expect("it is open").forget();
+        // What the upstream does next is not told to anybody here: it is for the proxy to wait.
+        caller.send("later").await;
+        let answer = soon(caller.answer(method)).await;
+        assert_eq!(answer.status, 200, "{refusal:?}: {}", answer.text());
+        assert_eq!(answer.text(), "firstlater", "{refusal:?}");
+    }
+}
