@@ -8,6 +8,7 @@ use http::{HeaderMap, Response};
 use serde_json::Value;
 
 use super::small_body::read_whole;
+use crate::config::printable;
 use crate::rewrite::decode::{Coding, Decoder};
 use crate::token::challenge;
 use crate::upstream::{REQUEST_IDS, UpstreamBody};
@@ -129,10 +130,12 @@ fn decoded(headers: &HeaderMap, mut raw: Bytes) -> Option<Bytes> {
 }
 
 fn clean(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let words = text.split(|c: char| c.is_whitespace() || printable(c) != c);
     let mut clean = String::new();
     for word in words.filter(|word| !word.is_empty()) {
-        let word = if word.len() > LONGEST_WORD {
+        // Not all languages put spaces between words, but tokens are of ASCII.
+        let mut runs = word.split(|c: char| !c.is_ascii());
+        let word = if runs.any(|run| run.len() > LONGEST_WORD) {
             "…"
         } else {
             word
@@ -167,6 +170,16 @@ mod tests {
             report(text).words(),
             "code: InvalidAuthenticationToken, message: Invalid audience., request-id: id-7"
         );
+    }
+
+    #[test]
+    fn a_message_without_spaces_is_told_and_no_mark_turns_the_line() {
+        let said =
+            "この要求を処理するために必要なアクセス許可がないため、操作は完了しませんでした。";
+        assert_eq!(clean(said), said);
+        assert_eq!(clean("in\u{202e}valid \u{200b}token"), "in valid token");
+        let token = "e".repeat(LONGEST_WORD + 1);
+        assert_eq!(clean(&format!("鍵{token}は")), "…");
     }
 
     #[test]
