@@ -84,6 +84,8 @@ impl From<Refusal> for ProxyError {
 pub struct Answer {
     /// The code, with its status.
     pub code: Code,
+    /// The error type of RFC 9209 section 2.3: the code's, or what came of the next hop.
+    pub proxy_error: &'static str,
     /// What happened, to what, and what to do about it. Holds no secret.
     pub message: Cow<'static, str>,
     /// When to ask again.
@@ -121,8 +123,13 @@ impl ProxyError {
             Self::Download { host, source } => of_upstream(source, host.as_str()),
             Self::Upstream(error) => of_upstream(error, "the upstream"),
         };
+        let failure = match self {
+            Self::Upstream(error) | Self::Download { source: error, .. } => error.proxy_error(),
+            _ => None,
+        };
         Answer {
             code,
+            proxy_error: failure.unwrap_or(code.proxy_error()),
             message,
             retry_after,
         }
@@ -213,7 +220,7 @@ impl Answer {
             HeaderValue::from_static("no-store"),
         );
         guard(&mut headers);
-        let status = format!("tokenferry; error={}", self.code.proxy_error());
+        let status = format!("tokenferry; error={}", self.proxy_error);
         if let Ok(status) = HeaderValue::try_from(status) {
             headers.insert(&PROXY_STATUS, status);
         }

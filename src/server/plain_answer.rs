@@ -31,6 +31,7 @@ pub(super) fn unread(
     proxy.refused_unread(code, peer);
     let answer = Answer {
         code,
+        proxy_error: code.proxy_error(),
         message: message.into(),
         retry_after: (code == Code::Overloaded).then_some(SOON),
     };

@@ -100,6 +100,31 @@ fn lack(offered: UpstreamHttp) -> &'static str {
     }
 }
 
+impl ConnectError {
+    /// What came of the next hop, as RFC 9209 section 2.3 names it; `None` where that is not to blame.
+    fn proxy_error(&self) -> Option<&'static str> {
+        match self {
+            Self::Broken { .. } => Some("connection_terminated"),
+            Self::Descriptors { .. } | Self::Fault => None,
+            Self::Dns { .. } => Some("dns_error"),
+            Self::Protocol { .. } => Some("tls_protocol_error"),
+            Self::Proxy { .. } => Some("destination_unavailable"),
+            Self::Refused { source, .. } => match source.kind() {
+                io::ErrorKind::ConnectionRefused => Some("connection_refused"),
+                io::ErrorKind::AddrNotAvailable => Some("connection_limit_reached"),
+                _ => Some("destination_ip_unroutable"),
+            },
+            Self::Timeout { .. } => Some("connection_timeout"),
+            Self::Tls { source, .. } => match cause(source) {
+                Some(rustls::Error::InvalidCertificate(_)) => Some("tls_certificate_error"),
+                Some(rustls::Error::AlertReceived(_)) => Some("tls_alert_received"),
+                Some(_) => Some("tls_protocol_error"),
+                None => Some("connection_terminated"),
+            },
+        }
+    }
+}
+
 /// Who did not want a connection, and what to do about it.
 fn refusal(target: &str, source: &io::Error) -> String {
     if source.kind() == io::ErrorKind::AddrNotAvailable {
@@ -214,6 +239,20 @@ impl UpstreamError {
     /// Whether it was for want of a file descriptor: closing idle connections may help.
     pub fn lacks_descriptors(&self) -> bool {
         matches!(self, Self::Connect(error) if matches!(**error, ConnectError::Descriptors { .. }))
+    }
+
+    /// What came of the next hop, as RFC 9209 section 2.3 names it; `None` where that is not to blame.
+    pub fn proxy_error(&self) -> Option<&'static str> {
+        match self {
+            Self::Broken(Breakage::Malformed(_)) | Self::Upgrade => Some("http_protocol_error"),
+            Self::Broken(_) => Some("connection_terminated"),
+            Self::CallerBody => None,
+            Self::Coding => Some("http_response_transfer_coding"),
+            Self::Connect(error) => error.proxy_error(),
+            Self::HeadTimeout => Some("http_response_timeout"),
+            Self::Refused(_) => Some("destination_unavailable"),
+            Self::Reset(_) => Some("http_response_incomplete"),
+        }
     }
 }
 

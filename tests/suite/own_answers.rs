@@ -197,11 +197,15 @@ async fn the_same_heads_over_http2_are_refused_too() {
 #[tokio::test]
 async fn an_upstream_that_cannot_be_reached_is_named_with_the_reason() {
     let stage = Stage::with("workers: 1\n").await;
-    for (handshake, words) in [
-        (Handshake::Reset, "handshake"),
-        (Handshake::Expired, "handshake"),
-        (Handshake::Untrusted, "trust.ca_file"),
-        (Handshake::WrongName, "handshake"),
+    for (handshake, words, error) in [
+        (Handshake::Reset, "handshake", "connection_terminated"),
+        (Handshake::Expired, "handshake", "tls_certificate_error"),
+        (
+            Handshake::Untrusted,
+            "trust.ca_file",
+            "tls_certificate_error",
+        ),
+        (Handshake::WrongName, "handshake", "tls_certificate_error"),
     ] {
         stage.simulator.spoil(GRAPH, handshake);
         let answer = stage.get("/graph/v1.0/users").await;
@@ -212,6 +216,8 @@ async fn an_upstream_that_cannot_be_reached_is_named_with_the_reason() {
             "{message}"
         );
         assert!(!answer.text().contains("rustls"), "{message}");
+        let status = format!("tokenferry; error={error}");
+        assert_eq!(answer.field("proxy-status"), status, "{message}");
     }
     stage.simulator.recover(GRAPH);
     stage.get("/graph/v1.0/users?$top=1").await.expect(200);
