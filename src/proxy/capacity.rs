@@ -67,6 +67,17 @@ pub(super) async fn wait_for_quiet(
     Box::pin(queue(exchange, route)).await
 }
 
+/// The same for a request that is sent again and may have given its place back.
+pub(super) async fn wait_for_capacity_again(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+) -> Result<(), ProxyError> {
+    match exchange.place {
+        Some(_) => wait_for_quiet(exchange, call).await,
+        None => wait_for_capacity(exchange, call).await,
+    }
+}
+
 /// Waits for the end of a quiet that the route keeps, as long as it lets a request wait.
 async fn quiet_over(exchange: &Exchange, route: &Route) -> Result<(), ProxyError> {
     let Throttle::Hold(wait) = route.spec.throttle else {

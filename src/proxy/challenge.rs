@@ -7,9 +7,10 @@ use std::fmt;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
+use tokio::time::timeout;
 
 use super::call::Call;
-use super::capacity::wait_for_capacity;
+use super::capacity::wait_for_capacity_again;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::refusal_report::RefusalReport;
@@ -22,6 +23,11 @@ use crate::credential::ClaimsRequest;
 use crate::metrics::RetryReason;
 use crate::token::{Bearer, RenewError, challenge};
 use crate::upstream::UpstreamBody;
+
+/// How long another token usually takes, and a request keeps its place of `max_concurrency` for it.
+/// Whoever waits behind it would go up with the token that was refused just now; in an outage of Entra
+/// that is better than to wait with it.
+const USUAL: Duration = Duration::from_secs(2);
 
 /// Why a refusal of the upstream ends the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,13 +150,21 @@ pub(super) async fn answer(
     let mut refused = refused.clone();
     loop {
         let refusal = Refusal::read(response).await;
-        // Nothing of this request is at the upstream until it is sent again.
-        exchange.place = None;
         let known = token.newer(&refused, Now::read());
         let came_meanwhile = known.is_some();
         let renewed = match known {
             Some(bearer) => Ok(bearer),
-            None => token.renew(&refused, refusal.claims.as_ref(), limit).await,
+            None => {
+                let renewal = token.renew(&refused, refusal.claims.as_ref(), limit);
+                let mut renewal = std::pin::pin!(renewal);
+                match timeout(USUAL, renewal.as_mut()).await {
+                    Ok(renewed) => renewed,
+                    Err(_) => {
+                        exchange.place = None;
+                        renewal.await
+                    }
+                }
+            }
         };
         let bearer = match renewed {
             Ok(bearer) => bearer,
@@ -163,7 +177,7 @@ pub(super) async fn answer(
         let Some(body) = replay.whole(limit).await? else {
             return Err(refusal.ends(Verdict::Gone, call));
         };
-        wait_for_capacity(exchange, call).await?;
+        wait_for_capacity_again(exchange, call).await?;
         call.own().cells.retried(match refusal.claims {
             Some(_) => RetryReason::Challenge,
             None => RetryReason::Token,

@@ -88,11 +88,12 @@ async fn insist(
         } else if replay.body().is_none() {
             break;
         }
-        let Ok(Some(body)) = replay.whole(call.token_wait()).await else {
+        let latest = exchange.opened.mono + LATEST_RETRY;
+        let left = latest.saturating_duration_since(Instant::now());
+        let Ok(Some(body)) = replay.whole(call.token_wait().min(left)).await else {
             break;
         };
         tokio::time::sleep_until(over).await;
-        let latest = exchange.opened.mono + LATEST_RETRY;
         if !wait_to_retry(exchange, call, latest, spec.max_wait).await {
             break;
         }

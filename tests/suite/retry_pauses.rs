@@ -238,7 +238,7 @@ async fn a_request_that_waited_for_its_first_token_keeps_the_quiet_that_was_aske
 }
 
 #[tokio::test]
-async fn a_request_whose_token_is_exchanged_holds_no_place_meanwhile() {
+async fn a_request_whose_token_is_exchanged_holds_no_place_while_entra_is_silent() {
     let stage = Stage::with(RETRYING).await;
     stage.get("/graph/sim/bytes/9").await.expect(200);
     let renewing = Gate::new();
@@ -280,4 +280,36 @@ async fn a_busy_upstream_that_answers_before_the_body_is_there_gets_it_whole_lat
     caller.send("later").await;
     let answer = soon(caller.answer("PUT")).await.expect(200);
     assert_eq!(answer.json()["length"], 10);
+}
+
+#[tokio::test]
+async fn who_waits_behind_a_refused_token_goes_up_with_the_next_one() {
+    let stage = Stage::with(RETRYING).await;
+    stage.get("/graph/sim/bytes/9").await.expect(200);
+    let renewing = Gate::new();
+    let refused = Script::on(GRAPH, Fault::answer(401, &[], "")).under("/sim/bytes/1");
+    stage.simulator.script(refused.times(1));
+    stage
+        .simulator
+        .script(Script::on(LOGIN, Fault::Hold(renewing.clone())));
+    let calls = stage.simulator.token_calls();
+    let mut first = ask(&stage, 1).await;
+    until("another token is asked for", || async {
+        (stage.simulator.token_calls() > calls).then_some(())
+    })
+    .await;
+    let mut second = ask(&stage, 2).await;
+    let labels = [("route", "graph")];
+    stage
+        .becomes("tokenferry_requests_in_flight", &labels, 2.0)
+        .await;
+    stage.get("/free/sim/bytes/3").await.expect(200);
+    renewing.open();
+    soon(first.answer("GET")).await.expect(200);
+    soon(second.answer("GET")).await.expect(200);
+    let seen = stage.simulator.seen();
+    let asked = seen.iter().filter(|seen| seen.host == GRAPH);
+    let order: Vec<_> = asked.map(|seen| seen.target()).collect();
+    let bytes = |number| format!("/sim/bytes/{number}");
+    assert_eq!(order, [9, 1, 3, 1, 2].map(bytes));
 }
