@@ -54,10 +54,13 @@ impl ResponseBody {
     /// A body from anywhere.
     pub(super) fn new(source: Source, exchange: Box<Exchange>) -> Self {
         // In HTTP/2 nobody below leaves it out, and a caller takes it for a broken connection.
-        let source = if exchange.asks_for_head() {
-            Source::Own(Bytes::new())
-        } else {
-            source
+        let source = match source {
+            Source::Upstream(body) if exchange.asks_for_head() => {
+                body.end_alone();
+                Source::Own(Bytes::new())
+            }
+            _ if exchange.asks_for_head() => Source::Own(Bytes::new()),
+            source => source,
         };
         let mut body = Self {
             source,
@@ -66,6 +69,8 @@ impl ResponseBody {
         };
         if body.is_end_stream() {
             body.close(Outcome::Complete);
+        } else if body.is_whole() {
+            body.end_early();
         }
         body
     }
@@ -118,6 +123,14 @@ impl ResponseBody {
         !streams && self.size_hint().exact() == Some(0)
     }
 
+    fn end_early(&mut self) {
+        let rest = std::mem::replace(&mut self.source, Source::Own(Bytes::new()));
+        if let Source::Upstream(body) = rest {
+            body.end_alone();
+        }
+        self.close(Outcome::Complete);
+    }
+
     fn passed(&mut self, frame: &mut Frame<Bytes>) {
         let Some(exchange) = &mut self.exchange else {
             return;
@@ -163,11 +176,7 @@ impl Body for ResponseBody {
                 if frame.is_trailers() || this.is_end_stream() {
                     this.close(Outcome::Complete);
                 } else if this.is_whole() {
-                    let rest = std::mem::replace(&mut this.source, Source::Own(Bytes::new()));
-                    if let Source::Upstream(body) = rest {
-                        body.end_alone();
-                    }
-                    this.close(Outcome::Complete);
+                    this.end_early();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

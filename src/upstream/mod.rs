@@ -175,10 +175,16 @@ impl Upstream {
                 let request = for_http2(head, body, &self.spec.origin);
                 let response = Box::pin(stream.send(request, limit)).await?;
                 let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
-                if bodiless.contains(&response.status()) {
-                    response.map(|_| UpstreamBody::none())
+                let bodiless = bodiless.contains(&response.status());
+                let response =
+                    response.map(|incoming| UpstreamBody::http2(incoming, stream, idle, upload));
+                if bodiless {
+                    response.map(|body| {
+                        body.end_alone();
+                        UpstreamBody::none()
+                    })
                 } else {
-                    response.map(|incoming| UpstreamBody::http2(incoming, stream, idle, upload))
+                    response
                 }
             }
         };

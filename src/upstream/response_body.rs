@@ -142,8 +142,9 @@ impl UpstreamBody {
     /// that is reset instead is one of those that servers count against a client, whose connection
     /// they end when there are many (CVE-2023-44487).
     pub fn end_alone(mut self) {
-        if self.upload.as_ref().is_some_and(|upload| !upload.ended()) {
-            // The rest of the request is not wanted, and a reset says so.
+        // The rest of a request that is not wanted is what a reset is for.
+        let is_sent = self.upload.as_ref().is_none_or(|upload| upload.ended());
+        if !is_sent || !matches!(self.source, Source::Http2 { .. }) || self.is_end_stream() {
             return;
         }
         drop(tokio::task::spawn_local(async move {

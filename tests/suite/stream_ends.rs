@@ -25,15 +25,26 @@ async fn ends_apart(ending: Arc<Semaphore>, resets: Arc<AtomicUsize>) -> u16 {
                 let Ok(mut connection) = h2::server::handshake(stream).await else {
                     return;
                 };
-                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
                     let (ending, resets) = (Arc::clone(&ending), Arc::clone(&resets));
                     tokio::spawn(async move {
-                        let head = Response::builder().header("content-length", "5");
+                        let (method, path) = (request.method(), request.uri().path());
+                        let (status, length) = match path {
+                            "/none" => (204, None),
+                            "/empty" => (200, Some("0")),
+                            _ => (200, Some("5")),
+                        };
+                        let mut head = Response::builder().status(status);
+                        if let Some(length) = length {
+                            head = head.header("content-length", length);
+                        }
                         let head = head.body(()).expect("a head");
                         let Ok(mut answer) = respond.send_response(head, false) else {
                             return;
                         };
-                        let _ = answer.send_data(Bytes::from_static(b"whole"), false);
+                        if method == "GET" && length == Some("5") {
+                            let _ = answer.send_data(Bytes::from_static(b"whole"), false);
+                        }
                         tokio::select! {
                             _ = std::future::poll_fn(|cx| answer.poll_reset(cx)) => {
                                 resets.fetch_add(1, Ordering::SeqCst);
@@ -62,15 +73,25 @@ routes:
 "
     ))
     .await;
-    for number in 0..3 {
-        let ask = format!("GET /apart/x HTTP/1.1\nclient-request-id: apart-{number}");
-        let answer = soon(stage.ask(&ask)).await.expect(200);
-        assert_eq!(answer.body, b"whole");
-        let line = stage
-            .log
-            .with("/request_id", &format!("apart-{number}"))
+    for (number, method, path, body) in [
+        (0, "GET", "x", "whole"),
+        (1, "GET", "empty", ""),
+        (2, "GET", "none", ""),
+        (3, "HEAD", "x", ""),
+        (4, "GET", "x", "whole"),
+    ] {
+        let mut caller = stage.caller().await;
+        let id = format!("apart-{number}");
+        caller
+            .ask(&format!(
+                "{method} /apart/{path} HTTP/1.1\nclient-request-id: {id}"
+            ))
             .await;
-        assert_eq!(line["outcome"], "complete");
+        let answer = soon(caller.answer(method)).await;
+        assert!(answer.status < 300 && answer.whole, "{answer:?}");
+        assert_eq!(answer.text(), body);
+        let line = stage.log.with("/request_id", &id).await;
+        assert_eq!(line["outcome"], "complete", "{id}");
     }
     // The frames of later requests came behind what was said about earlier ones.
     assert_eq!(resets.load(Ordering::SeqCst), 0);
