@@ -24,7 +24,8 @@ const NO_PLACE: &str =
     "no place among the route's max_concurrency was free for 30 s; send fewer requests at once";
 
 /// Waits until the request may go up. The place is the exchange's until the end of the answer's
-/// body.
+/// body. It may be asked again: a request that has waited for a token since keeps the place it has,
+/// but for a quiet that was asked for meanwhile.
 pub(super) async fn wait_for_capacity(
     exchange: &mut Exchange,
     call: &Call<'_>,
@@ -37,57 +38,22 @@ pub(super) async fn wait_for_capacity(
 }
 
 async fn queue(exchange: &mut Exchange, route: &Route) -> Result<(), ProxyError> {
-    let Throttle::Hold(_) = route.spec.throttle else {
-        return place(exchange, route.places.as_ref(), LONGEST_WAIT).await;
-    };
     loop {
-        quiet_over(exchange, route).await?;
-        place(exchange, route.places.as_ref(), LONGEST_WAIT).await?;
-        // Quiet may have been asked for while this one waited for its place.
-        if route.throttle_gate.left(Instant::now).is_none() {
+        if let Throttle::Hold(wait) = route.spec.throttle
+            && route.throttle_gate.left(Instant::now).is_some()
+        {
+            // Nothing of it is at the upstream.
+            exchange.place = None;
+            let latest = exchange.opened.mono + wait;
+            let over = route.throttle_gate.wait_open(latest).await;
+            over.map_err(|left| ProxyError::Throttled { left })?;
+        }
+        if route.places.is_none() || exchange.place.is_some() {
             return Ok(());
         }
-        exchange.place = None;
+        // Quiet may be asked for while it waits for its place.
+        place(exchange, route.places.as_ref(), LONGEST_WAIT).await?;
     }
-}
-
-/// The same for a request that has waited for a token since: another one may have been asked for
-/// quiet meanwhile.
-pub(super) async fn wait_for_quiet(
-    exchange: &mut Exchange,
-    call: &Call<'_>,
-) -> Result<(), ProxyError> {
-    let route = call.route();
-    let holds = matches!(route.spec.throttle, Throttle::Hold(_));
-    if !holds || route.throttle_gate.left(Instant::now).is_none() {
-        return Ok(());
-    }
-    // Nothing of it is at the upstream.
-    exchange.place = None;
-    Box::pin(queue(exchange, route)).await
-}
-
-/// The same for a request that is sent again and may have given its place back.
-pub(super) async fn wait_for_capacity_again(
-    exchange: &mut Exchange,
-    call: &Call<'_>,
-) -> Result<(), ProxyError> {
-    match exchange.place {
-        Some(_) => wait_for_quiet(exchange, call).await,
-        None => wait_for_capacity(exchange, call).await,
-    }
-}
-
-/// Waits for the end of a quiet that the route keeps, as long as it lets a request wait.
-async fn quiet_over(exchange: &Exchange, route: &Route) -> Result<(), ProxyError> {
-    let Throttle::Hold(wait) = route.spec.throttle else {
-        return Ok(());
-    };
-    let over = route
-        .throttle_gate
-        .wait_open(exchange.opened.mono + wait)
-        .await;
-    over.map_err(|left| ProxyError::Throttled { left })
 }
 
 /// Takes one of the route's places; waiting requests are served in the order they came.

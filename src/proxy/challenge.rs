@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 use tokio::time::timeout;
 
 use super::call::Call;
-use super::capacity::wait_for_capacity_again;
+use super::capacity::wait_for_capacity;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::refusal_report::RefusalReport;
@@ -177,7 +177,7 @@ pub(super) async fn answer(
         let Some(body) = replay.whole(limit).await? else {
             return Err(refusal.ends(Verdict::Gone, call));
         };
-        wait_for_capacity_again(exchange, call).await?;
+        wait_for_capacity(exchange, call).await?;
         call.own().cells.retried(match refusal.claims {
             Some(_) => RetryReason::Challenge,
             None => RetryReason::Token,

@@ -46,7 +46,7 @@ use admit::{admit, caller, is_batch, page, route, screen_trailers, target, withi
 use body::Source;
 pub use body::{BodyError, ResponseBody};
 use call::Call;
-use capacity::{wait_for_capacity, wait_for_quiet};
+use capacity::wait_for_capacity;
 use conversation::Conversation;
 use download::follow;
 use error::ProxyError;
@@ -315,7 +315,7 @@ async fn token(exchange: &mut Exchange, call: &Call<'_>) -> Result<Bearer, Proxy
     });
     let bearer = bearer.await?;
     drop(wait);
-    wait_for_quiet(exchange, call).await?;
+    wait_for_capacity(exchange, call).await?;
     // Only now is there something to forward: who is refused or leaves has counted as neither.
     own.token_cells.miss();
     exchange.token = Some(TokenUse::Wait);
