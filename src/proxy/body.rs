@@ -54,23 +54,14 @@ impl ResponseBody {
     /// A body from anywhere.
     pub(super) fn new(source: Source, exchange: Box<Exchange>) -> Self {
         // In HTTP/2 nobody below leaves it out, and a caller takes it for a broken connection.
-        let source = match source {
-            Source::Upstream(body) if exchange.asks_for_head() => {
-                body.end_alone();
-                Source::Own(Bytes::new())
-            }
-            _ if exchange.asks_for_head() => Source::Own(Bytes::new()),
-            source => source,
-        };
+        let has_none = exchange.asks_for_head();
         let mut body = Self {
             source,
             exchange: Some(exchange),
             broken: None,
         };
-        if body.is_end_stream() {
-            body.close(Outcome::Complete);
-        } else if body.is_whole() {
-            body.end_early();
+        if has_none || body.is_end_stream() || body.is_whole() {
+            body.finish();
         }
         body
     }
@@ -123,7 +114,8 @@ impl ResponseBody {
         !streams && self.size_hint().exact() == Some(0)
     }
 
-    fn end_early(&mut self) {
+    /// The caller gets no more of it.
+    fn finish(&mut self) {
         let rest = std::mem::replace(&mut self.source, Source::Own(Bytes::new()));
         if let Source::Upstream(body) = rest {
             body.end_alone();
@@ -173,10 +165,8 @@ impl Body for ResponseBody {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(mut frame))) => {
                 this.passed(&mut frame);
-                if frame.is_trailers() || this.is_end_stream() {
-                    this.close(Outcome::Complete);
-                } else if this.is_whole() {
-                    this.end_early();
+                if frame.is_trailers() || this.is_end_stream() || this.is_whole() {
+                    this.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
