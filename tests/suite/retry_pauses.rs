@@ -29,6 +29,35 @@ async fn ask(stage: &Stage, number: u8) -> Caller {
     caller
 }
 
+/// Asks for number 2, which is answered 429 when the gate opens.
+async fn busy_behind(stage: &Stage, gate: &Gate) -> Caller {
+    let on = |fault| Script::on(GRAPH, fault).under("/sim/bytes/2");
+    stage.simulator.script(on(Fault::Hold(gate.clone())));
+    let busy = Fault::answer(429, &[("retry-after", "30")], "busy");
+    stage.simulator.script(on(busy));
+    let caller = ask(stage, 2).await;
+    until("it is there", || async {
+        (arrivals(stage, "/sim/bytes/2") == 1).then_some(())
+    })
+    .await;
+    caller
+}
+
+/// Asks for number 1, whose token is refused once and exchanged when the gate opens.
+async fn refused_behind(stage: &Stage, gate: &Gate) -> Caller {
+    let refused = Script::on(GRAPH, Fault::answer(401, &[], "")).under("/sim/bytes/1");
+    stage.simulator.script(refused.times(1));
+    let slow = Script::on(LOGIN, Fault::Hold(gate.clone()));
+    stage.simulator.script(slow);
+    let calls = stage.simulator.token_calls();
+    let caller = ask(stage, 1).await;
+    until("another token is asked for", || async {
+        (stage.simulator.token_calls() > calls).then_some(())
+    })
+    .await;
+    caller
+}
+
 #[tokio::test]
 async fn a_request_that_waits_to_be_sent_again_holds_no_place() {
     let stage = Stage::with(RETRYING).await;
@@ -150,26 +179,8 @@ async fn a_request_with_another_token_keeps_the_quiet_that_was_asked_for_meanwhi
     .await;
     stage.get("/graph/sim/bytes/9").await.expect(200);
     let (answering, renewing) = (Gate::new(), Gate::new());
-    let held = Script::on(GRAPH, Fault::Hold(answering.clone()));
-    stage.simulator.script(held.under("/sim/bytes/2"));
-    let busy = Fault::answer(429, &[("retry-after", "30")], "busy");
-    let script = Script::on(GRAPH, busy).under("/sim/bytes/2");
-    stage.simulator.script(script);
-    let refused = Script::on(GRAPH, Fault::answer(401, &[], "")).under("/sim/bytes/1");
-    stage.simulator.script(refused.times(1));
-    let slow = Script::on(LOGIN, Fault::Hold(renewing.clone()));
-    stage.simulator.script(slow);
-    let calls = stage.simulator.token_calls();
-    let mut other = ask(&stage, 2).await;
-    until("the other one is there", || async {
-        (arrivals(&stage, "/sim/bytes/2") == 1).then_some(())
-    })
-    .await;
-    let mut caller = ask(&stage, 1).await;
-    until("another token is asked for", || async {
-        (stage.simulator.token_calls() > calls).then_some(())
-    })
-    .await;
+    let mut other = busy_behind(&stage, &answering).await;
+    let mut caller = refused_behind(&stage, &renewing).await;
     answering.open();
     soon(other.answer("GET")).await.expect(429);
     renewing.open();
@@ -210,17 +221,7 @@ async fn a_request_that_waited_for_its_first_token_keeps_the_quiet_that_was_aske
     };
     let stage = Stage::with(&route("https://graph.microsoft.com/.default")).await;
     let (answering, fetching) = (Gate::new(), Gate::new());
-    let held = Script::on(GRAPH, Fault::Hold(answering.clone()));
-    stage.simulator.script(held.under("/sim/bytes/2"));
-    let busy = Fault::answer(429, &[("retry-after", "30")], "busy");
-    stage
-        .simulator
-        .script(Script::on(GRAPH, busy).under("/sim/bytes/2"));
-    let mut other = ask(&stage, 2).await;
-    until("the other one is there", || async {
-        (arrivals(&stage, "/sim/bytes/2") == 1).then_some(())
-    })
-    .await;
+    let mut other = busy_behind(&stage, &answering).await;
     let slow = Script::on(LOGIN, Fault::Hold(fetching.clone()));
     stage.simulator.script(slow);
     stage.reload(&route("https://graph.microsoft.com//.default"));
@@ -242,16 +243,7 @@ async fn a_request_whose_token_is_exchanged_holds_no_place_while_entra_is_silent
     let stage = Stage::with(RETRYING).await;
     stage.get("/graph/sim/bytes/9").await.expect(200);
     let renewing = Gate::new();
-    let refused = Script::on(GRAPH, Fault::answer(401, &[], "")).under("/sim/bytes/1");
-    stage.simulator.script(refused.times(1));
-    let slow = Script::on(LOGIN, Fault::Hold(renewing.clone()));
-    stage.simulator.script(slow);
-    let calls = stage.simulator.token_calls();
-    let mut first = ask(&stage, 1).await;
-    until("another token is asked for", || async {
-        (stage.simulator.token_calls() > calls).then_some(())
-    })
-    .await;
+    let mut first = refused_behind(&stage, &renewing).await;
     let _second = ask(&stage, 2).await;
     until("the other one has the place", || async {
         (arrivals(&stage, "/sim/bytes/2") == 1).then_some(())
@@ -287,17 +279,7 @@ async fn who_waits_behind_a_refused_token_goes_up_with_the_next_one() {
     let stage = Stage::with(RETRYING).await;
     stage.get("/graph/sim/bytes/9").await.expect(200);
     let renewing = Gate::new();
-    let refused = Script::on(GRAPH, Fault::answer(401, &[], "")).under("/sim/bytes/1");
-    stage.simulator.script(refused.times(1));
-    stage
-        .simulator
-        .script(Script::on(LOGIN, Fault::Hold(renewing.clone())));
-    let calls = stage.simulator.token_calls();
-    let mut first = ask(&stage, 1).await;
-    until("another token is asked for", || async {
-        (stage.simulator.token_calls() > calls).then_some(())
-    })
-    .await;
+    let mut first = refused_behind(&stage, &renewing).await;
     let mut second = ask(&stage, 2).await;
     let labels = [("route", "graph")];
     stage
