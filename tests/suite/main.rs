@@ -58,6 +58,7 @@ mod routing;
 mod secrecy;
 mod shared_connections;
 mod shutdown;
+mod soak;
 mod stream_ends;
 mod streaming;
 mod throttling;
