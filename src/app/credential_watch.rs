@@ -1,6 +1,7 @@
 //! Looks after secrets and certificates between the token calls, which are an hour apart: one that
 //! comes to its end is told every day, and a file that was replaced by one that cannot be used is
-//! told at once, while the token in use still works. Nobody is asked for a token.
+//! told at once, while the token in use still works. Nobody is asked for a token. The certificate
+//! that callers are shown is looked after as well: who refuses it never makes a request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,20 +10,29 @@ use std::time::{Duration, SystemTime};
 use crate::config::Name;
 use crate::credential::{Credential, ending};
 use crate::proxy::generation::InForce;
+use crate::server::tls::Tls;
 
 /// How often files are looked at: a rotation that failed is known while the person is still there.
 const LOOK: Duration = Duration::from_secs(30);
 /// What is still so is told again after this time: a log is searched for a day at a time.
 const AGAIN: Duration = Duration::from_secs(86_400);
 
-/// Looks after the credentials of whatever configuration is in force, for ever.
-pub(super) async fn watch(in_force: Arc<InForce>) {
-    let mut book = Book::default();
+/// Looks after the credentials and the certificate of whatever configuration is in force, for ever.
+pub(super) async fn watch(in_force: Arc<InForce>, tls: Arc<Tls>) {
+    let (mut book, mut of_tls) = (Book::default(), Book::default());
     loop {
+        let now = SystemTime::now();
+        let complaint = tls.complaint(now);
+        let complaint = complaint.map(|words| ((), Subject::Fault(words.clone()), words));
+        for ((), words) in of_tls.news(complaint, now) {
+            tracing::warn!("{words}");
+        }
         let generation = in_force.load();
         match tokio::spawn(states(generation.credentials.clone())).await {
             Ok(states) => {
-                for (name, words) in book.news(states, SystemTime::now()) {
+                let now = SystemTime::now();
+                let found = states.into_iter().filter_map(|state| state.found(now));
+                for (name, words) in book.news(found, now) {
                     tracing::warn!(credential = %name, "{words}");
                 }
             }
@@ -36,32 +46,54 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
     }
 }
 
-/// What is found of one credential.
-enum State {
-    /// It ends then.
-    Ends(SystemTime),
-    /// It cannot be used, for this reason.
-    Unusable(String),
-    /// Nothing to say.
-    Well,
+/// What is known of one credential.
+struct State {
+    name: Name,
+    /// Why it cannot be used.
+    fault: Option<String>,
+    /// When it ends.
+    end: Option<SystemTime>,
 }
 
-async fn states(credentials: Vec<Arc<Credential>>) -> Vec<(Name, State)> {
+impl State {
+    /// What is to be told of it at `now`.
+    fn found(self, now: SystemTime) -> Option<(Name, Subject, String)> {
+        let Self { name, fault, end } = self;
+        let (subject, words) = match (fault, end) {
+            (Some(fault), _) => {
+                let words =
+                    format!("credential \"{name}\" cannot be used at the next token call: {fault}");
+                (Subject::Fault(fault), words)
+            }
+            (None, Some(end)) => (Subject::End(end), ending(&name, end, now)?),
+            (None, None) => return None,
+        };
+        Some((name, subject, words))
+    }
+}
+
+async fn states(credentials: Vec<Arc<Credential>>) -> Vec<State> {
     let mut states = Vec::new();
     for credential in credentials {
         // A file system that does not answer must not keep this from the next credential.
-        let state = match credential.check_aside().await {
-            Err(error) => State::Unusable(error.words()),
-            Ok(()) => credential.expiry().map_or(State::Well, State::Ends),
-        };
-        states.push((credential.name().clone(), state));
+        let fault = credential.check_aside().await.err();
+        states.push(State {
+            name: credential.name().clone(),
+            fault: fault.map(|error| error.words()),
+            end: credential.expiry(),
+        });
     }
     states
 }
 
-/// What was told, and when.
-#[derive(Default)]
-struct Book(BTreeMap<Name, (Subject, SystemTime)>);
+/// What was told of whom, and when.
+struct Book<K>(BTreeMap<K, (Subject, SystemTime)>);
+
+impl<K> Default for Book<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
 
 /// What makes a warning another one. Not its words: those count the days.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,35 +102,26 @@ enum Subject {
     Fault(String),
 }
 
-impl Book {
-    /// What is to be told at `now`: what was not told before, or a day ago.
-    fn news(&mut self, states: Vec<(Name, State)>, now: SystemTime) -> Vec<(Name, String)> {
+impl<K: Ord + Clone> Book<K> {
+    /// What of all that is found is to be told at `now`: what was not told before, or a day ago.
+    fn news(
+        &mut self,
+        found: impl IntoIterator<Item = (K, Subject, String)>,
+        now: SystemTime,
+    ) -> Vec<(K, String)> {
         let mut told = BTreeMap::new();
         let mut news = Vec::new();
-        for (name, state) in states {
-            let (subject, words) = match state {
-                State::Well => continue,
-                State::Ends(end) => match ending(&name, end, now) {
-                    Some(words) => (Subject::End(end), words),
-                    None => continue,
-                },
-                State::Unusable(fault) => {
-                    let words = format!(
-                        "credential \"{name}\" cannot be used at the next token call: {fault}"
-                    );
-                    (Subject::Fault(fault), words)
-                }
-            };
-            let known = self.0.remove(&name).filter(|(known, at)| {
+        for (of, subject, words) in found {
+            let known = self.0.remove(&of).filter(|(known, at)| {
                 // A clock that was set back must not silence it.
                 let age = now.duration_since(*at);
                 *known == subject && age.is_ok_and(|age| age < AGAIN)
             });
             let at = known.map(|(_, at)| at);
             if at.is_none() {
-                news.push((name.clone(), words));
+                news.push((of.clone(), words));
             }
-            told.insert(name, (subject, at.unwrap_or(now)));
+            told.insert(of, (subject, at.unwrap_or(now)));
         }
         self.0 = told;
         news
@@ -117,11 +140,22 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(number * DAY)
     }
 
-    /// What one credential in this state gives to tell at this time.
-    fn told(book: &mut Book, state: State, at: SystemTime) -> Vec<String> {
-        let name = Name::parse("app").unwrap();
-        let news = book.news(vec![(name, state)], at);
+    /// What one credential with this end or this fault gives to tell at this time.
+    fn told(book: &mut Book<Name>, state: State, at: SystemTime) -> Vec<String> {
+        let news = book.news(state.found(at), at);
         news.into_iter().map(|(_, words)| words).collect()
+    }
+
+    fn state(end: Option<SystemTime>, fault: Option<&str>) -> State {
+        State {
+            name: Name::parse("app").unwrap(),
+            fault: fault.map(str::to_owned),
+            end,
+        }
+    }
+
+    fn ends(end: SystemTime) -> State {
+        state(Some(end), None)
     }
 
     #[test]
@@ -133,17 +167,14 @@ mod tests {
             (0..=(61 * 48)).map(|half_hour| day(19_940) + Duration::from_secs(half_hour * 1800));
         let days: Vec<u64> = looks
             .flat_map(|at| {
-                let news = told(&mut book, State::Ends(end), at);
+                let news = told(&mut book, ends(end), at);
                 news.into_iter()
                     .map(move |_| at.duration_since(UNIX_EPOCH).unwrap().as_secs() / DAY)
             })
             .collect();
         assert_eq!(days, (19_970..=20_000).collect::<Vec<_>>());
-        assert_eq!(
-            told(&mut book, State::Ends(day(30_000)), day(20_001)),
-            [""; 0]
-        );
-        let again = told(&mut book, State::Ends(end), day(20_001));
+        assert_eq!(told(&mut book, ends(day(30_000)), day(20_001)), [""; 0]);
+        let again = told(&mut book, ends(end), day(20_001));
         assert!(
             again[0].contains("\"app\" expired on 2024-10-04"),
             "{again:?}"
@@ -154,10 +185,10 @@ mod tests {
     fn another_end_or_fault_is_told_at_once_and_the_same_not_again() {
         let mut book = Book::default();
         let at = day(100);
-        let fault = |words: &str| State::Unusable(words.to_owned());
-        assert_eq!(told(&mut book, State::Ends(day(110)), at).len(), 1);
-        assert_eq!(told(&mut book, State::Ends(day(110)), at).len(), 0);
-        assert_eq!(told(&mut book, State::Ends(day(111)), at).len(), 1);
+        let fault = |words| state(None, Some(words));
+        assert_eq!(told(&mut book, ends(day(110)), at).len(), 1);
+        assert_eq!(told(&mut book, ends(day(110)), at).len(), 0);
+        assert_eq!(told(&mut book, ends(day(111)), at).len(), 1);
         let words = told(&mut book, fault("no key"), at);
         assert_eq!(
             words,
@@ -165,15 +196,15 @@ mod tests {
         );
         assert_eq!(told(&mut book, fault("no key"), at).len(), 0);
         assert_eq!(told(&mut book, fault("no file"), at).len(), 1);
-        assert_eq!(told(&mut book, State::Well, at).len(), 0);
+        assert_eq!(told(&mut book, state(None, None), at).len(), 0);
         assert_eq!(told(&mut book, fault("no file"), at).len(), 1);
     }
 
     #[test]
     fn a_clock_that_is_set_back_silences_nothing() {
         let mut book = Book::default();
-        assert_eq!(told(&mut book, State::Ends(day(110)), day(100)).len(), 1);
-        assert_eq!(told(&mut book, State::Ends(day(110)), day(95)).len(), 1);
-        assert_eq!(told(&mut book, State::Ends(day(110)), day(95)).len(), 0);
+        assert_eq!(told(&mut book, ends(day(110)), day(100)).len(), 1);
+        assert_eq!(told(&mut book, ends(day(110)), day(95)).len(), 1);
+        assert_eq!(told(&mut book, ends(day(110)), day(95)).len(), 0);
     }
 }

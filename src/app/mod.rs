@@ -315,8 +315,8 @@ fn watchers(
             cluster_keys::watch(Arc::clone(in_force)),
         )),
         tokio::spawn(lifeline::tie(
-            "the task that looks after credentials",
-            credential_watch::watch(Arc::clone(in_force)),
+            "the task that looks after credentials and certificates",
+            credential_watch::watch(Arc::clone(in_force), Arc::clone(tls)),
         )),
     ]
 }

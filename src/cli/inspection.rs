@@ -191,8 +191,13 @@ fn certificate(config: &Config, disk: &mut Disk, now: SystemTime) {
         key_file: key_file.clone(),
         client_ca_file: authority.filter(|path| is_fine(path, "client_ca_file")),
     };
-    if let Err(error) = tls::load(&spec, now) {
-        disk.refuse(&["tls", error.key()], Chain(&error).to_string());
+    match tls::load(&spec, now) {
+        Ok(loaded) => {
+            if let Some(words) = loaded.complaint(now) {
+                disk.warn(&["tls", "certificate_file"], words);
+            }
+        }
+        Err(error) => disk.refuse(&["tls", error.key()], Chain(&error).to_string()),
     }
 }
 

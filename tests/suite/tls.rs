@@ -46,8 +46,14 @@ impl Authority {
     }
 
     pub(crate) fn identity(&self, name: &str) -> Identity {
+        self.identity_until(name, 4000)
+    }
+
+    /// One that ends with that year.
+    fn identity_until(&self, name: &str, year: i32) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = rcgen::date_time_ymd(year, 12, 31);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Identity {
@@ -281,6 +287,25 @@ async fn a_check_tells_that_key_and_certificate_do_not_belong_together() {
         words.contains("does not belong to the first certificate"),
         "{words}"
     );
+}
+
+#[tokio::test]
+async fn a_certificate_that_callers_refuse_for_its_age_is_told_by_check_and_log() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    write_identity(folder.path(), &authority.identity_until("localhost", 2025));
+    let shown = folder.path().display();
+    let own =
+        format!("tls: {{certificate_file: '{shown}/tls.pem', key_file: '{shown}/tls.key'}}\n");
+    let program = Program::start(&own, "").await;
+    let wanted = "it expired at 2025-12-31T00:00:00.000Z; put a new one and its key in place";
+    let told = |line: &str| line.contains(wanted).then_some(());
+    program.err.find(wanted, told).await;
+    let mut command = command();
+    command.arg("check").arg("-c").arg(program.file());
+    let (code, _, words) = run(command).await;
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains(wanted), "{words}");
+    assert!(words.contains(": warning: "), "{words}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
+use super::validity::Validity;
 use super::{Origin, TlsError, offer_protocols};
 use crate::secret::{FilePath, regular_file};
 
@@ -18,7 +19,7 @@ pub(super) fn load(
     certificate: &FilePath,
     key: &FilePath,
     client_ca: Option<&FilePath>,
-) -> Result<(ServerConfig, Origin), TlsError> {
+) -> Result<(ServerConfig, Origin, Option<Validity>), TlsError> {
     let chain_text = read("certificate_file", certificate)?;
     let key_text = read("key_file", key)?;
     let authority_text = client_ca.map(|path| read("client_ca_file", path));
@@ -27,9 +28,10 @@ pub(super) fn load(
     let origin = origin_of(texts.into_iter().flatten());
 
     let chain = certificates("certificate_file", certificate, &chain_text)?;
-    if chain.is_empty() {
+    let Some(first) = chain.first() else {
         return Err(TlsError::NoCertificate(certificate.clone()));
-    }
+    };
+    let validity = Validity::of(first);
     let private = private_key(key, &key_text)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -64,7 +66,7 @@ pub(super) fn load(
         config.send_tls13_tickets = 0;
     }
     offer_protocols(&mut config);
-    Ok((config, origin))
+    Ok((config, origin, validity))
 }
 
 /// What these files say, to see whether others say something else.

@@ -5,6 +5,7 @@
 
 mod files;
 mod local;
+mod validity;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,7 @@ use crate::chain::Chain;
 use crate::config::TlsSpec;
 use crate::secret::FilePath;
 use crate::secret::file_reader::Successive;
+use validity::Validity;
 
 /// How often the files are looked at: a certificate manager replaces them days before the end.
 const LOOK: Duration = Duration::from_secs(5);
@@ -108,6 +110,15 @@ pub struct Loaded {
     config: Arc<ServerConfig>,
     /// What it was made from; other bytes mean that it has to be made again.
     origin: Origin,
+    /// When somebody else's is valid. One of our own making is made anew in time.
+    validity: Option<Validity>,
+}
+
+impl Loaded {
+    /// Why callers refuse the certificate at `now`, or will soon.
+    pub fn complaint(&self, now: SystemTime) -> Option<String> {
+        self.validity?.complaint(now)
+    }
 }
 
 /// What a certificate was made from.
@@ -124,18 +135,22 @@ enum Origin {
 /// # Errors
 /// When it cannot be used.
 pub fn load(spec: &TlsSpec, now: SystemTime) -> Result<Loaded, TlsError> {
-    let (config, origin) = match spec {
+    let (config, origin, validity) = match spec {
         TlsSpec::Files {
             certificate_file,
             key_file,
             client_ca_file,
         } => files::load(certificate_file, key_file, client_ca_file.as_ref())?,
-        TlsSpec::Local => local::load(&local::folder()?, now)?,
+        TlsSpec::Local => {
+            let (config, origin) = local::load(&local::folder()?, now)?;
+            (config, origin, None)
+        }
     };
     Ok(Loaded {
         spec: spec.clone(),
         config: Arc::new(config),
         origin,
+        validity,
     })
 }
 
@@ -150,6 +165,7 @@ pub struct Tls {
 struct Known {
     spec: TlsSpec,
     origin: Origin,
+    validity: Option<Validity>,
     /// The last failure that was reported.
     reported: Option<String>,
 }
@@ -175,8 +191,14 @@ impl Tls {
         *known = loaded.map(|loaded| Known {
             spec: loaded.spec,
             origin: loaded.origin,
+            validity: loaded.validity,
             reported: None,
         });
+    }
+
+    /// Why callers refuse the certificate at `now`, or will soon.
+    pub fn complaint(&self, now: SystemTime) -> Option<String> {
+        self.known().as_ref()?.validity?.complaint(now)
     }
 
     /// Looks at the files for ever.
@@ -223,6 +245,7 @@ impl Tls {
                 if loaded.origin != known.origin {
                     self.config.store(Some(loaded.config));
                     known.origin = loaded.origin;
+                    known.validity = loaded.validity;
                     tracing::info!("the certificate for callers was renewed");
                 }
             }

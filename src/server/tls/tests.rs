@@ -148,10 +148,10 @@ fn who_may_show_a_certificate_shows_it_in_every_handshake() {
                 .with_no_client_auth(),
         );
         let (key, path) = (folder.path().join("tls.key").into(), (&path).into());
-        let (server, _) = files::load(&path, &key, None).unwrap();
+        let (server, ..) = files::load(&path, &key, None).unwrap();
         let kind = second_handshake(&Arc::new(server), &client);
         assert_eq!(kind, HandshakeKind::Resumed, "{version:?}");
-        let (server, _) = files::load(&path, &key, Some(&path)).unwrap();
+        let (server, ..) = files::load(&path, &key, Some(&path)).unwrap();
         let kind = second_handshake(&Arc::new(server), &client);
         assert_eq!(kind, HandshakeKind::Full, "{version:?}");
     }
