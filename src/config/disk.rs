@@ -104,7 +104,7 @@ impl Disk {
             }
         };
         if content.trim_ascii().is_empty() {
-            let help = "is empty; put there what it is named for";
+            let help = "is empty; write the secret, key, token or certificate into it";
             self.refuse(&at, format!("{path} {help}"));
         } else if holds == Holds::Certificates && !has_certificate(&content) {
             let message = "holds no PEM certificate (-----BEGIN CERTIFICATE-----)";

@@ -23,7 +23,7 @@ pub fn ending(name: &Name, end: SystemTime, now: SystemTime) -> Option<String> {
         Err(_) => format!("expired on {day}"),
     };
     Some(format!(
-        "credential \"{name}\" {when}; put a new secret or certificate in place"
+        "credential \"{name}\" {when}; put a new certificate in place, or a new secret and its day in `expires`"
     ))
 }
 

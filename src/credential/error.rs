@@ -167,7 +167,7 @@ pub enum Outage {
         within: Duration,
     },
     /// No answer in time.
-    #[error("{to} did not answer within {} s", within.as_secs())]
+    #[error("{to} did not answer within {} s; check the network and firewalls in between", within.as_secs())]
     Timeout {
         /// Who was called.
         to: Peer,
@@ -186,7 +186,7 @@ pub enum Flaw {
     #[error("it is larger than 64 KiB")]
     Large,
     /// Not a JSON object with the members of RFC 6749 section 5.1.
-    #[error("it is not the JSON of a token answer")]
+    #[error("it is not the JSON of a token answer; look for a proxy or portal in between")]
     NotJson,
     /// A status that is neither success nor error.
     #[error("its status is {0}; look for a proxy or portal in between")]

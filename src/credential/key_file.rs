@@ -69,7 +69,9 @@ pub enum KeyFault {
     #[error("the RSA key is broken, or shorter than 2048 bits, in")]
     KeyUnusable,
     /// Certificate and key are not a pair.
-    #[error("no certificate belongs to the private key in")]
+    #[error(
+        "no certificate belongs to the private key; append the one that was made for it, as PEM, to"
+    )]
     Mismatch,
     /// Certificate only.
     #[error("no private key; append it, as PEM, to")]

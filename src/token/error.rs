@@ -13,7 +13,10 @@ const SOON: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TokenError {
     /// The call did not end while the request could wait.
-    #[error("the token call had not ended after {} s", waited.as_secs())]
+    #[error(
+        "no token came within {} s (timeouts.token_wait), and the call for it goes on; if this lasts, check the network and firewalls in between",
+        waited.as_secs()
+    )]
     Late {
         /// How long the request waited.
         waited: Duration,
