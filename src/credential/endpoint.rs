@@ -3,6 +3,7 @@
 //! addresses given in `resolve` never are.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +30,10 @@ const CONNECT: Duration = Duration::from_secs(8);
 const REFUSAL_TEXT: Duration = Duration::from_secs(2);
 /// Metadata endpoints are on this machine or its host: an answer there takes milliseconds.
 const CONNECT_METADATA: Duration = Duration::from_secs(2);
+
+/// What to look at where the forward proxy was not to be had or did not open a tunnel.
+const NO_TUNNEL: &str =
+    "the forward proxy gave no way there: check HTTPS_PROXY and NO_PROXY, and what it lets through";
 
 /// How this process reaches the outside, for token calls.
 #[derive(Clone)]
@@ -229,7 +234,11 @@ impl Endpoint {
     fn broken(&self, error: reqwest::Error) -> CredentialError {
         Outage::Connection {
             to: self.peer.clone(),
-            hint: self.hint,
+            hint: if is_of_tunnel(&error) {
+                NO_TUNNEL
+            } else {
+                self.hint
+            },
             source: error.without_url(),
         }
         .into()
@@ -241,6 +250,19 @@ impl Endpoint {
             flaw,
         }
     }
+}
+
+/// Whether the forward proxy gave no way, so that the other end was never asked. The library has no
+/// type for it that can be named here.
+fn is_of_tunnel(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if cause.to_string().starts_with("tunnel error") {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 /// An answer, read to its end; a refusal as far as the bounds allow.

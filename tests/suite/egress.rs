@@ -151,6 +151,21 @@ async fn an_authority_without_tls_is_asked_without_the_proxy() {
 }
 
 #[tokio::test]
+async fn a_token_call_that_gets_no_way_through_the_proxy_says_so() {
+    let (simulator, folder) = desk("resolve: {}\n").await;
+    let house = House::open(&simulator, Some("HTTP/1.1 403 Forbidden\r\n\r\n")).await;
+    // The second is nobody's.
+    for address in [house.address.to_string(), "127.0.0.1:9".to_owned()] {
+        let mut command = with_file(&["token", "graph"], folder.path());
+        command.env("HTTPS_PROXY", format!("http://someone:hush@{address}"));
+        let (code, _, err) = run(command).await;
+        assert_eq!(code, 1, "{err}");
+        let words = format!("cannot reach {LOGIN}; the forward proxy gave no way there");
+        assert!(err.contains(&words) && !err.contains("hush"), "{err}");
+    }
+}
+
+#[tokio::test]
 async fn a_proxy_that_refuses_is_named_and_not_passed_on() {
     let simulator = Simulator::start().await.unwrap();
     let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 6\r\n\r\nsecret";
