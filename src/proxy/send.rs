@@ -15,12 +15,11 @@ use super::request_body::{PreparedBody, Replay};
 use super::retry;
 use super::retry_after;
 use super::small_body::settle;
-use crate::chain::Chain;
 use crate::clock::Now;
 use crate::config::{LATEST_RETRY, RetrySpec};
 use crate::metrics::RetryReason;
 use crate::token::Bearer;
-use crate::upstream::{Failure, RequestBody, UpstreamBody, UpstreamError};
+use crate::upstream::{Failure, RequestBody, UpstreamBody};
 
 /// Gets the upstream's answer to a request, whatever its status but 401.
 pub(super) async fn deliver(
@@ -179,20 +178,6 @@ fn may_repeat(failure: &Failure, safe: bool) -> bool {
 fn explain(exchange: &Exchange, failure: Failure) -> ProxyError {
     match exchange.upload.as_ref().and_then(|upload| upload.fault()) {
         Some(fault) => fault.into(),
-        None => {
-            let cause: Option<&dyn std::error::Error> = match &failure.error {
-                UpstreamError::Broken(error) => Some(error),
-                error @ (UpstreamError::Refused(_) | UpstreamError::Reset(_)) => Some(error),
-                _ => None,
-            };
-            if let Some(error) = cause {
-                tracing::warn!(
-                    route = exchange.route.map(|route| exchange.lane.name(route)),
-                    error = %Chain(error),
-                    "the upstream broke off before its answer"
-                );
-            }
-            failure.error.into()
-        }
+        None => failure.error.into(),
     }
 }
