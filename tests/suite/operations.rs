@@ -1,6 +1,7 @@
 //! The operations manual and the alerts say what the program does: names are checked both ways.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -170,6 +171,33 @@ fn the_manual_explains_every_field_of_the_access_log() {
             log.contains(&format!("`{field}`")),
             "{field} is not explained"
         );
+    }
+}
+
+#[test]
+fn the_manual_names_no_message_that_the_program_has_not() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![source];
+    let mut program = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder of the source") {
+            let path = entry.expect("it can be listed").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                program += &std::fs::read_to_string(path).expect("the source is text");
+            }
+        }
+    }
+    let table = MANUAL.split("| message | level |").nth(1);
+    let rows = table.expect("there is a table").lines().skip(2);
+    let rows: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 15);
+    for row in rows {
+        let cell = row.split('|').nth(1).expect("a row has cells");
+        for message in cell.split('`').skip(1).step_by(2) {
+            assert!(program.contains(message), "{message}");
+        }
     }
 }
 
