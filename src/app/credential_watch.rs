@@ -27,20 +27,11 @@ pub(super) async fn watch(in_force: Arc<InForce>, tls: Arc<Tls>) {
         for ((), words) in of_tls.news(complaint, now) {
             tracing::warn!("{words}");
         }
-        let generation = in_force.load();
-        match tokio::spawn(states(generation.credentials.clone())).await {
-            Ok(states) => {
-                let now = SystemTime::now();
-                let found = states.into_iter().filter_map(|state| state.found(now));
-                for (name, words) in book.news(found, now) {
-                    tracing::warn!(credential = %name, "{words}");
-                }
-            }
-            // Counted and logged where it happened. A file that brings it about must not end the
-            // process while the token in use works.
-            Err(failed) if failed.is_panic() => {}
-            // The runtime is shutting down.
-            Err(_) => return,
+        let states = states(in_force.load().credentials.clone()).await;
+        let now = SystemTime::now();
+        let found = states.into_iter().filter_map(|state| state.found(now));
+        for (name, words) in book.news(found, now) {
+            tracing::warn!(credential = %name, "{words}");
         }
         tokio::time::sleep(LOOK).await;
     }

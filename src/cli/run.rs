@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -341,19 +340,16 @@ async fn read_aside<T: Send + 'static>(
     reader: &FileReader,
     work: impl FnOnce() -> Result<T, Vec<String>> + Send + 'static,
 ) -> Result<T, Vec<String>> {
-    let stopped = format!(
-        "{}: the reload's work stopped unexpectedly, which is a fault in tokenferry; please report what the log says of it; the old configuration stays",
-        path.display()
-    );
-    // Nothing that the work has touched is looked at after a panic.
-    let work = AssertUnwindSafe(work);
-    let unharmed = move || catch_unwind(work).unwrap_or_else(|_| Err(vec![stopped]));
-    reader.run(unharmed).await.unwrap_or_else(|why| {
-        let fault = match why {
-            Unread::NoThread { .. } => "was not read",
-            Unread::TooSlow { .. } => "or a file that it names hangs",
+    let outcome = reader.run(work).await;
+    outcome.unwrap_or_else(|why| {
+        let file = path.display();
+        let problem = match why {
+            Unread::Fault => format!("{file}: {why}; the old configuration stays"),
+            Unread::NoThread { .. } => format!("{file} was not read: {why}, then reload again"),
+            Unread::TooSlow { .. } => {
+                format!("{file} or a file that it names hangs: {why}, then reload again")
+            }
         };
-        let problem = format!("{} {fault}: {why}, then reload again", path.display());
         Err(vec![problem])
     })
 }
@@ -381,7 +377,7 @@ mod tests {
         let refused = read_aside::<()>(at, &reader, || panic!("a fault")).await;
         let problems = refused.unwrap_err();
         assert_eq!(problems.len(), 1);
-        let words = "routes.yaml: the reload's work stopped unexpectedly";
+        let words = "routes.yaml: the work on the files stopped unexpectedly";
         assert!(problems[0].starts_with(words), "{problems:?}");
         // The next one finds the reader free.
         assert_eq!(read_aside(at, &reader, || Ok(1)).await, Ok(1));

@@ -101,13 +101,14 @@ pub enum Rejection {
     /// The secret or token file cannot be read; nothing was sent.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The file system of the secret, token or certificate does not answer; nothing was sent.
-    #[error("reading {source_name} took longer than {} s; look at the file system it is on", within.as_secs())]
-    Slow {
+    /// The file system of the secret, token or certificate does not answer, or reading it came to a
+    /// fault of ours; nothing was sent.
+    #[error("{source_name}: {why}")]
+    Unread {
         /// The file.
         source_name: String,
-        /// How long was waited.
-        within: Duration,
+        /// Why.
+        why: Unread,
     },
     /// The file of another issuer's token holds something else; nothing was sent.
     #[error(
@@ -235,13 +236,13 @@ impl fmt::Display for Peer {
 }
 
 impl CredentialError {
-    /// A file that was not read in time.
+    /// A file that was not read.
     pub(super) fn unread(source_name: &impl fmt::Display, why: Unread) -> Self {
         match why {
             Unread::NoThread { within } => Outage::NoThread { within }.into(),
-            Unread::TooSlow { within } => Rejection::Slow {
+            Unread::Fault | Unread::TooSlow { .. } => Rejection::Unread {
                 source_name: source_name.to_string(),
-                within,
+                why,
             }
             .into(),
         }
@@ -279,9 +280,9 @@ impl CredentialError {
         )
     }
 
-    /// Whether the files were not read in time, which says nothing of what they hold.
+    /// Whether the files were not read, which says nothing of what they hold.
     pub(super) fn is_unread(&self) -> bool {
-        matches!(self, Self::Rejected(Rejection::Slow { .. }))
+        matches!(self, Self::Rejected(Rejection::Unread { .. }))
     }
 
     /// What happened and what to do, for the log and the status page. May name files.
@@ -327,7 +328,7 @@ impl CredentialError {
                 | Rejection::Certificate(_)
                 | Rejection::Platform(_)
                 | Rejection::Secret(_)
-                | Rejection::Slow { .. }
+                | Rejection::Unread { .. }
                 | Rejection::NotToken { .. }
                 | Rejection::NotText { .. },
             ) => "the credential cannot be used as it is configured; the log and the status page of the proxy say why".to_owned(),
@@ -350,7 +351,7 @@ impl CredentialError {
             Self::Both { second, .. } => second.pace(),
             Self::Rejected(Rejection::Answer(refusal)) if refusal.is_slow() => Pace::Slow,
             // Nobody has refused anything yet.
-            Self::Rejected(Rejection::Slow { .. }) => Pace::Soon,
+            Self::Rejected(Rejection::Unread { .. }) => Pace::Soon,
             Self::Rejected(_) => Pace::Permanent,
             Self::Throttled { refusal, .. } if refusal.is_of_a_loop() => Pace::Slow,
             Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => Pace::Soon,

@@ -82,7 +82,7 @@ families! {
     LOG_DROPPED = "tokenferry_access_log_dropped_total", COUNTER, [],
         "Access-log lines that standard output did not take in time.";
     PANICS = "tokenferry_panics_total", COUNTER, [],
-        "Faults of this program: each ended a connection, or refused a reload.";
+        "Faults of this program: each ended a connection, refused a reload, or left files unread.";
 }
 
 impl Family {

@@ -154,7 +154,7 @@ impl Metrics {
         self.store.program.reload_ended(in_force, at);
     }
 
-    /// A fault of this program ended a connection, or refused a reload.
+    /// A fault of this program ended a connection, refused a reload, or left files unread.
     pub fn panicked(&self) {
         self.store.program.panicked();
     }

@@ -34,6 +34,12 @@ pub struct Successive<T> {
 /// Why the files were not read.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Unread {
+    /// The work panicked, which was logged where it happened. What waits for it goes on: one bad file
+    /// must not end the process.
+    #[error(
+        "the work on the files stopped unexpectedly, which is a fault in tokenferry; please report what the log says of it"
+    )]
+    Fault,
     /// It was not even begun.
     #[error("no thread to read the files with was to be had within {} s; raise the limit of processes and threads", within.as_secs())]
     NoThread {
@@ -73,15 +79,15 @@ impl FileReader {
     /// Does what may wait for a file.
     ///
     /// # Errors
-    /// When it has not ended in time. If it has begun, it goes on, and has no effect but that the
-    /// next waits for it.
+    /// When it panics, or has not ended in time. If it has begun then, it goes on, and has no effect
+    /// but that the next waits for it.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Unread> {
         let within = self.within;
         match tokio::time::timeout(within, self.turn(work)).await {
-            Ok(done) => Ok(done),
+            Ok(done) => done,
             Err(_) if self.reading.load(Ordering::Relaxed) > 0 => Err(Unread::TooSlow { within }),
             Err(_) => Err(Unread::NoThread { within }),
         }
@@ -90,7 +96,7 @@ impl FileReader {
     fn turn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = T> {
+    ) -> impl Future<Output = Result<T, Unread>> {
         let (turn, reading) = (Arc::clone(&self.turn), Arc::clone(&self.reading));
         async move {
             let held = turn.acquire_owned().await;
@@ -102,8 +108,8 @@ impl FileReader {
                 Some(work())
             };
             match tokio::task::spawn_blocking(work).await {
-                Ok(Some(done)) => done,
-                Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+                Ok(Some(done)) => Ok(done),
+                Err(failed) if failed.is_panic() => Err(Unread::Fault),
                 // The runtime is shutting down.
                 Ok(None) | Err(_) => std::future::pending().await,
             }
@@ -193,6 +199,14 @@ mod tests {
         };
         patient.run(move || tell.send(())).await.unwrap().unwrap();
         told.try_recv().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_ours_in_the_work_costs_that_work_only() {
+        let reader = FileReader::default();
+        let failed = reader.run(|| panic!("a fault")).await;
+        assert!(failed.is_err_and(|why: Unread| why.to_string().contains("a fault in tokenferry")));
+        assert_eq!(reader.run(|| 1).await, Ok(1));
     }
 
     #[tokio::test]

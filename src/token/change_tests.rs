@@ -13,6 +13,7 @@ use super::script::{LIMIT, Script, rejected, renew, run, settle, throttled, toke
 use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
 use crate::credential::{ClaimsRequest, Rejection, Stamp};
 use crate::secret::FilePath;
+use crate::secret::file_reader::Unread;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -186,9 +187,9 @@ fn files_that_were_not_read_in_time_are_asked_for_again_soon() {
         script.entry(&cache);
         for _ in 0..3 {
             let source_name = "/run/secrets/graph".to_owned();
-            let slow = Rejection::Slow {
+            let slow = Rejection::Unread {
                 source_name,
-                within: S(5),
+                why: Unread::TooSlow { within: S(5) },
             };
             script.next().await.refuse(slow.into());
             let refused = Instant::now();
