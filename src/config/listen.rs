@@ -34,7 +34,14 @@ impl ListenAddress {
             return Ok(Self::Loopback(port));
         }
         match text.parse::<SocketAddr>() {
-            Ok(address) => Ok(Self::Tcp(address)),
+            Ok(mut address) => {
+                // Written as one of IPv6, an address of IPv4 is bound by no socket of IPv6 alone.
+                let ip = address.ip().to_canonical();
+                if ip.is_ipv4() {
+                    address.set_ip(ip);
+                }
+                Ok(Self::Tcp(address))
+            }
             Err(_) => Err(ACCEPTED.to_owned()),
         }
     }
@@ -153,6 +160,12 @@ mod tests {
         ] {
             assert_eq!(parse(text).to_string(), text);
         }
+    }
+
+    #[test]
+    fn an_ipv4_address_in_the_form_of_ipv6_is_the_one_that_can_be_bound() {
+        assert_eq!(parse("[::ffff:127.0.0.1]:80"), parse("127.0.0.1:80"));
+        assert_eq!(parse("[::ffff:0.0.0.0]:80"), parse("0.0.0.0:80"));
     }
 
     #[test]
