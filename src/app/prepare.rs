@@ -200,7 +200,7 @@ mod tests {
         let in_force = InForce::new(generation(&route("a", "a.com", 2)));
         for (next, quiet, places) in [
             (route("a", "a.com", 2), true, true),
-            (route("a", "a.com", 3), true, false),
+            (route("a", "a.com", 3), true, true),
             (route("a", "b.com", 3), false, false),
             (route("a", "b.com/v1", 3), false, false),
             (route("b", "b.com/v1", 3), false, false),
@@ -218,5 +218,29 @@ mod tests {
             let (before, after) = both.unwrap();
             assert_eq!(Arc::ptr_eq(before, after), places, "{next}");
         }
+    }
+
+    #[tokio::test]
+    async fn places_that_are_taken_count_among_another_number_of_them() {
+        let most = |most: usize| {
+            generation(&format!(
+                "{{name: a, path: /a, upstream: 'https://a.com', max_concurrency: {most}}}"
+            ))
+        };
+        let in_force = InForce::new(most(2));
+        let places = || in_force.load().routes[0].places.clone().unwrap();
+        let mut taken = vec![places().try_acquire_owned().unwrap()];
+        taken.push(places().try_acquire_owned().unwrap());
+        for (next, free) in [(3, 1), (4, 2), (1, 0)] {
+            in_force.replace(most(next));
+            assert_eq!(places().available_permits(), free, "{next}");
+        }
+        for free in [0, 1] {
+            taken.pop();
+            tokio::task::yield_now().await;
+            assert_eq!(places().available_permits(), free);
+        }
+        in_force.replace(most(2));
+        assert_eq!(places().available_permits(), 2);
     }
 }

@@ -108,8 +108,10 @@ impl Generation {
             if known.token.key().is_of_the_same(route.token.key()) {
                 route.throttle_gate = Arc::clone(&known.throttle_gate);
             }
-            if known.spec.max_concurrency == route.spec.max_concurrency {
-                route.places.clone_from(&known.places);
+            let mosts = known.spec.max_concurrency.zip(route.spec.max_concurrency);
+            if let Some(((before, now), places)) = mosts.zip(known.places.as_ref()) {
+                resize(places, before.get(), now.get());
+                route.places = Some(Arc::clone(places));
             }
         }
     }
@@ -147,6 +149,23 @@ impl Route {
     }
 }
 
+/// Makes another number of places of one. Those that are taken stay so; what is too many of them goes
+/// as they come free.
+fn resize(places: &Arc<Semaphore>, before: usize, now: usize) {
+    places.add_permits(now.saturating_sub(before));
+    let surplus = before.saturating_sub(now);
+    let taken = surplus - places.forget_permits(surplus);
+    if let (1.., Ok(taken)) = (taken, u32::try_from(taken)) {
+        let places = Arc::clone(places);
+        tokio::spawn(async move {
+            // The semaphore is never closed.
+            if let Ok(surplus) = places.acquire_many_owned(taken).await {
+                surplus.forget();
+            }
+        });
+    }
+}
+
 /// The generation in force. Workers look at its number before each request, which is one load of
 /// memory that hardly ever changes.
 #[derive(Debug)]
@@ -167,7 +186,7 @@ impl InForce {
         }
     }
 
-    /// Puts another in force; exchanges in flight finish on the one they began with.
+    /// Puts another in force, on the runtime of the control plane; exchanges in flight finish on the one they began with.
     pub fn replace(&self, mut generation: Generation) {
         generation.inherit(&self.load());
         self.generation.store(Arc::new(generation));
