@@ -25,6 +25,11 @@ impl FixedKeys {
         }
     }
 
+    /// Puts back what else would bound the connections to upstreams.
+    pub(super) fn restore(&self, config: &mut Config) {
+        config.limits.in_flight = self.limits.in_flight;
+    }
+
     /// The keys of which another configuration says something else.
     pub(super) fn changed_in(&self, config: &Config) -> Vec<&'static str> {
         let (limits, new_limits) = (&self.limits, &config.limits);

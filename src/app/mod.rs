@@ -225,13 +225,14 @@ impl App {
 
     /// Puts another configuration in force, all of it. Tokens and connections that it does not
     /// change are kept.
-    pub fn replace(&self, prepared: Prepared) {
+    pub fn replace(&self, mut prepared: Prepared) {
         for key in self.fixed.changed_in(&prepared.config) {
             tracing::warn!(
                 key,
                 "this key says something else than at the start; it takes effect at the next one, and a reload leaves it as it is"
             );
         }
+        self.fixed.restore(&mut prepared.config);
         let now = SystemTime::now();
         let (certificate, generation) = prepared.build(&self.tokens);
         let live = generation

@@ -316,3 +316,14 @@ async fn a_head_that_is_too_large_is_told_over_either_protocol() {
         assert!(message.contains("64 KiB"), "{http}: {message}");
     }
 }
+
+#[tokio::test]
+async fn a_bound_on_requests_that_a_reload_leaves_alone_bounds_no_connections_either() {
+    let stage = Stage::with(&spoken("1")).await;
+    stage.reload(&format!("limits: {{in_flight: 1}}\n{}", spoken("1")));
+    let (gate, mut held) = hold(&stage, 3).await;
+    gate.open();
+    while let Some(answer) = soon(held.join_next()).await {
+        answer.unwrap().expect(200);
+    }
+}
