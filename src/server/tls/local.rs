@@ -93,8 +93,8 @@ type Leaf = (
     SystemTime,
 );
 
-/// The kept certificate with its key, unless it is missing, broken, of another authority or about
-/// to expire; and when the next one has to be made.
+/// The kept certificate with its key, unless it is missing, broken, of another authority, about to
+/// expire or of a clock that was ahead; and when the next one has to be made.
 fn read_leaf(folder: &Path, now: SystemTime) -> Option<Leaf> {
     let text = zeroize::Zeroizing::new(fs::read(folder.join(LEAF)).ok()?);
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
@@ -106,15 +106,22 @@ fn read_leaf(folder: &Path, now: SystemTime) -> Option<Leaf> {
     if chain.get(1) != Some(&authority) {
         return None;
     }
-    let until = expiry(chain.first()?)?
-        .min(expiry(&authority)?)
+    let until = expiry(chain.first()?, now)?
+        .min(expiry(&authority, now)?)
         .checked_sub(RESERVE)?;
     (now < until).then_some((chain, key, until))
 }
 
-fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+/// When a certificate ends; none for one that has not begun, which nobody accepts: the clock was ahead
+/// when it was made.
+fn expiry(certificate: &CertificateDer<'_>, now: SystemTime) -> Option<SystemTime> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let seconds = certificate.validity().not_after.timestamp();
+    let validity = certificate.validity();
+    let now = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    if validity.not_before.timestamp() > i64::try_from(now).ok()? {
+        return None;
+    }
+    let seconds = validity.not_after.timestamp();
     Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 
@@ -157,7 +164,7 @@ fn authority(
         let key = KeyPair::from_pem(&key).ok()?;
         let (_, parsed) = X509Certificate::from_der(&certificate).ok()?;
         let is_of_key = parsed.public_key().subject_public_key.data == key.public_key_raw();
-        (is_of_key && expiry(&certificate)? > now + LIFE).then_some((key, text))
+        (is_of_key && expiry(&certificate, now)? > now + LIFE).then_some((key, text))
     };
     if let Some((key, text)) = kept() {
         return Ok((Issuer::new(authority_params(&key, now)?, key), text));

@@ -10,6 +10,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConnection};
 
+use x509_parser::prelude::{FromDer, X509Certificate};
+
 use super::*;
 
 fn write_pair(folder: &Path) {
@@ -195,6 +197,20 @@ fn broken_files_of_the_local_certificate_are_made_anew() {
     for name in ["localhost.pem", "local-ca.pem", "local-ca-key.pem"] {
         fs::write(folder.path().join(name), "garbage").unwrap();
         local::load(folder.path(), now).unwrap();
+    }
+}
+
+#[test]
+fn a_local_certificate_of_a_clock_that_was_ahead_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let ahead = now + Duration::from_secs(100 * 86_400);
+    local::load(folder.path(), ahead).unwrap();
+    local::load(folder.path(), now).unwrap();
+    for name in ["localhost.pem", "local-ca.pem"] {
+        let der = CertificateDer::from_pem_file(folder.path().join(name)).unwrap();
+        let (_, certificate) = X509Certificate::from_der(&der).unwrap();
+        assert!(certificate.validity().is_valid(), "{name}");
     }
 }
 
