@@ -59,6 +59,15 @@ impl PublicBase {
     }
 }
 
+/// How closely a route is bound to its hosts: the closest answers for a host.
+fn rank(route: &LinkRoute) -> usize {
+    match &route.host {
+        None => 0,
+        Some(HostPattern::Suffix(name)) => name.as_str().len(),
+        Some(HostPattern::Exact(_)) => usize::MAX,
+    }
+}
+
 /// A trailing dot is the same name.
 fn without_dot(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
@@ -271,26 +280,36 @@ impl Links {
             (Some(HostPattern::Exact(name)), _) => {
                 Some([scheme(secure), name.as_str(), self.port(), path])
             }
-            (Some(pattern @ HostPattern::Suffix(_)), _) => {
+            (Some(HostPattern::Suffix(_)), _) => {
                 let here = [scheme(secure), self.base.authority(), "", path];
-                self.base.is_at(pattern).then_some(here)
+                self.answers_here(index).then_some(here)
             }
             (None, Some(_)) => Some([&self.map.public_text, "", "", path]),
-            (None, None) if self.map.has_hosts && self.is_hidden(path) => None,
-            (None, None) => Some([&self.base.origin, "", "", path]),
+            (None, None) => {
+                let here = [&*self.base.origin, "", "", path];
+                self.answers_here(index).then_some(here)
+            }
         }
     }
 
-    /// Whether a request for a route with this path and without a host would, at the host that was
-    /// asked, meet a route that is bound to the host.
-    fn is_hidden(&self, path: &str) -> bool {
-        self.map.routes.iter().any(|other| {
+    /// Whether a request for this route meets it at the host that was asked, which it may have, and
+    /// not one that is bound to the host more closely.
+    fn answers_here(&self, index: usize) -> bool {
+        if index == self.route || !self.map.has_hosts {
+            return true;
+        }
+        let is_at = |route: &LinkRoute| {
+            let host = route.host.as_ref();
+            host.is_none_or(|pattern| self.base.is_at(pattern))
+        };
+        let route = &self.map.routes[index].route;
+        let is_hidden = |other: &Mapped| {
             let other = &other.route;
-            other.host.as_ref().is_some_and(|pattern| {
-                let cover = Spelling::Plain.follows(path.as_bytes(), 0, other.path.as_str());
-                matches!(cover, Follows::Yes(_)) && self.base.is_at(pattern)
-            })
-        })
+            let path = route.path.as_str().as_bytes();
+            let cover = Spelling::Plain.follows(path, 0, other.path.as_str());
+            rank(other) > rank(route) && matches!(cover, Follows::Yes(_)) && is_at(other)
+        };
+        is_at(route) && !self.map.routes.iter().any(is_hidden)
     }
 
     /// `:port` of the public base, as it is written there.
@@ -313,19 +332,16 @@ impl Links {
         let mut best = None;
         for (index, mapped) in self.map.routes.iter().enumerate() {
             let route = &mapped.route;
-            let rank = match &route.host {
-                None => 0,
-                Some(pattern) if !pattern.matches(host) => continue,
-                Some(HostPattern::Suffix(_)) => 1,
-                Some(HostPattern::Exact(_)) => 2,
-            };
+            if route.host.as_ref().is_some_and(|it| !it.matches(host)) {
+                continue;
+            }
             for prefix in self.prefixes(route, authority, host, port) {
                 let end = match follows_both(spelling, raw, authority.end, prefix, &route.path) {
                     Follows::Cut => return Found::Cut,
                     Follows::No => continue,
                     Follows::Yes(end) => end,
                 };
-                let score = (rank, route.path.as_str().len(), end);
+                let score = (rank(route), route.path.as_str().len(), end);
                 if best.is_none_or(|(known, _)| known < score) {
                     best = Some((score, index));
                 }

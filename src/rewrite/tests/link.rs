@@ -16,11 +16,11 @@ fn rewritten(way: Way, links: &Links, url: &str) -> String {
     }
 }
 
-fn down(links: &Links, url: &str) -> String {
+pub(super) fn down(links: &Links, url: &str) -> String {
     rewritten(Way::ToCaller, links, url)
 }
 
-fn up(links: &Links, url: &str) -> String {
+pub(super) fn up(links: &Links, url: &str) -> String {
     rewritten(Way::ToUpstream, links, url)
 }
 

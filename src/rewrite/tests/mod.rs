@@ -1,6 +1,7 @@
 //! Tests of the folder's parts together.
 
 mod corpus;
+mod host;
 mod link;
 mod multipart;
 mod plan;
