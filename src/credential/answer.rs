@@ -69,10 +69,15 @@ fn whole(reply: &Reply) -> Result<Option<AccessToken>, Flaw> {
     {
         return Err(Flaw::TokenType);
     }
-    let seconds = document
-        .expires_in
-        .and_then(number)
-        .or_else(|| remaining(document.expires_on?, reply.received));
+    let stated = document.expires_in.and_then(number);
+    let left = document.expires_on;
+    let left = left.and_then(|raw| remaining(raw, reply.received));
+    // Platforms keep tokens, and IMDS counts `expires_in` from when one was issued. A clock that is far
+    // ahead leaves nothing of it.
+    let seconds = match (stated, left.filter(|left| *left > 0.0)) {
+        (Some(stated), Some(left)) => Some(stated.min(left)),
+        _ => stated.or(left),
+    };
     if seconds.is_some_and(|seconds| seconds <= 0.0) {
         return Ok(None);
     }
@@ -182,6 +187,21 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// The metadata service keeps a token for a day, counts `expires_in` from its issuance, and gives it
+    /// to whoever asks meanwhile.
+    #[test]
+    fn of_a_token_that_was_issued_before_what_is_left_counts() {
+        let left = |on: u64| {
+            let lifetime = "\"expires_in\":\"86399\"";
+            seconds(&format!(",{lifetime},\"expires_on\":\"{on}\""))
+        };
+        assert_eq!(left(NOW + 3600), 3600);
+        assert_eq!(left(NOW + 86_399), 86_399);
+        // This machine's clock is behind, or ahead by more than a life.
+        assert_eq!(left(NOW + 90_000), 86_399);
+        assert_eq!(left(NOW - 5), 86_399);
     }
 
     #[test]
