@@ -157,9 +157,9 @@ impl Certificate {
         Ok(loaded)
     }
 
-    /// When what was read last expires.
-    pub(super) fn not_after(&self) -> Option<SystemTime> {
-        self.parsed().map(|(_, loaded)| loaded.not_after)
+    /// How long what was read last can be used.
+    pub(super) fn good_until(&self, now: SystemTime) -> Option<SystemTime> {
+        self.parsed().map(|(_, loaded)| loaded.good_until(now))
     }
 
     fn parsed(&self) -> Option<(Digest, Arc<KeyFile>)> {

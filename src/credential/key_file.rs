@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 use super::pkcs8;
 use crate::secret::Secret;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// A certificate with its key.
 pub(super) struct KeyFile {
     /// The key.
@@ -160,6 +162,24 @@ impl KeyFile {
                 best
             }
         })
+    }
+
+    /// How long the key can be used from now on: until the end of its certificate that counts and of
+    /// those that follow without a gap. In a gap, since when it cannot.
+    pub(super) fn good_until(&self, now: SystemTime) -> SystemTime {
+        let all = || std::iter::once(&self.own.0).chain(&self.own.1);
+        let counts = self.own(now);
+        let ended = all().map(|own| own.not_after).filter(|end| *end <= now);
+        let mut end = match ended.max() {
+            Some(ended) if now < counts.not_before => ended,
+            _ => counts.not_after,
+        };
+        // The last second of one is valid, so that the next second is no gap.
+        let follows = |own: &&Own, end| own.not_before <= end + SECOND && own.not_after > end;
+        while let Some(next) = all().find(|own| end > now && follows(own, end)) {
+            end = next.not_after;
+        }
+        end
     }
 
     /// The certificates in DER, this one first.

@@ -138,10 +138,10 @@ impl Kind {
         }
     }
 
-    /// When a certificate that has been read expires.
-    pub(super) fn not_after(&self) -> Option<SystemTime> {
+    /// How long a certificate that has been read can be used.
+    pub(super) fn good_until(&self) -> Option<SystemTime> {
         match self {
-            Self::Certificate(kind) => kind.not_after(),
+            Self::Certificate(kind) => kind.good_until(SystemTime::now()),
             Self::ClientSecret(_) | Self::FederatedToken(_) | Self::ManagedIdentity(_) => None,
         }
     }

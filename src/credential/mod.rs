@@ -258,12 +258,12 @@ impl Credential {
         })
     }
 
-    /// When the credential itself runs out: as declared, or as its certificate says once it has been
+    /// When the credential itself runs out: as declared, or as its certificates say once they have been
     /// loaded.
     pub fn expiry(&self) -> Option<SystemTime> {
         match self.expires {
             Some(declared) => UNIX_EPOCH.checked_add(Duration::from_secs(declared)),
-            None => self.kind.not_after(),
+            None => self.kind.good_until(),
         }
     }
 
