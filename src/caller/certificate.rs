@@ -7,7 +7,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
-use crate::config::subject;
+use crate::config::subject::{self, Attribute};
 
 /// Why a certificate cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +23,9 @@ pub struct PeerNames {
     addresses: Vec<String>,
     /// URIs, SPIFFE IDs among them.
     uris: Vec<String>,
-    /// The subject's attributes in the order of the certificate: `("CN", "reporting")`.
-    subject: Vec<(String, String)>,
+    /// The subject's attributes in the order of the certificate, `("CN", "reporting")`, by the places
+    /// that they share.
+    subject: Vec<Vec<Attribute>>,
 }
 
 impl PeerNames {
@@ -60,7 +61,8 @@ impl PeerNames {
 
     /// Whether the certificate is what a caller's `client_certificate` asks for: one alternative
     /// name, the common name with or without `CN=`, or the whole subject in either order
-    /// (`CN=a,O=b` as RFC 4514 writes it, `O=b, CN=a` as OpenSSL does).
+    /// (`CN=a,O=b` as RFC 4514 writes it, `O=b, CN=a` as OpenSSL does), attributes that share a place
+    /// with a plus between them, in any order, or in a row.
     ///
     /// A name counts as what it looks like only. An authority may let its holders choose one kind of
     /// name and vouch for another: a common name that is spelt like a SPIFFE ID or like a whole
@@ -90,7 +92,7 @@ impl PeerNames {
 
     /// The common name, when there is exactly one.
     fn common_name(&self) -> Option<&str> {
-        let mut names = self.subject.iter().filter(|(kind, _)| kind == "CN");
+        let mut names = self.subject.iter().flatten().filter(|it| it.0 == "CN");
         match (names.next(), names.next()) {
             (Some((_, name)), None) => Some(name),
             _ => None,
@@ -99,31 +101,48 @@ impl PeerNames {
 
     fn is_subject(&self, wanted: &str) -> bool {
         let wanted = subject::attributes(wanted).unwrap_or_default();
-        if wanted.len() != self.subject.len() {
+        if wanted.is_empty() {
             return false;
         }
-        let same = |(mine, theirs): (&(String, String), &(String, String))| {
-            one_name(&mine.0) == one_name(&theirs.0) && mine.1 == theirs.1
-        };
-        !wanted.is_empty()
-            && (self.subject.iter().zip(&wanted).all(same)
-                || self.subject.iter().zip(wanted.iter().rev()).all(same))
+        if wanted.iter().any(|place| place.len() > 1) {
+            return in_either_order(&self.subject, &wanted, |mine, theirs| {
+                let has = |one: &Attribute, place: &[Attribute]| {
+                    place.iter().any(|other| is_same(one, other))
+                };
+                mine.len() == theirs.len()
+                    && mine.iter().all(|one| has(one, theirs))
+                    && theirs.iter().all(|one| has(one, mine))
+            });
+        }
+        let (mine, theirs) = (self.subject.concat(), wanted.concat());
+        in_either_order(&mine, &theirs, is_same)
     }
 }
 
-/// The attributes of a name that are text.
-fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
+fn in_either_order<T>(mine: &[T], theirs: &[T], same: impl Fn(&T, &T) -> bool) -> bool {
+    let same = |(mine, theirs): (&T, &T)| same(mine, theirs);
+    mine.len() == theirs.len()
+        && (mine.iter().zip(theirs).all(same) || mine.iter().zip(theirs.iter().rev()).all(same))
+}
+
+fn is_same(mine: &Attribute, theirs: &Attribute) -> bool {
+    one_name(&mine.0) == one_name(&theirs.0) && mine.1 == theirs.1
+}
+
+/// The attributes of a name that are text, by their places.
+fn attributes(name: &X509Name<'_>) -> Vec<Vec<Attribute>> {
     let kind = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
         oid2abbrev(attribute.attr_type(), oid_registry())
             .map_or_else(|_| attribute.attr_type().to_id_string(), str::to_owned)
             .to_ascii_uppercase()
     };
     // One that is not text becomes one that nothing equals, so that the count stays right.
-    name.iter_attributes()
-        .map(|attribute| {
-            let value = attribute.as_str().unwrap_or("\0").to_owned();
-            (kind(attribute), value)
-        })
+    let attribute = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
+        let value = attribute.as_str().unwrap_or("\0").to_owned();
+        (kind(attribute), value)
+    };
+    name.iter_rdn()
+        .map(|place| place.iter().map(attribute).collect())
         .collect()
 }
 

@@ -100,6 +100,41 @@ fn a_subject_is_known_by_the_types_that_tools_write() {
 }
 
 #[test]
+fn a_subject_with_several_attributes_in_one_place_is_known() {
+    let pem = include_bytes!("../../../tests/keys/multivalued.pem");
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).unwrap();
+    let names = PeerNames::parse(&pem.contents).unwrap();
+    for wanted in [
+        // As OpenSSL prints it in both of its ways.
+        r#"O = Contoso, OU = x + CN = "a+b""#,
+        r"CN=a\+b+OU=x,O=Contoso",
+        r"OU=x+CN=a\+b, O=Contoso",
+        // A plus that no type follows is part of the value.
+        "CN=a+b+OU=x,O=Contoso",
+        // All in a row, in the order of the certificate.
+        "O=Contoso,OU=x,CN=a+b",
+        "CN=a+b,OU=x,O=Contoso",
+    ] {
+        assert!(names.matches(wanted), "{wanted}");
+        let another = wanted.replacen('x', "y", 1);
+        assert!(!names.matches(&another), "{another}");
+    }
+    for wanted in [
+        "CN=a+b,O=Contoso+OU=x",
+        "CN=a+b+CN=a+b,O=Contoso",
+        "CN=a+b+OU=x",
+        "CN=a+b+OU=x,O=Contoso,C=DE",
+    ] {
+        assert!(!names.matches(wanted), "{wanted}");
+    }
+    let of_common_name =
+        |name: &str| certificate(|params| params.distinguished_name.push(DnType::CommonName, name));
+    assert!(!of_common_name("a+OU=x").matches("CN=a+OU=x"));
+    assert!(of_common_name("a+OU=x").matches(r"CN=a\+OU\=x"));
+    assert!(of_common_name("a+b").matches("CN=a+b"));
+}
+
+#[test]
 fn a_name_that_is_spelt_like_another_kind_is_not_of_that_kind() {
     let of_common_name =
         |name: &str| certificate(|params| params.distinguished_name.push(DnType::CommonName, name));
