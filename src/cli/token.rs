@@ -56,6 +56,7 @@ async fn acquire(config: &Config, spec: &RouteSpec) -> Result<AccessToken, u8> {
         scope: &spec.scope,
         claims: None,
         within: PATIENCE,
+        resting: None,
     };
     let credential = &outbound.credentials[spec.credential];
     credential.acquire(request).await.outcome.map_err(|error| {

@@ -10,6 +10,7 @@ use super::arc_key::ArcKeyError;
 use super::certificate::CertificateError;
 use super::key_file::KeyFault;
 use super::platform::PlatformError;
+use super::reason::Reason;
 use super::refusal::Refusal;
 use crate::config::Name;
 use crate::descriptors;
@@ -27,8 +28,8 @@ pub enum CredentialError {
         first: Reason,
         /// The second's name.
         fallback: Name,
-        /// Why the second gave none.
-        second: Box<Self>,
+        /// Why the second gave none, now or before it was to be left alone.
+        second: Arc<Self>,
     },
     /// An answer that is neither a token nor a refusal. Asked again like an outage.
     #[error("{from} sent an answer that is not a token: {flaw}")]
@@ -52,32 +53,6 @@ pub enum CredentialError {
     /// An outage, here, there or in between.
     #[error(transparent)]
     Unavailable(#[from] Outage),
-}
-
-/// Why the first of a pair gave no token, in words that outlast the error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    words: String,
-    caller_words: String,
-}
-
-impl Reason {
-    pub(super) fn of(error: &CredentialError) -> Self {
-        Self {
-            words: error.words(),
-            caller_words: error.caller_words(),
-        }
-    }
-
-    pub(super) fn words(&self) -> &str {
-        &self.words
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.caller_words)
-    }
 }
 
 /// What a person must change.
@@ -293,7 +268,7 @@ impl CredentialError {
             second,
         } = self
         {
-            let (first, second) = (&first.words, second.words());
+            let (first, second) = (first.words(), second.words());
             return format!("{first}; its fallback \"{fallback}\": {second}");
         }
         let mut root: Option<&dyn Error> = None;
@@ -316,7 +291,7 @@ impl CredentialError {
                 fallback,
                 second,
             } => {
-                let (first, second) = (&first.caller_words, second.caller_words());
+                let second = second.caller_words();
                 format!("{first}; its fallback \"{fallback}\": {second}")
             }
             Self::Rejected(Rejection::Answer(_) | Rejection::Identity(_))
@@ -342,6 +317,14 @@ impl CredentialError {
             Self::Throttled { retry_after, .. }
             | Self::Unavailable(Outage::Answer { retry_after, .. }) => *retry_after,
             Self::Malformed { .. } | Self::Rejected(_) | Self::Unavailable(_) => None,
+        }
+    }
+
+    /// Why the second of a pair gave no token, and how long its server wants it left alone.
+    pub fn resting(&self) -> Option<(&Arc<Self>, Duration)> {
+        match self {
+            Self::Both { second, .. } => Some((second, second.retry_after()?)),
+            _ => None,
         }
     }
 

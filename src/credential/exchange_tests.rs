@@ -126,6 +126,7 @@ async fn demanded_claims_and_the_capability_are_sent() {
         scope: &scope(),
         claims: Some(&claims),
         within: Duration::from_secs(30),
+        resting: None,
     };
     credential.acquire(request).await.outcome.unwrap();
     assert_eq!(

@@ -1,11 +1,12 @@
 //! The second credential: used when the first is refused as invalid or expired, until the first has
 //! changed or its time has come.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Credential;
-use super::error::{CredentialError, Reason};
+use super::error::CredentialError;
+use super::reason::Reason;
 use super::stamp::Stamp;
 
 /// The first rests this long after it was refused, and then a renewal tries it: see [`latest`].
@@ -47,7 +48,7 @@ struct Refused {
     stamp: Stamp,
     /// How long it is left alone from then on, unless its files change.
     rest: Duration,
-    /// How long its authority wanted quiet.
+    /// How long its authority wanted quiet, whatever its files hold.
     quiet: Duration,
     /// Whether it answered; not where its files were not read, so that nobody was asked.
     answered: bool,
@@ -82,7 +83,8 @@ impl Fallback {
     /// Whether the first is to be asked.
     pub(super) fn first_is_due(&self, stamp: &Stamp, now: Instant) -> bool {
         self.lock().refused.as_ref().is_none_or(|refused| {
-            refused.stamp != *stamp || now.saturating_duration_since(refused.at) >= refused.rest
+            let since = now.saturating_duration_since(refused.at);
+            since >= refused.rest || since >= refused.quiet && refused.stamp != *stamp
         })
     }
 
@@ -163,13 +165,14 @@ impl Fallback {
         std::mem::replace(refused, unanswered).answered
     }
 
-    /// The second failed, too, after the first with this error or without it being asked: the first
-    /// is left alone for no longer than it has to be. Why there is no token of either.
+    /// The second failed, too, or is to be left alone since it did, after the first with this error or
+    /// without it being asked: the first is left alone for no longer than it has to be. Why there is no
+    /// token of either.
     pub(super) fn both_failed(
         &self,
         stamp: Stamp,
         first: Option<&CredentialError>,
-        second: CredentialError,
+        second: Arc<CredentialError>,
         now: Instant,
     ) -> CredentialError {
         let unanswered = first.filter(|error| !error.refuses_credential());
@@ -182,13 +185,12 @@ impl Fallback {
             refused.rest = refused.rest.min(needed);
             &refused.why
         });
-        match first.map(Reason::of).or(known.cloned()) {
-            Some(first) => CredentialError::Both {
-                first,
-                fallback: self.second.name.clone(),
-                second: Box::new(second),
-            },
-            None => second,
+        let first = first.map(Reason::of).or(known.cloned());
+        CredentialError::Both {
+            // Another call may have got a token from it meanwhile.
+            first: first.unwrap_or_else(Reason::accepted),
+            fallback: self.second.name.clone(),
+            second,
         }
     }
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::error::Reason;
 use super::fallback::Fallback;
+use super::reason::Reason;
 use super::stamp::Stamp;
 use super::stand_in::{
     Seen, StandIn, ask, build, client, granted, response, scope, secret_in, spec,
@@ -17,17 +17,18 @@ use crate::secret::file_reader::FileReader;
 const EXPIRED: &str = r#"{"error":"invalid_client","error_codes":[7000222]}"#;
 const INVALID: &str = r#"{"error":"invalid_request","error_codes":[50027]}"#;
 
-struct Pair {
+/// A credential and its fallback, at one Entra.
+pub(super) struct Pair {
     entra: StandIn,
-    folder: tempfile::TempDir,
-    credential: Arc<Credential>,
+    pub(super) folder: tempfile::TempDir,
+    pub(super) credential: Arc<Credential>,
 }
 
 impl Pair {
     /// Entra takes secrets that begin with `good`, answers `busy` ones with 503, `quiet` ones with 503
     /// and the wish to be left alone for ten minutes, `scope` ones with a
     /// refusal of the scope, and `bad` ones with a code and an error that says little.
-    async fn start(first: &str, second: &str) -> Self {
+    pub(super) async fn start(first: &str, second: &str) -> Self {
         let entra = StandIn::start(|seen: &Seen| {
             let secret = seen.field("client_secret").unwrap();
             match secret.split('-').next() {
@@ -57,7 +58,7 @@ impl Pair {
         }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(super) fn asked(&self) -> Vec<String> {
         let seen = self.entra.requests();
         seen.iter()
             .map(|seen| seen.field("client_secret").unwrap())
@@ -69,6 +70,7 @@ impl Pair {
             scope: &scope(),
             claims: None,
             within: Duration::from_secs(30),
+            resting: None,
         };
         self.credential.acquire(request).await
     }
@@ -215,18 +217,6 @@ fn fallback() -> Fallback {
     Fallback::new(second.unwrap(), Instant::now())
 }
 
-#[tokio::test]
-async fn a_first_that_wants_quiet_is_left_alone_while_the_second_fails_too() {
-    let pair = Pair::start("old-1", "busy-2").await;
-    ask(&pair.credential).await.unwrap_err();
-    std::fs::write(pair.folder.path().join("one"), "quiet-1").unwrap();
-    for _ in 0..3 {
-        ask(&pair.credential).await.unwrap_err();
-    }
-    let asked = ["old-1", "busy-2", "quiet-1", "busy-2", "busy-2", "busy-2"];
-    assert_eq!(pair.asked(), asked);
-}
-
 fn refused() -> CredentialError {
     let source_name = "secret".to_owned();
     Rejection::NotText { source_name }.into()
@@ -256,7 +246,7 @@ fn the_first_is_due_again_after_a_minute_and_within_the_hour_once_the_second_ser
     let (now, stamp) = (Instant::now(), Stamp::default());
     assert!(fallback.first_is_due(&stamp, now));
     let is_due_after = |seconds| fallback.first_is_due(&stamp, now + s(seconds));
-    let both_fail = || fallback.both_failed(stamp.clone(), None, refused(), now);
+    let both_fail = || fallback.both_failed(stamp.clone(), None, refused().into(), now);
     fallback.first_refused(stamp.clone(), &refused(), now);
     assert!(!is_due_after(59) && is_due_after(60), "nobody serves");
     assert_eq!(fallback.second_replaces(), Some(Reason::of(&refused())));
@@ -282,9 +272,9 @@ fn while_both_fail_the_first_is_asked_when_its_authority_wants() {
         let (fallback, now, stamp) = (fallback(), Instant::now(), Stamp::default());
         fallback.first_refused(stamp.clone(), &refused(), now);
         let first = quiet(Some(wanted));
-        fallback.both_failed(stamp.clone(), Some(&first), refused(), now);
+        fallback.both_failed(stamp.clone(), Some(&first), refused().into(), now);
         // Another call that did not ask the first.
-        fallback.both_failed(stamp.clone(), None, refused(), now);
+        fallback.both_failed(stamp.clone(), None, refused().into(), now);
         assert!(
             !fallback.first_is_due(&stamp, now + s(rest - 1)),
             "{wanted}"

@@ -20,6 +20,8 @@ mod error;
 mod exchange_tests;
 mod fallback;
 #[cfg(test)]
+mod fallback_quiet_tests;
+#[cfg(test)]
 mod fallback_tests;
 mod key_file;
 #[cfg(test)]
@@ -31,6 +33,7 @@ mod managed_tests;
 mod members;
 mod pkcs8;
 mod platform;
+mod reason;
 mod refusal;
 #[cfg(test)]
 mod refusal_tests;
@@ -53,6 +56,7 @@ pub use error::{CredentialError, Flaw, Outage, Pace, Peer, Rejection};
 pub use key_file::KeyFault;
 pub use kind::Identity;
 pub use platform::{Platform, PlatformError};
+pub use reason::Reason;
 pub use refusal::Refusal;
 pub use stamp::Stamp;
 
@@ -84,6 +88,8 @@ pub struct TokenRequest<'a> {
     pub claims: Option<&'a ClaimsRequest>,
     /// The time limit of one exchange.
     pub within: Duration,
+    /// What the fallback failed with, whose server wants it left alone: it is not asked.
+    pub resting: Option<&'a Arc<CredentialError>>,
 }
 
 impl Credential {
@@ -186,7 +192,15 @@ impl Credential {
             first = Some(FirstFailure { error, took });
         }
         let failed = first.as_ref().map(|first| &first.error);
-        let outcome = match fallback.second.acquire_alone(request).await {
+        let second = match request.resting {
+            Some(error) => Err(error.clone()),
+            None => fallback
+                .second
+                .acquire_alone(request)
+                .await
+                .map_err(Arc::new),
+        };
+        let outcome = match second {
             Ok(mut token) => {
                 self.stays_back(fallback, stamp, failed);
                 let within = fallback.renew_within(asked);

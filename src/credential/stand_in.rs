@@ -192,6 +192,7 @@ pub(super) async fn ask_within(
         scope: &scope(),
         claims: None,
         within,
+        resting: None,
     };
     credential.acquire(request).await.outcome
 }

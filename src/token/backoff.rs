@@ -11,9 +11,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Microsoft's libraries obey `Retry-After` up to an hour; more would be a fault of the server.
 const LONGEST_OBEYED: Duration = Duration::from_secs(3600);
 
-/// The quiet that `Retry-After` asks for: nothing, or a moment that has passed, asks for none.
+/// The quiet that `Retry-After` asks for, as far as it is obeyed: nothing, or a moment that has passed,
+/// asks for none.
 pub(super) fn asked_for(retry_after: Option<Duration>) -> Option<Duration> {
-    retry_after.filter(|asked| *asked >= SHORTEST)
+    let asked = retry_after.filter(|asked| *asked >= SHORTEST);
+    asked.map(|asked| asked.min(LONGEST_OBEYED))
 }
 
 /// The pause after `attempt` failures in a row (counted from 1), with `random` in `0.0..1.0`;
@@ -31,7 +33,6 @@ pub(super) fn pause(
 ) -> Duration {
     let random = random.clamp(0.0, 1.0);
     if let Some(asked) = asked_for(retry_after) {
-        let asked = asked.min(LONGEST_OBEYED);
         return asked + (asked / 10).min(Duration::from_secs(5)).mul_f64(random);
     }
     match pace {

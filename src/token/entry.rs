@@ -13,10 +13,12 @@ use super::error::TokenError;
 use super::key::TokenKey;
 use super::lifetime::Lifetime;
 use super::phase::{Failure, Phase};
+use super::resting::Resting;
 use super::slot::{Concern, Flight, HeldToken, Renewal, Slot, Step};
 use super::status::{LastError, TokenState, TokenStatus};
 use super::supplier::{Demand, Supplier};
 use super::tally::{self, Tally};
+use super::telling;
 use crate::clock::Now;
 use crate::config::Name;
 use crate::credential::{AccessToken, Acquired, ClaimsRequest, CredentialError};
@@ -68,6 +70,8 @@ struct State {
     supplier: Supplier,
     last_renewal: Option<SystemTime>,
     last_error: Option<LastError>,
+    /// The last ordinary call failed, and of the two that it asked the fallback's server wants quiet.
+    resting: Option<Resting>,
 }
 
 /// What the refresher does next.
@@ -101,6 +105,7 @@ impl TokenEntry {
                 supplier,
                 last_renewal: None,
                 last_error: None,
+                resting: None,
             }),
             phase: watch::Sender::new(Phase::default()),
             nudge: Notify::new(),
@@ -243,6 +248,10 @@ impl TokenEntry {
 
     fn changed(&self, state: &mut State, now: Now) {
         let at_once = self.fallback().is_some();
+        if state.resting.is_some() {
+            // The first may be asked, and the next call leaves the fallback alone.
+            state.slot.obeys_for_fallback();
+        }
         if state.slot.credential_changed(at_once, now) {
             // Requests wait for the call with the new credential, not fail with the old error.
             self.phase.send_modify(|phase| phase.failure = None);
@@ -276,6 +285,8 @@ impl TokenEntry {
             Step::InFlight => return Begin::Wait(Duration::MAX),
             Step::Call => {}
         }
+        let resting = state.resting.take();
+        state.resting = resting.filter(|resting| !resting.until.has_come(now));
         let has_time = |held: HeldToken| held.usable_until.left(now) > WITHIN_FIRST + WITHIN;
         let claims = state.slot.started(now);
         let claims = claims.and_then(|flight: Flight| flight.claims);
@@ -287,6 +298,7 @@ impl TokenEntry {
                 scope: self.key.scope().clone(),
                 claims,
                 within: if is_first { WITHIN_FIRST } else { WITHIN },
+                resting: state.resting.as_ref().map(|it| it.error.clone()),
             },
         })
     }
@@ -304,10 +316,14 @@ impl TokenEntry {
             Ok(token) => {
                 state.refreshes.ended(RefreshOutcome::Success, took);
                 self.publish(&mut state, token, now, random);
+                state.resting = None;
                 None
             }
             Err(error) => {
-                state.refreshes.ended(tally::outcome(&error), took);
+                // Nobody was called last where the fallback was left alone.
+                if state.resting.is_none() || error.resting().is_none() {
+                    state.refreshes.ended(tally::outcome(&error), took);
+                }
                 let concern = self.remember(&mut state, &error, now, random);
                 Some(Failure {
                     number,
@@ -346,12 +362,7 @@ impl TokenEntry {
         self.version.0.fetch_add(1, Ordering::Release);
         self.tally.expires(held.expires.wall);
         state.last_renewal = Some(now.wall);
-        let (credential, scope) = (&state.label, self.key.scope());
-        if was_failing {
-            tracing::info!(%credential, %scope, "token renewed, after failures");
-        } else {
-            tracing::debug!(%credential, %scope, "token renewed");
-        }
+        telling::renewed(&state.label, self.key.scope(), was_failing);
     }
 
     fn remember(
@@ -368,26 +379,18 @@ impl TokenEntry {
         };
         let before = state.last_error.as_ref().map(|error| error.outcome);
         let news = !state.slot.has_failed() || before != Some(last.outcome);
-        let (credential, scope, reason) = (&state.label, self.key.scope(), &last.words);
         let cached = state.slot.usable(now).is_some();
-        let outcome = last.outcome.as_str();
-        // Once per change of state: an outage of hours is not a log of thousands of lines. What a person
-        // has to mend is no hiccup.
-        match (news, last.outcome) {
-            (true, RefreshOutcome::Rejected) => {
-                tracing::error!(%credential, %scope, outcome, cached, reason, "no new token");
-            }
-            (true, _) => {
-                tracing::warn!(%credential, %scope, outcome, cached, reason, "no new token");
-            }
-            (false, _) => {
-                tracing::debug!(%credential, %scope, outcome, cached, reason, "still no new token");
-            }
-        }
+        telling::failed(&state.label, self.key.scope(), &last, cached, news);
         state.last_error = Some(last);
-        state
-            .slot
-            .failed(error.pace(), error.retry_after(), now, random)
+        let quiet = match (&state.resting, error.resting()) {
+            (Some(resting), Some(_)) => Some(resting.until.left(now)),
+            _ => error.retry_after(),
+        };
+        let concern = state.slot.failed(error.pace(), quiet, now, random);
+        if concern == Concern::All {
+            state.resting = Resting::of(error, quiet, now);
+        }
+        concern
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

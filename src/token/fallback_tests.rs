@@ -7,10 +7,10 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::refresh::clock;
-use super::script::{Script, rejected, run, settle, token, unavailable};
+use super::script::{Script, rejected, run, settle, throttled, token, unavailable};
 use super::{Supplier, TokenCache, TokenEntry, TokenKey};
 use crate::config::{IdentitySelector, Name, Scope};
-use crate::credential::{AccessToken, Acquired, FirstFailure, Identity};
+use crate::credential::{AccessToken, Acquired, CredentialError, FirstFailure, Identity, Reason};
 use crate::metrics::{RefreshCounts, RefreshOutcome};
 
 fn of_fallback(text: &str) -> AccessToken {
@@ -77,6 +77,58 @@ fn a_fallback_is_not_named_once_its_token_has_run_out() {
         let _never = script.next().await;
         tokio::time::sleep(Duration::from_secs(3600)).await;
         assert_eq!(fallback(&entry), None);
+    });
+}
+
+/// The first is refused, and the fallback's server wants quiet.
+fn both(quiet: u64) -> CredentialError {
+    CredentialError::Both {
+        first: Reason::of(&rejected()),
+        fallback: Name::parse("spare").unwrap(),
+        second: Arc::new(throttled(quiet)),
+    }
+}
+
+#[test]
+fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
+    run(async {
+        const S: fn(u64) -> Duration = Duration::from_secs;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "old").unwrap();
+        let cache = TokenCache::new(Handle::current(), Arc::default());
+        let (mut script, mut other) = (Script::watching(&file), Script::watching(&file));
+        let entry = script.entry(&cache);
+        let asked = script.next().await;
+        assert!(asked.demand.resting.is_none());
+        asked.refuse(both(600));
+        settle().await;
+        let began = Instant::now();
+        for text in ["new", "newer"] {
+            std::fs::write(&file, text).unwrap();
+            let changed = Instant::now();
+            let asked = script.next().await;
+            assert!(changed.elapsed() <= S(5), "{:?}", changed.elapsed());
+            assert!(asked.demand.resting.is_some(), "the fallback is left alone");
+            asked.refuse(both(600));
+            settle().await;
+        }
+        other.entry(&cache);
+        let asked = other.next().await;
+        assert!(began.elapsed() <= S(30) && asked.demand.resting.is_some());
+        asked.refuse(both(600));
+        let expected = RefreshCounts::default().of("contoso", "graph");
+        expected.ended(RefreshOutcome::Throttled, Duration::ZERO);
+        assert_eq!(entry.refreshes(), expected.totals(), "one was asked once");
+        let asked = other.next().await;
+        let since = began.elapsed();
+        assert!(since >= S(599) && since <= S(606), "{since:?}");
+        assert!(asked.demand.resting.is_none());
+        // That of the first holds whatever changes.
+        asked.refuse(throttled(600));
+        std::fs::write(&file, "newest").unwrap();
+        tokio::time::sleep(S(590)).await;
+        assert!(other.is_idle());
     });
 }
 

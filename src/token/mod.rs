@@ -28,6 +28,7 @@ mod reader;
 mod refresh;
 #[cfg(test)]
 mod renew_tests;
+mod resting;
 #[cfg(test)]
 mod script;
 mod slot;
@@ -40,6 +41,7 @@ mod slot_tests;
 mod status;
 mod supplier;
 mod tally;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

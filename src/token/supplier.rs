@@ -20,6 +20,8 @@ pub struct Demand {
     pub claims: Option<ClaimsRequest>,
     /// The time limit of one exchange.
     pub within: Duration,
+    /// What the fallback failed with, whose server wants it left alone.
+    pub resting: Option<Arc<CredentialError>>,
 }
 
 type Called = Pin<Box<dyn Future<Output = Acquired> + Send>>;
@@ -79,6 +81,7 @@ impl Supplier {
                     scope: &demand.scope,
                     claims: demand.claims.as_ref(),
                     within: demand.within,
+                    resting: demand.resting.as_ref(),
                 };
                 credential.acquire(request).await
             }

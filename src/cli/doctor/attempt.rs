@@ -26,6 +26,7 @@ impl<'a> Attempt<'a> {
             scope,
             claims: None,
             within: PATIENCE,
+            resting: None,
         };
         let began = Instant::now();
         let outcome = credential.acquire_alone(request).await;
