@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
 use rcgen::{
@@ -21,6 +21,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::validity::Validity;
 use super::{Origin, TlsError, offer_protocols};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -115,14 +116,7 @@ fn read_leaf(folder: &Path, now: SystemTime) -> Option<Leaf> {
 /// When a certificate ends; none for one that has not begun, which nobody accepts: the clock was ahead
 /// when it was made.
 fn expiry(certificate: &CertificateDer<'_>, now: SystemTime) -> Option<SystemTime> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let validity = certificate.validity();
-    let now = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
-    if validity.not_before.timestamp() > i64::try_from(now).ok()? {
-        return None;
-    }
-    let seconds = validity.not_after.timestamp();
-    Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?))
+    Validity::of(certificate)?.end(now)
 }
 
 fn make_leaf(folder: &Path, now: SystemTime) -> Result<(), TlsError> {

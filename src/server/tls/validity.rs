@@ -30,6 +30,11 @@ impl Validity {
         })
     }
 
+    /// Its end; none at a `now` before its beginning.
+    pub(super) fn end(&self, now: SystemTime) -> Option<SystemTime> {
+        (self.begins <= now).then_some(self.ends)
+    }
+
     /// What to say at `now` of the certificate for callers; nothing while all is well.
     pub(super) fn complaint(&self, now: SystemTime) -> Option<String> {
         let life = self.ends.duration_since(self.begins).unwrap_or_default();
