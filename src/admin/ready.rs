@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Now;
 
-/// How long readiness waits for the first attempts at tokens. Entra answers within seconds or not
-/// at all; a pod that waits longer is taken for broken.
-const TOKENS_AWAITED: Duration = Duration::from_secs(15);
+/// How long readiness waits for what others must answer: the first attempts at tokens, and at the
+/// cluster's keys. They answer within seconds or not at all; a pod that waits longer is taken for
+/// broken.
+const OTHERS_AWAITED: Duration = Duration::from_secs(15);
 
 /// What must have happened once before the first request is welcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +22,18 @@ pub enum Latch {
     Listener,
     /// The first attempt for every token has ended, one way or the other.
     Tokens,
+    /// The first attempt at the keys that service accounts are proved with has ended, if there are
+    /// such callers: until then they would be turned away.
+    Keys,
 }
 
 impl Latch {
-    const ALL: [Self; 3] = [Self::Configuration, Self::Listener, Self::Tokens];
+    const ALL: [Self; 4] = [
+        Self::Configuration,
+        Self::Listener,
+        Self::Tokens,
+        Self::Keys,
+    ];
 
     /// The latch as the body of `/readyz` names it.
     pub fn as_str(self) -> &'static str {
@@ -32,6 +41,7 @@ impl Latch {
             Self::Configuration => "configuration",
             Self::Listener => "listener",
             Self::Tokens => "tokens",
+            Self::Keys => "keys",
         }
     }
 
@@ -81,8 +91,8 @@ impl Readiness {
     /// The latches that hold readiness back.
     pub fn waiting_for(&self, now: Now) -> impl Iterator<Item = Latch> {
         let mut released = self.released.load(Ordering::Acquire);
-        if now.mono.saturating_duration_since(self.started) >= TOKENS_AWAITED {
-            released |= Latch::Tokens.bit();
+        if now.mono.saturating_duration_since(self.started) >= OTHERS_AWAITED {
+            released |= Latch::Tokens.bit() | Latch::Keys.bit();
         }
         let held = move |latch: &Latch| released & latch.bit() == 0;
         Latch::ALL.into_iter().filter(held)
@@ -104,7 +114,7 @@ mod tests {
     fn every_latch_must_be_released_in_any_order() {
         let start = Now::read();
         let ready = Readiness::new(start);
-        for latch in [Latch::Tokens, Latch::Configuration] {
+        for latch in [Latch::Tokens, Latch::Keys, Latch::Configuration] {
             ready.release(latch);
             assert!(!ready.is_ready(start));
         }
@@ -118,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_awaited_for_fifteen_seconds_and_nothing_else_is() {
+    fn tokens_and_keys_are_awaited_for_fifteen_seconds_and_nothing_else_is() {
         let start = Now::read();
         let ready = Readiness::new(start);
         ready.release(Latch::Listener);

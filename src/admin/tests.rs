@@ -80,6 +80,7 @@ impl World {
         let world = world(state);
         world.readiness.release(Latch::Configuration);
         world.readiness.release(Latch::Listener);
+        world.readiness.release(Latch::Keys);
         world
     }
 

@@ -313,7 +313,7 @@ fn watchers(
         )),
         tokio::spawn(lifeline::tie(
             "the task that follows the cluster's keys",
-            cluster_keys::watch(Arc::clone(in_force)),
+            cluster_keys::watch(Arc::clone(in_force), Arc::clone(readiness)),
         )),
         tokio::spawn(lifeline::tie(
             "the task that looks after credentials and certificates",

@@ -92,12 +92,7 @@ impl Cluster {
 
     /// Lines of configuration for it, with the files of this folder.
     fn configured(&self, folder: &str) -> String {
-        format!(
-            "kubernetes: {{issuer: '{}', audience: tokenferry, ca_file: '{folder}/ca.pem', token_file: '{folder}/token'}}\n\
-             callers: {{job: {{service_account: tools/tokenferry}}}}\n\
-             routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [job]}}]\n",
-            self.issuer
-        )
+        configured(&self.issuer, folder)
     }
 
     fn calls(&self) -> usize {
@@ -110,6 +105,37 @@ impl Cluster {
         let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         heads.iter().any(|head| head.contains("authorization:"))
     }
+}
+
+fn configured(issuer: &str, folder: &str) -> String {
+    format!(
+        "kubernetes: {{issuer: '{issuer}', audience: tokenferry, ca_file: '{folder}/ca.pem', token_file: '{folder}/token'}}\n\
+         callers: {{job: {{service_account: tools/tokenferry}}}}\n\
+         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [job]}}]\n"
+    )
+}
+
+#[tokio::test]
+async fn requests_are_welcome_once_the_keys_were_asked_for() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    fs::write(folder.path().join("ca.pem"), &authority.pem).unwrap();
+    fs::write(folder.path().join("token"), CLUSTER_TOKEN).unwrap();
+    // Connections are made, and nobody answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("https://localhost:{}", silent.local_addr().unwrap().port());
+    let own = configured(&issuer, &folder.path().display().to_string());
+    let program = Program::start(&own, "").await;
+    until("the token is there and the keys are not", || async {
+        let answer = program.get_admin("/readyz").await;
+        (answer.expect(503).json()["waiting_for"] == json!(["keys"])).then_some(())
+    })
+    .await;
+    drop(silent);
+    until(
+        "the attempt has failed, and requests are welcome",
+        || async { (program.get_admin("/readyz").await.status == 200).then_some(()) },
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::complaint::Complaint;
+use crate::admin::{Latch, Readiness};
 use crate::caller::Callers;
 use crate::caller::key_set::KeySet;
 use crate::caller::keys::{self, Egress, KeysError};
@@ -38,21 +39,26 @@ const KEPT: &str = "those known before stay in use";
 const NONE: &str = "none are known, so no service account is let in";
 
 /// Follows the keys of whatever configuration is in force, for ever.
-pub(super) async fn watch(in_force: Arc<InForce>) {
+pub(super) async fn watch(in_force: Arc<InForce>, readiness: Arc<Readiness>) {
     let load = |generation: Arc<Generation>, spec: KubernetesSpec, reader: FileReader| async move {
         load(spec, &generation.config.resolve, &reader).await
     };
-    follow(&in_force, &mut Round::default(), load).await;
+    follow(&in_force, &mut Round::default(), load, || {
+        readiness.release(Latch::Keys);
+    })
+    .await;
 }
 
 async fn follow<L: Future<Output = Loaded>>(
     in_force: &InForce,
     round: &mut Round,
     load: impl Fn(Arc<Generation>, KubernetesSpec, FileReader) -> L,
+    looked: impl Fn(),
 ) {
     loop {
         let step = async {
             round.look(in_force, &load).await;
+            looked();
             let generation = in_force.load();
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}

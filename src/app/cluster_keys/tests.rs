@@ -59,7 +59,7 @@ impl Issuer {
             }
         };
         tokio::select! {
-            () = follow(&self.in_force, round, load) => {}
+            () = follow(&self.in_force, round, load, || {}) => {}
             () = ask => {}
         }
     }
@@ -255,7 +255,7 @@ async fn an_issuer_that_hangs_does_not_hold_up_the_one_that_replaces_it() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
     tokio::select! {
-        () = follow(&issuer.in_force, &mut round, load) => {}
+        () = follow(&issuer.in_force, &mut round, load, || {}) => {}
         () = correct => {}
     }
     assert_eq!(issuer.verdict("k1"), KNOWN);
