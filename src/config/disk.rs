@@ -96,7 +96,7 @@ impl Disk {
                 let help = match path.is_written() {
                     true => "check the path, and that this user may read it",
                     false => {
-                        "the variable has to hold the path of a file, not what belongs into it"
+                        "check that the variable holds the path, not what belongs into the file, and that this user may read it"
                     }
                 };
                 self.refuse(&at, format!("cannot read {path}: {error}; {help}"));
