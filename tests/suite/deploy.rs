@@ -327,7 +327,8 @@ async fn alerts_ask_for_labels_and_values_that_exist() {
     let conditions = conditions(&rules);
     assert!(conditions.len() > 8, "{conditions:?}");
     let stage = Stage::open().await;
-    stage.get("/graph/sim/bytes/1").await.expect(200);
+    // Statuses are there once one has been answered.
+    stage.get("/graph/sim/status/429").await.expect(429);
     let page = stage.ask_admin("GET /metrics HTTP/1.1").await.text();
     for (metric, label, value) in conditions {
         let series = format!("tokenferry_{metric}{{");

@@ -54,7 +54,7 @@ fn spoilt() -> Vec<(&'static str, Option<String>, &'static str)> {
     let pair = key("rsa_pkcs8.pem");
     vec![
         ("missing", None, "check"),
-        ("empty", Some(String::new()), "put"),
+        ("empty", Some(String::new()), "write the secret"),
         (
             "garbage",
             Some("no PEM at all".to_owned()),
