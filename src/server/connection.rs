@@ -215,10 +215,15 @@ where
     let mut told = false;
     let end = std::future::poll_fn(|cx| {
         let mut connection = Pin::new(&mut connection);
-        if context.closes_idle() && !told {
-            told = true;
-            connection.as_mut().graceful_shutdown();
+        let served = connection.as_mut().poll(cx);
+        // First what has come is read: a connection is not idle on which that is a request, or begins
+        // one.
+        let awaits = conversation.stage() == Stage::Head;
+        if served.is_ready() || told || awaits || !context.closes_idle() {
+            return served;
         }
+        told = true;
+        connection.as_mut().graceful_shutdown();
         connection.poll(cx)
     });
     let end = end.await;

@@ -69,6 +69,52 @@ async fn sigint_skips_the_delay() {
 }
 
 #[tokio::test]
+async fn a_request_that_has_come_is_served_before_its_connection_is_closed() {
+    let mut program = Program::start("workers: 1\n", "").await;
+    let mut callers = Vec::new();
+    for _ in 0..300 {
+        let mut caller = program.caller().await;
+        caller.exchange("GET /none HTTP/1.1").await.expect(404);
+        callers.push(caller);
+    }
+    // So that all of them have come when the end begins.
+    program.signal(Signal::STOP);
+    for caller in &mut callers {
+        caller.ask("GET /none HTTP/1.1").await;
+    }
+    program.signal(Signal::INT);
+    program.signal(Signal::CONT);
+    for caller in &mut callers {
+        caller.answer("GET").await.expect(404);
+    }
+    assert_eq!(program.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_request_that_is_coming_on_a_kept_connection_is_awaited() {
+    let mut program = Program::start("workers: 1\n", "").await;
+    let mut caller = program.caller().await;
+    caller.exchange("GET /none HTTP/1.1").await.expect(404);
+    caller.send("GET /none HTTP/1.1\r\nHost: local").await;
+    // Connections are read in order, so that a part has come when the next one is answered.
+    program.get("/none").await.expect(404);
+    program.signal(Signal::INT);
+    program
+        .err
+        .find("draining", |line| line.contains("draining").then_some(()))
+        .await;
+    until("nobody is accepted any more", || async {
+        let refused = tokio::net::TcpStream::connect(program.address).await;
+        refused.is_err().then_some(())
+    })
+    .await;
+    caller.send("host\r\n\r\n").await;
+    let answer = caller.answer("GET").await.expect(404);
+    assert_eq!(answer.field("connection"), "close");
+    assert_eq!(program.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn what_does_not_finish_is_cut_at_the_limit() {
     let mut program = Program::start("timeouts: {drain_delay: 0s, drain: 300ms}\n", "").await;
     let _feed = program.simulator.feed("one");
