@@ -208,15 +208,15 @@ impl Tls {
         loop {
             tokio::time::sleep(LOOK).await;
             let now = SystemTime::now();
-            let Some(spec) = self.due(now) else {
+            let Some((spec, offered)) = self.due(now) else {
                 continue;
             };
-            let (asked, reader) = (spec.clone(), readers.reader(&spec));
-            let outcome = match reader.run(move || load(&asked, now)).await {
+            let reader = readers.reader(&spec);
+            let outcome = match reader.run(move || load(&spec, now)).await {
                 Ok(outcome) => outcome.map_err(|error| Chain(&error).to_string()),
                 Err(slow) => Err(slow.to_string()),
             };
-            self.take(&spec, outcome);
+            self.take(&offered, outcome);
         }
     }
 
@@ -224,19 +224,26 @@ impl Tls {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be looked at, if anything is.
-    fn due(&self, now: SystemTime) -> Option<TlsSpec> {
+    /// What is to be looked at, if anything is, and what is offered meanwhile.
+    fn due(&self, now: SystemTime) -> Option<(TlsSpec, Arc<ServerConfig>)> {
         let known = self.known();
         let known = known.as_ref()?;
         // Files may change at any time; what was made here is good until it ends.
         let good = matches!(&known.origin, Origin::Local(until) if now < *until);
-        (!good).then(|| known.spec.clone())
+        let offered = self.config.load_full()?;
+        (!good).then(|| (known.spec.clone(), offered))
     }
 
-    /// Takes what has changed, unless a reload has asked for another certificate meanwhile.
-    fn take(&self, spec: &TlsSpec, outcome: Result<Loaded, String>) {
+    /// Takes what has changed since this was offered, unless a reload has put another in its place: it
+    /// may have asked for another certificate, or read the same files later.
+    fn take(&self, offered: &Arc<ServerConfig>, outcome: Result<Loaded, String>) {
         let mut known = self.known();
-        let Some(known) = known.as_mut().filter(|known| known.spec == *spec) else {
+        let is_offered = self
+            .config
+            .load()
+            .as_ref()
+            .is_some_and(|it| Arc::ptr_eq(it, offered));
+        let Some(known) = known.as_mut().filter(|_| is_offered) else {
             return;
         };
         match outcome {

@@ -31,9 +31,9 @@ fn spec(folder: &Path) -> TlsSpec {
 }
 
 fn look(tls: &Tls, now: SystemTime) {
-    let spec = tls.due(now).unwrap();
+    let (spec, offered) = tls.due(now).unwrap();
     tls.take(
-        &spec,
+        &offered,
         load(&spec, now).map_err(|error| Chain(&error).to_string()),
     );
 }
@@ -73,6 +73,23 @@ fn a_new_certificate_is_taken_and_a_bad_one_changes_nothing() {
         Arc::ptr_eq(&second, &offered(&tls)),
         "a missing file changes nothing"
     );
+}
+
+#[test]
+fn what_was_read_before_a_reload_changes_nothing_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pair(folder.path());
+    let now = SystemTime::now();
+    let read = || load(&spec(folder.path()), now);
+    let tls = Tls::new(Some(read().unwrap()));
+    let (_, looked) = tls.due(now).unwrap();
+    write_pair(folder.path());
+    let slow = read().unwrap();
+    write_pair(folder.path());
+    tls.replace(Some(read().unwrap()));
+    let reloaded = offered(&tls);
+    tls.take(&looked, Ok(slow));
+    assert!(Arc::ptr_eq(&reloaded, &offered(&tls)));
 }
 
 #[test]
