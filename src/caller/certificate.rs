@@ -1,7 +1,7 @@
 //! What a client certificate says about its holder: the names a caller may be configured by. The
 //! chain has been verified by TLS before; this reads the leaf, once per connection.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
@@ -19,8 +19,9 @@ pub struct CertificateError;
 pub struct PeerNames {
     /// DNS names, in lower case.
     dns: Vec<String>,
-    /// Addresses of IP and of mail.
-    addresses: Vec<String>,
+    addresses: Vec<IpAddr>,
+    /// Addresses of mail.
+    mail: Vec<String>,
     /// URIs, SPIFFE IDs among them.
     uris: Vec<String>,
     /// The subject's attributes in the order of the certificate, `("CN", "reporting")`, by the places
@@ -38,6 +39,7 @@ impl PeerNames {
         let mut names = Self {
             dns: Vec::new(),
             addresses: Vec::new(),
+            mail: Vec::new(),
             uris: Vec::new(),
             subject: attributes(certificate.subject()),
         };
@@ -51,7 +53,7 @@ impl PeerNames {
             match name {
                 GeneralName::DNSName(name) => names.dns.push(name.to_ascii_lowercase()),
                 GeneralName::URI(name) => names.uris.push((*name).to_owned()),
-                GeneralName::RFC822Name(name) => names.addresses.push((*name).to_owned()),
+                GeneralName::RFC822Name(name) => names.mail.push((*name).to_owned()),
                 GeneralName::IPAddress(bytes) => names.addresses.extend(address(bytes)),
                 _ => {}
             }
@@ -76,7 +78,10 @@ impl PeerNames {
         }
         self.dns.contains(&wanted.to_ascii_lowercase())
             || self.uris.iter().any(|uri| uri == wanted)
-            || self.addresses.iter().any(|address| address == wanted)
+            || self.mail.iter().any(|address| address == wanted)
+            || wanted
+                .parse()
+                .is_ok_and(|address| self.addresses.contains(&address))
             || self.common_name() == Some(wanted)
     }
 
@@ -105,24 +110,29 @@ impl PeerNames {
             return false;
         }
         if wanted.iter().any(|place| place.len() > 1) {
-            return in_either_order(&self.subject, &wanted, |mine, theirs| {
-                let has = |one: &Attribute, place: &[Attribute]| {
-                    place.iter().any(|other| is_same(one, other))
-                };
-                mine.len() == theirs.len()
-                    && mine.iter().all(|one| has(one, theirs))
-                    && theirs.iter().all(|one| has(one, mine))
-            });
+            let same = |mine: &Vec<_>, theirs: &Vec<_>| is_same_place(mine, theirs);
+            return in_either_order(self.subject.iter(), wanted.iter(), same);
         }
-        let (mine, theirs) = (self.subject.concat(), wanted.concat());
-        in_either_order(&mine, &theirs, is_same)
+        let (mine, theirs) = (self.subject.iter().flatten(), wanted.iter().flatten());
+        in_either_order(mine, theirs, is_same)
     }
 }
 
-fn in_either_order<T>(mine: &[T], theirs: &[T], same: impl Fn(&T, &T) -> bool) -> bool {
+fn in_either_order<'a, T: 'a>(
+    mine: impl Iterator<Item = &'a T> + Clone,
+    theirs: impl DoubleEndedIterator<Item = &'a T> + Clone,
+    same: impl Fn(&T, &T) -> bool,
+) -> bool {
     let same = |(mine, theirs): (&T, &T)| same(mine, theirs);
+    mine.clone().count() == theirs.clone().count()
+        && (mine.clone().zip(theirs.clone()).all(same) || mine.zip(theirs.rev()).all(same))
+}
+
+fn is_same_place(mine: &[Attribute], theirs: &[Attribute]) -> bool {
+    let has = |place: &[Attribute], one| place.iter().any(|other| is_same(one, other));
     mine.len() == theirs.len()
-        && (mine.iter().zip(theirs).all(same) || mine.iter().zip(theirs.iter().rev()).all(same))
+        && mine.iter().all(|one| has(theirs, one))
+        && theirs.iter().all(|one| has(mine, one))
 }
 
 fn is_same(mine: &Attribute, theirs: &Attribute) -> bool {
@@ -162,12 +172,10 @@ fn one_name(kind: &str) -> &str {
     }
 }
 
-/// An address as text (RFC 5280 section 4.2.1.6: 4 or 16 bytes).
-fn address(bytes: &[u8]) -> Option<String> {
+/// An address (RFC 5280 section 4.2.1.6: 4 or 16 bytes).
+fn address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(four) = <[u8; 4]>::try_from(bytes) {
-        return Some(Ipv4Addr::from(four).to_string());
+        return Some(four.into());
     }
-    <[u8; 16]>::try_from(bytes)
-        .ok()
-        .map(|sixteen| Ipv6Addr::from(sixteen).to_string())
+    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }

@@ -100,6 +100,18 @@ fn a_subject_is_known_by_the_types_that_tools_write() {
 }
 
 #[test]
+fn an_address_is_known_however_it_is_written() {
+    let names = certificate(|params| {
+        params.subject_alt_names = vec![SanType::IpAddress("2001:db8::1:a".parse().unwrap())];
+    });
+    // The last is how OpenSSL prints it.
+    for wanted in ["2001:db8::1:a", "2001:DB8::1:A", "2001:DB8:0:0:0:0:1:A"] {
+        assert!(names.matches(wanted), "{wanted}");
+    }
+    assert!(!names.matches("2001:DB8:0:0:0:0:1:B"));
+}
+
+#[test]
 fn a_subject_with_several_attributes_in_one_place_is_known() {
     let pem = include_bytes!("../../../tests/keys/multivalued.pem");
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem).unwrap();
