@@ -19,6 +19,12 @@ impl ClaimsRequest {
         }
         serde_json::from_slice(json).ok().map(Self)
     }
+
+    /// Both demands in one; where they differ about a member, that of this one stays.
+    pub fn and(mut self, other: Self) -> Self {
+        merge_object(&mut self.0, other.0);
+        self
+    }
 }
 
 /// The `claims` form field: the demanded claims with the capability `cp1` merged in if it is

@@ -270,15 +270,16 @@ impl Slot {
         Concern::All
     }
 
-    /// The credential changed during this call, which failed: what was wanted of it is wanted of the
-    /// next.
+    /// The credential changed during this call, which failed: the next is for all that was wanted.
     fn call_again(&mut self, flight: Flight) {
         if flight.claims.is_none() {
             self.failures = 0;
             self.due = None;
         }
-        if flight.forced && self.wanted.is_none() {
-            let claims = flight.claims;
+        if flight.forced {
+            let also = self.wanted.take().and_then(|wanted| wanted.claims);
+            let claims = flight.claims.into_iter().chain(also);
+            let claims = claims.reduce(ClaimsRequest::and);
             self.wanted = Some(Wanted { claims });
         }
     }

@@ -369,3 +369,28 @@ proptest! {
         prop_assert!(after.count() <= 100, "{calls:?}");
     }
 }
+
+#[test]
+fn a_call_that_is_made_again_asks_for_all_that_was_demanded_meanwhile() {
+    let clocks = Clocks::start();
+    for (first, second, all) in [
+        (Some("a"), Some("b"), Some(claims("a").and(claims("b")))),
+        (None, Some("b"), Some(claims("b"))),
+        (Some("a"), None, Some(claims("a"))),
+    ] {
+        let (mut slot, held) = holding(clocks, life(86_400), 0.5);
+        let mut demand = |text: Option<&str>, at: f64| {
+            let wanted = text.map(claims);
+            slot.rejected(held.serial, wanted.as_ref(), clocks.at(at));
+            if at < 1.0 {
+                slot.started(clocks.at(at)).unwrap();
+            }
+        };
+        demand(first, 0.0);
+        demand(second, 31.0);
+        slot.credential_changed(false, clocks.at(32.0));
+        slot.failed(Pace::Soon, None, clocks.at(33.0), 0.5);
+        let again = slot.started(clocks.at(33.0)).unwrap();
+        assert_eq!(again.claims, all);
+    }
+}
