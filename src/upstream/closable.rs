@@ -35,6 +35,11 @@ impl Closer {
         }
     }
 
+    /// Whether the connection is over: nothing more is read or written.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.closed.get()
+    }
+
     /// Wakes somebody else when something was read, once.
     pub(super) fn wake_on_read(&self, listener: &Waker) {
         self.0.listener.set(Some(listener.clone()));
@@ -44,6 +49,12 @@ impl Closer {
 impl<S> Closable<S> {
     pub(super) fn new(stream: S, closer: Closer) -> Self {
         Self { stream, closer }
+    }
+}
+
+impl<S> Drop for Closable<S> {
+    fn drop(&mut self) {
+        self.closer.0.closed.set(true);
     }
 }
 

@@ -123,6 +123,11 @@ impl H2Connection {
         self.allowed.get() == 0
     }
 
+    /// Whether nothing more goes up on it.
+    pub(super) fn is_over(&self) -> bool {
+        self.closer.is_closed()
+    }
+
     /// Whether one that it has may end and leave its place to another.
     pub(super) fn is_busy(&self) -> bool {
         self.left.get() == 0 && !self.is_idle()

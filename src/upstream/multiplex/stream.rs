@@ -83,8 +83,11 @@ impl Stream {
                 }
                 let unsent = failure.take_message().is_some();
                 let error = failure.into_error();
-                // What waits there has not begun as long as the peer allows no stream.
-                let waits = self.handed.unbegun.get() && self.connection.allows_none();
+                // What waits there has not begun as long as the peer allows no stream. Where that says
+                // goodbye it may allow one yet, and h2 sends what nobody wants any more.
+                let connection = &self.connection;
+                let waits = self.handed.unbegun.get() && connection.allows_none();
+                let waits = waits && connection.is_over();
                 let unsent = unsent || (waits && was_let_go(&error));
                 Err(explain(error, unsent.then(|| self.handed.body.take())))
             }

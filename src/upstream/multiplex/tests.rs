@@ -17,6 +17,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENT: Duration = Duration::from_secs(20);
 /// GOAWAY without an error, and with no request acted on (RFC 9113 section 6.8).
 const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// The same that announces the end only: what comes up to the largest stream is acted on.
+const FAREWELL: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 127, 255, 255, 255, 0, 0, 0, 0];
 const TARGET: &str = "graph.microsoft.com:443";
 
 fn multiplex(most: usize) -> Rc<Multiplex> {
@@ -40,17 +42,39 @@ impl Silent {
         multiplex.open(stream, HOUR, TARGET).await.unwrap();
     }
 
+    /// Says something on the last of them.
+    async fn say(&mut self, frame: &[u8]) {
+        let last = self.1.last_mut().unwrap();
+        last.write_all(frame).await.unwrap();
+    }
+
+    /// Waits on the last of them, behind what was waited for before, for the head of a request.
+    async fn hear_head(&mut self) {
+        const HEADERS: u8 = 1;
+        let last = self.1.last_mut().unwrap();
+        let mut head = [0; 9];
+        while head[3] != HEADERS {
+            last.read_exact(&mut head).await.unwrap();
+            let length = usize::from(head[2]) + 256 * usize::from(head[1]);
+            last.read_exact(&mut vec![0; length]).await.unwrap();
+        }
+    }
+
     /// Says on the last of them how many streams it allows (RFC 9113 section 6.5), and waits until
     /// that is known at the other end.
     async fn allow(&mut self, streams: u8) {
+        self.say(&settings(streams)).await;
         let last = self.1.last_mut().unwrap();
-        let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams];
-        last.write_all(&settings).await.unwrap();
         let mut read = Vec::new();
         while !read.ends_with(&[0, 0, 0, 4, 1, 0, 0, 0, 0]) {
             read.push(last.read_u8().await.unwrap());
         }
     }
+}
+
+/// SETTINGS that allow so many streams.
+fn settings(streams: u8) -> [u8; 15] {
+    [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams]
 }
 
 /// Waits for what a change brings.
@@ -233,6 +257,39 @@ async fn a_request_that_waits_in_a_connection_which_ends_was_not_sent() {
             "{failure:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_in_a_connection_which_goes_on_may_be_sent_yet() {
+    let local = tokio::task::LocalSet::new();
+    let test = local.run_until(async {
+        let multiplex = multiplex(9);
+        let mut peer = Silent::listen().await;
+        peer.open(&multiplex).await;
+        let find = || multiplex.take_stream(Instant::now(), None);
+        let held = find().unwrap();
+        peer.allow(2).await;
+        let waits = comes(&multiplex, find).await;
+        let send = |stream: Stream, method| {
+            let request = http::Request::builder().method(method).uri("http://graph/");
+            let request = request.body(RequestBody::Empty).unwrap();
+            tokio::task::spawn_local(async move { stream.send(request, LIMIT).await })
+        };
+        let _held = send(held, "GET");
+        peer.hear_head().await;
+        peer.allow(0).await;
+        let waits = send(waits, "DELETE");
+        for _ in 0..9 {
+            tokio::task::yield_now().await;
+        }
+        peer.say(&FAREWELL).await;
+        let failure = waits.await.unwrap().expect_err("there is no answer");
+        peer.say(&settings(9)).await;
+        peer.hear_head().await;
+        assert!(!failure.unprocessed, "{failure:?}");
+    });
+    let ended = tokio::time::timeout(PATIENT, test).await;
+    ended.expect("it is told and heard");
 }
 
 #[tokio::test]
