@@ -96,10 +96,14 @@ async fn insist(
         if !wait_to_retry(exchange, call, latest, spec.max_wait).await {
             break;
         }
-        // Only then is the answer let go: without a token to ask again with, it is passed on.
+        // The answer is not let go yet: without a token to ask again with, it is passed on.
         let Ok(bearer) = own.token.wait(Now::read(), call.token_wait()).await else {
             break;
         };
+        // More quiet may have been asked for while it waited for that.
+        if !wait_to_retry(exchange, call, latest, spec.max_wait).await {
+            break;
+        }
         settle(&mut response.into_body()).await;
         price.pay();
         own.cells.retried(RetryReason::Status);

@@ -295,3 +295,29 @@ async fn who_waits_behind_a_refused_token_goes_up_with_the_next_one() {
     let bytes = |number| format!("/sim/bytes/{number}");
     assert_eq!(order, [9, 1, 3, 1, 2].map(bytes));
 }
+
+#[tokio::test]
+async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_meanwhile() {
+    let own = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, retry: {attempts: 2, max_wait: 6s}}]\n";
+    let stage = Stage::cold(own, |simulator| {
+        simulator.set_token_lifetime(Duration::from_secs(4), None);
+    })
+    .await;
+    stage.attempted().await;
+    let (answering, renewing) = (Gate::new(), Gate::new());
+    let slow = Script::on(LOGIN, Fault::Hold(renewing.clone()));
+    stage.simulator.script(slow);
+    let busy = Fault::answer(503, &[("retry-after", "5")], "busy");
+    let script = Script::on(GRAPH, busy).under("/sim/bytes/1").times(1);
+    stage.simulator.script(script);
+    let mut other = busy_behind(&stage, &answering).await;
+    let mut caller = ask(&stage, 1).await;
+    stage.becomes("tokenferry_token_waiters", &[], 1.0).await;
+    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 1, "it waits to ask again");
+    answering.open();
+    soon(other.answer("GET")).await.expect(429);
+    renewing.open();
+    let answer = soon(caller.answer("GET")).await.expect(503);
+    assert_eq!(answer.text(), "busy");
+    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 1);
+}
