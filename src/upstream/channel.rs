@@ -23,11 +23,12 @@ pub(super) enum Channel {
 }
 
 impl Upstream {
-    /// A channel that is there.
+    /// A channel that is there, and that nobody waits for.
     pub(super) fn ready(&self, fresh: bool) -> Option<Channel> {
         let now = self.clock.coarse();
         match self.may_speak_h2() {
             _ if fresh => None,
+            true if self.multiplex.is_awaited() => None,
             true => self.multiplex.take_stream(now, None).map(Channel::Http2),
             false => self.pool.take_idle(now).map(Channel::Http1),
         }
@@ -65,6 +66,10 @@ impl Upstream {
         since: Option<Instant>,
     ) -> Result<Option<Channel>, Rc<ConnectError>> {
         let begun = Instant::now();
+        if since.is_none() && self.multiplex.is_awaited() {
+            // Who comes later goes later.
+            self.multiplex.changed().await;
+        }
         loop {
             let now = Instant::now();
             if let Some(stream) = self.multiplex.take_stream(now, since) {
@@ -83,7 +88,10 @@ impl Upstream {
                 Step::Dial(dialling) => drop(tokio::task::spawn_local(self.dial_h2(dialling))),
                 Step::Wait => {}
             }
-            self.multiplex.changed().await;
+            match since {
+                None => self.multiplex.changed().await,
+                Some(_) => self.multiplex.renewed().await,
+            }
         }
     }
 

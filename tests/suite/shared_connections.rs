@@ -1,12 +1,13 @@
 //! Connections to an upstream that are shared, refused, or change what is spoken.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Response, Version};
 use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, Handshake, Script};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::harness::answer::Answer;
@@ -258,6 +259,64 @@ routes:
     }
     assert_eq!(upstream.streams.load(Ordering::SeqCst), 5);
     assert_eq!(upstream.connections.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_stream_comes_before_who_comes_later() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let (gate, order) = (
+        Arc::new(Semaphore::new(0)),
+        Arc::new(Mutex::new(Vec::new())),
+    );
+    let (opens, came) = (Arc::clone(&gate), Arc::clone(&order));
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("it is dialled");
+        // There is no other connection.
+        drop(listener);
+        let mut builder = h2::server::Builder::new();
+        builder.max_concurrent_streams(1);
+        let handshake = builder.handshake::<_, Bytes>(stream).await;
+        let mut connection = handshake.expect("it speaks HTTP/2");
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let path = request.uri().path().to_owned();
+            came.lock().expect("nobody panicked").push(path);
+            let opens = Arc::clone(&opens);
+            tokio::spawn(async move {
+                drop(opens.acquire().await);
+                drop(respond.send_response(Response::new(()), true));
+            });
+        }
+    });
+    let stage = Stage::with(&format!(
+        "\
+workers: 1
+routes:
+  - {{name: narrow, path: /narrow, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}
+"
+    ))
+    .await;
+    let (mut many, mut one) = (stage.caller().await, stage.caller().await);
+    let requests = ["a", "c", "d"]
+        .map(|path| format!("GET /narrow/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    many.send(requests.concat()).await;
+    until("the first is there", || async {
+        let order = order.lock().expect("nobody panicked");
+        (order.len() == 1).then_some(())
+    })
+    .await;
+    one.ask("GET /narrow/b HTTP/1.1").await;
+    let labels = [("route", "narrow")];
+    stage
+        .becomes("tokenferry_requests_in_flight", &labels, 2.0)
+        .await;
+    gate.add_permits(1);
+    for _ in 0..3 {
+        soon(many.answer("GET")).await.expect(200);
+    }
+    soon(one.answer("GET")).await.expect(200);
+    let order = order.lock().expect("nobody panicked");
+    assert_eq!(*order, ["/a", "/b", "/c", "/d"]);
 }
 
 #[tokio::test]

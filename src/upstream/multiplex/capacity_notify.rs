@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub(super) struct CapacityNotify {
     waiting: Cell<usize>,
-    notify: Notify,
+    places: Notify,
+    news: Notify,
 }
 
 /// One who waits.
@@ -17,21 +18,32 @@ struct Waiting<'a>(&'a CapacityNotify);
 impl CapacityNotify {
     /// A place came free: the first looks again. Costs nothing while nobody waits.
     pub(super) fn wake_one(&self) {
-        if self.waiting.get() > 0 {
-            self.notify.notify_one();
+        if self.is_awaited() {
+            self.places.notify_one();
         }
+    }
+
+    /// Whether somebody waits for a place.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting.get() > 0
     }
 
     /// What there is to know has changed: all look again.
     pub(super) fn wake_all(&self) {
-        self.notify.notify_waiters();
+        self.places.notify_waiters();
+        self.news.notify_waiters();
     }
 
     /// Waits for either.
     pub(super) async fn notified(&self) {
         self.waiting.set(self.waiting.get() + 1);
         let _waiting = Waiting(self);
-        self.notify.notified().await;
+        self.places.notified().await;
+    }
+
+    /// Waits for what all are told.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
     }
 }
 

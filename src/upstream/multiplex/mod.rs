@@ -4,8 +4,8 @@
 //! the connection what all its streams may hold together, so that slow readers do not stall the
 //! others. A further connection is opened when the streams that the peer allows are used up: one at
 //! a time, and not before it is known what the peer of the last one allows; where that is none, a
-//! little later. Who waits for it is served as well by a stream that ends, and a dial that fails fails
-//! nobody whom one may serve in time.
+//! little later. Who waits for it is served as well by a stream that ends, before who comes later, and
+//! a dial that fails fails nobody whom one may serve in time.
 //!
 //! A connection on which a body is left whose exchange is over (`revocable_body`) takes no other
 //! request, and is closed when it has no other stream. One that is idle is closed when one of
@@ -82,7 +82,11 @@ impl Multiplex {
             let young = since.is_none_or(|since| connection.is_younger(since));
             young && connection.is_open(now) && connection.has_room()
         })?;
-        Some(Stream::on(Rc::clone(connection), self.clock.alarm()))
+        let stream = Stream::on(Rc::clone(connection), self.clock.alarm());
+        if connection.has_room() {
+            self.notify.wake_one();
+        }
+        Some(stream)
     }
 
     /// What a request does now that waits since `begun`; with `since` only a younger connection is of
@@ -119,10 +123,20 @@ impl Multiplex {
         if late { Step::GiveUp } else { Step::Wait }
     }
 
-    /// Waits until something is new, or for a while.
+    /// Whether others wait for a place already.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.notify.is_awaited()
+    }
+
+    /// Waits in line for a place that comes free, until something else is new, or for a while.
     pub(super) async fn changed(&self) {
         // That it is late, and that it may dial again, nobody tells.
         drop(tokio::time::timeout(PATIENCE, self.notify.notified()).await);
+    }
+
+    /// The same for one whom no place can serve that comes free.
+    pub(super) async fn renewed(&self) {
+        drop(tokio::time::timeout(PATIENCE, self.notify.news()).await);
     }
 
     /// Speaks HTTP/2 on a connected stream and adds it.
