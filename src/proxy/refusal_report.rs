@@ -140,14 +140,15 @@ fn clean(text: &str) -> String {
         } else {
             word
         };
-        if clean.len() + word.len() > LONGEST {
-            clean.push_str(" …");
-            break;
-        }
         if !clean.is_empty() {
             clean.push(' ');
         }
-        clean.push_str(word);
+        let room = LONGEST.saturating_sub(clean.len());
+        clean.push_str(&word[..word.floor_char_boundary(room)]);
+        if word.len() > room {
+            clean.push('…');
+            break;
+        }
     }
     clean
 }
@@ -177,6 +178,11 @@ mod tests {
         let said =
             "この要求を処理するために必要なアクセス許可がないため、操作は完了しませんでした。";
         assert_eq!(clean(said), said);
+        let (long, most) = (said.repeat(3), LONGEST / 3);
+        let begin: String = long.chars().take(most).collect();
+        assert_eq!(clean(&long), format!("{begin}…"));
+        let word = "-".repeat(LONGEST_WORD);
+        assert_eq!(clean(&format!("{long} {word}")), format!("{begin}…"));
         assert_eq!(clean("in\u{202e}valid \u{200b}token"), "in valid token");
         let token = "e".repeat(LONGEST_WORD + 1);
         assert_eq!(clean(&format!("鍵{token}は")), "…");
