@@ -35,6 +35,7 @@ mod held_bodies;
 mod hostile;
 mod http2;
 mod identity;
+mod kept_over_reload;
 mod limits;
 mod link_carriers;
 mod links;

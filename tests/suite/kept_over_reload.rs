@@ -1,0 +1,81 @@
+//! What a route keeps over a reload, and what it lets go: taken places, a quiet, its upstream.
+
+use tokenferry::simulator::{Fault, GRAPH, Gate, ORGANISATION, Script};
+
+use crate::harness::caller::Caller;
+use crate::harness::stage::Stage;
+use crate::harness::{soon, until};
+
+fn route(host: &str, keys: &str) -> String {
+    format!("workers: 1\nroutes: [{{name: api, path: /api, upstream: 'https://{host}'{keys}}}]\n")
+}
+
+fn arrivals(stage: &Stage, host: &str) -> usize {
+    let seen = stage.simulator.seen();
+    seen.iter().filter(|seen| seen.host == host).count()
+}
+
+/// A request that is at the upstream, and stays there until the gate opens.
+async fn held(stage: &Stage, gate: &Gate) -> Caller {
+    let hold = Script::on(ORGANISATION, Fault::Hold(gate.clone()));
+    stage.simulator.script(hold.times(1));
+    let mut caller = stage.caller().await;
+    caller.ask("GET /api/sim/bytes/1 HTTP/1.1").await;
+    until("it arrives", || async {
+        (arrivals(stage, ORGANISATION) == 1).then_some(())
+    })
+    .await;
+    caller
+}
+
+#[tokio::test]
+async fn places_that_are_taken_stay_taken() {
+    let own = route(ORGANISATION, ", max_concurrency: 1");
+    let stage = Stage::with(&own).await;
+    let gate = Gate::new();
+    let mut first = held(&stage, &gate).await;
+    stage.reload(&own);
+    let mut second = stage.caller().await;
+    second.ask("GET /api/sim/bytes/1 HTTP/1.1").await;
+    let labels = [("route", "api")];
+    stage
+        .becomes("tokenferry_requests_in_flight", &labels, 2.0)
+        .await;
+    assert_eq!(arrivals(&stage, ORGANISATION), 1);
+    gate.open();
+    first.answer("GET").await.expect(200);
+    second.answer("GET").await.expect(200);
+}
+
+#[tokio::test]
+async fn another_bound_has_places_of_its_own() {
+    let stage = Stage::with(&route(ORGANISATION, ", max_concurrency: 1")).await;
+    let gate = Gate::new();
+    let mut first = held(&stage, &gate).await;
+    stage.reload(&route(ORGANISATION, ", max_concurrency: 2"));
+    soon(stage.get("/api/sim/bytes/1")).await.expect(200);
+    gate.open();
+    first.answer("GET").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_quiet_that_another_upstream_asked_for_is_none() {
+    let stage = Stage::with(&route(ORGANISATION, ", throttle: hold")).await;
+    let busy = Fault::answer(429, &[("retry-after", "600")], "busy");
+    let busy = Script::on(ORGANISATION, busy);
+    stage.simulator.script(busy.times(1));
+    stage.get("/api/sim/bytes/1").await.expect(429);
+    stage.reload(&route(GRAPH, ", throttle: hold"));
+    stage.get("/api/sim/bytes/1").await.expect(200);
+}
+
+#[tokio::test]
+async fn requests_go_where_the_route_leads_now() {
+    let stage = Stage::with(&route(ORGANISATION, "")).await;
+    for host in [ORGANISATION, GRAPH, ORGANISATION] {
+        stage.reload(&route(host, ""));
+        let before = arrivals(&stage, host);
+        stage.get("/api/sim/bytes/1").await.expect(200);
+        assert_eq!(arrivals(&stage, host), before + 1, "{host}");
+    }
+}
