@@ -147,12 +147,17 @@ async fn other_hosts_schemes_and_methods_are_left_to_the_caller() {
 async fn further_redirects_are_followed_five_times() {
     let stage = Stage::with(FOLLOWING).await;
     let next = redirect("/_layouts/15/next");
-    stage
-        .simulator
-        .script(Script::on(DOWNLOAD, next.clone()).times(4));
-    let last = Fault::answer(200, &[("content-type", "text/plain")], "there");
+    for status in [301, 303, 307, 308] {
+        let next = Fault::answer(status, &[("location", "/_layouts/15/next")], "");
+        stage.simulator.script(Script::on(DOWNLOAD, next).times(1));
+    }
+    let last = Fault::answer(200, &[("retry-after", "1.5")], "there");
     stage.simulator.script(Script::on(DOWNLOAD, last).times(1));
-    assert_eq!(stage.get(CONTENT).await.expect(200).text(), "there");
+    let answer = stage.get(CONTENT).await.expect(200);
+    assert_eq!(
+        (answer.text().as_str(), answer.field("retry-after")),
+        ("there", "2")
+    );
     stage.simulator.script(Script::on(DOWNLOAD, next));
     let answer = stage.get(CONTENT).await;
     assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
@@ -163,6 +168,57 @@ async fn further_redirects_are_followed_five_times() {
         .script(Script::on(DOWNLOAD, elsewhere).times(1));
     let answer = stage.get(CONTENT).await.expect(302);
     assert_eq!(answer.field("location"), "https://elsewhere.example/x");
+}
+
+#[tokio::test]
+async fn a_redirect_that_is_followed_leaves_its_connection_to_the_next_request() {
+    let stage = Stage::with(&format!("workers: 1\n{FOLLOWING}")).await;
+    let moved = [("location", "https://contoso.sharepoint.com/x")];
+    let moved = Fault::answer(302, &moved, "<p>It lies elsewhere.</p>");
+    stage.simulator.script(Script::on(GRAPH, moved));
+    let there = Fault::answer(200, &[], "there");
+    stage.simulator.script(Script::on(DOWNLOAD, there));
+    for _ in 0..3 {
+        assert_eq!(stage.get(CONTENT).await.expect(200).text(), "there");
+    }
+    for host in [GRAPH, DOWNLOAD] {
+        let seen = stage.simulator.seen().into_iter();
+        let mut used: Vec<u64> = seen
+            .filter(|seen| seen.host == host)
+            .map(|seen| seen.connection)
+            .collect();
+        used.dedup();
+        assert_eq!(used.len(), 1, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn connections_to_where_files_lie_that_are_stale_cost_no_error() {
+    let stage = Stage::with(&format!("workers: 1\n{FOLLOWING}")).await;
+    let gate = Gate::new();
+    let hold = Fault::Hold(gate.clone());
+    stage.simulator.script(Script::on(DOWNLOAD, hold));
+    let mut callers = Vec::new();
+    for _ in 0..3 {
+        let mut caller = stage.caller().await;
+        caller.ask(&format!("GET {CONTENT} HTTP/1.1")).await;
+        callers.push(caller);
+    }
+    until("all are there", || async {
+        (stage.simulator.connections(DOWNLOAD) == 3).then_some(())
+    })
+    .await;
+    gate.open();
+    for mut caller in callers {
+        caller.answer("GET").await.expect(200);
+    }
+    stage.simulator.clear_scripts();
+    let stale = Fault::Break {
+        after: None,
+        ending: Ending::Close,
+    };
+    stage.simulator.script(Script::on(DOWNLOAD, stale).reused());
+    stage.get(CONTENT).await.expect(200);
 }
 
 #[tokio::test]
@@ -181,6 +237,7 @@ async fn a_download_that_leads_back_to_the_upstream_leads_back_here() {
             format!("https://{GRAPH}/x?tempauth=1"),
         ),
         (300, "/x", "/x".to_owned()),
+        (201, "https://GRAPH/x", format!("https://{GRAPH}/x")),
     ] {
         let back = sent.replace("GRAPH", GRAPH);
         let back = Fault::answer(status, &[("location", back.as_str())], "");
