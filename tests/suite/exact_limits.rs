@@ -37,6 +37,23 @@ async fn so_many_header_lines_as_may_come_do() {
 }
 
 #[tokio::test]
+async fn so_many_bytes_of_a_head_as_may_come_do() {
+    let line = "GET /graph/sim/bytes/1 HTTP/1.1";
+    // `Host: localhost` and `a: 1`, each with its line end.
+    let block = 17 + 6;
+    let own = format!(
+        "limits: {{request_line: {}, header_block: {block}}}\n",
+        line.len()
+    );
+    let stage = Stage::with(&own).await;
+    stage.ask(&format!("{line}\na: 1")).await.expect(200);
+    let answer = stage.ask(&format!("{line}\na: 12")).await;
+    assert_eq!(answer.refusal(), (431, "headersTooLarge".to_owned()));
+    let answer = stage.get("/graph/sim/bytes/12").await;
+    assert_eq!(answer.refusal(), (414, "uriTooLong".to_owned()));
+}
+
+#[tokio::test]
 async fn a_stream_beyond_the_bound_is_refused_and_the_others_are_served() {
     let stage = Stage::with("limits: {streams: 2}\n").await;
     let gate = Gate::new();

@@ -65,6 +65,20 @@ async fn each_coding_is_undone_and_its_links_are_turned() {
 }
 
 #[tokio::test]
+async fn the_codings_that_a_caller_takes_go_up_as_they_are_for_a_file_alone() {
+    let stage = Stage::open().await;
+    let taken = "Accept-Encoding: zstd, br;q=0.5";
+    for (path, wanted) in [
+        ("/graph/v1.0/users/7/photo/$value", "zstd, br;q=0.5"),
+        ("/graph/v1.0/users/7", "br"),
+    ] {
+        stage.ask(&format!("GET {path} HTTP/1.1\n{taken}")).await;
+        let sent = stage.simulator.seen().pop().expect("it went up");
+        assert_eq!(sent.header("accept-encoding").as_deref(), Some(wanted));
+    }
+}
+
+#[tokio::test]
 async fn the_new_rows_of_a_change_set_are_addresses_of_this_proxy() {
     let stage = Stage::open().await;
     let base = format!("http://{}/dynamics/api/data/v9.2", stage.address());

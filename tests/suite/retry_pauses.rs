@@ -192,6 +192,20 @@ async fn a_request_with_another_token_keeps_the_quiet_that_was_asked_for_meanwhi
 }
 
 #[tokio::test]
+async fn an_answer_that_says_when_to_ask_again_and_not_that_it_is_busy_asks_for_no_quiet() {
+    let stage = Stage::with(
+        "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold}]\n",
+    )
+    .await;
+    for status in [202, 413, 500] {
+        let later = Fault::answer(status, &[("retry-after", "600")], "");
+        stage.simulator.script(Script::on(GRAPH, later).times(1));
+        stage.get("/graph/sim/bytes/1").await.expect(status);
+    }
+    stage.get("/graph/sim/bytes/1").await.expect(200);
+}
+
+#[tokio::test]
 async fn a_quiet_of_before_a_reload_holds_up_nothing_on_a_route_that_keeps_none() {
     let route = |keys: &str| {
         format!(

@@ -279,6 +279,27 @@ async fn pages_of_other_sites_are_refused() {
 }
 
 #[tokio::test]
+async fn a_batch_is_a_post_and_no_other_method_gets_past_allow_as_one() {
+    let stage = Stage::with(
+        "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', allow: [GET /v1.0/users/**]}]\n",
+    )
+    .await;
+    let body = r#"{"requests":[{"id":"1","method":"GET","url":"/users"}]}"#;
+    for method in ["GET", "PUT", "PATCH", "DELETE"] {
+        let mut caller = stage.caller().await;
+        let length = body.len();
+        caller
+            .ask(&format!(
+                "{method} /graph/v1.0/$batch HTTP/1.1\nContent-Type: application/json\nContent-Length: {length}"
+            ))
+            .await;
+        let _ = caller.try_send(body).await;
+        let answer = caller.answer(method).await;
+        assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn allow_lets_through_what_it_lists_and_nothing_else() {
     let stage = Stage::with(
         "\
