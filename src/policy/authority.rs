@@ -106,6 +106,13 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_as_long_as_a_name_in_dns_may_be() {
+        let name = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
+        assert_eq!(parts(&name), Some((name.clone(), None)));
+        assert_eq!(parts(&format!("{name}b")), None);
+    }
+
+    #[test]
     fn what_is_not_one_host_is_refused() {
         for text in [
             "",

@@ -126,6 +126,8 @@ mod tests {
             "127.0.0.01",
             "svc.evil.example",
             "evilsvc.com",
+            "evil.xsvc",
+            "evil.xlocalhost",
             "cluster.local",
             "xcluster.local",
             "a.host.docker.internal",

@@ -35,10 +35,14 @@ mod slot;
 #[cfg(test)]
 mod slot_clocks;
 #[cfg(test)]
+mod slot_corner_tests;
+#[cfg(test)]
 mod slot_model_tests;
 #[cfg(test)]
 mod slot_tests;
 mod status;
+#[cfg(test)]
+mod successor_tests;
 mod supplier;
 mod tally;
 mod telling;

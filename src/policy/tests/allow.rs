@@ -143,6 +143,11 @@ fn a_kept_override_is_the_method_that_counts() {
     assert!(!request(&["PATCH", "DELETE"]));
     assert!(!request(&["PATCH, DELETE"]));
     assert!(!request(&[""]));
+    // Where everything passes, a method that is none is the upstream's to refuse.
+    let mut headers = HeaderMap::new();
+    headers.append(&kept, HeaderValue::from_static(""));
+    let all = Allow::new(None, &[kept]);
+    assert!(all.permits_request(&Method::POST, &headers, "/a"));
 }
 
 #[test]

@@ -240,6 +240,10 @@ fn a_preflight_of_a_listed_page_is_answered_here() {
     );
     assert_eq!(answer["access-control-allow-private-network"], "true");
     assert_eq!(answer["vary"], "Origin");
+    assert_eq!(answer["x-content-type-options"], "nosniff");
+    let public = headers(&[("access-control-request-method", "GET")]);
+    let answer = page.preflight(&Method::OPTIONS, &public).unwrap();
+    assert!(!answer.contains_key("access-control-allow-private-network"));
     assert_eq!(page.preflight(&Method::OPTIONS, &HeaderMap::new()), None);
     assert_eq!(page.preflight(&Method::POST, &asks), None);
 }

@@ -153,6 +153,15 @@ fn how_many_operations_a_batch_may_have_is_the_upstreams_to_say() {
 }
 
 #[test]
+fn a_batch_has_sixty_four_levels_and_no_more() {
+    for (inner, reads) in [(61, true), (62, false)] {
+        let body = format!("{}{}", "[".repeat(inner), "]".repeat(inner));
+        let body = batch(&format!(r#""method":"POST","url":"/me","body":{body}"#));
+        assert_eq!(graph(&body).is_ok(), reads, "{inner}");
+    }
+}
+
+#[test]
 fn targets_are_relative_to_the_version() {
     assert_eq!(path_of("/users/1").unwrap(), "/v1.0/users/1");
     assert_eq!(

@@ -242,6 +242,29 @@ fn what_two_servers_may_take_apart_in_two_ways_is_refused() {
 }
 
 #[test]
+fn the_operations_of_all_change_sets_are_a_thousand_at_most() {
+    for (second, reads) in [(500, true), (501, false)] {
+        let set = |name: &str, count: usize| {
+            let parts = part(name, "POST /a HTTP/1.1\r\n\r\n{}").repeat(count);
+            format!(
+                "--batch_1\r\nContent-Type: multipart/mixed; boundary={name}\r\n\r\n{parts}--{name}--\r\n"
+            )
+        };
+        let body = set("c", 500) + &set("d", second) + "--batch_1--";
+        assert_eq!(dynamics(&body).is_ok(), reads, "{second}");
+    }
+}
+
+#[test]
+fn the_length_of_a_part_is_that_of_its_content() {
+    let message = "GET /a HTTP/1.1\r\n";
+    for (length, reads) in [(message.len(), true), (message.len() - 1, false)] {
+        let body = one(message).replace("binary", &format!("binary\r\nContent-Length: {length}"));
+        assert_eq!(dynamics(&body).is_ok(), reads, "{length}");
+    }
+}
+
+#[test]
 fn change_sets_do_not_nest_and_their_boundary_is_their_own() {
     let set = |outer: &str, inner: &str, content: &str| {
         format!(

@@ -1,0 +1,110 @@
+//! What becomes of a token when a reload gives its credential a fallback, or takes its routes away.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_local;
+
+use super::refresh::clock;
+use super::script::{LIMIT, Script, renew, run, settle, throttled, token, unavailable, warm};
+use super::{RenewError, TokenCache, TokenError, TokenReader};
+use crate::credential::ClaimsRequest;
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+#[test]
+fn a_token_that_is_taken_over_keeps_its_dates() {
+    run(async {
+        let (mut alone, pair) = (Script::new(), Script::new());
+        let (cache, reader, _) = warm(&mut alone, 3600).await;
+        let (before, entry) = (reader.entry(), pair.entry_with_fallback(&cache));
+        assert!(before.tally().expiry().is_some());
+        assert_eq!(entry.tally().expiry(), before.tally().expiry());
+        let renewed = |at: &super::TokenEntry| at.status(clock()).last_renewal;
+        assert!(renewed(before).is_some());
+        assert_eq!(renewed(&entry), renewed(before));
+    });
+}
+
+#[test]
+fn what_failed_without_a_fallback_is_not_told_while_the_fallback_is_asked() {
+    run(async {
+        let (mut alone, mut pair) = (Script::new(), Script::new());
+        let cache = TokenCache::new(tokio::runtime::Handle::current(), Arc::default());
+        alone.entry(&cache);
+        alone.next().await.refuse(unavailable());
+        settle().await;
+        let reader = TokenReader::new(pair.entry_with_fallback(&cache));
+        let waiter = spawn_local(async move { reader.wait(clock(), LIMIT).await });
+        let asked = pair.next().await;
+        settle().await;
+        assert!(!waiter.is_finished());
+        asked.grant(token("token-1", 3600));
+        assert_eq!(waiter.await.unwrap().unwrap().header, "Bearer token-1");
+    });
+}
+
+#[test]
+fn who_joins_the_first_call_of_an_heir_hears_of_that_and_not_of_one_before() {
+    run(async {
+        let (mut alone, mut pair) = (Script::new(), Script::new());
+        let (cache, _reader, bearer) = warm(&mut alone, 3600).await;
+        alone.next().await.refuse(throttled(60));
+        settle().await;
+        let reader = TokenReader::new(pair.entry_with_fallback(&cache));
+        let asked = pair.next().await;
+        let waiter = renew(&reader, &bearer, None);
+        settle().await;
+        assert!(!waiter.is_finished());
+        asked.grant(token("token-2", 3600));
+        assert_eq!(waiter.await.unwrap().unwrap().header, "Bearer token-2");
+    });
+}
+
+#[test]
+fn quiet_about_claims_is_told_with_its_reason_by_an_heir_too() {
+    run(async {
+        let (mut alone, pair) = (Script::new(), Script::new());
+        let (cache, reader, bearer) = warm(&mut alone, 3600).await;
+        let wanted = || ClaimsRequest::parse(br#"{"nbf":1}"#);
+        let first = renew(&reader, &bearer, wanted());
+        alone.next().await.refuse(throttled(60));
+        assert!(first.await.unwrap().is_err());
+        let heir = TokenReader::new(pair.entry_with_fallback(&cache));
+        let told = renew(&heir, &bearer, wanted()).await.unwrap();
+        let Err(RenewError::Failed(TokenError::Unavailable { retry_after, .. })) = told else {
+            panic!("{told:?}");
+        };
+        assert!((S(50)..=S(66)).contains(&retry_after), "{retry_after:?}");
+    });
+}
+
+#[test]
+fn a_token_that_no_route_uses_is_renewed_no_more() {
+    run(async {
+        let mut script = Script::new();
+        let (cache, reader, _) = warm(&mut script, 3600).await;
+        cache.retain(&BTreeSet::new());
+        tokio::time::sleep(S(7200)).await;
+        assert!(script.is_idle());
+        drop(reader);
+    });
+}
+
+#[test]
+fn a_first_attempt_that_is_called_off_is_waited_for_no_more() {
+    run(async {
+        let mut script = Script::new();
+        let cache = TokenCache::new(tokio::runtime::Handle::current(), Arc::default());
+        script.entry(&cache);
+        let _never = script.next().await;
+        let all = cache.clone();
+        let attempted = spawn_local(async move { all.all_attempted().await });
+        settle().await;
+        assert!(!attempted.is_finished());
+        cache.retain(&BTreeSet::new());
+        settle().await;
+        assert!(attempted.is_finished());
+    });
+}
