@@ -250,3 +250,15 @@ pub fn whole_seconds(after: Duration) -> u64 {
     let up = u64::from(after.subsec_nanos() > 0);
     (after.as_secs() + up).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_whole_rounded_up_and_one_at_least() {
+        for (after, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
+            assert_eq!(whole_seconds(Duration::from_millis(after)), seconds);
+        }
+    }
+}

@@ -246,6 +246,21 @@ mod tests {
     }
 
     #[test]
+    fn a_compressed_text_is_read_up_to_what_is_told_of_one() {
+        use std::io::Write;
+        let mut headers = HeaderMap::new();
+        let coding = http::HeaderValue::from_static("gzip");
+        headers.insert(http::header::CONTENT_ENCODING, coding);
+        for (length, reads) in [(MOST, true), (MOST + 1, false)] {
+            let level = flate2::Compression::fast();
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), level);
+            packer.write_all(&vec![b' '; length]).unwrap();
+            let packed = Bytes::from(packer.finish().unwrap());
+            assert_eq!(decoded(&headers, packed).is_some(), reads, "{length}");
+        }
+    }
+
+    #[test]
     fn no_token_and_no_endless_text_is_passed_on() {
         let token = "eyJ0".repeat(100);
         let text = format!(

@@ -2,7 +2,7 @@
 //! 401 for the caller.
 
 use serde_json::json;
-use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, Script, Seen};
+use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, LOGIN, Script, Seen};
 
 use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
@@ -44,6 +44,15 @@ pub(crate) async fn post(stage: &Stage, path: &str, kind: &str, body: &[u8]) -> 
         .await;
     caller.send(body).await;
     caller.answer("POST").await
+}
+
+#[tokio::test]
+async fn a_refusal_whose_text_does_not_end_is_not_waited_for() {
+    let stage = Stage::open().await;
+    let head = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{";
+    let silent = Fault::Raw(head.into(), Ending::Hang);
+    stage.simulator.script(Script::on(GRAPH, silent).times(1));
+    stage.get("/graph/sim/bytes/1").await.expect(200);
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ async fn while_both_are_refused_each_is_named_and_neither_is_said_to_work() {
         assert!(named, "{words}");
     }
     let logged = program.err.with("/message", "no new token").await;
+    // A person has to do something.
+    assert_eq!(logged["level"], "ERROR");
     let reason = logged["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("AADSTS7000215"), "{logged}");
     assert!(reason.contains("AADSTS700027:"), "{logged}");

@@ -91,6 +91,46 @@ async fn a_hash_is_seen_in_an_address_and_nowhere_else() {
         assert_eq!(answer.refusal(), (400, "badRequest".to_owned()));
         assert!(answer.message().contains('#'), "{}", answer.message());
     }
+    // Behind a host alone, where there is a slash only once it is cut off.
+    let answer = stage.get("http://localhost#2").await;
+    assert_eq!(answer.refusal(), (400, "badRequest".to_owned()));
+    assert!(answer.message().contains('#'), "{}", answer.message());
+}
+
+#[tokio::test]
+async fn a_listed_page_may_read_why_it_is_refused() {
+    let stage = Stage::with(
+        "browser_origins: ['https://dash.example']\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', allow: [GET /v1.0/**]}]\n",
+    )
+    .await;
+    let ask = async |origin: &str, target: &str| {
+        let lines = format!("GET {target} HTTP/1.1\nOrigin: {origin}");
+        stage.ask(&lines).await
+    };
+    for (target, status) in [
+        ("/graph/beta", 403),
+        ("/nowhere", 404),
+        ("/graph/%2e%2e", 400),
+        ("http://evil.example/graph/v1.0/x", 421),
+    ] {
+        let answer = ask("https://dash.example", target).await;
+        assert_eq!(answer.refusal().0, status, "{target}");
+        let allowed = answer.field("access-control-allow-origin");
+        assert_eq!(allowed, "https://dash.example", "{target}");
+        assert_eq!(answer.field("vary"), "Origin", "{target}");
+        let answer = ask("https://other.example", target).await;
+        assert_eq!(answer.field("access-control-allow-origin"), "", "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_forwarded_is_told_which_ones_are() {
+    let stage = Stage::open().await;
+    let answer = stage.ask("TRACE /graph/v1.0/x HTTP/1.1").await;
+    assert_eq!(answer.refusal(), (405, "methodNotSupported".to_owned()));
+    let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+    assert_eq!(answer.field("allow"), methods);
+    assert_eq!(stage.get("/nowhere").await.expect(404).field("allow"), "");
 }
 
 #[tokio::test]

@@ -62,6 +62,32 @@ async fn trailers_arrive_in_both_directions() {
 }
 
 #[tokio::test]
+async fn trailers_of_an_answer_are_held_to_the_rules_for_headers() {
+    let stage = Stage::open().await;
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Check, Set-Cookie, Content-Length, Access-Control-Allow-Origin\r\n\r\n2\r\nok\r\n0\r\nX-Check: 1\r\nSet-Cookie: a=b\r\nContent-Length: 9\r\nAccess-Control-Allow-Origin: *\r\n\r\n";
+    let raw = Fault::Raw(answer.into(), Ending::Hang);
+    stage.simulator.script(Script::on(GRAPH, raw));
+    let answer = stage
+        .ask("GET /graph/v1.0/x HTTP/1.1\nTE: trailers\nConnection: TE")
+        .await
+        .expect(200);
+    assert_eq!(answer.trailers, [("x-check".to_owned(), "1".to_owned())]);
+}
+
+#[tokio::test]
+async fn trailers_go_up_behind_a_body_that_might_hold_links_too() {
+    let stage = Stage::open().await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Type: application/json\nTransfer-Encoding: chunked\nTrailer: X-Check")
+        .await;
+    caller.send("2\r\n{}\r\n0\r\nX-Check: 42\r\n\r\n").await;
+    caller.answer("POST").await.expect(200);
+    let seen = stage.simulator.seen().pop().unwrap();
+    assert_eq!(seen.body.trailers, [("x-check".to_owned(), b"42".to_vec())]);
+}
+
+#[tokio::test]
 async fn a_truncated_answer_is_passed_on_as_truncated() {
     for upstream_http in [1, 2] {
         let route = "{name: graph, path: /graph, upstream: 'https://GRAPH'";
