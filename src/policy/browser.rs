@@ -103,6 +103,16 @@ impl BrowserPolicy {
         }
     }
 
+    /// Lets a listed page read an answer, one of the proxy's own included. Where pages are listed,
+    /// every answer says that it goes by who asks: a browser would hand a listed page what it keeps
+    /// from a request without `Origin`, and refuse to show it.
+    pub fn mark(&self, page: &Page, headers: &mut HeaderMap) {
+        page.allow(headers);
+        if !self.listed.is_empty() {
+            headers.append(VARY, HeaderValue::from_static("Origin"));
+        }
+    }
+
     /// Whose page an `Origin` is. `null` is nobody's.
     fn origin(
         &self,
@@ -158,7 +168,8 @@ impl Page {
         }
         let mut answer = HeaderMap::with_capacity(8);
         guard(&mut answer);
-        self.mark(&mut answer);
+        self.allow(&mut answer);
+        answer.insert(VARY, HeaderValue::from_static("Origin"));
         answer.insert(
             ACCESS_CONTROL_ALLOW_METHODS,
             HeaderValue::from_static(METHODS),
@@ -174,8 +185,8 @@ impl Page {
         Some(answer)
     }
 
-    /// Lets a listed page read an answer, one of the proxy's own included.
-    pub fn mark(&self, headers: &mut HeaderMap) {
+    /// Lets a listed page read an answer.
+    fn allow(&self, headers: &mut HeaderMap) {
         let Self::Listed(origin) = self else {
             return;
         };
@@ -184,7 +195,6 @@ impl Page {
             ACCESS_CONTROL_EXPOSE_HEADERS,
             HeaderValue::from_static(EXPOSED),
         );
-        headers.append(VARY, HeaderValue::from_static("Origin"));
     }
 }
 

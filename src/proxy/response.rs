@@ -2,7 +2,7 @@
 
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
-use http::{Response, StatusCode, Version};
+use http::{HeaderMap, Response, StatusCode, Version};
 
 use super::body::{ResponseBody, Source};
 use super::call::Call;
@@ -27,7 +27,7 @@ pub(super) async fn for_caller(
     // The caller's connection decides the version of the answer.
     parts.version = Version::HTTP_11;
     let linked = call.route().response_rules.apply(&mut parts.headers);
-    exchange.page.mark(&mut parts.headers);
+    mark(exchange, &mut parts.headers);
     if parts.status == StatusCode::NO_CONTENT {
         // It must have none (RFC 9110 section 8.6), and one that is not 0 breaks callers' HTTP/2.
         parts.headers.remove(CONTENT_LENGTH);
@@ -85,7 +85,7 @@ pub(super) fn refuse(mut exchange: Box<Exchange>, error: &ProxyError) -> Respons
     let answer = error.answer();
     note(&exchange, answer.code, error);
     let (status, mut headers, body) = answer.render(&exchange.request_id, exchange.opened.wall);
-    exchange.page.mark(&mut headers);
+    mark(&exchange, &mut headers);
     if exchange.asks_for_head() {
         headers.insert(CONTENT_LENGTH, body.len().into());
     }
@@ -94,6 +94,12 @@ pub(super) fn refuse(mut exchange: Box<Exchange>, error: &ProxyError) -> Respons
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+/// Says which pages may read the answer.
+fn mark(exchange: &Exchange, headers: &mut HeaderMap) {
+    let browser_policy = &exchange.lane.generation.browser_policy;
+    browser_policy.mark(&exchange.page, headers);
 }
 
 /// Faults of ours and of the other side are warnings; what callers do wrong is for the curious.

@@ -251,6 +251,10 @@ async fn pages_of_other_sites_are_refused() {
         "https://tools.example"
     );
     assert!(answer.all("vary").contains(&"Origin"), "{answer:?}");
+    // What a browser keeps of this is no answer to the page.
+    let kept = stage.ask("GET /graph/v1.0/users?$top=1 HTTP/1.1").await;
+    assert_eq!(kept.field("access-control-allow-origin"), "");
+    assert!(kept.all("vary").contains(&"Origin"), "{kept:?}");
     for line in [
         "GET /graph/100% HTTP/1.1",
         "GET /graph/a/../b HTTP/1.1",

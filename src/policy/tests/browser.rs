@@ -193,7 +193,7 @@ fn a_listed_page_may_read_the_answer() {
             )
             .unwrap();
         let mut answer = headers(&[("vary", "Accept")]);
-        page.mark(&mut answer);
+        browser_policy().mark(&page, &mut answer);
         assert_eq!(answer["access-control-allow-origin"], value);
         assert!(
             answer["access-control-expose-headers"]
@@ -207,9 +207,13 @@ fn a_listed_page_may_read_the_answer() {
 }
 
 #[test]
-fn an_own_page_or_no_page_is_told_nothing() {
+fn an_own_page_or_no_page_is_told_no_more_than_that_it_goes_by_who_asks() {
     let mut answer = HeaderMap::new();
-    Page::Own.mark(&mut answer);
+    browser_policy().mark(&Page::Own, &mut answer);
+    assert_eq!(answer.len(), 1);
+    assert_eq!(answer["vary"], "Origin");
+    let mut answer = HeaderMap::new();
+    BrowserPolicy::default().mark(&Page::Own, &mut answer);
     assert!(answer.is_empty());
     let asks = headers(&[("access-control-request-method", "GET")]);
     assert_eq!(Page::Own.preflight(&Method::OPTIONS, &asks), None);
