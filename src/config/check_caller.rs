@@ -120,17 +120,40 @@ fn client_certificate(
         );
     }
     let name = &item.value.0;
-    // With a scheme it is a URI; with one `=` it may be a common name, which may hold anything.
     if item.is_known()
-        && !name.contains("://")
-        && name.matches('=').count() > 1
-        && subject::attributes(name).is_none()
+        && let Some((message, help)) = never_matches(name)
     {
-        let message = "this subject cannot be read";
-        let help = r"attributes with commas between them, CN=reporting,O=Contoso; a comma inside a value is \,";
         report.problem(item.span, message, help);
+    } else if name.starts_with("*.") {
+        let message = "a star stands for itself in the name of a certificate";
+        report.warning(
+            item.span,
+            message,
+            "name each caller, app1.contoso.com, unless theirs has the star too",
+        );
     }
     Some(CallerProof::ClientCertificate(name.clone()))
+}
+
+/// Why no certificate has this name, and what to write instead.
+fn never_matches(name: &str) -> Option<(&'static str, &'static str)> {
+    // As OpenSSL shows alternative names. No name of that kind begins so itself.
+    const KINDS: [&str; 5] = ["dns:", "uri:", "ip:", "ip address:", "email:"];
+    let name = name.to_ascii_lowercase();
+    if KINDS.iter().any(|kind| name.starts_with(kind)) {
+        let message = "the kind of a name is no part of it";
+        return Some((message, "write the name alone: app1.contoso.com"));
+    }
+    // With a scheme it is a URI; with one `=` it may be a common name, which may hold anything.
+    let (kind, value) = name.split_once('=').filter(|_| !name.contains("://"))?;
+    if kind.trim().is_empty() || value.trim().is_empty() {
+        let message = "this subject has nothing on one side of its equals sign";
+        return Some((message, "write type and value: CN=reporting"));
+    }
+    (value.contains('=') && subject::attributes(&name).is_none()).then_some((
+        "this subject cannot be read",
+        r"attributes with commas between them, CN=reporting,O=Contoso; a comma inside a value is \,",
+    ))
 }
 
 fn service_account(raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Option<CallerProof> {
