@@ -16,9 +16,12 @@ use super::turn_away::Surplus;
 use super::worker::{Carried, Order, Worker};
 
 /// Descriptors that are not for callers and upstreams: listeners, the admin side, token calls,
-/// files that are read, event queues.
+/// files that are read.
 #[cfg(unix)]
 const RESERVED: usize = 128;
+/// What each worker takes: its event queues and what wakes it.
+#[cfg(unix)]
+const OF_WORKER: usize = 4;
 
 /// A connection on its way to a worker.
 #[derive(Debug)]
@@ -44,25 +47,24 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(connections: usize, per_peer: usize) -> Self {
+    pub(super) fn new(connections: usize, per_peer: usize, workers: usize) -> Self {
+        let connections = affordable(connections, workers);
         Self {
-            total: Arc::new(Semaphore::new(
-                affordable(connections).min(Semaphore::MAX_PERMITS),
-            )),
+            total: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
             peers: Peers::new(per_peer),
         }
     }
 }
 
 /// At the most as many connections as there are descriptors for, with one to an upstream for each.
-fn affordable(connections: usize) -> usize {
+fn affordable(connections: usize, workers: usize) -> usize {
     #[cfg(unix)]
     {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let files = files.map_or(usize::MAX, |files| {
             usize::try_from(files).unwrap_or(usize::MAX)
         });
-        let places = (files.saturating_sub(RESERVED) / 2).max(1);
+        let places = places(files, workers);
         if places < connections {
             tracing::warn!(
                 connections = places,
@@ -71,7 +73,16 @@ fn affordable(connections: usize) -> usize {
             return places;
         }
     }
+    #[cfg(not(unix))]
+    let _ = workers;
     connections
+}
+
+/// How many connections so many descriptors are enough for.
+#[cfg(unix)]
+fn places(files: usize, workers: usize) -> usize {
+    let others = RESERVED + OF_WORKER * workers;
+    (files.saturating_sub(others) / 2).max(1)
 }
 
 /// Accepts for ever.
@@ -117,5 +128,20 @@ fn give(workers: &[Worker], order: impl FnOnce(&Worker) -> Order) {
     if let Some(worker) = workers.iter().min_by_key(load) {
         // A worker that has ended cannot serve; the socket closes.
         let _ = worker.orders.send(order(worker));
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_all_else_however_many_workers_there_are() {
+        for (files, workers) in [(1024, 1), (1024, 64), (4096, 512), (1 << 20, 1024)] {
+            let left = files - 2 * places(files, workers);
+            assert!(left >= RESERVED + OF_WORKER * workers, "{workers}");
+        }
+        assert_eq!(places(100, 1), 1);
+        assert_eq!(places(1024, 2), 444);
     }
 }

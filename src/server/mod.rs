@@ -76,6 +76,7 @@ impl Server {
         let door = Arc::new(accept::Door::new(
             plan.limits.connections,
             plan.limits.connections_per_peer,
+            plan.workers,
         ));
         let accepting = listeners
             .into_iter()
