@@ -1,5 +1,6 @@
 //! Tests of the folder's parts together.
 
+mod batch_property;
 mod corpus;
 mod host;
 mod link;

@@ -190,3 +190,30 @@ fn broken_batches_lose_no_byte() {
     );
     check(&long);
 }
+
+#[test]
+fn what_has_no_end_is_not_held() {
+    let asked = Asked {
+        method: &Method::POST,
+        path: "/api/data/v9.2/$batch",
+        range: false,
+        batch: true,
+    };
+    let kind = HeaderValue::from_static("multipart/mixed; boundary=b");
+    let part = "--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 200 OK\r\n";
+    // A head, and a line that begins like a delimiter.
+    for begin in [part.to_owned() + "A: ", part.to_owned() + "\r\n--b--"] {
+        let mut headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind.clone())]);
+        let mut rewriter = plan(&asked, StatusCode::OK, &mut headers, dynamics()).unwrap();
+        let mut open = 0;
+        for _ in 0..200 {
+            let chunk = if open == 0 { begin.as_str() } else { "" }.to_owned() + &" ".repeat(1024);
+            open += chunk.len();
+            rewriter.push(chunk.into());
+            while let Some(piece) = rewriter.next().unwrap() {
+                open -= piece.len();
+            }
+        }
+        assert!(open <= 1, "{begin}");
+    }
+}

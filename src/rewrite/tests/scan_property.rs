@@ -14,7 +14,11 @@ pub(super) const UP: &str = "https://graph.microsoft.com";
 pub(super) const DOWN: &str = "http://localhost:8080/graph";
 
 fn output(links: &Links, text: &[u8], cuts: &[usize]) -> Vec<u8> {
-    let mut scanner = Scanner::of(links.clone(), Text::Answer);
+    output_of(Text::Answer, links, text, cuts)
+}
+
+pub(super) fn output_of(kind: Text, links: &Links, text: &[u8], cuts: &[usize]) -> Vec<u8> {
+    let mut scanner = Scanner::of(links.clone(), kind);
     let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (text.len() + 1)).collect();
     cuts.sort_unstable();
     let ends = cuts.iter().copied().chain([text.len()]);
@@ -67,7 +71,7 @@ fn is_preauthenticated(url: &str) -> bool {
     names.any(|(name, _)| name == "sig" || name == "tempauth")
 }
 
-fn string() -> impl Strategy<Value = String> {
+pub(super) fn string() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         4 => Just(UP.to_owned()),
         1 => Just("https://graph.microsoft.co".to_owned()),
@@ -84,7 +88,7 @@ fn string() -> impl Strategy<Value = String> {
     prop::collection::vec(part, 0..4).prop_map(|parts| parts.concat())
 }
 
-fn document() -> impl Strategy<Value = Value> {
+pub(super) fn document() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         4 => string().prop_map(Value::String),
         1 => any::<i32>().prop_map(Value::from),
@@ -100,7 +104,7 @@ fn document() -> impl Strategy<Value = Value> {
 }
 
 /// A document as text, with white space and with every so many characters escaped without need.
-fn spelt(value: &Value, spaces: &str, escape: usize) -> String {
+pub(super) fn spelt(value: &Value, spaces: &str, escape: usize) -> String {
     let list = |items: Vec<String>, open: &str, close: &str| {
         let comma = format!("{spaces},{spaces}");
         format!("{open}{spaces}{}{spaces}{close}", items.join(&comma))
