@@ -6,8 +6,10 @@
 //! status lines behind an empty line.
 
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use memchr::memchr;
+
+use crate::rewrite::decode::Coding;
 
 /// How deep the objects stand: in a list in an object.
 const DEPTH: usize = 3;
@@ -32,7 +34,7 @@ enum Kind {
 impl InnerStatuses {
     /// A reader of the answer with these headers; `None` when its bytes are coded.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
-        if headers.contains_key(CONTENT_ENCODING) {
+        if Coding::of(headers) != Some(Coding::Identity) {
             return None;
         }
         let media = headers
@@ -185,6 +187,8 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_ENCODING;
+
     use super::*;
 
     fn reader(kind: &str) -> InnerStatuses {
@@ -216,6 +220,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
         assert!(InnerStatuses::of(&headers).is_none());
+        headers.insert(CONTENT_ENCODING, "Identity".parse().unwrap());
+        assert!(InnerStatuses::of(&headers).is_some());
     }
 
     #[test]

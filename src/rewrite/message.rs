@@ -54,7 +54,8 @@ pub(super) fn part_head(head: &[u8]) -> Head {
 /// Reads and rewrites the head of a message.
 pub(super) fn head(head: &[u8], links: &Links, way: Way) -> Head {
     let json = is_json(field(head, b"content-type").unwrap_or_default())
-        && field(head, b"content-encoding").is_none_or(|coding| coding == "identity");
+        && field(head, b"content-encoding")
+            .is_none_or(|coding| coding.eq_ignore_ascii_case("identity"));
     let (text, count) = match way {
         Way::ToCaller => answer(head, links),
         Way::ToUpstream => asked(head, links),

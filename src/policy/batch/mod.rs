@@ -84,7 +84,7 @@ pub fn read(
     let coded = headers
         .get_all(CONTENT_ENCODING)
         .iter()
-        .any(|coding| coding != "identity");
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     if coded {
         return Err(unreadable(
             "it is compressed; send it without Content-Encoding",

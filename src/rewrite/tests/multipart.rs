@@ -61,6 +61,7 @@ Content-Length: 3
 
 HTTP/1.1 200 OK
 Content-Type: application/json; odata.metadata=minimal
+Content-Encoding: Identity
 Content-Length: 3
 X-Location: UP/x
 

@@ -1,6 +1,6 @@
 //! Headers of operations, which both forms are held to alike.
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
 use crate::code::Code;
@@ -56,6 +56,28 @@ fn a_header_that_chooses_a_target_or_a_caller_is_refused_unless_kept() {
     let kept = ["x-forwarded-for", "x-forwarded-new"];
     for name in kept {
         assert_eq!(both(name, "10.0.0.1", &kept), [Ok(()), Ok(())], "{name}");
+    }
+}
+
+#[test]
+fn a_batch_may_say_in_any_case_that_it_has_no_coding() {
+    let upstream = BaseUrl::parse("https://graph.microsoft.com").unwrap();
+    let context = BatchContext {
+        upstream: &upstream,
+        path: "/v1.0/$batch",
+    };
+    for (coding, read_well) in [("Identity", true), ("identity", true), ("gzip", false)] {
+        let json = HeaderValue::from_static("application/json");
+        let fields = [
+            (CONTENT_TYPE, json),
+            (CONTENT_ENCODING, HeaderValue::from_static(coding)),
+        ];
+        let operations = read(
+            &context,
+            &HeaderMap::from_iter(fields),
+            br#"{"requests":[]}"#,
+        );
+        assert_eq!(operations.is_ok(), read_well, "{coding}");
     }
 }
 
