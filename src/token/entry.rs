@@ -70,7 +70,7 @@ struct State {
     supplier: Supplier,
     last_renewal: Option<SystemTime>,
     last_error: Option<LastError>,
-    /// The last ordinary call failed, and of the two that it asked the fallback's server wants quiet.
+    /// The last call failed, and of the two that it asked the fallback's server wants quiet.
     resting: Option<Resting>,
 }
 
@@ -285,8 +285,7 @@ impl TokenEntry {
             Step::InFlight => return Begin::Wait(Duration::MAX),
             Step::Call => {}
         }
-        let resting = state.resting.take();
-        state.resting = resting.filter(|resting| !resting.until.has_come(now));
+        state.resting = state.resting.take().and_then(|it| it.still(now));
         let has_time = |held: HeldToken| held.usable_until.left(now) > WITHIN_FIRST + WITHIN;
         let claims = state.slot.started(now);
         let claims = claims.and_then(|flight: Flight| flight.claims);
@@ -382,15 +381,12 @@ impl TokenEntry {
         let cached = state.slot.usable(now).is_some();
         telling::failed(&state.label, self.key.scope(), &last, cached, news);
         state.last_error = Some(last);
-        let quiet = match (&state.resting, error.resting()) {
-            (Some(resting), Some(_)) => Some(resting.until.left(now)),
-            _ => error.retry_after(),
+        state.resting = Resting::of(error, state.resting.take(), now);
+        let quiet = match &state.resting {
+            Some(resting) => Some(resting.pause(now)),
+            None => error.retry_after(),
         };
-        let concern = state.slot.failed(error.pace(), quiet, now, random);
-        if concern == Concern::All {
-            state.resting = Resting::of(error, quiet, now);
-        }
-        concern
+        state.slot.failed(error.pace(), quiet, now, random)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

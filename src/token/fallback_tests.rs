@@ -101,9 +101,9 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
         let entry = script.entry(&cache);
         let asked = script.next().await;
         assert!(asked.demand.resting.is_none());
+        let began = Instant::now();
         asked.refuse(both(600));
         settle().await;
-        let began = Instant::now();
         for text in ["new", "newer"] {
             std::fs::write(&file, text).unwrap();
             let changed = Instant::now();
@@ -120,10 +120,21 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
         let expected = RefreshCounts::default().of("contoso", "graph");
         expected.ended(RefreshOutcome::Throttled, Duration::ZERO);
         assert_eq!(entry.refreshes(), expected.totals(), "one was asked once");
-        let asked = other.next().await;
-        let since = began.elapsed();
-        assert!(since >= S(599) && since <= S(606), "{since:?}");
-        assert!(asked.demand.resting.is_none());
+        // Whoever mends the first without a new file need not wait for the fallback's quiet, either.
+        let mut asked = other.next().await;
+        for calls in 0..20 {
+            let since = began.elapsed();
+            assert_eq!(asked.demand.resting.is_some(), since < S(600), "{since:?}");
+            if since >= S(600) {
+                assert!(calls >= 8, "{calls}");
+                break;
+            }
+            asked.refuse(both(600));
+            let refused = Instant::now();
+            asked = other.next().await;
+            assert!(refused.elapsed() <= S(66), "{:?}", refused.elapsed());
+        }
+        assert!(began.elapsed() <= S(610));
         // That of the first holds whatever changes.
         asked.refuse(throttled(600));
         std::fs::write(&file, "newest").unwrap();

@@ -8,21 +8,36 @@ use super::deadline::Deadline;
 use crate::clock::Now;
 use crate::credential::CredentialError;
 
+/// A first that was refused is asked again after this time, however long its fallback is left alone.
+const FIRST_NEXT: Duration = Duration::from_secs(60);
+
 /// A fallback that is left alone.
 #[derive(Debug)]
 pub(super) struct Resting {
-    pub(super) until: Deadline,
+    until: Deadline,
     /// What it failed with.
     pub(super) error: Arc<CredentialError>,
 }
 
 impl Resting {
-    /// That of a pair which failed with this error and keeps this quiet.
-    pub(super) fn of(error: &CredentialError, quiet: Option<Duration>, now: Now) -> Option<Self> {
-        let (second, _) = error.resting()?;
-        Some(Self {
-            until: Deadline::after(now, backoff::asked_for(quiet)?),
+    /// That of a pair which failed with this error, if it has one; perhaps it is `known`, and was not
+    /// asked.
+    pub(super) fn of(error: &CredentialError, known: Option<Self>, now: Now) -> Option<Self> {
+        let (second, asked) = error.resting()?;
+        let asked = backoff::asked_for(Some(asked))?;
+        Some(known.unwrap_or_else(|| Self {
+            until: Deadline::after(now, asked),
             error: second.clone(),
-        })
+        }))
+    }
+
+    /// Itself, unless its time is over.
+    pub(super) fn still(self, now: Now) -> Option<Self> {
+        (!self.until.has_come(now)).then_some(self)
+    }
+
+    /// How long the pair is left alone.
+    pub(super) fn pause(&self, now: Now) -> Duration {
+        self.until.left(now).min(FIRST_NEXT)
     }
 }
