@@ -1,6 +1,5 @@
 //! Rules of scopes: a token for one host is of no use at another, and tokens never cross clouds.
 
-use super::CredentialKind;
 use super::check::Surroundings;
 use super::cloud;
 use super::file::RawRoute;
@@ -9,6 +8,7 @@ use super::report::{Report, quoted};
 use super::resource::Resource;
 use super::scalar::Cloud;
 use super::value::{BaseUrl, Scope};
+use super::{CredentialKind, CredentialSpec};
 use crate::guid::is_guid;
 
 /// The scope of a route, by default that of its upstream's origin.
@@ -93,8 +93,7 @@ fn environment(host: &str) -> String {
     }
 }
 
-/// Warns of an upstream for which this credential's tokens are of no use: its cloud is not the
-/// authority's, or it wants another proof.
+/// Warns of an upstream for which this credential's tokens, or its fallback's, are of no use.
 pub(super) fn credential(
     raw: &RawRoute,
     upstream: &BaseUrl,
@@ -102,11 +101,19 @@ pub(super) fn credential(
     around: &Surroundings<'_>,
     report: &mut Report,
 ) {
-    let named = credential.and_then(|index| around.credentials.entries.get(index));
-    let spec = named.and_then(|named| named.spec.as_ref());
-    let (Some(spec), Some(item)) = (spec, raw.upstream.item()) else {
-        return;
-    };
+    let all = around.credentials;
+    let at = |index: usize| all.entries.get(index)?.spec.as_ref();
+    let first = credential.and_then(at);
+    let second = first.and_then(|first| at(all.find(first.fallback.as_ref()?.as_str())?));
+    if let Some(item) = raw.upstream.item() {
+        for spec in first.into_iter().chain(second) {
+            proof(spec, item, upstream, report);
+        }
+    }
+}
+
+/// Warns of an upstream whose cloud is not the authority's, or that wants another proof.
+fn proof(spec: &CredentialSpec, item: &Item<BaseUrl>, upstream: &BaseUrl, report: &mut Report) {
     let app = match &spec.kind {
         CredentialKind::Certificate { app, .. }
         | CredentialKind::ClientSecret { app, .. }
