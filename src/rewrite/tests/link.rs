@@ -347,8 +347,12 @@ fn a_location_that_needs_no_token_leads_to_no_route() {
         let links = links(routes, "localhost:8080");
         let mut headers = HeaderMap::new();
         headers.insert(LOCATION, HeaderValue::from_str(value).unwrap());
+        let other = HeaderValue::from_static("https://contoso.sharepoint.com/y");
+        headers.insert(CONTENT_LOCATION, other);
         let status = StatusCode::from_u16(status).unwrap();
         header::rewrite(&mut headers, status, file, &links);
+        // No client follows this one by itself.
+        assert_eq!(headers[CONTENT_LOCATION], "http://localhost:8080/sp/y");
         let location = headers[LOCATION].to_str().unwrap();
         location.replace("http://localhost:8080", "")
     };
