@@ -55,6 +55,29 @@ impl Entry {
                 | 7_002_138
         )
     }
+
+    /// Whether what is asked for is refused, or a policy refuses it: another credential of the app would
+    /// be told the same, and this one may do for another scope. OAuth may call it `invalid_client` still.
+    pub fn refuses_request(&self) -> bool {
+        matches!(
+            self.code,
+            28002
+                | 28003
+                | 50001
+                | 53003
+                | 65001
+                | 70011
+                | 500_011
+                | 500_014
+                | 530_035
+                | 650_052
+                | 650_056
+                | 650_057
+                | 700_022
+                | 700_023
+                | 1_002_012
+        )
+    }
 }
 
 /// Finds a code.

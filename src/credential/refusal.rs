@@ -219,12 +219,17 @@ impl Refusal {
 
     /// RFC 6749 section 5.2: `invalid_client` is failed authentication, `unauthorized_client` an app
     /// that may not do this. The platform's identity endpoint knows neither word. Of assertions Entra
-    /// also says `invalid_request` or `invalid_grant`, and what it means by the code.
+    /// also says `invalid_request` or `invalid_grant`, and of services `invalid_client`, and what it
+    /// means by the code.
     pub(super) fn refuses_credential(&self) -> bool {
-        matches!(
+        let word = matches!(
             self.error.as_deref(),
             Some("invalid_client" | "unauthorized_client")
-        ) || self.entry().is_some_and(aadsts::Entry::refuses_credential)
+        );
+        match self.entry() {
+            Some(entry) => entry.refuses_credential() || word && !entry.refuses_request(),
+            None => word,
+        }
     }
 }
 

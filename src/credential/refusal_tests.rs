@@ -94,6 +94,26 @@ fn refusals_of_scope_tenant_and_policy_do_not_blame_the_credential() {
     }
 }
 
+/// Entra says `invalid_client` as well where an organisation has not subscribed to a service: another
+/// credential of the app would be told the same, and other services go on with this one.
+#[test]
+fn a_scope_or_a_policy_is_not_the_credentials_whatever_oauth_calls_it() {
+    let codes = [
+        28002, 28003, 50001, 53003, 65001, 70011, 500_011, 500_014, 530_035, 650_052, 650_056,
+        650_057, 700_022, 700_023, 1_002_012,
+    ];
+    for word in ["invalid_client", "unauthorized_client"] {
+        for code in codes {
+            let error = refuse(400, &[], &document(word, code));
+            assert!(!error.refuses_credential(), "{word} {code}");
+        }
+        for code in [700_016, 7_000_112, 7_000_218, 7_000_222, 123_456] {
+            let error = refuse(400, &[], &document(word, code));
+            assert!(error.refuses_credential(), "{word} {code}");
+        }
+    }
+}
+
 #[test]
 fn an_invalid_assertion_is_the_credentials_whatever_oauth_calls_it() {
     for code in [
