@@ -3,11 +3,14 @@
 //! With `auto`, the last dial tells what is spoken. Upstreams change their mind, and those behind one
 //! name may differ, so that each dial offers both, and what comes of it is used as what it is.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use super::multiplex::{Dialling, Step, Stream};
-use super::pool::Lease;
+use super::pool::{Lease, PATIENCE};
 use super::wire::Wire;
 use super::{ConnectError, Upstream};
 use crate::config::UpstreamHttp;
@@ -66,33 +69,47 @@ impl Upstream {
         since: Option<Instant>,
     ) -> Result<Option<Channel>, Rc<ConnectError>> {
         let begun = Instant::now();
-        if since.is_none() && self.multiplex.is_awaited() {
-            // Who comes later goes later.
-            self.multiplex.changed().await;
-        }
+        // Who comes later goes later, and keeps its place in the line while it looks.
+        let mut comes_late = since.is_none() && self.multiplex.is_awaited();
+        let mut turn = pin!(self.multiplex.turn(since));
         loop {
-            let now = Instant::now();
-            if let Some(stream) = self.multiplex.take_stream(now, since) {
-                return Ok(Some(Channel::Http2(stream)));
+            if !std::mem::take(&mut comes_late)
+                && let Some(found) = self.look_for_h2(begun, since)
+            {
+                return found;
             }
-            if let Some(lease) = self.pool.take_younger(now, since) {
-                return Ok(Some(Channel::Http1(lease)));
-            }
-            if !self.may_speak_h2() {
-                return Ok(None);
-            }
-            match self.multiplex.step(begun, now, since) {
-                Step::Fail(error) => return Err(error),
-                Step::GiveUp => return Err(Rc::new(self.timeout())),
-                // In a task of its own: a caller that leaves wastes no handshake.
-                Step::Dial(dialling) => drop(tokio::task::spawn_local(self.dial_h2(dialling))),
-                Step::Wait => {}
-            }
-            match since {
-                None => self.multiplex.changed().await,
-                Some(_) => self.multiplex.renewed().await,
+            // That it is late, and that it may dial again, nobody tells.
+            if timeout(PATIENCE, turn.as_mut()).await.is_ok() {
+                turn.set(self.multiplex.turn(since));
             }
         }
+    }
+
+    /// What [`acquire_h2`](Self::acquire_h2) comes to, unless a request that waits since `begun` waits
+    /// on.
+    fn look_for_h2(
+        &self,
+        begun: Instant,
+        since: Option<Instant>,
+    ) -> Option<Result<Option<Channel>, Rc<ConnectError>>> {
+        let now = Instant::now();
+        if let Some(stream) = self.multiplex.take_stream(now, since) {
+            return Some(Ok(Some(Channel::Http2(stream))));
+        }
+        if let Some(lease) = self.pool.take_younger(now, since) {
+            return Some(Ok(Some(Channel::Http1(lease))));
+        }
+        if !self.may_speak_h2() {
+            return Some(Ok(None));
+        }
+        match self.multiplex.step(begun, now, since) {
+            Step::Fail(error) => return Some(Err(error)),
+            Step::GiveUp => return Some(Err(Rc::new(self.timeout()))),
+            // In a task of its own: a caller that leaves wastes no handshake.
+            Step::Dial(dialling) => drop(tokio::task::spawn_local(self.dial_h2(dialling))),
+            Step::Wait => {}
+        }
+        None
     }
 
     /// A channel where HTTP/1.1 is spoken; `None` when HTTP/2 is by now.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, Version};
@@ -161,8 +162,7 @@ async fn a_dial_that_fails_or_hangs_fails_nobody_whom_a_busy_connection_can_serv
             stage
                 .becomes("tokenferry_requests_in_flight", &labels, all)
                 .await;
-            let first =
-                tokio::time::timeout(std::time::Duration::from_millis(300), asked.join_next());
+            let first = tokio::time::timeout(Duration::from_millis(300), asked.join_next());
             assert!(first.await.is_err(), "{http} {handshake:?}: all wait");
             gate.open();
             let served = async {
@@ -296,7 +296,7 @@ routes:
 "
     ))
     .await;
-    let (mut many, mut one) = (stage.caller().await, stage.caller().await);
+    let mut many = stage.caller().await;
     let requests = ["a", "c", "d"]
         .map(|path| format!("GET /narrow/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     many.send(requests.concat()).await;
@@ -305,18 +305,25 @@ routes:
         (order.len() == 1).then_some(())
     })
     .await;
-    one.ask("GET /narrow/b HTTP/1.1").await;
-    let labels = [("route", "narrow")];
-    stage
-        .becomes("tokenferry_requests_in_flight", &labels, 2.0)
-        .await;
+    let mut others = [stage.caller().await, stage.caller().await];
+    for (other, (path, waiting)) in others.iter_mut().zip([("b", 2.0), ("e", 3.0)]) {
+        other.ask(&format!("GET /narrow/{path} HTTP/1.1")).await;
+        let labels = [("route", "narrow")];
+        stage
+            .becomes("tokenferry_requests_in_flight", &labels, waiting)
+            .await;
+        // Whoever waits looks ten times a second: the one that came first does so now and then last.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
     gate.add_permits(1);
     for _ in 0..3 {
         soon(many.answer("GET")).await.expect(200);
     }
-    soon(one.answer("GET")).await.expect(200);
+    for mut other in others {
+        soon(other.answer("GET")).await.expect(200);
+    }
     let order = order.lock().expect("nobody panicked");
-    assert_eq!(*order, ["/a", "/b", "/c", "/d"]);
+    assert_eq!(*order, ["/a", "/b", "/e", "/c", "/d"]);
 }
 
 #[tokio::test]

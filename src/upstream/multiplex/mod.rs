@@ -128,15 +128,13 @@ impl Multiplex {
         self.notify.is_awaited()
     }
 
-    /// Waits in line for a place that comes free, until something else is new, or for a while.
-    pub(super) async fn changed(&self) {
-        // That it is late, and that it may dial again, nobody tells.
-        drop(tokio::time::timeout(PATIENCE, self.notify.notified()).await);
-    }
-
-    /// The same for one whom no place can serve that comes free.
-    pub(super) async fn renewed(&self) {
-        drop(tokio::time::timeout(PATIENCE, self.notify.news()).await);
+    /// Waits in line for a place that comes free, or until something else is new; with `since`, when
+    /// no such place is of use, for that alone.
+    pub(super) async fn turn(&self, since: Option<Instant>) {
+        match since {
+            None => self.notify.notified().await,
+            Some(_) => self.notify.news().await,
+        }
     }
 
     /// Speaks HTTP/2 on a connected stream and adds it.

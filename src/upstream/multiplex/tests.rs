@@ -83,7 +83,7 @@ async fn comes<T>(multiplex: &Multiplex, find: impl Fn() -> Option<T>) -> T {
         if let Some(found) = find() {
             return found;
         }
-        multiplex.changed().await;
+        drop(tokio::time::timeout(PATIENCE, multiplex.turn(None)).await);
     }
     panic!("it does not come");
 }
