@@ -219,6 +219,10 @@ mod tests {
         let later = start + Duration::from_millis(1900);
         assert!(frames.admit(&frame(6, 8).repeat(PER_SECOND as usize), 1, || later));
         assert!(!frames.admit(&empty, 1, || later));
+        // What was left of a second counts for the next.
+        let on = start + Duration::from_millis(2100);
+        assert!(frames.admit(&frame(6, 8).repeat(PER_SECOND as usize), 1, || on));
+        assert!(!frames.admit(&empty, 1, || on));
         let much_later = start + Duration::from_secs(100_000);
         assert!(frames.admit(&spent, 1, || much_later));
         assert!(!frames.admit(&empty, 1, || much_later));

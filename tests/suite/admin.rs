@@ -2,8 +2,9 @@
 
 use tokenferry::simulator::{Fault, GRAPH, LOGIN, Script, Simulator};
 
+use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
-use crate::harness::{DYNAMICS_SCOPE, GRAPH_SCOPE};
+use crate::harness::{DYNAMICS_SCOPE, GRAPH_SCOPE, until};
 
 #[tokio::test]
 async fn what_happens_is_counted() {
@@ -202,6 +203,38 @@ async fn the_admin_listener_checks_host_and_origin_as_well() {
             .status,
         404
     );
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_to_the_admin_listener_and_no_more() {
+    let stage = Stage::open().await;
+    let mut callers = Vec::new();
+    for _ in 0..48 {
+        let mut caller = Caller::connect(stage.admin()).await;
+        caller.exchange("GET /livez HTTP/1.1").await.expect(200);
+        callers.push(caller);
+    }
+    Caller::connect(stage.admin()).await.expect_close().await;
+    // Sixteen are left for others.
+    #[cfg(target_os = "linux")]
+    {
+        for _ in 0..16 {
+            let mut caller = Caller::neighbour(stage.admin()).await;
+            caller.exchange("GET /livez HTTP/1.1").await.expect(200);
+            callers.push(caller);
+        }
+        Caller::neighbour(stage.admin()).await.expect_close().await;
+    }
+    drop(callers);
+    until("the places are free again", || async {
+        let mut caller = Caller::connect(stage.admin()).await;
+        let sent = caller.try_send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        if sent.await.is_err() {
+            return None;
+        }
+        (!caller.some().await.is_empty()).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -202,6 +202,9 @@ async fn every_address_of_ipv6_is_every_one_of_ipv4_too() {
         return;
     }
     let stage = Stage::with("listen: '[::]:0'\nadmin: '[::]:0'\n").await;
+    // Others may reach what asks nobody who is calling.
+    assert_eq!(stage.app().open_routes(), ["graph", "dynamics"]);
+    assert!(Stage::open().await.app().open_routes().is_empty());
     let mut addresses = vec![std::net::IpAddr::from([127, 0, 0, 1])];
     // The addresses of IPv6 may all have been taken away.
     if std::net::TcpListener::bind("[::1]:0").is_ok() {

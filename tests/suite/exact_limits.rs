@@ -37,6 +37,17 @@ async fn so_many_header_lines_as_may_come_do() {
 }
 
 #[tokio::test]
+async fn more_header_lines_than_usual_may_come_where_that_is_said() {
+    let stage = Stage::with("limits: {headers: 150}\n").await;
+    // And `Host`.
+    let line = "GET /graph/sim/bytes/1 HTTP/1.1".to_owned();
+    let lines = (0..149).fold(line, |lines, n| format!("{lines}\na{n}: 1"));
+    stage.ask(&lines).await.expect(200);
+    let answer = stage.ask(&format!("{lines}\nb: 1")).await;
+    assert_eq!(answer.refusal(), (431, "headersTooLarge".to_owned()));
+}
+
+#[tokio::test]
 async fn so_many_bytes_of_a_head_as_may_come_do() {
     let line = "GET /graph/sim/bytes/1 HTTP/1.1";
     // `Host: localhost` and `a: 1`, each with its line end.

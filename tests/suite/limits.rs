@@ -63,6 +63,7 @@ async fn a_peer_has_so_many_connections_and_no_more() {
     let refused = third.answer("GET").await;
     assert_eq!(refused.refusal(), (503, "overloaded".to_owned()));
     assert!(refused.message().contains("limits.connections_per_peer"));
+    assert_eq!(refused.field("retry-after"), "1");
     third.expect_close().await;
     let counted = [("reason", "overloaded")];
     stage

@@ -8,6 +8,7 @@ mod admin;
 mod arc_key;
 mod batches;
 mod caller_pauses;
+mod caller_streams;
 mod callers;
 mod challenges;
 mod check;

@@ -238,6 +238,16 @@ async fn a_replaced_certificate_is_shown_without_a_restart() {
     .await;
     let text = get(&mut stream, "/graph/sim/bytes/1", "").await.unwrap();
     assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+
+    // Another file in the configuration is shown by a reload, before anybody looks.
+    let (other, next) = (tempfile::tempdir().unwrap(), Authority::new());
+    write_identity(other.path(), &next.identity("localhost"));
+    let path = other.path().display();
+    stage.reload(&format!(
+        "tls: {{certificate_file: '{path}/tls.pem', key_file: '{path}/tls.key'}}\n"
+    ));
+    let shaken = shake(stage.address(), &next.pem, &[], None).await;
+    assert!(shaken.is_ok(), "{shaken:?}");
 }
 
 #[tokio::test]

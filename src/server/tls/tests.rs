@@ -231,6 +231,31 @@ fn a_local_certificate_of_a_clock_that_was_ahead_is_made_anew() {
     }
 }
 
+#[test]
+fn a_local_certificate_belongs_to_the_authority_beside_it() {
+    let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let read = |name: &str| fs::read_to_string(own.path().join(name)).unwrap();
+    let copy = |name: &str| fs::copy(other.path().join(name), own.path().join(name)).unwrap();
+    let now = SystemTime::now();
+    for folder in [&own, &other] {
+        local::load(folder.path(), now).unwrap();
+    }
+    // One that was put there as a whole is taken.
+    for name in ["local-ca.pem", "local-ca-key.pem"] {
+        copy(name);
+    }
+    local::load(own.path(), now).unwrap();
+    assert!(read("localhost.pem").contains(&read("local-ca.pem")));
+    // Without its key nothing can be made with it.
+    local::load(own.path(), now).unwrap();
+    fs::remove_dir_all(other.path()).unwrap();
+    local::load(other.path(), now).unwrap();
+    copy("local-ca.pem");
+    let foreign = read("local-ca.pem");
+    local::load(own.path(), now).unwrap();
+    assert_ne!(read("local-ca.pem"), foreign);
+}
+
 #[cfg(unix)]
 #[test]
 fn only_the_user_reads_the_local_keys() {
