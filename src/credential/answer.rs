@@ -277,6 +277,8 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_token_is_an_error_and_not_an_empty_token() {
+        let longest = format!(r#"{{"access_token":"{}"}}"#, "x".repeat(16 * 1024));
+        assert!(answer(&longest).is_ok());
         let long = format!(r#"{{"access_token":"{}"}}"#, "x".repeat(16 * 1024 + 1));
         for (body, flaw) in [
             ("", Flaw::Empty),

@@ -190,5 +190,11 @@ mod tests {
         std::os::unix::fs::symlink(&outside, &link).unwrap();
         let error = read(&link, &keys).unwrap_err();
         assert!(matches!(error, ArcKeyError::Foreign { .. }), "{error}");
+        // Nor is one to what is no key.
+        std::fs::write(keys.join("state"), "secret").unwrap();
+        let link = keys.join("state.key");
+        std::os::unix::fs::symlink(keys.join("state"), &link).unwrap();
+        let error = read(&link, &keys).unwrap_err();
+        assert!(matches!(error, ArcKeyError::Foreign { .. }), "{error}");
     }
 }

@@ -44,6 +44,7 @@ mod tests {
             soon.starts_with("credential \"app\" expires on 2024-10-04, in 29 days;"),
             "{soon}"
         );
+        assert!(at(day(19_998)).unwrap().contains("in 2 days"));
         assert!(at(day(19_999)).unwrap().contains("in 24 h"));
         assert!(
             at(day(20_001))

@@ -51,6 +51,20 @@ fn an_expired_secret_says_what_to_do_and_what_to_tell_microsoft() {
 }
 
 #[test]
+fn an_error_that_is_about_the_credential_refuses_it_whatever_its_code() {
+    for (error, refuses) in [
+        ("invalid_client", true),
+        ("unauthorized_client", true),
+        ("invalid_scope", false),
+        ("invalid_request", false),
+    ] {
+        for body in [document(error, 1), format!(r#"{{"error":"{error}"}}"#)] {
+            assert_eq!(refuse(400, &[], &body).refuses_credential(), refuses);
+        }
+    }
+}
+
+#[test]
 fn what_microsoft_asks_for_is_told_of_a_gateways_page_as_well() {
     let ids = [("x-ms-request-id", "3a-1"), ("client-request-id", "4b-2")];
     for (status, body) in [(429, "Too Many Requests"), (502, "<html>"), (400, "")] {

@@ -2,6 +2,7 @@
 
 mod batch_property;
 mod corpus;
+mod decode;
 mod host;
 mod link;
 mod multipart;

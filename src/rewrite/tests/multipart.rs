@@ -115,9 +115,60 @@ Content-Type: application/json
 Location: UP/x?tempauth=1
 
 {"@odata.nextLink":"UP/x?tempauth=1","@odata.context":"^/"}
+--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 201 Created
+Location: /x
+
 --batchresponse_1--
 "#,
     );
+}
+
+#[test]
+fn what_is_no_message_or_lies_too_deep_is_left_as_it_is() {
+    check(
+        r#"--batchresponse_1
+Content-Type: text/plain
+Content-Length: 4
+
+UP/x
+--batchresponse_1
+Content-Type: multipart/mixed; boundary=a
+
+--a
+Content-Type: multipart/mixed; boundary=b
+
+--b
+Content-Type: application/http
+
+HTTP/1.1 204 No Content
+Location: UP/x
+
+--b--
+--a--
+--batchresponse_1--
+"#,
+    );
+}
+
+#[test]
+fn a_head_beyond_reason_ends_the_search_for_links() {
+    let asked = Asked {
+        method: &Method::POST,
+        path: "/api/data/v9.2/$batch",
+        range: false,
+        batch: true,
+    };
+    let part = "--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 200 OK\r\n";
+    let long = "x".repeat(128 * 1024);
+    let text = format!("{part}A: {long}\r\nLocation: {UP}/x\r\n\r\n{part}Location: {UP}/x\r\n\r\n");
+    let kind = HeaderValue::from_static("multipart/mixed; boundary=b");
+    let mut headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
+    let mut rewriter = plan(&asked, StatusCode::OK, &mut headers, dynamics()).unwrap();
+    let output = rewrite(&mut rewriter, text.as_bytes().chunks(1000)).unwrap();
+    assert!(output == text.as_bytes());
 }
 
 #[test]
