@@ -47,6 +47,24 @@ pub(crate) async fn post(stage: &Stage, path: &str, kind: &str, body: &[u8]) -> 
 }
 
 #[tokio::test]
+async fn a_body_of_as_much_as_is_kept_is_sent_again_and_one_byte_more_is_not() {
+    let stage = Stage::with("workers: 1\n").await;
+    for (length, status) in [(65_536, 200), (65_537, 502)] {
+        stage
+            .simulator
+            .script(Script::on(GRAPH, refused("no")).times(1));
+        let mut caller = stage.caller().await;
+        caller
+            .ask(&format!(
+                "POST /graph/sim/sink HTTP/1.1\nContent-Length: {length}"
+            ))
+            .await;
+        caller.send(vec![b'x'; length]).await;
+        assert_eq!(caller.answer("POST").await.status, status, "{length}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_whose_text_does_not_end_is_not_waited_for() {
     let stage = Stage::open().await;
     let head = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{";

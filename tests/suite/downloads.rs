@@ -1,9 +1,11 @@
 //! Redirects to where files lie are passed on, or followed for callers in a closed network; either
 //! way the token stays here. The simulator takes offence at one that does not.
 
+use std::time::Duration;
+
 use tokenferry::simulator::{DOWNLOAD, Ending, Fault, GRAPH, Gate, Script};
 
-use crate::harness::stage::Stage;
+use crate::harness::stage::{AT_ONCE, Stage};
 use crate::harness::{soon, until};
 
 const FOLLOWING: &str = "\
@@ -190,6 +192,38 @@ async fn a_redirect_that_is_followed_leaves_its_connection_to_the_next_request()
         used.dedup();
         assert_eq!(used.len(), 1, "{host}");
     }
+}
+
+#[tokio::test]
+async fn a_request_in_flight_keeps_no_idle_connections_to_where_files_lie_over_a_reload() {
+    let own = format!("workers: 1\n{FOLLOWING}");
+    let stage = Stage::with(&own).await;
+    let _feed = stage.simulator.feed("one");
+    let mut caller = stage.caller().await;
+    caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    caller.head().await;
+    stage.get(CONTENT).await.expect(200);
+    assert_eq!(stage.simulator.connections(DOWNLOAD), 1);
+    stage.reload(&own);
+    let closed = until("it is closed", || async {
+        (stage.simulator.connections(DOWNLOAD) == 0).then_some(())
+    });
+    // Long before those that rest are closed anyway.
+    let closed = tokio::time::timeout(AT_ONCE, closed).await;
+    closed.expect("it is closed at once");
+}
+
+#[tokio::test]
+async fn the_time_to_the_head_is_that_of_the_files_own_answer() {
+    let stage = Stage::with(FOLLOWING).await;
+    let slow = Fault::Latency(Duration::from_millis(300));
+    stage.simulator.script(Script::on(DOWNLOAD, slow));
+    stage.get(CONTENT).await.expect(200);
+    let line = stage.log.with("/route", "graph").await;
+    assert!(
+        line["head_ms"].as_f64().is_some_and(|ms| ms >= 300.0),
+        "{line}"
+    );
 }
 
 #[tokio::test]

@@ -132,6 +132,32 @@ async fn a_request_that_is_sent_again_waits_for_a_place_like_any_other() {
 }
 
 #[tokio::test]
+async fn what_is_waited_for_here_counts_as_no_time_of_the_upstream() {
+    let stage = Stage::with(
+        "routes:
+  - {name: held, path: /held, upstream: 'https://GRAPH', throttle: {hold: 15s}}
+  - {name: again, path: /again, upstream: 'https://GRAPH', retry: {attempts: 2}}
+",
+    )
+    .await;
+    for (route, status) in [("held", 429), ("again", 200)] {
+        let busy = Fault::answer(429, &[("retry-after", "1")], "busy");
+        stage.simulator.script(Script::on(GRAPH, busy).times(1));
+        let target = format!("/{route}/sim/bytes/1");
+        stage.get(&target).await.expect(status);
+        stage.get(&target).await.expect(200);
+        let labels = [("route", route)];
+        let ended = "tokenferry_request_duration_seconds_count";
+        stage.becomes(ended, &labels, 2.0).await;
+        let whole = "tokenferry_request_duration_seconds_sum";
+        let upstream = "tokenferry_upstream_response_seconds_sum";
+        let whole = stage.number(whole, &labels).await;
+        let upstream = stage.number(upstream, &labels).await;
+        assert!(whole - upstream >= 0.8, "{route}: {whole} {upstream}");
+    }
+}
+
+#[tokio::test]
 async fn a_date_counts_from_when_the_answer_came() {
     let stage = Stage::open().await;
     let then = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
