@@ -4,7 +4,7 @@
 
 use super::file;
 use super::node::{Content, Node};
-use super::report::{Span, is_word};
+use super::report::{Span, is_word, may_be_secret};
 use super::variable;
 use crate::guid::is_guid;
 
@@ -39,7 +39,8 @@ fn walk(node: &Node, hide: bool, names: bool, spans: &mut Vec<Span>) {
                 let known = file::is_key(key);
                 // Without a value it may be one itself, behind a comma too many.
                 let stray = !names && matches!(entry.value.content, Content::Empty);
-                if !known && (hide || stray || !is_word(key)) {
+                let odd = !is_word(key) || !names && may_be_secret(key);
+                if !known && (hide || stray || odd) {
                     spans.push(entry.key.span);
                 }
                 let secret = variable::SECRET_KEYS.contains(&key) || is_mistaken(key, &entry.value);

@@ -159,6 +159,8 @@ const WRITTEN: &[&str] = &[
     "client_secret: <>: <>",
     "client_secret: ${A:-<>}",
     "client_secret:\n      <>",
+    "client_secret:\n    <>: <>",
+    "client_secret:\n<>: <>",
     "client_secret:\n      - <>",
     "client_secret: |\n      <>\n      <>",
     "client_secret: \"a\n      <>\n      <>\"",

@@ -4,7 +4,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::node::{Content, Key, Node, Provenance};
-use super::report::{Report, Span, is_word, listed, quoted, quoted_key};
+use super::report::{Report, Span, is_word, listed, may_be_secret, quoted, quoted_key};
 use super::value::Name;
 use super::{file, spelling, variable};
 
@@ -370,6 +370,9 @@ pub(super) fn wrong_shape(
 }
 
 fn unknown_key(name: &str) -> String {
+    if may_be_secret(name) {
+        return "unknown key: no key has a digit".to_owned();
+    }
     let hint = if is_word(name) {
         ""
     } else {

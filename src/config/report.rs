@@ -107,6 +107,12 @@ pub(super) fn is_word(key: &str) -> bool {
     host.bytes().all(plain) || literal.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
 }
 
+/// Whether an unknown key may be a secret that a line break has put where a key stands. No key has a
+/// digit.
+pub(super) fn may_be_secret(key: &str) -> bool {
+    key.bytes().any(|b| b.is_ascii_digit())
+}
+
 /// Names in quotes, separated by commas.
 pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.into_iter().map(quoted).collect();

@@ -63,7 +63,8 @@ async fn a_file_that_is_refused_changes_nothing_and_is_reported() {
 #[tokio::test]
 async fn each_problem_of_a_reload_is_an_event_of_its_own() {
     let program = Program::start("", "").await;
-    let lines: Vec<String> = (0..30).map(|n| format!("    wrong{n}: 1\n")).collect();
+    let wrong = |n: usize| format!("wrong{}", "g".repeat(n));
+    let lines: Vec<String> = (0..30).map(|n| format!("    {}: 1\n", wrong(n))).collect();
     program.rewrite(&format!("{TWO_ROUTES}{}", lines.concat()));
     program.signal(Signal::HUP);
     let message = "the configuration was not reloaded";
@@ -86,7 +87,7 @@ async fn each_problem_of_a_reload_is_an_event_of_its_own() {
         .collect();
     assert_eq!(problems.len() as u64 + more, 30, "{problems:?}");
     for (n, problem) in problems.iter().enumerate() {
-        let key = format!("unknown key \"wrong{n}\"");
+        let key = format!("unknown key \"{}\"", wrong(n));
         assert!(problem.contains(&key), "{problem}");
         assert_eq!(problem.matches("unknown key").count(), 1, "{problem}");
     }
