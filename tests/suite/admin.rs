@@ -144,7 +144,7 @@ async fn readiness_waits_for_the_first_attempt_and_not_for_a_token() {
     stage.ask_admin("GET /livez HTTP/1.1").await.expect(200);
     gate.open();
     stage.attempted().await;
-    crate::harness::until("it is ready", || async {
+    until("it is ready", || async {
         (stage.ask_admin("GET /readyz HTTP/1.1").await.status == 200).then_some(())
     })
     .await;
