@@ -286,6 +286,8 @@ mod tests {
             let outcome = read(Framing::Chunked, &[text.as_bytes()]);
             assert!(matches!(outcome, Err(Breakage::Malformed(_))), "{text:?}");
         }
+        let long = format!("4;{}\r\nWiki\r\n0\r\n\r\n", "x".repeat(LONGEST_LINE));
+        assert_eq!(chunked(&[long.as_bytes()]), None);
         let endless = format!("4;{}", "x".repeat(LONGEST_LINE));
         assert!(matches!(
             read(Framing::Chunked, &[endless.as_bytes()]),

@@ -215,3 +215,28 @@ fn value(text: &Bytes, place: Range<usize>) -> Option<HeaderValue> {
     }
     HeaderValue::from_maybe_shared(text.slice_ref(value)).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use crate::upstream::answer_head::Heads;
+
+    #[test]
+    fn a_value_that_has_varied_is_read_where_it_is_as_at_first_too() {
+        let mut heads = Heads::default();
+        for values in [
+            ["1", "1", "1"],
+            ["2", "1", "1"],
+            ["1", "2", "2"],
+            ["3", "2", "1"],
+        ] {
+            let [a, b, c] = values;
+            let text = format!("HTTP/1.1 200 OK\r\na: {a}\r\nb: {b}\r\nc: {c}\r\n\r\n");
+            let head = heads.read(&mut BytesMut::from(text.as_str()));
+            let (response, _) = head.unwrap().unwrap();
+            let read = ["a", "b", "c"].map(|name| response.headers()[name].to_str().unwrap());
+            assert_eq!(read, values);
+        }
+    }
+}

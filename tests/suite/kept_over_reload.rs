@@ -70,6 +70,19 @@ async fn a_quiet_that_another_upstream_asked_for_is_none() {
 }
 
 #[tokio::test]
+async fn connections_of_a_route_that_is_gone_are_counted_no_more() {
+    for http in [1, 2] {
+        let own = route(ORGANISATION, &format!(", upstream_http: {http}"));
+        let stage = Stage::with(&own).await;
+        stage.get("/api/sim/bytes/1").await.expect(200);
+        let (gauge, labels) = ("tokenferry_upstream_connections", [("route", "api")]);
+        stage.becomes(gauge, &labels, 1.0).await;
+        stage.reload(&own.replace("name: api", "name: other"));
+        stage.becomes(gauge, &labels, 0.0).await;
+    }
+}
+
+#[tokio::test]
 async fn requests_go_where_the_route_leads_now() {
     let stage = Stage::with(&route(ORGANISATION, "")).await;
     for host in [ORGANISATION, GRAPH, ORGANISATION] {

@@ -35,11 +35,15 @@ impl Silent {
     }
 
     async fn open(&mut self, multiplex: &Multiplex) {
+        self.open_for(multiplex, HOUR).await;
+    }
+
+    async fn open_for(&mut self, multiplex: &Multiplex, lifetime: Duration) {
         let address = self.0.local_addr().unwrap();
         let stream = TcpStream::connect(address).await.unwrap();
         self.1.push(self.0.accept().await.unwrap().0);
         let stream = UpstreamStream::Plain(stream.into());
-        multiplex.open(stream, HOUR, TARGET).await.unwrap();
+        multiplex.open(stream, lifetime, TARGET).await.unwrap();
     }
 
     /// Says something on the last of them.
@@ -86,6 +90,22 @@ async fn comes<T>(multiplex: &Multiplex, find: impl Fn() -> Option<T>) -> T {
         drop(tokio::time::timeout(PATIENCE, multiplex.turn(None)).await);
     }
     panic!("it does not come");
+}
+
+#[tokio::test]
+async fn what_is_old_takes_no_other_stream() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let mut silent = Silent::listen().await;
+            let multiplex = multiplex(1);
+            silent.open_for(&multiplex, IDLE / 2).await;
+            let now = Instant::now();
+            assert!(multiplex.has_room(now));
+            assert!(!multiplex.has_room(now + IDLE / 2));
+            assert!(multiplex.take_stream(now + IDLE / 2, None).is_none());
+        })
+        .await;
 }
 
 #[tokio::test]

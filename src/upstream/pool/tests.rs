@@ -57,6 +57,18 @@ async fn a_connection_that_is_old_or_was_idle_for_long_serves_no_other_request()
 }
 
 #[tokio::test]
+async fn what_a_sweep_closes_is_counted_no_more() {
+    let upstream = Upstream::open().await;
+    let pool = Pool::new(2, HOUR, Box::new(|_| {}));
+    for _ in 0..2 {
+        let lease = pool.fresh(upstream.wire(HOUR)).await.unwrap();
+        lease.unwrap().give_back();
+        pool.sweep(Instant::now() + IDLE);
+        assert_eq!((pool.open.get(), pool.idle.borrow().len()), (0, 0));
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_ended_serves_none_when_the_task_has_no_budget_left() {
     let upstream = Upstream::open().await;
     let mut ended = upstream.spoilt(b"").await.unwrap().unwrap();
