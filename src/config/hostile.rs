@@ -218,6 +218,26 @@ fn messages(text: &str) -> String {
     }
 }
 
+#[test]
+fn what_follows_a_damaged_key_is_not_shown_as_a_key() {
+    let routes = "routes:\n  - {name: a, path: /a, upstream: \"https://a.com\"}\n";
+    let told = |key: &str| {
+        messages(&format!(
+            "credentials:\n  contoso:* {{client_secret:\n      {key}, tenant_id: a.com}}}}\n{routes}"
+        ))
+    };
+    let letters = SECRET.replace(|c: char| c.is_ascii_digit(), "");
+    let shown = told(&letters);
+    assert!(!shown.contains(&letters), "{shown}");
+    assert!(shown.contains("unknown key: a key is a word"), "{shown}");
+    let shown = messages(&format!(
+        "credentials:\n  :`  client_secret: {{{letters}: x}}\n{routes}"
+    ));
+    assert!(!shown.contains(&letters), "{shown}");
+    let shown = told("client_secert");
+    assert!(shown.contains("unknown key \"client_secert…\""), "{shown}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -309,7 +309,7 @@ impl<'a> Entries<'a> {
                 let message = if stray {
                     "unknown key, without a value".to_owned()
                 } else {
-                    unknown_key(name)
+                    unknown_key(name, key)
                 };
                 report.problem(entry.key.span, message, &help);
                 meant.extend(near.map(|near| (&entry.key, near.to_owned())));
@@ -369,16 +369,19 @@ pub(super) fn wrong_shape(
     }
 }
 
-fn unknown_key(name: &str) -> String {
+/// What has a digit, is no word, or stands below what is none, may be the value of a key that was damaged, and that
+/// may be a secret: its beginning is shown where it is like a key.
+fn unknown_key(name: &str, below: &Key) -> String {
     if may_be_secret(name) {
         return "unknown key: no key has a digit".to_owned();
     }
-    let hint = if is_word(name) {
-        ""
-    } else {
-        ": a key is a word, then a colon and a space"
-    };
-    format!("unknown key {}{hint}", quoted_key(name))
+    if is_word(name) && is_word(&below.text) {
+        return format!("unknown key {}", quoted_key(name));
+    }
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let near = spelling::nearest(words.next().unwrap_or_default(), &file::keys());
+    let shown = near.map_or_else(String::new, |_| format!(" {}", quoted_key(name)));
+    format!("unknown key{shown}: a key is a word, then a colon and a space")
 }
 
 /// What to write instead of an unknown key.
