@@ -219,28 +219,4 @@ mod tests {
             assert_eq!(Arc::ptr_eq(before, after), places, "{next}");
         }
     }
-
-    #[tokio::test]
-    async fn places_that_are_taken_count_among_another_number_of_them() {
-        let most = |most: usize| {
-            generation(&format!(
-                "{{name: a, path: /a, upstream: 'https://a.com', max_concurrency: {most}}}"
-            ))
-        };
-        let in_force = InForce::new(most(2));
-        let places = || in_force.load().routes[0].places.clone().unwrap();
-        let mut taken = vec![places().try_acquire_owned().unwrap()];
-        taken.push(places().try_acquire_owned().unwrap());
-        for (next, free) in [(3, 1), (4, 2), (1, 0)] {
-            in_force.replace(most(next));
-            assert_eq!(places().available_permits(), free, "{next}");
-        }
-        for free in [0, 1] {
-            taken.pop();
-            tokio::task::yield_now().await;
-            assert_eq!(places().available_permits(), free);
-        }
-        in_force.replace(most(2));
-        assert_eq!(places().available_permits(), 2);
-    }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Response, StatusCode};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::call::Call;
@@ -13,6 +12,7 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::generation::Route;
 use super::retry_after;
+use super::route_places::RoutePlaces;
 use crate::config::Throttle;
 use crate::upstream::UpstreamBody;
 
@@ -59,14 +59,13 @@ async fn queue(exchange: &mut Exchange, route: &Route) -> Result<(), ProxyError>
 /// Takes one of the route's places; waiting requests are served in the order they came.
 async fn place(
     exchange: &mut Exchange,
-    places: Option<&Arc<Semaphore>>,
+    places: Option<&Arc<RoutePlaces>>,
     limit: Duration,
 ) -> Result<(), ProxyError> {
     let Some(places) = places else {
         return Ok(());
     };
-    let taken = timeout(limit, Arc::clone(places).acquire_owned()).await;
-    let Ok(Ok(place)) = taken else {
+    let Ok(place) = timeout(limit, places.take()).await else {
         return Err(ProxyError::Overloaded(NO_PLACE));
     };
     exchange.place = Some(place);

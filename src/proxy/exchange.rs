@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Proxy;
 use super::conversation::Conversation;
 use super::inner_status::InnerStatuses;
 use super::lane::Lane;
 use super::request_id::CLIENT_REQUEST_ID;
+use super::route_places::RoutePlace;
 use crate::access_log::{AccessRecord, Outcome, TokenUse};
 use crate::caller::CallerId;
 use crate::clock::Now;
@@ -61,7 +61,7 @@ pub struct Exchange {
     /// Bytes of the answer's body.
     pub response_bytes: u64,
     /// Its place among the route's `max_concurrency`.
-    pub place: Option<OwnedSemaphorePermit>,
+    pub place: Option<RoutePlace>,
     /// Notes how the operations of a batch ended.
     pub(super) operations: Option<Box<InnerStatuses>>,
     /// How it ended, so far.

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
+use super::route_places::RoutePlaces;
 use super::throttle_gate::ThrottleGate;
 use crate::caller::{Callers, RouteCallers};
 use crate::config::{Config, RouteSpec, Throttle};
@@ -62,7 +63,7 @@ pub struct Route {
     /// Closed while its upstream has asked for quiet.
     pub throttle_gate: Arc<ThrottleGate>,
     /// The places of `max_concurrency`.
-    pub places: Option<Arc<Semaphore>>,
+    pub places: Option<Arc<RoutePlaces>>,
     /// The token of its scope.
     pub token: Arc<TokenEntry>,
 }
@@ -110,7 +111,7 @@ impl Generation {
             }
             let mosts = known.spec.max_concurrency.zip(route.spec.max_concurrency);
             if let Some(((before, now), places)) = mosts.zip(known.places.as_ref()) {
-                resize(places, before.get(), now.get());
+                places.resize(before.get(), now.get());
                 route.places = Some(Arc::clone(places));
             }
         }
@@ -142,27 +143,10 @@ impl Route {
             throttle_gate: Arc::default(),
             places: spec
                 .max_concurrency
-                .map(|most| Arc::new(Semaphore::new(most.get()))),
+                .map(|most| RoutePlaces::new(most.get())),
             token,
             spec: spec.clone(),
         }
-    }
-}
-
-/// Makes another number of places of one. Those that are taken stay so; what is too many of them goes
-/// as they come free.
-fn resize(places: &Arc<Semaphore>, before: usize, now: usize) {
-    places.add_permits(now.saturating_sub(before));
-    let surplus = before.saturating_sub(now);
-    let taken = surplus - places.forget_permits(surplus);
-    if let (1.., Ok(taken)) = (taken, u32::try_from(taken)) {
-        let places = Arc::clone(places);
-        tokio::spawn(async move {
-            // The semaphore is never closed.
-            if let Ok(surplus) = places.acquire_many_owned(taken).await {
-                surplus.forget();
-            }
-        });
     }
 }
 
@@ -186,7 +170,7 @@ impl InForce {
         }
     }
 
-    /// Puts another in force, on the runtime of the control plane; exchanges in flight finish on the one they began with.
+    /// Puts another in force; exchanges in flight finish on the one they began with.
     pub fn replace(&self, mut generation: Generation) {
         generation.inherit(&self.load());
         self.generation.store(Arc::new(generation));

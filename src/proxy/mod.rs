@@ -25,6 +25,7 @@ mod response;
 mod retry;
 mod retry_after;
 mod rewritten;
+mod route_places;
 mod send;
 mod small_body;
 mod throttle_gate;
