@@ -83,7 +83,8 @@ impl Multiplex {
             young && connection.is_open(now) && connection.has_room()
         })?;
         let stream = Stream::on(Rc::clone(connection), self.clock.alarm());
-        if connection.has_room() {
+        let has_room = |it: &Rc<H2Connection>| it.is_open(now) && it.has_room();
+        if self.is_awaited() && connections.iter().any(has_room) {
             self.notify.wake_one();
         }
         Some(stream)

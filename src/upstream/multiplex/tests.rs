@@ -1,6 +1,7 @@
 //! Which connections stay, and who may dial.
 
 use std::pin::pin;
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,6 +105,31 @@ async fn what_is_old_takes_no_other_stream() {
             assert!(multiplex.has_room(now));
             assert!(!multiplex.has_room(now + IDLE / 2));
             assert!(multiplex.take_stream(now + IDLE / 2, None).is_none());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn who_takes_a_place_tells_the_next_of_one_on_another_connection() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = multiplex(2);
+            let mut peer = Silent::listen().await;
+            peer.open(&multiplex).await;
+            peer.allow(1).await;
+            let find = || multiplex.take_stream(Instant::now(), None);
+            let held = comes(&multiplex, find).await;
+            let cx = &mut Context::from_waker(Waker::noop());
+            let mut first = pin!(multiplex.turn(None));
+            assert!(first.as_mut().poll(cx).is_pending());
+            drop(held);
+            peer.open(&multiplex).await;
+            let mut next = pin!(multiplex.turn(None));
+            assert!(next.as_mut().poll(cx).is_pending());
+            assert!(first.as_mut().poll(cx).is_ready());
+            let _taken = find().unwrap();
+            assert!(next.as_mut().poll(cx).is_ready());
         })
         .await;
 }
