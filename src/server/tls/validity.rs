@@ -11,6 +11,8 @@ use crate::timestamp::Timestamp;
 /// From when on an end that comes near is told: when this part of the certificate's time is left.
 /// Certificate managers renew when a third is left; less than half of that means that one did not.
 const NEAR: u32 = 8;
+/// But never earlier than this, as with credentials: what people renew may live for ten years.
+const AT_MOST: Duration = Duration::from_secs(30 * 86_400);
 
 /// The time in which a certificate is valid (RFC 5280 section 4.1.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,7 @@ impl Validity {
         }
         let ends = Timestamp::of(self.ends);
         match self.ends.duration_since(now) {
-            Ok(left) if left > life / NEAR => None,
+            Ok(left) if left > AT_MOST.min(life / NEAR) => None,
             Ok(left) if !left.is_zero() => Some(format!(
                 "the certificate of tls expires at {ends} and was not renewed yet; put the next one and its key in place"
             )),
@@ -83,6 +85,13 @@ mod tests {
         }
         for now in [day(20_080), day(30_000)] {
             assert!(said(now).contains("it expired at 2024-12-23T00:00:00.000Z;"));
+        }
+        let long = Validity {
+            ends: day(23_650),
+            ..validity
+        };
+        for (now, near) in [(day(23_619), false), (day(23_620), true)] {
+            assert_eq!(long.complaint(now).is_some(), near);
         }
     }
 }
