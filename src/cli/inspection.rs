@@ -58,8 +58,7 @@ pub(super) enum Purpose<'a> {
     /// To be told what can be known without secrets. What is wrong on disk is worth a warning only:
     /// a pipeline that has no secrets has no files with secrets either.
     CheckWithoutSecrets,
-    /// To run, or to ask for every route's token: both tell by themselves which credentials end
-    /// soon.
+    /// To run, or to ask for every route's token: both tell by themselves what of theirs ends soon.
     Run,
     /// To ask for the token of this route once. What only callers and other routes need is not
     /// looked at: the token can be had all the same.
@@ -75,7 +74,7 @@ pub(super) fn inspect(path: &Path, purpose: Purpose<'_>, now: SystemTime) -> Ins
     let mut disk = disk::inspect(&examined.files, path);
     if let Some(config) = &examined.config {
         if part == Part::All {
-            certificate(config, &mut disk, now);
+            certificate(config, purpose, &mut disk, now);
             cluster_keys(config, &mut disk);
             api_keys(config, &mut disk);
         }
@@ -172,7 +171,7 @@ fn in_order(mut problems: Vec<Problem>) -> Problems {
 
 /// What keeps the certificate for callers from being shown. One that is ours to make is not made
 /// by a look.
-fn certificate(config: &Config, disk: &mut Disk, now: SystemTime) {
+fn certificate(config: &Config, purpose: Purpose<'_>, disk: &mut Disk, now: SystemTime) {
     let Some(TlsSpec::Files {
         certificate_file,
         key_file,
@@ -193,7 +192,8 @@ fn certificate(config: &Config, disk: &mut Disk, now: SystemTime) {
     };
     match tls::load(&spec, now) {
         Ok(loaded) => {
-            if let Some(words) = loaded.complaint(now) {
+            let complaint = loaded.complaint(now);
+            if let Some(words) = complaint.filter(|_| purpose != Purpose::Run) {
                 disk.warn(&["tls", "certificate_file"], words);
             }
         }

@@ -308,8 +308,9 @@ async fn a_certificate_that_callers_refuse_for_its_age_is_told_by_check_and_log(
         format!("tls: {{certificate_file: '{shown}/tls.pem', key_file: '{shown}/tls.key'}}\n");
     let program = Program::start(&own, "").await;
     let wanted = "it expired at 2025-12-31T00:00:00.000Z; put a new one and its key in place";
-    let told = |line: &str| line.contains(wanted).then_some(());
-    program.err.find(wanted, told).await;
+    let told = |line: &str| line.contains(wanted).then(|| line.to_owned());
+    let line = program.err.find(wanted, told).await;
+    assert!(!line.contains(": warning: "), "it is told twice: {line}");
     let mut command = command();
     command.arg("check").arg("-c").arg(program.file());
     let (code, _, words) = run(command).await;
