@@ -68,14 +68,14 @@ fn answered(members: Map<String, Value>, plain: bool) -> Value {
 }
 
 /// The upstream's URL for one of this proxy.
-fn turned(text: String) -> String {
+fn turned(text: &str) -> String {
     let origin = DOWN.trim_end_matches("/graph");
     let front = text.get(..origin.len());
     let rest = front
         .filter(|front| front.eq_ignore_ascii_case(origin))
         .and_then(|_| text[origin.len()..].strip_prefix("/graph"));
     let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
-    rest.map_or(text.clone(), |rest| format!("{UP}{rest}"))
+    rest.map_or(text.to_owned(), |rest| format!("{UP}{rest}"))
 }
 
 fn request(value: Value) -> Value {
@@ -85,13 +85,13 @@ fn request(value: Value) -> Value {
             let member = |(key, value): (String, Value)| {
                 let link = key.ends_with("@odata.id") || key.ends_with("@odata.bind");
                 let value = match value {
-                    Value::String(text) if link => Value::String(turned(text)),
+                    Value::String(text) if link => Value::String(turned(&text)),
                     Value::Array(items) if link => {
                         let mut texts = true;
                         let item = |item: Value| {
                             texts &= item.is_string();
                             match item {
-                                Value::String(text) if texts => Value::String(turned(text)),
+                                Value::String(text) if texts => Value::String(turned(&text)),
                                 item => request(item),
                             }
                         };
@@ -111,7 +111,7 @@ fn request(value: Value) -> Value {
 fn asked(members: Map<String, Value>) -> Value {
     let member = |(key, value): (String, Value)| match value {
         Value::String(text) if key == "url" => {
-            let moved = turned(text.clone());
+            let moved = turned(&text);
             let target = moved.strip_prefix("https://graph.microsoft.com/v1.0/");
             let target = target.filter(|_| moved != text);
             let target =
