@@ -322,7 +322,7 @@ fn watchers(
     ]
 }
 
-/// Releases the last latch, and ends the process when a refresher has died: a proxy without one
+/// Releases the latch of the tokens, and ends the process when a refresher has died: a proxy without one
 /// would serve its tokens until they expire, and then nothing.
 async fn watch_tokens(tokens: TokenCache, readiness: Arc<Readiness>) {
     let attempted = async {

@@ -66,7 +66,8 @@ impl ConnectionContext {
 pub enum Drain {
     /// Not at all.
     No,
-    /// Idle HTTP/1.1 connections close, and each other after the exchange it is in.
+    /// Idle HTTP/1.1 connections close, and each other after the exchange that it is in or that has
+    /// begun to come.
     Now,
     /// It is announced: GOAWAY goes out, and HTTP/1.1 answers say `Connection: close`.
     Soon,
