@@ -13,7 +13,7 @@ use super::stamp::Stamp;
 const FIRST_AGAIN: Duration = Duration::from_secs(3000);
 /// The same while the second gives no token either: as long as anything that is refused is left alone,
 /// so that whoever mends the first in Entra need not wait for the hour.
-const FIRST_NEXT: Duration = Duration::from_secs(60);
+pub const FIRST_NEXT: Duration = Duration::from_secs(60);
 /// The same where its files were not read in time, or where it was known to be refused, was due, and did
 /// not answer.
 const FIRST_SOON: Duration = Duration::from_secs(250);

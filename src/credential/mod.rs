@@ -53,6 +53,7 @@ pub use claims::{ClaimsRequest, MAX_CLAIMS};
 pub use ending::ending;
 pub use endpoint::{Egress, TokenClient};
 pub use error::{CredentialError, Flaw, Outage, Pace, Peer, Rejection};
+pub use fallback::FIRST_NEXT;
 pub use key_file::KeyFault;
 pub use kind::Identity;
 pub use platform::{Platform, PlatformError};

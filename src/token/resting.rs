@@ -6,10 +6,7 @@ use std::time::Duration;
 use super::backoff;
 use super::deadline::Deadline;
 use crate::clock::Now;
-use crate::credential::CredentialError;
-
-/// A first that was refused is asked again after this time, however long its fallback is left alone.
-const FIRST_NEXT: Duration = Duration::from_secs(60);
+use crate::credential::{CredentialError, FIRST_NEXT};
 
 /// A fallback that is left alone.
 #[derive(Debug)]
@@ -36,7 +33,7 @@ impl Resting {
         (!self.until.has_come(now)).then_some(self)
     }
 
-    /// How long the pair is left alone.
+    /// When the pair is asked again: the first, or both once the fallback's time is over.
     pub(super) fn pause(&self, now: Now) -> Duration {
         self.until.left(now).min(FIRST_NEXT)
     }
