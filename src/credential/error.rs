@@ -191,6 +191,8 @@ pub enum Pace {
     Slow,
     /// After a back-off.
     Soon,
+    /// After this time.
+    In(Duration),
 }
 
 /// Who was asked, as people call it: a host, or the platform's identity endpoint.

@@ -32,10 +32,12 @@ pub(super) fn pause(
     random: f64,
 ) -> Duration {
     let random = random.clamp(0.0, 1.0);
+    let later = |asked: Duration| asked + (asked / 10).min(Duration::from_secs(5)).mul_f64(random);
     if let Some(asked) = asked_for(retry_after) {
-        return asked + (asked / 10).min(Duration::from_secs(5)).mul_f64(random);
+        return later(asked);
     }
     match pace {
+        Pace::In(time) => later(time.max(SHORTEST)),
         Pace::Permanent => LONGEST + (LONGEST / 10).mul_f64(random),
         Pace::Slow => LONGEST / 2 + (LONGEST / 2).mul_f64(random),
         Pace::Soon => {

@@ -21,7 +21,7 @@ use super::tally::{self, Tally};
 use super::telling;
 use crate::clock::Now;
 use crate::config::Name;
-use crate::credential::{AccessToken, Acquired, ClaimsRequest, CredentialError};
+use crate::credential::{AccessToken, Acquired, ClaimsRequest, CredentialError, Pace};
 use crate::metrics::{RefreshOutcome, RefreshTotals, Refreshes};
 use crate::secret::Secret;
 
@@ -248,10 +248,6 @@ impl TokenEntry {
 
     fn changed(&self, state: &mut State, now: Now) {
         let at_once = self.fallback().is_some();
-        if state.resting.is_some() {
-            // The first may be asked, and the next call leaves the fallback alone.
-            state.slot.obeys_for_fallback();
-        }
         if state.slot.credential_changed(at_once, now) {
             // Requests wait for the call with the new credential, not fail with the old error.
             self.phase.send_modify(|phase| phase.failure = None);
@@ -382,11 +378,12 @@ impl TokenEntry {
         telling::failed(&state.label, self.key.scope(), &last, cached, news);
         state.last_error = Some(last);
         state.resting = Resting::of(error, state.resting.take(), now);
-        let quiet = match &state.resting {
-            Some(resting) => Some(resting.pause(now)),
-            None => error.retry_after(),
+        let (pace, quiet) = match &state.resting {
+            // The next call leaves the fallback alone, so that a change of the first may bring it forward.
+            Some(resting) => (Pace::In(resting.pause(now)), None),
+            None => (error.pace(), error.retry_after()),
         };
-        state.slot.failed(error.pace(), quiet, now, random)
+        state.slot.failed(pace, quiet, now, random)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

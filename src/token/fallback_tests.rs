@@ -7,10 +7,12 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::refresh::clock;
-use super::script::{Script, rejected, run, settle, throttled, token, unavailable};
-use super::{Supplier, TokenCache, TokenEntry, TokenKey};
+use super::script::{LIMIT, Script, rejected, renew, run, settle, throttled, token, unavailable};
+use super::{Supplier, TokenCache, TokenEntry, TokenKey, TokenReader};
 use crate::config::{IdentitySelector, Name, Scope};
-use crate::credential::{AccessToken, Acquired, CredentialError, FirstFailure, Identity, Reason};
+use crate::credential::{
+    AccessToken, Acquired, ClaimsRequest, CredentialError, FirstFailure, Identity, Reason,
+};
 use crate::metrics::{RefreshCounts, RefreshOutcome};
 
 fn of_fallback(text: &str) -> AccessToken {
@@ -140,6 +142,44 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
         std::fs::write(&file, "newest").unwrap();
         tokio::time::sleep(S(590)).await;
         assert!(other.is_idle());
+    });
+}
+
+#[test]
+fn a_first_that_a_reload_changes_during_the_call_is_asked_at_once_in_the_fallbacks_quiet() {
+    run(async {
+        let cache = TokenCache::new(Handle::current(), Arc::default());
+        let (mut old, mut new) = (Script::new(), Script::new());
+        old.entry(&cache);
+        let asked = old.next().await;
+        new.entry(&cache);
+        let refused = Instant::now();
+        asked.refuse(both(600));
+        let asked = new.next().await;
+        assert!(refused.elapsed() < Duration::from_secs(1));
+        assert!(asked.demand.resting.is_some(), "the fallback is left alone");
+    });
+}
+
+#[test]
+fn quiet_of_the_fallback_after_claims_holds_up_no_first_that_has_changed() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "old").unwrap();
+        let cache = TokenCache::new(Handle::current(), Arc::default());
+        let mut script = Script::watching(&file);
+        let reader = TokenReader::new(script.entry(&cache));
+        script.next().await.grant(of_fallback("token-1"));
+        let bearer = reader.wait(clock(), LIMIT).await.unwrap();
+        let renewal = renew(&reader, &bearer, ClaimsRequest::parse(br#"{"nbf":1}"#));
+        script.next().await.refuse(both(600));
+        assert!(renewal.await.unwrap().is_err());
+        std::fs::write(&file, "new").unwrap();
+        let changed = Instant::now();
+        let asked = script.next().await;
+        assert!(changed.elapsed() <= Duration::from_secs(5));
+        assert!(asked.demand.resting.is_some(), "the fallback is left alone");
     });
 }
 

@@ -365,11 +365,6 @@ impl Slot {
         Renewal::Join(self.calls + 1)
     }
 
-    /// The quiet that is kept was asked for the fallback: a change of the credential ends it.
-    pub(super) fn obeys_for_fallback(&mut self) {
-        self.obeying = false;
-    }
-
     /// The credential or its files changed. What failed with the old one is tried at once with the
     /// new, unless the server asked for quiet; a token that the old one brought stays valid, and is
     /// renewed when it is due unless `at_once`. Returns whether a call is under way or follows now.

@@ -35,7 +35,12 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let pace = prop_oneof![Just(Pace::Permanent), Just(Pace::Slow), Just(Pace::Soon)];
+    let pace = prop_oneof![
+        Just(Pace::Permanent),
+        Just(Pace::Slow),
+        Just(Pace::Soon),
+        Just(Pace::In(S(45))),
+    ];
     prop_oneof![
         3 => (0..4000_u32, -2000..8000_i32).prop_map(|(mono, wall)| Event::Advance { mono, wall }),
         // Less than a pause, and so that both clocks tell.
@@ -196,6 +201,7 @@ impl Model {
         let asked = retry_after.map_or(1, |seconds| seconds.clamp(1, 3600));
         let least = match pace {
             Pace::Permanent if retry_after.is_none() => 60.0,
+            Pace::In(time) if retry_after.is_none() => time.as_secs_f64(),
             _ => S(asked).as_secs_f64(),
         };
         let until = (self.mono + least, self.wall + least);
