@@ -137,20 +137,21 @@ fn client_certificate(
 
 /// Why no certificate has this name, and what to write instead.
 fn never_matches(name: &str) -> Option<(&'static str, &'static str)> {
-    // As OpenSSL shows alternative names. No name of that kind begins so itself.
-    const KINDS: [&str; 5] = ["dns:", "uri:", "ip:", "ip address:", "email:"];
+    // As OpenSSL shows alternative names, and the subject. No name of that kind begins so itself.
+    const KINDS: [&str; 6] = ["dns:", "uri:", "ip:", "ip address:", "email:", "subject="];
     let name = name.to_ascii_lowercase();
     if KINDS.iter().any(|kind| name.starts_with(kind)) {
         let message = "the kind of a name is no part of it";
         return Some((message, "write the name alone: app1.contoso.com"));
     }
-    // With a scheme it is a URI; with one `=` it may be a common name, which may hold anything.
+    // With a scheme it is a URI; `CN=` with no other `=` may be a common name, which may hold anything.
     let (kind, value) = name.split_once('=').filter(|_| !name.contains("://"))?;
     if kind.trim().is_empty() || value.trim().is_empty() {
         let message = "this subject has nothing on one side of its equals sign";
         return Some((message, "write type and value: CN=reporting"));
     }
-    (value.contains('=') && subject::attributes(&name).is_none()).then_some((
+    let common = kind.trim() == "cn" && !value.contains('=');
+    (!common && subject::attributes(&name).is_none()).then_some((
         "this subject cannot be read",
         r"attributes with commas between them, CN=reporting,O=Contoso; a comma inside a value is \,",
     ))
