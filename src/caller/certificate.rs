@@ -61,40 +61,6 @@ impl PeerNames {
         Ok(names)
     }
 
-    /// Whether the certificate is what a caller's `client_certificate` asks for: one alternative
-    /// name, the common name with or without `CN=`, or the whole subject in either order
-    /// (`CN=a,O=b` as RFC 4514 writes it, `O=b, CN=a` as OpenSSL does), attributes that share a place
-    /// with a plus between them, in any order, or in a row.
-    ///
-    /// A name counts as what it looks like only. An authority may let its holders choose one kind of
-    /// name and vouch for another: a common name that is spelt like a SPIFFE ID or like a whole
-    /// subject is neither.
-    pub fn matches(&self, wanted: &str) -> bool {
-        if wanted.contains("://") {
-            return self.uris.iter().any(|uri| uri == wanted);
-        }
-        if wanted.contains('=') {
-            return self.is_common_name(wanted) || self.is_subject(wanted);
-        }
-        self.dns.contains(&wanted.to_ascii_lowercase())
-            || self.uris.iter().any(|uri| uri == wanted)
-            || self.mail.iter().any(|address| address == wanted)
-            || wanted
-                .parse()
-                .is_ok_and(|address| self.addresses.contains(&address))
-            || self.common_name() == Some(wanted)
-    }
-
-    /// Whether `wanted` is `CN=` and the common name, and no list of attributes.
-    fn is_common_name(&self, wanted: &str) -> bool {
-        let Some((kind, name)) = wanted.split_once('=') else {
-            return false;
-        };
-        kind.trim().eq_ignore_ascii_case("CN")
-            && !name.contains('=')
-            && self.common_name() == Some(name.trim())
-    }
-
     /// The common name, when there is exactly one.
     fn common_name(&self) -> Option<&str> {
         let mut names = self.subject.iter().flatten().filter(|it| it.0 == "CN");
@@ -104,8 +70,7 @@ impl PeerNames {
         }
     }
 
-    fn is_subject(&self, wanted: &str) -> bool {
-        let wanted = subject::attributes(wanted).unwrap_or_default();
+    fn is_subject(&self, wanted: &[Vec<Attribute>]) -> bool {
         if wanted.is_empty() {
             return false;
         }
@@ -115,6 +80,74 @@ impl PeerNames {
         }
         let (mine, theirs) = (self.subject.iter().flatten(), wanted.iter().flatten());
         in_either_order(mine, theirs, is_same)
+    }
+}
+
+/// What a caller's `client_certificate` asks for: one alternative name, the common name with or
+/// without `CN=`, or the whole subject in either order (`CN=a,O=b` as RFC 4514 writes it, `O=b, CN=a`
+/// as OpenSSL does), attributes that share a place with a plus between them, in any order, or in a row.
+///
+/// A name counts as what it looks like only. An authority may let its holders choose one kind of
+/// name and vouch for another: a common name that is spelt like a SPIFFE ID or like a whole
+/// subject is neither.
+#[derive(Debug)]
+pub enum WantedName {
+    /// It has a scheme.
+    Uri(String),
+    /// It has an equals sign.
+    Subject {
+        /// What follows `CN=`, when that is all.
+        common: Option<String>,
+        /// The attributes by their places; none when it is no list of them.
+        places: Vec<Vec<Attribute>>,
+    },
+    /// Anything else.
+    Plain {
+        /// As it is written.
+        text: String,
+        /// In lower case.
+        dns: String,
+        /// The address that it is.
+        address: Option<IpAddr>,
+    },
+}
+
+impl WantedName {
+    /// Reads what the configuration says.
+    pub fn read(text: &str) -> Self {
+        if text.contains("://") {
+            return Self::Uri(text.to_owned());
+        }
+        let Some((kind, name)) = text.split_once('=') else {
+            return Self::Plain {
+                text: text.to_owned(),
+                dns: text.to_ascii_lowercase(),
+                address: text.parse().ok(),
+            };
+        };
+        let alone = kind.trim().eq_ignore_ascii_case("CN") && !name.contains('=');
+        Self::Subject {
+            common: alone.then(|| name.trim().to_owned()),
+            places: subject::attributes(text).unwrap_or_default(),
+        }
+    }
+
+    /// Whether the certificate with these names has it.
+    pub fn is_among(&self, names: &PeerNames) -> bool {
+        match self {
+            Self::Uri(uri) => names.uris.contains(uri),
+            Self::Subject { common, places } => {
+                let common = common.as_deref();
+                common.is_some() && common == names.common_name() || names.is_subject(places)
+            }
+            Self::Plain { text, dns, address } => {
+                names.dns.contains(dns)
+                    || names.uris.contains(text)
+                    || names.mail.contains(text)
+                    || address.is_some_and(|address| names.addresses.contains(&address))
+                    || names.common_name() == Some(text)
+            }
+        }
     }
 }
 

@@ -2,7 +2,13 @@
 
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
-use crate::caller::certificate::PeerNames;
+use crate::caller::certificate::{PeerNames, WantedName};
+
+impl PeerNames {
+    fn matches(&self, wanted: &str) -> bool {
+        WantedName::read(wanted).is_among(self)
+    }
+}
 
 pub(super) fn certificate(change: impl FnOnce(&mut CertificateParams)) -> PeerNames {
     let mut params = CertificateParams::default();
