@@ -3,7 +3,7 @@
 //! into a file that is not even YAML.
 
 use super::file;
-use super::node::{Content, Node};
+use super::node::{Content, Key, Node};
 use super::report::{Span, is_word, may_be_secret};
 use super::variable;
 use crate::guid::is_guid;
@@ -12,14 +12,22 @@ use crate::guid::is_guid;
 /// it is a plain reference, and below keys that are unknown and may be misspelt secrets.
 pub(super) fn in_tree(root: &Node) -> Vec<Span> {
     let mut spans = Vec::new();
-    walk(root, false, false, &mut spans);
+    walk(root, false, "", &mut spans);
     spans
 }
 
 /// Keys below which the file chooses the names.
 const TABLES: [&str; 4] = ["callers", "credentials", "resolve", "set"];
 
-fn walk(node: &Node, hide: bool, names: bool, spans: &mut Vec<Span>) {
+/// Whether a key may be a secret, where a mapping is expected and something else stands.
+pub(super) fn is_stray(key: &Key, value: &Node) -> bool {
+    let is_other = matches!(value.content, Content::Scalar(_) | Content::List(_));
+    is_other && may_be_secret(&key.text)
+}
+
+/// `table` is the key above where the file chooses the names, and else empty.
+fn walk(node: &Node, hide: bool, table: &str, spans: &mut Vec<Span>) {
+    let names = !table.is_empty();
     match &node.content {
         Content::Empty => {}
         Content::Scalar(text) => {
@@ -30,7 +38,7 @@ fn walk(node: &Node, hide: bool, names: bool, spans: &mut Vec<Span>) {
         }
         Content::List(items) => {
             for item in items {
-                walk(item, hide, false, spans);
+                walk(item, hide, "", spans);
             }
         }
         Content::Mapping(entries) => {
@@ -39,15 +47,20 @@ fn walk(node: &Node, hide: bool, names: bool, spans: &mut Vec<Span>) {
                 let known = file::is_key(key);
                 // Without a value it may be one itself, behind a comma too many.
                 let stray = !names && matches!(entry.value.content, Content::Empty);
-                let odd = !is_word(key) || !names && may_be_secret(key);
-                if !known && (hide || stray || odd) {
+                let odd = match table {
+                    "" => may_be_secret(key),
+                    "callers" | "credentials" => is_stray(&entry.key, &entry.value),
+                    _ => false,
+                };
+                if !known && (hide || stray || odd || !is_word(key)) {
                     spans.push(entry.key.span);
                 }
                 let secret = variable::SECRET_KEYS.contains(&key) || is_mistaken(key, &entry.value);
                 let mapping = matches!(entry.value.content, Content::Mapping(_));
                 let named = names && mapping && is_word(key);
                 let hide = hide || secret || !(known || named);
-                walk(&entry.value, hide, TABLES.contains(&key), spans);
+                let table = if TABLES.contains(&key) { key } else { "" };
+                walk(&entry.value, hide, table, spans);
             }
         }
     }

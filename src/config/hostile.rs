@@ -238,6 +238,21 @@ fn what_follows_a_damaged_key_is_not_shown_as_a_key() {
     assert!(shown.contains("unknown key \"client_secert…\""), "{shown}");
 }
 
+#[test]
+fn what_stands_for_a_name_without_a_mapping_is_not_shown() {
+    let routes = "routes:\n  - {name: a, path: /a, upstream: \"https://a.com\"}\n";
+    for credentials in [
+        format!("  #contoso:\n    client_secret:\n    {SECRET}: {SECRET}\n"),
+        format!("  contoso:\n    client_secret:\n  {SECRET}: {SECRET}\n"),
+        format!("  # contoso: {{client_secret:\n      {SECRET}, tenant_id: a.com}}\n"),
+    ] {
+        let shown = messages(&format!("credentials:\n{credentials}{routes}"));
+        assert!(!shown.contains(SECRET), "{shown}");
+    }
+    let shown = messages(&format!("credentials:\n  contoso: x\n{routes}"));
+    assert!(shown.contains("\"contoso\" takes a mapping"), "{shown}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::node::{Content, Key, Node, Provenance};
 use super::report::{Report, Span, is_word, listed, may_be_secret, quoted, quoted_key};
 use super::value::Name;
-use super::{file, spelling, variable};
+use super::{file, hidden, spelling, variable};
 
 /// Something that a value of the file can be read as.
 pub(super) trait Read: Sized {
@@ -243,7 +243,9 @@ impl<T: Read> Read for Table<T> {
                 duplicate(&entry.key, report);
             } else {
                 let value = item(&entry.value, &entry.key, report);
-                rows.push((entry.key.clone(), value));
+                if value.is_some() || !hidden::is_stray(&entry.key, &entry.value) {
+                    rows.push((entry.key.clone(), value));
+                }
             }
         }
         Some(Self(rows))
@@ -346,7 +348,8 @@ pub(super) fn wrong_shape(
     example: &str,
     report: &mut Report,
 ) {
-    let name = quoted_key(&key.text);
+    let stray = expected == "a mapping" && hidden::is_stray(key, node);
+    let name = quoted_key(if stray { "…" } else { &key.text });
     if matches!(node.content, Content::Empty) {
         let help = match file::is_required(&key.text) {
             true => format!("give it {expected}; it cannot be left out"),
@@ -369,8 +372,8 @@ pub(super) fn wrong_shape(
     }
 }
 
-/// What has a digit, is no word, or stands below what is none, may be the value of a key that was damaged, and that
-/// may be a secret: its beginning is shown where it is like a key.
+/// What has a digit, is no word, or stands below what is none, may be the value of a key that was
+/// damaged, and that may be a secret: its beginning is shown where it is like a key.
 fn unknown_key(name: &str, below: &Key) -> String {
     if may_be_secret(name) {
         return "unknown key: no key has a digit".to_owned();

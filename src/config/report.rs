@@ -85,13 +85,14 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A key in quotes. One that is not a plain word may have swallowed its value, for want of a colon
-/// or a space, and that may be a secret: only its beginning is shown.
+/// or a space, and that may be a secret: only its beginning is shown, if that can be none.
 pub(super) fn quoted_key(key: &str) -> String {
     if is_word(key) {
         return quoted(key);
     }
     let word = key.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    quoted(&format!("{}…", &key[..word.unwrap_or_default()]))
+    let word = Some(&key[..word.unwrap_or_default()]).filter(|word| !may_be_secret(word));
+    quoted(&format!("{}…", word.unwrap_or_default()))
 }
 
 /// Whether a key is a plain word, or a host with a port.
