@@ -77,8 +77,8 @@ fn reachable(raw: &RawRoute, at: Span, report: &mut Report) {
 /// go up unread.
 fn before_batches(raw: &RawRoute, report: &mut Report) {
     let is_batch = |path: &str| {
-        let plain = path.to_ascii_lowercase().replace("%24", "$");
-        plain.split('/').any(|segment| segment == "$batch")
+        let mut segments = path.split('/');
+        segments.any(|segment| segment.eq_ignore_ascii_case("$batch"))
     };
     let path = raw.path.item().map(|item| (item.span, item.value.as_str()));
     let prefix = raw.upstream.item();
