@@ -41,7 +41,7 @@ pub(super) enum Verdict {
         /// Until that may be done again.
         left: Duration,
     },
-    /// Entra gave the same token again.
+    /// The same token came again.
     Same,
 }
 
@@ -81,7 +81,7 @@ impl TokenRefused {
                 "another token was fetched less than 30 s ago, and it is refused as well; check the route's scope, the roles of the app (Graph) or its application user (Dynamics), and conditional access: `tokenferry doctor ROUTE` tells which"
             }
             Verdict::Same => {
-                "Entra gave the same token again; check the route's scope and the app's permissions there: `tokenferry doctor ROUTE` tells which"
+                "the same token came again, as a managed identity's does for up to a day; check the route's scope and the permissions of the app or managed identity: `tokenferry doctor ROUTE` tells which"
             }
         };
         let asks = if self.claims {
