@@ -312,6 +312,27 @@ mod tests {
     use super::*;
     use crate::fields::Fields;
 
+    #[tokio::test]
+    async fn a_body_of_which_a_piece_was_pulled_is_not_given_back() {
+        let small = RequestBody::Kept(Bytes::from_static(b"{}"));
+        for (body, is_whole) in [(RequestBody::Empty, true), (small, false)] {
+            let head = RequestHead {
+                method: &Method::POST,
+                target: &PathAndQuery::from_static("/v1.0/me"),
+                fields: &Fields::default(),
+                authorization: None,
+            };
+            let mut outflow = Outflow::new();
+            outflow.begin(head, body, Lead::default());
+            // Nobody is at its other end.
+            let (mut stream, _) = tokio::io::duplex(9);
+            let sent = std::future::poll_fn(|cx| outflow.poll(&mut stream, cx)).await;
+            assert!(matches!(sent, Err(SendError::Connection(_))), "{sent:?}");
+            let (is_unsent, body) = outflow.unsent();
+            assert_eq!((is_unsent, body.is_some()), (true, is_whole));
+        }
+    }
+
     #[test]
     fn a_head_is_written_without_growing_however_long_it_is() {
         for length in [10, 3 * LEAD] {
