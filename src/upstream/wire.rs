@@ -312,3 +312,70 @@ impl Wire {
         Poll::Ready(Ok(self.input.len() - before))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http::uri::PathAndQuery;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::alarm::AlarmClock;
+    use crate::fields::Fields;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A wire on which this head of an answer has come, and its other end.
+    async fn answered(answer: &[u8]) -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let stream = UpstreamStream::Plain(stream.unwrap().into());
+        let (mut other, _) = listener.accept().await.unwrap();
+        let alarm = AlarmClock::new(HOUR).alarm();
+        let mut wire = Wire::new(stream, Rc::default(), alarm, HOUR);
+        let head = RequestHead {
+            method: &Method::GET,
+            target: &PathAndQuery::from_static("/v1.0/me"),
+            fields: &Fields::default(),
+            authorization: None,
+        };
+        let answers = async {
+            assert!(other.read(&mut [0; 1024]).await.unwrap() > 0);
+            other.write_all(answer).await.unwrap();
+        };
+        let sent = wire.send(head, RequestBody::Empty, HOUR);
+        let (response, ()) = tokio::join!(sent, answers);
+        response.unwrap();
+        (wire, other)
+    }
+
+    #[tokio::test]
+    async fn a_failure_behind_bytes_that_came_with_it_is_not_taken_for_the_end() {
+        let (mut wire, mut other) = answered(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        other.write_all(b"half").await.unwrap();
+        other.set_zero_linger().unwrap();
+        drop(other);
+        let half = poll_fn(|cx| wire.poll_body(cx)).await;
+        assert!(matches!(half, Some(Ok(_))), "{half:?}");
+        let end = poll_fn(|cx| wire.poll_body(cx)).await;
+        assert!(matches!(end, Some(Err(Breakage::Io(_)))), "{end:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_end_came_with_that_of_a_body_serves_no_other_request() {
+        for ends in [true, false] {
+            let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let (mut wire, mut other) = answered(head).await;
+            other.write_all(b"2\r\nhi\r\n0\r\n\r\n").await.unwrap();
+            if ends {
+                other.shutdown().await.unwrap();
+            }
+            while let Some(frame) = poll_fn(|cx| wire.poll_body(cx)).await {
+                frame.unwrap();
+            }
+            assert_eq!(wire.rest(), !ends);
+        }
+    }
+}
