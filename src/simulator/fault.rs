@@ -196,6 +196,8 @@ pub enum Handshake {
     Reset,
     /// Never goes on with the handshake.
     Stall,
+    /// Knows nothing of ALPN, so that no protocol is settled on.
+    Unsettled,
     /// The certificate is signed by an authority that nobody trusts.
     Untrusted,
     /// The certificate is for another name.

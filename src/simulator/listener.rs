@@ -93,7 +93,10 @@ async fn handshake(world: &World, tcp: TcpStream) -> Option<(TlsStream<TcpStream
             return None;
         }
         Some(Handshake::Stall) => std::future::pending().await,
-        Some(Handshake::Expired | Handshake::Untrusted | Handshake::WrongName) | None => {}
+        Some(
+            Handshake::Expired | Handshake::Unsettled | Handshake::Untrusted | Handshake::WrongName,
+        )
+        | None => {}
     }
     let config = world
         .chains

@@ -18,6 +18,7 @@ pub(super) struct Chains {
     good: Arc<ServerConfig>,
     good_http1: Arc<ServerConfig>,
     expired: Arc<ServerConfig>,
+    unsettled: Arc<ServerConfig>,
     untrusted: Arc<ServerConfig>,
     wrong_name: Arc<ServerConfig>,
 }
@@ -33,6 +34,7 @@ impl Chains {
             good: authority.leaf(names, Validity::Now, both)?,
             good_http1: authority.leaf(names, Validity::Now, &["http/1.1"])?,
             expired: authority.leaf(names, Validity::Past, both)?,
+            unsettled: authority.leaf(names, Validity::Now, &[])?,
             untrusted: stranger.leaf(names, Validity::Now, both)?,
             wrong_name: authority.leaf(&["another.example"], Validity::Now, both)?,
             ca_pem: authority.pem,
@@ -43,6 +45,7 @@ impl Chains {
     pub(super) fn pick(&self, handshake: Option<Handshake>, http2: bool) -> Arc<ServerConfig> {
         let chosen = match handshake {
             Some(Handshake::Expired) => &self.expired,
+            Some(Handshake::Unsettled) => &self.unsettled,
             Some(Handshake::Untrusted) => &self.untrusted,
             Some(Handshake::WrongName) => &self.wrong_name,
             Some(Handshake::Reset | Handshake::Stall) | None if http2 => &self.good,

@@ -1,6 +1,6 @@
 //! Connections that die, and what is sent again and what is not.
 
-use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, Script};
+use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, Handshake, Script};
 
 use crate::harness::stage::Stage;
 use crate::harness::{soon, until};
@@ -322,10 +322,15 @@ async fn auto_takes_what_the_upstream_offers() {
     let own = own.replace("auto", "2");
     let stage = Stage::cold(&own, |simulator| simulator.offer_http2(false)).await;
     stage.attempted().await;
-    let answer = stage.get("/graph/sim/bytes/10").await;
-    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
-    let words = "does not speak HTTP/2; set the route's upstream_http to 1 or auto";
-    assert!(answer.message().contains(words), "{}", answer.message());
+    for spoilt in [None, Some(Handshake::Unsettled)] {
+        if let Some(spoilt) = spoilt {
+            stage.simulator.spoil(GRAPH, spoilt);
+        }
+        let answer = stage.get("/graph/sim/bytes/10").await;
+        assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+        let words = "does not speak HTTP/2; set the route's upstream_http to 1 or auto";
+        assert!(answer.message().contains(words), "{}", answer.message());
+    }
 }
 
 #[tokio::test]
