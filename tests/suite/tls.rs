@@ -154,6 +154,24 @@ async fn both_protocols_are_offered_over_tls() {
     );
 }
 
+#[tokio::test]
+async fn a_connection_too_many_is_told_nothing_where_all_is_encrypted() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let own = "limits: {connections_per_peer: 1}\nadmin: '[::1]:0'\n";
+    let stage = secure_stage(folder.path(), &authority, own).await;
+    let _first = shake(stage.address(), &authority.pem, &[], None)
+        .await
+        .unwrap();
+    let mut second = TcpStream::connect(stage.address()).await.unwrap();
+    let mut said = String::new();
+    soon(second.read_to_string(&mut said)).await.unwrap();
+    assert_eq!(said, "");
+    let counted = [("reason", "overloaded")];
+    stage
+        .becomes("tokenferry_refused_total", &counted, 1.0)
+        .await;
+}
+
 /// hyper leaves such a connection open for an upgrade; without close_notify its end looks like a cut.
 #[tokio::test]
 async fn a_connection_on_which_an_upgrade_was_asked_for_ends_properly() {
