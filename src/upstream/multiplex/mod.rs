@@ -238,4 +238,6 @@ impl Drop for Dialling {
 }
 
 #[cfg(test)]
+mod dial_tests;
+#[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Which connections stay, and who may dial.
+//! Which connections stay, and what they tell those who wait.
 
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -12,7 +12,7 @@ use super::super::wire::IDLE;
 use super::revocable_body::{Handed, RevocableBody};
 use super::*;
 
-const LIMIT: Duration = Duration::from_secs(8);
+pub(super) const LIMIT: Duration = Duration::from_secs(8);
 const HOUR: Duration = Duration::from_secs(3600);
 /// As long as a test may take.
 const PATIENT: Duration = Duration::from_secs(20);
@@ -20,22 +20,22 @@ const PATIENT: Duration = Duration::from_secs(20);
 const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// The same that announces the end only: what comes up to the largest stream is acted on.
 const FAREWELL: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 127, 255, 255, 255, 0, 0, 0, 0];
-const TARGET: &str = "graph.microsoft.com:443";
+pub(super) const TARGET: &str = "graph.microsoft.com:443";
 
-fn multiplex(most: usize) -> Rc<Multiplex> {
+pub(super) fn multiplex(most: usize) -> Rc<Multiplex> {
     Multiplex::new(AlarmClock::new(LIMIT), most, LIMIT)
 }
 
 /// Connections to something that takes what comes and says nothing, as long as it is there.
-struct Silent(TcpListener, Vec<TcpStream>);
+pub(super) struct Silent(TcpListener, Vec<TcpStream>);
 
 impl Silent {
-    async fn listen() -> Self {
+    pub(super) async fn listen() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self(listener, Vec::new())
     }
 
-    async fn open(&mut self, multiplex: &Multiplex) {
+    pub(super) async fn open(&mut self, multiplex: &Multiplex) {
         self.open_for(multiplex, HOUR).await;
     }
 
@@ -67,7 +67,7 @@ impl Silent {
 
     /// Says on the last of them how many streams it allows (RFC 9113 section 6.5), and waits until
     /// that is known at the other end.
-    async fn allow(&mut self, streams: u8) {
+    pub(super) async fn allow(&mut self, streams: u8) {
         self.say(&settings(streams)).await;
         let last = self.1.last_mut().unwrap();
         let mut read = Vec::new();
@@ -83,7 +83,7 @@ fn settings(streams: u8) -> [u8; 15] {
 }
 
 /// Waits for what a change brings.
-async fn comes<T>(multiplex: &Multiplex, find: impl Fn() -> Option<T>) -> T {
+pub(super) async fn comes<T>(multiplex: &Multiplex, find: impl Fn() -> Option<T>) -> T {
     for _ in 0..100 {
         if let Some(found) = find() {
             return found;
@@ -159,84 +159,6 @@ async fn what_is_idle_for_long_is_closed_and_what_has_a_stream_is_not() {
             assert_eq!(multiplex.census(), (1, 1), "it was used since");
             multiplex.sweep(now + IDLE * 3);
             assert_eq!(multiplex.census(), (0, 0));
-        })
-        .await;
-}
-
-#[tokio::test]
-async fn one_dials_at_a_time_and_not_while_a_peer_has_not_said_what_it_allows() {
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let multiplex = multiplex(9);
-            let begun = Instant::now();
-            let step = |now| multiplex.step(begun, now, None);
-            let Step::Dial(mut dialling) = step(begun) else {
-                panic!("nobody dials");
-            };
-            assert!(matches!(step(begun), Step::Wait));
-            let mut peer = Silent::listen().await;
-            peer.open(&multiplex).await;
-            dialling.come_to(Ok(()));
-            drop(dialling);
-            let _only = multiplex.take_stream(begun, None).unwrap();
-            assert!(
-                multiplex.take_stream(begun, None).is_none(),
-                "one for the time being"
-            );
-            assert!(matches!(step(begun), Step::Wait));
-            let late = Instant::now() + LIMIT;
-            assert!(matches!(multiplex.step(late, late, None), Step::Dial(_)));
-        })
-        .await;
-}
-
-#[tokio::test]
-async fn beyond_the_bound_an_idle_connection_makes_room_and_a_busy_one_is_waited_for() {
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let multiplex = multiplex(1);
-            let mut peer = Silent::listen().await;
-            peer.open(&multiplex).await;
-            let begun = Instant::now() + LIMIT;
-            let busy = multiplex.take_stream(begun, None).unwrap();
-            assert!(matches!(multiplex.step(begun, begun, None), Step::Wait));
-            let late = begun + LIMIT;
-            assert!(matches!(multiplex.step(begun, late, None), Step::GiveUp));
-            drop(busy);
-            let since = Some(begun);
-            assert!(matches!(multiplex.step(begun, begun, since), Step::Dial(_)));
-            assert_eq!(multiplex.census(), (0, 0));
-        })
-        .await;
-}
-
-#[tokio::test]
-async fn a_dial_that_fails_fails_who_waited_for_it_and_cannot_be_served_otherwise() {
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let multiplex = multiplex(9);
-            let fails = || {
-                let begun = Instant::now();
-                let Step::Dial(dialling) = multiplex.step(begun, begun, None) else {
-                    panic!("nobody dials");
-                };
-                // As one that panics.
-                drop(dialling);
-                begun
-            };
-            let begun = fails();
-            assert!(matches!(multiplex.step(begun, begun, None), Step::Fail(_)));
-            let mut peer = Silent::listen().await;
-            peer.open(&multiplex).await;
-            let _busy = multiplex.take_stream(begun, None).unwrap();
-            assert!(matches!(multiplex.step(begun, begun, None), Step::Wait));
-            let late = begun + LIMIT;
-            assert!(matches!(multiplex.step(begun, late, None), Step::Fail(_)));
-            let since = Some(Instant::now());
-            assert!(matches!(multiplex.step(begun, begun, since), Step::Fail(_)));
         })
         .await;
 }

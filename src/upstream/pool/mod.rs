@@ -279,4 +279,6 @@ impl Drop for Unused<'_> {
 }
 
 #[cfg(test)]
+mod dial_tests;
+#[cfg(test)]
 mod tests;

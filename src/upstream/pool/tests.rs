@@ -7,18 +7,18 @@ use super::super::wire::IDLE;
 use super::*;
 use crate::alarm::AlarmClock;
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A listener whose backlog takes what is dialled, and a clock that stands.
-struct Upstream(tokio::net::TcpListener, Rc<AlarmClock>);
+pub(super) struct Upstream(tokio::net::TcpListener, Rc<AlarmClock>);
 
 impl Upstream {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self(listener, AlarmClock::new(Duration::from_millis(10)))
     }
 
-    async fn wire(&self, lifetime: Duration) -> Result<Option<Wire>, ConnectError> {
+    pub(super) async fn wire(&self, lifetime: Duration) -> Result<Option<Wire>, ConnectError> {
         let address = self.0.local_addr().unwrap();
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
         Ok(Some(self.speak(stream, lifetime)))
@@ -101,73 +101,6 @@ async fn beyond_the_bound_a_request_waits_for_a_connection_that_comes_free() {
 }
 
 #[tokio::test]
-async fn who_waits_is_served_even_when_what_was_dialled_for_it_went_to_another_and_died() {
-    let upstream = Rc::new(Upstream::open().await);
-    let local = tokio::task::LocalSet::new();
-    let served = local.run_until(async {
-        let pool = Pool::new(1, HOUR, Box::new(|_| {}));
-        let only = pool.fresh(upstream.wire(HOUR)).await.unwrap();
-        let dial = || {
-            let upstream = Rc::clone(&upstream);
-            async move { upstream.wire(HOUR).await }
-        };
-        let (first, second) = (pool.wait(dial), pool.wait(dial));
-        let (mut first, mut second) = (Box::pin(first), Box::pin(second));
-        tokio::select! {
-            biased;
-            _ = &mut first => panic!("there is one connection only"),
-            () = tokio::task::yield_now() => {}
-        }
-        drop(only);
-        let (first, died) = tokio::join!(first, async {
-            tokio::select! {
-                biased;
-                _ = &mut second => panic!("the first is served first"),
-                () = tokio::task::yield_now() => {}
-            }
-        });
-        let () = died;
-        drop(first.expect("it was dialled"));
-        tokio::time::timeout(Duration::from_secs(20), second).await
-    });
-    served.await.expect("it is not forgotten").unwrap();
-}
-
-#[tokio::test]
-async fn a_dial_that_panics_is_told_to_those_who_wait_and_takes_no_place() {
-    let upstream = Upstream::open().await;
-    let local = tokio::task::LocalSet::new();
-    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
-    let waits = || pool.wait(|| async { panic!("on purpose") });
-    let both = local.run_until(async {
-        let both = async { tokio::join!(waits(), waits()) };
-        tokio::time::timeout(Duration::from_secs(20), both).await
-    });
-    let (first, second) = both.await.expect("both are told");
-    for failure in [first.err(), second.err()] {
-        let failure = failure.expect("nothing was made");
-        assert!(matches!(*failure, ConnectError::Fault), "{failure}");
-    }
-    assert_eq!((pool.open.get(), pool.dialling.get()), (0, 0));
-    let _next = pool.fresh(upstream.wire(HOUR)).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_dial_that_nobody_waits_for_any_more_takes_no_place() {
-    let upstream = Upstream::open().await;
-    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
-    let impatient = pool.fresh(std::future::pending());
-    tokio::select! {
-        biased;
-        _ = impatient => panic!("nothing was made"),
-        () = tokio::task::yield_now() => {}
-    }
-    assert_eq!(pool.open.get(), 0);
-    let _other = pool.fresh(upstream.wire(HOUR)).await.unwrap();
-    assert_eq!(pool.open.get(), 1);
-}
-
-#[tokio::test]
 async fn who_waits_gets_no_connection_that_was_closed_or_holds_what_nobody_asked_for() {
     for unasked in [&b""[..], b"HTTP/1.1 200 OK\r\n"] {
         let upstream = Rc::new(Upstream::open().await);
@@ -187,6 +120,12 @@ async fn who_waits_gets_no_connection_that_was_closed_or_holds_what_nobody_asked
                 () = tokio::task::yield_now() => {}
             }
             spoilt.unwrap().give_back();
+            tokio::select! {
+                biased;
+                _ = &mut waiting => panic!("nothing is made yet"),
+                () = tokio::task::yield_now() => {}
+            }
+            assert_eq!(dialled.get(), 1, "it dials at once");
             let _lease = waiting.await.expect("it is dialled for");
             (dialled.get(), pool.open.get())
         });
@@ -239,66 +178,30 @@ async fn a_pool_that_ends_counts_nothing() {
     assert_eq!(told.get(), (0, 0));
 }
 
-fn refused() -> ConnectError {
-    ConnectError::Timeout {
-        target: "graph.microsoft.com:443".to_owned(),
+#[tokio::test]
+async fn who_wants_a_younger_connection_gets_no_older_one() {
+    let upstream = Upstream::open().await;
+    let pool = Pool::new(9, HOUR, Box::new(|_| {}));
+    let lease = pool.fresh(upstream.wire(HOUR)).await.unwrap();
+    lease.unwrap().give_back();
+    let now = Instant::now();
+    assert!(pool.take_younger(now, Some(now + PATIENCE)).is_none());
+    assert!(pool.take_younger(now, None).is_some());
+}
+
+#[tokio::test]
+async fn who_leaves_before_it_looks_leaves_its_connection_to_others() {
+    let upstream = Upstream::open().await;
+    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
+    let only = pool.fresh(upstream.wire(HOUR)).await.unwrap();
+    let mut waiting = Box::pin(pool.wait(std::future::pending));
+    tokio::select! {
+        biased;
+        _ = &mut waiting => panic!("there is one connection only"),
+        () = tokio::task::yield_now() => {}
     }
-}
-
-#[tokio::test]
-async fn a_dial_that_fails_fails_those_who_wait_unless_a_connection_may_come_free() {
-    let upstream = Upstream::open().await;
-    let local = tokio::task::LocalSet::new();
-    let pool = Pool::new(9, HOUR, Box::new(|_| {}));
-    let dialled = Cell::new(0);
-    let is_served = || async {
-        let dial = || {
-            dialled.set(dialled.get() + 1);
-            std::future::ready(Err(refused()))
-        };
-        pool.wait(dial).await.is_ok()
-    };
-    let served = local.run_until(async {
-        assert!(!is_served().await, "none is in use");
-        let busy = pool.fresh(upstream.wire(HOUR)).await.unwrap().unwrap();
-        let all = async { tokio::join!(is_served(), is_served(), is_served()) };
-        let mut all = Box::pin(all);
-        tokio::select! {
-            biased;
-            _ = &mut all => panic!("one is in use"),
-            () = tokio::time::sleep(PATIENCE * 5 / 2) => {}
-        }
-        assert!(dialled.get() <= 6, "it is not pressed: {}", dialled.get());
-        busy.give_back();
-        tokio::time::timeout(Duration::from_secs(20), all).await
-    });
-    let served = served.await.expect("none is in use any more");
-    assert_eq!(served, (true, false, false));
-    assert_eq!((pool.open.get(), pool.dialling.get()), (0, 0));
-}
-
-#[tokio::test]
-async fn who_waits_for_a_connection_in_use_after_a_dial_that_failed_waits_for_a_while() {
-    let upstream = Upstream::open().await;
-    let local = tokio::task::LocalSet::new();
-    let pool = Pool::new(9, PATIENCE, Box::new(|_| {}));
-    let wait = || pool.wait(|| std::future::ready(Err(refused())));
-    local
-        .run_until(async {
-            let _busy = pool.fresh(upstream.wire(HOUR)).await.unwrap();
-            let failed = tokio::time::timeout(Duration::from_secs(20), wait()).await;
-            assert!(failed.expect("it is told").is_err());
-        })
-        .await;
-}
-
-#[tokio::test]
-async fn who_waits_is_told_that_http2_is_spoken() {
-    let local = tokio::task::LocalSet::new();
-    let pool = Pool::new(9, HOUR, Box::new(|_| {}));
-    let wait = || pool.wait(|| std::future::ready(Ok(None)));
-    let served = local.run_until(async { tokio::join!(wait(), wait()) });
-    let (first, second) = served.await;
-    assert!(first.unwrap().is_none() && second.unwrap().is_none());
-    assert_eq!((pool.open.get(), pool.dialling.get()), (0, 0));
+    only.unwrap().give_back();
+    assert!(pool.take_idle(Instant::now()).is_none(), "it is for one");
+    drop(waiting);
+    assert!(pool.take_idle(Instant::now()).is_some());
 }

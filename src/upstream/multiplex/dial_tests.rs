@@ -1,0 +1,140 @@
+//! Who may dial, and whom a dial that comes to nothing fails.
+
+use super::tests::{LIMIT, Silent, TARGET, comes, multiplex};
+use super::*;
+
+/// Dials, and comes to this; when that began.
+fn dials_in_vain(multiplex: &Rc<Multiplex>, error: ConnectError) -> Instant {
+    let begun = Instant::now();
+    let Step::Dial(mut dialling) = multiplex.step(begun, begun, None) else {
+        panic!("nobody dials");
+    };
+    dialling.come_to(Err(error));
+    begun
+}
+
+/// A connection whose only stream is in use.
+async fn busy(multiplex: &Multiplex) -> (Silent, Stream) {
+    let mut peer = Silent::listen().await;
+    peer.open(multiplex).await;
+    peer.allow(1).await;
+    let is_settled = || (!multiplex.is_settling(Instant::now())).then_some(());
+    comes(multiplex, is_settled).await;
+    (peer, multiplex.take_stream(Instant::now(), None).unwrap())
+}
+
+#[tokio::test]
+async fn one_dials_at_a_time_and_not_while_a_peer_has_not_said_what_it_allows() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = multiplex(9);
+            let begun = Instant::now();
+            let step = |now| multiplex.step(begun, now, None);
+            let Step::Dial(mut dialling) = step(begun) else {
+                panic!("nobody dials");
+            };
+            assert!(matches!(step(begun), Step::Wait));
+            let mut peer = Silent::listen().await;
+            peer.open(&multiplex).await;
+            dialling.come_to(Ok(()));
+            drop(dialling);
+            let _only = multiplex.take_stream(begun, None).unwrap();
+            assert!(
+                multiplex.take_stream(begun, None).is_none(),
+                "one for the time being"
+            );
+            assert!(matches!(step(begun), Step::Wait));
+            let late = Instant::now() + LIMIT;
+            assert!(matches!(multiplex.step(late, late, None), Step::Dial(_)));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn beyond_the_bound_an_idle_connection_makes_room_and_a_busy_one_is_waited_for() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = multiplex(1);
+            let mut peer = Silent::listen().await;
+            peer.open(&multiplex).await;
+            let begun = Instant::now() + LIMIT;
+            let busy = multiplex.take_stream(begun, None).unwrap();
+            assert!(matches!(multiplex.step(begun, begun, None), Step::Wait));
+            let late = begun + LIMIT;
+            assert!(matches!(multiplex.step(begun, late, None), Step::GiveUp));
+            drop(busy);
+            let since = Some(begun);
+            assert!(matches!(multiplex.step(begun, begun, since), Step::Dial(_)));
+            assert_eq!(multiplex.census(), (0, 0));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_dial_that_fails_fails_who_waited_for_it_and_cannot_be_served_otherwise() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = multiplex(9);
+            let fails = || {
+                let begun = Instant::now();
+                let Step::Dial(dialling) = multiplex.step(begun, begun, None) else {
+                    panic!("nobody dials");
+                };
+                // As one that panics.
+                drop(dialling);
+                begun
+            };
+            let begun = fails();
+            assert!(matches!(multiplex.step(begun, begun, None), Step::Fail(_)));
+            let mut peer = Silent::listen().await;
+            peer.open(&multiplex).await;
+            let _busy = multiplex.take_stream(begun, None).unwrap();
+            assert!(matches!(multiplex.step(begun, begun, None), Step::Wait));
+            let late = begun + LIMIT;
+            assert!(matches!(multiplex.step(begun, late, None), Step::Fail(_)));
+            let since = Some(Instant::now());
+            assert!(matches!(multiplex.step(begun, begun, since), Step::Fail(_)));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_dial_that_failed_fails_nobody_who_comes_later() {
+    let multiplex = multiplex(9);
+    dials_in_vain(&multiplex, ConnectError::Fault);
+    let later = Instant::now() + PATIENCE / 2;
+    let step = multiplex.step(later, later, None);
+    assert!(matches!(step, Step::Dial(_)));
+}
+
+#[tokio::test]
+async fn who_may_be_served_by_a_stream_that_ends_does_not_press_a_peer_that_takes_no_connection() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = multiplex(9);
+            let (_peer, _busy) = busy(&multiplex).await;
+            let begun = dials_in_vain(&multiplex, ConnectError::Fault);
+            let step = |now| multiplex.step(begun, now, None);
+            assert!(matches!(step(begun), Step::Wait));
+            assert!(matches!(step(begun + LIMIT / 2), Step::Dial(_)));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn who_lacks_descriptors_is_told_although_a_stream_may_end() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = multiplex(9);
+            let (_peer, _busy) = busy(&multiplex).await;
+            let target = TARGET.to_owned();
+            let begun = dials_in_vain(&multiplex, ConnectError::Descriptors { target });
+            assert!(matches!(multiplex.step(begun, begun, None), Step::Fail(_)));
+        })
+        .await;
+}
