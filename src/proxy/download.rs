@@ -251,7 +251,96 @@ fn fields<'a>(parts: &'a Parts, origin: &Origin) -> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+    use crate::config::UpstreamTimeouts;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn origin(secure: bool, host: &str, port: u16) -> Origin {
+        let host = HostName::parse(host).unwrap();
+        Origin { secure, host, port }
+    }
+
+    fn downloads() -> Downloads {
+        let spec = UpstreamSpec {
+            origin: origin(true, "graph.microsoft.com", 443),
+            http: UpstreamHttp::Http1,
+            timeouts: UpstreamTimeouts {
+                connect: HOUR,
+                response_head: HOUR,
+                response_body_idle: HOUR,
+            },
+            connections: 9,
+        };
+        let trust = crate::trust::load(None).unwrap();
+        let egress = Egress::new(trust, BTreeMap::new());
+        Downloads::new(&spec, &egress, &AlarmClock::new(HOUR))
+    }
+
+    #[test]
+    fn the_hosts_that_were_asked_last_are_known() {
+        let downloads = downloads();
+        let host = |number| {
+            let name = format!("{number}.sharepoint.com");
+            downloads.to(&origin(true, &name, 443))
+        };
+        let (first, second) = (host(0), host(1));
+        for number in 2..MOST_HOSTS {
+            host(number);
+        }
+        assert!(Rc::ptr_eq(&first, &host(0)));
+        host(MOST_HOSTS);
+        assert_eq!(downloads.known.borrow().len(), MOST_HOSTS);
+        assert!(Rc::ptr_eq(&first, &host(0)), "it was asked since");
+        assert!(!Rc::ptr_eq(&second, &host(1)), "it made room");
+    }
+
+    #[tokio::test]
+    async fn connections_to_hosts_of_downloads_grow_old_like_others() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let origin = origin(false, "127.0.0.1", port);
+        let downloads = downloads();
+        let open = Rc::new(Cell::new(0));
+        let count = Rc::clone(&open);
+        let spec = UpstreamSpec {
+            origin: origin.clone(),
+            ..downloads.spec.clone()
+        };
+        let (egress, clock) = (downloads.egress.clone(), Rc::clone(&downloads.clock));
+        let observer = Box::new(move |all, _| count.set(all));
+        let upstream = Upstream::new(spec, egress, clock, observer);
+        downloads.known.borrow_mut().push(Rc::new(upstream));
+        let head = RequestHead {
+            method: &Method::GET,
+            target: &PathAndQuery::from_static("/"),
+            fields: &Fields::default(),
+            authorization: None,
+        };
+        let answers = async {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            assert!(peer.read(&mut [0; 1024]).await.unwrap() > 0);
+            let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+            peer.write_all(answer).await.unwrap();
+            peer
+        };
+        let upstream = downloads.to(&origin);
+        let local = tokio::task::LocalSet::new();
+        let sent = upstream.send(head, RequestBody::Empty, false);
+        let both = local.run_until(async { tokio::join!(sent, answers) });
+        let (response, _peer) = both.await;
+        response.unwrap();
+        downloads.sweep(Instant::now());
+        assert_eq!(open.get(), 1);
+        downloads.sweep(Instant::now() + HOUR);
+        assert_eq!(open.get(), 0);
+    }
 
     fn leads(location: &str, from: Option<&str>) -> Option<String> {
         let hosts = [HostPattern::parse("*.sharepoint.com").unwrap()];
