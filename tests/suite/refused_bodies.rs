@@ -1,6 +1,8 @@
 //! What becomes of a request with a body when its token is refused: a small body is sent again, a
 //! large one is gone.
 
+use std::time::Duration;
+
 use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
 
 use crate::challenges::{arrivals, is_refused, post, refused};
@@ -217,4 +219,23 @@ async fn beyond_16_mib_of_kept_bodies_others_stream() {
     for mut caller in callers {
         caller.answer("POST").await.expect(200);
     }
+}
+
+#[tokio::test]
+async fn a_body_is_kept_no_longer_once_its_answer_has_begun() {
+    let stage = Stage::with("workers: 1\n").await;
+    let slow = Fault::Drip {
+        size: 1,
+        every: Duration::from_secs(60),
+    };
+    stage.simulator.script(Script::on(GRAPH, slow).times(256));
+    let mut callers = Vec::new();
+    for _ in 0..256 {
+        callers.push(large(&stage).await);
+    }
+    for caller in &mut callers {
+        caller.some().await;
+    }
+    stage.simulator.revoke_tokens(None);
+    large(&stage).await.answer("POST").await.expect(200);
 }
