@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,8 +73,6 @@ pub struct Upload {
     copy: RefCell<Option<KeptCopy>>,
     /// Where the rest comes from, of a body that is kept, when the upstream wants no more of it.
     rest: RefCell<Option<Inlet>>,
-    /// Whoever waits for its end or for that rest.
-    waiting: Cell<Option<Waker>>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -97,7 +95,6 @@ impl Upload {
             trailers: RefCell::new(None),
             copy: RefCell::new(None),
             rest: RefCell::new(None),
-            waiting: Cell::new(None),
         }
     }
 
@@ -133,44 +130,30 @@ impl Upload {
         self.rest.take();
     }
 
-    /// Waits until the whole body has passed, or more of it than is kept. What the upstream does not
-    /// want any more, because it has answered, is read here.
+    /// Waits until the whole body has passed, or more of it than is kept: what the upstream does not
+    /// want any more, because it has answered, is read here. Nobody else may be sending it.
     ///
     /// # Errors
     /// When the body is faulty.
     pub async fn complete(self: &Rc<Self>) -> Result<(), BodyFault> {
-        let mut rest = None;
-        poll_fn(|cx| {
-            while !self.ended.get() && self.keeps() {
-                if rest.is_none() {
-                    rest = self.rest.take().map(|inlet| CallerBody {
-                        ahead: None,
-                        inlet: Some(inlet),
-                        upload: Rc::clone(self),
-                    });
-                }
-                let Some(body) = &mut rest else {
-                    self.waiting.set(Some(cx.waker().clone()));
-                    return Poll::Pending;
-                };
-                let _ = ready!(body.poll_next(cx));
-            }
-            Poll::Ready(self.fault.get().map_or(Ok(()), Err))
-        })
-        .await
+        let mut rest = self.rest.take().map(|inlet| CallerBody {
+            ahead: None,
+            inlet: Some(inlet),
+            upload: Rc::clone(self),
+        });
+        while let Some(body) = &mut rest
+            && !self.ended.get()
+            && self.keeps()
+        {
+            let _ = poll_fn(|cx| body.poll_next(cx)).await;
+        }
+        self.fault.get().map_or(Ok(()), Err)
     }
 
     /// The whole body has passed, or failed.
     fn end(&self, fault: Option<BodyFault>) {
         self.fault.set(fault);
         self.ended.set(true);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
-        }
     }
 
     /// The copy, once the whole body has passed.
@@ -188,8 +171,6 @@ impl Upload {
         let mut copy = self.copy.borrow_mut();
         if copy.as_mut().is_some_and(|copy| !copy.add(data)) {
             *copy = None;
-            // Whoever waits for the whole waits in vain.
-            self.wake();
         }
         bytes
     }
@@ -374,7 +355,6 @@ impl Drop for CallerBody {
     fn drop(&mut self) {
         if self.upload.keeps() && !self.upload.ended() {
             self.upload.rest.replace(self.inlet.take());
-            self.upload.wake();
         }
     }
 }
