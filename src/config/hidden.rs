@@ -122,6 +122,9 @@ struct Scan {
     secret: Option<usize>,
     /// A quote or bracket of a secret's value is open: no end can be told.
     open: bool,
+    /// The key of a secret had nothing behind it: the next line may be its value, whatever words that
+    /// is made of.
+    awaited: bool,
     /// The last key is a known one, so its list may be shown.
     known: bool,
 }
@@ -136,14 +139,20 @@ impl Scan {
             return 0;
         }
         self.secret = self.secret.filter(|_| content.trim().is_empty());
-        if let Some(after) = after_secret_word(line) {
-            return self.secret_line(line, indent, after);
-        }
         let word = content.trim_start_matches(['{', '[', '"', '\'', ' ']);
         let end = word
             .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
             .unwrap_or(word.len());
         let has_key = word[end..].trim_start_matches(['"', '\'']).starts_with(':');
+        if self.awaited && !content.trim().is_empty() {
+            self.awaited = false;
+            if !has_key || !file::is_key(&word[..end]) {
+                return indent;
+            }
+        }
+        if let Some(after) = after_secret_word(line) {
+            return self.secret_line(line, indent, after);
+        }
         let listed = self.known && line.trim_start().starts_with("- ") && !has_key;
         if has_key {
             self.known = file::is_key(&word[..end]);
@@ -163,6 +172,7 @@ impl Scan {
             return line.len();
         }
         self.secret = Some(indent);
+        self.awaited = value.is_empty();
         let flow = line[..after].contains(['{', '[']);
         self.open = match value.chars().next() {
             Some(quote @ ('"' | '\'')) => !value[1..].contains(quote),

@@ -219,6 +219,21 @@ fn messages(text: &str) -> String {
 }
 
 #[test]
+fn a_secret_below_its_key_is_not_shown_whatever_words_it_is_made_of() {
+    for (line, shown) in [
+        ("hunterTwoSecretPhrase", false),
+        ("my_token: hunterTwoSecretPhrase", false),
+        ("tenant_id hunterTwoSecretPhrase", false),
+        ("tenant_id: a: b", true),
+    ] {
+        let text = format!("credentials:\n  a:\n    client_secret:\n\n    {line}\nroutes: []\n");
+        let told = messages(&text);
+        assert!(!told.contains("hunter"), "{told}");
+        assert_eq!(told.contains("| ") && told.contains(line), shown, "{told}");
+    }
+}
+
+#[test]
 fn what_follows_a_damaged_key_is_not_shown_as_a_key() {
     let routes = "routes:\n  - {name: a, path: /a, upstream: \"https://a.com\"}\n";
     let told = |key: &str| {
