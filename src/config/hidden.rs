@@ -171,7 +171,7 @@ impl Scan {
         if variable::sole_reference(bare).is_some() {
             return line.len();
         }
-        self.secret = Some(indent);
+        (self.secret, self.known) = (Some(indent), false);
         self.awaited = value.is_empty();
         let flow = line[..after].contains(['{', '[']);
         self.open = match value.chars().next() {

@@ -254,6 +254,15 @@ fn what_follows_a_damaged_key_is_not_shown_as_a_key() {
 }
 
 #[test]
+fn a_list_below_a_secret_in_what_is_no_yaml_is_not_shown() {
+    let shown = messages(&format!(
+        "credentials:\n  contoso: {{client_secret: !x\n- {SECRET}, tenant_id: a.com}}\n"
+    ));
+    assert!(shown.contains("this is not valid YAML"), "{shown}");
+    assert!(!shown.contains(SECRET), "{shown}");
+}
+
+#[test]
 fn what_stands_for_a_name_without_a_mapping_is_not_shown() {
     let routes = "routes:\n  - {name: a, path: /a, upstream: \"https://a.com\"}\n";
     for credentials in [
