@@ -1,6 +1,6 @@
 //! Which connections stay, and what they tell those who wait.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
@@ -295,4 +295,44 @@ async fn a_connection_that_breaks_at_once_is_not_taken_for_another_protocol() {
     let words = opened.expect_err("nothing can be written").to_string();
     assert!(words.contains(TARGET) && words.contains("broke"), "{words}");
     assert!(!words.contains("speak"), "{words}");
+}
+
+/// Whether one who waits is told to look again.
+async fn is_told(turn: Pin<&mut impl Future<Output = ()>>) -> bool {
+    tokio::select! {
+        biased;
+        () = turn => true,
+        () = tokio::task::yield_now() => false,
+    }
+}
+
+#[tokio::test]
+async fn who_wants_a_younger_connection_is_told_of_news_and_of_no_place() {
+    let multiplex = multiplex(9);
+    let mut younger = pin!(multiplex.turn(Some(Instant::now())));
+    let mut any = pin!(multiplex.turn(None));
+    assert!(!is_told(younger.as_mut()).await && !is_told(any.as_mut()).await);
+    multiplex.notify.wake_one();
+    assert!(!is_told(younger.as_mut()).await && is_told(any).await);
+    multiplex.notify.wake_all();
+    assert!(is_told(younger).await);
+}
+
+#[tokio::test]
+async fn who_takes_a_place_tells_the_next_of_those_that_are_left() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = multiplex(9);
+            let mut peer = Silent::listen().await;
+            peer.open(&multiplex).await;
+            peer.allow(2).await;
+            let is_settled = || (!multiplex.is_settling(Instant::now())).then_some(());
+            comes(&multiplex, is_settled).await;
+            let mut next = pin!(multiplex.turn(None));
+            assert!(!is_told(next.as_mut()).await);
+            let _stream = multiplex.take_stream(Instant::now(), None).unwrap();
+            assert!(is_told(next).await);
+        })
+        .await;
 }
