@@ -260,6 +260,25 @@ routes:
 }
 
 #[tokio::test]
+async fn a_permission_that_was_not_granted_is_pointed_out() {
+    let own = "\
+routes:
+  - {name: graph, path: /graph, upstream: 'https://GRAPH', allow: ['GET /v1.0/users/*', 'POST /v1.0/users/*/sendMail']}
+";
+    let (simulator, folder) = desk(own).await;
+    let note = "  note       no role of the token seems to permit POST /v1.0/users/*/sendMail (Mail.Send): ";
+    for (roles, told) in [
+        (&["User.Read.All"][..], true),
+        (&["User.Read.All", "Mail.Send"], false),
+    ] {
+        simulator.set_roles(roles);
+        let (code, said) = doctor(&simulator, folder.path(), &[]).await;
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(said.contains(note), told, "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_fallback_is_tried_before_it_is_needed() {
     let own = format!(
         "credentials:\n  app:\n    tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}\n    client_secret: ${{FIRST}}\n    fallback: spare\n  spare:\n    tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}\n    client_secret: ${{SECOND}}\n\

@@ -5,6 +5,9 @@ mod api;
 mod attempt;
 mod claims;
 mod finding;
+mod missing;
+#[cfg(test)]
+mod missing_tests;
 mod probe;
 mod report;
 mod roles;
@@ -181,6 +184,7 @@ fn judge(route: &RouteSpec, attempt: &Attempt<'_>, claims: Option<&Claims>) -> V
         findings.extend(claims.judge(app_of(credential.identity()), api, now));
         if api == Api::Graph {
             findings.extend(roles::judge(&claims.roles, route));
+            findings.extend(missing::judge(&claims.roles, route));
         }
     }
     findings

@@ -96,7 +96,7 @@ impl Reached {
     }
 
     fn verdict(&self, role: &str) -> Option<Excess> {
-        let family = role.split('.').next().unwrap_or_default();
+        let family = family(role);
         TERRITORIES.iter().find(|it| it.family == family)?;
         if !self.read.contains(family) {
             Some(Excess::Untouched)
@@ -118,15 +118,24 @@ impl Reached {
     }
 }
 
+/// `Mail` of `Mail.Read`.
+pub(super) fn family(role: &str) -> &str {
+    role.split('.').next().unwrap_or_default()
+}
+
 /// `Mail.Read`, `User.ReadBasic.All` and the like only read.
-fn writes(role: &str) -> bool {
+pub(super) fn writes(role: &str) -> bool {
     let action = role.split('.').nth(1).unwrap_or_default();
     !action.starts_with("Read") || action.starts_with("ReadWrite")
 }
 
 /// A pattern without Graph's version, what the upstream's prefix has behind one in front of it, keys
-/// in brackets as segments of their own; `None` for one that leads to no version.
-fn below_version(pattern: &[PatternSegment], prefix: &str) -> Option<Vec<PatternSegment>> {
+/// in brackets as segments of their own, names without their space; `None` for one that leads to no
+/// version.
+pub(super) fn below_version(
+    pattern: &[PatternSegment],
+    prefix: &str,
+) -> Option<Vec<PatternSegment>> {
     let literal = |segment: &str| PatternSegment::Literal(segment.to_owned());
     let (fixed, rest): (Vec<_>, _) = match (behind_version(prefix), pattern) {
         (Some((_, behind)), _) => (behind.split('/').skip(1).map(literal).collect(), pattern),
@@ -138,13 +147,13 @@ fn below_version(pattern: &[PatternSegment], prefix: &str) -> Option<Vec<Pattern
         (None, _) => return None,
     };
     let apart = |segment: &PatternSegment| match segment {
-        PatternSegment::Literal(text) => match text.split_once('(') {
-            Some((name, _)) => vec![
-                PatternSegment::Literal(name.to_owned()),
-                PatternSegment::AnyOne,
-            ],
-            None => vec![segment.clone()],
-        },
+        PatternSegment::Literal(text) => {
+            let text = text.strip_prefix("microsoft.graph.").unwrap_or(text);
+            match text.split_once('(') {
+                Some((name, _)) => vec![literal(name), PatternSegment::AnyOne],
+                None => vec![literal(text)],
+            }
+        }
         other => vec![other.clone()],
     };
     Some(fixed.iter().chain(rest).flat_map(apart).collect())
@@ -152,7 +161,7 @@ fn below_version(pattern: &[PatternSegment], prefix: &str) -> Option<Vec<Pattern
 
 /// The families that a pattern leads to: every one that its wildcards may stand for, and of those
 /// that it spells out the ones that are most particular. `users/*/sendMail` is mail, not users.
-fn families(pattern: &[PatternSegment]) -> Vec<&'static str> {
+pub(super) fn families(pattern: &[PatternSegment]) -> Vec<&'static str> {
     if EVERYWHERE
         .iter()
         .any(|path| meet(pattern, path) != Meeting::None)
@@ -184,7 +193,7 @@ fn families(pattern: &[PatternSegment]) -> Vec<&'static str> {
 
 /// Whether a pattern and a path of a territory have a request in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Meeting {
+pub(super) enum Meeting {
     None,
     /// Every word of the path is spelt out in the pattern.
     Spelt,
@@ -192,7 +201,7 @@ enum Meeting {
     Possible,
 }
 
-fn meet(pattern: &[PatternSegment], path: &str) -> Meeting {
+pub(super) fn meet(pattern: &[PatternSegment], path: &str) -> Meeting {
     let path: Vec<&str> = path.split('/').collect();
     walk(pattern, &path, Meeting::Spelt)
 }

@@ -20,17 +20,25 @@ const CALENDARS: &[&str] = &[
     "users/*/events/**",
     "users/*/findMeetingTimes",
     "users/*/getSchedule",
+    "users/*/reminderView/**",
+    "groups/*/calendar/**",
     "places/**",
 ];
+const CLASSIFICATIONS: &str = "servicePrincipals/*/delegatedPermissionClassifications/**";
 /// Whoever may read or restore what is deleted is asked for the permission for what it was.
 const DELETED: &str = "directory/deletedItems/**";
 const FILES: &[&str] = &[
     "drives/**",
     "groups/*/drive/**",
     "groups/*/drives/**",
+    "groups/*/sites/**",
     "shares/**",
+    "sites/*/analytics/**",
     "sites/*/drive/**",
     "sites/*/drives/**",
+    "sites/*/getByPath/**",
+    "sites/*/lists/**",
+    "sites/*/sites/**",
     CHANNEL_FILES,
     "users/*/drive/**",
     "users/*/drives/**",
@@ -44,6 +52,7 @@ const GROUPS: &[&str] = &[
     "groups/**",
     "groups/*/calendar/**",
     "groups/*/drive/**",
+    "groups/*/drives/**",
     "groups/*/events/**",
     MEMBERS,
     MEMBERS_OF_MEMBERS,
@@ -53,12 +62,14 @@ const GROUPS: &[&str] = &[
     "groups/*/sites/**",
     "groups/*/team/**",
     DELETED,
+    "groupLifecyclePolicies/**",
     "groupSettings/**",
     "planner/**",
     "teams/**",
     CHANNEL_FILES,
     "users/*/joinedTeams",
     "users/*/memberOf/**",
+    "users/*/planner/**",
     "users/*/transitiveMemberOf/**",
 ];
 const MAIL: &[&str] = &[
@@ -91,6 +102,7 @@ pub(super) const TERRITORIES: &[Territory] = &[
         &[
             "applications/**",
             "servicePrincipals/**",
+            CLASSIFICATIONS,
             "applicationTemplates/**",
             DELETED,
             "groups/*/appRoleAssignments/**",
@@ -108,12 +120,46 @@ pub(super) const TERRITORIES: &[Territory] = &[
         "Contacts",
         &["users/*/contactFolders/**", "users/*/contacts/**"],
     ),
-    territory("Device", &["devices/**"]),
-    territory("DeviceManagementApps", &["deviceAppManagement/**"]),
-    territory("DeviceManagementConfiguration", &["deviceManagement/**"]),
+    territory(
+        "Device",
+        &[
+            "devices/**",
+            DELETED,
+            "users/*/ownedDevices/**",
+            "users/*/registeredDevices/**",
+        ],
+    ),
+    territory(
+        "DeviceManagementApps",
+        &[
+            "deviceAppManagement/**",
+            "deviceManagement/**",
+            "users/*/managedAppRegistrations/**",
+        ],
+    ),
+    territory(
+        "DeviceManagementConfiguration",
+        &[
+            "deviceAppManagement/**",
+            "deviceManagement/**",
+            "reports/deviceConfigurationDeviceActivity/**",
+            "reports/deviceConfigurationUserActivity/**",
+            "reports/managedDeviceEnrollmentFailureDetails/**",
+            "reports/managedDeviceEnrollmentTopFailures/**",
+        ],
+    ),
     territory(
         "DeviceManagementManagedDevices",
-        &["deviceManagement/**", "users/*/managedDevices/**"],
+        &[
+            "deviceAppManagement/**",
+            "deviceManagement/**",
+            "reports/deviceConfigurationDeviceActivity/**",
+            "reports/deviceConfigurationUserActivity/**",
+            "reports/managedDeviceEnrollmentFailureDetails/**",
+            "reports/managedDeviceEnrollmentTopFailures/**",
+            "users/*/deviceManagementTroubleshootingEvents/**",
+            "users/*/managedDevices/**",
+        ],
     ),
     territory(
         "Directory",
@@ -127,6 +173,7 @@ pub(super) const TERRITORIES: &[Territory] = &[
             "devices/**",
             "directory/**",
             DELETED,
+            "directory/subscriptions/**",
             "directoryObjects/**",
             "directoryRoleTemplates/**",
             "directoryRoles/**",
@@ -142,14 +189,19 @@ pub(super) const TERRITORIES: &[Territory] = &[
             "invitations/**",
             "oauth2PermissionGrants/**",
             "organization/**",
+            "policies/featureRolloutPolicies/**",
             "roleManagement/**",
             "servicePrincipals/**",
+            CLASSIFICATIONS,
             "subscribedSkus/**",
             "teams/**",
             "users/**",
             "users/*/appRoleAssignments/**",
             "users/*/joinedTeams",
             "users/*/memberOf/**",
+            "users/*/ownedDevices/**",
+            "users/*/registeredDevices/**",
+            "users/*/scopedRoleMemberOf/**",
             "users/*/transitiveMemberOf/**",
         ],
     ),
@@ -171,15 +223,33 @@ pub(super) const TERRITORIES: &[Territory] = &[
         &[
             "users/*/onenote/**",
             "groups/*/onenote/**",
+            "sites/*/getByPath/**",
             "sites/*/onenote/**",
+            "sites/*/sites/**",
         ],
     ),
     territory(
         "OnlineMeetings",
         &["users/*/onlineMeetings/**", "communications/**"],
     ),
-    territory("Organization", &["organization/**", "subscribedSkus/**"]),
-    territory("Policy", &["policies/**", "identity/**", "auditLogs/**"]),
+    territory(
+        "Organization",
+        &[
+            "organization/**",
+            "directory/subscriptions/**",
+            "subscribedSkus/**",
+        ],
+    ),
+    territory(
+        "Policy",
+        &[
+            "policies/**",
+            "policies/featureRolloutPolicies/**",
+            "identity/**",
+            "auditLogs/**",
+            CLASSIFICATIONS,
+        ],
+    ),
     territory("Reports", &["reports/**"]),
     territory(
         "RoleManagement",
@@ -188,8 +258,11 @@ pub(super) const TERRITORIES: &[Territory] = &[
             "directory/**",
             "directoryRoleTemplates/**",
             "directoryRoles/**",
+            "policies/roleManagementPolicies/**",
+            "policies/roleManagementPolicyAssignments/**",
             "roleManagement/**",
             "users/*/memberOf/**",
+            "users/*/scopedRoleMemberOf/**",
             "users/*/transitiveMemberOf/**",
         ],
     ),
@@ -202,12 +275,18 @@ pub(super) const TERRITORIES: &[Territory] = &[
             "groups/*/drives/**",
             "groups/*/sites/**",
             "shares/**",
+            "sites/*/analytics/**",
             "sites/*/drive/**",
             "sites/*/drives/**",
+            "sites/*/getByPath/**",
+            "sites/*/lists/**",
+            "sites/*/sites/**",
             CHANNEL_FILES,
             "sites/*/onenote/**",
             "users/*/drive/**",
             "users/*/drives/**",
+            "users/*/followedSites/**",
+            "users/*/insights/**",
         ],
     ),
     territory(
@@ -234,7 +313,10 @@ pub(super) const TERRITORIES: &[Territory] = &[
             "users/*/joinedTeams",
             "users/*/memberOf/**",
             "users/*/outlook/**",
+            "users/*/ownedDevices/**",
             "users/*/photo/**",
+            "users/*/registeredDevices/**",
+            "users/*/scopedRoleMemberOf/**",
             "users/*/transitiveMemberOf/**",
         ],
     ),
@@ -259,8 +341,8 @@ mod tests {
     #[test]
     fn families_are_listed_once_with_paths_of_the_form_that_is_read() {
         assert!(TERRITORIES.is_sorted_by(|a, b| a.family < b.family));
-        let paths = TERRITORIES.iter().flat_map(|it| it.paths).chain(EVERYWHERE);
-        for path in paths {
+        let paths = TERRITORIES.iter().flat_map(|it| it.paths);
+        for path in paths.chain(EVERYWHERE) {
             assert!(!path.starts_with('/') && !path.contains("**/"), "{path}");
         }
     }
