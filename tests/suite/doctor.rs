@@ -3,11 +3,12 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokenferry::simulator::{
-    CLIENT_ID, Fault, GRAPH, LOGIN, ORGANISATION, SECRET_CANARY, Script, Simulator, TENANT_ID,
+    CLIENT_ID, Fault, GRAPH, Gate, LOGIN, ORGANISATION, SECRET_CANARY, Script, Simulator, TENANT_ID,
 };
 
 use crate::cli::{desk, with_file};
 use crate::harness::program::run;
+use crate::harness::until;
 
 /// The exit code and what is printed, which holds no secret and no token.
 async fn doctor(simulator: &Simulator, folder: &std::path::Path, words: &[&str]) -> (i32, String) {
@@ -276,6 +277,30 @@ routes:
         assert_eq!(code, 0, "{said}");
         assert_eq!(said.contains(note), told, "{said}");
     }
+}
+
+#[tokio::test]
+async fn every_token_is_asked_for_at_the_same_time() {
+    let own = format!(
+        "credentials:\n  app:\n    tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}\n    client_secret_file: SECRET_FILE\n    fallback: spare\n  spare:\n    tenant_id: {TENANT_ID}\n    client_id: 33333333-aaaa-4bbb-8ccc-000000000003\n    client_secret_file: SECRET_FILE\n\
+         routes:\n  - {{name: graph, path: /graph, upstream: 'https://GRAPH', credential: app}}\n  - {{name: dynamics, path: /dynamics, upstream: 'https://ORGANISATION', credential: app}}\n"
+    );
+    let (simulator, folder) = desk(&own).await;
+    simulator.set_roles(&["User.Read.All"]);
+    let gate = Gate::new();
+    simulator.script(Script::on(LOGIN, Fault::Hold(gate.clone())));
+    let examined = doctor(&simulator, folder.path(), &[]);
+    let asked = async {
+        until("four calls are under way", || async {
+            (simulator.token_calls() == 4).then_some(())
+        })
+        .await;
+        gate.open();
+    };
+    let ((code, said), ()) = tokio::join!(examined, asked);
+    assert_eq!(code, 0, "{said}");
+    let at = |words: &str| said.find(words).expect("each route is shown");
+    assert!(at("graph (ok)") < at("dynamics (ok)"), "{said}");
 }
 
 #[tokio::test]

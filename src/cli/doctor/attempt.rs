@@ -48,16 +48,19 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Asks with a credential and with its fallback; gives the one whose token the proxy would use.
+/// Asks with a credential and with its fallback, both at once; gives the one whose token the proxy
+/// would use.
 pub(super) async fn ask<'a>(
     credential: &'a Credential,
     scope: &Scope,
 ) -> (Option<Attempt<'a>>, Vec<Finding>) {
-    let first = Attempt::make(credential, scope).await;
-    let second = match credential.fallback() {
-        Some(fallback) => Some(Attempt::make(fallback, scope).await),
-        None => None,
+    let second = async {
+        match credential.fallback() {
+            Some(fallback) => Some(Attempt::make(fallback, scope).await),
+            None => None,
+        }
     };
+    let (first, second) = tokio::join!(Attempt::make(credential, scope), second);
     let (choice, findings) = choose(
         &first.result(),
         second.as_ref().map(Attempt::result).as_ref(),

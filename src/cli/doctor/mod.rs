@@ -18,16 +18,18 @@ mod sample;
 mod territory;
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::path::Path;
+use std::task::Poll;
 use std::time::SystemTime;
 
 use super::hardening::hide_memory;
 use super::inspection::{self, Purpose};
 use super::{FAILED, FINE, REFUSED, complain, written};
 use crate::app::{self, Outbound};
-use crate::config::{AppIdentity, Config, RouteSpec, Scope};
+use crate::config::{AppIdentity, Config, RouteSpec};
 use crate::credential::{AccessToken, Identity, ending};
 
 use api::Api;
@@ -94,16 +96,15 @@ async fn examine_all(
     out: &mut dyn Write,
 ) -> io::Result<Vec<Diagnosis>> {
     // As the cache would, routes that share a token ask once.
-    let mut tokens = BTreeMap::new();
+    let key = |route: &RouteSpec| (route.credential, route.scope.clone());
+    let wanted: BTreeSet<_> = routes.iter().map(|route| key(route)).collect();
+    let calls = wanted
+        .iter()
+        .map(|(credential, scope)| attempt::ask(&outbound.credentials[*credential], scope));
+    let tokens: BTreeMap<_, _> = wanted.iter().zip(together(calls).await).collect();
     let mut examined = Vec::new();
     for route in routes {
-        let key: (usize, &Scope) = (route.credential, &route.scope);
-        let acquired = match tokens.remove(&key) {
-            Some(acquired) => acquired,
-            None => attempt::ask(&outbound.credentials[route.credential], &route.scope).await,
-        };
-        let diagnosis = examine(route, outbound, &acquired).await;
-        tokens.insert(key, acquired);
+        let diagnosis = examine(route, outbound, &tokens[&&key(route)]).await;
         if !json {
             diagnosis.write(out)?;
             writeln!(out)?;
@@ -112,6 +113,26 @@ async fn examine_all(
         examined.push(diagnosis);
     }
     Ok(examined)
+}
+
+/// What comes of all of these, in their order: one that hangs holds up no other.
+async fn together<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut all: Vec<_> = all.map(|one| (Box::pin(one), None)).collect();
+    poll_fn(|cx| {
+        for (running, outcome) in &mut all {
+            if outcome.is_none()
+                && let Poll::Ready(done) = running.as_mut().poll(cx)
+            {
+                *outcome = Some(done);
+            }
+        }
+        match all.iter().all(|(_, outcome)| outcome.is_some()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    all.into_iter().filter_map(|(_, outcome)| outcome).collect()
 }
 
 /// Ends with what programs read, or with the sum of it all. `warnings` is how many the file has.
