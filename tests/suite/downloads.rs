@@ -229,29 +229,7 @@ async fn the_time_to_the_head_is_that_of_the_files_own_answer() {
 #[tokio::test]
 async fn connections_to_where_files_lie_that_are_stale_cost_no_error() {
     let stage = Stage::with(&format!("workers: 1\n{FOLLOWING}")).await;
-    let gate = Gate::new();
-    let hold = Fault::Hold(gate.clone());
-    stage.simulator.script(Script::on(DOWNLOAD, hold));
-    let mut callers = Vec::new();
-    for _ in 0..3 {
-        let mut caller = stage.caller().await;
-        caller.ask(&format!("GET {CONTENT} HTTP/1.1")).await;
-        callers.push(caller);
-    }
-    until("all are there", || async {
-        (stage.simulator.connections(DOWNLOAD) == 3).then_some(())
-    })
-    .await;
-    gate.open();
-    for mut caller in callers {
-        caller.answer("GET").await.expect(200);
-    }
-    stage.simulator.clear_scripts();
-    let stale = Fault::Break {
-        after: None,
-        ending: Ending::Close,
-    };
-    stage.simulator.script(Script::on(DOWNLOAD, stale).reused());
+    stage.leave_stale(DOWNLOAD, CONTENT).await;
     stage.get(CONTENT).await.expect(200);
 }
 

@@ -78,29 +78,7 @@ async fn a_stale_connection_costs_one_silent_retry() {
 #[tokio::test]
 async fn stale_connections_cost_one_retry_however_many_there_are() {
     let stage = Stage::with(ONE_WORKER).await;
-    let gate = Gate::new();
-    let hold = Fault::Hold(gate.clone());
-    stage.simulator.script(Script::on(GRAPH, hold));
-    let mut callers = Vec::new();
-    for _ in 0..3 {
-        let mut caller = stage.caller().await;
-        caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
-        callers.push(caller);
-    }
-    until("all are there", || async {
-        (arrivals(&stage) == 3).then_some(())
-    })
-    .await;
-    gate.open();
-    for mut caller in callers {
-        caller.answer("GET").await.expect(200);
-    }
-    stage.simulator.clear_scripts();
-    let stale = Fault::Break {
-        after: None,
-        ending: Ending::Close,
-    };
-    stage.simulator.script(Script::on(GRAPH, stale).reused());
+    stage.leave_stale(GRAPH, "/graph/sim/bytes/1").await;
     stage.get("/graph/sim/bytes/1").await.expect(200);
     assert_eq!(retries(&stage).await, 1.0);
 }

@@ -9,14 +9,14 @@ use tokenferry::access_log::AccessLog;
 use tokenferry::app::{self, App};
 use tokenferry::config::{self, Config, Source};
 use tokenferry::output::Format;
-use tokenferry::simulator::Simulator;
+use tokenferry::simulator::{Ending, Fault, Gate, Script, Simulator};
 
 use super::answer::Answer;
 use super::caller::Caller;
 use super::caller2::Caller2;
 use super::lines::Lines;
 use super::numbers::{self, Numbers};
-use super::{routes_yaml, soon};
+use super::{routes_yaml, soon, until};
 
 /// A simulator, the program in front of it, and its access log.
 pub(crate) struct Stage {
@@ -108,6 +108,36 @@ impl Stage {
     /// One request to the admin listener.
     pub(crate) async fn ask_admin(&self, lines: &str) -> Answer {
         Caller::connect(self.admin()).await.exchange(lines).await
+    }
+
+    /// Leaves three idle connections to this host, which requests for this target go to, that end as
+    /// soon as they are used again. Nothing may have been asked of the host before.
+    pub(crate) async fn leave_stale(&self, host: &str, target: &str) {
+        let gate = Gate::new();
+        let hold = Fault::Hold(gate.clone());
+        self.simulator.script(Script::on(host, hold));
+        let mut callers = Vec::new();
+        for _ in 0..3 {
+            let mut caller = self.caller().await;
+            caller.ask(&format!("GET {target} HTTP/1.1")).await;
+            callers.push(caller);
+        }
+        until("all are there", || async {
+            let seen = self.simulator.seen();
+            let arrived = seen.iter().filter(|seen| seen.host == host).count();
+            (arrived == 3).then_some(())
+        })
+        .await;
+        gate.open();
+        for mut caller in callers {
+            caller.answer("GET").await.expect(200);
+        }
+        self.simulator.clear_scripts();
+        let stale = Fault::Break {
+            after: None,
+            ending: Ending::Close,
+        };
+        self.simulator.script(Script::on(host, stale).reused());
     }
 
     /// The sum of samples.
