@@ -184,13 +184,7 @@ async fn a_redirect_that_is_followed_leaves_its_connection_to_the_next_request()
         assert_eq!(stage.get(CONTENT).await.expect(200).text(), "there");
     }
     for host in [GRAPH, DOWNLOAD] {
-        let seen = stage.simulator.seen().into_iter();
-        let mut used: Vec<u64> = seen
-            .filter(|seen| seen.host == host)
-            .map(|seen| seen.connection)
-            .collect();
-        used.dedup();
-        assert_eq!(used.len(), 1, "{host}");
+        assert_eq!(stage.connections_used(host).len(), 1, "{host}");
     }
 }
 

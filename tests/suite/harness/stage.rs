@@ -110,6 +110,15 @@ impl Stage {
         Caller::connect(self.admin()).await.exchange(lines).await
     }
 
+    /// The connections that requests to this host came over, each as often as it was changed to.
+    pub(crate) fn connections_used(&self, host: &str) -> Vec<u64> {
+        let seen = self.simulator.seen().into_iter();
+        let of_host = seen.filter(|seen| seen.host == host);
+        let mut used: Vec<u64> = of_host.map(|seen| seen.connection).collect();
+        used.dedup();
+        used
+    }
+
     /// Leaves three idle connections to this host, which requests for this target go to, that end as
     /// soon as they are used again. Nothing may have been asked of the host before.
     pub(crate) async fn leave_stale(&self, host: &str, target: &str) {
