@@ -19,11 +19,11 @@ mod territory;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::poll_fn;
 use std::io::{self, Write};
 use std::path::Path;
-use std::task::Poll;
 use std::time::SystemTime;
+
+use futures_util::future::join_all;
 
 use super::hardening::hide_memory;
 use super::inspection::{self, Purpose};
@@ -101,7 +101,7 @@ async fn examine_all(
     let calls = wanted
         .iter()
         .map(|(credential, scope)| attempt::ask(&outbound.credentials[*credential], scope));
-    let tokens: BTreeMap<_, _> = wanted.iter().zip(together(calls).await).collect();
+    let tokens: BTreeMap<_, _> = wanted.iter().zip(join_all(calls).await).collect();
     let mut examined = Vec::new();
     for route in routes {
         let diagnosis = examine(route, outbound, &tokens[&&key(route)]).await;
@@ -113,26 +113,6 @@ async fn examine_all(
         examined.push(diagnosis);
     }
     Ok(examined)
-}
-
-/// What comes of all of these, in their order: one that hangs holds up no other.
-async fn together<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut all: Vec<_> = all.map(|one| (Box::pin(one), None)).collect();
-    poll_fn(|cx| {
-        for (running, outcome) in &mut all {
-            if outcome.is_none()
-                && let Poll::Ready(done) = running.as_mut().poll(cx)
-            {
-                *outcome = Some(done);
-            }
-        }
-        match all.iter().all(|(_, outcome)| outcome.is_some()) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
-    all.into_iter().filter_map(|(_, outcome)| outcome).collect()
 }
 
 /// Ends with what programs read, or with the sum of it all. `warnings` is how many the file has.
