@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::answering::Answering;
+use super::gathered::Gathered;
 use super::plain_answer::PlainAnswer;
 use super::readers::Readers;
 use super::timed::Timed;
@@ -284,8 +285,9 @@ pub(super) async fn serve_http2<S>(
             response.map(|body| watch.watch(body))
         })
     });
-    let connection = http2_of(&context.limits).serve_connection(TokioIo::new(socket), service);
-    let mut connection = pin!(connection);
+    let socket = Gathered::new(socket);
+    let io = TokioIo::new(socket.clone());
+    let mut connection = pin!(http2_of(&context.limits).serve_connection(io, service));
     let mut told = false;
     let farewell = context.clock.alarm();
     let end = std::future::poll_fn(|cx| {
@@ -297,7 +299,10 @@ pub(super) async fn serve_http2<S>(
             farewell.set(FAREWELL);
         }
         readers.look(cx);
-        let served = connection.as_mut().poll(cx);
+        let served = connection.as_mut().poll(cx).map_err(io::Error::other);
+        if let Poll::Ready(Err(error)) = socket.poll_write_out(cx) {
+            return Poll::Ready(Err(error));
+        }
         // GOAWAY is out; a caller that asks for nothing more and does not close is not waited for.
         if conversation.is_busy() {
             if told {
@@ -313,7 +318,7 @@ pub(super) async fn serve_http2<S>(
     ended(end.await);
 }
 
-fn ended(outcome: Result<(), hyper::Error>) {
+fn ended(outcome: Result<(), impl std::fmt::Display>) {
     if let Err(error) = outcome {
         tracing::debug!(%error, "a caller's connection ended");
     }

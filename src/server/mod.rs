@@ -8,6 +8,7 @@ mod accept;
 mod answering;
 mod connection;
 mod frames;
+mod gathered;
 pub mod incoming;
 pub mod listener;
 pub mod peers;
