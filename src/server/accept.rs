@@ -7,7 +7,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::incoming::{Incoming, Socket};
 use super::listener::Listener;
@@ -85,40 +86,72 @@ fn places(files: usize, workers: usize) -> usize {
     (files.saturating_sub(others) / 2).max(1)
 }
 
-/// Accepts for ever.
-pub(super) async fn accept(listener: Arc<Listener>, door: Arc<Door>, workers: Arc<[Worker]>) {
+/// Accepts until `closing` changes or ends, and then who has connected by then: the system resets
+/// what waits in the queue of a listener that closes.
+pub(super) async fn accept(
+    listener: Arc<Listener>,
+    door: Arc<Door>,
+    workers: Arc<[Worker]>,
+    mut closing: watch::Receiver<()>,
+) {
     let mut incoming = Incoming::open(&listener);
-    loop {
-        // First the connection and then its place: a listener that nobody calls holds none.
-        let (socket, peer) = incoming.next().await;
-        // The semaphore is never closed.
-        let Ok(total) = Arc::clone(&door.total).acquire_owned().await else {
-            return;
-        };
-        let place = peer.map(|peer| (peer, door.peers.place_for(peer)));
-        match (socket, place) {
-            (Socket::Tcp(socket), Some((peer, None))) => {
-                give(&workers, |_| {
-                    Order::TurnAway(Surplus {
-                        socket,
-                        peer,
-                        _total: total,
-                    })
-                });
-            }
-            (socket, place) => give(&workers, |worker| {
-                let permit = Permit {
-                    _total: total,
-                    _peer: place.and_then(|(_, place)| place),
-                    _carried: Carried::by(worker),
-                };
-                Order::Serve(Arrival {
+    let accepting = async {
+        loop {
+            // First the connection and then its place: a listener that nobody calls holds none.
+            let accepted = incoming.next().await;
+            // The semaphore is never closed.
+            let Ok(total) = Arc::clone(&door.total).acquire_owned().await else {
+                return;
+            };
+            deal(accepted, total, &door, &workers);
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        _ = closing.changed() => {}
+    }
+    // The runtime looks at its sockets, and hears of those that have come meanwhile.
+    tokio::task::yield_now().await;
+    let last = async {
+        while let Some(accepted) = incoming.next().now_or_never()
+            && let Ok(total) = Arc::clone(&door.total).try_acquire_owned()
+        {
+            deal(accepted, total, &door, &workers);
+        }
+    };
+    tokio::task::coop::unconstrained(last).await;
+}
+
+/// Gives a connection that has its place to a worker.
+fn deal(
+    (socket, peer): (Socket, Option<IpAddr>),
+    total: OwnedSemaphorePermit,
+    door: &Door,
+    workers: &[Worker],
+) {
+    let place = peer.map(|peer| (peer, door.peers.place_for(peer)));
+    match (socket, place) {
+        (Socket::Tcp(socket), Some((peer, None))) => {
+            give(workers, |_| {
+                Order::TurnAway(Surplus {
                     socket,
                     peer,
-                    permit,
+                    _total: total,
                 })
-            }),
+            });
         }
+        (socket, place) => give(workers, |worker| {
+            let permit = Permit {
+                _total: total,
+                _peer: place.and_then(|(_, place)| place),
+                _carried: Carried::by(worker),
+            };
+            Order::Serve(Arrival {
+                socket,
+                peer,
+                permit,
+            })
+        }),
     }
 }
 

@@ -108,6 +108,10 @@ async fn first_bytes(
     conversation: &Conversation,
     begins: impl Future<Output = io::Result<bool>>,
 ) -> io::Result<bool> {
+    if context.closes_idle() {
+        // Accepted at the very end: the runtime has not looked yet whether something has come.
+        tokio::task::yield_now().await;
+    }
     let mut begins = pin!(begins);
     std::future::poll_fn(|cx| match begins.as_mut().poll(cx) {
         Poll::Pending if context.closes_idle() && conversation.stage() == Stage::FirstByte => {

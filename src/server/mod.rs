@@ -24,6 +24,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use connection::Drain;
@@ -63,6 +64,7 @@ pub struct Plan {
 pub struct Server {
     workers: Arc<[Worker]>,
     accepting: Mutex<Vec<JoinHandle<()>>>,
+    closing: watch::Sender<()>,
 }
 
 impl Server {
@@ -79,17 +81,19 @@ impl Server {
             plan.limits.connections_per_peer,
             plan.workers,
         ));
+        let (closing, closes) = watch::channel(());
         let accepting = listeners
             .into_iter()
             .map(|listener| {
-                let accept =
-                    accept::accept(Arc::new(listener), Arc::clone(&door), Arc::clone(&workers));
+                let (door, workers) = (Arc::clone(&door), Arc::clone(&workers));
+                let accept = accept::accept(Arc::new(listener), door, workers, closes.clone());
                 tokio::spawn(lifeline::tie("the task that accepts connections", accept))
             })
             .collect();
         Ok(Self {
             workers,
             accepting: Mutex::new(accepting),
+            closing,
         })
     }
 
@@ -104,7 +108,7 @@ impl Server {
         self.order(Drain::Soon);
     }
 
-    /// Accepts no more, closes idle connections and waits for exchanges in flight, at most this
+    /// Accepts who has connected and no more, closes idle connections and waits for exchanges in flight, at most this
     /// long. Returns the number of connections that are still open.
     pub async fn drain(&self, limit: Duration) -> usize {
         let accepting = std::mem::take(
@@ -113,9 +117,10 @@ impl Server {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         );
+        // Nobody listens where no task was left to accept.
+        let _ = self.closing.send(());
         for task in accepting {
-            task.abort();
-            // Aborted or ended: either way its listener is closed now.
+            // Whatever it came to, its listener is closed now.
             let _ = task.await;
         }
         self.order(Drain::Now);

@@ -91,6 +91,25 @@ async fn a_request_that_has_come_is_served_before_its_connection_is_closed() {
 }
 
 #[tokio::test]
+async fn who_has_connected_by_the_end_is_served() {
+    let mut program = Program::start("workers: 1\n", "").await;
+    // The system takes connections on behalf of a process that stands still.
+    program.signal(Signal::STOP);
+    let mut callers = Vec::new();
+    for _ in 0..300 {
+        let mut caller = program.caller().await;
+        caller.ask("GET /none HTTP/1.1").await;
+        callers.push(caller);
+    }
+    program.signal(Signal::INT);
+    program.signal(Signal::CONT);
+    for caller in &mut callers {
+        caller.answer("GET").await.expect(404);
+    }
+    assert_eq!(program.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_request_that_is_coming_on_a_kept_connection_is_awaited() {
     let mut program = Program::start("workers: 1\n", "").await;
     let mut caller = program.caller().await;
