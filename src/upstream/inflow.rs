@@ -153,7 +153,9 @@ impl Inflow {
                     return Err(MALFORMED);
                 }
                 match httparse::parse_chunk_size(input) {
-                    Ok(Status::Complete((line, size))) if line <= LONGEST_LINE => {
+                    Ok(Status::Complete((line, size)))
+                        if line <= LONGEST_LINE && is_strict(&input[..line]) =>
+                    {
                         input.advance(line);
                         self.0 = if size == 0 {
                             State::Trailers
@@ -195,12 +197,26 @@ fn all(input: &mut BytesMut) -> Option<Bytes> {
     (!input.is_empty()).then(|| input.split().freeze())
 }
 
+/// Whether each line ends with CR LF. Of a bare LF it is open whether it ends a line: httparse takes
+/// it for a part of a chunk's extension, and for the end of a trailer.
+fn is_strict(lines: &[u8]) -> bool {
+    let ends = memchr::memchr_iter(b'\n', lines);
+    ends.into_iter().all(|at| {
+        at.checked_sub(1)
+            .is_some_and(|before| lines[before] == b'\r')
+    })
+}
+
 /// The trailers, once they are complete.
 fn trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, Breakage> {
     const MALFORMED: Breakage = Breakage::Malformed("trailers that are none");
     let mut fields = [httparse::EMPTY_HEADER; MOST_TRAILERS];
     let (length, fields) = match httparse::parse_headers(input, &mut fields) {
-        Ok(Status::Complete(parsed)) if parsed.0 <= LONGEST_TRAILERS => parsed,
+        Ok(Status::Complete(parsed))
+            if parsed.0 <= LONGEST_TRAILERS && is_strict(&input[..parsed.0]) =>
+        {
+            parsed
+        }
         Ok(Status::Partial) if input.len() <= LONGEST_TRAILERS => return Ok(None),
         Ok(_) | Err(_) => return Err(MALFORMED),
     };
@@ -282,6 +298,10 @@ mod tests {
             "11112222333344445\r\nGrap\r\n0\r\n\r\n",
             "0\r\nno colon\r\n\r\n",
             "0\r\n: no name\r\n\r\n",
+            "4;a\nGrap\r\n0\r\n\r\n",
+            "0\r\n\n",
+            "0\r\na: b\n\r\n",
+            "0\r\na: b\r\n\n",
         ] {
             let outcome = read(Framing::Chunked, &[text.as_bytes()]);
             assert!(matches!(outcome, Err(Breakage::Malformed(_))), "{text:?}");
