@@ -68,6 +68,8 @@ pub struct Upload {
     limit: Cell<u64>,
     ended: Cell<bool>,
     fault: Cell<Option<BodyFault>>,
+    /// Whether it ended with a section of trailers over HTTP/1.1.
+    ended_in_lines: Cell<bool>,
     trailers: RefCell<Option<TrailerRule>>,
     /// The bytes so far, while they are to be kept and are few enough.
     copy: RefCell<Option<KeptCopy>>,
@@ -92,6 +94,7 @@ impl Upload {
             limit: Cell::new(u64::MAX),
             ended: Cell::new(false),
             fault: Cell::new(None),
+            ended_in_lines: Cell::new(false),
             trailers: RefCell::new(None),
             copy: RefCell::new(None),
             rest: RefCell::new(None),
@@ -193,8 +196,9 @@ impl Upload {
 
     /// Whether the caller may still be sending what nobody reads.
     pub fn is_unread(&self) -> bool {
-        // Where a malformed one ends is not known either.
-        !self.ended.get() || self.fault.get().is_some()
+        // Where a malformed one ends is not known either. And hyper reads on over a line of trailers that
+        // ends with a bare LF, so that the next request may have gone with them.
+        !self.ended.get() || self.fault.get().is_some() || self.ended_in_lines.get()
     }
 
     /// What went wrong with it.
@@ -310,7 +314,10 @@ impl CallerBody {
             upload.end(None);
         }
         match next.map(|next| next.map(Frame::into_trailers)) {
-            Some(Ok(Ok(trailers))) => Poll::Ready(upload.screened(trailers).map(Ok)),
+            Some(Ok(Ok(trailers))) => {
+                upload.ended_in_lines.set(!inlet.is_stream);
+                Poll::Ready(upload.screened(trailers).map(Ok))
+            }
             Some(Ok(Err(frame))) => Poll::Ready(Some(Ok(frame))),
             Some(Err(fault)) => Poll::Ready(Some(Err(fault))),
             None => Poll::Ready(None),
@@ -337,6 +344,14 @@ impl Inlet {
         self.alarm.clear();
         // hyper takes a stream that is reset without an error for one that has ended.
         if self.is_stream && !self.over && next.is_none() && !incoming.is_end_stream() {
+            self.over = true;
+            return Poll::Ready(Some(Err(BodyFault::Broken)));
+        }
+        // Where there were lines and no trailers in them, it was something else.
+        if let Some(Ok(frame)) = &next
+            && !self.is_stream
+            && frame.trailers_ref().is_some_and(HeaderMap::is_empty)
+        {
             self.over = true;
             return Poll::Ready(Some(Err(BodyFault::Broken)));
         }

@@ -100,6 +100,36 @@ async fn a_body_has_one_length_or_is_refused() {
 }
 
 #[tokio::test]
+async fn no_request_is_lost_behind_trailers_that_end_otherwise() {
+    let fort = Fort::build("").await;
+    for end in ["0\r\n\n", "0\r\nX: a\n\r\n", "0\r\nX: a\r\n\n"] {
+        let first = post(
+            "Transfer-Encoding: chunked",
+            &format!("5\r\nhello\r\n{end}"),
+        );
+        let next = "DELETE /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let bytes = [&first, next.as_bytes(), HIDDEN.as_bytes()].concat();
+        let reply = talk(fort.program.address, &bytes).await;
+        // An answer to the third would be taken for that to the second.
+        assert!(reply.answers.len() <= 1, "{end:?}: {reply:?}");
+        assert!(reply.closed, "{end:?}: {reply:?}");
+        if reply.status() == 200 {
+            assert!(
+                reply.head().contains("connection: close"),
+                "{end:?}: {reply:?}"
+            );
+        }
+        let seen = fort.asked();
+        assert!(
+            seen.iter().all(|seen| seen.target().ends_with("/sink")),
+            "{seen:?}"
+        );
+        fort.holds(end, &reply.bytes).await;
+    }
+    fort.stands().await;
+}
+
+#[tokio::test]
 async fn chunks_are_well_formed_or_the_request_fails() {
     let fort = Fort::build("").await;
     let field = "Transfer-Encoding: chunked";
