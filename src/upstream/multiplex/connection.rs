@@ -79,10 +79,8 @@ impl H2Connection {
                 if known.replace(allows) != allows {
                     waiters.wake_all();
                 }
-                // hyper reads in another task, and while no request may go, nothing else wakes this one.
-                if matches!(allows, UNKNOWN | 0) {
-                    reader.wake_on_read(cx.waker());
-                }
+                // hyper reads in another task, and what comes may be SETTINGS that allow more or less.
+                reader.wake_on_read(cx.waker());
                 polled
             });
             if let Err(error) = driven.await {

@@ -192,6 +192,33 @@ async fn a_peer_that_allows_no_stream_for_the_moment_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_peer_that_comes_to_allow_fewer_streams_is_asked_for_no_more() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = multiplex(9);
+            let mut peer = Silent::listen().await;
+            peer.open(&multiplex).await;
+            peer.allow(100).await;
+            let now = Instant::now();
+            let find = || multiplex.take_stream(now, None);
+            let first = comes(&multiplex, find).await;
+            let _second = comes(&multiplex, find).await;
+            drop(first);
+            // One stream is left, which is one too many for another.
+            for allowed in [1, 0] {
+                peer.allow(allowed).await;
+                // The task that learns of it runs behind the one that has answered.
+                tokio::task::yield_now().await;
+                assert!(find().is_none(), "{allowed}");
+                let step = multiplex.step(now, now + LIMIT / 2, None);
+                assert!(matches!(step, Step::Dial(_)), "{allowed}");
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_request_that_waits_in_a_connection_which_ends_was_not_sent() {
     for ending in [Some(GOAWAY), None] {
         let local = tokio::task::LocalSet::new();
