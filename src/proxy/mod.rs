@@ -196,7 +196,7 @@ impl Proxy {
             .await;
         // Where the answer comes first, nobody may read the rest of the body. Such a connection cannot
         // serve another request, and a caller who is not told sends one (RFC 9112 section 9.6).
-        let closes = self.goodbye.get() || exchange.leaves_unread();
+        let mut closes = self.goodbye.get() || exchange.leaves_unread();
         let mut response = match outcome {
             Ok(Reply::Upstream(response)) => pass_on(exchange, response),
             Ok(Reply::Preflight(headers)) => {
@@ -207,6 +207,11 @@ impl Proxy {
                 response
             }
             Err(error) => {
+                // What is malformed or ambiguous may go on otherwise than it was read here.
+                if error.answer().code == Code::BadRequest {
+                    conversation.head_refused();
+                    closes = true;
+                }
                 if exchange.page == Page::Own {
                     exchange.page = exchange
                         .lane

@@ -100,6 +100,21 @@ async fn a_body_has_one_length_or_is_refused() {
 }
 
 #[tokio::test]
+async fn what_may_be_the_body_of_a_refused_request_is_no_request() {
+    let fort = Fort::build("").await;
+    for field in ["Transfer_Encoding: chunked", "Content_Length: 79"] {
+        let bytes = post(field, HIDDEN);
+        let reply = talk(fort.program.address, &bytes).await;
+        assert_eq!((reply.status(), reply.answers.len()), (400, 1), "{reply:?}");
+        assert!(reply.closed, "{reply:?}");
+        assert!(reply.head().contains("connection: close"), "{reply:?}");
+        assert_eq!(fort.asked().len(), 0);
+        fort.holds(field, &reply.bytes).await;
+    }
+    fort.stands().await;
+}
+
+#[tokio::test]
 async fn no_request_is_lost_behind_trailers_that_end_otherwise() {
     let fort = Fort::build("").await;
     for end in ["0\r\n\n", "0\r\nX: a\n\r\n", "0\r\nX: a\r\n\n"] {
