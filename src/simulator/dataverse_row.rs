@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::call::Call;
 use super::dataverse::{ROOTS, error, json, link, missing};
+use super::dataverse_shown::{KEY, Shown};
 use super::graph::{count, reads};
 use super::host;
 use super::paging::Paging;
@@ -19,8 +20,6 @@ const ROWS: usize = 1000;
 const PAGE: usize = 5000;
 /// The entity tag of every row.
 const TAG: &str = "W/\"81359849\"";
-/// The column that is the key of every table.
-const KEY: &str = "accountid";
 /// What asks for the row in the answer to a change.
 const REPRESENTATION: &str = "return=representation";
 
@@ -107,22 +106,6 @@ fn columns(call: &Call) -> String {
     select.map_or_else(String::new, |select| format!("({select})"))
 }
 
-/// The row with the columns of a `$select`, each with its annotations; key and entity tag always
-/// come along.
-fn selected(call: &Call, row: Value) -> Value {
-    let (Some(select), Value::Object(members)) = (call.option("$select"), &row) else {
-        return row;
-    };
-    let wanted: Vec<&str> = select.split(',').map(str::trim).collect();
-    let is_kept = |name: &str| {
-        let column = name.split('@').next().unwrap_or_default();
-        column.is_empty() || column == KEY || wanted.contains(&column)
-    };
-    let members = members.iter().filter(|(name, _)| is_kept(name));
-    let members = members.map(|(name, value)| (name.clone(), value.clone()));
-    Value::Object(members.collect())
-}
-
 /// Whether `Prefer` asks for the row in the answer to a change.
 fn wants_row(call: &Call) -> bool {
     let prefer = call.header("prefer");
@@ -146,7 +129,8 @@ fn list(world: &World, call: &Call, table: &str) -> Answer {
         .number_option("$top")
         .map_or(ROWS, |top| ROWS.min(top as usize));
     let until = top.min(from + size);
-    let rows = (from..until).map(|index| selected(call, record(table, index)));
+    let shown = Shown::of(call);
+    let rows = (from..until).map(|index| shown.row(record(table, index)));
     let rows: Vec<Value> = rows.collect();
     let mut page = json!({
         "@odata.context": link(call, format_args!("$metadata#{table}{}", columns(call))),
@@ -162,7 +146,7 @@ fn list(world: &World, call: &Call, table: &str) -> Answer {
     if until < top {
         page["@odata.nextLink"] = json!(COOKIE.link(call, until));
     }
-    let answer = json(200, &page);
+    let answer = json(200, &shown.page(page));
     match call.header("prefer") {
         Some(prefer) => answer.with("preference-applied", prefer),
         None => answer,
@@ -220,7 +204,7 @@ fn single(call: &Call, method: &Method, table: &str, key: &str) -> Answer {
             Answer::new(StatusCode::NOT_MODIFIED)
         }
         _ if reads(method) => {
-            let mut row = selected(call, kept(call, table, key));
+            let mut row = Shown::of(call).row(kept(call, table, key));
             row["contact_customer_accounts@odata.nextLink"] = json!(link(
                 call,
                 format_args!("{table}({key})/contact_customer_accounts?$skiptoken=%253c"),
@@ -256,7 +240,7 @@ fn change(call: &Call, table: &str, key: &str) -> Answer {
         for (name, value) in members {
             row[name] = value;
         }
-        let answer = json(200, &selected(call, row));
+        let answer = json(200, &Shown::of(call).row(row));
         return answer.with("preference-applied", REPRESENTATION);
     }
     let location = link(call, format_args!("{table}({key})"));

@@ -38,9 +38,8 @@ async fn rows_have_the_columns_that_are_selected() {
             context.ends_with("$metadata#accounts(name,revenue)"),
             "{context}"
         );
-        let formatted = "revenue@OData.Community.Display.V1.FormattedValue";
         for row in page["value"].as_array().unwrap() {
-            let expected = ["@odata.etag", "accountid", "name", "revenue", formatted];
+            let expected = ["@odata.etag", "accountid", "name", "revenue"];
             assert_eq!(names(row), expected);
         }
     }
@@ -143,4 +142,35 @@ async fn a_row_that_is_known_is_not_sent_again() {
         assert_eq!(reply.status, status, "{known:?}");
         assert_eq!(reply.body.is_empty(), status == 304);
     }
+}
+
+#[tokio::test]
+async fn annotations_come_to_those_who_ask_for_them() {
+    let simulator = Simulator::start().await.unwrap();
+    let formatted = "revenue@OData.Community.Display.V1.FormattedValue";
+    let lookup = "_primarycontactid_value@Microsoft.Dynamics.CRM.lookuplogicalname";
+    let total = "@Microsoft.Dynamics.CRM.totalrecordcount";
+    let named = |prefer: &'static str| {
+        let simulator = &simulator;
+        async move {
+            let prefer = ("prefer", prefer);
+            let list = ("GET", "/api/data/v9.2/accounts?$top=1");
+            let page = send(simulator, ORGANISATION, list, prefer, "").await.json();
+            let row = send(simulator, ORGANISATION, ("GET", ACCOUNT), prefer, "").await;
+            let (row, first) = (row.json(), &page["value"][0]);
+            assert!(first["@odata.etag"].is_string() && row["@odata.context"].is_string());
+            for name in [formatted, lookup] {
+                assert_eq!(first.get(name), row.get(name));
+            }
+            [&page[total], &first[formatted], &first[lookup]].map(|value| !value.is_null())
+        }
+    };
+    assert_eq!(named("odata.maxpagesize=5").await, [false; 3]);
+    let all = "odata.maxpagesize=5,odata.include-annotations=\"*\"";
+    assert_eq!(named(all).await, [true; 3]);
+    assert_eq!(named("odata.include-annotations=*").await, [true; 3]);
+    let some = "odata.include-annotations=\"Microsoft.Dynamics.CRM.*, x.y\"";
+    assert_eq!(named(some).await, [true, false, true]);
+    let one = "odata.include-annotations=OData.Community.Display.V1.FormattedValue";
+    assert_eq!(named(one).await, [false, true, false]);
 }
