@@ -174,3 +174,21 @@ async fn annotations_come_to_those_who_ask_for_them() {
     let one = "odata.include-annotations=OData.Community.Display.V1.FormattedValue";
     assert_eq!(named(one).await, [false, true, false]);
 }
+
+#[tokio::test]
+async fn a_row_of_a_page_is_the_row_of_its_key() {
+    let simulator = Simulator::start().await.unwrap();
+    let page = fetch(&simulator, ORGANISATION, "/api/data/v9.2/accounts?$top=3").await;
+    let row = &page.json()["value"][2];
+    let (id, tag) = (row["accountid"].as_str().unwrap(), &row["@odata.etag"]);
+    let target = format!("/api/data/v9.2/accounts({id})");
+    let alone = fetch(&simulator, ORGANISATION, &target).await.json();
+    assert_eq!((&alone["name"], &alone["@odata.etag"]), (&row["name"], tag));
+    let tag = ("if-match", tag.as_str().unwrap());
+    let line = ("PATCH", target.as_str());
+    let changed = send(&simulator, ORGANISATION, line, tag, "{}").await;
+    assert_eq!(changed.status, 204);
+    let line = ("PATCH", ACCOUNT);
+    let other = send(&simulator, ORGANISATION, line, tag, "{}").await;
+    assert_eq!(other.status, 412);
+}
