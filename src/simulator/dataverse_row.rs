@@ -2,16 +2,16 @@
 
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
 use super::dataverse::{ROOTS, error, json, link, missing};
 use super::dataverse_shown::{KEY, Shown};
 use super::graph::{count, reads};
-use super::host;
 use super::paging::Paging;
 use super::world::World;
+use super::{bind, host};
 use crate::guid;
 
 /// Rows in every table.
@@ -67,9 +67,11 @@ pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
     match (&call.method, row.key, row.rest) {
         (method, None, "") if reads(method) => list(world, call, row.table),
         (method, None, "$count") if reads(method) => count(ROWS),
-        (&Method::POST, None, "") => create(call, row.table),
-        (&Method::POST, None, "Microsoft.Dynamics.CRM.CreateMultiple") => create_multiple(call),
-        (method, Some(key), "") => single(call, method, row.table, key),
+        (&Method::POST, None, "") => create(world, call, row.table),
+        (&Method::POST, None, "Microsoft.Dynamics.CRM.CreateMultiple") => {
+            create_multiple(world, call)
+        }
+        (_, Some(key), "") => single(world, call, row.table, key),
         (method, Some(_), rest) if rest.ends_with("/$ref") => reference(world, call, method),
         _ => missing(call),
     }
@@ -151,14 +153,13 @@ fn list(world: &World, call: &Call, table: &str) -> Answer {
     }
 }
 
-fn create(call: &Call, table: &str) -> Answer {
+fn create(world: &World, call: &Call, table: &str) -> Answer {
     let Some(Value::Object(mut members)) = call.json() else {
-        return error(
-            400,
-            "0x80048d19",
-            "Error identified in Payload provided by the user.",
-        );
+        return bad_payload();
     };
+    if let Some(refusal) = bound_elsewhere(world, call, &members) {
+        return refusal;
+    }
     let location = link(call, format_args!("{table}({})", guid::fresh()));
     if wants_row(call) {
         let context = link(call, format_args!("$metadata#{table}/$entity"));
@@ -171,9 +172,18 @@ fn create(call: &Call, table: &str) -> Answer {
         .with("location", &location)
 }
 
+fn bad_payload() -> Answer {
+    let text = "Error identified in Payload provided by the user.";
+    error(400, "0x80048d19", text)
+}
+
 /// Creates the rows of an array: each has to name its type, as every array of mixed rows does.
-fn create_multiple(call: &Call) -> Answer {
+fn create_multiple(world: &World, call: &Call) -> Answer {
     let body = call.json().unwrap_or_default();
+    let members = body.as_object();
+    if let Some(refusal) = members.and_then(|members| bound_elsewhere(world, call, members)) {
+        return refusal;
+    }
     let targets = body["Targets"].as_array().map_or(&[][..], Vec::as_slice);
     let typed = |row: &Value| row["@odata.type"].is_string();
     if targets.is_empty() || !targets.iter().all(typed) {
@@ -187,7 +197,8 @@ fn create_multiple(call: &Call) -> Answer {
     json(200, &json!({"@odata.context": context, "Ids": ids}))
 }
 
-fn single(call: &Call, method: &Method, table: &str, key: &str) -> Answer {
+fn single(world: &World, call: &Call, table: &str, key: &str) -> Answer {
+    let method = &call.method;
     let row = kept(call, table, key);
     let tag = &row["@odata.etag"];
     if let Some(expected) = call.header("if-match")
@@ -212,7 +223,7 @@ fn single(call: &Call, method: &Method, table: &str, key: &str) -> Answer {
             ));
             json(200, &row)
         }
-        Method::PATCH => change(call, table, key),
+        Method::PATCH => change(world, call, table, key),
         Method::DELETE => Answer::new(StatusCode::NO_CONTENT),
         _ => error(
             405,
@@ -236,10 +247,14 @@ fn kept(call: &Call, table: &str, key: &str) -> Value {
 }
 
 /// Changes a row: nothing is kept of it, and the answer shows it where that is asked for.
-fn change(call: &Call, table: &str, key: &str) -> Answer {
-    if wants_row(call)
-        && let Some(Value::Object(members)) = call.json()
-    {
+fn change(world: &World, call: &Call, table: &str, key: &str) -> Answer {
+    let Some(Value::Object(members)) = call.json() else {
+        return bad_payload();
+    };
+    if let Some(refusal) = bound_elsewhere(world, call, &members) {
+        return refusal;
+    }
+    if wants_row(call) {
         let mut row = kept(call, table, key);
         for (name, value) in members {
             row[name] = value;
@@ -274,18 +289,24 @@ fn reference(world: &World, call: &Call, method: &Method) -> Answer {
     let Some(link) = link else {
         return error(400, "0x80060888", "A reference link is missing.");
     };
-    if is_own(call, &link) {
-        return Answer::new(StatusCode::NO_CONTENT);
+    elsewhere(world, call, &link).unwrap_or_else(|| Answer::new(StatusCode::NO_CONTENT))
+}
+
+/// The refusal of a body that binds a row of another organisation.
+fn bound_elsewhere(world: &World, call: &Call, members: &Map<String, Value>) -> Option<Answer> {
+    let mut links = bind::links(members).into_iter();
+    links.find_map(|link| elsewhere(world, call, link))
+}
+
+/// The refusal of a reference to another organisation.
+fn elsewhere(world: &World, call: &Call, link: &str) -> Option<Answer> {
+    if is_own(call, link) {
+        return None;
     }
-    world.offend(
-        call,
-        &format!("a reference to another organisation: {link}"),
-    );
-    error(
-        400,
-        "0x80060888",
-        "The reference link is not of this organisation.",
-    )
+    let offence = format!("a reference to another organisation: {link}");
+    world.offend(call, &offence);
+    let text = "The reference link is not of this organisation.";
+    Some(error(400, "0x80060888", text))
 }
 
 /// Whether a link is relative, or names this organisation by either of its hosts.

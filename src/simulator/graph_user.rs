@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::call::Call;
 use super::graph::{Place, bad_body, count, error, json, missing, reads, wrong_method};
+use super::graph_work::bound_elsewhere;
 use super::paging::Paging;
 use super::user::{etag, id, selected};
 use super::world::World;
@@ -128,6 +129,9 @@ fn create(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     let Some(Value::Object(members)) = call.json() else {
         return bad_body(call);
     };
+    if let Some(refusal) = bound_elsewhere(world, call, &members) {
+        return refusal;
+    }
     let mut user = world.graph.users.create(members);
     let id = user["id"].as_str().unwrap_or_default().to_owned();
     let root = format!("{}/{}", call.origin(), place.version);
@@ -150,8 +154,11 @@ fn one(world: &World, call: &Call, place: &Place<'_>, id: &str) -> Answer {
     }
     match (&call.method, call.json()) {
         (&Method::PATCH, Some(Value::Object(members))) => {
-            world.graph.users.change(id, &members);
-            Answer::new(StatusCode::NO_CONTENT)
+            let refusal = bound_elsewhere(world, call, &members);
+            refusal.unwrap_or_else(|| {
+                world.graph.users.change(id, &members);
+                Answer::new(StatusCode::NO_CONTENT)
+            })
         }
         (&Method::PATCH, _) => bad_body(call),
         (&Method::DELETE, _) => {

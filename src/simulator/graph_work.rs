@@ -2,7 +2,7 @@
 //! two properties, or point somewhere that a proxy must leave alone.
 
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
@@ -11,7 +11,7 @@ use super::graph::{Place, bad_body, error, json, missing, reads};
 use super::graph_user::{SKIP, altered};
 use super::user;
 use super::world::World;
-use super::{download, host};
+use super::{bind, download, host};
 
 /// Groups there are, after a first page that is empty.
 const GROUPS: usize = 3;
@@ -105,25 +105,22 @@ fn reference(world: &World, call: &Call, link: &str) -> Answer {
 
 /// Takes the `…@odata.bind` members of a body.
 fn bind(world: &World, call: &Call) -> Answer {
-    let Some(Value::Object(members)) = call.json() else {
-        return bad_body(call);
-    };
-    let bound = members
-        .iter()
-        .filter(|(name, _)| name.ends_with("@odata.bind"));
-    for (_, value) in bound {
-        let links = value
-            .as_array()
-            .cloned()
-            .unwrap_or_else(|| vec![value.clone()]);
-        for link in links {
-            let answer = reference(world, call, link.as_str().unwrap_or_default());
-            if answer.status != StatusCode::NO_CONTENT {
-                return answer;
-            }
-        }
+    match call.json() {
+        Some(Value::Object(members)) => bound_elsewhere(world, call, &members)
+            .unwrap_or_else(|| Answer::new(StatusCode::NO_CONTENT)),
+        _ => bad_body(call),
     }
-    Answer::new(StatusCode::NO_CONTENT)
+}
+
+/// The refusal of a body that binds what is not in Graph.
+pub(super) fn bound_elsewhere(
+    world: &World,
+    call: &Call,
+    members: &Map<String, Value>,
+) -> Option<Answer> {
+    let links = bind::links(members).into_iter();
+    let mut answers = links.map(|link| reference(world, call, link));
+    answers.find(|answer| answer.status != StatusCode::NO_CONTENT)
 }
 
 /// Answers for everything below `teams`: creation takes time, and says so with links that are

@@ -7,6 +7,7 @@
 mod aadsts;
 mod answer;
 mod assertion;
+mod bind;
 mod call;
 mod canned;
 mod conduct;

@@ -192,3 +192,43 @@ async fn a_row_of_a_page_is_the_row_of_its_key() {
     let other = send(&simulator, ORGANISATION, line, tag, "{}").await;
     assert_eq!(other.status, 412);
 }
+
+#[tokio::test]
+async fn what_a_body_binds_has_to_be_in_the_api_itself() {
+    let simulator = Simulator::start().await.unwrap();
+    let json = ("content-type", "application/json");
+    let rows = "/api/data/v9.2/accounts";
+    let users = "/v1.0/users";
+    let user = "/v1.0/users/66666666-aaaa-4bbb-8ccc-000000000001";
+    let own = "https://contoso.crm.dynamics.com/api/data/v9.2/contacts(1)";
+    let proxied = "http://localhost:8080/dynamics/api/data/v9.2/contacts(1)";
+    let of_graph = "https://graph.microsoft.com/v1.0/users('7')";
+    let proxied_graph = "http://localhost:8080/graph/v1.0/users('7')";
+    let mut refused = 0;
+    for (host, line, link, status) in [
+        (ORGANISATION, ("POST", rows), "/contacts(1)", 204),
+        (ORGANISATION, ("POST", rows), own, 204),
+        (ORGANISATION, ("PATCH", ACCOUNT), "$1", 204),
+        (ORGANISATION, ("POST", rows), proxied, 400),
+        (ORGANISATION, ("PATCH", ACCOUNT), proxied, 400),
+        (GRAPH, ("POST", users), of_graph, 201),
+        (GRAPH, ("PATCH", user), of_graph, 204),
+        (GRAPH, ("POST", "/v1.0/teams"), proxied_graph, 400),
+        (GRAPH, ("POST", users), proxied_graph, 400),
+        (GRAPH, ("PATCH", user), proxied_graph, 400),
+    ] {
+        let body = json!({"members": [{"user@odata.bind": link}]}).to_string();
+        let reply = send(&simulator, host, line, json, &body).await;
+        assert_eq!(reply.status, status, "{line:?} {link}");
+        refused += usize::from(status == 400);
+    }
+    assert_eq!(simulator.violations().len(), refused);
+}
+
+#[tokio::test]
+async fn a_change_that_is_no_json_is_refused() {
+    let simulator = Simulator::start().await.unwrap();
+    let json = ("content-type", "application/json");
+    let reply = send(&simulator, ORGANISATION, ("PATCH", ACCOUNT), json, "{").await;
+    assert_eq!(reply.status, 400);
+}
