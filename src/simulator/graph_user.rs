@@ -12,9 +12,9 @@ use super::user::{etag, id, selected};
 use super::world::World;
 
 /// Users on a page when nobody says.
-const PAGE: u64 = 100;
+const PAGE: usize = 100;
 /// Most users on a page.
-const PAGE_MOST: u64 = 999;
+const PAGE_MOST: usize = 999;
 
 /// Users on a page of changes.
 const DELTA_PAGE: usize = 400;
@@ -32,17 +32,11 @@ pub(super) fn answer(world: &World, call: &Call, place: &Place<'_>) -> Answer {
         [] if call.method == Method::POST => create(world, call, place),
         [] => wrong_method(call),
         ["delta"] if reads(&call.method) => changes(world, call, place),
-        ["$count"] if reads(&call.method) => match call.header("consistencylevel") {
-            Some(level) if level.eq_ignore_ascii_case("eventual") => {
-                count(world.graph.users.count())
-            }
-            _ => error(
-                call,
-                400,
-                "Request_BadRequest",
-                "$count is not currently supported.",
-            ),
-        },
+        ["$count"] if reads(&call.method) && is_eventual(call) => count(world.graph.users.count()),
+        ["$count"] if reads(&call.method) => {
+            let text = "$count is not currently supported.";
+            error(call, 400, "Request_BadRequest", text)
+        }
         [id] => one(world, call, place, id),
         _ => missing(call),
     }
@@ -63,12 +57,16 @@ fn list(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     let Ok(from) = SKIP.position(call) else {
         return altered(world, call);
     };
-    let size = call
-        .number_option("$top")
-        .unwrap_or(PAGE)
-        .clamp(1, PAGE_MOST);
-    // At most 999.
-    let (users, next) = world.graph.users.page(from, size as usize);
+    let unsupported = |text: &str| error(call, 400, "Request_UnsupportedQuery", text);
+    if call.raw_option("$search").is_some() && !is_eventual(call) {
+        return unsupported("$search needs the header ConsistencyLevel: eventual.");
+    }
+    let size = match call.raw_option("$top").map(str::parse) {
+        None => PAGE,
+        Some(Ok(size @ 1..=PAGE_MOST)) => size,
+        Some(_) => return unsupported("A page has 1 to 999 users."),
+    };
+    let (users, next) = world.graph.users.page(from, size);
     let select = call.option("$select");
     let select = select.as_deref();
     let users: Vec<Value> = users.iter().map(|user| selected(user, select)).collect();
@@ -79,7 +77,8 @@ fn list(world: &World, call: &Call, place: &Place<'_>) -> Answer {
         place.version
     );
     let mut page = json!({"@odata.context": context});
-    if call.raw_option("$count") == Some("true") {
+    // The first page of an advanced query has it.
+    if call.raw_option("$count") == Some("true") && is_eventual(call) && from == 0 {
         page["@odata.count"] = json!(world.graph.users.count());
     }
     if let Some(next) = next {
@@ -89,6 +88,12 @@ fn list(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     json(200, &page)
         .with("odata-version", "4.0")
         .with("x-ms-resource-unit", "2")
+}
+
+/// Whether a query is an advanced one, which each of its pages has to say.
+fn is_eventual(call: &Call) -> bool {
+    let level = call.header("consistencylevel");
+    level.is_some_and(|level| level.eq_ignore_ascii_case("eventual"))
 }
 
 /// The changes of users: pages as of a list, then a link for next time, then tombstones.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::client::{Reply, bearer, fetch, once, request};
 use super::*;
 
+const EVENTUAL: (&str, &str) = ("consistencylevel", "eventual");
 const ACCOUNT: &str = "/api/data/v9.2/accounts(aaaa0001-0000-0000-0000-000000000000)";
 
 async fn send(
@@ -100,8 +101,7 @@ async fn rows_are_counted_and_not_skipped() {
 async fn users_are_counted_for_those_who_take_eventual_answers() {
     let simulator = Simulator::start().await.unwrap();
     let line = ("GET", "/v1.0/users/$count");
-    let level = ("consistencylevel", "eventual");
-    let number = send(&simulator, GRAPH, line, level, "").await;
+    let number = send(&simulator, GRAPH, line, EVENTUAL, "").await;
     assert_eq!(
         (number.status.as_u16(), &number.body[..]),
         (200, &b"1000"[..])
@@ -231,4 +231,36 @@ async fn a_change_that_is_no_json_is_refused() {
     let json = ("content-type", "application/json");
     let reply = send(&simulator, ORGANISATION, ("PATCH", ACCOUNT), json, "{").await;
     assert_eq!(reply.status, 400);
+}
+
+#[tokio::test]
+async fn a_page_of_users_is_counted_once_and_for_those_who_take_eventual_answers() {
+    let simulator = Simulator::start().await.unwrap();
+    let target = "/v1.0/users?$count=true&$top=400";
+    let strict = fetch(&simulator, GRAPH, target).await.json();
+    assert_eq!(strict.get("@odata.count"), None);
+    let first = send(&simulator, GRAPH, ("GET", target), EVENTUAL, "").await;
+    let first = first.json();
+    assert_eq!(first["@odata.count"], 1000);
+    let next = first["@odata.nextLink"].as_str().unwrap();
+    let second = send(&simulator, GRAPH, ("GET", next), EVENTUAL, "").await;
+    let second = second.json();
+    assert_eq!(second.get("@odata.count"), None);
+    assert_eq!(second["value"].as_array().map(Vec::len), Some(400));
+}
+
+#[tokio::test]
+async fn what_graph_refuses_of_a_query_is_refused() {
+    let simulator = Simulator::start().await.unwrap();
+    let users = |query: &str| format!("/v1.0/users?{query}");
+    for size in ["0", "1000", "all", "-1"] {
+        let reply = fetch(&simulator, GRAPH, &users(&format!("$top={size}"))).await;
+        assert_eq!(reply.status, 400, "{size}");
+        let code = &reply.json()["error"]["code"];
+        assert_eq!(code, "Request_UnsupportedQuery", "{size}");
+    }
+    let search = users("$search=%22displayName:Ada%22&$top=999");
+    assert_eq!(fetch(&simulator, GRAPH, &search).await.status, 400);
+    let eventual = send(&simulator, GRAPH, ("GET", &search), EVENTUAL, "").await;
+    assert_eq!(eventual.status, 200);
 }
