@@ -8,7 +8,7 @@ use super::call::Call;
 use super::graph::{Place, bad_body, count, error, json, missing, reads, wrong_method};
 use super::graph_work::bound_elsewhere;
 use super::paging::Paging;
-use super::user::{etag, id, selected};
+use super::user::{etag, id, named, selected};
 use super::world::World;
 
 /// Users on a page when nobody says.
@@ -37,7 +37,7 @@ pub(super) fn answer(world: &World, call: &Call, place: &Place<'_>) -> Answer {
             let text = "$count is not currently supported.";
             error(call, 400, "Request_BadRequest", text)
         }
-        [id] => one(world, call, place, id),
+        [name] => one(world, call, place, &named(name)),
         _ => missing(call),
     }
 }

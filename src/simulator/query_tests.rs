@@ -264,3 +264,24 @@ async fn what_graph_refuses_of_a_query_is_refused() {
     let eventual = send(&simulator, GRAPH, ("GET", &search), EVENTUAL, "").await;
     assert_eq!(eventual.status, 200);
 }
+
+#[tokio::test]
+async fn a_user_has_two_names() {
+    let simulator = Simulator::start().await.unwrap();
+    let id = "/v1.0/users/66666666-aaaa-4bbb-8ccc-000000000008";
+    let user = fetch(&simulator, GRAPH, id).await.json();
+    let by_name = format!("/v1.0/users/{}", user["mail"].as_str().unwrap());
+    for name in [by_name.clone(), by_name.replace('@', "%40")] {
+        assert_eq!(fetch(&simulator, GRAPH, &name).await.json(), user, "{name}");
+    }
+    let json = ("content-type", "application/json");
+    let line = ("PATCH", by_name.as_str());
+    let changed = send(&simulator, GRAPH, line, json, r#"{"jobTitle":"x"}"#).await;
+    assert_eq!(changed.status, 204);
+    assert_eq!(fetch(&simulator, GRAPH, id).await.json()["jobTitle"], "x");
+    let line = ("DELETE", by_name.as_str());
+    assert_eq!(send(&simulator, GRAPH, line, json, "").await.status, 204);
+    for gone in [id, &by_name, "/v1.0/users/user1000@contoso-fake.example"] {
+        assert_eq!(fetch(&simulator, GRAPH, gone).await.status, 404, "{gone}");
+    }
+}

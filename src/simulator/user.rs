@@ -1,9 +1,11 @@
 //! The users of the tenant: as many as asked for, always the same ones, and what was changed about
 //! them since the start.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::locked;
@@ -12,6 +14,9 @@ use super::locked;
 const AT_START: usize = 1000;
 /// Changes remembered; a script that goes on creating users does not fill the memory.
 const CHANGES: usize = 10_000;
+
+/// Ends every principal name.
+const DOMAIN: &str = "@contoso-fake.example";
 
 /// Given names that try a client's patience with characters.
 const NAMES: &[&str] = &[
@@ -55,6 +60,17 @@ pub(super) fn id(index: usize) -> String {
     format!("66666666-aaaa-4bbb-8ccc-{:012x}", index + 1)
 }
 
+/// The id of the user that a path names, by that or by the principal name of the start.
+pub(super) fn named(name: &str) -> Cow<'_, str> {
+    let name = percent_decode_str(name).decode_utf8_lossy();
+    let principal = name.strip_suffix(DOMAIN);
+    let digits = principal.and_then(|principal| principal.strip_prefix("user"));
+    match digits.and_then(|digits| digits.parse().ok()) {
+        Some(index) => id(index).into(),
+        None => name,
+    }
+}
+
 fn index(id: &str) -> Option<usize> {
     let digits = id.strip_prefix("66666666-aaaa-4bbb-8ccc-")?;
     usize::from_str_radix(digits, 16).ok()?.checked_sub(1)
@@ -63,7 +79,7 @@ fn index(id: &str) -> Option<usize> {
 /// A user as it was at start.
 fn original(index: usize) -> Value {
     let given = NAMES[index % NAMES.len()];
-    let account = format!("user{index}@contoso-fake.example");
+    let account = format!("user{index}{DOMAIN}");
     let mut user = json!({
         "id": id(index),
         "displayName": format!("{given} Fake {index}"),
