@@ -51,7 +51,7 @@ impl<'a> Row<'a> {
         let is_name = !table.is_empty()
             && table
                 .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         is_name.then_some(Self { table, key, rest })
     }
 }
@@ -160,10 +160,14 @@ fn create(world: &World, call: &Call, table: &str) -> Answer {
     if let Some(refusal) = bound_elsewhere(world, call, &members) {
         return refusal;
     }
-    let location = link(call, format_args!("{table}({})", guid::fresh()));
+    let id = guid::fresh();
+    let location = link(call, format_args!("{table}({id})"));
     if wants_row(call) {
         let context = link(call, format_args!("$metadata#{table}/$entity"));
+        let kept = kept(call, table, &id);
         members.insert("@odata.context".to_owned(), json!(context));
+        members.insert("@odata.etag".to_owned(), kept["@odata.etag"].clone());
+        members.insert(KEY.to_owned(), json!(id));
         let answer = json(201, &Value::Object(members)).with("location", &location);
         return answer.with("preference-applied", REPRESENTATION);
     }

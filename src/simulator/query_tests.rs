@@ -285,3 +285,23 @@ async fn a_user_has_two_names() {
         assert_eq!(fetch(&simulator, GRAPH, gone).await.status, 404, "{gone}");
     }
 }
+
+#[tokio::test]
+async fn a_new_row_that_is_shown_has_its_key() {
+    let simulator = Simulator::start().await.unwrap();
+    // The prefix that Microsoft gives to a publisher without one of its own has digits.
+    for table in ["accounts", "cr4f2_projects"] {
+        let target = format!("/api/data/v9.2/{table}");
+        let line = ("POST", target.as_str());
+        let prefer = ("prefer", "return=representation");
+        let made = send(&simulator, ORGANISATION, line, prefer, r#"{"name":"x"}"#).await;
+        assert_eq!(made.status, 201, "{table}");
+        let row = made.json();
+        let id = row["accountid"].as_str().unwrap();
+        assert!(made.header("location").ends_with(&format!("{table}({id})")));
+        assert!(
+            row["@odata.etag"].is_string() && row["name"] == "x",
+            "{row}"
+        );
+    }
+}
