@@ -27,10 +27,12 @@ pub(super) fn is_file(path: &str) -> bool {
 pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
     if reads(&call.method) {
         let text = format!("\"@odata.nextLink\":\"{}\" file ", link(call, "accounts"));
-        return ranged(call, text.repeat(500).as_bytes())
+        let file = text.repeat(500);
+        return ranged(call, file.as_bytes())
             .with("content-type", "application/octet-stream")
             .with("content-disposition", "attachment; filename=\"25mb.pdf\"")
             .with("x-ms-file-name", "25mb.pdf")
+            .with("x-ms-file-size", &file.len().to_string())
             .with("mimetype", "application/pdf");
     }
     if call.method == Method::DELETE {
@@ -38,6 +40,13 @@ pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
     }
     if call.method != Method::PATCH {
         return missing(call);
+    }
+    let session = call.raw_option("sessiontoken");
+    let name = call
+        .header("x-ms-file-name")
+        .or_else(|| call.raw_option("x-ms-file-name"));
+    if session.is_none() && name.is_none() {
+        return error(400, "0x80090001", "x-ms-file-name is missing.");
     }
     if call.header("x-ms-transfer-mode") == Some("chunked") {
         let location = link(call, format_args!("{path}?sessiontoken={SESSION}"));
@@ -47,7 +56,7 @@ pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
             .with("x-ms-chunk-size", PIECE)
             .with("access-control-expose-headers", "x-ms-chunk-size");
     }
-    match call.raw_option("sessiontoken") {
+    match session {
         None => Answer::new(StatusCode::NO_CONTENT),
         Some(SESSION | SESSION_OF_URLLIB3) => piece(call),
         Some(_) => {

@@ -174,6 +174,14 @@ async fn a_session_address_that_was_tidied_up_is_refused() {
     )
     .await;
     assert_eq!((part.status.as_u16(), part.body.len()), (206, 10));
+    let range = part.header("content-range").rsplit('/').next();
+    assert_eq!(range, Some(part.header("x-ms-file-size")));
+    let nameless = ("content-type", "application/octet-stream");
+    let reply = send(&simulator, "PATCH", &column, nameless, "abc").await;
+    assert_eq!(reply.status, 400);
+    let named = ("x-ms-file-name", "25mb.pdf");
+    let reply = send(&simulator, "PATCH", &column, named, "abc").await;
+    assert_eq!(reply.status, 204);
 }
 
 fn part(line: &str) -> String {
