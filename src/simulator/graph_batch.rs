@@ -63,7 +63,8 @@ fn operation(world: &World, outer: &Call, place: &Place<'_>, request: &Value) ->
     let (Some(Ok(method)), Some(url)) = (method, request["url"].as_str()) else {
         return refuse("An operation has no method or url.");
     };
-    if url.contains("://") || url.contains("$batch") {
+    let path = url.split('?').next().unwrap_or_default();
+    if path.contains("://") || path.contains("$batch") {
         world.offend(outer, &format!("a batch operation on {url}"));
         return refuse("Invalid url in a batch operation.");
     }

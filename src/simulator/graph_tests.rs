@@ -337,17 +337,18 @@ async fn a_batch_runs_what_is_in_it() {
         {"id": "6", "method": "POST", "url": "/users", "body": {"displayName": "x"}},
         {"id": "7", "method": "POST", "url": "/users", "body": {"displayName": "x"},
          "headers": {"Content-Type": "application/json"}},
+        {"id": "8", "method": "GET", "url": "/users?$filter=webUrl eq 'https://a/$batch'"},
     ]});
     let reply = send(&simulator, "POST", "/v1.0/$batch", &batch).await;
     assert_eq!(reply.status, 200);
     let document = reply.json();
     let responses = document["responses"].as_array().unwrap();
-    assert_eq!(responses[0]["id"], "7");
+    assert_eq!(responses[0]["id"], "8");
     let of = |id: &str| responses.iter().find(|one| one["id"] == id).unwrap();
-    let statuses: Vec<u64> = ["1", "2", "3", "4", "5", "6", "7"]
+    let statuses: Vec<u64> = ["1", "2", "3", "4", "5", "6", "7", "8"]
         .map(|id| of(id)["status"].as_u64().unwrap())
         .into();
-    assert_eq!(statuses, [200, 429, 424, 200, 400, 400, 201]);
+    assert_eq!(statuses, [200, 429, 424, 200, 400, 400, 201, 200]);
     assert!(
         of("1")["body"]["@odata.nextLink"]
             .as_str()
