@@ -18,6 +18,8 @@ use crate::guid;
 const ROWS: usize = 1000;
 /// Rows on a page when nobody says, and at most.
 const PAGE: usize = 5000;
+/// Where the contacts of a row are.
+const CONTACTS: &str = "contact_customer_accounts";
 /// What asks for the row in the answer to a change.
 const REPRESENTATION: &str = "return=representation";
 
@@ -72,6 +74,7 @@ pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
             create_multiple(world, call)
         }
         (_, Some(key), "") => single(world, call, row.table, key),
+        (method, Some(_), CONTACTS) if reads(method) => contacts(call),
         (method, Some(_), rest) if rest.ends_with("/$ref") => reference(world, call, method),
         _ => missing(call),
     }
@@ -221,10 +224,8 @@ fn single(world: &World, call: &Call, table: &str, key: &str) -> Answer {
         }
         _ if reads(method) => {
             let mut row = Shown::of(call).row(row);
-            row["contact_customer_accounts@odata.nextLink"] = json!(link(
-                call,
-                format_args!("{table}({key})/contact_customer_accounts?$skiptoken=%253c"),
-            ));
+            let rest = format_args!("{table}({key})/{CONTACTS}?$skiptoken=%253c").to_string();
+            row[format!("{CONTACTS}@odata.nextLink")] = json!(link(call, rest));
             json(200, &row)
         }
         Method::PATCH => change(world, call, table, key),
@@ -235,6 +236,13 @@ fn single(world: &World, call: &Call, table: &str, key: &str) -> Answer {
             "The requested resource does not support this method.",
         ),
     }
+}
+
+/// The last page of the contacts of a row.
+fn contacts(call: &Call) -> Answer {
+    let one = Shown::of(call).row(record("contacts", 0));
+    let context = link(call, "$metadata#contacts");
+    json(200, &json!({"@odata.context": context, "value": [one]}))
 }
 
 /// The row that a key leads to: that of the page, or the first one under the key.

@@ -305,3 +305,14 @@ async fn a_new_row_that_is_shown_has_its_key() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_link_of_a_row_leads_on() {
+    let simulator = Simulator::start().await.unwrap();
+    let row = fetch(&simulator, ORGANISATION, ACCOUNT).await.json();
+    let link = row["contact_customer_accounts@odata.nextLink"].as_str();
+    let contacts = fetch(&simulator, ORGANISATION, link.unwrap()).await;
+    assert_eq!(contacts.status, 200);
+    assert_eq!(contacts.json()["value"].as_array().map(Vec::len), Some(1));
+    assert_eq!(simulator.violations(), []);
+}
