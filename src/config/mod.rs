@@ -120,16 +120,17 @@ impl Config {
         let upstreams = self.routes.iter().map(|route| &route.upstream.origin);
         let apps = self.credentials.iter().filter_map(|one| one.kind.app());
         let mut origins = upstreams.chain(apps.map(|app| &app.authority.origin));
-        let is_out = |origin: &Origin| {
-            let place = (origin.host.clone(), origin.port);
-            origin.secure && !self.resolve.contains_key(&place)
+        let is_fixed = |host: &HostName, port| self.resolve.contains_key(&(host.clone(), port));
+        let is_out = |origin: &Origin| origin.secure && !is_fixed(&origin.host, origin.port);
+        let mut downloads = self.routes.iter().flat_map(|route| &route.follow_downloads);
+        // They lie at the ordinary port of https.
+        let may_be_out = |hosts: &HostPattern| match hosts {
+            HostPattern::Exact(host) => !is_fixed(host, 443),
+            HostPattern::Suffix(_) => true,
         };
         let keys = self.kubernetes.as_ref().map(|spec| &spec.keys);
         origins.any(is_out)
-            || self
-                .routes
-                .iter()
-                .any(|route| !route.follow_downloads.is_empty())
+            || downloads.any(may_be_out)
             || matches!(keys, Some(KubernetesKeys::Fetch { .. }))
     }
 }

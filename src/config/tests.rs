@@ -339,3 +339,16 @@ fn a_header_may_be_named_as_the_key_of_a_secret_is() {
         assert!(!problems.to_string().contains("plain-plain"), "{problems}");
     }
 }
+
+#[test]
+fn downloads_lead_out_unless_each_of_their_hosts_has_an_address() {
+    let leads_out = |downloads: &str| {
+        let text = format!(
+            "credentials: {{a: {{tenant_id: t, client_id: c, client_secret: \"${{S}}\"}}}}\nroutes: [{{name: a, path: /a, upstream: https://a.com, follow_downloads: [{downloads}]}}]\nresolve: {{\"login.microsoftonline.com:443\": \"127.0.0.1:1\", \"a.com:443\": \"127.0.0.1:1\", \"b.com:443\": \"127.0.0.1:1\"}}\n"
+        );
+        check(&text).unwrap().config.leads_out()
+    };
+    assert!(!leads_out("b.com"));
+    assert!(leads_out("b.com, c.com"));
+    assert!(leads_out("'*.b.com'"));
+}
