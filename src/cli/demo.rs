@@ -12,7 +12,7 @@ use super::{FAILED, FINE};
 use crate::access_log::AccessLog;
 use crate::app::{App, AppError};
 use crate::config::{Config, ListenAddress, Source};
-use crate::simulator::{CLIENT_ID, GRAPH, ORGANISATION, Simulator, TENANT_ID};
+use crate::simulator::{CLIENT_ID, DOWNLOAD, GRAPH, ORGANISATION, Simulator, TENANT_ID};
 
 /// The ports of an ordinary configuration, so that the lines to try look like those to come.
 const PORTS: [u16; 2] = [8080, 8081];
@@ -88,7 +88,7 @@ fn configuration(simulator: &Simulator, folder: &std::path::Path) -> anyhow::Res
         .collect();
     let text = format!(
         "credentials:\n  demo:\n    tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}\n    client_secret_file: '{}'\n\
-         routes:\n  - name: graph\n    path: /graph\n    upstream: https://{GRAPH}\n  - name: dynamics\n    path: /dynamics\n    upstream: https://{ORGANISATION}\n\
+         routes:\n  - name: graph\n    path: /graph\n    upstream: https://{GRAPH}\n    follow_downloads: [{DOWNLOAD}]\n  - name: dynamics\n    path: /dynamics\n    upstream: https://{ORGANISATION}\n\
          trust:\n  ca_file: '{}'\nresolve:\n{resolve}",
         secret_file.display(),
         ca_file.display(),
