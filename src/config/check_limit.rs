@@ -1,12 +1,11 @@
 //! Bounds and time limits: the defaults, each with its reason, and what may be set.
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::file::{RawLimits, RawTimeouts, RawUpstreamTimeouts};
 use super::read::Field;
 use super::report::{Report, quoted};
-use super::scalar::{Size, Time};
+use super::scalar::{Count, Size, Time};
 use super::{Limits, Timeouts, UpstreamTimeouts};
 
 impl Default for Limits {
@@ -75,7 +74,8 @@ pub(super) fn limits(raw: &Field<RawLimits>, report: &mut Report) -> Limits {
         return default;
     };
     let count =
-        |field: &Field<NonZeroUsize>, default| field.value().map_or(default, |number| number.get());
+        |field: &Field<Count>, default| field.value().map_or(default, |number| number.0.get());
+    let headers = raw.headers.value();
     let streams = count(&raw.streams, default.streams as usize);
     Limits {
         connections: count(&raw.connections, default.connections),
@@ -96,7 +96,7 @@ pub(super) fn limits(raw: &Field<RawLimits>, report: &mut Report) -> Limits {
             (1 << 20, "from 1 to 1MiB: each connection may take it"),
             report,
         ),
-        headers: fields(&raw.headers, default.headers, report),
+        headers: headers.map_or(default.headers, |number| number.0.get()),
         streams: u32::try_from(streams).unwrap_or(default.streams),
     }
 }
@@ -118,23 +118,6 @@ fn head_size(
         report.problem(item.span, message, help);
     }
     usize::try_from(bytes).unwrap_or(default)
-}
-
-/// The most of `headers`. hyper makes room for so many in every request, and the map that holds them
-/// takes 24,576.
-const MOST_FIELDS: usize = 10_000;
-
-fn fields(field: &Field<NonZeroUsize>, default: usize, report: &mut Report) -> usize {
-    let Some(item) = field.item() else {
-        return default;
-    };
-    let number = item.value.get();
-    if number > MOST_FIELDS {
-        let message = format!("{} is out of bounds", quoted("headers"));
-        let help = format!("from 1 to {MOST_FIELDS}: there is room for so many in every request");
-        report.problem(item.span, message, &help);
-    }
-    number
 }
 
 /// The time limits of the file over the defaults.

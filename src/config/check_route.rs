@@ -1,6 +1,5 @@
 //! Rules of a single route, and how it relates to the credentials and callers of the file.
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::check::Surroundings;
@@ -48,7 +47,7 @@ pub(super) fn route(
         request_headers: edits(&raw.request_headers, Direction::Request, report),
         response_headers: edits(&raw.response_headers, Direction::Response, report),
         keep_headers: kept(elements(&raw.keep_headers), report),
-        max_concurrency: raw.max_concurrency.value().copied(),
+        max_concurrency: raw.max_concurrency.value().map(|most| most.0),
         throttle: throttle(raw, upstream.as_ref(), report),
         retry: retry(&raw.retry, report),
         batch: batch(raw, report),
@@ -272,17 +271,7 @@ fn throttle(raw: &RawRoute, upstream: Option<&BaseUrl>, report: &mut Report) -> 
 
 fn retry(field: &Field<RawRetry>, report: &mut Report) -> Option<RetrySpec> {
     let raw = field.value()?;
-    let attempts = raw.attempts.or(NonZeroUsize::new(3)?).get();
-    if let Some(item) = raw.attempts.item()
-        && !(2..=10).contains(&attempts)
-    {
-        let message = "\"attempts\" is out of bounds";
-        report.problem(
-            item.span,
-            message,
-            "from 2 to 10, the first one included; leave retry out for one",
-        );
-    }
+    let attempts = raw.attempts.value().map_or(3, |attempts| attempts.0.get());
     let statuses: Vec<u16> = elements(&raw.statuses)
         .iter()
         .map(|item| item.value.0)

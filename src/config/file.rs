@@ -2,7 +2,6 @@
 //! it. No rules beyond the shape of each single value; those are in `check`.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 
 use http::{HeaderName, HeaderValue};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -11,7 +10,7 @@ use super::choice::{RawAdmin, RawManagedIdentity, RawThrottle, RawTls};
 use super::node::{Key, Node};
 use super::read::{Entries, Field, List, OneOrMany, Read, Table};
 use super::report::Report;
-use super::scalar::{Cloud, Day, Size, Status, Text, Time, Workers};
+use super::scalar::{Cloud, Count, Day, Size, Status, Text, Time, Workers};
 use super::secret_reference::SecretReference;
 use super::value::{BaseUrl, HostPattern, Name, Origin, PathPrefix, Scope};
 use super::{AllowSpec, BatchRule, ListenAddress, LogFormat, RewriteLinks, UpstreamHttp};
@@ -166,7 +165,7 @@ mappings! {
         /// Headers whose default strip or refusal is lifted, for example CallerObjectId.
         keep_headers: List<HeaderName>,
         /// Concurrent requests to the upstream. Default: no bound of its own.
-        max_concurrency: NonZeroUsize,
+        max_concurrency: Count,
         /// What a 429 of the upstream does to later requests: pass, hold, or {hold: 20s}.
         throttle: RawThrottle,
         /// Retries of idempotent requests. Default: none.
@@ -292,8 +291,8 @@ mappings! {
 
     /// Retries of idempotent requests.
     RawRetry in "retry" {
-        /// Attempts in all. Default: 3.
-        attempts: NonZeroUsize,
+        /// Attempts in all, the first included. Default: 3.
+        attempts: Count<2, 10>,
         /// Statuses that are retried. Default: 429, 503, 504.
         #[schemars(extend("minItems" = 1))]
         statuses: List<Status>,
@@ -348,18 +347,18 @@ mappings! {
     /// Bounds on what callers can make the process hold.
     RawLimits in "limits" {
         /// Open connections. Default: 10000.
-        connections: NonZeroUsize,
+        connections: Count,
         /// Open connections from one address. Default: 1024.
-        connections_per_peer: NonZeroUsize,
+        connections_per_peer: Count,
         /// Requests in flight. Default: 10000.
-        in_flight: NonZeroUsize,
+        in_flight: Count,
         /// Bytes of the request line. Default: 40KiB.
         request_line: Size,
         /// Bytes of the header block. Default: 64KiB.
         header_block: Size,
-        /// Header fields. Default: 100.
-        headers: NonZeroUsize,
+        /// Header fields; every request makes room for so many. Default: 100.
+        headers: Count<1, 10_000>,
         /// HTTP/2 streams per connection. Default: 100.
-        streams: NonZeroUsize,
+        streams: Count,
     }
 }

@@ -11,7 +11,7 @@ use schemars::{Schema, json_schema};
 use super::read::Scalar;
 use super::value::{
     BaseUrl, HostPattern, MOST_WORKERS, Name, Origin, PathPrefix, Scope, parse_bytes,
-    parse_duration, parse_workers,
+    parse_duration,
 };
 use super::{AllowSpec, BatchRule, ListenAddress, LogFormat, RewriteLinks, UpstreamHttp};
 
@@ -23,9 +23,14 @@ pub(super) struct Time(pub(super) Duration);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Size(pub(super) u64);
 
-/// A number of worker threads.
+/// A number of things, within bounds. Everything that is counted here fits 31 bits many times over.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Workers(pub(super) NonZeroUsize);
+pub(super) struct Count<const LEAST: usize = 1, const MOST: usize = { i32::MAX as usize }>(
+    pub(super) NonZeroUsize,
+);
+
+/// A number of worker threads.
+pub(super) type Workers = Count<1, MOST_WORKERS>;
 
 /// Text that may not be empty.
 #[derive(Clone, PartialEq, Eq)]
@@ -198,22 +203,31 @@ parsed! {
     Time, "a duration", "30s", "1s", |text| parse_duration(text).map(Self);
 }
 
-/// A number, or a string of this form: it may come from a variable, or have a unit.
-fn number_or(least: u32, pattern: &str) -> Schema {
-    json_schema!({ "anyOf": [{ "type": "integer", "minimum": least }, form(pattern)] })
+impl<const LEAST: usize, const MOST: usize> Scalar for Count<LEAST, MOST> {
+    const NOUN: &'static str = "a number";
+    const EXAMPLE: &'static str = "4";
+    const STAND_IN: &'static str = "4";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        number(text)
+            .and_then(|number| usize::try_from(number).ok())
+            .filter(|number| (LEAST..=MOST).contains(number))
+            .and_then(NonZeroUsize::new)
+            .map(Self)
+            .ok_or_else(|| format!("a whole number from {LEAST} to {MOST}"))
+    }
+
+    fn schema() -> Schema {
+        // Or a string of digits: it may come from a variable.
+        let number = json_schema!({ "type": "integer", "minimum": LEAST, "maximum": MOST });
+        json_schema!({ "anyOf": [number, form("^[0-9]+$")] })
+    }
 }
 
 parsed! {
-    number_or(0, "^[0-9]+(B|KiB|MiB|GiB)?$");
+    // Or a string: it may come from a variable, or have a unit.
+    json_schema!({ "anyOf": [{ "type": "integer", "minimum": 0 }, form("^[0-9]+(B|KiB|MiB|GiB)?$")] });
     Size, "a size", "4MiB", "1", |text| parse_bytes(text).map(Self);
-}
-
-parsed! {
-    number_or(1, "^[0-9]+$");
-    NonZeroUsize, "a number", "10", "1", |text| number(text)
-        .filter(|number| *number <= MOST)
-        .and_then(|number| Self::new(usize::try_from(number).ok()?))
-        .ok_or_else(|| format!("a whole number from 1 to {MOST}"));
 }
 
 parsed! {
@@ -224,15 +238,6 @@ parsed! {
         .map(Self)
         .ok_or_else(|| format!("one of those that waiting can cure: {RETRIED:?}"));
 }
-
-parsed! {
-    // A string as well, as above.
-    json_schema!({ "anyOf": [{ "type": "integer", "minimum": 1, "maximum": MOST_WORKERS }, { "type": "string" }] });
-    Workers, "a number", "4", "1", |text| parse_workers(text).map(Self);
-}
-
-/// Everything that is counted here fits 31 bits many times over.
-const MOST: u64 = i32::MAX as u64;
 
 /// Other statuses answer the same again, however long one waits (RFC 9110 section 15).
 const RETRIED: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
@@ -314,12 +319,13 @@ mod tests {
         }
         check::<AllowSpec>();
         check::<BaseUrl>();
+        check::<Count>();
+        check::<Count<2, 10>>();
         check::<Day>();
         check::<HeaderName>();
         check::<HostPattern>();
         check::<ListenAddress>();
         check::<Name>();
-        check::<NonZeroUsize>();
         check::<Origin>();
         check::<PathPrefix>();
         check::<Scope>();

@@ -74,4 +74,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_count_has_the_bounds_that_it_is_held_to() {
+        let schema = schema();
+        for (mapping, key, least, most) in [
+            ("RawRetry", "attempts", 2, 10),
+            ("RawLimits", "headers", 1, 10_000),
+            ("RawLimits", "streams", 1, i32::MAX),
+        ] {
+            let count = &schema["$defs"][mapping]["properties"][key]["anyOf"][0];
+            assert_eq!(count["minimum"], least, "{key}");
+            assert_eq!(count["maximum"], most, "{key}");
+        }
+    }
 }
