@@ -17,10 +17,10 @@ pub struct CertificateError;
 /// The names of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerNames {
-    /// DNS names, in lower case.
+    /// DNS names, in [one form](dns_name).
     dns: Vec<String>,
     addresses: Vec<IpAddr>,
-    /// Addresses of mail.
+    /// Addresses of mail, in [one form](mail_address).
     mail: Vec<String>,
     /// URIs, SPIFFE IDs among them.
     uris: Vec<String>,
@@ -51,9 +51,9 @@ impl PeerNames {
             .flat_map(|names| &names.value.general_names)
         {
             match name {
-                GeneralName::DNSName(name) => names.dns.push(name.to_ascii_lowercase()),
+                GeneralName::DNSName(name) => names.dns.push(dns_name(name)),
                 GeneralName::URI(name) => names.uris.push((*name).to_owned()),
-                GeneralName::RFC822Name(name) => names.mail.push((*name).to_owned()),
+                GeneralName::RFC822Name(name) => names.mail.push(mail_address(name)),
                 GeneralName::IPAddress(bytes) => names.addresses.extend(address(bytes)),
                 _ => {}
             }
@@ -105,8 +105,10 @@ pub enum WantedName {
     Plain {
         /// As it is written.
         text: String,
-        /// In lower case.
+        /// As it is when it is one of DNS.
         dns: String,
+        /// As it is when it is one of mail.
+        mail: String,
         /// The address that it is.
         address: Option<IpAddr>,
     },
@@ -121,8 +123,9 @@ impl WantedName {
         let Some((kind, name)) = text.split_once('=') else {
             return Self::Plain {
                 text: text.to_owned(),
-                dns: text.to_ascii_lowercase(),
-                address: text.parse().ok(),
+                dns: dns_name(text),
+                mail: mail_address(text),
+                address: ip_address(text),
             };
         };
         let alone = kind.trim().eq_ignore_ascii_case("CN") && !name.contains('=');
@@ -140,10 +143,15 @@ impl WantedName {
                 let common = common.as_deref();
                 common.is_some() && common == names.common_name() || names.is_subject(places)
             }
-            Self::Plain { text, dns, address } => {
+            Self::Plain {
+                text,
+                dns,
+                mail,
+                address,
+            } => {
                 names.dns.contains(dns)
                     || names.uris.contains(text)
-                    || names.mail.contains(text)
+                    || names.mail.contains(mail)
                     || address.is_some_and(|address| names.addresses.contains(&address))
                     || names.common_name() == Some(text)
             }
@@ -205,10 +213,33 @@ fn one_name(kind: &str) -> &str {
     }
 }
 
+/// Without regard to case, and to the dot at the end that an absolute name may have.
+fn dns_name(text: &str) -> String {
+    text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase()
+}
+
+/// Case counts before the `@` and not behind it (RFC 5280 section 7.5).
+fn mail_address(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
+        None => text.to_owned(),
+    }
+}
+
+/// One of IPv6 may be in the brackets of a URL, and one of IPv4 in the form of IPv6.
+fn ip_address(text: &str) -> Option<IpAddr> {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let address: IpAddr = inner.unwrap_or(text).parse().ok()?;
+    Some(address.to_canonical())
+}
+
 /// An address (RFC 5280 section 4.2.1.6: 4 or 16 bytes).
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(four) = <[u8; 4]>::try_from(bytes) {
         return Some(four.into());
     }
-    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
+    let sixteen = <[u8; 16]>::try_from(bytes).ok()?;
+    Some(IpAddr::from(sixteen).to_canonical())
 }

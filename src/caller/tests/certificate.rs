@@ -72,6 +72,32 @@ fn a_certificate_is_known_by_any_of_its_names() {
     }
 }
 
+#[test]
+fn a_name_is_known_however_the_same_is_written() {
+    let names = certificate(|params| {
+        params.subject_alt_names = vec![
+            SanType::DnsName("app1.corp".try_into().unwrap()),
+            SanType::IpAddress("2001:db8::1".parse().unwrap()),
+            SanType::IpAddress("10.1.2.3".parse().unwrap()),
+            SanType::Rfc822Name("Ops@Corp.example".try_into().unwrap()),
+        ];
+    });
+    for wanted in [
+        "app1.corp.",
+        "2001:db8::1",
+        "2001:DB8:0::1",
+        "[2001:db8::1]",
+        "::ffff:10.1.2.3",
+        "Ops@corp.example",
+        "Ops@CORP.example",
+    ] {
+        assert!(names.matches(wanted), "{wanted}");
+    }
+    for wanted in ["app1.corp..", "[10.1.2.4]", "ops@corp.example", "Ops@corp"] {
+        assert!(!names.matches(wanted), "{wanted}");
+    }
+}
+
 /// The lines are what OpenSSL prints of this certificate.
 #[test]
 fn a_subject_is_known_by_the_types_that_tools_write() {
