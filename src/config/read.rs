@@ -355,12 +355,12 @@ pub(super) fn wrong_shape(
             true => format!("give it {expected}; it cannot be left out"),
             false => format!("give it {expected}, or leave the key out"),
         };
-        report.problem(key.span, format!("{name} has no value"), &help);
+        report.wrong_shape(key.span, format!("{name} has no value"), &help);
     } else if (key.text.as_str(), expected) == ("routes", "a mapping") {
         // An element of the list, which has no key of its own.
         let message = format!("a route is a mapping, not {}", node.noun());
         let help = "- name: graph, then path: and upstream: in lines of their own below it";
-        report.problem(node.span, message, help);
+        report.wrong_shape(node.span, message, help);
     } else {
         let message = format!("{name} takes {expected}, not {}", node.noun());
         let help = match expected {
@@ -368,7 +368,7 @@ pub(super) fn wrong_shape(
             "a mapping" => "one key a line below it, further indented".to_owned(),
             _ => format!("for example {example}"),
         };
-        report.problem(node.span, message, &help);
+        report.wrong_shape(node.span, message, &help);
     }
 }
 

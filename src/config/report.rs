@@ -50,6 +50,11 @@ impl Report {
         }
     }
 
+    /// Records that a value has the wrong shape, which it has whatever a variable in it holds.
+    pub(super) fn wrong_shape(&mut self, span: Span, message: String, help: &str) {
+        record(&mut self.problems, span, message, help);
+    }
+
     /// Records something that is allowed and probably not meant.
     pub(super) fn warning(&mut self, span: Span, message: impl Into<String>, help: &str) {
         if !self.stand_ins.contains(&span) {
