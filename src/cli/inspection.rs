@@ -14,7 +14,7 @@ use crate::chain::Chain;
 use crate::config::disk::{self, Disk};
 use crate::config::{
     self, CallerProof, Config, CredentialSpec, Examined, Finding, KubernetesKeys, Problem,
-    Problems, Severity, TlsSpec,
+    Problems, Replaced, Severity, TlsSpec,
 };
 use crate::credential::{Credential, ending};
 use crate::secret::{FilePath, SecretSource};
@@ -59,7 +59,8 @@ pub(super) enum Purpose<'a> {
     /// a pipeline that has no secrets has no files with secrets either.
     CheckWithoutSecrets,
     /// To run, or to ask for every route's token: both tell by themselves what of theirs ends soon.
-    Run,
+    /// The command line has something else in the place of these keys.
+    Run(Replaced),
     /// To ask for the token of this route once. What only callers and other routes need is not
     /// looked at: the token can be had all the same.
     Token(&'a str),
@@ -68,7 +69,11 @@ pub(super) enum Purpose<'a> {
 /// Inspects a file.
 pub(super) fn inspect(path: &Path, purpose: Purpose<'_>, now: SystemTime) -> Inspection {
     let without_secrets = purpose == Purpose::CheckWithoutSecrets;
-    let mut examined = config::look(path, without_secrets);
+    let replaced = match purpose {
+        Purpose::Run(replaced) => replaced,
+        _ => Replaced::default(),
+    };
+    let mut examined = config::look(path, without_secrets, replaced);
     let part = Part::of(purpose, examined.config.as_ref());
     examined.files.retain(|file| part.holds(&file.at));
     let mut disk = disk::inspect(&examined.files, path);
@@ -193,7 +198,7 @@ fn certificate(config: &Config, purpose: Purpose<'_>, disk: &mut Disk, now: Syst
     match tls::load(&spec, now) {
         Ok(loaded) => {
             let complaint = loaded.complaint(now);
-            if let Some(words) = complaint.filter(|_| purpose != Purpose::Run) {
+            if let Some(words) = complaint.filter(|_| !matches!(purpose, Purpose::Run(_))) {
                 disk.warn(&["tls", "certificate_file"], words);
             }
         }

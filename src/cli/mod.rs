@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod hardening;
 mod inspection;
+mod overlay;
 mod run;
 mod schema;
 mod signals;

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::hardening;
-use super::inspection::{self, Purpose};
+use super::overlay::{Loaded, load};
 use super::signals::Signals;
 use super::{FAILED, FINE, REFUSED, RunArgs, complain};
 use crate::access_log::AccessLog;
 use crate::app::{self, App, AppError, BoundListeners, Prepared};
 use crate::chain::Chain;
-use crate::config::{Config, ListenAddress, LogFormat, Problems};
+use crate::config::{Config, LogFormat, Problems};
 use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
 use crate::output::{self, Format};
 use crate::secret::file_reader::{FileReader, Unread};
@@ -75,9 +75,6 @@ async fn live(path: &Path, args: &RunArgs) -> u8 {
     code
 }
 
-/// What a file says, with its warnings; or every problem.
-type Loaded = Result<(Config, Problems), Vec<String>>;
-
 async fn load_aside(path: &Path, args: &RunArgs) -> io::Result<Loaded> {
     let (file, args) = (path.to_owned(), args.clone());
     aside(move || load(&file, &args, &[])).await
@@ -97,75 +94,10 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     ended.map_err(|_| io::Error::other("reading the configuration has failed; see above"))
 }
 
-/// Reads and inspects the file, and lays the command line over it. `open` is where this process
-/// listens already.
-///
-/// # Errors
-/// Every problem.
-fn load(path: &Path, args: &RunArgs, open: &[SocketAddr]) -> Loaded {
-    let found = inspection::inspect(path, Purpose::Run, SystemTime::now());
-    let mut problems: Vec<String> = found.problems.0.iter().map(ToString::to_string).collect();
-    let mut config = found.config;
-    if let Some(config) = &mut config {
-        problems.extend(overlay(config, args, open));
-    }
-    match config {
-        Some(config) if problems.is_empty() => Ok((config, found.warnings)),
-        _ => Err(problems),
-    }
-}
-
-/// Lays the command line over the file. Returns every problem of that.
-fn overlay(config: &mut Config, args: &RunArgs, open: &[SocketAddr]) -> Vec<String> {
-    let mut problems = Vec::new();
-    if let Some(listen) = &args.listen {
-        match address("--listen", listen, "") {
-            Ok(address) => config.listen = vec![address],
-            Err(words) => problems.push(words),
-        }
-    }
-    match args.admin.as_deref() {
-        None => {}
-        Some("off") => config.admin.clear(),
-        Some(admin) => match address("--admin", admin, "; or off, to have none") {
-            Ok(address) => config.admin = vec![address],
-            Err(words) => problems.push(words),
-        },
-    }
-    if args.workers.is_some() {
-        config.workers = args.workers;
-    }
-    // Of addresses that nobody asked for there is nothing to say.
-    if problems.is_empty() {
-        problems.extend(unusable(config, open));
-    }
-    problems
-}
-
-/// Why these addresses cannot be listened on together.
-fn unusable(config: &Config, open: &[SocketAddr]) -> Option<String> {
-    if let Some((first, second)) = config.colliding() {
-        return Some(format!(
-            "tokenferry: {first} and {second} cannot both be listened on; another port for one of the two"
-        ));
-    }
-    let route = config.leading_back(open)?;
-    Some(format!(
-        "tokenferry: the upstream of route \"{}\", {}, would be this proxy itself; name another upstream, or listen elsewhere",
-        route.name, route.upstream
-    ))
-}
-
 fn warn_of(warnings: &Problems) {
     for warning in &warnings.0 {
         tracing::warn!(warning = %warning, "configuration");
     }
-}
-
-fn address(option: &str, text: &str, or: &str) -> Result<ListenAddress, String> {
-    ListenAddress::parse(text).map_err(|words| {
-        format!("tokenferry: {option} takes an address, not \"{text}\": {words}{or}")
-    })
 }
 
 fn log_format(config: &Config) -> Format {

@@ -17,7 +17,8 @@ use super::roster::Roster;
 use super::value::{HostPattern, Name, PathPrefix};
 use super::variable::Variables;
 use super::{
-    CallerProof, CallerSpec, Config, CredentialSpec, LogSpec, RouteSpec, TlsSpec, UpstreamTimeouts,
+    CallerProof, CallerSpec, Config, CredentialSpec, LogSpec, Replaced, RouteSpec, TlsSpec,
+    UpstreamTimeouts,
 };
 use crate::secret::FilePath;
 
@@ -35,9 +36,10 @@ pub(super) fn config(
     raw: &RawConfig,
     at: Span,
     vars: Variables<'_>,
+    replaced: Replaced,
     report: &mut Report,
 ) -> Config {
-    let network = network(raw, report);
+    let network = network(raw, replaced, report);
     let timeouts = timeouts(&raw.timeouts, report);
     let credentials = check_credential::all(raw, raw.routes.key().unwrap_or(at), vars, report);
     let callers = check_caller::all(raw, vars, report);

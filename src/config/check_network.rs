@@ -8,7 +8,7 @@ use super::file::RawConfig;
 use super::read::Item;
 use super::report::{Report, quoted_key};
 use super::value::{BaseUrl, HostName, Origin, split_port};
-use super::{Config, CredentialSpec, ListenAddress, RouteSpec};
+use super::{Config, CredentialSpec, ListenAddress, Replaced, RouteSpec};
 
 /// Where this process is, and what it knows about addresses.
 pub(super) struct Network {
@@ -24,8 +24,8 @@ const ADMIN: ListenAddress = ListenAddress::Loopback(8081);
 // Each has an accepting task and a descriptor.
 const MOST_ADDRESSES: usize = 64;
 
-/// Reads the addresses of the top level.
-pub(super) fn network(raw: &RawConfig, report: &mut Report) -> Network {
+/// Reads the addresses of the top level. Those that are replaced hold nothing up, and are left out.
+pub(super) fn network(raw: &RawConfig, replaced: Replaced, report: &mut Report) -> Network {
     let listen = raw.listen.value().map_or(&[][..], |addresses| &addresses.0);
     if let Some(item) = raw.listen.item().filter(|item| item.value.0.is_empty()) {
         let help = "listen: localhost:8080";
@@ -35,26 +35,22 @@ pub(super) fn network(raw: &RawConfig, report: &mut Report) -> Network {
         Some(RawAdmin::On(addresses)) => &addresses.0[..],
         Some(RawAdmin::Off) | None => &[],
     };
+    let listen_default = raw.listen.key().is_none() && !replaced.listen;
+    let admin_default = raw.admin.key().is_none() && !replaced.admin;
     let mut taken = Vec::new();
-    if raw.listen.key().is_none() {
+    if listen_default {
         taken.push((LISTEN, " (the default of listen)"));
     }
-    if raw.admin.key().is_none() {
+    if admin_default {
         taken.push((ADMIN, " (the default of admin)"));
     }
+    let listen = if replaced.listen { &[] } else { listen };
+    let admin = if replaced.admin { &[] } else { admin };
     let listen = bound(listen, &mut taken, report);
     let admin = bound(admin, &mut taken, report);
     Network {
-        listen: if raw.listen.key().is_none() {
-            vec![LISTEN]
-        } else {
-            listen
-        },
-        admin: if raw.admin.key().is_none() {
-            vec![ADMIN]
-        } else {
-            admin
-        },
+        listen: if listen_default { vec![LISTEN] } else { listen },
+        admin: if admin_default { vec![ADMIN] } else { admin },
         public_url: raw.public_url.value().cloned(),
         resolve: resolve(raw, report),
     }

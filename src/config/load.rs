@@ -29,6 +29,16 @@ pub struct Source<'a> {
     pub allow_missing_env: bool,
 }
 
+/// The keys of the file in whose place the command line puts something else. They have to be written
+/// as they should, and the rest of the file is not held against them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replaced {
+    /// `listen`.
+    pub listen: bool,
+    /// `admin`.
+    pub admin: bool,
+}
+
 /// A configuration that can be used, with what is worth a second look.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
@@ -93,6 +103,10 @@ pub fn load(source: &Source<'_>) -> Result<Checked, Problems> {
 
 /// Checks a configuration, and goes on with what is right of one that is refused.
 pub fn examine(source: &Source<'_>) -> Examined {
+    examine_without(source, Replaced::default())
+}
+
+fn examine_without(source: &Source<'_>, replaced: Replaced) -> Examined {
     let file = source.file;
     if source.text.len() > MOST_BYTES {
         return Examined::refused(too_large(file), Places::unknown(file));
@@ -112,7 +126,7 @@ pub fn examine(source: &Source<'_>) -> Examined {
     };
     let hidden = hidden::in_tree(&root);
     let mut report = Report::default();
-    let config = checked(&mut root, source, &mut report);
+    let config = checked(&mut root, source, replaced, &mut report);
     let mut warnings = report.warnings;
     if !report.problems.is_empty() {
         warnings.clear();
@@ -147,7 +161,12 @@ fn files(root: &Node, config: Option<&Config>) -> Vec<NamedFile> {
     files
 }
 
-fn checked(root: &mut Node, source: &Source<'_>, report: &mut Report) -> Option<Config> {
+fn checked(
+    root: &mut Node,
+    source: &Source<'_>,
+    replaced: Replaced,
+    report: &mut Report,
+) -> Option<Config> {
     if matches!(root.content, Content::Empty) {
         let help = "at least routes: with name, path and upstream; see the example routes.yaml";
         report.problem(root.span, "the file is empty", help);
@@ -163,7 +182,7 @@ fn checked(root: &mut Node, source: &Source<'_>, report: &mut Report) -> Option<
         span: root.span,
     };
     let raw = RawConfig::read(root, &file, report)?;
-    Some(check::config(&raw, root.span, vars, report))
+    Some(check::config(&raw, root.span, vars, replaced, report))
 }
 
 fn unreadable(file: &str, text: &str, mut fault: Fault) -> Problems {
@@ -185,7 +204,7 @@ fn too_large(file: &str) -> Problems {
 }
 
 /// Reads a file and examines it against the environment of this process.
-pub fn look(path: &Path, allow_missing_env: bool) -> Examined {
+pub fn look(path: &Path, allow_missing_env: bool, replaced: Replaced) -> Examined {
     let file = path.display().to_string();
     let refused = |problems| Examined::refused(problems, Places::unknown(&file));
     let mut bytes = Vec::new();
@@ -198,12 +217,15 @@ pub fn look(path: &Path, allow_missing_env: bool) -> Examined {
         return refused(Problems(vec![Problem::of_file(&file, message, help)]));
     }
     match String::from_utf8(bytes) {
-        Ok(text) => examine(&Source {
-            file: &file,
-            text: &text,
-            env: &|name| std::env::var_os(name),
-            allow_missing_env,
-        }),
+        Ok(text) => {
+            let source = Source {
+                file: &file,
+                text: &text,
+                env: &|name| std::env::var_os(name),
+                allow_missing_env,
+            };
+            examine_without(&source, replaced)
+        }
         Err(error) => refused(not_text(&file, &error)),
     }
 }

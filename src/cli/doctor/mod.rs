@@ -29,7 +29,7 @@ use super::hardening::hide_memory;
 use super::inspection::{self, Purpose};
 use super::{FAILED, FINE, REFUSED, complain, written};
 use crate::app::{self, Outbound};
-use crate::config::{AppIdentity, Config, RouteSpec};
+use crate::config::{AppIdentity, Config, Replaced, RouteSpec};
 use crate::credential::{AccessToken, Identity, ending};
 
 use api::Api;
@@ -41,7 +41,7 @@ use report::{Diagnosis, Probe, Report, Token};
 /// Examines the routes of these names, or all.
 pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
     hide_memory();
-    let found = inspection::inspect(path, Purpose::Run, SystemTime::now());
+    let found = inspection::inspect(path, Purpose::Run(Replaced::default()), SystemTime::now());
     let warnings = found.warnings.0.len();
     // Standard error is all there is to tell it to.
     let _ = found.tell(path, &mut io::stderr());
