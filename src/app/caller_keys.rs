@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::complaint::Complaint;
 use crate::chain::Chain;
+use crate::config::{KEY_HELP, Name};
 use crate::proxy::generation::{Generation, InForce};
 use crate::secret::file_reader::{FileReader, Successive};
 
@@ -18,22 +19,76 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
     let mut complaint = Complaint::of("API keys");
     loop {
         let generation = in_force.load();
-        let unread = look(&generation, &readers.reader(&generation.config.callers)).await;
+        let (unread, shortened) =
+            look(&generation, &readers.reader(&generation.config.callers)).await;
         // What it holds, connections above all, is not kept from one look to the next.
         drop(generation);
+        for caller in shortened {
+            tracing::warn!(caller = %caller, "the new API key of a caller is short: {KEY_HELP}");
+        }
         complaint.renew(&unread.join("; "), "those known before stay in use");
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// Reads the keys again; what is wrong with them.
-async fn look(generation: &Arc<Generation>, reader: &FileReader) -> Vec<String> {
+/// Reads the keys again; what is wrong with them, and the callers whose keys can be guessed since. What
+/// was so before was told when the configuration was read.
+async fn look(generation: &Arc<Generation>, reader: &FileReader) -> (Vec<String>, Vec<Name>) {
     if !generation.callers.have_api_keys() {
-        return Vec::new();
+        return Default::default();
     }
-    let generation = Arc::clone(generation);
-    match reader.run(move || generation.callers.refresh()).await {
+    let known = generation.callers.guessable();
+    let reading = Arc::clone(generation);
+    let unread = match reader.run(move || reading.callers.refresh()).await {
         Ok(failures) => failures.iter().map(|one| Chain(one).to_string()).collect(),
         Err(slow) => vec![slow.to_string()],
+    };
+    let mut shortened = generation.callers.guessable();
+    shortened.retain(|caller| !known.contains(caller));
+    (unread, shortened)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::app::prepare;
+    use crate::config::{self, Source};
+    use crate::metrics::Metrics;
+    use crate::token::TokenCache;
+
+    #[tokio::test]
+    async fn a_file_whose_new_key_can_be_guessed_is_told_once() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |key: &str| std::fs::write(file.path(), key).unwrap();
+        write("a key that nobody guesses\n");
+        let path = file.path().display();
+        let source = Source {
+            file: "routes.yaml",
+            text: &format!(
+                "credentials: {{a: {{managed_identity: system}}}}\n\
+                 callers: {{cron: {{api_key_file: '{path}'}}}}\n\
+                 routes: [{{name: a, path: /a, upstream: 'https://a.com', callers: [cron]}}]\n"
+            ),
+            env: &|_| None,
+            allow_missing_env: false,
+        };
+        let config = config::load(&source).unwrap().config;
+        let now = SystemTime::now();
+        let tokens = TokenCache::new(Handle::current(), Metrics::new(now).refreshes());
+        let generation = Arc::new(prepare(config, now).unwrap().build(&tokens).1);
+        let reader = FileReader::default();
+        let told = async || look(&generation, &reader).await.1.len();
+        assert_eq!(told().await, 0);
+        write("letmein\n");
+        assert_eq!(told().await, 1);
+        assert_eq!(told().await, 0);
+        write("another that nobody guesses");
+        assert_eq!(told().await, 0);
+        write("letmein");
+        assert_eq!(told().await, 1);
     }
 }

@@ -61,6 +61,7 @@ use std::time::Duration;
 
 use crate::secret::FilePath;
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
+pub use check_caller::{KEY_HELP, SHORTEST_KEY};
 pub use check_route::MOST_BATCH_BYTES;
 pub use cloud::{is_graph, is_sharepoint};
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
