@@ -86,7 +86,8 @@ fn is_path_character(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&b)
 }
 
-/// A host name or IP literal, lower-case, without a trailing dot. IPv6 literals are kept in brackets.
+/// A host name or IP literal, lower-case, without a trailing dot. IPv6 literals are kept in brackets, in
+/// the one form that RFC 5952 gives them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostName(Box<str>);
 
@@ -99,8 +100,10 @@ impl HostName {
         let lower = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let literal = lower
             .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok());
+            .and_then(|rest| rest.strip_suffix(']'));
+        if let Some(Ok(address)) = literal.map(str::parse::<Ipv6Addr>) {
+            return Ok(Self(format!("[{address}]").into()));
+        }
         let name = !lower.is_empty()
             && lower.len() <= 253
             && lower.split('.').all(|label| {
@@ -112,7 +115,7 @@ impl HostName {
                     && !label.starts_with('-')
                     && !label.ends_with('-')
             });
-        if literal || name && !half_an_address(&lower) {
+        if name && !half_an_address(&lower) {
             Ok(Self(lower.into()))
         } else {
             Err(

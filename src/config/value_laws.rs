@@ -78,6 +78,15 @@ fn loopback_is_known_by_name_and_by_address() {
 }
 
 #[test]
+fn an_address_of_ipv6_is_one_host_however_it_is_written() {
+    let host = HostName::parse("[fd00::1]").unwrap();
+    for same in ["[FD00::1]", "[fd00:0:0::1]", "[fd00:0:0:0:0:0:0:1]"] {
+        assert_eq!(HostName::parse(same).as_ref(), Ok(&host), "{same}");
+    }
+    assert_eq!(host.as_str(), "[fd00::1]");
+}
+
+#[test]
 fn a_suffix_needs_a_label_in_front() {
     let pattern = HostPattern::parse("*.Contoso.com").unwrap();
     assert!(pattern.matches("a.contoso.com"));
