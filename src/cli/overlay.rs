@@ -64,7 +64,7 @@ fn overlay(config: &mut Config, args: &RunArgs, open: &[SocketAddr]) -> Vec<Stri
 fn unusable(config: &Config, open: &[SocketAddr]) -> Option<String> {
     if let Some((first, second)) = config.colliding() {
         return Some(format!(
-            "tokenferry: {first} and {second} cannot both be listened on; another port for one of the two"
+            "tokenferry: {first} and {second} cannot both be listened on; another port or path for one of the two"
         ));
     }
     let route = config.leading_back(open)?;

@@ -74,7 +74,11 @@ fn bound(
         if let Some(other) = taken.iter().find(|(other, _)| address.overlaps(other)) {
             let (other, default) = other;
             let message = format!("{address} and {other}{default} cannot both be listened on");
-            report.problem(item.span, message, "another port for one of the two");
+            report.problem(
+                item.span,
+                message,
+                "another port or path for one of the two",
+            );
         }
         taken.push((address.clone(), ""));
     }
