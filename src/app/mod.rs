@@ -233,6 +233,11 @@ impl App {
             );
         }
         self.fixed.restore(&mut prepared.config);
+        if prepared.config.tls.is_none() && self.in_force.load().config.tls.is_some() {
+            tracing::warn!(
+                "tls is gone from the configuration; new connections of callers are in the clear from now on"
+            );
+        }
         let now = SystemTime::now();
         let (certificate, generation) = prepared.build(&self.tokens);
         let live = generation

@@ -255,3 +255,15 @@ async fn an_open_door_is_told_at_the_start_and_when_a_reload_opens_it() {
     program.signal(Signal::HUP);
     assert_eq!(program.err.find("the warning", told).await, "other");
 }
+
+#[tokio::test]
+async fn a_reload_that_takes_tls_away_is_told() {
+    let program = Program::start("tls: local\n", "").await;
+    program.rewrite("");
+    program.signal(Signal::HUP);
+    let told = |line: &str| {
+        let gone = line.contains("tls is gone from the configuration");
+        (gone || line.contains("was reloaded")).then_some(gone)
+    };
+    assert!(program.err.find("the reload", told).await);
+}
