@@ -22,17 +22,24 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(super) struct KeyFile {
     /// The key.
     pub(super) key: RsaKeyPair,
-    /// The certificates in DER, as they stand in the file.
-    chain: Vec<Vec<u8>>,
+    /// The certificates as they stand in the file.
+    all: Vec<Link>,
     /// Those of the key, of which there is one at least.
     own: (Own, Vec<Own>),
     /// When the last of the key's certificates expires.
     pub(super) not_after: SystemTime,
 }
 
+/// A certificate of the file.
+struct Link {
+    der: Vec<u8>,
+    subject: Vec<u8>,
+    issuer: Vec<u8>,
+}
+
 /// A certificate of the key.
 pub(super) struct Own {
-    /// Where it is in the chain.
+    /// Where it is in the file.
     at: usize,
     /// base64url of its SHA-256: `x5t#S256`.
     pub(super) thumbprint: String,
@@ -120,27 +127,32 @@ impl KeyFile {
     }
 
     /// Finds the key's own certificates, wherever in the file they are.
-    fn pair(key: RsaKeyPair, chain: Vec<Vec<u8>>) -> Result<Self, KeyFault> {
-        let mut own = Vec::new();
-        for (at, der) in chain.iter().enumerate() {
-            let (_, certificate) = X509Certificate::from_der(der).map_err(|_| KeyFault::Broken)?;
+    fn pair(key: RsaKeyPair, certificates: Vec<Vec<u8>>) -> Result<Self, KeyFault> {
+        let (mut all, mut own) = (Vec::new(), Vec::new());
+        for (at, der) in certificates.into_iter().enumerate() {
+            let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| KeyFault::Broken)?;
             let public = &certificate.public_key().subject_public_key.data;
             if **public == *key.public_key().as_ref() {
                 let validity = certificate.validity();
                 own.push(Own {
                     at,
-                    thumbprint: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, der)),
+                    thumbprint: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &der)),
                     not_before: moment(validity.not_before),
                     not_after: moment(validity.not_after),
                 });
             }
+            all.push(Link {
+                subject: certificate.subject().as_raw().to_vec(),
+                issuer: certificate.issuer().as_raw().to_vec(),
+                der,
+            });
         }
         let not_after = own.iter().map(|own| own.not_after).max();
         let mut own = own.into_iter();
         let (first, not_after) = own.next().zip(not_after).ok_or(KeyFault::Mismatch)?;
         Ok(Self {
             key,
-            chain,
+            all,
             own: (first, own.collect()),
             not_after,
         })
@@ -182,12 +194,17 @@ impl KeyFile {
         end
     }
 
-    /// The certificates in DER, this one first.
+    /// This certificate in DER, and each that certifies the one before (RFC 7515 section 4.1.6), as
+    /// far as the file has them.
     pub(super) fn chain<'a>(&'a self, own: &Own) -> impl Iterator<Item = &'a [u8]> {
-        let (before, from) = self.chain.split_at(own.at);
-        let (own, after) = from.split_at(1);
-        let rest = before.iter().chain(after);
-        own.iter().chain(rest).map(Vec::as_slice)
+        let mut left: Vec<&Link> = self.all.iter().collect();
+        let next = move |last: &&Link| {
+            let is_issuer = |it: &&Link| it.subject == last.issuer;
+            let certified = last.subject != last.issuer;
+            let at = left.iter().position(is_issuer).filter(|_| certified)?;
+            Some(left.remove(at))
+        };
+        std::iter::successors(Some(&self.all[own.at]), next).map(|it| it.der.as_slice())
     }
 
     /// Refuses certificates whose time is over.

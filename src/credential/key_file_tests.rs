@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::KeyPair;
 use proptest::prelude::*;
-use rcgen::{CertificateParams, PKCS_RSA_SHA256, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, PKCS_RSA_SHA256, date_time_ymd,
+};
 
 use super::key_file::{KeyFault, KeyFile};
 use crate::secret::Secret;
@@ -79,13 +81,50 @@ fn the_keys_own_certificate_leads_wherever_it_stands() {
     let other = sections(EC, "CERTIFICATE");
     let text = format!("comment\n{other}{PKCS8}{other}");
     let file = KeyFile::parse(text.as_bytes(), None).ok().unwrap();
-    assert_eq!(chain(&file).len(), 3);
     let alone = KeyFile::parse(PKCS8.as_bytes(), None).ok().unwrap();
-    assert_eq!(chain(&file)[0], chain(&alone)[0]);
+    assert_eq!(chain(&file), chain(&alone));
     assert_eq!(
         file.key.public_key().as_ref(),
         alone.key.public_key().as_ref()
     );
+}
+
+#[test]
+fn each_certificate_that_is_sent_certifies_the_one_before_it() {
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        (params, rcgen::KeyPair::generate().unwrap())
+    };
+    let (root, root_key) = authority("root");
+    let (middle, middle_key) = authority("middle");
+    let root_certificate = root.self_signed(&root_key).unwrap();
+    let issuer = Issuer::new(root, &root_key);
+    let middle_certificate = middle.signed_by(&middle_key, &issuer).unwrap();
+    let issuer = Issuer::new(middle, &middle_key);
+    let key = sections(PKCS8, "KEY");
+    let pair = rcgen::KeyPair::from_pkcs8_pem_and_sign_algo(&key, &PKCS_RSA_SHA256).unwrap();
+    let own = |year| {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.not_before = date_time_ymd(2019, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        params.signed_by(&pair, &issuer).unwrap()
+    };
+    let (leaf, old) = (own(2100), own(2099));
+    let expected = [&leaf, &middle_certificate, &root_certificate].map(|it| it.der().to_vec());
+    let other = sections(EC, "CERTIFICATE");
+    let [leaf, old, middle, root] =
+        [&leaf, &old, &middle_certificate, &root_certificate].map(rcgen::Certificate::pem);
+    for text in [
+        format!("{root}{middle}{old}{leaf}{key}"),
+        format!("{key}{leaf}{other}{root}{middle}{middle}{old}"),
+    ] {
+        let file = KeyFile::parse(text.as_bytes(), None).ok().unwrap();
+        assert_eq!(chain(&file), expected);
+    }
+    let file = KeyFile::parse(format!("{leaf}{root}{key}").as_bytes(), None);
+    assert_eq!(chain(&file.ok().unwrap()), expected[..1], "there is a gap");
 }
 
 #[test]
@@ -172,7 +211,11 @@ fn of_several_certificates_of_the_key_the_one_that_is_valid_longest_counts() {
         let now = SystemTime::now();
         assert_eq!(file.own(now).thumbprint, alone.own(now).thumbprint);
         assert_eq!(file.check_expiry(now), Ok(()));
-        assert_eq!(file.chain(file.own(now)).count(), 2);
+        assert_eq!(
+            chain(&file),
+            chain(&alone),
+            "they do not certify each other"
+        );
     }
 }
 
