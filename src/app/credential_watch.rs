@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::Name;
-use crate::credential::{Credential, ending};
+use crate::credential::{Credential, beginning, ending};
 use crate::proxy::generation::InForce;
 use crate::server::tls::Tls;
 
@@ -42,6 +42,8 @@ struct State {
     name: Name,
     /// Why it cannot be used.
     fault: Option<String>,
+    /// When it begins, if it has not.
+    begin: Option<SystemTime>,
     /// When it ends.
     end: Option<SystemTime>,
 }
@@ -49,15 +51,21 @@ struct State {
 impl State {
     /// What is to be told of it at `now`.
     fn found(self, now: SystemTime) -> Option<(Name, Subject, String)> {
-        let Self { name, fault, end } = self;
-        let (subject, words) = match (fault, end) {
-            (Some(fault), _) => {
+        let Self {
+            name,
+            fault,
+            begin,
+            end,
+        } = self;
+        let (subject, words) = match (fault, begin, end) {
+            (Some(fault), ..) => {
                 let words =
                     format!("credential \"{name}\" cannot be used at the next token call: {fault}");
                 (Subject::Fault(fault), words)
             }
-            (None, Some(end)) => (Subject::End(end), ending(&name, end, now)?),
-            (None, None) => return None,
+            (None, Some(begin), _) => (Subject::Begin(begin), beginning(&name, begin)),
+            (None, None, Some(end)) => (Subject::End(end), ending(&name, end, now)?),
+            (None, None, None) => return None,
         };
         Some((name, subject, words))
     }
@@ -71,6 +79,7 @@ async fn states(credentials: Vec<Arc<Credential>>) -> Vec<State> {
         states.push(State {
             name: credential.name().clone(),
             fault: fault.map(|error| error.words()),
+            begin: credential.begins(SystemTime::now()),
             end: credential.expiry(),
         });
     }
@@ -89,6 +98,7 @@ impl<K> Default for Book<K> {
 /// What makes a warning another one. Not its words: those count the days.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Subject {
+    Begin(SystemTime),
     End(SystemTime),
     Fault(String),
 }
@@ -141,6 +151,7 @@ mod tests {
         State {
             name: Name::parse("app").unwrap(),
             fault: fault.map(str::to_owned),
+            begin: None,
             end,
         }
     }

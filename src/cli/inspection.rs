@@ -16,7 +16,7 @@ use crate::config::{
     self, CallerProof, Config, CredentialSpec, Examined, Finding, KubernetesKeys, Problem,
     Problems, Replaced, Severity, TlsSpec,
 };
-use crate::credential::{Credential, ending};
+use crate::credential::{Credential, beginning, ending};
 use crate::secret::{FilePath, SecretSource};
 use crate::server::tls;
 
@@ -294,9 +294,14 @@ fn credentials<'a>(
     usable
 }
 
-/// Which credentials end soon.
+/// Which credentials end soon, or cannot be used yet.
 fn endings(credentials: &[(&CredentialSpec, Arc<Credential>)], disk: &mut Disk, now: SystemTime) {
     for (spec, credential) in credentials {
+        if let Some(begin) = credential.begins(now) {
+            let words = beginning(&spec.name, begin);
+            disk.warn(&["credentials", spec.name.as_str(), spec.kind.key()], words);
+            continue;
+        }
         let end = credential.expiry();
         if let Some(words) = end.and_then(|end| ending(&spec.name, end, now)) {
             let key = match spec.expires {

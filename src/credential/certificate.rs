@@ -157,6 +157,11 @@ impl Certificate {
         Ok(loaded)
     }
 
+    /// When what was read last can be used, if it cannot yet.
+    pub(super) fn begins(&self, now: SystemTime) -> Option<SystemTime> {
+        self.parsed().and_then(|(_, loaded)| loaded.begins(now))
+    }
+
     /// How long what was read last can be used.
     pub(super) fn good_until(&self, now: SystemTime) -> Option<SystemTime> {
         self.parsed().map(|(_, loaded)| loaded.good_until(now))

@@ -1,4 +1,5 @@
-//! When the end of a secret or certificate is near enough to be told, and how it is told.
+//! When the end of a secret or certificate is near enough to be told, and how it is told; and how it
+//! is that the time of one has not come.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,6 +26,14 @@ pub fn ending(name: &Name, end: SystemTime, now: SystemTime) -> Option<String> {
     Some(format!(
         "credential \"{name}\" {when}; put a new certificate in place, or a new secret and its day in `expires`"
     ))
+}
+
+/// What to say of a credential whose certificate is valid from `begin` on, which is yet to come.
+pub fn beginning(name: &Name, begin: SystemTime) -> String {
+    let begin = Timestamp::of(begin);
+    format!(
+        "credential \"{name}\" is not valid before {begin}; check this machine's clock, or put a certificate that is valid now in place"
+    )
 }
 
 #[cfg(test)]

@@ -176,6 +176,11 @@ impl KeyFile {
         })
     }
 
+    /// When the key can be used at all, if it cannot yet.
+    pub(super) fn begins(&self, now: SystemTime) -> Option<SystemTime> {
+        Some(self.own(now).not_before).filter(|begin| now < *begin)
+    }
+
     /// How long the key can be used from now on: until the end of its certificate that counts and of
     /// those that follow without a gap. In a gap, since when it cannot.
     pub(super) fn good_until(&self, now: SystemTime) -> SystemTime {

@@ -138,6 +138,14 @@ impl Kind {
         }
     }
 
+    /// When a certificate that has been read can be used, if it cannot yet.
+    pub(super) fn begins(&self, now: SystemTime) -> Option<SystemTime> {
+        match self {
+            Self::Certificate(kind) => kind.begins(now),
+            Self::ClientSecret(_) | Self::FederatedToken(_) | Self::ManagedIdentity(_) => None,
+        }
+    }
+
     /// How long a certificate that has been read can be used.
     pub(super) fn good_until(&self) -> Option<SystemTime> {
         match self {

@@ -50,7 +50,7 @@ pub use answer::AccessToken;
 pub use arc_key::ArcKeyError;
 pub use certificate::CertificateError;
 pub use claims::{ClaimsRequest, MAX_CLAIMS};
-pub use ending::ending;
+pub use ending::{beginning, ending};
 pub use endpoint::{Egress, TokenClient};
 pub use error::{CredentialError, Flaw, Outage, Pace, Peer, Rejection};
 pub use fallback::FIRST_NEXT;
@@ -280,6 +280,12 @@ impl Credential {
             Some(declared) => UNIX_EPOCH.checked_add(Duration::from_secs(declared)),
             None => self.kind.good_until(),
         }
+    }
+
+    /// When its certificate, once it has been loaded, can be used, if it cannot at `now`. Whether it is
+    /// refused before that is for Entra to say, whose clock may be another.
+    pub fn begins(&self, now: SystemTime) -> Option<SystemTime> {
+        self.kind.begins(now)
     }
 
     /// What the files of this credential and of its fallback hold now, and since when this one has

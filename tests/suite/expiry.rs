@@ -7,9 +7,10 @@ use rustix::process::Signal;
 use tokenferry::simulator::{CLIENT_ID, TENANT_ID};
 use tokenferry::timestamp::Timestamp;
 
-use crate::harness::program::Program;
+use crate::cli::with_file;
+use crate::harness::program::{Program, run};
 use crate::harness::until;
-use crate::unusable_proofs::pair_until;
+use crate::unusable_proofs::{pair, pair_until};
 
 const GRAPH_ONLY: &str =
     "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', credential: app}]\n";
@@ -87,4 +88,22 @@ async fn a_running_program_warns_of_a_certificate_that_ends() {
     let status = program.get_admin("/status.json").await.json();
     let ends = status["tokens"][0]["credential_expires_at"].to_string();
     assert!(ends.contains(&day), "{status}");
+}
+
+#[tokio::test]
+async fn a_certificate_whose_time_has_not_come_is_told_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pair.pem");
+    fs::write(&file, pair(2090, "2091-01-01")).expect("the folder can be written");
+    let own = app(&format!("    certificate_file: '{}'\n", file.display()));
+    let program = Program::start(&own, "info").await;
+    let early = "is not valid before 2090-01-01T00:00:00.000Z; check this machine's clock";
+    let said = |line: &str| line.contains(early).then_some(());
+    program.err.find("the warning", said).await;
+    let (code, out, err) = run(with_file(&["check"], program.folder())).await;
+    assert_eq!(code, 0, "{out}{err}");
+    let warning = format!("warning: credential \"app\" {early}");
+    assert!(err.contains(&warning), "{err}");
+    let (_, out, err) = run(with_file(&["doctor", "graph"], program.folder())).await;
+    assert!(out.contains(early), "{out}{err}");
 }

@@ -16,6 +16,11 @@ use crate::proofs::{CERTIFICATE, FEDERATED, SECRET, app, key, place, write};
 
 /// A certificate until this day (`2027-03-01`), with the key that the fixtures have.
 pub(crate) fn pair_until(day: &str) -> String {
+    pair(2019, day)
+}
+
+/// The same from this year on.
+pub(crate) fn pair(from: i32, day: &str) -> String {
     let mut day = day
         .split('-')
         .map(|part| part.parse::<u16>().expect("a number"));
@@ -28,7 +33,7 @@ pub(crate) fn pair_until(day: &str) -> String {
     let pem = &text[begin..end];
     let pair = KeyPair::from_pkcs8_pem_and_sign_algo(pem, &PKCS_RSA_SHA256).expect("a key");
     let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
-    params.not_before = date_time_ymd(2019, 1, 1);
+    params.not_before = date_time_ymd(from, 1, 1);
     params.not_after = date_time_ymd(i32::from(year), month, day);
     let certificate = params.self_signed(&pair).expect("a certificate");
     format!("{}{pem}", certificate.pem())

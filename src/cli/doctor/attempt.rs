@@ -1,11 +1,11 @@
 //! The token calls of a route: its credential's, and its fallback's whether or not that is needed,
 //! because a fallback that does not work is better found before.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::finding::{Finding, Subject};
 use crate::config::Scope;
-use crate::credential::{AccessToken, Credential, CredentialError, TokenRequest};
+use crate::credential::{AccessToken, Credential, CredentialError, TokenRequest, beginning};
 
 /// Nothing is cached here, so the call may take as long as Entra ever does.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -61,16 +61,24 @@ pub(super) async fn ask<'a>(
         }
     };
     let (first, second) = tokio::join!(Attempt::make(credential, scope), second);
-    let (choice, findings) = choose(
+    let (choice, mut findings) = choose(
         &first.result(),
         second.as_ref().map(Attempt::result).as_ref(),
     );
+    findings.extend(std::iter::once(&first).chain(&second).filter_map(early));
     let chosen = match choice {
         Choice::First => Some(first),
         Choice::Second => second,
         Choice::None => None,
     };
     (chosen, findings)
+}
+
+/// What is to be told of a certificate whose time has not come, whatever Entra said of it.
+fn early(attempt: &Attempt<'_>) -> Option<Finding> {
+    let begin = attempt.credential.begins(SystemTime::now())?;
+    let words = beginning(attempt.credential.name(), begin);
+    Some(Finding::warning(Subject::Credential, words))
 }
 
 /// A call in words.
