@@ -21,6 +21,8 @@ static NAMES: Names<45> = names! {
     "te" => Remove,
     // Framing, of which one spelling goes up.
     "content-length" => Pass,
+    // What HTTP/2 may cut in pieces, should it go up.
+    "cookie" => RemoveUnlessKept,
     // RFC 9110 section 7.6.1 and what RFC 2616 counted as hop-by-hop.
     "http2-settings" => Remove,
     "keep-alive" => Remove,
@@ -34,7 +36,6 @@ static NAMES: Names<45> = names! {
     "expect" => Remove,
     "host" => Remove,
     "x-api-key" => Remove,
-    "cookie" => RemoveUnlessKept,
     "cookie2" => RemoveUnlessKept,
     "forwarded" => RemoveUnlessKept,
     "origin" => RemoveUnlessKept,
@@ -72,11 +73,13 @@ static NAMES: Names<45> = names! {
 const CONNECTION_AT: usize = 0;
 const TE_AT: usize = 1;
 const CONTENT_LENGTH_AT: usize = 2;
+const COOKIE_AT: usize = 3;
 /// What the user of this adds: `Host`, the id, a length.
 const OURS: usize = 3;
 
 static ACCEPT_ENCODING: HeaderName = header::ACCEPT_ENCODING;
 static CONTENT_LENGTH: HeaderName = header::CONTENT_LENGTH;
+static COOKIE: HeaderName = header::COOKIE;
 static TE: HeaderName = header::TE;
 
 /// What a header name means for a request.
@@ -159,6 +162,9 @@ impl RequestRules {
                 Length::Is(length) => fields.insert(&CONTENT_LENGTH, Cow::Owned(length.into())),
                 Length::Unknown => fields.remove(&CONTENT_LENGTH),
             }
+        }
+        if found.has(COOKIE_AT) && !self.removed.has(COOKIE_AT) {
+            join_cookies(&mut fields);
         }
         // Removals first, so that a name may be replaced as a whole.
         for name in &self.edits.remove {
@@ -294,6 +300,17 @@ fn meant(name: &HeaderName) -> bool {
         Meaning::Known(at) => NAMES.fate(at) == Fate::RefuseUnlessKept,
         Meaning::Family(fate) => fate == Fate::RefuseUnlessKept,
         Meaning::Odd | Meaning::Plain => false,
+    }
+}
+
+/// Puts cookies into one field, as all but HTTP/2 have them (RFC 9113 section 8.2.3).
+fn join_cookies(fields: &mut Fields<'_>) {
+    let pieces = fields.get_all(&COOKIE).map(HeaderValue::as_bytes);
+    let pieces: Vec<&[u8]> = pieces.collect();
+    if pieces.len() > 1
+        && let Ok(all) = HeaderValue::from_bytes(&pieces.join(&b"; "[..]))
+    {
+        fields.insert(&COOKIE, Cow::Owned(all));
     }
 }
 

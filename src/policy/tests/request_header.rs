@@ -346,3 +346,13 @@ fn trailers_carry_nothing_that_a_header_may_not() {
     rules(&[]).trailers(&mut trailers);
     assert_eq!(trailers, headers(&[("x-checksum", "1")]));
 }
+
+#[test]
+fn cookies_that_are_kept_go_up_in_one_field() {
+    let lines = [("cookie", "a=b"), ("accept", "*/*"), ("cookie", "c=d; e=f")];
+    assert_eq!(
+        left(&rules(&["cookie"]), &lines).unwrap(),
+        ["accept: */*", "cookie: a=b; c=d; e=f"]
+    );
+    assert_eq!(left(&rules(&[]), &lines).unwrap(), ["accept: */*"]);
+}
