@@ -233,3 +233,9 @@ pub(super) fn editable(edits: &HeaderEdits, fixed: impl Fn(&HeaderName) -> bool)
     edits.set.retain(|(name, _)| !fixed(name));
     edits
 }
+
+/// The names that edits take away or give another value.
+pub(super) fn edited(edits: &HeaderEdits) -> impl Iterator<Item = &HeaderName> {
+    let set = edits.set.iter().map(|(name, _)| name);
+    edits.remove.iter().chain(set)
+}

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
-use super::header::{Fate, Length, NameSet, Names, editable, length, names, nominated};
+use super::header::{Fate, Length, NameSet, Names, editable, edited, length, names, nominated};
 use super::{Refusal, letters_digits_and};
 use crate::code::Code;
 use crate::config::HeaderEdits;
@@ -184,7 +184,7 @@ impl RequestRules {
             .filter(|name| !passes(name))
             .cloned()
             .collect();
-        for name in doomed {
+        for name in doomed.iter().chain(edited(&self.edits)) {
             trailers.remove(name);
         }
     }

@@ -7,7 +7,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use super::header::{Fate, Length, NameSet, Names, editable, length, names, nominated};
+use super::header::{Fate, Length, NameSet, Names, editable, edited, length, names, nominated};
 use crate::config::HeaderEdits;
 
 static NAMES: Names<30> = names! {
@@ -126,7 +126,7 @@ impl ResponseRules {
     pub fn trailers(&self, trailers: &mut HeaderMap) {
         let (found, doomed) = self.survey(trailers);
         NAMES.remove(found.common(self.removed), trailers);
-        for name in &doomed {
+        for name in doomed.iter().chain(edited(&self.edits)) {
             trailers.remove(name);
         }
         trailers.remove(CONTENT_LENGTH);

@@ -345,6 +345,13 @@ fn trailers_carry_nothing_that_a_header_may_not() {
     ]);
     rules(&[]).trailers(&mut trailers);
     assert_eq!(trailers, headers(&[("x-checksum", "1")]));
+    let edits = HeaderEdits {
+        set: vec![(name("x-rows"), HeaderValue::from_static("ours"))],
+        remove: vec![name("x-checksum")],
+    };
+    let mut trailers = headers(&[("x-checksum", "1"), ("x-rows", "2"), ("x-kept", "3")]);
+    RequestRules::new(&[], &edits).trailers(&mut trailers);
+    assert_eq!(trailers, headers(&[("x-kept", "3")]));
 }
 
 #[test]
