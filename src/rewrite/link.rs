@@ -82,9 +82,12 @@ impl LinkMap {
                 }
             }
         }
-        for (_, members) in &mut origins {
+        for (origin, members) in &mut origins {
+            // Of equals the one that has this very name, and not that of its twin.
             members.sort_by_key(|index| {
-                std::cmp::Reverse(routes[*index].upstream.prefix.as_str().len())
+                let upstream = &routes[*index].upstream;
+                let length = upstream.prefix.as_str().len();
+                (std::cmp::Reverse(length), upstream.origin != *origin)
             });
         }
         let mapped = |route: LinkRoute| Mapped {
