@@ -88,8 +88,11 @@ async fn insist(
             break;
         }
         let latest = exchange.opened.mono + LATEST_RETRY;
-        let left = latest.saturating_duration_since(Instant::now());
-        let Ok(Some(body)) = replay.whole(call.token_wait().min(left)).await else {
+        let limit = || {
+            let left = latest.saturating_duration_since(Instant::now());
+            call.token_wait().min(left)
+        };
+        let Ok(Some(body)) = replay.whole(limit()).await else {
             break;
         };
         tokio::time::sleep_until(over).await;
@@ -97,7 +100,7 @@ async fn insist(
             break;
         }
         // The answer is not let go yet: without a token to ask again with, it is passed on.
-        let Ok(bearer) = own.token.wait(Now::read(), call.token_wait()).await else {
+        let Ok(bearer) = own.token.wait(Now::read(), limit()).await else {
             break;
         };
         // More quiet may have been asked for while it waited for that.
