@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body_util::BodyExt;
 
 use crate::upstream::UpstreamBody;
@@ -25,26 +26,27 @@ enum End {
 
 /// Reads a small body to its end and gives it back as it was; whether nothing more comes of it.
 pub(super) async fn settle(body: &mut UpstreamBody) -> bool {
-    let (text, end) = read(body).await;
-    body.unread(text);
+    let (text, trailers, end) = read(body).await;
+    body.unread(text, trailers);
     !matches!(end, End::Open)
 }
 
 /// All of a small body; `None` when it is large, slow or breaks off.
 pub(super) async fn read_whole(mut body: UpstreamBody) -> Option<Bytes> {
-    let (text, end) = read(&mut body).await;
+    let (text, _, end) = read(&mut body).await;
     matches!(end, End::Whole).then_some(text)
 }
 
-async fn read(body: &mut UpstreamBody) -> (Bytes, End) {
-    let mut text = BytesMut::new();
+async fn read(body: &mut UpstreamBody) -> (Bytes, Option<HeaderMap>, End) {
+    let (mut text, mut trailers) = (BytesMut::new(), None);
     let read = async {
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
                 return End::Broken;
             };
-            if let Ok(data) = frame.into_data() {
-                text.extend_from_slice(&data);
+            match frame.into_data() {
+                Ok(data) => text.extend_from_slice(&data),
+                Err(frame) => trailers = frame.into_trailers().ok(),
             }
             if text.len() > MOST_BYTES {
                 return End::Open;
@@ -53,5 +55,5 @@ async fn read(body: &mut UpstreamBody) -> (Bytes, End) {
         End::Whole
     };
     let end = tokio::time::timeout(PATIENCE, read).await;
-    (text.freeze(), end.unwrap_or(End::Open))
+    (text.freeze(), trailers, end.unwrap_or(End::Open))
 }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -44,6 +45,8 @@ enum Source {
     },
     /// This was read and given back, and stands in front of the rest.
     Unread(Bytes, Box<Self>),
+    /// Likewise, and nothing follows.
+    Trailers(HeaderMap),
     /// All of it was read.
     Ended,
     /// It broke off; that is not its end.
@@ -56,7 +59,7 @@ impl Source {
             Self::Http1(lease) => Some(&lease.look().alarm),
             Self::Http2 { stream, .. } => Some(stream.alarm()),
             Self::Unread(_, rest) => rest.alarm(),
-            Self::Ended | Self::Broken => None,
+            Self::Trailers(_) | Self::Ended | Self::Broken => None,
         }
     }
 
@@ -69,7 +72,7 @@ impl Source {
                 None => SizeHint::new(),
             },
             Self::Ended => SizeHint::with_exact(0),
-            Self::Broken => SizeHint::new(),
+            Self::Trailers(_) | Self::Broken => SizeHint::new(),
         }
     }
 }
@@ -131,7 +134,10 @@ impl UpstreamBody {
     }
 
     /// Gives back what was read of it last: it comes again.
-    pub fn unread(&mut self, bytes: Bytes) {
+    pub fn unread(&mut self, bytes: Bytes, trailers: Option<HeaderMap>) {
+        if let Some(trailers) = trailers {
+            self.source = Source::Trailers(trailers);
+        }
         if !bytes.is_empty() {
             let rest = std::mem::replace(&mut self.source, Source::Ended);
             self.source = Source::Unread(bytes, Box::new(rest));
@@ -203,6 +209,11 @@ impl UpstreamBody {
                 self.source = std::mem::replace(&mut **rest, Source::Ended);
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
+            Source::Trailers(trailers) => {
+                let trailers = std::mem::take(trailers);
+                self.source = Source::Ended;
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
             Source::Ended => Poll::Ready(None),
             Source::Broken => Poll::Ready(Some(Err(Breakage::Ended))),
         }
@@ -254,7 +265,7 @@ impl Body for UpstreamBody {
             Source::Http1(lease) => lease.look().is_drained(),
             Source::Http2 { incoming, .. } => incoming.is_end_stream(),
             Source::Ended => true,
-            Source::Unread(..) | Source::Broken => false,
+            Source::Unread(..) | Source::Trailers(_) | Source::Broken => false,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokenferry::simulator::{DOWNLOAD, Fault, GRAPH, Gate, LOGIN, Script};
+use tokenferry::simulator::{DOWNLOAD, Ending, Fault, GRAPH, Gate, LOGIN, Script};
 
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
@@ -166,7 +166,7 @@ async fn a_date_counts_from_when_the_answer_came() {
     let head = format!(
         "HTTP/1.1 429 Too Many Requests\r\nRetry-After: {then}\r\nContent-Length: 0\r\n\r\n"
     );
-    let busy = Fault::Raw(head.into_bytes(), tokenferry::simulator::Ending::Close);
+    let busy = Fault::Raw(head.into_bytes(), Ending::Close);
     stage.simulator.script(Script::on(GRAPH, busy));
     let answer = stage.get("/graph/sim/bytes/1").await.expect(429);
     let left: u64 = answer.field("retry-after").parse().expect("seconds");
@@ -347,11 +347,15 @@ async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_me
     let (answering, renewing) = (Gate::new(), Gate::new());
     let slow = Script::on(LOGIN, Fault::Hold(renewing.clone()));
     stage.simulator.script(slow);
-    let busy = Fault::answer(503, &[("retry-after", "5")], "busy");
+    let busy = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nTrailer: X-Check\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\n0\r\nX-Check: 1\r\n\r\n";
+    let busy = Fault::Raw(busy.into(), Ending::Close);
     let script = Script::on(GRAPH, busy).under("/sim/bytes/1").times(1);
     stage.simulator.script(script);
     let mut other = busy_behind(&stage, &answering).await;
-    let mut caller = ask(&stage, 1).await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("GET /graph/sim/bytes/1 HTTP/1.1\nTE: trailers\nConnection: TE")
+        .await;
     stage.becomes("tokenferry_token_waiters", &[], 1.0).await;
     assert_eq!(arrivals(&stage, "/sim/bytes/1"), 1, "it waits to ask again");
     answering.open();
@@ -359,5 +363,6 @@ async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_me
     renewing.open();
     let answer = soon(caller.answer("GET")).await.expect(503);
     assert_eq!(answer.text(), "busy");
+    assert_eq!(answer.trailers, [("x-check".to_owned(), "1".to_owned())]);
     assert_eq!(arrivals(&stage, "/sim/bytes/1"), 1);
 }
