@@ -44,6 +44,8 @@ pub(super) struct Wire {
     inflow: Inflow,
     /// Whether any of the answer came.
     begun: bool,
+    /// That the connection was reset, where writing met it.
+    reset: Option<Breakage>,
     /// Whether it can serve another request once this one is over.
     persists: bool,
     /// After this moment it is not used for another request.
@@ -76,6 +78,7 @@ impl Wire {
             outflow: Outflow::new(),
             inflow: Inflow::done(),
             begun: false,
+            reset: None,
             persists: true,
             retire_at: now + lifetime,
             idle_since: now,
@@ -205,14 +208,22 @@ impl Wire {
             }
         }
         match (ready!(self.poll_head(cx, method)), lost.take()) {
-            (Ok(response), Some(_)) => {
-                self.outflow.abandon();
-                self.persists = false;
+            (Ok(response), Some(error)) => {
+                self.stop_sending(error);
                 Poll::Ready(Ok(response))
             }
             (Err(_), Some(error)) => Poll::Ready(Err(Breakage::Io(error))),
             (outcome, None) => Poll::Ready(outcome),
         }
+    }
+
+    /// The upstream does not want the rest; its answer may still be whole. A reset that is met here is
+    /// an end to who reads; behind a proper end it is a broken pipe.
+    fn stop_sending(&mut self, error: io::Error) {
+        self.outflow.abandon();
+        self.persists = false;
+        let is_reset = error.kind() == io::ErrorKind::ConnectionReset;
+        self.reset = is_reset.then_some(Breakage::Io(error));
     }
 
     /// The head of the final answer; interim ones are for this connection alone.
@@ -266,11 +277,7 @@ impl Wire {
             Poll::Ready(Err(SendError::Body(fault))) => {
                 return Poll::Ready(Some(Err(Breakage::Body(fault))));
             }
-            // The upstream does not want the rest; its answer may still be whole.
-            Poll::Ready(Err(SendError::Connection(_))) => {
-                self.outflow.abandon();
-                self.persists = false;
-            }
+            Poll::Ready(Err(SendError::Connection(error))) => self.stop_sending(error),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         loop {
@@ -281,6 +288,7 @@ impl Wire {
                 return Poll::Ready(None);
             }
             if ready!(self.poll_fill(cx)).map_err(Breakage::Io)? == 0 {
+                self.reset.take().map_or(Ok(()), Err)?;
                 self.inflow.end()?;
             }
         }
@@ -327,8 +335,8 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// A wire on which this head of an answer has come, and its other end.
-    async fn answered(answer: &[u8]) -> (Wire, TcpStream) {
+    /// A wire on which this head of an answer to a request with this body has come, and its other end.
+    async fn answered(answer: &[u8], body: RequestBody) -> (Wire, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
         let stream = UpstreamStream::Plain(stream.unwrap().into());
@@ -345,7 +353,7 @@ mod tests {
             assert!(other.read(&mut [0; 1024]).await.unwrap() > 0);
             other.write_all(answer).await.unwrap();
         };
-        let sent = wire.send(head, RequestBody::Empty, HOUR);
+        let sent = wire.send(head, body, HOUR);
         let (response, ()) = tokio::join!(sent, answers);
         response.unwrap();
         (wire, other)
@@ -353,12 +361,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_behind_bytes_that_came_with_it_is_not_taken_for_the_end() {
-        let (mut wire, mut other) = answered(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        let (mut wire, mut other) = answered(b"HTTP/1.1 200 OK\r\n\r\n", RequestBody::Empty).await;
         other.write_all(b"half").await.unwrap();
         other.set_zero_linger().unwrap();
         drop(other);
-        let half = poll_fn(|cx| wire.poll_body(cx)).await;
-        assert!(matches!(half, Some(Ok(_))), "{half:?}");
+        poll_fn(|cx| wire.poll_body(cx)).await.unwrap().unwrap();
+        let end = poll_fn(|cx| wire.poll_body(cx)).await;
+        assert!(matches!(end, Some(Err(Breakage::Io(_)))), "{end:?}");
+    }
+
+    #[tokio::test]
+    async fn a_reset_that_is_met_in_writing_is_not_taken_for_the_end() {
+        // More than both systems take.
+        let body = RequestBody::Kept(Bytes::from(vec![b'x'; 32 << 20]));
+        let (mut wire, other) = answered(b"HTTP/1.1 200 OK\r\n\r\nhalf", body).await;
+        poll_fn(|cx| wire.poll_body(cx)).await.unwrap().unwrap();
+        other.set_zero_linger().unwrap();
+        drop(other);
         let end = poll_fn(|cx| wire.poll_body(cx)).await;
         assert!(matches!(end, Some(Err(Breakage::Io(_)))), "{end:?}");
     }
@@ -367,7 +386,7 @@ mod tests {
     async fn a_connection_whose_end_came_with_that_of_a_body_serves_no_other_request() {
         for ends in [true, false] {
             let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-            let (mut wire, mut other) = answered(head).await;
+            let (mut wire, mut other) = answered(head, RequestBody::Empty).await;
             other.write_all(b"2\r\nhi\r\n0\r\n\r\n").await.unwrap();
             if ends {
                 other.shutdown().await.unwrap();
