@@ -39,21 +39,30 @@ pub(super) async fn wait_for_capacity(
 
 async fn queue(exchange: &mut Exchange, route: &Route) -> Result<(), ProxyError> {
     loop {
-        if let Throttle::Hold(wait) = route.spec.throttle
-            && route.throttle_gate.left(Instant::now).is_some()
-        {
-            // Nothing of it is at the upstream.
-            exchange.place = None;
-            let latest = exchange.opened.mono + wait;
-            let over = route.throttle_gate.wait_open(latest).await;
-            over.map_err(|left| ProxyError::Throttled { left })?;
-        }
+        wait_for_quiet(exchange, route).await?;
         if route.places.is_none() || exchange.place.is_some() {
             return Ok(());
         }
         // Quiet may be asked for while it waits for its place.
         place(exchange, route.places.as_ref(), LONGEST_WAIT).await?;
     }
+}
+
+/// Waits for the end of the quiet that the route keeps, if there is one.
+pub(super) async fn wait_for_quiet(
+    exchange: &mut Exchange,
+    route: &Route,
+) -> Result<(), ProxyError> {
+    if let Throttle::Hold(wait) = route.spec.throttle
+        && route.throttle_gate.left(Instant::now).is_some()
+    {
+        // Nothing of it is at the upstream.
+        exchange.place = None;
+        let latest = exchange.opened.mono + wait;
+        let over = route.throttle_gate.wait_open(latest).await;
+        over.map_err(|left| ProxyError::Throttled { left })?;
+    }
+    Ok(())
 }
 
 /// Takes one of the route's places; waiting requests are served in the order they came.

@@ -47,7 +47,7 @@ use admit::{admit, caller, is_batch, page, route, screen_trailers, target, withi
 use body::Source;
 pub use body::{BodyError, ResponseBody};
 use call::Call;
-use capacity::wait_for_capacity;
+use capacity::{wait_for_capacity, wait_for_quiet};
 use conversation::Conversation;
 use download::follow;
 use error::ProxyError;
@@ -260,6 +260,10 @@ impl Proxy {
         let mut outgoing = Outgoing::new(call, target.query, exchange.request_id.clone())?;
         within_body_limit(exchange, &call, &outgoing)?;
         screen_trailers(&lane, exchange, &call, &outgoing);
+        if call.batch {
+            // What batches hold has one bound for all routes, and is not to be held meanwhile.
+            Box::pin(wait_for_quiet(exchange, call.route())).await?;
+        }
         let prepared = prepare_body(&call, body, &mut outgoing, &self.body_memory).await?;
         wait_for_capacity(exchange, &call).await?;
         let bearer = token(exchange, &call).await?;

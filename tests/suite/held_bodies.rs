@@ -160,3 +160,18 @@ async fn an_answer_that_does_not_come_is_waited_for_once() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_batch_waits_unread_for_the_end_of_the_quiet() {
+    let own = "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold}]\n";
+    let stage = Stage::with(own).await;
+    let busy = Fault::answer(429, &[("retry-after", "30")], "busy");
+    stage.simulator.script(Script::on(GRAPH, busy).times(1));
+    stage.get("/graph/v1.0/users").await.expect(429);
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/v1.0/$batch HTTP/1.1\nContent-Type: application/json\nContent-Length: 1000")
+        .await;
+    let answer = soon(caller.answer("POST")).await;
+    assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
+}
