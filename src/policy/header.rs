@@ -3,6 +3,8 @@
 //!
 //! The rules are a deny list: a header without a fate crosses untouched, values byte for byte.
 
+use std::collections::HashSet;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
@@ -162,21 +164,25 @@ pub(super) fn rare<'a>(
     there.then(|| headers.get_all(name)).into_iter().flatten()
 }
 
-/// The names that `Connection` lines nominate, all lines, except those that `known` says are
-/// removed anyway. `Content-Length` is not a caller's to take away: it is framing.
-pub(super) fn nominated(headers: &HeaderMap, known: impl Fn(&str) -> bool) -> Vec<HeaderName> {
-    let mut names = Vec::new();
+/// The names of this message that its `Connection` lines nominate, all lines, except those that
+/// `known` says are removed anyway. `Content-Length` is not a caller's to take away: it is framing.
+///
+/// A line may hold thousands of options. What is not there, or was met before, costs a look.
+pub(super) fn nominated(headers: &HeaderMap, known: impl Fn(&str) -> bool) -> HashSet<HeaderName> {
+    let mut names = HashSet::new();
     for line in headers.get_all(CONNECTION) {
         for option in line.as_bytes().split(|&b| b == b',') {
             let option = option.trim_ascii();
             if option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close") {
                 continue;
             }
-            if let Ok(name) = HeaderName::from_bytes(option)
+            let is_there = |name: &str| headers.contains_key(name);
+            if std::str::from_utf8(option).is_ok_and(is_there)
+                && let Ok(name) = HeaderName::from_bytes(option)
                 && name != CONTENT_LENGTH
                 && !known(name.as_str())
             {
-                names.push(name);
+                names.insert(name);
             }
         }
     }
@@ -238,4 +244,20 @@ pub(super) fn editable(edits: &HeaderEdits, fixed: impl Fn(&HeaderName) -> bool)
 pub(super) fn edited(edits: &HeaderEdits) -> impl Iterator<Item = &HeaderName> {
     let set = edits.set.iter().map(|(name, _)| name);
     edits.remove.iter().chain(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_connection_line_nominates_no_more_than_there_is() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-there", HeaderValue::from_static("1"));
+        let line = "x-gone, X-There,".repeat(4000);
+        headers.insert(CONNECTION, line.parse().unwrap());
+        let names: Vec<_> = nominated(&headers, |_| false).into_iter().collect();
+        assert_eq!(names.len(), 1);
+        assert_eq!(names[0], "x-there");
+    }
 }

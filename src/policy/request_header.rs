@@ -141,7 +141,7 @@ impl RequestRules {
         let found = self.pass(caller, &mut fields)?;
         if found.has(CONNECTION_AT) {
             for name in nominated(caller, |name| self.removes(name)) {
-                if caller.contains_key(&name) && meant(&name) {
+                if meant(&name) {
                     return Err(refused(name.as_str()));
                 }
                 fields.remove(&name);
