@@ -115,10 +115,14 @@ impl Disk {
             self.warn(&at, message);
         }
         let is_secret = matches!(holds, Holds::ApiKey | Holds::Secret);
-        if is_secret && mode(path.path()).is_some_and(|mode| mode & 0o006 != 0) {
+        let mode = mode(path.path()).unwrap_or_default();
+        if is_secret && mode & 0o006 != 0 {
             let message = "is open to every user of this machine: chmod o-rw";
             let volume = "or, of a Kubernetes volume, defaultMode: 0440";
             self.warn(&at, format!("{path} {message} {path}, {volume}"));
+        } else if mode & 0o002 != 0 {
+            let message = "can be written by every user of this machine, who could add an authority or key of their own: chmod o-w";
+            self.warn(&at, format!("{path} {message} {path}"));
         }
     }
 }
@@ -258,6 +262,19 @@ mod tests {
         assert!(warnings[0].contains("can be written by others"));
         assert!(warnings[1].contains("secret is open to every user"));
         assert!(!warnings.concat().contains("hunter2"));
+        write(folder.path(), "secret", "hunter2", 0o600);
+        write(folder.path(), "ca.pem", &certificate(), 0o646);
+        let disk = inspect(&files(folder.path()), Path::new("/dev/null"));
+        assert_eq!(disk.problems, []);
+        let [warning] = &disk.warnings[..] else {
+            panic!("{:?}", disk.warnings);
+        };
+        assert!(
+            warning
+                .words
+                .contains("ca.pem can be written by every user")
+        );
+        assert_eq!(warning.at, ["trust", "ca_file"]);
         for other in ["/tmp", "/dev/null"] {
             let disk = inspect(&[], Path::new(other));
             assert_eq!(disk, Disk::default(), "{other}");
