@@ -67,6 +67,7 @@ pub struct Conversation {
     requests: Cell<u64>,
     streams: Cell<bool>,
     unread: Cell<bool>,
+    reads: Cell<bool>,
     cut_short: Cell<bool>,
     /// What stands before a `#` in the request line that is coming.
     fragment: RefCell<Option<Vec<u8>>>,
@@ -102,6 +103,7 @@ impl Conversation {
             requests: Cell::new(0),
             streams: Cell::new(false),
             unread: Cell::new(false),
+            reads: Cell::new(false),
             cut_short: Cell::new(false),
             fragment: RefCell::default(),
             unwritten: Cell::new(0),
@@ -152,6 +154,21 @@ impl Conversation {
             self.stage.set(Stage::Head);
             self.read.set(self.patience.request_head);
         }
+    }
+
+    /// Bytes arrived that nobody reads any more.
+    pub fn came_too_late(&self) {
+        self.unread.set(true);
+    }
+
+    /// The caller says so, over HTTP/2.
+    pub fn caller_reads(&self) {
+        self.reads.set(true);
+    }
+
+    /// Whether it has said so since this was asked last.
+    pub fn has_read(&self) -> bool {
+        self.reads.take()
     }
 
     /// A request head is complete.

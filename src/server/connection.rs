@@ -307,11 +307,13 @@ pub(super) async fn serve_http2<S>(
         if let Poll::Ready(Err(error)) = socket.poll_write_out(cx) {
             return Poll::Ready(Err(error));
         }
-        // GOAWAY is out; a caller that asks for nothing more and does not close is not waited for.
-        if conversation.is_busy() {
-            if told {
-                farewell.set(FAREWELL);
-            }
+        // GOAWAY is out; a caller that asks for nothing more and does not close is not waited for, unless
+        // it still reads an answer.
+        let busy = conversation.is_busy();
+        if told && (conversation.has_read() || busy) {
+            farewell.set(FAREWELL);
+        }
+        if busy {
             return served;
         }
         match served {

@@ -64,6 +64,11 @@ impl Frames {
         self.sent = self.sent.saturating_add(bytes as u64);
     }
 
+    /// Bytes sent that the caller has not said to have read.
+    pub(super) fn unread(&self) -> u64 {
+        self.sent
+    }
+
     /// Counts what came; false when it is too much. `requests` is how many there were so far.
     pub(super) fn admit(
         &mut self,

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::harness::lines::Lines;
 use crate::harness::program::Program;
 use crate::harness::{soon, until};
-use crate::hostile::frame::{Speaker, good, request};
+use crate::hostile::frame::{PING, Speaker, WINDOW_UPDATE, frame, good, request};
 
 #[tokio::test]
 async fn sigterm_lets_what_is_in_flight_finish() {
@@ -189,6 +189,31 @@ async fn http2_callers_are_told_and_finish() {
     let answer = soon(streamed).await.unwrap().expect(200);
     assert_eq!(answer.text(), "firstlast");
     drop(caller);
+    assert_eq!(program.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_http2_caller_that_reads_slowly_gets_the_end_of_its_answer() {
+    const LENGTH: usize = 1_000_000;
+    let mut program = Program::start("timeouts: {drain_delay: 0s}\n", "").await;
+    // Room for all of it, but not in the caller's system: much is still in ours at the end.
+    let mut speaker = Speaker::connect(program.address, &[(4, 1 << 24)]).await;
+    rustix::net::sockopt::set_socket_recv_buffer_size(&speaker.stream, 64 * 1024).unwrap();
+    let wider = |by: u32| frame(WINDOW_UPDATE, 0, 0, &by.to_be_bytes());
+    speaker.send(&wider(1 << 24)).await;
+    let target = format!("/graph/sim/bytes/{LENGTH}");
+    speaker.send(&request(1, &good(&target))).await;
+    speaker.until(|outcome| !outcome.status.is_empty()).await;
+    program.signal(Signal::TERM);
+    while !speaker.outcome.ended.contains(&1) && !speaker.outcome.closed {
+        speaker.read().await;
+        speaker.send(&wider(1)).await;
+        for ping in std::mem::take(&mut speaker.outcome.pings) {
+            speaker.send(&frame(PING, 1, 0, &ping)).await;
+        }
+    }
+    assert_eq!(speaker.outcome.data.len(), LENGTH);
+    drop(speaker);
     assert_eq!(program.ended().await.code(), Some(0));
 }
 

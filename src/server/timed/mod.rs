@@ -2,9 +2,10 @@
 //! writes through it is told when the other side has been waited for long enough. It sits above
 //! TLS, whose handshake is timed by whoever shakes hands.
 //!
-//! Closing lingers (RFC 9112 section 9.6): when a request was answered before all of it was read,
-//! what still comes is read and thrown away for a while, so that the caller gets to read the answer
-//! before its system is told that nobody listened.
+//! Closing lingers (RFC 9112 section 9.6): when a request was answered before all of it was read, or
+//! more has come behind it, what still comes is read and thrown away for a while, so that the caller
+//! gets to read the answer before its system is told that nobody listened. Over HTTP/2 a caller that
+//! reads says so all the time, and that lasts as long as it does.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -72,14 +73,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
         self.frames.is_some() && self.conversation.stage() == Stage::Idle
     }
 
-    /// Counts what was read into `buf` after `before`.
-    fn admit(&mut self, buf: &ReadBuf<'_>, before: usize) -> io::Result<()> {
+    /// Counts what was read into `buf` after `before`. Whether it says that the caller reads.
+    fn admit(&mut self, buf: &ReadBuf<'_>, before: usize) -> io::Result<bool> {
         let Some(frames) = &mut self.frames else {
-            return Ok(());
+            return Ok(false);
         };
-        let requests = self.conversation.requests();
+        let (requests, unread) = (self.conversation.requests(), frames.unread());
         if frames.admit(&buf.filled()[before..], requests, Instant::now) {
-            return Ok(());
+            let reads = frames.unread() < unread;
+            if reads {
+                self.conversation.caller_reads();
+            }
+            return Ok(reads);
         }
         tracing::info!(
             peer = self.conversation.peer.map(tracing::field::display),
@@ -107,6 +112,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
         Ok(is_preface)
     }
 
+    /// Whether a caller whose connection is closed may be sending still.
+    fn awaits_more(&self) -> bool {
+        self.conversation.has_unread() || self.frames.is_some()
+    }
+
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut waste = [0_u8; 16 * 1024];
         while let Linger::Reading(budget) = self.linger {
@@ -115,8 +125,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
             match Pin::new(&mut self.inner).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() && budget > 0 => {
                     self.linger = Linger::Reading(budget.saturating_sub(buffer.filled().len()));
+                    self.conversation.came_too_late();
+                    match self.admit(&buffer, 0) {
+                        Ok(true) => self.alarm.set(LINGER),
+                        Ok(false) => {}
+                        Err(_) => self.linger = Linger::Over,
+                    }
                 }
-                Poll::Pending if !self.alarm.has_rung(cx) => return Poll::Pending,
+                Poll::Pending if self.awaits_more() && !self.alarm.has_rung(cx) => {
+                    return Poll::Pending;
+                }
                 Poll::Ready(_) | Poll::Pending => self.linger = Linger::Over,
             }
         }
@@ -161,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
             let before = buf.filled().len();
             buf.put_slice(&this.ahead[..fits]);
             this.ahead.drain(..fits);
-            return Poll::Ready(this.admit(buf, before));
+            return Poll::Ready(this.admit(buf, before).map(drop));
         }
         let before = buf.filled().len();
         this.inner.set_limit(PIECE as u64);
@@ -170,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
                 if buf.filled().len() > before {
                     this.conversation.bytes_arrived();
                 }
-                Poll::Ready(this.admit(buf, before))
+                Poll::Ready(this.admit(buf, before).map(drop))
             }
             Poll::Pending if this.conversation.is_overdue(cx) && !this.says_goodbye() => {
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -227,12 +245,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         if let Linger::No = this.linger {
             let outcome = Pin::new(this.inner.get_mut()).poll_shutdown(cx);
             std::task::ready!(this.written(cx, outcome))?;
-            this.linger = if this.conversation.has_unread() {
-                this.alarm.set(LINGER);
-                Linger::Reading(LINGER_BYTES)
-            } else {
-                Linger::Over
-            };
+            this.alarm.set(LINGER);
+            this.linger = Linger::Reading(LINGER_BYTES);
         }
         this.poll_linger(cx).map(Ok)
     }

@@ -103,3 +103,31 @@ fn a_caller_that_keeps_a_closed_connection_open_is_read_for_a_while_only() {
         assert!(began.elapsed() >= LINGER);
     });
 }
+
+#[test]
+fn what_came_behind_the_last_request_is_read_before_the_connection_is_closed() {
+    with_connection(|conversation, mut socket, mut caller| async move {
+        conversation.exchange_began();
+        conversation.exchange_ended(false);
+        caller.write_all(&[b'x'; 64]).await.unwrap();
+        let closed = tokio::time::timeout(4 * LINGER, socket.shutdown());
+        let send = async {
+            // Else the caller's system drops what it has of the answer.
+            let sent = tokio::time::timeout(LINGER, caller.write_all(&[b'x'; 100])).await;
+            sent.expect("it is read").unwrap();
+            drop(caller);
+        };
+        let (closed, ()) = tokio::join!(closed, send);
+        closed.expect("it is not read for ever").unwrap();
+    });
+}
+
+#[test]
+fn a_connection_on_which_nothing_more_came_is_closed_at_once() {
+    with_connection(|conversation, mut socket, _caller| async move {
+        conversation.exchange_began();
+        conversation.exchange_ended(false);
+        let closed = tokio::time::timeout(LINGER / 2, socket.shutdown()).await;
+        closed.expect("it is closed").unwrap();
+    });
+}

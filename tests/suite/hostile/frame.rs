@@ -96,6 +96,8 @@ pub(crate) struct Outcome {
     pub(crate) ended: Vec<u32>,
     /// By how much the windows of streams were widened.
     pub(crate) widened: Vec<(u32, u32)>,
+    /// What PINGs hold that are to be acknowledged.
+    pub(crate) pings: Vec<Vec<u8>>,
     /// Whether the connection ended.
     pub(crate) closed: bool,
 }
@@ -154,7 +156,8 @@ impl Speaker {
         self.outcome.clone()
     }
 
-    async fn read(&mut self) {
+    /// Reads what is there, once something is.
+    pub(crate) async fn read(&mut self) {
         let mut piece = vec![0; 64 * 1024];
         match soon(self.stream.read(&mut piece)).await {
             Ok(0) | Err(_) => self.outcome.closed = true,
@@ -190,6 +193,7 @@ impl Speaker {
             DATA => self.outcome.data.extend_from_slice(payload),
             RST_STREAM => self.outcome.resets.push((own, number(0))),
             WINDOW_UPDATE => self.outcome.widened.push((own, number(0))),
+            PING if flags & 1 == 0 => self.outcome.pings.push(payload.to_vec()),
             GOAWAY => self.outcome.goaway = Some(number(4)),
             SETTINGS if flags & 1 == 0 => self.send(&frame(SETTINGS, 1, 0, &[])).await,
             _ => {}
