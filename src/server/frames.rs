@@ -1,14 +1,15 @@
 //! Counts the frames of an HTTP/2 caller that cost work and bring nothing: PING, SETTINGS, PRIORITY,
-//! types that nobody knows, and WINDOW_UPDATE beyond what the answers call for. hyper takes any
-//! number of them; here each takes one from a budget that requests and time fill up again. Other
-//! floods are bounded by hyper's own counts.
+//! RST_STREAM, types that nobody knows, and WINDOW_UPDATE beyond what the answers call for. hyper
+//! takes any number of them; here each takes one from a budget that requests and time fill up again.
+//! Other floods are bounded by hyper's own counts.
 
 use std::time::Instant;
 
 /// What a connection has at first and at the most. The busiest clients send one PING for each
 /// round trip and one PRIORITY for each request.
 const MOST: u32 = 1000;
-/// What each request adds: a client that reads in small pieces sends a few for each.
+/// What each request adds: a client that reads in small pieces sends a few for each, and one that
+/// gives it up resets it once.
 const PER_REQUEST: u32 = 32;
 /// What each second adds: PINGs that measure a window, with room to spare.
 const PER_SECOND: u32 = 50;
@@ -24,7 +25,6 @@ const HEADER: usize = 9;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
@@ -94,7 +94,7 @@ impl Frames {
             let [high, middle, low, kind, ..] = self.header;
             self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
             let counts = match kind {
-                DATA | HEADERS | RST_STREAM | CONTINUATION => false,
+                DATA | HEADERS | CONTINUATION => false,
                 WINDOW_UPDATE => !self.is_called_for(),
                 _ => true,
             };
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_noticed_whatever_its_pieces() {
-        for kind in [2, 4, 6, 7, WINDOW_UPDATE, 10, 0xfa] {
+        for kind in [2, 3, 4, 6, 7, WINDOW_UPDATE, 10, 0xfa] {
             for piece in [1, 7, 9, 17, 4096] {
                 let start = Instant::now();
                 let mut frames = open(start);
@@ -179,7 +179,7 @@ mod tests {
     fn what_a_request_is_made_of_does_not_count() {
         let start = Instant::now();
         let mut frames = open(start);
-        for kind in [DATA, HEADERS, RST_STREAM, CONTINUATION] {
+        for kind in [DATA, HEADERS, CONTINUATION] {
             assert!(frames.admit(&frame(kind, 20).repeat(5000), 0, || start));
         }
     }

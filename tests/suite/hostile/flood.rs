@@ -44,6 +44,14 @@ async fn a_flood_of_frames_costs_its_own_connection_only() {
         ),
         ("rapid reset", many(2000, &|index| reset(odd(index)))),
         (
+            "resets of a stream that is over",
+            [
+                frame(HEADERS, 5, 1, &head),
+                frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]).repeat(20_000),
+            ]
+            .concat(),
+        ),
+        (
             "CONTINUATION",
             [
                 frame(HEADERS, 1, 1, &head),
