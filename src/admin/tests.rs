@@ -172,6 +172,7 @@ fn no_report_before_the_configuration_counts_as_tried_tokens() {
     let world = world(TokenState::Valid);
     world.report.lock().unwrap().tokens.clear();
     world.readiness.release(Latch::Listener);
+    world.readiness.release(Latch::Keys);
     assert!(!world.is_ready("/readyz"));
     world.report.lock().unwrap().tokens = vec![token(TokenState::Pending)];
     world.readiness.release(Latch::Configuration);
@@ -257,7 +258,7 @@ fn no_answer_may_be_stored_sniffed_or_framed() {
 fn the_status_tells_numbers_times_and_reasons() {
     let world = World::started(TokenState::Rejected);
     let cells = world.metrics.route_cells(0, "graph");
-    for status in [200, 404, 429, 502] {
+    for status in [200, 400, 499, 500, 999] {
         cells.request_started();
         cells.request_ended(MethodLabel::Get, status, Duration::from_millis(30), 0, 10);
     }
@@ -271,15 +272,18 @@ fn the_status_tells_numbers_times_and_reasons() {
     let status = world.json("/status.json");
     let route = &status["routes"][0];
     assert_eq!(route["token"], "rejected");
-    assert_eq!(route["requests"], 4);
+    assert_eq!(route["requests"], 5);
     assert_eq!(route["in_flight"], 1);
     assert_eq!(route["client_errors"], 2);
-    assert_eq!(route["server_errors"], 1);
+    assert_eq!(route["server_errors"], 2);
     assert_eq!(route["throttled"], 1);
     assert_eq!(route["mean_seconds"], 0.03);
     let token = &status["tokens"][0];
     assert_eq!(token["expires_in_seconds"], 4_000);
     assert_eq!(token["renewed_seconds_ago"], 125);
+    assert_eq!(token["next_attempt_in_seconds"], 2_000);
+    assert_eq!(token["credential_expires_at"], Value::Null);
+    assert_eq!(token["credential_expires_in_seconds"], Value::Null);
     assert_eq!(token["failure"]["at"], "1970-01-12T12:45:00.000Z");
     assert_eq!(status["refused"], serde_json::json!({"tokenRejected": 1}));
     assert_eq!(status["configuration"]["refused"], Value::Null);
@@ -293,4 +297,16 @@ fn the_status_tells_numbers_times_and_reasons() {
         page.contains("<title>tokenferry: 1 token is missing</title>"),
         "{page}"
     );
+}
+
+#[test]
+fn the_status_tells_of_a_secret_that_is_over_and_of_refusals_of_the_admin_listener() {
+    let world = World::started(TokenState::Valid);
+    world.report.lock().unwrap().tokens[0].credential_expires = Some(wall(1_000_000 - 90_000));
+    world.admin.refuse(Code::NoRoute, "a reason", world.now);
+    let status = world.json("/status.json");
+    let token = &status["tokens"][0];
+    assert_eq!(token["credential_expires_at"], "1970-01-11T12:46:40.000Z");
+    assert_eq!(token["credential_expires_in_seconds"], -90_000);
+    assert_eq!(status["refused"], serde_json::json!({"noRoute": 1}));
 }
