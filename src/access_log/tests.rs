@@ -81,11 +81,12 @@ fn text_has_the_same_fields_in_the_same_order() {
 
 #[test]
 fn a_path_cannot_forge_a_field_or_a_line() {
-    let path = "/a b=\"1\"\n\u{1b}[2J\u{202e}\u{61c}\u{85}\\".as_bytes();
+    let path = "/a b=\"1\"\n\u{1b}[2J\u{202e}\u{61c}\u{85}\\\u{200f}\u{2028}\u{2029}\u{2069}";
+    let path = path.as_bytes();
     let forged = AccessRecord { path, ..record() };
     let text = line(Format::Text, &forged);
     assert!(text.contains(
-        "path=/a\\u0020b=\\\"1\\\"\\u000a\\u001b[2J\\u202e\\u061c\\u0085\\\\ status=200"
+        "path=/a\\u0020b=\\\"1\\\"\\u000a\\u001b[2J\\u202e\\u061c\\u0085\\\\\\u200f\\u2028\\u2029\\u2069 status=200"
     ));
     let json: serde_json::Value = serde_json::from_str(&line(Format::Json, &forged)).unwrap();
     assert_eq!(json["path"].as_str().unwrap().as_bytes(), path);
@@ -93,17 +94,24 @@ fn a_path_cannot_forge_a_field_or_a_line() {
 
 #[test]
 fn a_long_path_is_cut_between_characters() {
-    let path = "/".to_owned() + &"ü".repeat(PATH_BYTES);
-    let long = AccessRecord {
-        path: path.as_bytes(),
-        ..record()
-    };
-    let json: serde_json::Value = serde_json::from_str(&line(Format::Json, &long)).unwrap();
-    let shown = json["path"].as_str().unwrap();
-    assert_eq!(
-        shown,
-        "/".to_owned() + &"ü".repeat(PATH_BYTES / 2 - 1) + "…"
-    );
+    for (path, shown) in [
+        ("a".repeat(PATH_BYTES), "a".repeat(PATH_BYTES)),
+        (
+            "/".to_owned() + &"ü".repeat(PATH_BYTES),
+            "/".to_owned() + &"ü".repeat(PATH_BYTES / 2 - 1) + "…",
+        ),
+        (
+            "/".to_owned() + &"😀".repeat(PATH_BYTES),
+            "/".to_owned() + &"😀".repeat(PATH_BYTES / 4 - 1) + "…",
+        ),
+    ] {
+        let long = AccessRecord {
+            path: path.as_bytes(),
+            ..record()
+        };
+        let json: serde_json::Value = serde_json::from_str(&line(Format::Json, &long)).unwrap();
+        assert_eq!(json["path"], shown);
+    }
 }
 
 #[test]
