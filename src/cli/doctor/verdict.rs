@@ -154,7 +154,9 @@ mod tests {
     #[test]
     fn success_is_not_worth_a_word() {
         for upstream in [GRAPH, ORGANISATION, "https://other.example"] {
-            assert_eq!(found(upstream, 200, upstream, ""), None);
+            for status in [200, 299] {
+                assert_eq!(found(upstream, status, upstream, ""), None);
+            }
         }
     }
 
@@ -177,7 +179,9 @@ mod tests {
             ("https://other.example", 403, "", Warning, "a role there"),
             ("https://other.example", 404, "", Note, "does not refuse it"),
             (ORGANISATION, 404, "", Warning, "no Web API"),
-            (ORGANISATION, 302, "", Warning, "redirect"),
+            (ORGANISATION, 300, "", Warning, "redirect"),
+            (ORGANISATION, 399, "", Warning, "redirect"),
+            (GRAPH, 499, "A", Note, "does not refuse it"),
             (GRAPH, 429, "A", Warning, "asks for quiet"),
             (GRAPH, 503, "A", Problem, "unwell"),
         ] {
@@ -202,6 +206,18 @@ mod tests {
         let found = judge(&answer, Api::Dataverse, &route, &Claims::default());
         let said = "set the route's scope to https://other.crm.dynamics.com/.default";
         assert!(found[0].message.contains(said), "{found:?}");
+    }
+
+    #[test]
+    fn the_same_resource_in_another_spelling_is_not_another_one() {
+        let answer = Answer::Answered {
+            status: 401,
+            words: String::new(),
+            resource: Some("HTTPS://ORG.crm.dynamics.com".to_owned()),
+        };
+        let route = route(ORGANISATION, &format!("scope: {ORGANISATION}//.default"));
+        let found = judge(&answer, Api::Dataverse, &route, &Claims::default());
+        assert!(found[0].message.contains("application user"), "{found:?}");
     }
 
     #[test]
