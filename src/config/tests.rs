@@ -352,3 +352,24 @@ fn downloads_lead_out_unless_each_of_their_hosts_has_an_address() {
     assert!(leads_out("b.com, c.com"));
     assert!(leads_out("'*.b.com'"));
 }
+
+#[test]
+fn sixty_four_addresses_are_listened_on_and_no_more() {
+    let text = |addresses: u16| {
+        let all: Vec<_> = (1..=addresses).map(|n| format!("127.0.0.1:{n}")).collect();
+        EXAMPLE.replace("localhost:8080", &format!("[{}]", all.join(", ")))
+    };
+    assert_eq!(check(&text(64)).unwrap().config.listen.len(), 64);
+    let problems = check(&text(65)).unwrap_err().to_string();
+    assert!(problems.contains("more than 64 addresses"), "{problems}");
+}
+
+#[test]
+fn an_upstream_that_resolve_leads_here_by_a_mapped_address_leads_back() {
+    let resolve = "resolve: {\"graph.microsoft.com:443\": \"[::ffff:127.0.0.1]:8080\"}\n";
+    for (port, fine) in [("8080", false), ("8083", true)] {
+        let listen = format!("127.0.0.1:{port}");
+        let text = resolve.to_owned() + &EXAMPLE.replace("localhost:8080", &listen);
+        assert_eq!(check(&text).is_ok(), fine, "{port}");
+    }
+}
