@@ -153,6 +153,9 @@ async fn a_new_key_is_fetched_when_it_is_met_and_strangers_cause_one_call_a_minu
     issuer.pass(&mut round, 600, "nobody's").await;
     let calls = issuer.calls.get();
     assert!((11..=12).contains(&calls), "{calls}");
+    issuer.pass(&mut round, 300, "k2").await;
+    let more = issuer.calls.get() - calls;
+    assert!(more <= 2, "only strangers before this caused any: {more}");
 }
 
 #[tokio::test(start_paused = true)]
