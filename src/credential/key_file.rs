@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{KeyPair, RsaKeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
@@ -35,6 +36,11 @@ struct Link {
     der: Vec<u8>,
     subject: Vec<u8>,
     issuer: Vec<u8>,
+    /// What the subject's key is known by, if that is said.
+    key: Option<Vec<u8>>,
+    /// The same of the issuer's, which tells it from one of its name with another key.
+    issuer_key: Option<Vec<u8>>,
+    not_after: SystemTime,
 }
 
 /// A certificate of the key.
@@ -141,9 +147,22 @@ impl KeyFile {
                     not_after: moment(validity.not_after),
                 });
             }
+            let (mut own_key, mut issuer_key) = (None, None);
+            for extension in certificate.extensions() {
+                match extension.parsed_extension() {
+                    ParsedExtension::SubjectKeyIdentifier(id) => own_key = Some(id.0.to_vec()),
+                    ParsedExtension::AuthorityKeyIdentifier(authority) => {
+                        issuer_key = authority.key_identifier.as_ref().map(|id| id.0.to_vec());
+                    }
+                    _ => {}
+                }
+            }
             all.push(Link {
                 subject: certificate.subject().as_raw().to_vec(),
                 issuer: certificate.issuer().as_raw().to_vec(),
+                key: own_key,
+                issuer_key,
+                not_after: moment(certificate.validity().not_after),
                 der,
             });
         }
@@ -200,14 +219,16 @@ impl KeyFile {
     }
 
     /// This certificate in DER, and each that certifies the one before (RFC 7515 section 4.1.6), as
-    /// far as the file has them.
+    /// far as the file has them. Of several for one authority, which was renewed or has two
+    /// certificates, that of the right key counts, and of those the one that is valid longest.
     pub(super) fn chain<'a>(&'a self, own: &Own) -> impl Iterator<Item = &'a [u8]> {
         let mut left: Vec<&Link> = self.all.iter().collect();
         let next = move |last: &&Link| {
-            let is_issuer = |it: &&Link| it.subject == last.issuer;
-            let certified = last.subject != last.issuer;
-            let at = left.iter().position(is_issuer).filter(|_| certified)?;
-            Some(left.remove(at))
+            let namesakes = left.iter().enumerate();
+            let namesakes = namesakes.filter(|(_, it)| it.subject == last.issuer);
+            let rank = |it: &Link| (it.key == last.issuer_key, it.not_after);
+            let (at, _) = namesakes.max_by_key(|(_, it)| rank(it))?;
+            (last.subject != last.issuer).then(|| left.remove(at))
         };
         std::iter::successors(Some(&self.all[own.at]), next).map(|it| it.der.as_slice())
     }

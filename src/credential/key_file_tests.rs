@@ -99,9 +99,15 @@ fn each_certificate_that_is_sent_certifies_the_one_before_it() {
     };
     let (root, root_key) = authority("root");
     let (middle, middle_key) = authority("middle");
+    // An authority that is renewed keeps its name, and may be given a new key.
+    let (namesake, other_key) = authority("middle");
     let root_certificate = root.self_signed(&root_key).unwrap();
     let issuer = Issuer::new(root, &root_key);
     let middle_certificate = middle.signed_by(&middle_key, &issuer).unwrap();
+    let namesake = namesake.signed_by(&other_key, &issuer).unwrap().pem();
+    let mut past = middle.clone();
+    past.not_after = date_time_ymd(2020, 1, 1);
+    let past = past.signed_by(&middle_key, &issuer).unwrap().pem();
     let issuer = Issuer::new(middle, &middle_key);
     let key = sections(PKCS8, "KEY");
     let pair = rcgen::KeyPair::from_pkcs8_pem_and_sign_algo(&key, &PKCS_RSA_SHA256).unwrap();
@@ -109,6 +115,7 @@ fn each_certificate_that_is_sent_certifies_the_one_before_it() {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.not_before = date_time_ymd(2019, 1, 1);
         params.not_after = date_time_ymd(year, 1, 1);
+        params.use_authority_key_identifier_extension = true;
         params.signed_by(&pair, &issuer).unwrap()
     };
     let (leaf, old) = (own(2100), own(2099));
@@ -117,7 +124,7 @@ fn each_certificate_that_is_sent_certifies_the_one_before_it() {
     let [leaf, old, middle, root] =
         [&leaf, &old, &middle_certificate, &root_certificate].map(rcgen::Certificate::pem);
     for text in [
-        format!("{root}{middle}{old}{leaf}{key}"),
+        format!("{root}{namesake}{past}{middle}{past}{namesake}{old}{leaf}{key}"),
         format!("{key}{leaf}{other}{root}{middle}{middle}{old}"),
     ] {
         let file = KeyFile::parse(text.as_bytes(), None).ok().unwrap();
