@@ -251,8 +251,9 @@ fn kept(call: &Call, table: &str, key: &str) -> Value {
     let number = key
         .strip_prefix("aaaa")
         .and_then(|rest| rest.strip_suffix("-0000-0000-0000-000000000000"))
-        .and_then(|digits| usize::from_str_radix(digits, 16).ok());
-    let mut row = record(table, number.unwrap_or(1).saturating_sub(1));
+        .and_then(|digits| usize::from_str_radix(digits, 16).ok())
+        .filter(|number| (1..=ROWS).contains(number));
+    let mut row = record(table, number.unwrap_or(1) - 1);
     row[KEY] = json!(key);
     row["@odata.context"] = json!(link(call, context));
     row

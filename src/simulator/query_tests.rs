@@ -184,6 +184,8 @@ async fn a_row_of_a_page_is_the_row_of_its_key() {
     let target = format!("/api/data/v9.2/accounts({id})");
     let alone = fetch(&simulator, ORGANISATION, &target).await.json();
     assert_eq!((&alone["name"], &alone["@odata.etag"]), (&row["name"], tag));
+    let far = target.replace("aaaa0003", "aaaaffffffffffffffff");
+    assert_eq!(fetch(&simulator, ORGANISATION, &far).await.status, 200);
     let tag = ("if-match", tag.as_str().unwrap());
     let line = ("PATCH", target.as_str());
     let changed = send(&simulator, ORGANISATION, line, tag, "{}").await;
@@ -281,7 +283,8 @@ async fn a_user_has_two_names() {
     assert_eq!(fetch(&simulator, GRAPH, id).await.json()["jobTitle"], "x");
     let line = ("DELETE", by_name.as_str());
     assert_eq!(send(&simulator, GRAPH, line, json, "").await.status, 204);
-    for gone in [id, &by_name, "/v1.0/users/user1000@contoso-fake.example"] {
+    let none = |number: usize| format!("/v1.0/users/user{number}@contoso-fake.example");
+    for gone in [id, &by_name, &none(1000), &none(usize::MAX)] {
         assert_eq!(fetch(&simulator, GRAPH, gone).await.status, 404, "{gone}");
     }
 }

@@ -57,7 +57,7 @@ impl Default for Users {
 
 /// The id of a user by position.
 pub(super) fn id(index: usize) -> String {
-    format!("66666666-aaaa-4bbb-8ccc-{:012x}", index + 1)
+    format!("66666666-aaaa-4bbb-8ccc-{:012x}", index.saturating_add(1))
 }
 
 /// The id of the user that a path names, by that or by the principal name of the start.
