@@ -14,7 +14,8 @@ use super::letters_digits_and;
 pub struct Authority<'a> {
     /// As it was written; only characters of a host and port.
     pub text: &'a str,
-    /// Lower-case and without a trailing dot; an IPv6 address keeps its brackets.
+    /// Lower-case and without a trailing dot; an IPv6 address keeps its brackets, and is in the one form
+    /// that [`HostName`](crate::config::HostName) has it in.
     pub host: Cow<'a, str>,
     /// The port, when one was written.
     pub port: Option<u16>,
@@ -24,18 +25,10 @@ impl<'a> Authority<'a> {
     /// Parses; `None` when it is not an authority.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (host, port) = if text.starts_with('[') {
-            split_literal(text)?
+            literal(text)?
         } else {
             let end = memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len());
-            (name(&text[..end])?, &text[end..])
-        };
-        let host = if host
-            .bytes()
-            .fold(false, |any, b| any | b.is_ascii_uppercase())
-        {
-            Cow::Owned(host.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(host)
+            (lower_case(name(&text[..end])?), &text[end..])
         };
         let port = parse_port(port)?;
         Some(Self { text, host, port })
@@ -61,13 +54,21 @@ fn name(text: &str) -> Option<&str> {
     (fits && previous != b'.' && text.len() <= 253).then_some(text)
 }
 
+fn lower_case(name: &str) -> Cow<'_, str> {
+    let any = |any, byte: u8| any | byte.is_ascii_uppercase();
+    match name.bytes().fold(false, any) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
+}
+
 static OF_NAMES: [bool; 256] = letters_digits_and(b".-_");
 
 /// Splits `[IPv6]` from what follows it. A zone never travels in a `Host` (RFC 6874 section 4).
-fn split_literal(text: &str) -> Option<(&str, &str)> {
-    let end = memchr::memchr(b']', text.as_bytes())? + 1;
-    text[1..end - 1].parse::<Ipv6Addr>().ok()?;
-    Some((&text[..end], &text[end..]))
+fn literal(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let end = memchr::memchr(b']', text.as_bytes())?;
+    let address: Ipv6Addr = text[1..end].parse().ok()?;
+    Some((format!("[{address}]").into(), &text[end + 1..]))
 }
 
 /// `""` and `":"` are no port; else a colon and digits.
@@ -96,6 +97,14 @@ mod tests {
         assert_eq!(parts("Graph.CORP.:8080"), expected);
         assert_eq!(parts("graph.corp:8080"), expected);
         assert_eq!(parts("[::1]:80"), Some(("[::1]".to_owned(), Some(80))));
+        for same in [
+            "[fd00::1]",
+            "[FD00::1]",
+            "[fd00:0::1]",
+            "[fd00:0:0:0:0:0:0:1]",
+        ] {
+            assert_eq!(parts(same), Some(("[fd00::1]".to_owned(), None)));
+        }
         assert_eq!(parts("127.0.0.1:"), Some(("127.0.0.1".to_owned(), None)));
     }
 
