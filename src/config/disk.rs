@@ -121,7 +121,7 @@ impl Disk {
             let volume = "or, of a Kubernetes volume, defaultMode: 0440";
             self.warn(&at, format!("{path} {message} {path}, {volume}"));
         } else if mode & 0o002 != 0 {
-            let message = "can be written by every user of this machine, who could add an authority or key of their own: chmod o-w";
+            let message = "can be written by every user of this machine, who could put their own authority, key or token there: chmod o-w";
             self.warn(&at, format!("{path} {message} {path}"));
         }
     }
