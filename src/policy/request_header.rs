@@ -268,6 +268,13 @@ pub fn is_fixed(name: &HeaderName) -> bool {
             .is_some_and(|at| NAMES.fate(at) == Fate::Remove)
 }
 
+/// Whether a name is among these that servers read in different ways, one of them perhaps as framing.
+pub fn is_ambiguous(caller: &HeaderMap) -> bool {
+    caller
+        .keys()
+        .any(|name| meaning(name.as_str()) == Meaning::Odd)
+}
+
 fn meaning(name: &str) -> Meaning {
     if let Some(at) = NAMES.position(name) {
         return Meaning::Known(at);

@@ -68,6 +68,7 @@ use crate::clock::Now;
 use crate::code::Code;
 use crate::metrics::{Metrics, RefusalCells, RouteCells};
 use crate::policy::browser::Page;
+use crate::policy::request_header::is_ambiguous;
 use crate::token::Bearer;
 use crate::upstream::{CallerBody, RequestBody};
 
@@ -197,6 +198,17 @@ impl Proxy {
         // Where the answer comes first, nobody may read the rest of the body. Such a connection cannot
         // serve another request, and a caller who is not told sends one (RFC 9112 section 9.6).
         let mut closes = self.goodbye.get() || exchange.leaves_unread();
+        // What is malformed or ambiguous may go on otherwise than it was read here, and an answer of ours
+        // may come before that was looked at.
+        let is_doubtful = match &outcome {
+            Ok(Reply::Upstream(_)) => false,
+            Ok(Reply::Preflight(_)) => is_ambiguous(&parts.headers),
+            Err(error) => error.answer().code == Code::BadRequest || is_ambiguous(&parts.headers),
+        };
+        if is_doubtful {
+            conversation.head_refused();
+            closes = true;
+        }
         let mut response = match outcome {
             Ok(Reply::Upstream(response)) => pass_on(exchange, response),
             Ok(Reply::Preflight(headers)) => {
@@ -207,11 +219,6 @@ impl Proxy {
                 response
             }
             Err(error) => {
-                // What is malformed or ambiguous may go on otherwise than it was read here.
-                if error.answer().code == Code::BadRequest {
-                    conversation.head_refused();
-                    closes = true;
-                }
                 if exchange.page == Page::Own {
                     exchange.page = exchange
                         .lane

@@ -6,6 +6,7 @@ use super::{Fort, ask, talk};
 
 /// A request that must never be one.
 const HIDDEN: &str = "GET /graph/sim/bytes/1?smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const PREFLIGHT: &str = "Origin: https://app.corp\r\nAccess-Control-Request-Method: POST\r\n";
 
 fn post(fields: &str, body: &str) -> Vec<u8> {
     format!("POST /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n{body}")
@@ -102,14 +103,21 @@ async fn a_body_has_one_length_or_is_refused() {
 #[tokio::test]
 async fn what_may_be_the_body_of_a_refused_request_is_no_request() {
     let fort = Fort::build("").await;
-    for field in ["Transfer_Encoding: chunked", "Content_Length: 79"] {
-        let bytes = post(field, HIDDEN);
-        let reply = talk(fort.program.address, &bytes).await;
-        assert_eq!((reply.status(), reply.answers.len()), (400, 1), "{reply:?}");
-        assert!(reply.closed, "{reply:?}");
-        assert!(reply.head().contains("connection: close"), "{reply:?}");
-        assert_eq!(fort.asked().len(), 0);
-        fort.holds(field, &reply.bytes).await;
+    // All but the first are answered before the names of their fields are looked at.
+    for (line, fields, status) in [
+        ("POST /graph/sim/sink", "", 400),
+        ("POST /none", "", 404),
+        ("OPTIONS /graph/sim/sink", PREFLIGHT, 204),
+    ] {
+        for field in ["Transfer_Encoding: chunked", "Content_Length: 79"] {
+            let text =
+                format!("{line} HTTP/1.1\r\n{fields}Host: localhost\r\n{field}\r\n\r\n{HIDDEN}");
+            let reply = talk(fort.program.address, text.as_bytes()).await;
+            let came_of_it = (reply.status(), reply.answers.len(), fort.asked().len());
+            assert_eq!(came_of_it, (status, 1, 0), "{reply:?}");
+            assert!(reply.closed && reply.head().contains("connection: close"));
+            fort.holds(line, &reply.bytes).await;
+        }
     }
     fort.stands().await;
 }
