@@ -195,20 +195,13 @@ impl Proxy {
         let outcome = self
             .forward(&mut exchange, &conversation, &parts, body)
             .await;
+        let doubtful = is_doubtful(&outcome, &parts.headers);
+        if doubtful {
+            conversation.head_refused();
+        }
         // Where the answer comes first, nobody may read the rest of the body. Such a connection cannot
         // serve another request, and a caller who is not told sends one (RFC 9112 section 9.6).
-        let mut closes = self.goodbye.get() || exchange.leaves_unread();
-        // What is malformed or ambiguous may go on otherwise than it was read here, and an answer of ours
-        // may come before that was looked at.
-        let is_doubtful = match &outcome {
-            Ok(Reply::Upstream(_)) => false,
-            Ok(Reply::Preflight(_)) => is_ambiguous(&parts.headers),
-            Err(error) => error.answer().code == Code::BadRequest || is_ambiguous(&parts.headers),
-        };
-        if is_doubtful {
-            conversation.head_refused();
-            closes = true;
-        }
+        let closes = self.goodbye.get() || exchange.leaves_unread() || doubtful;
         let mut response = match outcome {
             Ok(Reply::Upstream(response)) => pass_on(exchange, response),
             Ok(Reply::Preflight(headers)) => {
@@ -304,6 +297,16 @@ enum Reply {
     Preflight(HeaderMap),
     /// The upstream's answer.
     Upstream(Response<Source>),
+}
+
+/// Whether what follows this request may be its body to a server in front: it is malformed, or has names
+/// that servers read in different ways and an answer of ours came before they were looked at.
+fn is_doubtful(outcome: &Result<Reply, ProxyError>, headers: &HeaderMap) -> bool {
+    match outcome {
+        Ok(Reply::Upstream(_)) => false,
+        Ok(Reply::Preflight(_)) => is_ambiguous(headers),
+        Err(error) => error.answer().code == Code::BadRequest || is_ambiguous(headers),
+    }
 }
 
 /// The cached token, or the one that is on its way.
