@@ -308,9 +308,10 @@ pub(super) async fn serve_http2<S>(
             return Poll::Ready(Err(error));
         }
         // GOAWAY is out; a caller that asks for nothing more and does not close is not waited for, unless
-        // it still reads an answer.
+        // it still reads an answer, and has not had the time between two requests for that.
         let busy = conversation.is_busy();
-        if told && (conversation.has_read() || busy) {
+        let reads = || conversation.has_read() && !conversation.is_overdue(cx);
+        if told && (busy || reads()) {
             farewell.set(FAREWELL);
         }
         if busy {

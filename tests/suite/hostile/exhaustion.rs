@@ -8,8 +8,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::frame::{
-    END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, Speaker, fields, frame, good,
-    request,
+    END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, Speaker, WINDOW_UPDATE, fields,
+    frame, good, request,
 };
 use super::wire::listen;
 use super::{Fort, settled};
@@ -119,20 +119,30 @@ async fn one_byte_at_a_time_does_not_prolong_a_batch() {
 #[tokio::test]
 async fn frames_between_requests_do_not_keep_a_connection() {
     let fort = Fort::build(SHORT).await;
-    let mut speaker = Speaker::connect(fort.program.address, &[]).await;
-    speaker.send(&request(1, &good("/graph/sim/bytes/1"))).await;
-    speaker.until(|outcome| outcome.ended.contains(&1)).await;
-    let begun = Instant::now();
-    while begun.elapsed() < AT_ONCE + AT_ONCE {
-        if speaker.try_send(&frame(PING, 0, 0, &[2; 8])).await.is_err() {
-            break;
+    let ping = frame(PING, 0, 0, &[2; 8]);
+    // One that each answer pays for thousands of.
+    let wider = frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes());
+    for (name, again) in [
+        ("PING now and then", &ping),
+        ("WINDOW_UPDATE now and then", &wider),
+    ] {
+        let mut speaker = Speaker::connect(fort.program.address, &[]).await;
+        let target = good("/graph/sim/bytes/50000");
+        speaker.send(&request(1, &target)).await;
+        speaker.until(|outcome| outcome.ended.contains(&1)).await;
+        let begun = Instant::now();
+        while begun.elapsed() < AT_ONCE + AT_ONCE {
+            if speaker.try_send(again).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let took = begun.elapsed();
+        assert!(took < AT_ONCE + AT_ONCE, "{name}: it is open still");
+        let outcome = speaker.until(|outcome| outcome.closed).await;
+        assert_eq!(outcome.goaway, Some(0), "{name}: it is told");
+        fort.holds(name, &[]).await;
     }
-    assert!(begun.elapsed() < AT_ONCE + AT_ONCE, "it is open still");
-    let outcome = speaker.until(|outcome| outcome.closed).await;
-    assert_eq!(outcome.goaway, Some(0), "it is told");
-    fort.holds("PING now and then", &[]).await;
     fort.stands().await;
 }
 
@@ -158,7 +168,7 @@ async fn who_does_not_read_lets_go_of_the_upstream_and_harms_nobody() {
     let mut shared = Speaker::connect(fort.program.address, &[]).await;
     shared.send(&request(1, &good(large))).await;
     shared
-        .send(&frame(super::frame::WINDOW_UPDATE, 0, 0, &[0x3f, 0, 0, 0]))
+        .send(&frame(WINDOW_UPDATE, 0, 0, &[0x3f, 0, 0, 0]))
         .await;
     fort.serves("they have begun").await;
     shared.send(&request(3, &good("/graph/sim/bytes/5"))).await;
