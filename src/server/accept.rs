@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::incoming::{Incoming, Socket};
-use super::listener::Listener;
+use super::listener::{BACKLOG, Listener};
 use super::peers::{PeerPlace, Peers};
 use super::turn_away::Surplus;
 use super::worker::{Carried, Order, Worker};
@@ -113,9 +113,14 @@ pub(super) async fn accept(
     // The runtime looks at its sockets, and hears of those that have come meanwhile.
     tokio::task::yield_now().await;
     let last = async {
-        while let Some(accepted) = incoming.next().now_or_never()
-            && let Ok(total) = Arc::clone(&door.total).try_acquire_owned()
-        {
+        // No more than can wait, however fast they come.
+        for _ in 0..BACKLOG {
+            let Some(accepted) = incoming.next().now_or_never() else {
+                return;
+            };
+            let Ok(total) = Arc::clone(&door.total).try_acquire_owned() else {
+                return;
+            };
             deal(accepted, total, &door, &workers);
         }
     };

@@ -15,7 +15,7 @@ use crate::config::ListenAddress;
 
 /// Connections that the system holds until they are accepted: a burst of a thousand callers fits, and
 /// more than net.core.somaxconn (4096 by default) is not granted.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// How many ports of the system's choice are tried: where every second is taken on `[::1]`, one start
 /// in a thousand fails.
