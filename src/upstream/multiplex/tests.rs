@@ -363,3 +363,30 @@ async fn who_takes_a_place_tells_the_next_of_those_that_are_left() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn who_waits_is_told_of_what_ends_and_of_what_is_allowed() {
+    let local = tokio::task::LocalSet::new();
+    let test = local.run_until(async {
+        let multiplex = multiplex(1);
+        let mut peer = Silent::listen().await;
+        peer.open(&multiplex).await;
+        peer.allow(1).await;
+        let is_settled = || (!multiplex.is_settling(Instant::now())).then_some(());
+        comes(&multiplex, is_settled).await;
+        let stream = multiplex.take_stream(Instant::now(), None).unwrap();
+        let mut next = pin!(multiplex.turn(None));
+        assert!(!is_told(next.as_mut()).await);
+        drop(stream);
+        assert!(is_told(next).await, "a stream has ended");
+        let mut all = pin!(multiplex.turn(Some(Instant::now())));
+        assert!(!is_told(all.as_mut()).await);
+        peer.say(&settings(2)).await;
+        all.await;
+        let end = multiplex.turn(Some(Instant::now()));
+        peer.1.clear();
+        end.await;
+    });
+    let told = tokio::time::timeout(PATIENT, test).await;
+    told.expect("all of it is told");
+}
