@@ -240,4 +240,6 @@ impl Drop for Dialling {
 #[cfg(test)]
 mod dial_tests;
 #[cfg(test)]
+mod spoilt_tests;
+#[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use super::*;
 pub(super) const LIMIT: Duration = Duration::from_secs(8);
 const HOUR: Duration = Duration::from_secs(3600);
 /// As long as a test may take.
-const PATIENT: Duration = Duration::from_secs(20);
+pub(super) const PATIENT: Duration = Duration::from_secs(20);
 /// GOAWAY without an error, and with no request acted on (RFC 9113 section 6.8).
 const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// The same that announces the end only: what comes up to the largest stream is acted on.
@@ -48,13 +48,13 @@ impl Silent {
     }
 
     /// Says something on the last of them.
-    async fn say(&mut self, frame: &[u8]) {
+    pub(super) async fn say(&mut self, frame: &[u8]) {
         let last = self.1.last_mut().unwrap();
         last.write_all(frame).await.unwrap();
     }
 
     /// Waits on the last of them, behind what was waited for before, for the head of a request.
-    async fn hear_head(&mut self) {
+    pub(super) async fn hear_head(&mut self) {
         const HEADERS: u8 = 1;
         let last = self.1.last_mut().unwrap();
         let mut head = [0; 9];
@@ -63,6 +63,13 @@ impl Silent {
             let length = usize::from(head[2]) + 256 * usize::from(head[1]);
             last.read_exact(&mut vec![0; length]).await.unwrap();
         }
+    }
+
+    /// Waits for the end of the last of them.
+    pub(super) async fn hear_end(&mut self) {
+        let last = self.1.last_mut().unwrap();
+        // Whoever does not say goodbye may be heard as one who broke off.
+        drop(last.read_to_end(&mut Vec::new()).await);
     }
 
     /// Says on the last of them how many streams it allows (RFC 9113 section 6.5), and waits until
