@@ -134,6 +134,42 @@ async fn who_waits_gets_no_connection_that_was_closed_or_holds_what_nobody_asked
 }
 
 #[tokio::test]
+async fn each_connection_that_comes_back_of_no_use_is_told_to_one_who_dials_for_it() {
+    let upstream = Rc::new(Upstream::open().await);
+    let local = tokio::task::LocalSet::new();
+    let dialled = Rc::new(Cell::new(0));
+    let yields = async || {
+        for _ in 0..9 {
+            tokio::task::yield_now().await;
+        }
+    };
+    local
+        .run_until(async {
+            let pool = Pool::new(2, HOUR, Box::new(|_| {}));
+            let one = pool.fresh(upstream.spoilt(b"")).await.unwrap().unwrap();
+            let other = pool.fresh(upstream.spoilt(b"")).await.unwrap().unwrap();
+            // Each in a task of its own, which nothing else wakes.
+            for _ in 0..2 {
+                let (pool, dialled) = (Rc::clone(&pool), Rc::clone(&dialled));
+                tokio::task::spawn_local(async move {
+                    let dial = || {
+                        dialled.set(dialled.get() + 1);
+                        std::future::pending()
+                    };
+                    pool.wait(dial).await.map(|_| ())
+                });
+            }
+            yields().await;
+            assert_eq!(dialled.get(), 0, "two are open, and no more may be");
+            one.give_back();
+            other.give_back();
+            yields().await;
+        })
+        .await;
+    assert_eq!(dialled.get(), 2);
+}
+
+#[tokio::test]
 async fn a_connection_is_told_of_when_it_is_made() {
     let upstream = Rc::new(Upstream::open().await);
     let local = tokio::task::LocalSet::new();
