@@ -257,13 +257,14 @@ async fn an_open_door_is_told_at_the_start_and_when_a_reload_opens_it() {
 }
 
 #[tokio::test]
-async fn a_reload_that_takes_tls_away_is_told() {
+async fn a_reload_that_takes_tls_away_is_told_and_one_that_keeps_it_is_not() {
     let program = Program::start("tls: local\n", "").await;
+    let gone = |line: &str| line.contains("tls is gone from the configuration");
+    let told = |line: &str| (gone(line) || line.contains("was reloaded")).then(|| gone(line));
+    program.signal(Signal::HUP);
+    assert!(!program.err.find("the reload", told).await);
     program.rewrite("");
     program.signal(Signal::HUP);
-    let told = |line: &str| {
-        let gone = line.contains("tls is gone from the configuration");
-        (gone || line.contains("was reloaded")).then_some(gone)
-    };
-    assert!(program.err.find("the reload", told).await);
+    let told = |line: &str| gone(line).then_some(());
+    program.err.find("the warning", told).await;
 }
