@@ -82,6 +82,16 @@ async fn the_demo_works_where_a_forward_proxy_leads_out() {
 }
 
 #[tokio::test]
+async fn a_reader_who_leaves_early_makes_no_command_fail() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut schema = command();
+    schema.arg("schema").stdout(writer);
+    let (code, _, err) = run(schema).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+}
+
+#[tokio::test]
 async fn the_demo_stays_up_for_the_lines_it_prints_until_a_signal() {
     let mut demo = command();
     let child = demo.arg("demo").stdout(Stdio::piped()).spawn().unwrap();
