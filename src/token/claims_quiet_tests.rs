@@ -37,6 +37,9 @@ fn claims_that_only_a_person_can_heal_rest_a_minute_whatever_renewals_bring() {
     slot.started(clocks.at(1.0)).unwrap();
     slot.succeeded(life(86_400), false, 0.5).unwrap();
     assert!(!slot.has_failed());
+    // Both times count, and the longer of them is told.
+    let paused = demand(&mut slot, clocks, 10.0);
+    assert_eq!(paused, Renewal::Paused(S(50)));
     // Others may force a renewal again, and are not held up by what one endpoint wants.
     let paused = demand(&mut slot, clocks, 32.0);
     assert_eq!(paused, Renewal::Paused(S(28)));
