@@ -1,10 +1,12 @@
 //! The keys of the cluster by a clock that is set, and reloads in the midst.
 
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue};
 use tokio::runtime::Handle;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use super::*;
 use crate::app::prepare::prepare;
@@ -134,9 +136,11 @@ async fn keys_are_fetched_at_once_and_then_every_ten_minutes() {
     let mut round = Round::default();
     issuer.pass(&mut round, 1, "k1").await;
     assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 1));
-    issuer.pass(&mut round, 590, "k1").await;
+    issuer.pass(&mut round, 598, "k1").await;
+    issuer.pass(&mut round, 1, "k1").await;
     assert_eq!(issuer.calls.get(), 1);
-    issuer.pass(&mut round, 20, "k1").await;
+    // It looks as soon as it is followed again.
+    issuer.pass(&mut round, 1, "k1").await;
     assert_eq!(issuer.calls.get(), 2);
 }
 
@@ -215,6 +219,49 @@ async fn keys_that_nobody_asks_for_any_more_are_asked_for_again_when_somebody_do
     issuer.replace(&issuer.spec);
     issuer.pass(&mut round, 1, "k1").await;
     assert_eq!(issuer.verdict("k1"), KNOWN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_two_reloads_at_once_have_lost_are_fetched_soon() {
+    let issuer = fetched();
+    let mut round = Round::default();
+    issuer.pass(&mut round, 1, "k1").await;
+    issuer.replace(&KubernetesSpec {
+        issuer: "https://other.corp".to_owned(),
+        ..issuer.spec.clone()
+    });
+    issuer.replace(&issuer.spec);
+    assert_eq!(issuer.verdict("k1"), UNKNOWN, "none are known");
+    issuer.pass(&mut round, 15, "k1").await;
+    assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 2));
+}
+
+/// Counts what is told.
+#[derive(Clone, Default)]
+struct Told(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Told {
+    fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_fault_of_another_issuer_is_told_again() {
+    let told = Told::default();
+    let subscriber = tracing_subscriber::registry().with(told.clone());
+    let _told_here = tracing::subscriber::set_default(subscriber);
+    let issuer = fetched();
+    let mut round = Round::default();
+    issuer.key.replace(None);
+    issuer.pass(&mut round, 30, "k1").await;
+    assert_eq!(told.0.load(Ordering::Relaxed), 1);
+    issuer.replace(&KubernetesSpec {
+        issuer: "https://other.corp".to_owned(),
+        ..issuer.spec.clone()
+    });
+    issuer.pass(&mut round, 30, "k1").await;
+    assert_eq!(told.0.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test(start_paused = true)]
