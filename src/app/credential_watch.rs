@@ -167,14 +167,12 @@ mod tests {
         // Looked at every half hour from two months before to a day after.
         let looks =
             (0..=(61 * 48)).map(|half_hour| day(19_940) + Duration::from_secs(half_hour * 1800));
-        let days: Vec<u64> = looks
-            .flat_map(|at| {
-                let news = told(&mut book, ends(end), at);
-                news.into_iter()
-                    .map(move |_| at.duration_since(UNIX_EPOCH).unwrap().as_secs() / DAY)
-            })
+        let times: Vec<SystemTime> = looks
+            .flat_map(|at| told(&mut book, ends(end), at).into_iter().map(move |_| at))
             .collect();
-        assert_eq!(days, (19_970..=20_000).collect::<Vec<_>>());
+        let first_look = Duration::from_secs(1800);
+        let expected = (19_970..=20_000).map(|number| day(number) + first_look);
+        assert_eq!(times, expected.collect::<Vec<_>>());
         assert_eq!(told(&mut book, ends(day(30_000)), day(20_001)), [""; 0]);
         let again = told(&mut book, ends(end), day(20_001));
         assert!(

@@ -365,6 +365,19 @@ fn sixty_four_addresses_are_listened_on_and_no_more() {
 }
 
 #[test]
+fn a_service_account_has_names_of_253_bytes_and_no_longer_ones() {
+    let account = |length| {
+        let name = "a".repeat(length);
+        let callers = format!("callers: {{job: {{service_account: tools/{name}}}}}\n");
+        let keys = "kubernetes: {issuer: \"https://i.corp\", audience: a, jwks_file: /keys.json}\n";
+        check(&(callers + keys + EXAMPLE))
+    };
+    assert!(account(253).is_ok());
+    let problems = account(254).unwrap_err().to_string();
+    assert!(problems.contains("takes a service account"), "{problems}");
+}
+
+#[test]
 fn an_upstream_that_resolve_leads_here_by_a_mapped_address_leads_back() {
     let resolve = "resolve: {\"graph.microsoft.com:443\": \"[::ffff:127.0.0.1]:8080\"}\n";
     for (port, fine) in [("8080", false), ("8083", true)] {

@@ -197,7 +197,24 @@ fn unix_seconds(moment: SystemTime) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_credential_that_comes_twice_is_shown_once_with_its_earliest_expiry() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let all = [("a", 9), ("b", 1), ("a", 3)].map(|(name, end)| (name.to_owned(), at(end)));
+        let family = credentials(all.into());
+        let shown = |it: &Metric| {
+            (
+                it.get_label()[0].value().to_owned(),
+                it.get_gauge().get_value(),
+            )
+        };
+        let shown: Vec<_> = family.get_metric().iter().map(shown).collect();
+        assert_eq!(shown, [("a".to_owned(), 3.0), ("b".to_owned(), 1.0)]);
+    }
 
     #[test]
     fn a_token_that_no_route_needs_any_more_is_not_shown_as_missing() {

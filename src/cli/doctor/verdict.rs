@@ -193,10 +193,13 @@ mod tests {
 
     #[test]
     fn a_token_for_another_resource_is_recognised() {
-        let finding = found(GRAPH, 401, "https://management.azure.com", "A").unwrap();
-        let said =
-            "the token is for https://management.azure.com and the upstream is graph.microsoft.com";
-        assert!(finding.message.contains(said), "{finding:?}");
+        for upstream in [GRAPH, ORGANISATION] {
+            let finding = found(upstream, 401, "https://management.azure.com", "A").unwrap();
+            let host = upstream.trim_start_matches("https://");
+            let said =
+                format!("the token is for https://management.azure.com and the upstream is {host}");
+            assert!(finding.message.contains(&said), "{finding:?}");
+        }
         let answer = Answer::Answered {
             status: 401,
             words: String::new(),
