@@ -1,6 +1,6 @@
 //! Who may dial, and whom a dial that comes to nothing fails.
 
-use super::tests::{LIMIT, Silent, TARGET, comes, multiplex};
+use super::tests::{LIMIT, Silent, TARGET, multiplex};
 use super::*;
 
 /// Dials, and comes to this; when that began.
@@ -15,11 +15,8 @@ fn dials_in_vain(multiplex: &Rc<Multiplex>, error: ConnectError) -> Instant {
 
 /// A connection whose only stream is in use.
 async fn busy(multiplex: &Multiplex) -> (Silent, Stream) {
-    let mut peer = Silent::listen().await;
-    peer.open(multiplex).await;
-    peer.allow(1).await;
-    let is_settled = || (!multiplex.is_settling(Instant::now())).then_some(());
-    comes(multiplex, is_settled).await;
+    let mut peer = Silent::with_one(multiplex).await;
+    peer.settle(multiplex, 1).await;
     (peer, multiplex.take_stream(Instant::now(), None).unwrap())
 }
 
@@ -35,8 +32,7 @@ async fn one_dials_at_a_time_and_not_while_a_peer_has_not_said_what_it_allows() 
                 panic!("nobody dials");
             };
             assert!(matches!(step(begun), Step::Wait));
-            let mut peer = Silent::listen().await;
-            peer.open(&multiplex).await;
+            let _peer = Silent::with_one(&multiplex).await;
             dialling.come_to(Ok(()));
             drop(dialling);
             let _only = multiplex.take_stream(begun, None).unwrap();
@@ -57,8 +53,7 @@ async fn beyond_the_bound_an_idle_connection_makes_room_and_a_busy_one_is_waited
     local
         .run_until(async {
             let multiplex = multiplex(1);
-            let mut peer = Silent::listen().await;
-            peer.open(&multiplex).await;
+            let _peer = Silent::with_one(&multiplex).await;
             let begun = Instant::now() + LIMIT;
             let busy = multiplex.take_stream(begun, None).unwrap();
             assert!(matches!(multiplex.step(begun, begun, None), Step::Wait));
@@ -89,8 +84,7 @@ async fn a_dial_that_fails_fails_who_waited_for_it_and_cannot_be_served_otherwis
             };
             let begun = fails();
             assert!(matches!(multiplex.step(begun, begun, None), Step::Fail(_)));
-            let mut peer = Silent::listen().await;
-            peer.open(&multiplex).await;
+            let _peer = Silent::with_one(&multiplex).await;
             let _busy = multiplex.take_stream(begun, None).unwrap();
             assert!(matches!(multiplex.step(begun, begun, None), Step::Wait));
             let late = begun + LIMIT;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::RequestBody;
-use super::tests::{LIMIT, PATIENT, Silent, comes, multiplex};
+use super::tests::{LIMIT, PATIENT, Silent, multiplex};
 use super::*;
 
 /// SETTINGS that let nothing of a body come (RFC 9113 section 6.5.2).
@@ -13,12 +13,9 @@ const ANSWER: [u8; 10] = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88];
 
 /// A connection with a stream, and with a body that nobody wants any more.
 async fn spoilt(multiplex: &Multiplex) -> (Silent, Stream) {
-    let mut peer = Silent::listen().await;
-    peer.open(multiplex).await;
+    let mut peer = Silent::with_one(multiplex).await;
     peer.say(&NO_WINDOW).await;
-    peer.allow(9).await;
-    let is_settled = || (!multiplex.is_settling(Instant::now())).then_some(());
-    comes(multiplex, is_settled).await;
+    peer.settle(multiplex, 9).await;
     let take = || multiplex.take_stream(Instant::now(), None).unwrap();
     let (held, left) = (take(), take());
     let body = RequestBody::Kept(Bytes::from_static(b"{}"));

@@ -35,6 +35,13 @@ impl Silent {
         Self(listener, Vec::new())
     }
 
+    /// With one connection already.
+    pub(super) async fn with_one(multiplex: &Multiplex) -> Self {
+        let mut silent = Self::listen().await;
+        silent.open(multiplex).await;
+        silent
+    }
+
     pub(super) async fn open(&mut self, multiplex: &Multiplex) {
         self.open_for(multiplex, HOUR).await;
     }
@@ -82,6 +89,13 @@ impl Silent {
             read.push(last.read_u8().await.unwrap());
         }
     }
+
+    /// The same, and waits until connections are settled.
+    pub(super) async fn settle(&mut self, multiplex: &Multiplex, streams: u8) {
+        self.allow(streams).await;
+        let is_settled = || (!multiplex.is_settling(Instant::now())).then_some(());
+        comes(multiplex, is_settled).await;
+    }
 }
 
 /// SETTINGS that allow so many streams.
@@ -122,8 +136,7 @@ async fn who_takes_a_place_tells_the_next_of_one_on_another_connection() {
     local
         .run_until(async {
             let multiplex = multiplex(2);
-            let mut peer = Silent::listen().await;
-            peer.open(&multiplex).await;
+            let mut peer = Silent::with_one(&multiplex).await;
             peer.allow(1).await;
             let find = || multiplex.take_stream(Instant::now(), None);
             let held = comes(&multiplex, find).await;
@@ -147,8 +160,7 @@ async fn what_is_idle_for_long_is_closed_and_what_has_a_stream_is_not() {
     local
         .run_until(async {
             let multiplex = multiplex(9);
-            let mut peer = Silent::listen().await;
-            peer.open(&multiplex).await;
+            let mut peer = Silent::with_one(&multiplex).await;
             peer.open(&multiplex).await;
             let now = Instant::now();
             let stream = multiplex.take_stream(now, None).unwrap();
@@ -204,8 +216,7 @@ async fn a_peer_that_comes_to_allow_fewer_streams_is_asked_for_no_more() {
     local
         .run_until(async {
             let multiplex = multiplex(9);
-            let mut peer = Silent::listen().await;
-            peer.open(&multiplex).await;
+            let mut peer = Silent::with_one(&multiplex).await;
             peer.allow(100).await;
             let now = Instant::now();
             let find = || multiplex.take_stream(now, None);
@@ -231,8 +242,7 @@ async fn a_request_that_waits_in_a_connection_which_ends_was_not_sent() {
         let local = tokio::task::LocalSet::new();
         let sent = local.run_until(async {
             let multiplex = multiplex(9);
-            let mut peer = Silent::listen().await;
-            peer.open(&multiplex).await;
+            let mut peer = Silent::with_one(&multiplex).await;
             let stream = multiplex.take_stream(Instant::now(), None).unwrap();
             peer.allow(0).await;
             let body = RequestBody::Kept(Bytes::from_static(b"{}"));
@@ -266,8 +276,7 @@ async fn a_request_that_waits_in_a_connection_which_goes_on_may_be_sent_yet() {
     let local = tokio::task::LocalSet::new();
     let test = local.run_until(async {
         let multiplex = multiplex(9);
-        let mut peer = Silent::listen().await;
-        peer.open(&multiplex).await;
+        let mut peer = Silent::with_one(&multiplex).await;
         let find = || multiplex.take_stream(Instant::now(), None);
         let held = find().unwrap();
         peer.allow(2).await;
@@ -358,11 +367,8 @@ async fn who_takes_a_place_tells_the_next_of_those_that_are_left() {
     local
         .run_until(async {
             let multiplex = multiplex(9);
-            let mut peer = Silent::listen().await;
-            peer.open(&multiplex).await;
-            peer.allow(2).await;
-            let is_settled = || (!multiplex.is_settling(Instant::now())).then_some(());
-            comes(&multiplex, is_settled).await;
+            let mut peer = Silent::with_one(&multiplex).await;
+            peer.settle(&multiplex, 2).await;
             let mut next = pin!(multiplex.turn(None));
             assert!(!is_told(next.as_mut()).await);
             let _stream = multiplex.take_stream(Instant::now(), None).unwrap();
@@ -376,11 +382,8 @@ async fn who_waits_is_told_of_what_ends_and_of_what_is_allowed() {
     let local = tokio::task::LocalSet::new();
     let test = local.run_until(async {
         let multiplex = multiplex(1);
-        let mut peer = Silent::listen().await;
-        peer.open(&multiplex).await;
-        peer.allow(1).await;
-        let is_settled = || (!multiplex.is_settling(Instant::now())).then_some(());
-        comes(&multiplex, is_settled).await;
+        let mut peer = Silent::with_one(&multiplex).await;
+        peer.settle(&multiplex, 1).await;
         let stream = multiplex.take_stream(Instant::now(), None).unwrap();
         let mut next = pin!(multiplex.turn(None));
         assert!(!is_told(next.as_mut()).await);
@@ -390,10 +393,8 @@ async fn who_waits_is_told_of_what_ends_and_of_what_is_allowed() {
         assert!(!is_told(all.as_mut()).await);
         peer.say(&settings(2)).await;
         all.await;
-        let end = multiplex.turn(Some(Instant::now()));
         peer.1.clear();
-        end.await;
+        multiplex.turn(Some(Instant::now())).await;
     });
-    let told = tokio::time::timeout(PATIENT, test).await;
-    told.expect("all of it is told");
+    assert!(tokio::time::timeout(PATIENT, test).await.is_ok());
 }
