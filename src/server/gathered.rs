@@ -1,7 +1,8 @@
 //! What one turn of an HTTP/2 connection writes to its caller, gathered and written out at the turn's
 //! end. h2 writes each DATA frame of 1 KB and more out before it takes the next one: eight answers
 //! that are ready together would be eight or sixteen system calls, and one such call costs more than
-//! all else that a short answer needs.
+//! all else that a short answer needs. (tokio's `BufWriter` obeys each flush, and keeps its room while a
+//! connection rests.)
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -53,6 +54,7 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
 impl<S: AsyncWrite + Unpin> Gathering<S> {
     /// Writes until nothing waits; how much was written of `more`, which comes after it.
     fn poll_empty(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
+        let mut beyond = 0;
         while self.written < self.waiting.len() {
             let waiting = &self.waiting[self.written..];
             let pieces = [IoSlice::new(waiting), IoSlice::new(more)];
@@ -60,17 +62,12 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
             if bytes == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            let beyond = bytes.saturating_sub(waiting.len());
+            beyond = bytes.saturating_sub(waiting.len());
             self.written += bytes - beyond;
-            if beyond > 0 {
-                self.waiting = Vec::new();
-                self.written = 0;
-                return Poll::Ready(Ok(beyond));
-            }
         }
         self.waiting = Vec::new();
         self.written = 0;
-        Poll::Ready(Ok(0))
+        Poll::Ready(Ok(beyond))
     }
 }
 
