@@ -46,6 +46,17 @@ mod tests {
     /// Runs in a process of its own, which gets no more threads; asked for by the test below.
     const CHILD: &str = "RUNTIME_CHILD";
 
+    /// Whether no thread of this process but the one that asks has anything to do.
+    #[cfg(target_os = "linux")]
+    fn all_others_sleep() -> bool {
+        let own = std::fs::read_link("/proc/thread-self").unwrap();
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        tasks.map(|task| task.unwrap()).all(|task| {
+            let state = std::fs::read_to_string(task.path().join("stat")).unwrap();
+            Some(&*task.file_name()) == own.file_name() || state.contains(") S ")
+        })
+    }
+
     #[test]
     #[cfg(target_os = "linux")]
     fn what_blocks_waits_for_the_thread_that_stays_when_there_is_no_other() {
@@ -55,10 +66,18 @@ mod tests {
             "runtime::tests::what_blocks_waits_for_the_thread_that_stays_when_there_is_no_other";
         if std::env::var_os(CHILD).is_some() {
             let runtime = super::single().unwrap();
-            // A thread needs a stack, and there is no memory for another one.
+            // While it starts, the thread that stays takes memory of its own.
+            while !all_others_sleep() {
+                std::thread::yield_now();
+            }
+            // A thread needs a stack of 2 MiB, and there is memory for all else only.
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let taken = status.lines().find_map(|it| it.strip_prefix("VmSize:"));
+            let taken = taken.and_then(|it| it.trim().strip_suffix(" kB")).unwrap();
+            let taken = taken.parse::<u64>().unwrap() * 1024;
             let memory = getrlimit(Resource::As);
             let none = Rlimit {
-                current: Some(0),
+                current: Some(taken + (256 << 10)),
                 maximum: memory.maximum,
             };
             setrlimit(Resource::As, none).unwrap();
