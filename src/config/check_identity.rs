@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::mem::discriminant;
 
+use super::CredentialSpec;
 use super::file::RawCredential;
 use super::node::Key;
 use super::read::Item;
 use super::report::{Report, quoted_key};
 use super::roster::Roster;
-use super::{AppIdentity, CredentialKind, CredentialSpec};
 
 /// Warns of credentials of one identity with different proofs. A pair of which one stands by for
 /// the other is what `fallback` is for.
@@ -22,7 +22,7 @@ pub(super) fn shared(
         let (Some(item), Some(spec)) = (item, &named.spec) else {
             continue;
         };
-        let Some(app) = app(&spec.kind).filter(|_| is_known(&item.value)) else {
+        let Some(app) = spec.kind.app().filter(|_| is_known(&item.value)) else {
             continue;
         };
         let first: &mut &CredentialSpec = firsts
@@ -42,15 +42,6 @@ pub(super) fn shared(
 
 fn stands_by(second: &CredentialSpec, first: &CredentialSpec) -> bool {
     first.fallback.as_ref() == Some(&second.name)
-}
-
-fn app(kind: &CredentialKind) -> Option<&AppIdentity> {
-    match kind {
-        CredentialKind::Certificate { app, .. }
-        | CredentialKind::ClientSecret { app, .. }
-        | CredentialKind::FederatedToken { app, .. } => Some(app),
-        CredentialKind::ManagedIdentity(_) => None,
-    }
 }
 
 /// Whether the identity is what will be used. What stands in for variables that are not set is the

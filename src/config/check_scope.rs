@@ -114,11 +114,8 @@ pub(super) fn credential(
 
 /// Warns of an upstream whose cloud is not the authority's, or that wants another proof.
 fn proof(spec: &CredentialSpec, item: &Item<BaseUrl>, upstream: &BaseUrl, report: &mut Report) {
-    let app = match &spec.kind {
-        CredentialKind::Certificate { app, .. }
-        | CredentialKind::ClientSecret { app, .. }
-        | CredentialKind::FederatedToken { app, .. } => app,
-        CredentialKind::ManagedIdentity(_) => return,
+    let Some(app) = spec.kind.app() else {
+        return;
     };
     let name = quoted(spec.name.as_str());
     // SharePoint looks at how the app proved itself, and not at the token's permissions alone.
