@@ -121,9 +121,7 @@ fn client_certificate(
         );
     }
     let name = &item.value.0;
-    if item.is_known()
-        && let Some((message, help)) = never_matches(name)
-    {
+    if let Some((message, help)) = never_matches(name) {
         report.problem(item.span, message, help);
     } else if name.starts_with("*.") {
         let message = "a star stands for itself in the name of a certificate";

@@ -20,7 +20,7 @@ pub(super) fn fallbacks(
             continue;
         };
         next[at] = all.find(fallback.value.as_str());
-        if next[at].is_none() && fallback.is_known() {
+        if next[at].is_none() {
             let message = unknown("credential", fallback);
             let help = format!("credentials defined here are {}", all.names());
             report.problem(fallback.span, message, &help);

@@ -96,9 +96,7 @@ fn resolve(raw: &RawConfig, report: &mut Report) -> BTreeMap<(HostName, u16), So
             Some(port) => Ok((HostName::parse(host)?, port)),
             None => Err("the port is missing".to_owned()),
         });
-        if let Some(item) = item.as_ref().filter(|item| item.is_known())
-            && item.value.port() == 0
-        {
+        if let Some(item) = item.as_ref().filter(|item| item.value.port() == 0) {
             let help = "the port that it is reached at, 1 to 65535";
             report.problem(item.span, "nothing is reached at port 0", help);
         }

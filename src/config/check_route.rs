@@ -163,7 +163,7 @@ fn allow(raw: &RawRoute, report: &mut Report) -> Option<Vec<AllowSpec>> {
     }
     let own = raw.path.value().map_or("", |path| path.as_str());
     for line in &item.value.items {
-        if !own.is_empty() && line.is_known() && line.value.begins_with(own) {
+        if !own.is_empty() && line.value.begins_with(own) {
             let message = format!(
                 "the pattern begins with the route's own path {}",
                 quoted(own)
@@ -203,7 +203,7 @@ fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Ve
     let mut names = Vec::new();
     for caller in &item.value.items {
         let name = caller.value.as_str();
-        if around.callers.find(name).is_none() && caller.is_known() {
+        if around.callers.find(name).is_none() {
             let message = unknown("caller", caller);
             let help = if around.callers.entries.is_empty() {
                 "define it in callers at the top level".to_owned()

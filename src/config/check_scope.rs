@@ -25,7 +25,7 @@ pub(super) fn scope(
         return Scope::parse(&format!("{}/.default", upstream?.origin)).ok();
     }
     let item = raw.scope.item()?;
-    if let Some(upstream) = written.filter(|_| item.is_known()) {
+    if let Some(upstream) = written {
         resource(item, upstream, report);
     }
     Some(item.value.clone())

@@ -38,7 +38,7 @@ impl Report {
         self.problems.len() > MOST_FAULTS
     }
 
-    /// Leaves out what is found about this value from now on.
+    /// Leaves out what is found about this value from now on: no rule has to ask for that.
     pub(super) fn stand_in(&mut self, span: Span) {
         self.stand_ins.insert(span);
     }
