@@ -20,13 +20,14 @@ use crate::secret::FilePath;
 macro_rules! mappings {
     ($(
         $(#[$meta:meta])*
-        $name:ident in $home:literal {
+        $name:ident in $home:literal $(requires [$($required:literal),+])? {
             $($(#[$field_meta:meta])* $field:ident: $type:ty,)*
         }
     )*) => {
         $(
             #[derive(Default, JsonSchema)]
             #[schemars(deny_unknown_fields, default)]
+            $(#[schemars(extend("required" = [$($required),+]))])?
             $(#[$meta])*
             pub(super) struct $name {
                 $($(#[$field_meta])* pub(super) $field: Field<$type>,)*
@@ -44,36 +45,48 @@ macro_rules! mappings {
             }
         )*
 
-        /// Every mapping's place in the file and its keys.
-        const HOMES: &[(&str, &[&str])] = &[$(($home, &[$(stringify!($field)),*])),*];
+        const MAPPINGS: &[Mapping] = &[$(Mapping {
+            home: $home,
+            keys: &[$(stringify!($field)),*],
+            required: &[$($($required),+)?],
+        }),*];
     };
+}
+
+/// A mapping with fixed keys.
+struct Mapping {
+    /// Its place in the file.
+    home: &'static str,
+    keys: &'static [&'static str],
+    /// Those of its keys that it cannot be without.
+    required: &'static [&'static str],
 }
 
 /// Every key of the file.
 pub(super) fn keys() -> Vec<&'static str> {
-    HOMES
-        .iter()
-        .flat_map(|(_, keys)| keys.iter().copied())
-        .collect()
+    let keys = MAPPINGS.iter().flat_map(|mapping| mapping.keys);
+    keys.copied().collect()
 }
 
 /// Whether any mapping of the file has this key.
 pub(super) fn is_key(name: &str) -> bool {
-    HOMES.iter().any(|(_, keys)| keys.contains(&name))
+    home_of(name).is_some()
 }
 
 /// The mapping that has this key, for somebody who put it elsewhere.
 pub(super) fn home_of(name: &str) -> Option<&'static str> {
-    let home = HOMES.iter().find(|(_, keys)| keys.contains(&name));
-    home.map(|(home, _)| *home)
+    having(name).next().map(|mapping| mapping.home)
 }
 
 /// Whether this key is required wherever it belongs.
 pub(super) fn is_required(name: &str) -> bool {
-    matches!(
-        name,
-        "audience" | "hold" | "issuer" | "key_file" | "name" | "routes" | "upstream"
-    )
+    is_key(name) && having(name).all(|mapping| mapping.required.contains(&name))
+}
+
+/// The mappings that have this key.
+fn having(name: &str) -> impl Iterator<Item = &'static Mapping> {
+    let has = move |mapping: &&Mapping| mapping.keys.contains(&name);
+    MAPPINGS.iter().filter(has)
 }
 
 /// What a key whose value is any text stands for.
@@ -94,8 +107,8 @@ pub(super) fn meaning_of(name: &str) -> &'static str {
 
 mappings! {
     /// The configuration of tokenferry.
-    #[schemars(title = "routes.yaml", extend("required" = ["routes"]))]
-    RawConfig in "the top level" {
+    #[schemars(title = "routes.yaml")]
+    RawConfig in "the top level" requires ["routes"] {
         /// Where callers connect. Default: localhost:8080, both loopback addresses.
         #[schemars(extend("minItems" = 1))]
         listen: OneOrMany<ListenAddress>,
@@ -134,8 +147,7 @@ mappings! {
     }
 
     /// A route: what matches it, where it goes, and what may pass.
-    #[schemars(extend("required" = ["name", "upstream"]))]
-    RawRoute in "a route" {
+    RawRoute in "a route" requires ["name", "upstream"] {
         /// Its name; a metric label.
         name: Name,
         /// Path prefix, removed before forwarding.
@@ -242,8 +254,7 @@ mappings! {
     }
 
     /// How Kubernetes service-account tokens are verified.
-    #[schemars(extend("required" = ["issuer", "audience"]))]
-    RawKubernetes in "kubernetes" {
+    RawKubernetes in "kubernetes" requires ["issuer", "audience"] {
         /// The issuer of the tokens.
         issuer: Text,
         /// The audience of the tokens.
@@ -257,8 +268,7 @@ mappings! {
     }
 
     /// A certificate for callers, from files.
-    #[schemars(extend("required" = ["certificate_file", "key_file"]))]
-    RawTlsFiles in "tls" {
+    RawTlsFiles in "tls" requires ["certificate_file", "key_file"] {
         /// PEM, leaf first.
         certificate_file: FilePath,
         /// PEM private key.
@@ -268,8 +278,7 @@ mappings! {
     }
 
     /// Certificate authorities trusted besides the system's.
-    #[schemars(extend("required" = ["ca_file"]))]
-    RawTrust in "trust" {
+    RawTrust in "trust" requires ["ca_file"] {
         /// PEM file.
         ca_file: FilePath,
     }
@@ -283,8 +292,7 @@ mappings! {
     }
 
     /// Requests wait instead of failing while the upstream asks for quiet.
-    #[schemars(extend("required" = ["hold"]))]
-    RawHold in "throttle" {
+    RawHold in "throttle" requires ["hold"] {
         /// How long a request may wait before it is answered 429.
         hold: Time,
     }
