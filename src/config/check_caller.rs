@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::choice::RawTls;
-use super::file::{RawCaller, RawConfig, RawKubernetes};
+use super::file::{RawCaller, RawConfig, RawKubernetes, meaning_of};
 use super::node::Key;
 use super::read::{Field, Item};
 use super::report::Report;
@@ -199,9 +199,9 @@ pub(super) fn kubernetes(
 ) -> Option<KubernetesSpec> {
     let item = field.item()?;
     let raw = &item.value;
-    let help = "the iss of the tokens, an https:// URL";
+    let help = meaning_of("issuer");
     let issuer = raw.issuer.required("issuer", item.key, help, report);
-    let help = "the aud of the tokens";
+    let help = meaning_of("audience");
     let audience = raw.audience.required("audience", item.key, help, report);
     let keys = signing_keys(item, issuer, report);
     Some(KubernetesSpec {

@@ -6,7 +6,7 @@ use super::check_identity::shared;
 use super::choice::RawManagedIdentity;
 use super::cloud::PUBLIC_AUTHORITY;
 use super::environment;
-use super::file::{RawConfig, RawCredential};
+use super::file::{RawConfig, RawCredential, meaning_of};
 use super::node::Key;
 use super::read::{Field, Item};
 use super::report::{Report, Span, quoted};
@@ -182,11 +182,11 @@ fn managed_identity(raw: &RawCredential, report: &mut Report) -> Option<Identity
 }
 
 fn app(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<AppIdentity> {
-    let help = "the tenant's GUID or a verified domain";
+    let help = meaning_of("tenant_id");
     let tenant = raw.tenant_id.required("tenant_id", key.span, help, report);
     let tenant_id =
         tenant.and_then(|item| id(item, "\"tenant_id\" takes a tenant", tenant_id, report));
-    let help = "the application (client) ID";
+    let help = meaning_of("client_id");
     let client = raw.client_id.required("client_id", key.span, help, report);
     let message = "\"client_id\" takes an application ID";
     let client_id = client.and_then(|item| id(item, message, client_id, report));
