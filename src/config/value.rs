@@ -7,6 +7,8 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 pub use super::base_url::{BaseUrl, Origin, split_port};
+use super::read::Scalar as _;
+use super::scalar::Workers;
 
 /// A route's or credential's name: 1 to 64 of `a-z A-Z 0-9 . _ -`. It becomes a metric label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -314,9 +316,5 @@ pub const MOST_WORKERS: usize = 1024;
 /// # Errors
 /// What would be accepted, in words.
 pub fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    let number = digits.then(|| text.parse().ok()).flatten();
-    number
-        .filter(|number: &NonZeroUsize| number.get() <= MOST_WORKERS)
-        .ok_or_else(|| format!("a whole number from 1 to {MOST_WORKERS}"))
+    Workers::parse(text).map(|number| number.0)
 }
