@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::cloud::DATAVERSE;
 use super::scalar::Cloud;
 use super::value::{HostName, PathPrefix};
 
@@ -39,20 +40,15 @@ impl Origin {
     /// The other name of a Dataverse organisation: `org.crm4.dynamics.com` and
     /// `org.api.crm4.dynamics.com` are one upstream, in the national clouds as well.
     pub fn twin(&self) -> Option<Self> {
-        const CLOUDS: [&str; 4] = [
-            "dynamics.com",
-            "microsoftdynamics.us",
-            "appsplatform.us",
-            "dynamics.cn",
-        ];
         let (organisation, rest) = self.host.as_str().split_once('.')?;
         let (middle, region) = match rest.strip_prefix("api.") {
             Some(region) => ("", region),
             None => ("api.", rest),
         };
-        let (crm, cloud) = region.split_once('.')?;
+        let (crm, domain) = region.split_once('.')?;
         let number = crm.strip_prefix("crm")?;
-        if !CLOUDS.contains(&cloud) || !number.bytes().all(|b| b.is_ascii_digit()) {
+        let known = DATAVERSE.iter().any(|(known, _)| *known == domain);
+        if !known || !number.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
         Some(Self {

@@ -7,7 +7,6 @@ use super::check_header::{Direction, edits, kept};
 use super::check_limit::upstream_timeouts;
 use super::check_scope;
 use super::choice::RawThrottle;
-use super::cloud;
 use super::file::{RawRetry, RawRoute};
 use super::read::{Field, Item, List};
 use super::report::{Report, Span, quoted};
@@ -258,7 +257,7 @@ fn throttle(raw: &RawRoute, upstream: Option<&BaseUrl>, report: &mut Report) -> 
             Throttle::Hold(hold.map_or(Duration::ZERO, |hold| hold.value.0))
         }
     };
-    if upstream.is_some_and(|url| cloud::is_graph(url.origin.host.as_str())) {
+    if upstream.is_some_and(|url| url.origin.is_graph()) {
         let message = "the limit of one mailbox would silence the whole route";
         report.warning(
             item.span,

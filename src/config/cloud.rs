@@ -45,16 +45,13 @@ impl Cloud {
             "management.usgovcloudapi.net" => return Some(Self::UsGov),
             _ => {}
         }
-        // Only Dataverse has a second name.
-        let dataverse = origin.twin().is_some();
-        let ends = [
-            (".dynamics.com", Self::Public),
-            (".microsoftdynamics.us", Self::UsGov),
-            (".appsplatform.us", Self::UsGovDod),
-            (".dynamics.cn", Self::China),
-        ];
-        let end = ends.iter().find(|(end, _)| host.ends_with(end));
-        Self::of_graph(host).or(end.filter(|_| dataverse).map(|(_, cloud)| *cloud))
+        let dataverse = || {
+            // Only Dataverse has a second name.
+            origin.twin()?;
+            let of = |(domain, _): &&(&str, Self)| host.ends_with(domain);
+            DATAVERSE.iter().find(of).map(|(_, cloud)| *cloud)
+        };
+        Self::of_graph(host).or_else(dataverse)
     }
 
     /// Whether this authority cannot issue tokens for this cloud. An unknown authority may be a
@@ -75,13 +72,16 @@ impl Cloud {
     }
 }
 
+/// The domains of Dataverse, each of one cloud.
+pub(super) const DATAVERSE: [(&str, Cloud); 4] = [
+    ("dynamics.com", Cloud::Public),
+    ("microsoftdynamics.us", Cloud::UsGov),
+    ("appsplatform.us", Cloud::UsGovDod),
+    ("dynamics.cn", Cloud::China),
+];
+
 /// The authority when nothing else is said.
 pub(super) const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
-
-/// Whether this host is a Microsoft Graph.
-pub fn is_graph(host: &str) -> bool {
-    Cloud::of_graph(host).is_some()
-}
 
 /// Whether this host is a SharePoint: `contoso.sharepoint.com`, or one of the national clouds.
 pub fn is_sharepoint(host: &str) -> bool {

@@ -63,7 +63,7 @@ use crate::secret::FilePath;
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 pub use check_caller::{KEY_HELP, SHORTEST_KEY};
 pub use check_route::MOST_BATCH_BYTES;
-pub use cloud::{is_graph, is_sharepoint};
+pub use cloud::is_sharepoint;
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
 pub use load::{Checked, Examined, MOST_BYTES, Replaced, Source, examine, load, look};
 pub use places::{Finding, KeyPath, NamedFile, Places};

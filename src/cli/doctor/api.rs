@@ -1,7 +1,7 @@
 //! Which API stands behind a route, as far as that decides how it is probed and what its answers
 //! and roles mean.
 
-use crate::config::{RouteSpec, is_graph};
+use crate::config::RouteSpec;
 
 /// What is worth telling apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Api {
         let resource = resource.ok().map(|url| url.origin);
         let origins = [Some(&route.upstream.origin), resource.as_ref()];
         for origin in origins.into_iter().flatten() {
-            if is_graph(origin.host.as_str()) {
+            if origin.is_graph() {
                 return Self::Graph;
             }
             if origin.twin().is_some() {
