@@ -8,6 +8,7 @@ use super::file::{RawHold, RawIdentitySelector, RawTlsFiles};
 use super::node::{Content, Key, Node, Provenance};
 use super::read::{OneOrMany, Read};
 use super::report::{Report, quoted_key};
+use super::scalar::reference;
 
 /// `off`, or where the admin listener is.
 pub(super) enum RawAdmin {
@@ -42,19 +43,20 @@ fn word(node: &Node) -> Option<&str> {
     }
 }
 
-/// Whether the text only stands in for a variable that is not set.
-fn is_stand_in(node: &Node) -> bool {
-    node.provenance == Provenance::Unknown
-}
-
-fn wrong_word(node: &Node, key: &Key, expected: &str, report: &mut Report) {
+/// Another word than the key's: what stands in for a variable that is not set, and a problem else.
+fn other_word<T>(
+    node: &Node,
+    key: &Key,
+    stand_in: T,
+    expected: &str,
+    report: &mut Report,
+) -> Option<T> {
+    if node.provenance == Provenance::Unknown {
+        return Some(stand_in);
+    }
     let message = format!("{} takes {expected}", quoted_key(&key.text));
     report.problem(node.span, message, "");
-}
-
-/// What an editor accepts for a word that a variable holds.
-fn reference() -> Schema {
-    json_schema!({ "type": "string", "pattern": r"\$\{" })
+    None
 }
 
 /// What people write when they mean off.
@@ -65,7 +67,7 @@ impl Read for RawAdmin {
         match word(node) {
             // YAML 1.1 tools write `off` as `false`.
             Some("off" | "false" | "False" | "FALSE") => Some(Self::Off),
-            Some(_) if is_stand_in(node) => Some(Self::Off),
+            Some(_) if node.provenance == Provenance::Unknown => Some(Self::Off),
             Some(word) if OFF.contains(&word.to_ascii_lowercase().as_str()) => {
                 let message = format!("{} takes an address, or off", quoted_key(&key.text));
                 report.problem(
@@ -92,11 +94,9 @@ impl Read for RawTls {
                 .map(Box::new)
                 .map(Self::Files),
             Some("local") => Some(Self::Local),
-            Some(_) if is_stand_in(node) => Some(Self::Local),
             Some(_) => {
                 let expected = "local, or certificate_file and key_file";
-                wrong_word(node, key, expected, report);
-                None
+                other_word(node, key, Self::Local, expected, report)
             }
         }
     }
@@ -113,11 +113,7 @@ impl Read for RawThrottle {
             None => RawHold::read(node, key, report).map(Self::HoldFor),
             Some("hold") => Some(Self::Hold),
             Some("pass") => Some(Self::Pass),
-            Some(_) if is_stand_in(node) => Some(Self::Pass),
-            Some(_) => {
-                wrong_word(node, key, "pass, hold or {hold: 20s}", report);
-                None
-            }
+            Some(_) => other_word(node, key, Self::Pass, "pass, hold or {hold: 20s}", report),
         }
     }
 
@@ -132,11 +128,9 @@ impl Read for RawManagedIdentity {
         match word(node) {
             None => RawIdentitySelector::read(node, key, report).map(Self::Selected),
             Some("system") => Some(Self::System),
-            Some(_) if is_stand_in(node) => Some(Self::System),
             Some(_) => {
                 let expected = "system, or {client_id: …}, {object_id: …} or {resource_id: …}";
-                wrong_word(node, key, expected, report);
-                None
+                other_word(node, key, Self::System, expected, report)
             }
         }
     }

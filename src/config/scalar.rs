@@ -78,6 +78,11 @@ pub(super) fn plain() -> Schema {
     json_schema!({ "type": ["string", "number", "boolean"] })
 }
 
+/// What an editor accepts for what a variable holds: no editor knows.
+pub(super) fn reference() -> Schema {
+    json_schema!({ "type": "string", "pattern": r"\$\{" })
+}
+
 /// Types that parse themselves, with what an editor accepts for them.
 macro_rules! parsed {
     ($schema:expr; $($type:ty, $noun:literal, $example:literal, $stand_in:literal, $parse:expr;)+) => {$(
@@ -102,8 +107,7 @@ macro_rules! parsed {
 macro_rules! words {
     ($type:ty, $noun:literal, $editor:tt, { $first:literal => $value:expr, $($more:tt)* }) => {
         parsed! {
-            // Or a reference, whose value no editor knows.
-            json_schema!({ "anyOf": [{ "enum": $editor }, { "type": "string", "pattern": r"\$\{" }] });
+            json_schema!({ "anyOf": [{ "enum": $editor }, reference()] });
             $type, $noun, $first, $first, |text| word(text, &words!(@ $first => $value, $($more)*));
         }
     };
@@ -130,7 +134,7 @@ words!(UpstreamHttp, "an HTTP version", [1, 2, "1", "2", "auto"], {
     "1" => UpstreamHttp::Http1, "2" => UpstreamHttp::Http2, "auto" => UpstreamHttp::Auto,
 });
 
-/// What an editor accepts for a text of this form; or a reference, whose value no editor knows.
+/// What an editor accepts for a text of this form, or for what a variable holds.
 fn form(pattern: &str) -> Schema {
     json_schema!({ "type": "string", "pattern": format!(r"{pattern}|\$\{{") })
 }
@@ -197,9 +201,8 @@ parsed! {
 }
 
 parsed! {
-    // Never a bare number, which says nothing about its unit; or a reference, whose value no
-    // editor knows.
-    json_schema!({ "type": "string", "pattern": r"^[0-9]+(ms|s|m|h)$|\$\{" });
+    // Never a bare number, which says nothing about its unit.
+    form("^[0-9]+(ms|s|m|h)$");
     Time, "a duration", "30s", "1s", |text| parse_duration(text).map(Self);
 }
 
