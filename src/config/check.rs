@@ -203,50 +203,29 @@ fn unused(
     else {
         return;
     };
-    unused_credentials(around, &routes, report);
-    unused_callers(around, &routes, report);
-    let mut proofs = around
-        .callers
-        .entries
+    let credentials = around.credentials;
+    let fallbacks = credentials.right().filter_map(|it| it.fallback.as_ref());
+    let direct = routes
         .iter()
-        .filter_map(|named| named.spec.as_ref());
-    let verified = proofs.any(|spec| matches!(spec.proof, CallerProof::ServiceAccount { .. }));
+        .map(|route| credentials.entries[route.credential].name.as_str());
+    let used = fallbacks.map(Name::as_str).chain(direct).collect();
+    unused_names("credential", credentials, &used, report);
+    let names = routes.iter().flat_map(|route| &route.callers);
+    let used = names.map(Name::as_str).collect();
+    unused_names("caller", around.callers, &used, report);
+    let mut callers = around.callers.right();
+    let verified = callers.any(|it| matches!(it.proof, CallerProof::ServiceAccount { .. }));
     if let Some(key) = raw.kubernetes.key().filter(|_| !verified) {
         report.warning(key, "\"kubernetes\" is not used by any caller", "");
     }
 }
 
-fn unused_credentials(around: &Surroundings<'_>, routes: &[&RouteSpec], report: &mut Report) {
-    let all = &around.credentials.entries;
-    let specs = all.iter().filter_map(|named| named.spec.as_ref());
-    let fallbacks = specs.filter_map(|spec| spec.fallback.as_ref());
-    let direct = routes
-        .iter()
-        .map(|route| all[route.credential].name.as_str());
-    let used: HashSet<&str> = fallbacks.map(Name::as_str).chain(direct).collect();
-    for named in all
-        .iter()
-        .filter(|named| !used.contains(named.name.as_str()))
-    {
-        let name = quoted_key(&named.name);
-        report.warning(
-            named.span,
-            format!("credential {name} is not used by any route"),
-            "",
-        );
-    }
-}
-
-fn unused_callers(around: &Surroundings<'_>, routes: &[&RouteSpec], report: &mut Report) {
-    let names = routes.iter().flat_map(|route| &route.callers);
-    let used: HashSet<&str> = names.map(Name::as_str).collect();
-    let all = around.callers.entries.iter();
-    for named in all.filter(|named| !used.contains(named.name.as_str())) {
-        let name = quoted_key(&named.name);
-        report.warning(
-            named.span,
-            format!("caller {name} is not used by any route"),
-            "",
-        );
+fn unused_names<T>(noun: &str, all: &Roster<T>, used: &HashSet<&str>, report: &mut Report) {
+    for named in &all.entries {
+        if !used.contains(named.name.as_str()) {
+            let name = quoted_key(&named.name);
+            let message = format!("{noun} {name} is not used by any route");
+            report.warning(named.span, message, "");
+        }
     }
 }

@@ -55,6 +55,11 @@ impl<T> Roster<T> {
     }
 
     /// The specs in file order, without those that are wrong.
+    pub(super) fn right(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().filter_map(|entry| entry.spec.as_ref())
+    }
+
+    /// The same, for good.
     pub(super) fn specs(self) -> Vec<T> {
         let specs = self.entries.into_iter().map(|entry| entry.spec);
         specs.flatten().collect()
