@@ -11,7 +11,7 @@ use super::file::{RawRetry, RawRoute};
 use super::read::{Field, Item, List};
 use super::report::{Report, Span, quoted};
 use super::roster::unknown;
-use super::scalar::{Size, Status, Time};
+use super::scalar::{Size, Time};
 use super::value::{BaseUrl, HostPattern, Name};
 use super::{
     AllowSpec, BatchRule, CallerProof, LATEST_RETRY, PREAUTHENTICATED_KEYS, RetrySpec,
@@ -271,10 +271,6 @@ fn throttle(raw: &RawRoute, upstream: Option<&BaseUrl>, report: &mut Report) -> 
 fn retry(field: &Field<RawRetry>, report: &mut Report) -> Option<RetrySpec> {
     let raw = field.value()?;
     let attempts = raw.attempts.value().map_or(3, |attempts| attempts.0.get());
-    let statuses: Vec<u16> = elements(&raw.statuses)
-        .iter()
-        .map(|item| item.value.0)
-        .collect();
     if let Some(item) = raw.statuses.item().filter(|item| item.value.is_empty) {
         report.problem(
             item.key,
@@ -289,16 +285,12 @@ fn retry(field: &Field<RawRetry>, report: &mut Report) -> Option<RetrySpec> {
         let help = format!("no retry begins later than {most}s after the request came");
         report.warning(item.span, message, &help);
     }
-    let default = || {
-        [429, 503, 504]
-            .map(Status)
-            .iter()
-            .map(|status| status.0)
-            .collect()
-    };
+    let statuses = raw.statuses.value().map_or(vec![429, 503, 504], |list| {
+        list.items.iter().map(|item| item.value.0).collect()
+    });
     Some(RetrySpec {
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-        statuses: raw.statuses.item().map_or_else(default, |_| statuses),
+        statuses,
         max_wait,
     })
 }
