@@ -9,7 +9,7 @@ use super::cloud::PUBLIC_AUTHORITY;
 use super::report::{Report, Span, listed};
 use super::roster::Named;
 use super::value::{BaseUrl, Name};
-use super::variable::{AS_TEXT, Lack, Variables};
+use super::variable::{AS_TEXT, Lack, STAND_IN, Variables};
 use super::{AppIdentity, CredentialKind, CredentialSpec};
 use crate::secret::{FilePath, SecretSource};
 
@@ -24,9 +24,6 @@ const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 const FEDERATED: &str = "AZURE_FEDERATED_TOKEN_FILE";
 const TOKEN_PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
 const PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
-
-/// What stands for a variable that is not set, where that is allowed.
-const STAND_IN: &str = "unset";
 
 /// The credential that the variables describe; problems are placed at `at`.
 pub(super) fn credential(

@@ -55,7 +55,7 @@ pub(super) const SECRET_KEYS: [&str; 3] = ["api_key", "certificate_password", "c
 const HEADER_EDITS: [&str; 2] = ["request_headers", "response_headers"];
 
 /// What stands for a variable that is not set, where that is allowed.
-const STAND_IN: &str = "unset";
+pub(super) const STAND_IN: &str = "unset";
 
 /// Replaces the variables in every value of the tree.
 pub(super) fn substitute(root: &mut Node, text: &str, vars: Variables<'_>, report: &mut Report) {
