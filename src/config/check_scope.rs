@@ -34,7 +34,7 @@ pub(super) fn scope(
 /// Warns of an upstream that does not take what the default scope gives.
 fn default(upstream: &Item<BaseUrl>, report: &mut Report) {
     let own = upstream.value.origin.host.as_str();
-    if let Some(known) = Resource::of(own).filter(|known| !known.takes_own()) {
+    if let Some(known) = Resource::of(own).filter(|known| !known.takes_own) {
         let own = upstream.quote(own);
         let message = format!("{own} takes tokens for a resource of another name than its host");
         report.warning(upstream.span, message, &format!("scope: {}", known.scope()));
@@ -69,7 +69,7 @@ fn resource(item: &Item<Scope>, upstream: &Item<BaseUrl>, report: &mut Report) {
     let taken = known.is_some_and(|known| known.takes(&item.value));
     let (shown, name) = (item.quote(&host), upstream.quote(own));
     if environment(&host) == environment(own) {
-        if let Some(known) = known.filter(|known| !known.takes_own()) {
+        if let Some(known) = known.filter(|known| !known.takes_own) {
             let message = format!("{name} takes tokens for a resource of another name");
             report.warning(item.span, message, &format!("scope: {}", known.scope()));
         }

@@ -10,7 +10,7 @@ pub(super) struct Resource {
     /// What is asked for, as its documentation has it first; any of these is taken.
     names: &'static [&'static str],
     /// Whether a token for the host itself is taken as well.
-    own: bool,
+    pub(super) takes_own: bool,
 }
 
 /// The hosts of the public cloud: those of others are not known well enough to say anything.
@@ -29,17 +29,17 @@ const TABLE: [Resource; 9] = [
             "https://eventhubs.azure.net",
             "https://relay.azure.net",
         ],
-        own: true,
+        takes_own: true,
     },
     Resource {
         host: ".vault.azure.net",
         names: &["https://vault.azure.net"],
-        own: false,
+        takes_own: false,
     },
     Resource {
         host: "api.powerbi.com",
         names: &["https://analysis.windows.net/powerbi/api"],
-        own: false,
+        takes_own: false,
     },
     Resource {
         host: "dev.azure.com",
@@ -47,7 +47,7 @@ const TABLE: [Resource; 9] = [
             "499b84ac-1321-427f-aa17-267ca6975798",
             "https://app.vssps.visualstudio.com",
         ],
-        own: false,
+        takes_own: false,
     },
 ];
 
@@ -56,7 +56,7 @@ const fn storage(host: &'static str) -> Resource {
     Resource {
         host,
         names: &["https://storage.azure.com"],
-        own: true,
+        takes_own: true,
     }
 }
 
@@ -78,11 +78,6 @@ impl Resource {
         self.names
             .iter()
             .any(|name| name.eq_ignore_ascii_case(asked))
-    }
-
-    /// Whether the API takes tokens for its own host as well.
-    pub(super) fn takes_own(&self) -> bool {
-        self.own
     }
 
     /// The scope to write.
