@@ -149,7 +149,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Source, examine};
+    use crate::config::load::{Replaced, Source, examine};
     use crate::secret::FilePath;
 
     /// What a configuration names that has a secret and an authority in this folder.
@@ -166,7 +166,7 @@ mod tests {
             env: &|_| None,
             allow_missing_env: false,
         };
-        examine(&source).files
+        examine(&source, Replaced::default()).files
     }
 
     fn words(findings: &[Finding]) -> Vec<&str> {

@@ -98,15 +98,11 @@ pub const MOST_BYTES: usize = 1 << 20;
 /// # Errors
 /// Everything that is wrong with it, in file order.
 pub fn load(source: &Source<'_>) -> Result<Checked, Problems> {
-    examine(source).checked()
+    examine(source, Replaced::default()).checked()
 }
 
 /// Checks a configuration, and goes on with what is right of one that is refused.
-pub fn examine(source: &Source<'_>) -> Examined {
-    examine_without(source, Replaced::default())
-}
-
-fn examine_without(source: &Source<'_>, replaced: Replaced) -> Examined {
+pub(super) fn examine(source: &Source<'_>, replaced: Replaced) -> Examined {
     let file = source.file;
     if source.text.len() > MOST_BYTES {
         return Examined::refused(too_large(file), Places::unknown(file));
@@ -224,7 +220,7 @@ pub fn look(path: &Path, allow_missing_env: bool, replaced: Replaced) -> Examine
                 env: &|name| std::env::var_os(name),
                 allow_missing_env,
             };
-            examine_without(&source, replaced)
+            examine(&source, replaced)
         }
         Err(error) => refused(not_text(&file, &error)),
     }

@@ -65,7 +65,7 @@ pub use check_caller::{KEY_HELP, SHORTEST_KEY};
 pub use check_route::MOST_BATCH_BYTES;
 pub use cloud::is_sharepoint;
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
-pub use load::{Checked, Examined, MOST_BYTES, Replaced, Source, examine, load, look};
+pub use load::{Checked, Examined, MOST_BYTES, Replaced, Source, load, look};
 pub use places::{Finding, KeyPath, NamedFile, Places};
 pub use problem::{Position, Problem, Problems, Severity, SourceLocation};
 pub use report::printable;

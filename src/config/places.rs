@@ -2,8 +2,8 @@
 //! the place of the key that it is about.
 
 use super::node::{Content, Node, Provenance};
-use super::problem::{Problem, Severity, SourceLocation, located};
-use super::report::{Fault, Span};
+use super::problem::{Problem, Severity, SourceLocation, located_at};
+use super::report::Span;
 use crate::secret::FilePath;
 
 /// A key by the names that lead to it: `["tls", "key_file"]`. None is the file as a whole.
@@ -72,24 +72,18 @@ impl Places {
 
     /// What was found, at its key, or at the nearest one above that is in the file.
     pub fn problem(&self, finding: &Finding, severity: Severity) -> Problem {
-        let mut problem = Problem {
-            location: SourceLocation::of_file(&self.file),
+        let above = |known: &&(KeyPath, Span)| finding.at.starts_with(&known.0);
+        let nearest = self.spans.iter().filter(above).max_by_key(|it| it.0.len());
+        let location = match nearest {
+            Some((_, span)) => located_at(&self.file, &self.text, &self.hidden, *span),
+            None => SourceLocation::of_file(&self.file),
+        };
+        Problem {
+            location,
             severity,
             message: finding.words.clone(),
             help: None,
-        };
-        let above = |known: &&(KeyPath, Span)| finding.at.starts_with(&known.0);
-        let nearest = self.spans.iter().filter(above).max_by_key(|it| it.0.len());
-        if let Some((_, span)) = nearest {
-            let fault = Fault {
-                span: *span,
-                message: String::new(),
-                help: None,
-            };
-            let found = located(&self.file, &self.text, &self.hidden, vec![fault], severity);
-            problem.location = found.0[0].location.clone();
         }
-        problem
     }
 }
 
@@ -150,7 +144,7 @@ fn below(node: &Node, at: &mut KeyPath, visit: &mut dyn FnMut(&[String], Span, &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Source, examine};
+    use crate::config::load::{Replaced, Source, examine};
 
     const TEXT: &str = "\
 tls: {certificate_file: /run/one.pem, key_file: /run/one.pem}
@@ -168,7 +162,9 @@ routes:
             allow_missing_env: false,
         };
         let finding = Finding::new(at, "words");
-        let problem = examine(&source).places.problem(&finding, Severity::Error);
+        let problem = examine(&source, Replaced::default())
+            .places
+            .problem(&finding, Severity::Error);
         problem.to_string().lines().next().unwrap().to_owned()
     }
 

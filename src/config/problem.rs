@@ -100,6 +100,14 @@ pub(super) fn located(
     Problems(faults.into_iter().map(problem).collect())
 }
 
+/// A place of a file.
+pub(super) fn located_at(file: &str, text: &str, hidden: &[Span], span: Span) -> SourceLocation {
+    SourceLocation {
+        file: file.to_owned(),
+        position: Some(position(text, &mut Lines::of(text), hidden, span)),
+    }
+}
+
 /// Lines and columns of places that are asked for in file order: a file may be one line of a
 /// megabyte with hundreds of problems, and is walked once.
 struct Lines<'a> {
