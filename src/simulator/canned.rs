@@ -1,22 +1,11 @@
-//! Faults ready made: the refusals and breakdowns that Entra, Graph, Dataverse and the gateways in
-//! front of them are known for.
+//! Faults ready made: the refusals and breakdowns that Entra, Graph and the gateways in front of them
+//! are known for.
 
 use http::StatusCode;
 use serde_json::json;
 
 use super::fault::Fault;
 use super::wire::Ending;
-
-/// The three limits of Dataverse's service protection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// 52 requests at once.
-    Concurrency,
-    /// 6000 requests in 300 s.
-    Requests,
-    /// 1,200,000 ms of execution in 300 s.
-    Time,
-}
 
 impl Fault {
     /// A bare status.
@@ -82,25 +71,6 @@ impl Fault {
         Self::json(403, &[], "Authorization_RequestDenied", text)
     }
 
-    /// 429 as Dataverse gives it.
-    pub fn dataverse_429(limit: Limit, retry_after: &str) -> Self {
-        let (code, message) = match limit {
-            Limit::Concurrency => (
-                "0x80072326",
-                "Number of concurrent requests exceeded the limit of 52.",
-            ),
-            Limit::Requests => (
-                "0x80072322",
-                "Number of requests exceeded the limit of 6000 over time window of 300 seconds.",
-            ),
-            Limit::Time => (
-                "0x80072321",
-                "Combined execution time of incoming requests exceeded limit of 1,200,000 milliseconds over time window of 300 seconds.",
-            ),
-        };
-        Self::json(429, &[("retry-after", retry_after)], code, message)
-    }
-
     /// 429 as Entra gives it: plain text with `Retry-After`.
     pub fn plain_429(retry_after: &str) -> Self {
         let headers = [("content-type", "text/plain"), ("retry-after", retry_after)];
@@ -127,17 +97,5 @@ impl Fault {
             after: Some(after),
             ending: Ending::Close,
         }
-    }
-
-    /// 101 that nobody asked for.
-    pub fn switching() -> Self {
-        let head =
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n";
-        Self::Raw(head.into(), Ending::Hang)
-    }
-
-    /// 103 in front of the real answer.
-    pub fn early_hints() -> Self {
-        Self::Interim(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n".into())
     }
 }

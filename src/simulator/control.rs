@@ -189,16 +189,6 @@ impl Simulator {
         self.world.compress.store(on, Ordering::Relaxed);
     }
 
-    /// How many users Graph has. It has 1000 at start.
-    pub fn set_users(&self, count: usize) {
-        self.world.graph.users.set_count(count);
-    }
-
-    /// Whether Graph refuses compressed request bodies with 415. It does not at start.
-    pub fn refuse_gzip(&self, on: bool) {
-        self.world.graph.refuse_gzip.store(on, Ordering::Relaxed);
-    }
-
     /// A body to send piece by piece, for the next request to `/sim/feed/{name}`.
     pub fn feed(&self, name: &str) -> Feed {
         self.world.probe.feed(name)

@@ -39,9 +39,6 @@ pub(super) fn admitted(world: &World, call: &Call) -> Answer {
     if let Some(rest) = call.path().strip_prefix("/sim/") {
         return probe::answer(world, call, rest);
     }
-    if call.path() == "/api/discovery/v2.0/Instances" {
-        return instances();
-    }
     let Some(rest) = call.path().strip_prefix(root(call)) else {
         return missing(call);
     };
@@ -63,17 +60,6 @@ fn who_am_i(call: &Call) -> Answer {
         "OrganizationId": "aaaa0011-0000-0000-0000-000000000000",
     });
     json(200, &who)
-}
-
-/// The environments there are. The context names an address inside Microsoft's network, which is
-/// nobody's to rewrite.
-fn instances() -> Answer {
-    let context = "https://10.0.0.9:20193/api/discovery/v2.0/$metadata#Instances(ApiUrl)";
-    let instance = json!({"ApiUrl": format!("https://{}", host::ORGANISATION_API)});
-    json(
-        200,
-        &json!({"@odata.context": context, "value": [instance]}),
-    )
 }
 
 /// The fields that every answer of the organisation carries, the affinity cookie among them.

@@ -232,24 +232,6 @@ async fn a_batch_runs_operations_and_change_sets() {
     assert_eq!(simulator.violations().len(), 1);
 }
 
-#[tokio::test]
-async fn service_protection_has_three_codes() {
-    let simulator = Simulator::start().await.unwrap();
-    for (limit, code) in [
-        (Limit::Requests, "0x80072322"),
-        (Limit::Time, "0x80072321"),
-        (Limit::Concurrency, "0x80072326"),
-    ] {
-        simulator.script(Script::on(ORGANISATION, Fault::dataverse_429(limit, "27")).times(1));
-        let reply = fetch(&simulator, ORGANISATION, &format!("{ROOT}/accounts")).await;
-        assert_eq!(
-            (reply.status.as_u16(), reply.header("retry-after")),
-            (429, "27")
-        );
-        assert_eq!(reply.json()["error"]["code"], code);
-    }
-}
-
 /// GETs from the metadata listener; returns head and body.
 async fn metadata(simulator: &Simulator, target: &str, field: &str) -> (String, serde_json::Value) {
     let mut tcp = TcpStream::connect(simulator.metadata_address())

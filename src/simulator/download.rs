@@ -43,10 +43,6 @@ pub(super) fn answer(world: &World, call: &Call) -> Answer {
     }
     match (&call.method, call.path()) {
         (&Method::GET | &Method::HEAD, "/_layouts/15/download.aspx") => file(call),
-        (&Method::GET, path) if path.starts_with("/_api/v2.0/monitor/") => {
-            let state = json!({"status": "completed", "percentageComplete": 100.0});
-            Answer::json(StatusCode::OK, "application/json", &state)
-        }
         (&Method::PUT, path) if path.ends_with("/uploadSession") => piece(call),
         _ => Answer::new(StatusCode::NOT_FOUND),
     }

@@ -1,6 +1,5 @@
 //! Microsoft Graph, `v1.0` and `beta`: who is let in, and which part answers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -12,7 +11,6 @@ use super::answer::Answer;
 use super::call::Call;
 use super::ident::iso;
 use super::token::Refusal;
-use super::user::Users;
 use super::world::World;
 use super::{graph_batch, graph_file, graph_user, graph_work, host, probe};
 use crate::clock::Now;
@@ -22,14 +20,6 @@ use crate::guid;
 pub(super) const JSON: &str = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
 /// What every Graph answer says about the server that gave it.
 const DIAGNOSTIC: &str = r#"{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring":"5","ScaleUnit":"000","RoleInstance":"FAKE00000000001"}}"#;
-
-/// What Graph remembers.
-#[derive(Default)]
-pub(super) struct Graph {
-    pub(super) users: Users,
-    /// Whether compressed request bodies are refused with 415.
-    pub(super) refuse_gzip: AtomicBool,
-}
 
 /// A path below the version, split at its slashes. `users('x')` is as good as `users/x`.
 pub(super) struct Place<'a> {
@@ -79,10 +69,6 @@ pub(super) fn answer(world: &World, call: &Call) -> Answer {
 
 /// Answers a request, or an operation of a batch, that carries a good token.
 pub(super) fn admitted(world: &World, call: &Call) -> Answer {
-    let packed = call.header("content-encoding") == Some("gzip");
-    if packed && world.graph.refuse_gzip.load(Ordering::Relaxed) {
-        return error(call, 415, "UnsupportedMediaType", "Send the body as it is.");
-    }
     if let Some(rest) = call.path().strip_prefix("/sim/") {
         return probe::answer(world, call, rest);
     }
@@ -97,7 +83,6 @@ pub(super) fn admitted(world: &World, call: &Call) -> Answer {
         (_, ["users", _, ..]) => graph_work::belongings(world, call, &place),
         (_, ["groups", ..]) => graph_work::groups(world, call, &place),
         (_, ["teams", ..]) => graph_work::teams(world, call, &place),
-        (method, ["reports", ..]) if reads(method) => graph_work::report(world),
         (method, ["organization"]) if reads(method) => graph_work::organisation(call, &place),
         (_, ["me", ..]) => {
             let text = "/me request is only valid with delegated authentication flow.";

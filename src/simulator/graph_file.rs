@@ -25,11 +25,6 @@ pub(super) fn drive(world: &World, call: &Call, place: &Place<'_>) -> Answer {
         }
         "content" if *method == Method::PUT => uploaded(call, place),
         "createUploadSession" if *method == Method::POST => session(world, call, place),
-        "copy" if *method == Method::POST => {
-            let monitor = format!("https://{}/_api/v2.0/monitor/4A3407B5-FAKE", host::DOWNLOAD);
-            let location = format!("{monitor}?tempauth={}", world.ticket);
-            Answer::new(StatusCode::ACCEPTED).with("location", &location)
-        }
         "delta" if reads(method) => changes(call, place),
         last if reads(method) && last.starts_with("microsoft.graph.delta(") => changes(call, place),
         _ if reads(method) => json(200, &item(world, call, place)),

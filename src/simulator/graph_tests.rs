@@ -190,25 +190,17 @@ async fn conditions_on_users_are_kept() {
 #[tokio::test]
 async fn changes_lead_through_pages_to_a_link_for_next_time() {
     let simulator = Simulator::start().await.unwrap();
-    simulator.set_users(500);
-    let first = fetch(&simulator, GRAPH, "/v1.0/users/delta?$select=displayName")
+    let mut page = fetch(&simulator, GRAPH, "/v1.0/users/delta?$select=displayName")
         .await
         .json();
-    let second = fetch(
-        &simulator,
-        GRAPH,
-        first["@odata.nextLink"].as_str().unwrap(),
-    )
-    .await
-    .json();
-    assert_eq!(second["value"].as_array().unwrap().len(), 100);
-    let later = fetch(
-        &simulator,
-        GRAPH,
-        second["@odata.deltaLink"].as_str().unwrap(),
-    )
-    .await
-    .json();
+    for users in [400, 400] {
+        assert_eq!(page["value"].as_array().unwrap().len(), users);
+        let next = page["@odata.nextLink"].as_str().unwrap();
+        page = fetch(&simulator, GRAPH, next).await.json();
+    }
+    assert_eq!(page["value"].as_array().unwrap().len(), 200);
+    let next_time = page["@odata.deltaLink"].as_str().unwrap();
+    let later = fetch(&simulator, GRAPH, next_time).await.json();
     assert_eq!(later["value"][1]["@removed"]["reason"], "deleted");
     let gone = fetch(&simulator, GRAPH, "/v1.0/users/delta?$deltatoken=expired").await;
     assert_eq!(gone.status, 410);
@@ -376,7 +368,7 @@ async fn a_batch_runs_what_is_in_it() {
 }
 
 #[tokio::test]
-async fn compressed_bodies_are_read_or_refused() {
+async fn compressed_bodies_are_read() {
     let simulator = Simulator::start().await.unwrap();
     let bearer = bearer(&simulator, GRAPH).await;
     let packed = gzip::packed(b"{\"displayName\":\"packed\"}").unwrap();
@@ -385,12 +377,10 @@ async fn compressed_bodies_are_read_or_refused() {
         JSON,
         ("content-encoding", "gzip"),
     ];
-    let post = || request("POST", GRAPH, "/v1.0/users", &headers, packed.clone());
-    let reply = once(&simulator, GRAPH, post()).await.unwrap();
+    let post = request("POST", GRAPH, "/v1.0/users", &headers, packed);
+    let reply = once(&simulator, GRAPH, post).await.unwrap();
     assert_eq!(
         (reply.status.as_u16(), &reply.json()["displayName"]),
         (201, &json!("packed"))
     );
-    simulator.refuse_gzip(true);
-    assert_eq!(once(&simulator, GRAPH, post()).await.unwrap().status, 415);
 }

@@ -32,7 +32,7 @@ pub(super) fn answer(world: &World, call: &Call, place: &Place<'_>) -> Answer {
         [] if call.method == Method::POST => create(world, call, place),
         [] => wrong_method(call),
         ["delta"] if reads(&call.method) => changes(world, call, place),
-        ["$count"] if reads(&call.method) && is_eventual(call) => count(world.graph.users.count()),
+        ["$count"] if reads(&call.method) && is_eventual(call) => count(world.users.count()),
         ["$count"] if reads(&call.method) => {
             let text = "$count is not currently supported.";
             error(call, 400, "Request_BadRequest", text)
@@ -66,7 +66,7 @@ fn list(world: &World, call: &Call, place: &Place<'_>) -> Answer {
         Some(Ok(size @ 1..=PAGE_MOST)) => size,
         Some(_) => return unsupported("A page has 1 to 999 users."),
     };
-    let (users, next) = world.graph.users.page(from, size);
+    let (users, next) = world.users.page(from, size);
     let select = call.option("$select");
     let select = select.as_deref();
     let users: Vec<Value> = users.iter().map(|user| selected(user, select)).collect();
@@ -79,7 +79,7 @@ fn list(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     let mut page = json!({"@odata.context": context});
     // The first page of an advanced query has it.
     if call.raw_option("$count") == Some("true") && is_eventual(call) && from == 0 {
-        page["@odata.count"] = json!(world.graph.users.count());
+        page["@odata.count"] = json!(world.users.count());
     }
     if let Some(next) = next {
         page["@odata.nextLink"] = json!(SKIP.link(call, next));
@@ -117,7 +117,7 @@ fn changes(world: &World, call: &Call, place: &Place<'_>) -> Answer {
         let gone = |index, reason: &str| json!({"id": id(index), "@removed": {"reason": reason}});
         page["value"] = json!([gone(1, "changed"), gone(2, "deleted")]);
     } else {
-        let (users, next) = world.graph.users.page(from, DELTA_PAGE);
+        let (users, next) = world.users.page(from, DELTA_PAGE);
         page["value"] = Value::Array(users);
         if let Some(next) = next {
             page["@odata.nextLink"] = json!(SKIP.link(call, next));
@@ -137,7 +137,7 @@ fn create(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     if let Some(refusal) = bound_elsewhere(world, call, &members) {
         return refusal;
     }
-    let mut user = world.graph.users.create(members);
+    let mut user = world.users.create(members);
     let id = user["id"].as_str().unwrap_or_default().to_owned();
     let root = format!("{}/{}", call.origin(), place.version);
     user["@odata.context"] = json!(format!("{root}/$metadata#users/$entity"));
@@ -146,7 +146,7 @@ fn create(world: &World, call: &Call, place: &Place<'_>) -> Answer {
 }
 
 fn one(world: &World, call: &Call, place: &Place<'_>, id: &str) -> Answer {
-    let Some(user) = world.graph.users.find(id) else {
+    let Some(user) = world.users.find(id) else {
         return missing(call);
     };
     let expected = call.header("if-match");
@@ -161,13 +161,13 @@ fn one(world: &World, call: &Call, place: &Place<'_>, id: &str) -> Answer {
         (&Method::PATCH, Some(Value::Object(members))) => {
             let refusal = bound_elsewhere(world, call, &members);
             refusal.unwrap_or_else(|| {
-                world.graph.users.change(id, &members);
+                world.users.change(id, &members);
                 Answer::new(StatusCode::NO_CONTENT)
             })
         }
         (&Method::PATCH, _) => bad_body(call),
         (&Method::DELETE, _) => {
-            world.graph.users.delete(id);
+            world.users.delete(id);
             Answer::new(StatusCode::NO_CONTENT)
         }
         _ => wrong_method(call),

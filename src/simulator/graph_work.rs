@@ -1,17 +1,17 @@
-//! Groups, teams, reports, meetings and mail in Graph: the places where links hide outside the usual
+//! Groups, teams and mail in Graph: the places where links hide outside the usual
 //! two properties, or point somewhere that a proxy must leave alone.
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
+use super::bind;
 use super::call::Call;
 use super::directory::TENANT_ID;
 use super::graph::{Place, bad_body, error, json, missing, reads};
 use super::graph_user::{SKIP, altered};
 use super::user;
 use super::world::World;
-use super::{bind, download, host};
 
 /// Groups there are, after a first page that is empty.
 const GROUPS: usize = 3;
@@ -153,12 +153,6 @@ pub(super) fn teams(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     }
 }
 
-/// A report lies elsewhere, ready to be fetched without a token.
-pub(super) fn report(world: &World) -> Answer {
-    let location = format!("{}&type=report", download::link(world, "report"));
-    Answer::new(StatusCode::FOUND).with("location", &location)
-}
-
 /// What a user has beside the user itself.
 pub(super) fn belongings(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     let root = format!("{}/{}", call.origin(), place.version);
@@ -186,19 +180,6 @@ pub(super) fn belongings(world: &World, call: &Call, place: &Place<'_>) -> Answe
             )
         }
         (&Method::POST, ["sendMail"]) => Answer::new(StatusCode::ACCEPTED),
-        (method, ["onlineMeetings", meeting, "recordings", id]) if reads(method) => {
-            let own = format!("{root}/users/u/onlineMeetings/{meeting}/recordings/{id}");
-            let recording = json!({
-                "@odata.context": format!("{root}/$metadata#users('u')/onlineMeetings('m')/recordings/$entity"),
-                "id": id,
-                "recordingContentUrl": format!("{own}/content"),
-            });
-            json(200, &recording)
-        }
-        (method, ["onlineMeetings", .., "content"]) if reads(method) => {
-            let link = format!("\"@odata.nextLink\":\"https://{}/v1.0/x\" ", host::GRAPH);
-            Answer::content(StatusCode::OK, "video/mp4", link.repeat(2000))
-        }
         _ => missing(call),
     }
 }

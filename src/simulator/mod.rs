@@ -71,7 +71,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use canned::Limit;
 pub use directory::{CLIENT_ID, SECRET_CANARY, TENANT_DOMAIN, TENANT_ID};
 pub use download::TICKET_CANARY;
 pub use fault::{Fault, Gate, Handshake, Script};

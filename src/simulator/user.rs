@@ -36,7 +36,6 @@ const NAMES: &[&str] = &[
 pub(super) struct Users(Mutex<State>);
 
 struct State {
-    count: usize,
     created: BTreeMap<String, Value>,
     changed: BTreeMap<String, Value>,
     deleted: BTreeSet<String>,
@@ -46,7 +45,6 @@ struct State {
 impl Default for Users {
     fn default() -> Self {
         Self(Mutex::new(State {
-            count: AT_START,
             created: BTreeMap::new(),
             changed: BTreeMap::new(),
             deleted: BTreeSet::new(),
@@ -99,14 +97,10 @@ fn original(index: usize) -> Value {
 }
 
 impl Users {
-    pub(super) fn set_count(&self, count: usize) {
-        locked(&self.0).count = count;
-    }
-
     /// The users from `from` on, at most `limit` of them, and where the next page begins.
     pub(super) fn page(&self, from: usize, limit: usize) -> (Vec<Value>, Option<usize>) {
         let state = locked(&self.0);
-        let until = state.count.min(from.saturating_add(limit));
+        let until = AT_START.min(from.saturating_add(limit));
         let ids = (from..until).map(|index| (id(index), index));
         let alive = ids.filter(|(id, _)| !state.deleted.contains(id));
         let current = |(id, index)| {
@@ -117,7 +111,7 @@ impl Users {
                 .unwrap_or_else(|| original(index))
         };
         let mut users: Vec<Value> = alive.map(current).collect();
-        let next = (until < state.count).then_some(until);
+        let next = (until < AT_START).then_some(until);
         if next.is_none() {
             users.extend(state.created.values().cloned());
         }
@@ -127,7 +121,7 @@ impl Users {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         let state = locked(&self.0);
-        state.count + state.created.len() - state.deleted.len()
+        AT_START + state.created.len() - state.deleted.len()
     }
 
     /// One user, by id.
@@ -148,11 +142,11 @@ impl Users {
         user
     }
 
-    /// Lays members over a user; false when there is none.
-    pub(super) fn change(&self, id: &str, members: &Map<String, Value>) -> bool {
+    /// Lays members over a user, if there is one.
+    pub(super) fn change(&self, id: &str, members: &Map<String, Value>) {
         let mut state = locked(&self.0);
         let Some(mut user) = state.find(id) else {
-            return false;
+            return;
         };
         state.version += 1;
         for (name, value) in members {
@@ -165,19 +159,17 @@ impl Users {
         } else if known {
             state.changed.insert(id.to_owned(), user);
         }
-        true
     }
 
-    /// Deletes a user; false when there is none.
-    pub(super) fn delete(&self, id: &str) -> bool {
+    /// Deletes a user, if there is one.
+    pub(super) fn delete(&self, id: &str) {
         let mut state = locked(&self.0);
         if state.find(id).is_none() {
-            return false;
+            return;
         }
         if state.created.remove(id).is_none() && state.deleted.len() < CHANGES {
             state.deleted.insert(id.to_owned());
         }
-        true
     }
 }
 
@@ -191,7 +183,7 @@ impl State {
             .get(id)
             .or_else(|| self.changed.get(id))
             .cloned();
-        changed.or_else(|| index(id).filter(|&index| index < self.count).map(original))
+        changed.or_else(|| index(id).filter(|&index| index < AT_START).map(original))
     }
 }
 

@@ -10,7 +10,6 @@ use super::directory::Directory;
 use super::download::TICKET_CANARY;
 use super::entra::Entra;
 use super::fault::{Faults, Handshake};
-use super::graph::Graph;
 use super::ident::{base64url, random};
 use super::journal::Journal;
 use super::metadata::Metadata;
@@ -18,6 +17,7 @@ use super::probe::Probe;
 use super::proof::Proofs;
 use super::tls::Chains;
 use super::token::Tokens;
+use super::user::Users;
 use super::wire::{Ending, Link};
 use super::{SimulatorError, locked};
 
@@ -31,7 +31,7 @@ pub(super) struct World {
     pub(super) proofs: Proofs,
     pub(super) identifiers: Identifiers,
     pub(super) tokens: Tokens,
-    pub(super) graph: Graph,
+    pub(super) users: Users,
     pub(super) metadata: Metadata,
     pub(super) probe: Probe,
     /// Opens the addresses of files.
@@ -58,7 +58,7 @@ impl World {
             proofs: Proofs::default(),
             identifiers: Identifiers::default(),
             tokens: Tokens::default(),
-            graph: Graph::default(),
+            users: Users::default(),
             metadata: Metadata::default(),
             probe: Probe::default(),
             ticket: format!("v1.{TICKET_CANARY}{}", base64url(random::<18>())),
