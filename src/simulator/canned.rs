@@ -29,46 +29,30 @@ impl Fault {
         }
     }
 
-    fn json(status: u16, headers: &[(&str, &str)], code: &str, message: &str) -> Self {
+    fn json(status: u16, retry_after: Option<&str>, code: &str, message: &str) -> Self {
         let inner = json!({"date": "2030-01-01T00:05:00", "request-id": "33333333-aaaa-4bbb-8ccc-000000000003"});
         let body = json!({"error": {"code": code, "message": message, "innerError": inner}});
-        let mut all = vec![("content-type", "application/json; charset=utf-8")];
-        all.extend_from_slice(headers);
-        Self::answer(status, &all, body.to_string())
+        let mut headers = vec![("content-type", "application/json; charset=utf-8")];
+        headers.extend(retry_after.map(|value| ("retry-after", value)));
+        Self::answer(status, &headers, body.to_string())
     }
 
     /// 429 as Graph gives it, with or without `Retry-After` (which may be a fraction or a date).
     pub fn graph_429(retry_after: Option<&str>) -> Self {
-        let headers: Vec<_> = retry_after
-            .map(|value| ("retry-after", value))
-            .into_iter()
-            .collect();
-        Self::json(
-            429,
-            &headers,
-            "TooManyRequests",
-            "Please retry again later.",
-        )
+        let text = "Please retry again later.";
+        Self::json(429, retry_after, "TooManyRequests", text)
     }
 
     /// 503 as Graph gives it.
     pub fn graph_503(retry_after: Option<&str>) -> Self {
-        let headers: Vec<_> = retry_after
-            .map(|value| ("retry-after", value))
-            .into_iter()
-            .collect();
-        Self::json(
-            503,
-            &headers,
-            "ServiceNotAvailable",
-            "Temporarily unavailable.",
-        )
+        let text = "Temporarily unavailable.";
+        Self::json(503, retry_after, "ServiceNotAvailable", text)
     }
 
     /// 403 as Graph gives it to an app without the permission.
     pub fn graph_403() -> Self {
         let text = "Insufficient privileges to complete the operation.";
-        Self::json(403, &[], "Authorization_RequestDenied", text)
+        Self::json(403, None, "Authorization_RequestDenied", text)
     }
 
     /// 429 as Entra gives it: plain text with `Retry-After`.
