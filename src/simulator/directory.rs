@@ -89,10 +89,10 @@ pub(super) fn is_resource(resource: &str) -> bool {
         return false;
     };
     let name = host::name(authority.trim_end_matches('/'));
-    let is_local = ["localhost", "127.0.0.1"].contains(&name);
+    let is_local = host::LOOPBACK.contains(&name);
     let is_login = [host::LOGIN, host::LOGIN_USGOV].contains(&name);
     match scheme {
-        "https" => host::CERTIFIED.contains(&name) && !is_login,
+        "https" => is_local || host::RESOLVED.contains(&name) && !is_login,
         "http" => is_local,
         _ => false,
     }

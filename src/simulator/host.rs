@@ -15,17 +15,8 @@ pub const DOWNLOAD: &str = "contoso.sharepoint.com";
 /// The link-local address of the virtual machine's metadata service.
 pub const METADATA: &str = "169.254.169.254";
 
-/// Every name in the certificate.
-pub(super) const CERTIFIED: &[&str] = &[
-    LOGIN,
-    LOGIN_USGOV,
-    GRAPH,
-    ORGANISATION,
-    ORGANISATION_API,
-    DOWNLOAD,
-    "localhost",
-    "127.0.0.1",
-];
+/// The names of this machine.
+pub(super) const LOOPBACK: &[&str] = &["localhost", "127.0.0.1"];
 
 /// The names that a proxy has to be told to find here instead of on the internet.
 pub(super) const RESOLVED: &[&str] = &[
@@ -54,10 +45,10 @@ pub(super) fn service(authority: &str, path: &str) -> Option<Service> {
         GRAPH => Some(Service::Graph),
         ORGANISATION | ORGANISATION_API => Some(Service::Dataverse),
         DOWNLOAD => Some(Service::Download),
-        "localhost" | "127.0.0.1" if path.contains("/oauth2/") => Some(Service::Entra),
-        "localhost" | "127.0.0.1" if path.starts_with("/api/") => Some(Service::Dataverse),
-        "localhost" | "127.0.0.1" => Some(Service::Graph),
-        _ => None,
+        name if !LOOPBACK.contains(&name) => None,
+        _ if path.contains("/oauth2/") => Some(Service::Entra),
+        _ if path.starts_with("/api/") => Some(Service::Dataverse),
+        _ => Some(Service::Graph),
     }
 }
 

@@ -29,7 +29,7 @@ impl Chains {
         let authority = Authority::make("Simulator Root")?;
         let stranger = Authority::make("Somebody Else")?;
         let both: &[&str] = &["h2", "http/1.1"];
-        let names = host::CERTIFIED;
+        let names = &[host::RESOLVED, host::LOOPBACK].concat();
         Ok(Self {
             good: authority.leaf(names, Validity::Now, both)?,
             good_http1: authority.leaf(names, Validity::Now, &["http/1.1"])?,
