@@ -235,7 +235,6 @@ impl Exchange {
 
     /// The answer as HTTP, with its body spoilt where a script says so.
     async fn spoil(&self, answer: Answer, taken: &Taken) -> Response<Flow> {
-        let mut flow_faults: Vec<&Fault> = Vec::new();
         for fault in &taken.faults {
             match fault {
                 Fault::Goaway => {
@@ -248,12 +247,11 @@ impl Exchange {
                     self.link
                         .act(Act::Instead(raw::close_delimited(&answer), *ending));
                 }
-                Fault::Break { after: Some(_), .. } | Fault::Drip { .. } => flow_faults.push(fault),
                 _ => {}
             }
         }
         let mut response = answer.into_response();
-        for fault in flow_faults {
+        for fault in &taken.faults {
             response = response.map(|flow| match fault {
                 Fault::Drip { size, every } => Drip::new(flow, *size, *every).boxed_unsync(),
                 Fault::Break {
