@@ -12,7 +12,6 @@ use super::directory::TENANT_ID;
 use super::token::Refusal;
 use super::world::World;
 use super::{dataverse_batch, dataverse_file, dataverse_metadata, dataverse_row, host, probe};
-use crate::clock::Now;
 use crate::guid;
 
 /// The media type of Dataverse's JSON.
@@ -22,13 +21,7 @@ pub(super) const ROOTS: [&str; 3] = ["/api/data/v9.2/", "/api/data/v9.1/", "/api
 
 /// Answers a request to the organisation.
 pub(super) fn answer(world: &World, call: &Call) -> Answer {
-    if let Err(refusal) = world
-        .tokens
-        .judge(&call.authority, &call.headers, Now::read())
-    {
-        if let Some(offence) = refusal.offence() {
-            world.offend(call, &offence);
-        }
+    if let Err(refusal) = world.admit(call) {
         return unauthorized(call, &refusal);
     }
     dressed(admitted(world, call), call)

@@ -13,7 +13,6 @@ use super::ident::iso;
 use super::token::Refusal;
 use super::world::World;
 use super::{graph_batch, graph_file, graph_user, graph_work, host, probe};
-use crate::clock::Now;
 use crate::guid;
 
 /// The media type of Graph's JSON.
@@ -40,6 +39,11 @@ impl<'a> Place<'a> {
             segments: segments.collect(),
         })
     }
+
+    /// The beginning of every absolute link to this version.
+    pub(super) fn root(&self, call: &Call) -> String {
+        format!("{}/{}", call.origin(), self.version)
+    }
 }
 
 /// The one or two segments that `name` or `name('key')` stand for.
@@ -55,13 +59,7 @@ fn keyed(segment: &str) -> Vec<&str> {
 
 /// Answers a request to Graph.
 pub(super) fn answer(world: &World, call: &Call) -> Answer {
-    if let Err(refusal) = world
-        .tokens
-        .judge(&call.authority, &call.headers, Now::read())
-    {
-        if let Some(offence) = refusal.offence() {
-            world.offend(call, &offence);
-        }
+    if let Err(refusal) = world.admit(call) {
         return dressed(unauthorized(call, &refusal), call);
     }
     dressed(admitted(world, call), call)

@@ -46,9 +46,8 @@ pub(super) fn picture(call: &Call) -> Answer {
 
 fn item(world: &World, call: &Call, place: &Place<'_>) -> Value {
     let context = format!(
-        "{}/{}/$metadata#drives('b%21FAKE')/items/$entity",
-        call.origin(),
-        place.version
+        "{}/$metadata#drives('b%21FAKE')/items/$entity",
+        place.root(call)
     );
     json!({
         "@odata.context": context,
@@ -64,7 +63,7 @@ fn uploaded(call: &Call, place: &Place<'_>) -> Answer {
     let Some(hash) = call.body.sha256 else {
         return bad_body(call);
     };
-    let root = format!("{}/{}", call.origin(), place.version);
+    let root = place.root(call);
     let item = json!({
         "@odata.context": format!("{root}/$metadata#drives('b%21FAKE')/items/$entity"),
         "id": "01FAKE",
@@ -76,9 +75,8 @@ fn uploaded(call: &Call, place: &Place<'_>) -> Answer {
 
 fn session(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     let context = format!(
-        "{}/{}/$metadata#microsoft.graph.uploadSession",
-        call.origin(),
-        place.version
+        "{}/$metadata#microsoft.graph.uploadSession",
+        place.root(call)
     );
     json(
         200,
@@ -95,7 +93,7 @@ fn session(world: &World, call: &Call, place: &Place<'_>) -> Answer {
 /// the client back to the beginning.
 fn changes(call: &Call, place: &Place<'_>) -> Answer {
     let drive = place.segments.get(1).copied().unwrap_or_default();
-    let root = format!("{}/{}", call.origin(), place.version);
+    let root = place.root(call);
     if call.raw_option("token") == Some("expired") {
         let location = format!("{root}/drives/{drive}/root/delta?token=FAKE-resync");
         let answer = error(

@@ -71,11 +71,7 @@ fn list(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     let select = select.as_deref();
     let users: Vec<Value> = users.iter().map(|user| selected(user, select)).collect();
     let fields = select.map_or_else(String::new, |select| format!("({select})"));
-    let context = format!(
-        "{}/{}/$metadata#users{fields}",
-        call.origin(),
-        place.version
-    );
+    let context = format!("{}/$metadata#users{fields}", place.root(call));
     let mut page = json!({"@odata.context": context});
     // The first page of an advanced query has it.
     if call.raw_option("$count") == Some("true") && is_eventual(call) && from == 0 {
@@ -98,7 +94,7 @@ fn is_eventual(call: &Call) -> bool {
 
 /// The changes of users: pages as of a list, then a link for next time, then tombstones.
 fn changes(world: &World, call: &Call, place: &Place<'_>) -> Answer {
-    let root = format!("{}/{}", call.origin(), place.version);
+    let root = place.root(call);
     if call.raw_option("$deltatoken") == Some("expired") {
         let location = format!("{root}/users/delta?$deltatoken=latest");
         let answer = error(
@@ -139,7 +135,7 @@ fn create(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     }
     let mut user = world.users.create(members);
     let id = user["id"].as_str().unwrap_or_default().to_owned();
-    let root = format!("{}/{}", call.origin(), place.version);
+    let root = place.root(call);
     user["@odata.context"] = json!(format!("{root}/$metadata#users/$entity"));
     let location = format!("{root}/users/{id}");
     json(201, &user).with("location", &location)
@@ -179,7 +175,7 @@ fn shown(call: &Call, place: &Place<'_>, user: &Value) -> Answer {
     if call.header("if-none-match") == Some(tag) {
         return Answer::new(StatusCode::NOT_MODIFIED).with("etag", tag);
     }
-    let root = format!("{}/{}", call.origin(), place.version);
+    let root = place.root(call);
     let mut shown = selected(user, call.option("$select").as_deref());
     shown["@odata.context"] = json!(format!("{root}/$metadata#users/$entity"));
     json(200, &shown).with("etag", tag)

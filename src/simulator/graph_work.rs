@@ -41,7 +41,7 @@ pub(super) fn groups(world: &World, call: &Call, place: &Place<'_>) -> Answer {
 
 /// The tenant as Graph describes it.
 pub(super) fn organisation(call: &Call, place: &Place<'_>) -> Answer {
-    let root = format!("{}/{}", call.origin(), place.version);
+    let root = place.root(call);
     let tenant = json!({"id": TENANT_ID, "displayName": "Contoso Fake"});
     let context = format!("{root}/$metadata#organization");
     json(200, &json!({"@odata.context": context, "value": [tenant]}))
@@ -52,7 +52,7 @@ fn group_list(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     let Ok(from) = SKIP.position(call) else {
         return altered(world, call);
     };
-    let root = format!("{}/{}", call.origin(), place.version);
+    let root = place.root(call);
     let mut page = json!({"@odata.context": format!("{root}/$metadata#groups"), "value": []});
     if from == 0 {
         page["@odata.nextLink"] = json!(SKIP.link(call, 1));
@@ -67,7 +67,7 @@ fn group_list(world: &World, call: &Call, place: &Place<'_>) -> Answer {
 
 /// A group with its members expanded: links of their own inside an item, and the same words in text.
 fn group(call: &Call, place: &Place<'_>, id: &str) -> Value {
-    let root = format!("{}/{}", call.origin(), place.version);
+    let root = place.root(call);
     json!({
         "@odata.id": format!("{root}/directoryObjects/{id}/Microsoft.DirectoryServices.Group"),
         "id": id,
@@ -79,11 +79,7 @@ fn group(call: &Call, place: &Place<'_>, id: &str) -> Value {
 }
 
 fn member_list(call: &Call, place: &Place<'_>) -> Answer {
-    let context = format!(
-        "{}/{}/$metadata#directoryObjects",
-        call.origin(),
-        place.version
-    );
+    let context = format!("{}/$metadata#directoryObjects", place.root(call));
     let member = json!({"@odata.type": "#microsoft.graph.user", "id": user::id(1)});
     json(200, &json!({"@odata.context": context, "value": [member]}))
 }
@@ -140,7 +136,7 @@ pub(super) fn teams(world: &World, call: &Call, place: &Place<'_>) -> Answer {
                 .with("content-location", &format!("/teams('{TEAM}')"))
         }
         (method, [_, "operations", _]) if reads(method) => {
-            let root = format!("{}/{}", call.origin(), place.version);
+            let root = place.root(call);
             let operation = json!({
                 "@odata.context": format!("{root}/$metadata#teams('{TEAM}')/operations/$entity"),
                 "id": OPERATION,
@@ -155,7 +151,7 @@ pub(super) fn teams(world: &World, call: &Call, place: &Place<'_>) -> Answer {
 
 /// What a user has beside the user itself.
 pub(super) fn belongings(world: &World, call: &Call, place: &Place<'_>) -> Answer {
-    let root = format!("{}/{}", call.origin(), place.version);
+    let root = place.root(call);
     match (&call.method, &place.segments[2..]) {
         (method, ["messages"]) if reads(method) => {
             let context = format!("{root}/$metadata#users/messages");

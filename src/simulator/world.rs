@@ -16,10 +16,11 @@ use super::metadata::Metadata;
 use super::probe::Probe;
 use super::proof::Proofs;
 use super::tls::Chains;
-use super::token::Tokens;
+use super::token::{Refusal, Tokens};
 use super::user::Users;
 use super::wire::{Ending, Link};
 use super::{SimulatorError, locked};
+use crate::clock::Now;
 
 /// See the module.
 pub(super) struct World {
@@ -69,6 +70,17 @@ impl World {
             links: Mutex::default(),
             next_link: AtomicU64::new(1),
         })
+    }
+
+    /// Judges the token of a request to an API.
+    pub(super) fn admit(&self, call: &Call) -> Result<(), Refusal> {
+        let judged = self
+            .tokens
+            .judge(&call.authority, &call.headers, Now::read());
+        if let Some(offence) = judged.as_ref().err().and_then(Refusal::offence) {
+            self.offend(call, &offence);
+        }
+        judged
     }
 
     /// Enters an offence of a request.
