@@ -10,13 +10,13 @@ pub struct Chain<'a>(pub &'a (dyn Error + 'a));
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        causes(self.0).try_for_each(|cause| write!(f, ": {cause}"))
     }
+}
+
+/// What led to an error, the nearest first.
+pub fn causes<'a>(error: &'a (dyn Error + 'a)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
 }
 
 #[cfg(test)]

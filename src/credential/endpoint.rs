@@ -3,7 +3,6 @@
 //! addresses given in `resolve` never are.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use zeroize::Zeroizing;
 use super::answer::{self, AccessToken};
 use super::error::{CredentialError, Flaw, Outage, Peer};
 use super::refusal;
+use crate::chain::causes;
 use crate::config::{HostName, Origin};
 use crate::guid;
 
@@ -255,14 +255,7 @@ impl Endpoint {
 /// Whether the forward proxy gave no way, so that the other end was never asked. The library has no
 /// type for it that can be named here.
 fn is_of_tunnel(error: &reqwest::Error) -> bool {
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if cause.to_string().starts_with("tunnel error") {
-            return true;
-        }
-        next = cause.source();
-    }
-    false
+    causes(error).any(|cause| cause.to_string().starts_with("tunnel error"))
 }
 
 /// An answer, read to its end; a refusal as far as the bounds allow.

@@ -1,7 +1,6 @@
 //! Why no token came, sorted by what is done about it: a person changes something, or it is asked
 //! again later. Nothing in here holds a secret or the words of a server.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use super::key_file::KeyFault;
 use super::platform::PlatformError;
 use super::reason::Reason;
 use super::refusal::Refusal;
+use crate::chain::causes;
 use crate::config::Name;
 use crate::descriptors;
 use crate::secret::SecretError;
@@ -227,14 +227,13 @@ impl CredentialError {
 
     /// A want of file descriptors says nothing about the credential: it is taken for an outage.
     pub(super) fn of_this_moment(self) -> Self {
-        let mut next = self.source();
-        while let Some(cause) = next {
-            if cause.downcast_ref().is_some_and(descriptors::ran_out) {
-                return Outage::NoDescriptor.into();
-            }
-            next = cause.source();
+        let is_want = causes(&self)
+            .filter_map(|cause| cause.downcast_ref())
+            .any(descriptors::ran_out);
+        match is_want {
+            true => Outage::NoDescriptor.into(),
+            false => self,
         }
-        self
     }
 
     /// Whether a person must change something before asking again can help.
@@ -273,13 +272,7 @@ impl CredentialError {
             let (first, second) = (first.words(), second.words());
             return format!("{first}; its fallback \"{fallback}\": {second}");
         }
-        let mut root: Option<&dyn Error> = None;
-        let mut next = self.source();
-        while let Some(cause) = next {
-            root = Some(cause);
-            next = cause.source();
-        }
-        match root {
+        match causes(self).last() {
             Some(root) => format!("{self}: {root}"),
             None => self.to_string(),
         }

@@ -11,6 +11,7 @@ use super::super::{Failure, RequestBody, UpstreamError};
 use super::connection::H2Connection;
 use super::revocable_body::{Handed, RevocableBody};
 use crate::alarm::Alarm;
+use crate::chain::causes;
 
 /// One stream in use; its place is free again when this is dropped.
 pub(in super::super) struct Stream {
@@ -142,14 +143,7 @@ pub(in super::super) fn is_malformed(error: &hyper::Error) -> bool {
 }
 
 fn cause(error: &hyper::Error) -> Option<&h2::Error> {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref() {
-            return Some(error);
-        }
-        source = error.source();
-    }
-    None
+    causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 /// REFUSED_STREAM, and GOAWAY for a stream above its last id, promise that the request was not
