@@ -18,6 +18,19 @@ pub enum Class {
     Transient,
 }
 
+/// What a code blames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blamed {
+    /// The proof itself, as invalid or expired: another credential of the app may do. OAuth says it
+    /// with `invalid_client`, and Entra by no means always.
+    Credential,
+    /// What is asked for, or a policy refuses it: another credential of the app would be told the same,
+    /// and this one may do for another scope. OAuth may call it `invalid_client` still.
+    Request,
+    /// Another thing, or it does not say.
+    Else,
+}
+
 /// One code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -25,59 +38,12 @@ pub struct Entry {
     pub code: u32,
     /// How soon asking again can help.
     pub class: Class,
+    /// What it blames.
+    pub blamed: Blamed,
     /// What it means, in a few words.
     pub meaning: &'static str,
     /// What to do, in one sentence without a full stop.
     pub remedy: &'static str,
-}
-
-impl Entry {
-    /// Whether the proof itself is invalid or expired, so that another credential of the app may
-    /// do. OAuth says it with `invalid_client`, and Entra by no means always.
-    pub fn refuses_credential(&self) -> bool {
-        matches!(
-            self.code,
-            50012
-                | 50013
-                | 50027
-                | 50048
-                | 70021
-                | 700_024
-                | 700_027
-                | 700_030
-                | 700_211
-                | 700_212
-                | 700_213
-                | 700_229
-                | 7_000_215
-                | 7_000_222
-                | 7_002_137
-                | 7_002_138
-        )
-    }
-
-    /// Whether what is asked for is refused, or a policy refuses it: another credential of the app would
-    /// be told the same, and this one may do for another scope. OAuth may call it `invalid_client` still.
-    pub fn refuses_request(&self) -> bool {
-        matches!(
-            self.code,
-            28002
-                | 28003
-                | 50001
-                | 53003
-                | 65001
-                | 70011
-                | 500_011
-                | 500_014
-                | 530_035
-                | 650_052
-                | 650_056
-                | 650_057
-                | 700_022
-                | 700_023
-                | 1_002_012
-        )
-    }
 }
 
 /// Finds a code.
@@ -95,10 +61,17 @@ pub fn look_up_federated(code: u32) -> Option<&'static Entry> {
     own.or_else(|| look_up(code))
 }
 
-const fn entry(code: u32, class: Class, meaning: &'static str, remedy: &'static str) -> Entry {
+const fn entry(
+    code: u32,
+    class: Class,
+    blamed: Blamed,
+    meaning: &'static str,
+    remedy: &'static str,
+) -> Entry {
     Entry {
         code,
         class,
+        blamed,
         meaning,
         remedy,
     }
@@ -117,80 +90,81 @@ const POLICY: &str =
     "change the Conditional Access policy for workload identities, or call from an allowed address";
 const REPORT: &str = "report it with the trace id";
 
+use Blamed::{Credential, Else, Request};
 use Class::{Permanent, Slow, Throttled, Transient};
 
 /// Sorted by code.
 #[rustfmt::skip]
 const TABLE: &[Entry] = &[
-    entry(28002, Permanent, "the scope is empty or not valid", ONE_RESOURCE),
-    entry(28003, Permanent, "the scope is empty or names several resources", ONE_RESOURCE),
-    entry(50001, Permanent, "the resource is unknown or disabled in this tenant", RESOURCE),
-    entry(50012, Permanent, "the client assertion is not valid", ASSERTION),
-    entry(50013, Permanent, "the client assertion is not valid", ASSERTION),
-    entry(50027, Permanent, "the client assertion is not a valid JWT", ASSERTION),
-    entry(50033, Transient, "the directory is temporarily unavailable", WAIT),
-    entry(50048, Permanent, "issuer and subject of the client assertion differ", ASSERTION),
-    entry(50087, Transient, "the directory is temporarily unavailable", WAIT),
-    entry(50194, Permanent, "the app is not multi-tenant and cannot be used on a shared authority", "set tenant_id to the tenant's GUID"),
-    entry(50196, Throttled, "the same token was asked for too often", "look for another process that asks with this app and does not cache"),
-    entry(53003, Permanent, "Conditional Access blocks this app", POLICY),
-    entry(65001, Permanent, "consent is missing", CONSENT),
-    entry(70002, Permanent, "the request held no usable credential", "check which credential kind the app registration expects"),
-    entry(70011, Permanent, "the scope is not valid", ONE_RESOURCE),
-    entry(70021, Slow, "no federated credential of the app matches", FEDERATION),
-    entry(90002, Permanent, "the tenant was not found", "check tenant_id, and `cloud` or `authority`"),
-    entry(90006, Transient, "an internal service did not answer", WAIT),
-    entry(90012, Transient, "the request to the directory timed out", WAIT),
-    entry(90014, Permanent, "a required parameter is missing", REPORT),
-    entry(90024, Transient, "the directory is temporarily unavailable", WAIT),
-    entry(90033, Transient, "the directory is temporarily unavailable", WAIT),
-    entry(90036, Permanent, "Entra failed and says that asking again does not help", REPORT),
-    entry(90038, Permanent, "the tenant belongs to another cloud", CLOUD),
-    entry(90055, Throttled, "the tenant sent too many requests", "look for clients of this tenant that do not cache tokens"),
-    entry(90061, Slow, "Entra cannot reach the issuer of the federated token", "make the issuer's OpenID metadata reachable from the internet"),
-    entry(90090, Transient, "an internal service did not answer", WAIT),
-    entry(100_007, Permanent, "the regional endpoint cannot be used like this", "set `authority` to the global one of the cloud"),
-    entry(500_011, Permanent, "the resource has no service principal in this tenant", RESOURCE),
-    entry(500_014, Permanent, "the resource's service principal is disabled", "enable it under Enterprise applications"),
-    entry(530_035, Permanent, "a security default or policy blocks this app", POLICY),
-    entry(650_052, Permanent, "the organisation has not subscribed to the service", "subscribe to the service, or enable its service principal, in this tenant"),
-    entry(650_056, Permanent, "the app registration is misconfigured or consent is missing", CONSENT),
-    entry(650_057, Permanent, "the resource is not among the app's requested permissions", CONSENT),
-    entry(700_016, Permanent, "the app was not found in this tenant", "check client_id and tenant_id; an app of another tenant needs admin consent here first"),
-    entry(700_022, Permanent, "the scope names several resources", ONE_RESOURCE),
-    entry(700_023, Permanent, "the scope names no resource", ONE_RESOURCE),
-    entry(700_024, Slow, "the client assertion is outside its validity", "set this machine's clock; for a federated token, check that its file is still being renewed"),
-    entry(700_025, Permanent, "the app is registered as a public client", "allow client credentials in the app registration"),
-    entry(700_027, Permanent, "the certificate is not registered with the app", "upload the public certificate to the app registration, or use the key that belongs to the uploaded one"),
-    entry(700_030, Permanent, "the certificate's subject or issuer is not authorised", "upload the certificate itself to the app registration, or remove send_chain"),
-    entry(700_211, Permanent, "no federated credential of the app matches the issuer", FEDERATION),
-    entry(700_212, Permanent, "no federated credential of the app matches the audience", FEDERATION),
-    entry(700_213, Permanent, "no federated credential of the app matches the subject", FEDERATION),
-    entry(700_229, Permanent, "this kind of token cannot be used as a federated credential", "use a service-account token or another app-only token"),
-    entry(900_023, Permanent, "the tenant identifier is malformed", "set tenant_id to the tenant's GUID or a verified domain"),
-    entry(900_144, Permanent, "a required parameter is missing", REPORT),
-    entry(900_382, Permanent, "the app belongs to another cloud", CLOUD),
-    entry(900_432, Permanent, "confidential clients do not work across clouds", CLOUD),
-    entry(900_561, Permanent, "the endpoint only takes POST", "look for a proxy between here and Entra that changes or redirects requests"),
-    entry(1_002_012, Permanent, "client credentials take a scope that ends in /.default", ONE_RESOURCE),
-    entry(7_000_112, Permanent, "the app is disabled", "enable the app's service principal under Enterprise applications"),
-    entry(7_000_215, Permanent, "the client secret is not the app's", "use the secret's value, not its id, and check client_id"),
-    entry(7_000_218, Permanent, "the request held no credential", "check which credential kind the app registration expects"),
-    entry(7_000_222, Permanent, "the client secret has expired", "create a new secret for the app and put it in place of the old one"),
-    entry(7_000_229, Permanent, "the app has no service principal in this tenant", "create the enterprise application, or grant admin consent, in this tenant"),
-    entry(7_002_137, Permanent, "no federated credential of the app matches", FEDERATION),
-    entry(7_002_138, Permanent, "no federated credential of the app matches", FEDERATION),
-    entry(9_001_023, Permanent, "the grant does not work on a shared authority", "set tenant_id to the tenant's GUID"),
+    entry(28002, Permanent, Request, "the scope is empty or not valid", ONE_RESOURCE),
+    entry(28003, Permanent, Request, "the scope is empty or names several resources", ONE_RESOURCE),
+    entry(50001, Permanent, Request, "the resource is unknown or disabled in this tenant", RESOURCE),
+    entry(50012, Permanent, Credential, "the client assertion is not valid", ASSERTION),
+    entry(50013, Permanent, Credential, "the client assertion is not valid", ASSERTION),
+    entry(50027, Permanent, Credential, "the client assertion is not a valid JWT", ASSERTION),
+    entry(50033, Transient, Else, "the directory is temporarily unavailable", WAIT),
+    entry(50048, Permanent, Credential, "issuer and subject of the client assertion differ", ASSERTION),
+    entry(50087, Transient, Else, "the directory is temporarily unavailable", WAIT),
+    entry(50194, Permanent, Else, "the app is not multi-tenant and cannot be used on a shared authority", "set tenant_id to the tenant's GUID"),
+    entry(50196, Throttled, Else, "the same token was asked for too often", "look for another process that asks with this app and does not cache"),
+    entry(53003, Permanent, Request, "Conditional Access blocks this app", POLICY),
+    entry(65001, Permanent, Request, "consent is missing", CONSENT),
+    entry(70002, Permanent, Else, "the request held no usable credential", "check which credential kind the app registration expects"),
+    entry(70011, Permanent, Request, "the scope is not valid", ONE_RESOURCE),
+    entry(70021, Slow, Credential, "no federated credential of the app matches", FEDERATION),
+    entry(90002, Permanent, Else, "the tenant was not found", "check tenant_id, and `cloud` or `authority`"),
+    entry(90006, Transient, Else, "an internal service did not answer", WAIT),
+    entry(90012, Transient, Else, "the request to the directory timed out", WAIT),
+    entry(90014, Permanent, Else, "a required parameter is missing", REPORT),
+    entry(90024, Transient, Else, "the directory is temporarily unavailable", WAIT),
+    entry(90033, Transient, Else, "the directory is temporarily unavailable", WAIT),
+    entry(90036, Permanent, Else, "Entra failed and says that asking again does not help", REPORT),
+    entry(90038, Permanent, Else, "the tenant belongs to another cloud", CLOUD),
+    entry(90055, Throttled, Else, "the tenant sent too many requests", "look for clients of this tenant that do not cache tokens"),
+    entry(90061, Slow, Else, "Entra cannot reach the issuer of the federated token", "make the issuer's OpenID metadata reachable from the internet"),
+    entry(90090, Transient, Else, "an internal service did not answer", WAIT),
+    entry(100_007, Permanent, Else, "the regional endpoint cannot be used like this", "set `authority` to the global one of the cloud"),
+    entry(500_011, Permanent, Request, "the resource has no service principal in this tenant", RESOURCE),
+    entry(500_014, Permanent, Request, "the resource's service principal is disabled", "enable it under Enterprise applications"),
+    entry(530_035, Permanent, Request, "a security default or policy blocks this app", POLICY),
+    entry(650_052, Permanent, Request, "the organisation has not subscribed to the service", "subscribe to the service, or enable its service principal, in this tenant"),
+    entry(650_056, Permanent, Request, "the app registration is misconfigured or consent is missing", CONSENT),
+    entry(650_057, Permanent, Request, "the resource is not among the app's requested permissions", CONSENT),
+    entry(700_016, Permanent, Else, "the app was not found in this tenant", "check client_id and tenant_id; an app of another tenant needs admin consent here first"),
+    entry(700_022, Permanent, Request, "the scope names several resources", ONE_RESOURCE),
+    entry(700_023, Permanent, Request, "the scope names no resource", ONE_RESOURCE),
+    entry(700_024, Slow, Credential, "the client assertion is outside its validity", "set this machine's clock; for a federated token, check that its file is still being renewed"),
+    entry(700_025, Permanent, Else, "the app is registered as a public client", "allow client credentials in the app registration"),
+    entry(700_027, Permanent, Credential, "the certificate is not registered with the app", "upload the public certificate to the app registration, or use the key that belongs to the uploaded one"),
+    entry(700_030, Permanent, Credential, "the certificate's subject or issuer is not authorised", "upload the certificate itself to the app registration, or remove send_chain"),
+    entry(700_211, Permanent, Credential, "no federated credential of the app matches the issuer", FEDERATION),
+    entry(700_212, Permanent, Credential, "no federated credential of the app matches the audience", FEDERATION),
+    entry(700_213, Permanent, Credential, "no federated credential of the app matches the subject", FEDERATION),
+    entry(700_229, Permanent, Credential, "this kind of token cannot be used as a federated credential", "use a service-account token or another app-only token"),
+    entry(900_023, Permanent, Else, "the tenant identifier is malformed", "set tenant_id to the tenant's GUID or a verified domain"),
+    entry(900_144, Permanent, Else, "a required parameter is missing", REPORT),
+    entry(900_382, Permanent, Else, "the app belongs to another cloud", CLOUD),
+    entry(900_432, Permanent, Else, "confidential clients do not work across clouds", CLOUD),
+    entry(900_561, Permanent, Else, "the endpoint only takes POST", "look for a proxy between here and Entra that changes or redirects requests"),
+    entry(1_002_012, Permanent, Request, "client credentials take a scope that ends in /.default", ONE_RESOURCE),
+    entry(7_000_112, Permanent, Else, "the app is disabled", "enable the app's service principal under Enterprise applications"),
+    entry(7_000_215, Permanent, Credential, "the client secret is not the app's", "use the secret's value, not its id, and check client_id"),
+    entry(7_000_218, Permanent, Else, "the request held no credential", "check which credential kind the app registration expects"),
+    entry(7_000_222, Permanent, Credential, "the client secret has expired", "create a new secret for the app and put it in place of the old one"),
+    entry(7_000_229, Permanent, Else, "the app has no service principal in this tenant", "create the enterprise application, or grant admin consent, in this tenant"),
+    entry(7_002_137, Permanent, Credential, "no federated credential of the app matches", FEDERATION),
+    entry(7_002_138, Permanent, Credential, "no federated credential of the app matches", FEDERATION),
+    entry(9_001_023, Permanent, Else, "the grant does not work on a shared authority", "set tenant_id to the tenant's GUID"),
 ];
 
 /// What differs where `federated_token_file` gives the assertion.
 #[rustfmt::skip]
 const FEDERATED: &[Entry] = &[
-    entry(50012, Permanent, "the token in federated_token_file is not valid", FOREIGN),
-    entry(50013, Permanent, "the token in federated_token_file is not valid", FOREIGN),
-    entry(50027, Permanent, "federated_token_file does not hold a valid JWT", "put the issuer's token into the file, alone: not the JSON that it came in"),
-    entry(50048, Permanent, "the token in federated_token_file was taken for the app's own assertion", FOREIGN),
-    entry(700_027, Permanent, "Entra does not know the key that signed the token in federated_token_file", "make sure that the app's federated credential names the token's issuer, and that the issuer publishes its keys"),
+    entry(50012, Permanent, Credential, "the token in federated_token_file is not valid", FOREIGN),
+    entry(50013, Permanent, Credential, "the token in federated_token_file is not valid", FOREIGN),
+    entry(50027, Permanent, Credential, "federated_token_file does not hold a valid JWT", "put the issuer's token into the file, alone: not the JSON that it came in"),
+    entry(50048, Permanent, Credential, "the token in federated_token_file was taken for the app's own assertion", FOREIGN),
+    entry(700_027, Permanent, Credential, "Entra does not know the key that signed the token in federated_token_file", "make sure that the app's federated credential names the token's issuer, and that the issuer publishes its keys"),
 ];
 
 #[cfg(test)]

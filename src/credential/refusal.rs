@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{DATE, HeaderMap};
 use serde_json::Value;
 
-use super::aadsts::{self, Class};
+use super::aadsts::{self, Blamed, Class};
 use super::endpoint::Reply;
 use super::error::{CredentialError, Flaw, Outage, Peer, Rejection};
 use super::members;
@@ -44,17 +44,13 @@ pub(super) fn of_entra(reply: &Reply) -> CredentialError {
     let transient = matches!(
         refusal.error.as_deref(),
         Some("temporarily_unavailable" | "server_error" | "request_timeout")
-    );
+    ) || code_class == Some(Class::Transient);
+    let later = |refusal| unavailable(refusal, retry_after(&reply.headers, reply.received));
     match (reply.status, code_class) {
         (429, _) => throttled(reply, refusal),
-        (408 | 500.., _) => unavailable(refusal, retry_after(&reply.headers, reply.received)),
-        (400..=499, _) if transient => {
-            unavailable(refusal, retry_after(&reply.headers, reply.received))
-        }
+        (408 | 500.., _) => later(refusal),
+        (400..=499, _) if transient => later(refusal),
         (400..=499, Some(Class::Throttled)) => throttled(reply, refusal),
-        (400..=499, Some(Class::Transient)) => {
-            unavailable(refusal, retry_after(&reply.headers, reply.received))
-        }
         (400..=499, _) => Rejection::Answer(Box::new(refusal)).into(),
         _ => CredentialError::Malformed {
             from: reply.from.clone(),
@@ -226,9 +222,10 @@ impl Refusal {
             self.error.as_deref(),
             Some("invalid_client" | "unauthorized_client")
         );
-        match self.entry() {
-            Some(entry) => entry.refuses_credential() || word && !entry.refuses_request(),
-            None => word,
+        match self.entry().map(|entry| entry.blamed) {
+            Some(Blamed::Credential) => true,
+            Some(Blamed::Request) => false,
+            Some(Blamed::Else) | None => word,
         }
     }
 }
