@@ -32,10 +32,8 @@ impl ClientSecret {
     }
 
     /// Reads the secret once.
-    pub(super) fn check(&self) -> Result<Secret, Rejection> {
-        let secret = self.source.read()?;
-        text_of(&secret, &self.source)?;
-        Ok(secret)
+    pub(super) fn check(&self) -> Result<(), Rejection> {
+        text_of(&self.source.read()?, &self.source).map(drop)
     }
 }
 

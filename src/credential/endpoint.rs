@@ -173,7 +173,7 @@ impl Endpoint {
             .body(form.into_body());
         let reply = self.send(request).await?;
         if reply.status == 200 {
-            reply.token()
+            answer::read(&reply)
         } else {
             Err(refusal::of_entra(&reply))
         }
@@ -270,13 +270,6 @@ pub(super) struct Reply {
     pub(super) body: Zeroizing<Vec<u8>>,
     /// When the head came.
     pub(super) received: SystemTime,
-}
-
-impl Reply {
-    /// The token of a successful answer.
-    pub(super) fn token(&self) -> Result<AccessToken, CredentialError> {
-        answer::read(self)
-    }
 }
 
 /// The fields of a token request, form-encoded and wiped after use.

@@ -107,8 +107,8 @@ impl Kind {
     pub(super) fn check(&self) -> Result<(), Rejection> {
         match self {
             Self::Certificate(kind) => kind.load(SystemTime::now()).map(drop),
-            Self::ClientSecret(kind) => kind.check().map(drop),
-            Self::FederatedToken(kind) => kind.check().map(drop),
+            Self::ClientSecret(kind) => kind.check(),
+            Self::FederatedToken(kind) => kind.check(),
             Self::ManagedIdentity(Ok(_)) => Ok(()),
             Self::ManagedIdentity(Err(error)) => Err(error.clone().into()),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 
-use super::answer::AccessToken;
+use super::answer::{self, AccessToken};
 use super::arc_key;
 use super::endpoint::{Endpoint, Reply, TokenClient};
 use super::error::{CredentialError, Flaw, Rejection};
@@ -110,7 +110,7 @@ impl ManagedIdentity {
 
 fn read(reply: &Reply) -> Result<AccessToken, CredentialError> {
     match reply.status {
-        200 => reply.token(),
+        200 => answer::read(reply),
         _ => Err(sort(reply)),
     }
 }
