@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, bail, ensure};
 
 use super::signals::Signals;
-use super::{FAILED, FINE};
+use super::{FAILED, FINE, tell};
 use crate::access_log::AccessLog;
 use crate::app::{App, AppError};
 use crate::config::{Config, ListenAddress, Source};
@@ -28,8 +28,7 @@ pub(super) fn demo(exit: bool) -> u8 {
     match outcome {
         Ok(()) => FINE,
         Err(error) => {
-            // Standard error is all there is to tell it to.
-            let _ = writeln!(std::io::stderr(), "tokenferry: the demo failed: {error:#}");
+            tell(format_args!("the demo failed: {error:#}"));
             FAILED
         }
     }

@@ -7,18 +7,19 @@ mod hardening;
 mod inspection;
 mod overlay;
 mod run;
-mod schema;
 mod signals;
 mod token;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory, Parser, Subcommand, value_parser};
+use tokio::runtime::Runtime;
 
 use crate::chain::Chain;
-use crate::config::value::parse_workers;
+use crate::config::{self, value::parse_workers};
 
 /// Fine.
 const FINE: u8 = 0;
@@ -171,7 +172,10 @@ pub fn main(args: Args) -> u8 {
         Command::Doctor { routes, json } => doctor::doctor(&config, &routes, json),
         Command::Token { route, raw } => token::token(&config, &route, raw),
         Command::Demo { exit } => demo::demo(exit),
-        Command::Schema => written(|out| schema::schema(out).map(|()| FINE)),
+        Command::Schema => written(|out| {
+            writeln!(out, "{:#}", config::schema())?;
+            Ok(FINE)
+        }),
     }
 }
 
@@ -195,7 +199,30 @@ fn written(command: impl FnOnce(&mut dyn Write) -> io::Result<u8>) -> u8 {
 
 /// Prints an error with its sources, for commands that have no log.
 fn complain(error: &dyn std::error::Error) -> u8 {
-    // Standard error is all there is to tell it to.
-    let _ = writeln!(io::stderr(), "tokenferry: {}", Chain(error));
+    tell(Chain(error));
     FAILED
+}
+
+/// Prints why the configuration or the usage is refused.
+fn refuse(words: &str) -> u8 {
+    tell(words);
+    REFUSED
+}
+
+fn tell(words: impl Display) {
+    // Standard error is all there is to tell it to.
+    let _ = writeln!(io::stderr(), "tokenferry: {words}");
+}
+
+/// Runs what needs a runtime.
+fn with_runtime(command: impl FnOnce(&Runtime) -> u8) -> u8 {
+    match crate::runtime::single() {
+        Ok(runtime) => {
+            let code = command(&runtime);
+            // A thread that waits for a file system must not keep the process from ending.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => complain(&error),
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::hardening;
 use super::overlay::{Loaded, load};
 use super::signals::Signals;
-use super::{FAILED, FINE, REFUSED, RunArgs, complain};
+use super::{FAILED, FINE, REFUSED, RunArgs, complain, refuse, with_runtime};
 use crate::access_log::AccessLog;
 use crate::app::{self, App, AppError, BoundListeners, Prepared};
 use crate::chain::Chain;
@@ -32,15 +32,7 @@ const MOST_TOLD: usize = 20;
 pub(super) fn run(path: &Path, args: &RunArgs) -> u8 {
     hardening::hide_memory();
     hardening::raise_descriptors();
-    match crate::runtime::single() {
-        Ok(runtime) => {
-            let code = runtime.block_on(live(path, args));
-            // A thread that waits for a file system must not keep the process from ending.
-            runtime.shutdown_background();
-            code
-        }
-        Err(error) => complain(&error),
-    }
+    with_runtime(|runtime| runtime.block_on(live(path, args)))
 }
 
 /// From the first signal that counts to the last line of the log.
@@ -114,11 +106,7 @@ fn start_logging(format: Format) -> Result<Logging, u8> {
     let levels = levels.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
     let levels = match levels.and_then(Levels::parse) {
         Ok(levels) => levels,
-        Err(words) => {
-            // Standard error is all there is to tell it to.
-            let _ = writeln!(io::stderr(), "tokenferry: {LEVELS_VARIABLE}: {words}");
-            return Err(REFUSED);
-        }
+        Err(words) => return Err(refuse(&format!("{LEVELS_VARIABLE}: {words}"))),
     };
     let colour = io::stderr().is_terminal();
     Logging::start(io::stderr(), format, colour, &levels).map_err(|error| complain(&error))

@@ -9,13 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::hardening::hide_memory;
 use super::inspection::{self, Purpose};
-use super::{FAILED, FINE, REFUSED, complain};
+use super::{FAILED, FINE, REFUSED, complain, refuse, tell, with_runtime};
 use crate::app;
-use crate::config::{Config, RouteSpec};
+use crate::config::{Config, RouteSpec, Scope};
 use crate::credential::{AccessToken, TokenRequest};
-
-/// Nothing is cached here, so the call may take as long as Entra ever does.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prints the claims of a route's token, or with `raw` the token and nothing else.
 pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
@@ -35,35 +32,30 @@ pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
     else {
         return refuse(&unknown_route(&config, route));
     };
-    let runtime = crate::runtime::single();
-    match runtime {
-        Ok(runtime) => {
-            let acquired = runtime.block_on(acquire(&config, spec));
-            // A thread that waits for a file system must not keep the process from ending.
-            runtime.shutdown_background();
-            match acquired {
-                Ok(token) => super::written(|out| print(&token, raw, out)),
-                Err(code) => code,
-            }
-        }
-        Err(error) => complain(&error),
-    }
+    with_runtime(|runtime| match runtime.block_on(acquire(&config, spec)) {
+        Ok(token) => super::written(|out| print(&token, raw, out)),
+        Err(code) => code,
+    })
 }
 
 async fn acquire(config: &Config, spec: &RouteSpec) -> Result<AccessToken, u8> {
     let outbound = app::outbound(config).map_err(|error| complain(&error))?;
-    let request = TokenRequest {
-        scope: &spec.scope,
-        claims: None,
-        within: PATIENCE,
-        resting: None,
-    };
     let credential = &outbound.credentials[spec.credential];
-    credential.acquire(request).await.outcome.map_err(|error| {
-        // Standard error is all there is to tell it to.
-        let _ = writeln!(std::io::stderr(), "tokenferry: {}", error.words());
+    let acquired = credential.acquire(request(&spec.scope)).await;
+    acquired.outcome.map_err(|error| {
+        tell(error.words());
         FAILED
     })
+}
+
+/// What a command asks for. Nothing is cached here, so the call may take as long as Entra ever does.
+pub(super) fn request(scope: &Scope) -> TokenRequest<'_> {
+    TokenRequest {
+        scope,
+        claims: None,
+        within: Duration::from_secs(30),
+        resting: None,
+    }
 }
 
 /// What is said of a route that is not there.
@@ -71,12 +63,6 @@ pub(super) fn unknown_route(config: &Config, route: &str) -> String {
     let known = config.routes.iter().map(|spec| spec.name.as_str());
     let known = known.collect::<Vec<_>>().join(", ");
     format!("there is no route \"{route}\"; the routes are {known}")
-}
-
-pub(super) fn refuse(words: &str) -> u8 {
-    // Standard error is all there is to tell it to.
-    let _ = writeln!(std::io::stderr(), "tokenferry: {words}");
-    REFUSED
 }
 
 /// The claims go to `out` as JSON and nothing beside them, for programs; what else is to be said goes

@@ -3,12 +3,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use super::super::token::request;
 use super::finding::{Finding, Subject};
 use crate::config::Scope;
-use crate::credential::{AccessToken, Credential, CredentialError, TokenRequest, beginning};
-
-/// Nothing is cached here, so the call may take as long as Entra ever does.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::credential::{AccessToken, Credential, CredentialError, beginning};
 
 /// One call.
 pub(super) struct Attempt<'a> {
@@ -22,14 +20,8 @@ pub(super) struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     async fn make(credential: &'a Credential, scope: &Scope) -> Self {
-        let request = TokenRequest {
-            scope,
-            claims: None,
-            within: PATIENCE,
-            resting: None,
-        };
         let began = Instant::now();
-        let outcome = credential.acquire_alone(request).await;
+        let outcome = credential.acquire_alone(request(scope)).await;
         Self {
             credential,
             took: began.elapsed(),

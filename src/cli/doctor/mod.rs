@@ -27,7 +27,7 @@ use futures_util::future::join_all;
 
 use super::hardening::hide_memory;
 use super::inspection::{self, Purpose};
-use super::{FAILED, FINE, REFUSED, complain, written};
+use super::{FAILED, FINE, REFUSED, complain, refuse, with_runtime, written};
 use crate::app::{self, Outbound};
 use crate::config::{AppIdentity, Config, Replaced, RouteSpec};
 use crate::credential::{AccessToken, Identity, ending};
@@ -50,26 +50,19 @@ pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
     };
     let routes = match chosen(&config, names) {
         Ok(routes) => routes,
-        Err(words) => return super::token::refuse(&words),
+        Err(words) => return refuse(&words),
     };
     let outbound = match app::outbound(&config) {
         Ok(outbound) => outbound,
         Err(error) => return complain(&error),
     };
-    let runtime = crate::runtime::single();
-    match runtime {
-        Ok(runtime) => {
-            let code = written(|out| {
-                let work = examine_all(&routes, &outbound, json, out);
-                let examined = tokio::task::LocalSet::new().block_on(&runtime, work)?;
-                told(examined, warnings, json, out)
-            });
-            // A thread that waits for a file system must not keep the process from ending.
-            runtime.shutdown_background();
-            code
-        }
-        Err(error) => complain(&error),
-    }
+    with_runtime(|runtime| {
+        written(|out| {
+            let work = examine_all(&routes, &outbound, json, out);
+            let examined = tokio::task::LocalSet::new().block_on(runtime, work)?;
+            told(examined, warnings, json, out)
+        })
+    })
 }
 
 /// The routes of these names, in the order of the file.
