@@ -78,13 +78,8 @@ fn measure(runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut child = start_upstream(folder.path())?;
     let text = std::fs::read_to_string(folder.path().join("routes.yaml"))?;
-    let source = Source {
-        file: "routes.yaml",
-        text: &text,
-        env: &|_| None,
-        allow_missing_env: false,
-    };
-    let app = runtime.block_on(App::start(config::load(&source)?.config, AccessLog::off()))?;
+    let config = config::load(&Source::alone(&text))?.config;
+    let app = runtime.block_on(App::start(config, AccessLog::off()))?;
     let address = *app.data_addresses().first().context("nothing listens")?;
     // The caller blocks, so it has a thread of its own while the runtime accepts and renews.
     let caller = std::thread::spawn(move || exchanges(address));

@@ -66,17 +66,12 @@ mod tests {
         let write = |key: &str| std::fs::write(file.path(), key).unwrap();
         write("a key that nobody guesses\n");
         let path = file.path().display();
-        let source = Source {
-            file: "routes.yaml",
-            text: &format!(
-                "credentials: {{a: {{managed_identity: system}}}}\n\
-                 callers: {{cron: {{api_key_file: '{path}'}}}}\n\
-                 routes: [{{name: a, path: /a, upstream: 'https://a.com', callers: [cron]}}]\n"
-            ),
-            env: &|_| None,
-            allow_missing_env: false,
-        };
-        let config = config::load(&source).unwrap().config;
+        let text = format!(
+            "credentials: {{a: {{managed_identity: system}}}}\n\
+             callers: {{cron: {{api_key_file: '{path}'}}}}\n\
+             routes: [{{name: a, path: /a, upstream: 'https://a.com', callers: [cron]}}]\n"
+        );
+        let config = config::load(&Source::alone(&text)).unwrap().config;
         let now = SystemTime::now();
         let tokens = TokenCache::new(Handle::current(), Metrics::new(now).refreshes());
         let generation = Arc::new(prepare(config, now).unwrap().build(&tokens).1);

@@ -93,10 +93,8 @@ mod tests {
 
     fn config(text: &str) -> Config {
         let source = Source {
-            file: "routes.yaml",
-            text,
-            env: &|_| None,
             allow_missing_env: true,
+            ..Source::alone(text)
         };
         load(&source).unwrap().config
     }

@@ -177,11 +177,10 @@ mod tests {
     use crate::proxy::generation::InForce;
 
     fn generation(routes: &str) -> Generation {
+        let text = format!("routes: [{routes}]");
         let source = Source {
-            file: "routes.yaml",
-            text: &format!("routes: [{routes}]"),
-            env: &|_| None,
             allow_missing_env: true,
+            ..Source::alone(&text)
         };
         let config = config::load(&source).unwrap().config;
         let now = SystemTime::now();

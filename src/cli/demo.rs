@@ -94,9 +94,7 @@ fn configuration(simulator: &Simulator, folder: &std::path::Path) -> anyhow::Res
     );
     let source = Source {
         file: "demo.yaml",
-        text: &text,
-        env: &|_| None,
-        allow_missing_env: false,
+        ..Source::alone(&text)
     };
     Ok(crate::config::load(&source)?.config)
 }

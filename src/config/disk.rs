@@ -160,13 +160,7 @@ mod tests {
              credentials:\n  a: {{tenant_id: a, client_id: a, client_secret_file: {folder}/secret}}\n\
              routes: [{{name: a, path: /a, upstream: \"https://a.com\"}}]\n"
         );
-        let source = Source {
-            file: "routes.yaml",
-            text: &text,
-            env: &|_| None,
-            allow_missing_env: false,
-        };
-        examine(&source, Replaced::default()).files
+        examine(&Source::alone(&text), Replaced::default()).files
     }
 
     fn words(findings: &[Finding]) -> Vec<&str> {

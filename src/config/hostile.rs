@@ -131,11 +131,10 @@ fn any_value_may_come_from_a_variable_that_a_pipeline_does_not_have() {
     for place in places {
         for unset in ["${UNSET}", "x${UNSET}", "*.${UNSET}", "http://${UNSET}/x"] {
             let (before, after) = (&EVERY_KEY[..place.start], &EVERY_KEY[place.end..]);
+            let text = format!("{before}\"{unset}\"{after}");
             let source = Source {
-                file: "routes.yaml",
-                text: &format!("{before}\"{unset}\"{after}"),
-                env: &|_| None,
                 allow_missing_env: true,
+                ..Source::alone(&text)
             };
             let problems = load(&source).err();
             assert_eq!(

@@ -29,6 +29,18 @@ pub struct Source<'a> {
     pub allow_missing_env: bool,
 }
 
+impl<'a> Source<'a> {
+    /// A text without an environment.
+    pub fn alone(text: &'a str) -> Self {
+        Self {
+            file: "routes.yaml",
+            text,
+            env: &|_| None,
+            allow_missing_env: false,
+        }
+    }
+}
+
 /// The keys of the file in whose place the command line puts something else. They have to be written
 /// as they should, and the rest of the file is not held against them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

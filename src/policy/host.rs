@@ -149,15 +149,15 @@ mod tests {
     #[test]
     fn hosts_of_every_place_in_the_file_are_served() {
         let source = Source {
-            file: "routes.yaml",
-            text: "
+            allow_missing_env: true,
+            ..Source::alone(
+                "
                 public_url: https://gw.corp.example:8443/api
                 hosts: ['listed.example', '*.tools.example']
                 routes:
                 - {name: a, path: /a, host: own.example, upstream: 'https://a.com'}
                 - {name: b, path: /b, host: '*.apps.example', upstream: 'https://b.com'}",
-            env: &|_| None,
-            allow_missing_env: true,
+            )
         };
         let policy = HostPolicy::new(&config::load(&source).unwrap().config);
         for host in [

@@ -69,11 +69,10 @@ fn container() -> Value {
 /// The configuration that Kubernetes and compose start with.
 fn config() -> Config {
     let name = "deploy/kubernetes/routes.yaml";
+    let text = text(name);
     let source = Source {
         file: name,
-        text: &text(name),
-        env: &|_| None,
-        allow_missing_env: false,
+        ..Source::alone(&text)
     };
     let checked = load(&source).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(checked.warnings.0.is_empty(), "{}", checked.warnings);

@@ -143,9 +143,8 @@ fn every_configuration_of_the_readme_is_accepted() {
     for text in &configurations {
         let source = Source {
             file: "README.md",
-            text,
-            env: &|_| None,
             allow_missing_env: true,
+            ..Source::alone(text)
         };
         load(&source).unwrap_or_else(|problems| panic!("{problems}"));
     }

@@ -93,9 +93,8 @@ fn foreign_words(text: &str) -> Vec<String> {
 fn wrong_example(file: &str, text: &str) -> Vec<String> {
     let source = Source {
         file,
-        text,
-        env: &|_| None,
         allow_missing_env: true,
+        ..Source::alone(text)
     };
     load(&source)
         .err()

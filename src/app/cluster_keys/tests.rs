@@ -94,10 +94,8 @@ impl Issuer {
 
 fn generation(spec: &KubernetesSpec) -> Generation {
     let source = Source {
-        file: "routes.yaml",
-        text: "routes: [{name: a, path: /a, upstream: 'https://a.com'}]",
-        env: &|_| None,
         allow_missing_env: true,
+        ..Source::alone("routes: [{name: a, path: /a, upstream: 'https://a.com'}]")
     };
     let mut config = config::load(&source).unwrap().config;
     // A route would ask for a token.

@@ -7,13 +7,7 @@ pub(super) fn route(upstream: &str, more: &str) -> RouteSpec {
     let text = format!(
         "credentials: {{a: {{managed_identity: system}}}}\nroutes:\n  - name: a\n    path: /a\n    upstream: {upstream}\n    {more}\n"
     );
-    let source = Source {
-        file: "routes.yaml",
-        text: &text,
-        env: &|_| None,
-        allow_missing_env: false,
-    };
-    match load(&source) {
+    match load(&Source::alone(&text)) {
         Ok(mut checked) => checked.config.routes.remove(0),
         Err(problems) => panic!("{problems}"),
     }

@@ -174,13 +174,7 @@ impl Drop for Stage {
 
 /// A checked configuration.
 pub(crate) fn config_of(text: &str) -> Config {
-    let source = Source {
-        file: "routes.yaml",
-        text,
-        env: &|_| None,
-        allow_missing_env: false,
-    };
-    match config::load(&source) {
+    match config::load(&Source::alone(text)) {
         Ok(checked) => checked.config,
         Err(problems) => panic!("{problems}\n{text}"),
     }
