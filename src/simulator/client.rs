@@ -90,6 +90,11 @@ impl Client {
             .await?)
     }
 
+    /// Sends a request; the status of what comes back.
+    pub(super) async fn status(&mut self, request: Request<Bytes>) -> StatusCode {
+        self.send(request).await.unwrap().status
+    }
+
     /// Sends a request and reads the answer to its end.
     pub(super) async fn send(&mut self, request: Request<Bytes>) -> Result<Reply, Failure> {
         let request = request.map(Full::new);
@@ -143,16 +148,21 @@ pub(super) fn request(
     headers.iter().fold(start, add).body(body.into()).unwrap()
 }
 
-/// Opens a connection, sends one request, reads the answer.
-pub(super) async fn once(
-    simulator: &Simulator,
-    host: &str,
-    request: Request<Bytes>,
-) -> Result<Reply, Failure> {
-    Client::open(simulator, host, false)
-        .await?
-        .send(request)
-        .await
+/// A GET with this token.
+pub(super) fn get(host: &str, target: &str, bearer: &str) -> Request<Bytes> {
+    request("GET", host, target, &[("authorization", bearer)], "")
+}
+
+/// Opens a connection to the host of a request, sends it, reads the answer.
+pub(super) async fn once(simulator: &Simulator, request: Request<Bytes>) -> Result<Reply, Failure> {
+    let host = request.headers()["host"].to_str()?.to_owned();
+    let mut client = Client::open(simulator, &host, false).await?;
+    client.send(request).await
+}
+
+/// The status of what comes back.
+pub(super) async fn status(simulator: &Simulator, request: Request<Bytes>) -> StatusCode {
+    once(simulator, request).await.unwrap().status
 }
 
 /// The form of a token request with the client secret.
@@ -175,7 +185,7 @@ pub(super) async fn ask(simulator: &Simulator, form: &[(&str, String)]) -> Reply
     let headers = [("content-type", "application/x-www-form-urlencoded")];
     let target = format!("/{TENANT_ID}/oauth2/v2.0/token");
     let request = request("POST", LOGIN, &target, &headers, body.finish());
-    once(simulator, LOGIN, request).await.unwrap()
+    once(simulator, request).await.unwrap()
 }
 
 /// A token for a host, as the value of `Authorization`.
@@ -188,6 +198,5 @@ pub(super) async fn bearer(simulator: &Simulator, host: &str) -> String {
 /// GETs a target with a fresh token.
 pub(super) async fn fetch(simulator: &Simulator, host: &str, target: &str) -> Reply {
     let bearer = bearer(simulator, host).await;
-    let request = request("GET", host, target, &[("authorization", &bearer)], "");
-    once(simulator, host, request).await.unwrap()
+    once(simulator, get(host, target, &bearer)).await.unwrap()
 }

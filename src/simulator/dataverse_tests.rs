@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::client::{Reply, bearer, fetch, once, request};
+use super::client::{Reply, bearer, fetch, get, once, request};
 use super::*;
 
 const ROOT: &str = "/api/data/v9.2";
@@ -19,7 +19,7 @@ async fn send(
     let bearer = bearer(simulator, ORGANISATION).await;
     let headers = [("authorization", bearer.as_str()), extra];
     let request = request(method, ORGANISATION, target, &headers, body.to_owned());
-    once(simulator, ORGANISATION, request).await.unwrap()
+    once(simulator, request).await.unwrap()
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -29,14 +29,8 @@ async fn both_addresses_of_the_organisation_take_the_same_token() {
     let simulator = Simulator::start().await.unwrap();
     let bearer = bearer(&simulator, ORGANISATION).await;
     let target = format!("{ROOT}/WhoAmI");
-    let request = request(
-        "GET",
-        ORGANISATION_API,
-        &target,
-        &[("authorization", &bearer)],
-        "",
-    );
-    let reply = once(&simulator, ORGANISATION_API, request).await.unwrap();
+    let request = get(ORGANISATION_API, &target, &bearer);
+    let reply = once(&simulator, request).await.unwrap();
     assert_eq!(reply.status, 200);
     let context = reply.json()["@odata.context"].as_str().unwrap().to_owned();
     assert!(context.starts_with("https://contoso.api.crm.dynamics.com/api/data/v9.2/$metadata"));
@@ -47,7 +41,7 @@ async fn both_addresses_of_the_organisation_take_the_same_token() {
 async fn without_a_token_the_challenge_names_tenant_and_resource() {
     let simulator = Simulator::start().await.unwrap();
     let request = request("GET", ORGANISATION, &format!("{ROOT}/WhoAmI"), &[], "");
-    let reply = once(&simulator, ORGANISATION, request).await.unwrap();
+    let reply = once(&simulator, request).await.unwrap();
     assert_eq!(reply.status, 401);
     let expected = format!(
         "Bearer authorization_uri=https://login.microsoftonline.com/{TENANT_ID}/oauth2/authorize, resource_id=https://contoso.crm.dynamics.com/"

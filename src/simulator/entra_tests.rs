@@ -104,16 +104,11 @@ async fn tenants_that_do_not_exist_are_told_apart_from_malformed_ones() {
         ("common", 50_194),
     ] {
         let target = format!("/{tenant}/oauth2/v2.0/token");
-        let reply = once(
-            &simulator,
-            LOGIN,
-            request("POST", LOGIN, &target, &headers, "a=b"),
-        )
-        .await;
+        let reply = once(&simulator, request("POST", LOGIN, &target, &headers, "a=b")).await;
         assert_eq!(code(&reply.unwrap()), expected, "{tenant}");
     }
     let target = format!("/{TENANT_ID}/oauth2/v2.0/token");
-    let reply = once(&simulator, LOGIN, request("GET", LOGIN, &target, &[], ""))
+    let reply = once(&simulator, request("GET", LOGIN, &target, &[], ""))
         .await
         .unwrap();
     assert_eq!(code(&reply), 900_561);

@@ -2,19 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::client::{Client, bearer, once, request};
+use super::client::{Client, bearer, get, once, status};
 use super::*;
 
-/// A GET of one mebibyte.
+/// The target of one user.
+const USER: &str = "/v1.0/users?$top=1";
+/// The target of one mebibyte.
 const MEBIBYTE: &str = "/sim/bytes/1048576";
-
-fn get(bearer: &str, target: &str) -> Request<Bytes> {
-    request("GET", GRAPH, target, &[("authorization", bearer)], "")
-}
 
 /// Sends a GET over bare TLS and reads until the connection ends.
 async fn read_raw(simulator: &Simulator, target: &str) -> (Vec<u8>, std::io::Result<usize>) {
@@ -90,7 +86,7 @@ async fn an_answer_can_be_ended_by_its_connection_alone() {
     let simulator = Simulator::start().await.unwrap();
     for (ending, expected) in [(Ending::Notify, true), (Ending::Close, false)] {
         simulator.script(Script::on(GRAPH, Fault::CloseDelimited(ending)).times(1));
-        let (bytes, end) = read_raw(&simulator, "/v1.0/users?$top=1").await;
+        let (bytes, end) = read_raw(&simulator, USER).await;
         let text = String::from_utf8(bytes).unwrap();
         assert!(
             text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with('}'),
@@ -110,14 +106,7 @@ async fn bytes_can_be_written_in_front_of_an_answer_and_in_its_place() {
     let mut client = Client::open(&simulator, GRAPH, false).await.unwrap();
     // hyper's client reads past interim answers; the next request shows that the connection lives.
     for _ in 0..2 {
-        assert_eq!(
-            client
-                .send(get(&bearer, "/v1.0/users?$top=1"))
-                .await
-                .unwrap()
-                .status,
-            200
-        );
+        assert_eq!(client.status(get(GRAPH, USER, &bearer)).await, 200);
     }
     let raw = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_vec();
     simulator.script(Script::on(GRAPH, Fault::Raw(raw.clone(), Ending::Close)).times(1));
@@ -137,26 +126,21 @@ async fn scripts_choose_their_requests_and_wear_off() {
     simulator.script(under);
     let mut statuses = Vec::new();
     for target in ["/beta/users", "/v1.0/users", "/v1.0/users", "/v1.0/users"] {
-        statuses.push(
-            client
-                .send(get(&bearer, target))
-                .await
-                .unwrap()
-                .status
-                .as_u16(),
-        );
+        statuses.push(client.status(get(GRAPH, target, &bearer)).await.as_u16());
     }
     assert_eq!(statuses, [200, 503, 503, 200]);
     // A fault for used connections leaves the first request of a new one alone.
     simulator.script(Script::on("*", Fault::reset()).reused().times(1));
     assert_eq!(
-        once(&simulator, GRAPH, get(&bearer, "/v1.0/users"))
-            .await
-            .unwrap()
-            .status,
+        status(&simulator, get(GRAPH, "/v1.0/users", &bearer)).await,
         200
     );
-    assert!(client.send(get(&bearer, "/v1.0/users")).await.is_err());
+    assert!(
+        client
+            .send(get(GRAPH, "/v1.0/users", &bearer))
+            .await
+            .is_err()
+    );
     simulator.script(Script::on(LOGIN, Fault::status(500)));
     let form = client::form(&simulator, "https://graph.microsoft.com/.default");
     assert_eq!(client::ask(&simulator, &form).await.status, 500);
@@ -172,7 +156,7 @@ async fn a_held_request_goes_on_when_its_gate_opens() {
     let bearer = bearer(&simulator, GRAPH).await;
     let gate = Gate::new();
     simulator.script(Script::on(GRAPH, Fault::Hold(gate.clone())));
-    let exchange = once(&simulator, GRAPH, get(&bearer, "/v1.0/users"));
+    let exchange = once(&simulator, get(GRAPH, "/v1.0/users", &bearer));
     let open = async {
         let held = simulator
             .wait_for(|seen| seen.target() == "/v1.0/users")
@@ -267,18 +251,10 @@ async fn idle_connections_can_be_closed() {
     let simulator = Simulator::start().await.unwrap();
     let bearer = bearer(&simulator, GRAPH).await;
     let mut client = Client::open(&simulator, GRAPH, false).await.unwrap();
-    client
-        .send(get(&bearer, "/v1.0/users?$top=1"))
-        .await
-        .unwrap();
+    client.send(get(GRAPH, USER, &bearer)).await.unwrap();
     assert_eq!(simulator.connections(GRAPH), 1);
     assert_eq!(simulator.close_idle(GRAPH, Ending::Close), 1);
-    assert!(
-        client
-            .send(get(&bearer, "/v1.0/users?$top=1"))
-            .await
-            .is_err()
-    );
+    assert!(client.send(get(GRAPH, USER, &bearer)).await.is_err());
     assert_eq!(simulator.connections(GRAPH), 0);
 }
 
@@ -302,40 +278,24 @@ async fn http_2_streams_are_reset_refused_and_sent_away() {
         (Fault::Unprocessed, h2::Reason::REFUSED_STREAM),
     ] {
         simulator.script(Script::on(GRAPH, fault).times(1));
-        let failed = client.send(get(&bearer, MEBIBYTE)).await.unwrap_err();
+        let failed = client
+            .send(get(GRAPH, MEBIBYTE, &bearer))
+            .await
+            .unwrap_err();
         assert_eq!(reason(failed), Some(expected));
         // The connection goes on.
-        assert_eq!(
-            client
-                .send(get(&bearer, "/v1.0/users?$top=1"))
-                .await
-                .unwrap()
-                .status,
-            200
-        );
+        assert_eq!(client.status(get(GRAPH, USER, &bearer)).await, 200);
     }
     simulator.script(Script::on(GRAPH, Fault::Goaway).times(1));
-    assert_eq!(
-        client
-            .send(get(&bearer, "/v1.0/users?$top=1"))
-            .await
-            .unwrap()
-            .status,
-        200
-    );
-    assert!(
-        client
-            .send(get(&bearer, "/v1.0/users?$top=1"))
-            .await
-            .is_err()
-    );
+    assert_eq!(client.status(get(GRAPH, USER, &bearer)).await, 200);
+    assert!(client.send(get(GRAPH, USER, &bearer)).await.is_err());
 }
 
 #[tokio::test]
 async fn http_1_connections_are_sent_away_with_a_word() {
     let simulator = Simulator::start().await.unwrap();
     simulator.script(Script::on(GRAPH, Fault::Goaway).times(1));
-    let (bytes, end) = read_raw(&simulator, "/v1.0/users?$top=1").await;
+    let (bytes, end) = read_raw(&simulator, USER).await;
     assert!(end.is_ok());
     assert!(
         String::from_utf8(bytes)
@@ -356,7 +316,7 @@ async fn latency_and_dripping_take_their_time() {
     };
     simulator.script(Script::on(GRAPH, drip).times(1));
     let begun = Instant::now();
-    let reply = once(&simulator, GRAPH, get(&bearer, "/sim/bytes/4096"))
+    let reply = once(&simulator, get(GRAPH, "/sim/bytes/4096", &bearer))
         .await
         .unwrap();
     assert_eq!(reply.body.len(), 4096);

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::client::{Client, Reply, ask, bearer, fetch, form, once, request};
+use super::client::{Client, Reply, ask, bearer, fetch, form, get, once, request, status};
 use std::time::Duration;
 
 use super::*;
@@ -16,7 +16,6 @@ async fn send(simulator: &Simulator, method: &str, target: &str, body: &Value) -
     let headers = [("authorization", bearer.as_str()), JSON];
     once(
         simulator,
-        GRAPH,
         request(method, GRAPH, target, &headers, body.to_string()),
     )
     .await
@@ -26,51 +25,31 @@ async fn send(simulator: &Simulator, method: &str, target: &str, body: &Value) -
 #[tokio::test]
 async fn tokens_are_judged_by_owner_age_and_standing() {
     let simulator = Simulator::start().await.unwrap();
-    let get = |bearer: &str| {
-        request(
-            "GET",
-            GRAPH,
-            "/v1.0/users",
-            &[("authorization", bearer)],
-            "",
-        )
-    };
+    let get = |bearer: &str| get(GRAPH, "/v1.0/users", bearer);
     let good = bearer(&simulator, GRAPH).await;
     let other = bearer(&simulator, ORGANISATION).await;
-    let reply = once(&simulator, GRAPH, get(&other)).await.unwrap();
+    let reply = once(&simulator, get(&other)).await.unwrap();
     assert_eq!(reply.status, 401);
     let challenge = "Bearer realm=\"\", authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\", client_id=\"00000003-0000-0000-c000-000000000000\"";
     assert_eq!(reply.header("www-authenticate"), challenge);
     assert_eq!(reply.json()["error"]["code"], "InvalidAuthenticationToken");
-    assert_eq!(
-        once(&simulator, GRAPH, get("Bearer made-up"))
-            .await
-            .unwrap()
-            .status,
-        401
-    );
+    assert_eq!(status(&simulator, get("Bearer made-up")).await, 401);
     let nothing = request("GET", GRAPH, "/v1.0/users", &[], "");
-    assert_eq!(once(&simulator, GRAPH, nothing).await.unwrap().status, 401);
+    assert_eq!(status(&simulator, nothing).await, 401);
     let two = [
         ("authorization", good.as_str()),
         ("authorization", good.as_str()),
     ];
     let two = request("HEAD", GRAPH, "/v1.0/users", &two, "");
-    assert_eq!(once(&simulator, GRAPH, two).await.unwrap().status, 401);
+    assert_eq!(status(&simulator, two).await, 401);
     assert_eq!(simulator.violations().len(), 4);
     simulator.expire_tokens(good.strip_prefix("Bearer "));
-    assert_eq!(
-        once(&simulator, GRAPH, get(&good)).await.unwrap().status,
-        401
-    );
+    assert_eq!(status(&simulator, get(&good)).await, 401);
     // A token cannot know that it was declared expired.
     assert_eq!(simulator.violations().len(), 4);
     simulator.set_token_lifetime(Duration::ZERO, None);
     let dead = bearer(&simulator, GRAPH).await;
-    assert_eq!(
-        once(&simulator, GRAPH, get(&dead)).await.unwrap().status,
-        401
-    );
+    assert_eq!(status(&simulator, get(&dead)).await, 401);
     assert_eq!(simulator.violations()[4].what, "a token past its expiry");
 }
 
@@ -82,16 +61,8 @@ async fn a_claims_challenge_is_met_by_a_token_that_was_asked_for_with_them() {
         GRAPH,
         Some(json!({"access_token": {"nbf": {"essential": true, "value": "1893456000"}}})),
     );
-    let get = |bearer: &str| {
-        request(
-            "GET",
-            GRAPH,
-            "/v1.0/users",
-            &[("authorization", bearer)],
-            "",
-        )
-    };
-    let reply = once(&simulator, GRAPH, get(&plain)).await.unwrap();
+    let get = |bearer: &str| get(GRAPH, "/v1.0/users", bearer);
+    let reply = once(&simulator, get(&plain)).await.unwrap();
     assert_eq!(reply.status, 401);
     let challenge = reply.header("www-authenticate");
     let (_, rest) = challenge
@@ -104,19 +75,10 @@ async fn a_claims_challenge_is_met_by_a_token_that_was_asked_for_with_them() {
     form.push(("claims", asked.to_string()));
     let reply = ask(&simulator, &form).await.json();
     let fresh = format!("Bearer {}", reply["access_token"].as_str().unwrap());
-    assert_eq!(
-        once(&simulator, GRAPH, get(&fresh)).await.unwrap().status,
-        200
-    );
-    assert_eq!(
-        once(&simulator, GRAPH, get(&plain)).await.unwrap().status,
-        401
-    );
+    assert_eq!(status(&simulator, get(&fresh)).await, 200);
+    assert_eq!(status(&simulator, get(&plain)).await, 401);
     simulator.demand_claims(GRAPH, None);
-    assert_eq!(
-        once(&simulator, GRAPH, get(&plain)).await.unwrap().status,
-        200
-    );
+    assert_eq!(status(&simulator, get(&plain)).await, 200);
     assert_eq!(simulator.violations(), []);
 }
 
@@ -170,9 +132,9 @@ async fn conditions_on_users_are_kept() {
         ("if-match", tag.as_str()),
     ];
     let patch = request("PATCH", GRAPH, first, &stale, "{}");
-    assert_eq!(once(&simulator, GRAPH, patch).await.unwrap().status, 412);
+    assert_eq!(status(&simulator, patch).await, 412);
     let head = request("HEAD", GRAPH, first, &[("authorization", &bearer)], "");
-    let head = once(&simulator, GRAPH, head).await.unwrap();
+    let head = once(&simulator, head).await.unwrap();
     assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
     let current = fetch(&simulator, GRAPH, first)
         .await
@@ -183,7 +145,7 @@ async fn conditions_on_users_are_kept() {
         ("if-none-match", current.as_str()),
     ];
     let get = request("GET", GRAPH, first, &cached, "");
-    assert_eq!(once(&simulator, GRAPH, get).await.unwrap().status, 304);
+    assert_eq!(status(&simulator, get).await, 304);
     assert_eq!(simulator.violations(), []);
 }
 
@@ -259,33 +221,20 @@ async fn files_lie_behind_a_ticket_and_must_not_see_a_token() {
     assert_eq!(moved.status, 302);
     let location = moved.header("location").to_owned();
     assert!(location.contains(TICKET_CANARY));
-    let file = once(
-        &simulator,
-        DOWNLOAD,
-        request("GET", DOWNLOAD, &location, &[], ""),
-    )
-    .await
-    .unwrap();
+    let file = once(&simulator, request("GET", DOWNLOAD, &location, &[], ""))
+        .await
+        .unwrap();
     assert_eq!((file.status.as_u16(), file.body.len()), (200, 65_536));
     let part = request("GET", DOWNLOAD, &location, &[("range", "bytes=10-19")], "");
-    let part = once(&simulator, DOWNLOAD, part).await.unwrap();
+    let part = once(&simulator, part).await.unwrap();
     assert_eq!(
         (part.status.as_u16(), &part.body[..]),
         (206, &file.body[10..20])
     );
     assert_eq!(simulator.violations(), []);
     let bearer = bearer(&simulator, GRAPH).await;
-    let leaked = request(
-        "GET",
-        DOWNLOAD,
-        &location,
-        &[("authorization", &bearer)],
-        "",
-    );
-    assert_eq!(
-        once(&simulator, DOWNLOAD, leaked).await.unwrap().status,
-        401
-    );
+    let leaked = get(DOWNLOAD, &location, &bearer);
+    assert_eq!(status(&simulator, leaked).await, 401);
     assert_eq!(simulator.violations().len(), 1);
 }
 
@@ -309,7 +258,7 @@ async fn an_upload_session_takes_pieces_until_the_last() {
             &[("content-range", range)],
             "abcd",
         );
-        assert_eq!(client.send(put).await.unwrap().status, expected);
+        assert_eq!(client.status(put).await, expected);
     }
     let photo = fetch(&simulator, GRAPH, "/v1.0/users/u/photo/$value").await;
     assert_eq!(photo.header("content-type"), "image/jpeg");
@@ -378,7 +327,7 @@ async fn compressed_bodies_are_read() {
         ("content-encoding", "gzip"),
     ];
     let post = request("POST", GRAPH, "/v1.0/users", &headers, packed);
-    let reply = once(&simulator, GRAPH, post).await.unwrap();
+    let reply = once(&simulator, post).await.unwrap();
     assert_eq!(
         (reply.status.as_u16(), &reply.json()["displayName"]),
         (201, &json!("packed"))

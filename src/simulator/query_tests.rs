@@ -18,7 +18,7 @@ async fn send(
     let bearer = bearer(simulator, host).await;
     let headers = [("authorization", bearer.as_str()), field];
     let request = request(line.0, host, line.1, &headers, body.to_owned());
-    once(simulator, host, request).await.unwrap()
+    once(simulator, request).await.unwrap()
 }
 
 /// The names of a document's members.

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::client::{Client, ask, bearer, fetch, form, once, request};
+use super::client::{Client, ask, bearer, fetch, form, get, once, request, status};
 use super::*;
 
 async fn simulator() -> Simulator {
@@ -44,7 +44,7 @@ async fn pages_of_users_lead_to_every_user_once() {
     let mut ids = std::collections::BTreeSet::new();
     let mut pages = 0;
     loop {
-        let request = request("GET", GRAPH, &link, &[("authorization", &bearer)], "");
+        let request = get(GRAPH, &link, &bearer);
         let page = client.send(request).await.unwrap().json();
         pages += 1;
         for user in page["value"].as_array().unwrap() {
@@ -75,23 +75,17 @@ async fn a_dataverse_link_that_was_tidied_up_is_refused() {
         &headers,
         "",
     );
-    let first = once(&simulator, ORGANISATION, first).await.unwrap();
+    let first = once(&simulator, first).await.unwrap();
     assert!(first.header("set-cookie").starts_with("ARRAffinity="));
     let page = first.json();
     let link = page["@odata.nextLink"].as_str().unwrap();
     assert!(link.contains("%253ccookie%2520page%253d"), "{link}");
     let second = request("GET", ORGANISATION, link, &headers, "");
-    assert_eq!(
-        once(&simulator, ORGANISATION, second).await.unwrap().status,
-        StatusCode::OK
-    );
+    assert_eq!(status(&simulator, second).await, StatusCode::OK);
     assert_eq!(simulator.violations(), []);
     let tidied = link.replace("%253c", "%253C");
     let third = request("GET", ORGANISATION, &tidied, &headers, "");
-    assert_eq!(
-        once(&simulator, ORGANISATION, third).await.unwrap().status,
-        StatusCode::BAD_REQUEST
-    );
+    assert_eq!(status(&simulator, third).await, StatusCode::BAD_REQUEST);
     assert_eq!(simulator.violations().len(), 1);
 }
 
@@ -128,17 +122,9 @@ async fn a_request_is_recorded_as_it_was_written() {
 async fn an_outage_ends_connections_and_lasts_until_recovery() {
     let simulator = simulator().await;
     let bearer = bearer(&simulator, GRAPH).await;
-    let get = || {
-        request(
-            "GET",
-            GRAPH,
-            "/v1.0/users",
-            &[("authorization", &bearer)],
-            "",
-        )
-    };
+    let get = || get(GRAPH, "/v1.0/users", &bearer);
     let mut client = Client::open(&simulator, GRAPH, false).await.unwrap();
-    assert_eq!(client.send(get()).await.unwrap().status, StatusCode::OK);
+    assert_eq!(client.status(get()).await, StatusCode::OK);
     simulator.outage(GRAPH);
     assert!(client.send(get()).await.is_err());
     assert!(Client::open(&simulator, GRAPH, false).await.is_err());
@@ -150,8 +136,5 @@ async fn an_outage_ends_connections_and_lasts_until_recovery() {
         StatusCode::OK
     );
     simulator.recover(GRAPH);
-    assert_eq!(
-        once(&simulator, GRAPH, get()).await.unwrap().status,
-        StatusCode::OK
-    );
+    assert_eq!(status(&simulator, get()).await, StatusCode::OK);
 }
