@@ -8,12 +8,8 @@ use crate::harness::until;
 #[tokio::test]
 async fn a_line_tells_what_a_request_was() {
     let stage = Stage::open().await;
-    let mut caller = stage.caller().await;
-    caller
-        .ask("POST /graph/sim/sink?$secret=hunter2 HTTP/1.1\nContent-Length: 5\nclient-request-id: abc-1")
-        .await;
-    caller.send("hello").await;
-    let answer = caller.answer("POST").await.expect(200);
+    let lines = "POST /graph/sim/sink?$secret=hunter2 HTTP/1.1\nclient-request-id: abc-1";
+    let answer = stage.ask_with(lines, "hello").await.expect(200);
     let line = stage.log.with("/request_id", "abc-1").await;
     assert_eq!(line["route"], "graph");
     assert_eq!(line["method"], "POST");

@@ -11,12 +11,9 @@ async fn what_happens_is_counted() {
     let stage = Stage::with("workers: 1\n").await;
     let graph = [("route", "graph")];
     stage.get("/graph/sim/bytes/1000").await.expect(200);
-    let mut caller = stage.caller().await;
-    caller
-        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 500")
-        .await;
-    caller.send("x".repeat(500)).await;
-    let sunk = caller.answer("POST").await.expect(200).body.len() as f64;
+    let post = "POST /graph/sim/sink HTTP/1.1";
+    let sunk = stage.ask_with(post, "x".repeat(500)).await.expect(200);
+    let sunk = sunk.body.len() as f64;
     stage.get("/graph/sim/status/404").await;
     let throttled = stage.get("/graph/sim/status/429").await;
     assert_eq!(throttled.status, 429);

@@ -23,16 +23,9 @@ const GRAPH_BATCH: &str = "/graph/v1.0/$batch";
 const DYNAMICS_BATCH: &str = "/dynamics/api/data/v9.2/$batch";
 
 async fn post(stage: &Stage, path: &str, kind: &str, body: &str) -> Answer {
-    let mut caller = stage.caller().await;
-    let (host, length) = (stage.address(), body.len());
-    caller
-        .ask(&format!(
-            "POST {path} HTTP/1.1\nHost: {host}\nContent-Type: {kind}\nContent-Length: {length}"
-        ))
-        .await;
-    // A body that is refused unread need not be taken.
-    let _ = caller.try_send(body).await;
-    caller.answer("POST").await
+    let host = stage.address();
+    let lines = format!("POST {path} HTTP/1.1\nHost: {host}\nContent-Type: {kind}");
+    stage.ask_with(&lines, body).await
 }
 
 fn requests(operations: &[(&str, &str)]) -> Value {
@@ -105,7 +98,7 @@ async fn a_batch_of_allowed_operations_goes_up_as_it_was_judged() {
         let next = response["body"]["@odata.nextLink"].as_str().unwrap();
         assert!(next.starts_with(&base), "{next}");
     }
-    let sent = stage.simulator.seen().pop().unwrap();
+    let sent = stage.last();
     assert_eq!(sent.text(), batch);
     assert_eq!(
         sent.header_values("content-length"),
@@ -121,7 +114,7 @@ async fn a_batch_of_allowed_operations_goes_up_as_it_was_judged() {
         "http://{}/dynamics/api/data/v9.2/$metadata",
         stage.address()
     )));
-    assert_eq!(stage.simulator.seen().pop().unwrap().text(), batch);
+    assert_eq!(stage.last().text(), batch);
 }
 
 #[tokio::test]
@@ -133,7 +126,7 @@ async fn the_headers_of_a_route_do_not_reach_the_operations_of_a_batch() {
     let batch = json!({"requests": [{"id": "1", "method": "GET", "url": "/users", "headers": {"Prefer": "a", "X-Team": "red"}}]}).to_string();
     let kind = "application/json\nPrefer: b";
     post(&stage, GRAPH_BATCH, kind, &batch).await.expect(200);
-    let sent = stage.simulator.seen().pop().unwrap();
+    let sent = stage.last();
     assert_eq!(
         (sent.header("x-team"), sent.header("prefer")),
         (Some("blue".to_owned()), None)
@@ -224,17 +217,12 @@ async fn a_compressed_batch_is_read_and_goes_up_plain() {
         let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut packer, batch.as_bytes()).unwrap();
         let packed = packer.finish().unwrap();
-        let mut caller = stage.caller().await;
-        let length = packed.len();
-        caller
-            .ask(&format!(
-                "POST {GRAPH_BATCH} HTTP/1.1\nContent-Type: application/json\nContent-Encoding: gzip\nDigest: x\nContent-Length: {length}"
-            ))
-            .await;
-        caller.send(packed).await;
-        assert_eq!(caller.answer("POST").await.status, status);
+        let lines = format!(
+            "POST {GRAPH_BATCH} HTTP/1.1\nContent-Type: application/json\nContent-Encoding: gzip\nDigest: x"
+        );
+        assert_eq!(stage.ask_with(&lines, packed).await.status, status);
         if status == 200 {
-            let sent = stage.simulator.seen().pop().unwrap();
+            let sent = stage.last();
             assert_eq!(sent.text(), batch);
             for name in ["content-encoding", "digest"] {
                 assert_eq!(sent.header(name), None);
@@ -245,15 +233,10 @@ async fn a_compressed_batch_is_read_and_goes_up_plain() {
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut packer, &[b' '; 5001]).unwrap();
     let packed = packer.finish().unwrap();
-    let mut caller = stage.caller().await;
-    let length = packed.len();
-    caller
-        .ask(&format!(
-            "POST {GRAPH_BATCH} HTTP/1.1\nContent-Type: application/json\nContent-Encoding: gzip\nContent-Length: {length}"
-        ))
-        .await;
-    caller.send(packed).await;
-    let answer = caller.answer("POST").await;
+    let lines = format!(
+        "POST {GRAPH_BATCH} HTTP/1.1\nContent-Type: application/json\nContent-Encoding: gzip"
+    );
+    let answer = stage.ask_with(&lines, packed).await;
     assert_eq!(answer.refusal(), (413, "bodyTooLarge".to_owned()));
 }
 
@@ -292,7 +275,7 @@ async fn addresses_of_this_proxy_in_a_batch_are_turned_to_the_upstream() {
     let url = format!("{base}/dynamics/api/data/v9.2/accounts?$top=1");
     let batch = requests(&[("GET", &url)]).to_string();
     post(&stage, DYNAMICS_BATCH, "application/json", &batch).await;
-    let sent = stage.simulator.seen().pop().unwrap();
+    let sent = stage.last();
     let relative = requests(&[("GET", "accounts?$top=1")]).to_string();
     assert_eq!((sent.host.as_str(), sent.text()), (ORGANISATION, relative));
     let root = "/dynamics/api/data/v9.2";
@@ -324,7 +307,7 @@ async fn operations_relative_to_the_batch_are_held_to_what_is_allowed() {
         .await
         .expect(200);
     assert!(answer.text().contains("HTTP/1.1 200"), "{}", answer.text());
-    assert_eq!(stage.simulator.seen().pop().unwrap().text(), batch);
+    assert_eq!(stage.last().text(), batch);
     for other in ["GET contacts HTTP/1.1", "DELETE accounts(1) HTTP/1.1"] {
         let answer = post(&stage, DYNAMICS_BATCH, MULTIPART, &multipart(&[other])).await;
         assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()), "{other}");

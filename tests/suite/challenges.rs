@@ -35,15 +35,8 @@ pub(crate) fn is_refused(answer: &Answer, part: &str) {
 
 /// A POST of a body with its length.
 pub(crate) async fn post(stage: &Stage, path: &str, kind: &str, body: &[u8]) -> Answer {
-    let mut caller = stage.caller().await;
-    let length = body.len();
-    caller
-        .ask(&format!(
-            "POST {path} HTTP/1.1\nContent-Type: {kind}\nContent-Length: {length}"
-        ))
-        .await;
-    caller.send(body).await;
-    caller.answer("POST").await
+    let lines = format!("POST {path} HTTP/1.1\nContent-Type: {kind}");
+    stage.ask_with(&lines, body).await
 }
 
 #[tokio::test]

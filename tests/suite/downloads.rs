@@ -91,7 +91,7 @@ async fn a_download_of_a_listed_host_is_fetched_without_the_token() {
                 .field("content-disposition")
                 .starts_with("attachment")
         );
-        let sent = stage.simulator.seen().pop().unwrap();
+        let sent = stage.last();
         assert_eq!(
             (sent.host.as_str(), sent.header("user-agent").as_deref()),
             (DOWNLOAD, Some("tool/1"))

@@ -4,13 +4,6 @@ use tokenferry::simulator::{Fault, GRAPH, Script, Seen};
 
 use crate::harness::stage::Stage;
 
-/// The last request that arrived at Graph.
-fn last(stage: &Stage) -> Seen {
-    let seen = stage.simulator.seen();
-    let last = seen.into_iter().rev().find(|seen| seen.host == GRAPH);
-    last.expect("a request went there")
-}
-
 fn names(seen: &Seen) -> Vec<String> {
     let names = seen.headers.iter();
     names.map(|(name, _)| name.to_ascii_lowercase()).collect()
@@ -52,7 +45,7 @@ Prefer: odata.maxpagesize=5
 ConsistencyLevel: eventual
 User-Agent: test/1.0";
     stage.ask(lines).await;
-    let seen = last(&stage);
+    let seen = stage.last();
     let authorization = seen.header_values("authorization");
     assert_eq!(authorization.len(), 1);
     assert!(!authorization[0].contains("caller-token"));
@@ -94,7 +87,7 @@ GET /graph/v1.0/users?$top=1 HTTP/1.1
 Host: localhost
 Connection: close, authorization, host, client-request-id";
     stage.ask(lines).await.expect(200);
-    let seen = last(&stage);
+    let seen = stage.last();
     assert_eq!(seen.header_values("authorization").len(), 1);
     assert_eq!(seen.header_values("client-request-id").len(), 1);
 }
@@ -129,9 +122,9 @@ async fn a_request_id_is_passed_or_made_and_comes_back_in_refusals() {
     let id = "11111111-2222-3333-4444-555555555555";
     let lines = format!("GET /graph/v1.0/users?$top=1 HTTP/1.1\nclient-request-id: {id}");
     stage.ask(&lines).await.expect(200);
-    assert_eq!(last(&stage).header_values("client-request-id"), [id]);
+    assert_eq!(stage.last().header_values("client-request-id"), [id]);
     stage.get("/graph/v1.0/users?$top=1").await.expect(200);
-    let made = last(&stage).header("client-request-id").unwrap();
+    let made = stage.last().header("client-request-id").unwrap();
     assert_eq!(made.len(), 36);
     assert_ne!(made, id);
     let lines = format!("GET /nowhere HTTP/1.1\nclient-request-id: {id}");
@@ -235,7 +228,7 @@ Prefer: b
 X-Noise: 1
 CallerObjectId: 00000000-0000-0000-0000-000000000001";
     let answer = stage.ask(lines).await.expect(200);
-    let seen = last(&stage);
+    let seen = stage.last();
     assert_eq!(seen.header_values("prefer"), ["odata.maxpagesize=7"]);
     assert_eq!(seen.header_values("x-noise").len(), 0);
     assert_eq!(seen.header_values("callerobjectid").len(), 1);
@@ -257,7 +250,8 @@ async fn trailers_are_no_way_around_the_rules_for_headers() {
             "2\r\nok\r\n0\r\nX-Check: 1\r\nAuthorization: Bearer x\r\nCallerObjectId: 1\r\n\r\n";
         caller.send(body).await;
         caller.answer("POST").await.expect(200);
-        let names: Vec<String> = last(&stage)
+        let names: Vec<String> = stage
+            .last()
             .body
             .trailers
             .into_iter()
@@ -273,7 +267,7 @@ async fn trailers_are_no_way_around_the_rules_for_headers() {
     // Announced without a body they are nothing.
     let lines = "GET /graph/v1.0/users?$top=1 HTTP/1.1\nTrailer: X-Check";
     stage.ask(lines).await.expect(200);
-    assert_eq!(last(&stage).header("trailer"), None);
+    assert_eq!(stage.last().header("trailer"), None);
 }
 
 #[tokio::test]
@@ -301,7 +295,7 @@ async fn what_describes_content_passes_as_it_is() {
     assert_eq!(part.field("content-range"), "bytes 2-3/10");
     assert_eq!(part.field("date"), "Tue, 01 Jan 2030 00:00:00 GMT");
     assert_eq!(part.field("server"), "upstream");
-    let seen = last(&stage);
+    let seen = stage.last();
     assert_eq!(seen.header_values("range"), ["bytes=2-3"]);
     assert_eq!(seen.header_values("if-range"), ["\"x\""]);
     assert_eq!(seen.header_values("accept-encoding"), ["identity"]);
@@ -332,7 +326,7 @@ async fn a_caller_cannot_have_its_bodys_framing_removed() {
         caller.ask(&lines).await;
         caller.send(body).await;
         caller.answer("POST").await.expect(200);
-        assert_eq!(last(&stage).text(), "hello");
+        assert_eq!(stage.last().text(), "hello");
     }
 }
 
@@ -351,14 +345,14 @@ async fn a_write_without_a_body_says_that_it_has_none() {
         stage
             .ask(&format!("{method} /graph/sim/sink HTTP/1.1"))
             .await;
-        let sent = stage.simulator.seen().pop().unwrap();
+        let sent = stage.last();
         assert_eq!(sent.method, method);
         assert_eq!(sent.header_values("content-length"), wanted, "{method}");
         assert_eq!(sent.header("transfer-encoding"), None);
     }
     let lines = "POST /graph/sim/sink HTTP/1.1\nContent-Length: 0";
     stage.ask(lines).await.expect(200);
-    let sent = stage.simulator.seen().pop().unwrap();
+    let sent = stage.last();
     assert_eq!(sent.header_values("content-length"), ["0"], "once");
 }
 

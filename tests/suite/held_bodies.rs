@@ -143,14 +143,8 @@ async fn an_answer_that_does_not_come_is_waited_for_once() {
         stage.simulator.script(Script::on(GRAPH, hold));
         for kind in ["text/plain", "application/json"] {
             let begun = Instant::now();
-            let mut caller = stage.caller().await;
-            caller
-                .ask(&format!(
-                    "POST /graph/sim/sink HTTP/1.1\nContent-Type: {kind}\nContent-Length: 7"
-                ))
-                .await;
-            caller.send(r#"{"a":1}"#).await;
-            let answer = caller.answer("POST").await;
+            let lines = format!("POST /graph/sim/sink HTTP/1.1\nContent-Type: {kind}");
+            let answer = stage.ask_with(&lines, r#"{"a":1}"#).await;
             assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
             let took = begun.elapsed();
             assert!(

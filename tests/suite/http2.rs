@@ -372,8 +372,7 @@ async fn a_connection_that_dies_under_many_streams_fails_only_what_cannot_be_rep
     }
     let what = "all are at the upstream";
     until(what, || async {
-        let seen = stage.simulator.seen();
-        let arrived = seen.iter().filter(|seen| seen.host == GRAPH).count();
+        let arrived = stage.arrivals(GRAPH);
         (arrived == held).then_some(())
     })
     .await;

@@ -10,11 +10,6 @@ fn route(host: &str, keys: &str) -> String {
     format!("workers: 1\nroutes: [{{name: api, path: /api, upstream: 'https://{host}'{keys}}}]\n")
 }
 
-fn arrivals(stage: &Stage, host: &str) -> usize {
-    let seen = stage.simulator.seen();
-    seen.iter().filter(|seen| seen.host == host).count()
-}
-
 /// A request that is at the upstream, and stays there until the gate opens.
 async fn held(stage: &Stage, gate: &Gate) -> Caller {
     let hold = Script::on(ORGANISATION, Fault::Hold(gate.clone()));
@@ -22,7 +17,7 @@ async fn held(stage: &Stage, gate: &Gate) -> Caller {
     let mut caller = stage.caller().await;
     caller.ask("GET /api/sim/bytes/1 HTTP/1.1").await;
     until("it arrives", || async {
-        (arrivals(stage, ORGANISATION) == 1).then_some(())
+        (stage.arrivals(ORGANISATION) == 1).then_some(())
     })
     .await;
     caller
@@ -41,7 +36,7 @@ async fn places_that_are_taken_stay_taken() {
     stage
         .becomes("tokenferry_requests_in_flight", &labels, 2.0)
         .await;
-    assert_eq!(arrivals(&stage, ORGANISATION), 1);
+    assert_eq!(stage.arrivals(ORGANISATION), 1);
     gate.open();
     first.answer("GET").await.expect(200);
     second.answer("GET").await.expect(200);
@@ -87,8 +82,8 @@ async fn requests_go_where_the_route_leads_now() {
     let stage = Stage::with(&route(ORGANISATION, "")).await;
     for host in [ORGANISATION, GRAPH, ORGANISATION] {
         stage.reload(&route(host, ""));
-        let before = arrivals(&stage, host);
+        let before = stage.arrivals(host);
         stage.get("/api/sim/bytes/1").await.expect(200);
-        assert_eq!(arrivals(&stage, host), before + 1, "{host}");
+        assert_eq!(stage.arrivals(host), before + 1, "{host}");
     }
 }

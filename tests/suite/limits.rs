@@ -159,12 +159,8 @@ async fn a_body_beyond_its_bound_is_refused_declared_or_not() {
         "never ended politely"
     );
 
-    let mut caller = stage.caller().await;
-    caller
-        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 1000")
-        .await;
-    caller.send("x".repeat(1000)).await;
-    caller.answer("POST").await.expect(200);
+    let post = "POST /graph/sim/sink HTTP/1.1";
+    stage.ask_with(post, "x".repeat(1000)).await.expect(200);
 }
 
 #[tokio::test]
@@ -250,8 +246,7 @@ async fn an_upstream_that_does_not_answer_is_given_up() {
             let answer = stage.ask(&lines).await;
             assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
         }
-        let seen = stage.simulator.seen();
-        let arrived = seen.iter().filter(|seen| seen.host == GRAPH).count();
+        let arrived = stage.arrivals(GRAPH);
         assert_eq!(arrived, 2, "neither is sent twice");
         stage.get("/graph/sim/bytes/1").await.expect(200);
     }

@@ -120,7 +120,7 @@ async fn the_new_rows_of_a_change_set_are_addresses_of_this_proxy() {
             "{answer}"
         );
     }
-    let sent = stage.simulator.seen().pop().unwrap().text();
+    let sent = stage.last().text();
     assert!(!sent.contains(&base) && sent.matches("https://contoso.crm.dynamics.com").count() == 3);
 }
 

@@ -252,7 +252,7 @@ async fn rewrite_links_says_how_much_is_turned() {
             answer.field("location") == "https://graph.microsoft.com/c",
             route == "off"
         );
-        let sent = stage.simulator.seen().pop().unwrap();
+        let sent = stage.last();
         let wanted = if route == "off" {
             "deflate;q=0.1, br"
         } else {

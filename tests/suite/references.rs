@@ -11,15 +11,9 @@ use crate::harness::until;
 
 /// A POST or PATCH of a body with its length.
 async fn send(stage: &Stage, line: &str, kind: &str, body: &str) -> Answer {
-    let mut caller = stage.caller().await;
-    let (host, length) = (stage.address(), body.len());
-    caller
-        .ask(&format!(
-            "{line} HTTP/1.1\nHost: {host}\nContent-Type: {kind}\nContent-Length: {length}"
-        ))
-        .await;
-    caller.send(body).await;
-    caller.answer("POST").await
+    let host = stage.address();
+    let lines = format!("{line} HTTP/1.1\nHost: {host}\nContent-Type: {kind}");
+    stage.ask_with(&lines, body).await
 }
 
 #[tokio::test]
@@ -31,7 +25,7 @@ async fn references_of_this_proxy_in_bodies_become_the_upstreams() {
     send(&stage, line, "application/json", &body)
         .await
         .expect(204);
-    let sent = stage.simulator.seen().pop().unwrap();
+    let sent = stage.last();
     let rewritten = r#"{"@odata.id": "https://graph.microsoft.com/v1.0/directoryObjects/1"}"#;
     assert_eq!(sent.text(), rewritten);
     assert_eq!(
@@ -40,7 +34,7 @@ async fn references_of_this_proxy_in_bodies_become_the_upstreams() {
     );
     let uncoded = "application/json\nContent-Encoding: identity";
     send(&stage, line, uncoded, &body).await.expect(204);
-    assert_eq!(stage.simulator.seen().pop().unwrap().text(), rewritten);
+    assert_eq!(stage.last().text(), rewritten);
 
     let body =
         format!(r#"{{"members@odata.bind":["{base}/v1.0/directoryObjects/1"],"text":"{base}/x"}}"#);
@@ -48,7 +42,7 @@ async fn references_of_this_proxy_in_bodies_become_the_upstreams() {
     send(&stage, line, "application/json", &body)
         .await
         .expect(204);
-    let sent = stage.simulator.seen().pop().unwrap().text();
+    let sent = stage.last().text();
     assert!(
         sent.contains("[\"https://graph.microsoft.com/") && sent.contains(&format!("{base}/x"))
     );
@@ -92,7 +86,7 @@ async fn references_are_turned_also_when_no_body_can_be_kept_any_more() {
         .await
         .expect(200);
     let rewritten = r#"{"@odata.id":"https://graph.microsoft.com/v1.0/users/1"}"#;
-    assert_eq!(stage.simulator.seen().pop().unwrap().text(), rewritten);
+    assert_eq!(stage.last().text(), rewritten);
     gate.open();
     for mut caller in callers {
         caller.answer("POST").await.expect(200);
@@ -118,7 +112,7 @@ async fn bodies_that_hold_no_reference_or_are_large_or_compressed_pass_untouched
         send(&stage, "POST /graph/sim/sink", kind, body)
             .await
             .expect(200);
-        assert_eq!(stage.simulator.seen().pop().unwrap().text(), body);
+        assert_eq!(stage.last().text(), body);
     }
 }
 
@@ -156,7 +150,7 @@ async fn references_in_bodies_of_unknown_length_are_turned_where_these_are_small
         }
         caller.send("0\r\n\r\n").await;
         caller.answer("POST").await.expect(200);
-        let sent = stage.simulator.seen().pop().unwrap();
+        let sent = stage.last();
         if rewritten {
             let wanted = text(graph, pad);
             assert!(sent.text() == wanted, "{pad}");
@@ -181,7 +175,7 @@ async fn references_in_bodies_of_unknown_length_are_turned_where_these_are_small
         );
         let answer = stage.caller2().await.send(streamed).await.unwrap();
         assert_eq!(answer.status(), 200, "{pad}");
-        let sent = stage.simulator.seen().pop().unwrap().text();
+        let sent = stage.last().text();
         let rewritten = body.len() <= 65_536;
         let wanted = if rewritten { text(graph, pad) } else { body };
         assert!(sent == wanted, "{pad}");
@@ -206,7 +200,7 @@ async fn files_that_are_sent_pass_untouched() {
     ] {
         let kind = format!("application/json{fields}");
         send(&stage, line, &kind, &text).await;
-        assert_eq!(stage.simulator.seen().pop().unwrap().text(), text, "{line}");
+        assert_eq!(stage.last().text(), text, "{line}");
     }
 }
 
@@ -220,7 +214,7 @@ async fn what_speaks_of_the_bytes_of_a_body_goes_when_they_change() {
         send(&stage, "POST /graph/sim/sink", kind, body)
             .await
             .expect(200);
-        let seen = stage.simulator.seen().pop().unwrap();
+        let seen = stage.last();
         for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
             assert_eq!(seen.header_values(name).len(), wanted, "{name}");
         }
@@ -251,7 +245,7 @@ async fn references_of_this_proxy_in_queries_become_the_upstreams() {
     ] {
         let lines = format!("DELETE /dynamics/sim/bytes/0?{query} HTTP/1.1\nHost: {host}");
         stage.ask(&lines).await.expect(200);
-        let target = stage.simulator.seen().pop().unwrap().target();
+        let target = stage.last().target();
         assert_eq!(target, format!("/sim/bytes/0?{wanted}"));
     }
 }

@@ -21,12 +21,6 @@ routes:
     retry: {attempts: 3}
 ";
 
-/// Requests that arrived at Graph.
-fn arrivals(stage: &Stage) -> usize {
-    let seen = stage.simulator.seen();
-    seen.iter().filter(|seen| seen.host == GRAPH).count()
-}
-
 async fn retries(stage: &Stage) -> f64 {
     let labels = [("route", "graph")];
     stage
@@ -71,7 +65,7 @@ async fn a_stale_connection_costs_one_silent_retry() {
             assert_eq!(stage.ask(&lines).await.status, 200);
         }
         assert_eq!(retries(&stage).await, 1.0);
-        assert_eq!(arrivals(&stage), 4, "one of them twice");
+        assert_eq!(stage.arrivals(GRAPH), 4, "one of them twice");
     }
 }
 
@@ -113,18 +107,11 @@ async fn a_write_that_the_upstream_may_have_read_is_never_sent_twice() {
                 ending: Ending::Close,
             };
             stage.simulator.script(Script::on(GRAPH, fault).times(1));
-            let mut caller = stage.caller().await;
-            let length = body.len();
-            caller
-                .ask(&format!(
-                    "{method} /graph/sim/sink HTTP/1.1\nContent-Length: {length}"
-                ))
-                .await;
-            caller.send(body).await;
-            let answer = caller.answer(method).await;
+            let lines = format!("{method} /graph/sim/sink HTTP/1.1");
+            let answer = stage.ask_with(&lines, body).await;
             assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
             assert!(answer.message().contains("may or may not"));
-            assert_eq!(arrivals(&stage), 1, "{method} {body}");
+            assert_eq!(stage.arrivals(GRAPH), 1, "{method} {body}");
         }
     }
     assert_eq!(retries(&stage).await, 0.0);
@@ -141,10 +128,10 @@ async fn a_method_override_that_goes_up_counts_as_a_write() {
     stage.simulator.script(Script::on(GRAPH, fault).times(1));
     let answer = stage.ask(&ask("/graph/sim/bytes/1")).await;
     assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
-    assert_eq!(arrivals(&stage), 1);
+    assert_eq!(stage.arrivals(GRAPH), 1);
     stage.simulator.clear();
     stage.ask(&ask("/graph/sim/status/503")).await.expect(503);
-    assert_eq!(arrivals(&stage), 1);
+    assert_eq!(stage.arrivals(GRAPH), 1);
     assert_eq!(retries(&stage).await, 0.0);
 }
 
@@ -158,7 +145,7 @@ async fn a_request_that_fails_on_a_fresh_connection_too_is_given_up() {
     stage.simulator.script(Script::on(GRAPH, fault));
     let answer = stage.get("/graph/sim/bytes/1").await;
     assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
-    assert_eq!(arrivals(&stage), 2);
+    assert_eq!(stage.arrivals(GRAPH), 2);
 }
 
 #[tokio::test]
@@ -171,7 +158,7 @@ async fn an_answer_that_has_begun_is_never_asked_for_again() {
     stage.simulator.script(Script::on(GRAPH, fault).times(1));
     let answer = stage.get("/graph/sim/bytes/1000").await;
     assert!(!answer.whole);
-    assert_eq!(arrivals(&stage), 1);
+    assert_eq!(stage.arrivals(GRAPH), 1);
 }
 
 #[tokio::test]
@@ -179,14 +166,14 @@ async fn what_http2_says_was_not_processed_is_sent_again() {
     let stage = Stage::with(HTTP2).await;
     stage.get("/graph/sim/bytes/1").await.expect(200);
     for method in ["GET", "POST"] {
-        let before = arrivals(&stage);
+        let before = stage.arrivals(GRAPH);
         stage
             .simulator
             .script(Script::on(GRAPH, Fault::Unprocessed).times(1));
         let lines = format!("{method} /graph/sim/sink HTTP/1.1\nContent-Length: 0");
         let answer = stage.ask(&lines).await;
         assert_eq!(answer.status, 200, "{method}: {}", answer.text());
-        assert_eq!(arrivals(&stage), before + 2);
+        assert_eq!(stage.arrivals(GRAPH), before + 2);
     }
     assert_eq!(retries(&stage).await, 2.0);
 }
@@ -198,19 +185,13 @@ async fn of_what_was_not_processed_a_small_body_is_kept_and_sent_again_and_a_lar
         stage.simulator.clear();
         let fault = Script::on(GRAPH, Fault::Unprocessed).times(1);
         stage.simulator.script(fault);
-        let mut caller = stage.caller().await;
-        caller
-            .ask(&format!(
-                "POST /graph/sim/sink HTTP/1.1\nContent-Length: {length}"
-            ))
-            .await;
-        caller.send("x".repeat(length)).await;
-        let answer = caller.answer("POST").await;
+        let post = "POST /graph/sim/sink HTTP/1.1";
+        let answer = stage.ask_with(post, "x".repeat(length)).await;
         assert_eq!(answer.status, status, "{}", answer.text());
         if status == 200 {
             assert_eq!(answer.json()["length"], length);
         }
-        assert_eq!(arrivals(&stage), attempts);
+        assert_eq!(stage.arrivals(GRAPH), attempts);
     }
 }
 
@@ -222,14 +203,10 @@ async fn a_get_with_a_small_body_is_repeated_like_any_other() {
         ending: Ending::Close,
     };
     stage.simulator.script(Script::on(GRAPH, fault).times(1));
-    let mut caller = stage.caller().await;
-    caller
-        .ask("GET /graph/sim/sink HTTP/1.1\nContent-Length: 5")
-        .await;
-    caller.send("hello").await;
-    let answer = caller.answer("GET").await.expect(200);
+    let get = "GET /graph/sim/sink HTTP/1.1";
+    let answer = stage.ask_with(get, "hello").await.expect(200);
     assert_eq!(answer.json()["length"], 5);
-    assert_eq!(arrivals(&stage), 2);
+    assert_eq!(stage.arrivals(GRAPH), 2);
 }
 
 #[tokio::test]
@@ -246,7 +223,7 @@ async fn a_get_is_not_repeated_once_a_byte_of_the_answer_has_come() {
         stage.simulator.script(Script::on(GRAPH, fault).times(1));
         let answer = stage.get("/graph/sim/bytes/1").await;
         assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
-        assert_eq!(arrivals(&stage), 1, "{begun}");
+        assert_eq!(stage.arrivals(GRAPH), 1, "{begun}");
     }
 }
 
@@ -261,7 +238,7 @@ async fn a_connection_that_says_goodbye_serves_what_it_has_and_is_replaced() {
             stage.get("/graph/sim/bytes/10").await.expect(200);
             stage.get("/graph/sim/bytes/10").await.expect(200);
         }
-        assert_eq!(arrivals(&stage), 6);
+        assert_eq!(stage.arrivals(GRAPH), 6);
         let seen = stage.simulator.seen();
         let last = seen.iter().rev().find(|seen| seen.host == GRAPH).unwrap();
         assert!(last.connection > 3);
@@ -288,7 +265,7 @@ async fn auto_takes_what_the_upstream_offers() {
         for _ in 0..3 {
             stage.get("/graph/sim/bytes/10").await.expect(200);
         }
-        let seen = stage.simulator.seen().pop().unwrap();
+        let seen = stage.last();
         let expected = if offered {
             http::Version::HTTP_2
         } else {
@@ -358,7 +335,7 @@ routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, 
         .script(Script::on(GRAPH, busy("60")).under(long));
     let arrive = async |wanted| {
         until("they arrive", || async {
-            (arrivals(&stage) == wanted).then_some(())
+            (stage.arrivals(GRAPH) == wanted).then_some(())
         })
         .await;
     };
@@ -372,5 +349,5 @@ routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, 
     for mut caller in callers {
         caller.answer("GET").await.expect(429);
     }
-    assert_eq!(arrivals(&stage), 2);
+    assert_eq!(stage.arrivals(GRAPH), 2);
 }

@@ -32,8 +32,7 @@ async fn hold(stage: &Stage, count: usize) -> (Gate, JoinSet<Answer>) {
         ask(stage.caller2().await, &mut held);
     }
     until("all are at the upstream", || async {
-        let seen = stage.simulator.seen();
-        let arrived = seen.iter().filter(|seen| seen.host == GRAPH).count();
+        let arrived = stage.arrivals(GRAPH);
         (arrived == count).then_some(())
     })
     .await;

@@ -57,7 +57,7 @@ async fn trailers_arrive_in_both_directions() {
         .send("5\r\nhello\r\n0\r\nX-Check: 42\r\nAuthorization: Bearer x\r\n\r\n")
         .await;
     assert_eq!(caller.answer("POST").await.expect(200).json()["length"], 5);
-    let seen = stage.simulator.seen().pop().unwrap();
+    let seen = stage.last();
     assert_eq!(seen.body.trailers, [("x-check".to_owned(), b"42".to_vec())]);
 }
 
@@ -83,7 +83,7 @@ async fn trailers_go_up_behind_a_body_that_might_hold_links_too() {
         .await;
     caller.send("2\r\n{}\r\n0\r\nX-Check: 42\r\n\r\n").await;
     caller.answer("POST").await.expect(200);
-    let seen = stage.simulator.seen().pop().unwrap();
+    let seen = stage.last();
     assert_eq!(seen.body.trailers, [("x-check".to_owned(), b"42".to_vec())]);
 }
 
@@ -249,10 +249,7 @@ async fn an_old_caller_gets_an_answer_it_can_read() {
             "HTTP/1.0 knows no chunks"
         );
         caller.expect_close().await;
-        assert_eq!(
-            stage.simulator.seen().pop().unwrap().version,
-            http::Version::HTTP_11
-        );
+        assert_eq!(stage.last().version, http::Version::HTTP_11);
     }
 }
 

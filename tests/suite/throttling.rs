@@ -19,11 +19,6 @@ fn route(keys: &str) -> String {
     )
 }
 
-fn arrivals(stage: &Stage) -> usize {
-    let seen = stage.simulator.seen();
-    seen.iter().filter(|seen| seen.host == ORGANISATION).count()
-}
-
 #[tokio::test]
 async fn retry_after_reaches_the_caller_as_whole_seconds() {
     let stage = Stage::open().await;
@@ -71,7 +66,7 @@ async fn nothing_is_retried_by_default_and_nobody_else_is_held() {
         .script(Script::on(ORGANISATION, fault).times(1));
     stage.get("/dynamics/sim/bytes/1").await.expect(429);
     stage.get("/dynamics/sim/bytes/1").await.expect(200);
-    assert_eq!(arrivals(&stage), 2);
+    assert_eq!(stage.arrivals(ORGANISATION), 2);
 }
 
 #[tokio::test]
@@ -88,7 +83,7 @@ async fn with_hold_the_quiet_is_kept_for_every_caller_of_the_route() {
         let left: u64 = answer.field("retry-after").parse().unwrap();
         assert!((20..=30).contains(&left), "{left}");
     }
-    assert_eq!(arrivals(&stage), 1);
+    assert_eq!(stage.arrivals(ORGANISATION), 1);
     stage.reload(&route("throttle: hold"));
     let answer = stage.get("/dynamics/sim/bytes/1").await;
     assert_eq!(
@@ -136,7 +131,7 @@ async fn a_wait_that_is_too_short_ends_in_429_with_what_is_left() {
     let answer = stage.get("/dynamics/sim/bytes/1").await;
     assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
     assert!(begun.elapsed() >= Duration::from_millis(200));
-    assert_eq!(arrivals(&stage), 1);
+    assert_eq!(stage.arrivals(ORGANISATION), 1);
 }
 
 #[tokio::test]
@@ -158,19 +153,19 @@ async fn no_more_requests_are_there_at_once_than_max_concurrency() {
         });
     }
     until("three arrive", || async {
-        (arrivals(&stage) == 3).then_some(())
+        (stage.arrivals(ORGANISATION) == 3).then_some(())
     })
     .await;
     let labels = [("route", "dynamics")];
     stage
         .becomes("tokenferry_requests_in_flight", &labels, 12.0)
         .await;
-    assert_eq!(arrivals(&stage), 3);
+    assert_eq!(stage.arrivals(ORGANISATION), 3);
     gate.open();
     while let Some(status) = soon(asked.join_next()).await {
         assert_eq!(status.unwrap(), 200);
     }
-    assert_eq!(arrivals(&stage), 12);
+    assert_eq!(stage.arrivals(ORGANISATION), 12);
 }
 
 #[tokio::test]
@@ -215,7 +210,7 @@ async fn a_caller_that_leaves_gives_its_place_back() {
     let mut first = stage.caller().await;
     first.ask("GET /dynamics/sim/bytes/1 HTTP/1.1").await;
     until("it arrives", || async {
-        (arrivals(&stage) == 1).then_some(())
+        (stage.arrivals(ORGANISATION) == 1).then_some(())
     })
     .await;
     let mut second = stage.caller().await;
@@ -237,15 +232,9 @@ async fn throttled_operations_of_a_batch_are_counted() {
     let batch =
         json!({"requests": [url("busy", "1"), url("busy", "2"), url("x", "3")]}).to_string();
     for coding in ["", "\nAccept-Encoding: gzip"] {
-        let mut caller = stage.caller().await;
-        caller
-            .ask(&format!(
-                "POST /graph/v1.0/$batch HTTP/1.1\nContent-Type: application/json\nContent-Length: {}{coding}",
-                batch.len()
-            ))
-            .await;
-        caller.send(&batch).await;
-        let answer = caller.answer("POST").await.expect(200);
+        let lines =
+            format!("POST /graph/v1.0/$batch HTTP/1.1\nContent-Type: application/json{coding}");
+        let answer = stage.ask_with(&lines, &batch).await.expect(200);
         assert_eq!(answer.text().matches("\"status\":429").count(), 2);
     }
     stage.becomes(THROTTLED, &[("route", "graph")], 4.0).await;
@@ -274,8 +263,8 @@ async fn a_route_that_asks_for_it_gets_idempotent_requests_retried() {
             .await;
         caller.send(body).await;
         caller.answer(method).await.expect(wanted);
-        assert_eq!(arrivals(&stage), attempts, "{method}");
-        let last = stage.simulator.seen().pop().unwrap();
+        assert_eq!(stage.arrivals(ORGANISATION), attempts, "{method}");
+        let last = stage.last();
         assert_eq!(last.text(), body);
     }
     let labels = [("route", "dynamics"), ("reason", "status")];
@@ -303,7 +292,7 @@ async fn without_a_token_to_retry_with_the_answer_is_passed_on_and_no_retry_coun
     stage.simulator.script(Script::on(ORGANISATION, busy));
     let answer = stage.get("/dynamics/sim/bytes/1").await.expect(503);
     assert_eq!(answer.text(), "busy");
-    assert_eq!(arrivals(&stage), 1);
+    assert_eq!(stage.arrivals(ORGANISATION), 1);
     let labels = [("route", "dynamics"), ("reason", "status")];
     let retries = stage.number("tokenferry_upstream_retries_total", &labels);
     assert_eq!(retries.await, 0.0);
@@ -326,7 +315,7 @@ async fn a_pause_that_is_too_long_is_not_waited_for_however_it_is_said() {
                 .simulator
                 .script(Script::on(ORGANISATION, busy).times(1));
             stage.get("/dynamics/sim/bytes/1").await.expect(status);
-            assert_eq!(arrivals(&stage), 1, "{status} {after}");
+            assert_eq!(stage.arrivals(ORGANISATION), 1, "{status} {after}");
         }
     }
 }
@@ -348,7 +337,7 @@ async fn retries_end_with_their_attempts_and_their_budget() {
         .number("tokenferry_upstream_retries_total", &labels)
         .await;
     assert!((10.0..=21.0).contains(&retries), "{retries}");
-    assert_eq!(arrivals(&stage), 50 + retries as usize);
+    assert_eq!(stage.arrivals(ORGANISATION), 50 + retries as usize);
 }
 
 /// Waits for all of them.

@@ -8,13 +8,6 @@ use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
 use crate::hostile::frame::{DATA, END_HEADERS, HEADERS, RST_STREAM, Speaker, fields, frame, good};
 
-/// The last request that arrived at Graph.
-fn last(stage: &Stage) -> Seen {
-    let seen = stage.simulator.seen();
-    let last = seen.into_iter().rev().find(|seen| seen.host == GRAPH);
-    last.expect("a request went there")
-}
-
 fn answered(status: u16) -> Fault {
     Fault::Answer {
         status: http::StatusCode::from_u16(status).expect("it is a status"),
@@ -32,9 +25,9 @@ async fn a_body_goes_up_in_the_framing_it_came_in() {
         .await;
     caller.send("hello").await;
     caller.answer("POST").await.expect(200);
-    assert_eq!(last(&stage).header_values("content-length"), ["5"]);
-    assert_eq!(last(&stage).header("transfer-encoding"), None);
-    assert_eq!(last(&stage).text(), "hello");
+    assert_eq!(stage.last().header_values("content-length"), ["5"]);
+    assert_eq!(stage.last().header("transfer-encoding"), None);
+    assert_eq!(stage.last().text(), "hello");
 
     caller
         .ask("POST /graph/sim/sink HTTP/1.1\nTransfer-Encoding: Chunked")
@@ -43,15 +36,15 @@ async fn a_body_goes_up_in_the_framing_it_came_in() {
         .send("3;ext=1\r\nhel\r\n002\r\nlo\r\n0\r\n\r\n")
         .await;
     caller.answer("POST").await.expect(200);
-    assert_eq!(last(&stage).header("content-length"), None);
-    assert_eq!(last(&stage).header_values("transfer-encoding"), ["chunked"]);
-    assert_eq!(last(&stage).text(), "hello");
+    assert_eq!(stage.last().header("content-length"), None);
+    assert_eq!(stage.last().header_values("transfer-encoding"), ["chunked"]);
+    assert_eq!(stage.last().text(), "hello");
 
     for method in ["POST", "PUT", "PATCH"] {
         let lines = format!("{method} /graph/sim/sink HTTP/1.1\nContent-Length: 0");
         caller.exchange(&lines).await.expect(200);
         assert_eq!(
-            last(&stage).header_values("content-length"),
+            stage.last().header_values("content-length"),
             ["0"],
             "{method}"
         );
@@ -59,8 +52,8 @@ async fn a_body_goes_up_in_the_framing_it_came_in() {
     for method in ["GET", "HEAD", "DELETE"] {
         let lines = format!("{method} /graph/sim/bytes/0 HTTP/1.1");
         caller.exchange(&lines).await;
-        assert_eq!(last(&stage).header("content-length"), None, "{method}");
-        assert_eq!(last(&stage).header("transfer-encoding"), None, "{method}");
+        assert_eq!(stage.last().header("content-length"), None, "{method}");
+        assert_eq!(stage.last().header("transfer-encoding"), None, "{method}");
     }
     let mut old = stage.caller().await;
     old.ask("POST /graph/sim/sink HTTP/1.0\nContent-Length: 5")
@@ -118,7 +111,7 @@ async fn a_caller_that_asks_first_is_told_to_go_on() {
     assert_eq!(caller.head().await.status, 100);
     caller.send("hello").await;
     caller.answer("POST").await.expect(200);
-    assert_eq!(last(&stage).header("expect"), None);
+    assert_eq!(stage.last().header("expect"), None);
 }
 
 #[tokio::test]

@@ -30,6 +30,10 @@ impl Caller {
         let stream = soon(TcpStream::connect(address)).await;
         let stream = stream.expect("the proxy accepts connections");
         stream.set_nodelay(true).expect("a socket takes options");
+        Self::on(stream)
+    }
+
+    fn on(stream: TcpStream) -> Self {
         Self {
             stream,
             unread: Vec::new(),
@@ -44,11 +48,7 @@ impl Caller {
         let own = SocketAddr::from(([127, 0, 0, 2], 0));
         socket.bind(own).expect("all of 127.0.0.0/8 is loopback");
         let stream = soon(socket.connect(address)).await;
-        Self {
-            stream: stream.expect("the proxy accepts connections"),
-            unread: Vec::new(),
-            ended: None,
-        }
+        Self::on(stream.expect("the proxy accepts connections"))
     }
 
     /// A socket that takes in little: what it does not read stays with the sender.
@@ -58,11 +58,7 @@ impl Caller {
             .set_recv_buffer_size(16 * 1024)
             .expect("a socket takes options");
         let stream = soon(socket.connect(address)).await;
-        Self {
-            stream: stream.expect("the proxy accepts connections"),
-            unread: Vec::new(),
-            ended: None,
-        }
+        Self::on(stream.expect("the proxy accepts connections"))
     }
 
     /// Writes bytes; the other side must take them.

@@ -9,7 +9,7 @@ use tokenferry::access_log::AccessLog;
 use tokenferry::app::{self, App};
 use tokenferry::config::{self, Config, Source};
 use tokenferry::output::Format;
-use tokenferry::simulator::{Ending, Fault, Gate, Script, Simulator};
+use tokenferry::simulator::{Ending, Fault, Gate, LOGIN, Script, Seen, Simulator};
 
 use super::answer::Answer;
 use super::caller::Caller;
@@ -105,9 +105,35 @@ impl Stage {
         self.ask(&format!("GET {target} HTTP/1.1")).await
     }
 
+    /// One request with a body of its length, on a connection of its own.
+    pub(crate) async fn ask_with(&self, lines: &str, body: impl AsRef<[u8]>) -> Answer {
+        let mut caller = self.caller().await;
+        let length = body.as_ref().len();
+        caller
+            .ask(&format!("{lines}\nContent-Length: {length}"))
+            .await;
+        // A body that is refused unread need not be taken.
+        let _ = caller.try_send(body).await;
+        let method = lines.split(' ').next().unwrap_or_default();
+        caller.answer(method).await
+    }
+
     /// One request to the admin listener.
     pub(crate) async fn ask_admin(&self, lines: &str) -> Answer {
         Caller::connect(self.admin()).await.exchange(lines).await
+    }
+
+    /// The last request that arrived at an upstream.
+    pub(crate) fn last(&self) -> Seen {
+        let seen = self.simulator.seen();
+        let last = seen.into_iter().rev().find(|seen| seen.host != LOGIN);
+        last.expect("a request went up")
+    }
+
+    /// How many requests arrived at this host.
+    pub(crate) fn arrivals(&self, host: &str) -> usize {
+        let seen = self.simulator.seen();
+        seen.iter().filter(|seen| seen.host == host).count()
     }
 
     /// The connections that requests to this host came over, each as often as it was changed to.
@@ -132,9 +158,7 @@ impl Stage {
             callers.push(caller);
         }
         until("all are there", || async {
-            let seen = self.simulator.seen();
-            let arrived = seen.iter().filter(|seen| seen.host == host).count();
-            (arrived == 3).then_some(())
+            (self.arrivals(host) == 3).then_some(())
         })
         .await;
         gate.open();
