@@ -19,7 +19,7 @@ use super::request::Outgoing;
 use crate::config::BatchRule;
 use crate::rewrite::decode::Coding;
 use crate::rewrite::{is_json, request};
-use crate::upstream::{BodyFault, CallerBody, RequestBody, Upload};
+use crate::upstream::{BodyFault, CallerBody, RequestBody, Upload, expects_body};
 
 /// The largest body that is kept.
 const LARGEST: usize = 64 * 1024;
@@ -187,15 +187,23 @@ async fn prepare_from_caller(
             },
         });
     }
-    let Some(mut held) = memory.kept.take(first) else {
-        return Ok(PreparedBody::streamed(body, Replay::Gone));
-    };
     let upload = body.upload();
-    upload.keep(first, most, move |more| held.grow(more));
-    Ok(PreparedBody::streamed(
-        body,
-        Replay::Streamed(Copied { upload }),
-    ))
+    let replay = match memory.kept.take(first) {
+        Some(mut held) => {
+            upload.keep(first, most, move |more| held.grow(more));
+            Replay::Streamed(Copied { upload })
+        }
+        None => Replay::Gone,
+    };
+    // HTTP/2 may end a request in a frame of its own. That is no body (RFC 9113 section 8.1), and an
+    // empty one in chunks is refused by some servers where they expect none.
+    if declared.is_none() && !expects_body(&call.parts.method) && !begins(&mut body).await? {
+        return Ok(PreparedBody {
+            body: RequestBody::Empty,
+            replay: Replay::Empty,
+        });
+    }
+    Ok(PreparedBody::streamed(body, replay))
 }
 
 /// Whether there may be links of this proxy in the body: it is JSON or a batch, not compressed, no
@@ -242,6 +250,18 @@ pub(super) fn rewrite_body(
         }
         None => bytes,
     }
+}
+
+/// Waits for the first byte of a body; whether it has one.
+async fn begins(body: &mut CallerBody) -> Result<bool, BodyFault> {
+    while let Some(frame) = std::future::poll_fn(|cx| body.poll_next(cx)).await {
+        let data = frame?.into_data().unwrap_or_default();
+        if !data.is_empty() {
+            body.unread(data);
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Reads a body to its end, or to more than is kept.

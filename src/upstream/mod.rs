@@ -36,6 +36,7 @@ pub use connect::Egress;
 pub use error::{Breakage, ConnectError, Failure, UpstreamError};
 use http::{HeaderName, Request, Response, StatusCode};
 pub use leftover::{LINGER, LINGER_BYTES};
+pub use outflow::expects_body;
 pub use request_body::RequestBody;
 pub use request_head::RequestHead;
 pub use response_body::{ResponseBodyError, UpstreamBody};

@@ -300,7 +300,7 @@ impl Outflow {
 
 /// Whether servers expect a body of this method, and some refuse a request with 411 that does not say
 /// that it has none (RFC 9110 section 8.6).
-fn expects_body(method: &Method) -> bool {
+pub fn expects_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
