@@ -149,6 +149,12 @@ fn of_upstream(error: &UpstreamError, who: &str) -> (Code, Cow<'static, str>, Op
             Code::UpstreamUnreachable,
             format!("{who} sent {flaw}; the request may or may not have been acted on"),
         ),
+        UpstreamError::Broken(breakage) if breakage.is_alert() => (
+            Code::UpstreamUnreachable,
+            format!(
+                "{who} refused the connection by its TLS; check that it takes connections without a certificate of the caller; the request may or may not have been acted on"
+            ),
+        ),
         UpstreamError::Broken(_) => (
             Code::UpstreamUnreachable,
             format!(

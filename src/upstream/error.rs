@@ -204,6 +204,24 @@ pub enum Breakage {
     Malformed(&'static str),
 }
 
+impl Breakage {
+    /// Whether the upstream ended the connection with an alert: where it wants a certificate and speaks
+    /// TLS 1.3, that comes after the handshake (RFC 8446 section 4.4.2.4).
+    pub fn is_alert(&self) -> bool {
+        let Self::Io(failure) = self else {
+            return false;
+        };
+        matches!(cause(failure), Some(rustls::Error::AlertReceived(_)))
+    }
+}
+
+fn broken(breakage: &Breakage) -> &'static str {
+    if breakage.is_alert() {
+        return "the upstream refused the connection by its TLS; check the route's upstream, and that it takes connections without a certificate of the caller";
+    }
+    "the connection broke before the response head"
+}
+
 /// Why an attempt failed before a response head arrived.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -217,7 +235,7 @@ pub enum UpstreamError {
     #[error(transparent)]
     Connect(#[from] std::rc::Rc<ConnectError>),
     /// The connection ended, or what came was not HTTP.
-    #[error("the connection broke before the response head")]
+    #[error("{}", broken(.0))]
     Broken(#[source] Breakage),
     /// The upstream refused the request's HTTP/2 stream and promised that it did not act on it; the
     /// connection lives.
@@ -245,6 +263,7 @@ impl UpstreamError {
     pub fn proxy_error(&self) -> Option<&'static str> {
         match self {
             Self::Broken(Breakage::Malformed(_)) | Self::Upgrade => Some("http_protocol_error"),
+            Self::Broken(breakage) if breakage.is_alert() => Some("tls_alert_received"),
             Self::Broken(_) => Some("connection_terminated"),
             Self::CallerBody => None,
             Self::Coding => Some("http_response_transfer_coding"),

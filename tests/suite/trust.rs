@@ -1,6 +1,16 @@
-//! Which authorities vouch for upstreams and for those who issue tokens, and when they change.
+//! Which authorities vouch for upstreams and for those who issue tokens, and when they change; and
+//! upstreams that want somebody to vouch for this proxy.
 
 use std::fs;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokenferry::simulator::Simulator;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::cli::{desk, with_file};
 use crate::harness::program::run;
@@ -82,5 +92,73 @@ async fn variables_that_lead_to_no_certificate_are_refused_and_not_passed_over()
             code == 0 && !words.is_empty(),
             "{err}"
         );
+    }
+}
+
+/// An upstream that lets nobody in who has no certificate, and may wait for them to leave; its port.
+async fn suspicious(authority: &Authority, patient: bool) -> u16 {
+    tokenferry::trust::install_provider();
+    let own = authority.identity("localhost");
+    let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("one");
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(certificate(&authority.pem))
+        .expect("an authority");
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
+    let config = ServerConfig::builder()
+        .with_client_cert_verifier(verifier.expect("a verifier"))
+        .with_single_cert(vec![certificate(&own.certificate)], key)
+        .expect("a pair");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let accepted = acceptor.accept(stream).into_fallible();
+            tokio::spawn(async move {
+                if let Err((_, mut stream)) = accepted.await
+                    && patient
+                {
+                    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn an_upstream_that_wants_a_certificate_of_this_proxy_is_told_as_one() {
+    let authority = Authority::new();
+    for patient in [true, false] {
+        let port = suspicious(&authority, patient).await;
+        let route = format!(
+            "routes: [{{name: a, path: /a, upstream: 'https://localhost:{port}', scope: 'https://GRAPH/.default'}}]\n"
+        );
+        let trust = |simulator: &Simulator, file: &std::path::Path| {
+            let both = format!("{}{}", simulator.ca_pem(), authority.pem);
+            fs::write(file, both).expect("the folder can be written");
+        };
+        let words = "without a certificate of the caller";
+        let stage = Stage::with(&route).await;
+        let file = stage.folder().join("both.pem");
+        trust(&stage.simulator, &file);
+        stage.reload(&format!(
+            "trust: {{ca_file: '{}'}}\n{route}",
+            file.display()
+        ));
+        for _ in 0..10 {
+            let answer = stage.get("/a/sim/bytes/1").await;
+            assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+            let message = answer.message();
+            assert!(message.contains(words), "{message}");
+            let status = answer.field("proxy-status");
+            assert!(status.ends_with("tls_alert_received"), "{status}");
+        }
+        let (simulator, folder) = desk(&route).await;
+        trust(&simulator, &folder.path().join("ca.pem"));
+        let (_, out, err) = run(with_file(&["doctor"], folder.path())).await;
+        assert!(out.contains(words), "{out}{err}");
     }
 }
