@@ -146,7 +146,8 @@ pub(super) async fn send(
         Err(mut failure) if may_repeat(&failure, outgoing.is_safe()) => {
             let body = match failure.body.take() {
                 Some(body) => Some(body),
-                None => replay.whole(call.token_wait()).await?,
+                // There is no answer to pass on instead, and the caller has a limit of its own.
+                None => replay.whole(Duration::MAX).await?,
             };
             if let Some(body) = body {
                 own.cells.retried(RetryReason::Connection);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
+use tokenferry::simulator::{Fault, GRAPH, Script};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -257,4 +258,48 @@ async fn an_early_answer_is_whole_when_all_that_it_declared_has_come_before_the_
             assert_eq!((answer.status, answer.whole), (413, whole));
         }
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_stalls_is_its_callers_fault_whatever_the_upstream_says_meanwhile() {
+    for fault in [Fault::Unprocessed, Fault::Goaway] {
+        let stage = Stage::with(
+            "timeouts: {token_wait: 500ms, request_body_idle: 1500ms}\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: 2}]\n",
+        )
+        .await;
+        let script = Script::on(GRAPH, fault.clone()).early().times(1);
+        stage.simulator.script(script);
+        let mut caller = stage.caller().await;
+        caller
+            .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 10")
+            .await;
+        caller.send("01234").await;
+        let answer = caller.answer("POST").await;
+        assert_eq!(
+            answer.refusal(),
+            (408, "requestTimeout".to_owned()),
+            "{fault:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_the_upstream_refused_is_sent_again_once_it_is_there_however_slowly_it_comes()
+ {
+    let stage = Stage::with(
+        "timeouts: {token_wait: 100ms}\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: 2}]\n",
+    )
+    .await;
+    let refused = Script::on(GRAPH, Fault::Unprocessed).early().times(1);
+    stage.simulator.script(refused);
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 10")
+        .await;
+    caller.send("01234").await;
+    // Longer than a token is waited for.
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    caller.send("56789").await;
+    let answer = caller.answer("POST").await.expect(200);
+    assert_eq!(answer.json()["length"], 10);
 }
