@@ -1,6 +1,6 @@
-//! Notes the statuses inside the answer to a batch, whose own status is 200: how many operations of a
-//! JSON batch were throttled (429), and whether any was refused its token (401). Works on the bytes
-//! as they pass, in constant memory; what cannot be read says nothing.
+//! Notes the statuses inside the answer to a batch, whose own status is 200: how many operations were
+//! throttled (429), and whether any was refused its token (401). Works on the bytes as they pass, in
+//! constant memory; what cannot be read says nothing.
 //!
 //! JSON: members `status` of the objects in the list that the document's object holds. Multipart:
 //! status lines behind an empty line.
@@ -15,8 +15,10 @@ use crate::rewrite::decode::Coding;
 const DEPTH: usize = 3;
 const NAME: &[u8] = b"status";
 
-/// The status line of a multipart answer that refuses the token; a reason may follow.
-const REFUSED: &[u8] = b"HTTP/1.1 401";
+/// What a status line of a multipart answer begins with. A reason may follow the status.
+const LINE: &[u8] = b"HTTP/1.1 ";
+/// Its length to the end of the status.
+const STATUS: usize = LINE.len() + 3;
 
 /// The reader of one answer.
 #[derive(Debug)]
@@ -52,17 +54,19 @@ impl InnerStatuses {
         })
     }
 
-    /// Reads on; returns how many 429s of a JSON batch ended in these bytes.
+    /// Reads on; returns how many 429s ended in these bytes.
     pub(super) fn read(&mut self, bytes: &[u8]) -> u64 {
         let mut throttled = 0;
+        let note = |status| {
+            throttled += u64::from(status == 429);
+            self.refused |= status == 401;
+        };
         match &mut self.kind {
-            Kind::Json(members) => {
-                for status in bytes.iter().filter_map(|byte| members.step(*byte)) {
-                    throttled += u64::from(status == 429);
-                    self.refused |= status == 401;
-                }
-            }
-            Kind::Multipart(lines) => self.refused |= lines.read(bytes),
+            Kind::Json(members) => bytes
+                .iter()
+                .filter_map(|byte| members.step(*byte))
+                .for_each(note),
+            Kind::Multipart(lines) => lines.read(bytes, note),
         }
         throttled
     }
@@ -80,42 +84,55 @@ struct Lines {
     length: usize,
     /// Whether it may be the status line.
     fits: bool,
+    /// The status, as far as it was read.
+    status: u32,
 }
 
 impl Lines {
-    /// Whether a refusal ends in these bytes.
-    fn read(&mut self, mut bytes: &[u8]) -> bool {
-        let mut refused = false;
+    /// Notes the statuses that end in these bytes.
+    fn read(&mut self, mut bytes: &[u8], mut note: impl FnMut(u32)) {
         loop {
             if self.length > 0 && !self.fits {
                 // Nothing is of interest before the next line.
                 match memchr(b'\n', bytes) {
                     Some(end) => bytes = &bytes[end..],
-                    None => return refused,
+                    None => return,
                 }
             }
             let Some((byte, rest)) = bytes.split_first() else {
-                return refused;
+                return;
             };
-            refused |= self.step(*byte);
+            if let Some(status) = self.step(*byte) {
+                note(status);
+            }
             bytes = rest;
         }
     }
 
-    fn step(&mut self, byte: u8) -> bool {
-        let complete = self.fits && self.length == REFUSED.len();
+    fn step(&mut self, byte: u8) -> Option<u32> {
+        let complete = self.fits && self.length == STATUS;
+        let ended = complete.then_some(self.status);
         match byte {
             b'\n' => {
-                self.fits = self.length == 0;
-                self.length = 0;
-                return complete;
+                let fits = self.length == 0;
+                *self = Self {
+                    fits,
+                    ..Self::default()
+                };
+                return ended;
             }
-            b'\r' => return false,
+            b'\r' => return None,
             _ => {}
         }
-        self.fits &= REFUSED.get(self.length) == Some(&byte);
+        match LINE.get(self.length) {
+            Some(wanted) => self.fits &= *wanted == byte,
+            None => self.fits &= byte.is_ascii_digit() && !complete,
+        }
+        if self.fits && self.length >= LINE.len() {
+            self.status = self.status * 10 + u32::from(byte - b'0');
+        }
         self.length += 1;
-        complete && byte == b' '
+        ended.filter(|_| byte == b' ')
     }
 }
 
@@ -225,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_in_a_multipart_answer_is_its_status_line() {
+    fn the_statuses_of_a_multipart_answer_are_its_status_lines() {
         let part = "--b\nContent-Type: application/http\n\n";
         for line in [
             "HTTP/1.1 401 Unauthorized\n",
@@ -236,12 +253,19 @@ mod tests {
             for text in [text.replace('\n', "\r\n"), text] {
                 assert_eq!(noted("Multipart/Mixed; boundary=b", &text), (0, true));
                 assert_eq!(noted("application/json", &text), (0, false));
+                let busy = text.replace("401", "429").repeat(3);
+                assert_eq!(noted("multipart/mixed", &busy), (3, false), "{busy}");
             }
         }
         for line in [
             "HTTP/1.1 4010\n",
             "HTTP/1.1 40",
-            "HTTP/1.1 429 Too Many Requests\n",
+            "HTTP/1.1 40 1\n",
+            "HTTP/1.1 4 29\n",
+            "HTTP/1.1 4290 \n",
+            "HTTP/1.1 \n401\n",
+            "HTTP/1.1 42\n\n9 \n",
+            "HTTP/1.1 500 Internal Server Error\n",
             " HTTP/1.1 401\n",
             "x\nHTTP/1.1 401\n",
             "{\"a\":\"HTTP/1.1 401 \"}",

@@ -224,9 +224,8 @@ async fn a_caller_that_leaves_gives_its_place_back() {
 async fn throttled_operations_of_a_batch_are_counted() {
     let stage = Stage::open().await;
     let limit = Fault::graph_429(Some("7"));
-    stage
-        .simulator
-        .script(Script::on(GRAPH, limit).under("/v1.0/users/busy"));
+    let busy = Script::on(GRAPH, limit).under("/v1.0/users/busy");
+    stage.simulator.script(busy);
     let url =
         |name: &str, id: &str| json!({"id": id, "method": "GET", "url": format!("/users/{name}")});
     let batch =
@@ -238,6 +237,20 @@ async fn throttled_operations_of_a_batch_are_counted() {
         assert_eq!(answer.text().matches("\"status\":429").count(), 2);
     }
     stage.becomes(THROTTLED, &[("route", "graph")], 4.0).await;
+    let limit = Fault::answer(429, &[("retry-after", "7")], "busy");
+    let busy = Script::on(ORGANISATION, limit).under("/api/data/v9.2/tasks");
+    stage.simulator.script(busy);
+    let part = "--b\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\nGET /api/data/v9.2/tasks HTTP/1.1\r\n\r\n\r\n";
+    let batch = format!("{part}{part}--b--\r\n");
+    let lines = "POST /dynamics/api/data/v9.2/$batch HTTP/1.1\nPrefer: odata.continue-on-error\nContent-Type: multipart/mixed; boundary=b";
+    let mut caller = stage.caller().await;
+    let lines = format!("{lines}\nContent-Length: {}", batch.len());
+    caller.ask(&lines).await;
+    caller.send(&batch).await;
+    let answer = caller.answer("POST").await.expect(200);
+    assert_eq!(answer.text().matches("HTTP/1.1 429").count(), 2);
+    let labels = [("route", "dynamics")];
+    stage.becomes(THROTTLED, &labels, 2.0).await;
 }
 
 #[tokio::test]
