@@ -1,6 +1,8 @@
 //! The host where files lie. What it hands out and takes in is opened by a ticket in the address;
 //! a bearer token that arrives here has been given to a stranger, and is an offence.
 
+use std::sync::atomic::Ordering;
+
 use http::{Method, StatusCode};
 use serde_json::json;
 
@@ -23,11 +25,21 @@ pub(super) fn link(world: &World, id: &str) -> String {
     )
 }
 
-/// An address to which a file can be sent in pieces.
+/// An address to which a file can be sent in pieces. Clients go there themselves, so it leads here, to
+/// those as well who do not know where to find the real names.
 pub(super) fn upload_link(world: &World) -> String {
     format!(
-        "https://{}/sites/tools/_api/v2.0/drive/items/01FAKE/uploadSession?guid=%2700000000-fake%27&overwrite=False&rename=True&dc=0&tempauth={}",
-        host::DOWNLOAD,
+        "https://localhost:{}/sites/tools/_api/v2.0/drive/items/01FAKE/uploadSession?guid=%2700000000-fake%27&overwrite=False&rename=True&dc=0&tempauth={}",
+        world.port.load(Ordering::Relaxed),
+        world.ticket
+    )
+}
+
+/// The same of an attachment.
+pub(super) fn attachment_link(world: &World, message: &str) -> String {
+    format!(
+        "https://localhost:{}/sites/mail/Users('FAKE@TENANT')/Messages('{message}')/AttachmentSessions('AAMkFAKE2=')/uploadSession?authtoken={}",
+        world.port.load(Ordering::Relaxed),
         world.ticket
     )
 }
@@ -38,7 +50,8 @@ pub(super) fn answer(world: &World, call: &Call) -> Answer {
         world.offend(call, "an Authorization field to a host that is not the API");
         return Answer::new(StatusCode::UNAUTHORIZED);
     }
-    if call.raw_option("tempauth") != Some(world.ticket.as_str()) {
+    let tickets = ["tempauth", "authtoken"].map(|name| call.raw_option(name));
+    if !tickets.contains(&Some(world.ticket.as_str())) {
         return Answer::new(StatusCode::UNAUTHORIZED);
     }
     match (&call.method, call.path()) {

@@ -249,15 +249,10 @@ async fn an_upload_session_takes_pieces_until_the_last() {
     )
     .await;
     let upload = session.json()["uploadUrl"].as_str().unwrap().to_owned();
-    let mut client = Client::open(&simulator, DOWNLOAD, false).await.unwrap();
+    let host = format!("localhost:{}", simulator.address().port());
+    let mut client = Client::open(&simulator, "localhost", false).await.unwrap();
     for (range, expected) in [("bytes 0-3/8", 202), ("bytes 4-7/8", 201)] {
-        let put = request(
-            "PUT",
-            DOWNLOAD,
-            &upload,
-            &[("content-range", range)],
-            "abcd",
-        );
+        let put = request("PUT", &host, &upload, &[("content-range", range)], "abcd");
         assert_eq!(client.status(put).await, expected);
     }
     let photo = fetch(&simulator, GRAPH, "/v1.0/users/u/photo/$value").await;

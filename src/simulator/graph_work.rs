@@ -165,10 +165,7 @@ pub(super) fn belongings(world: &World, call: &Call, place: &Place<'_>) -> Answe
             )
         }
         (&Method::POST, ["messages", id, "attachments", "createUploadSession"]) => {
-            let url = format!(
-                "https://outlook.office.com/api/v2.0/Users('FAKE@TENANT')/Messages('{id}')/AttachmentSessions('AAMkFAKE2=')?authtoken={}",
-                world.ticket
-            );
+            let url = download::attachment_link(world, id);
             let context = format!("{root}/$metadata#microsoft.graph.uploadSession");
             json(
                 201,

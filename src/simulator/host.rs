@@ -47,6 +47,7 @@ pub(super) fn service(authority: &str, path: &str) -> Option<Service> {
         DOWNLOAD => Some(Service::Download),
         name if !LOOPBACK.contains(&name) => None,
         _ if path.contains("/oauth2/") => Some(Service::Entra),
+        _ if path.starts_with("/sites/") => Some(Service::Download),
         _ if path.starts_with("/api/") => Some(Service::Dataverse),
         _ => Some(Service::Graph),
     }

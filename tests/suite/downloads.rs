@@ -7,10 +7,16 @@ use tokenferry::simulator::{DOWNLOAD, Ending, Fault, GRAPH, Gate, Script};
 
 use crate::harness::stage::{AT_ONCE, Stage};
 use crate::harness::{soon, until};
+use crate::tls::shake;
 
 const FOLLOWING: &str = "\
 routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', follow_downloads: ['*.sharepoint.com']}]
 ";
+/// Where a file is sent in pieces.
+const SESSIONS: [&str; 2] = [
+    "/graph/v1.0/drives/d/items/i/createUploadSession",
+    "/graph/v1.0/users/u/messages/m/attachments/createUploadSession",
+];
 const CONTENT: &str = "/graph/v1.0/drives/d/items/i/content";
 const SIZE: usize = 65_536;
 
@@ -306,4 +312,45 @@ async fn a_host_that_is_down_is_told_and_its_refusals_are_its_own() {
     stage.simulator.outage(DOWNLOAD);
     let answer = stage.get(CONTENT).await;
     assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+}
+
+/// The answer to one piece, sent to the simulator where the address says that it is.
+async fn put(stage: &Stage, path: &str, range: &str, piece: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (at, authority) = (stage.simulator.address(), stage.simulator.ca_pem());
+    let shaken = shake(at, authority, &["http/1.1"], None).await;
+    let mut stream = shaken.expect("hands are shaken");
+    let length = piece.len();
+    let request = format!(
+        "PUT {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\nContent-Range: bytes {range}\r\n\r\n{piece}"
+    );
+    let sent = soon(stream.write_all(request.as_bytes())).await;
+    sent.expect("it is taken");
+    let mut answer = String::new();
+    let read = soon(stream.read_to_string(&mut answer)).await;
+    read.expect("an answer");
+    answer
+}
+
+#[tokio::test]
+async fn a_file_is_sent_in_pieces_to_where_its_session_says_and_past_this_proxy() {
+    let stage = Stage::open().await;
+    let own = format!("https://localhost:{}", stage.simulator.address().port());
+    for session in SESSIONS {
+        let lines = format!("POST {session} HTTP/1.1\nContent-Length: 0");
+        let answer = stage.ask(&lines).await;
+        assert!(
+            (200..202).contains(&answer.status),
+            "{session}: {}",
+            answer.text()
+        );
+        let address = answer.json()["uploadUrl"].as_str().unwrap().to_owned();
+        let path = address.strip_prefix(&own);
+        let path = path.unwrap_or_else(|| panic!("{address} leads elsewhere"));
+        let more = put(&stage, path, "0-3/10", "0123").await;
+        assert!(more.starts_with("HTTP/1.1 202 "), "{more}");
+        assert!(more.contains("\"nextExpectedRanges\":[\"4-\"]"), "{more}");
+        let done = put(&stage, path, "4-9/10", "456789").await;
+        assert!(done.starts_with("HTTP/1.1 201 "), "{done}");
+    }
 }
