@@ -1,7 +1,7 @@
 //! The API keys of callers, kept current: they follow their files. Runs on the control side;
 //! requests only ever read.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::complaint::Complaint;
@@ -17,10 +17,11 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(super) async fn watch(in_force: Arc<InForce>) {
     let mut readers = Successive::default();
     let mut complaint = Complaint::of("API keys");
+    let mut known = Guessable::default();
     loop {
         let generation = in_force.load();
-        let (unread, shortened) =
-            look(&generation, &readers.reader(&generation.config.callers)).await;
+        let reader = readers.reader(&generation.config.callers);
+        let (unread, shortened) = look(&generation, &reader, &mut known).await;
         // What it holds, connections above all, is not kept from one look to the next.
         drop(generation);
         for caller in shortened {
@@ -31,20 +32,38 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
     }
 }
 
+/// The callers whose keys could be guessed at the last look, and of which configuration they are.
+#[derive(Default)]
+struct Guessable {
+    of: Weak<Generation>,
+    callers: Vec<Name>,
+}
+
 /// Reads the keys again; what is wrong with them, and the callers whose keys can be guessed since. What
-/// was so before was told when the configuration was read.
-async fn look(generation: &Arc<Generation>, reader: &FileReader) -> (Vec<String>, Vec<Name>) {
+/// was so before was told when the configuration was read. What the last look gave up may have been
+/// read after it, and is told by this one.
+async fn look(
+    generation: &Arc<Generation>,
+    reader: &FileReader,
+    known: &mut Guessable,
+) -> (Vec<String>, Vec<Name>) {
     if !generation.callers.have_api_keys() {
         return Default::default();
     }
-    let known = generation.callers.guessable();
+    let of = Arc::downgrade(generation);
+    if !known.of.ptr_eq(&of) {
+        let callers = generation.callers.guessable();
+        *known = Guessable { of, callers };
+    }
     let reading = Arc::clone(generation);
     let unread = match reader.run(move || reading.callers.refresh()).await {
         Ok(failures) => failures.iter().map(|one| Chain(one).to_string()).collect(),
         Err(slow) => vec![slow.to_string()],
     };
-    let mut shortened = generation.callers.guessable();
-    shortened.retain(|caller| !known.contains(caller));
+    let guessable = generation.callers.guessable();
+    let mut shortened = guessable.clone();
+    shortened.retain(|caller| !known.callers.contains(caller));
+    known.callers = guessable;
     (unread, shortened)
 }
 
@@ -76,7 +95,8 @@ mod tests {
         let tokens = TokenCache::new(Handle::current(), Metrics::new(now).refreshes());
         let generation = Arc::new(prepare(config, now).unwrap().build(&tokens).1);
         let reader = FileReader::default();
-        let told = async || look(&generation, &reader).await.1.len();
+        let mut known = Guessable::default();
+        let mut told = async || look(&generation, &reader, &mut known).await.1.len();
         assert_eq!(told().await, 0);
         write("letmein\n");
         assert_eq!(told().await, 1);
@@ -85,5 +105,12 @@ mod tests {
         assert_eq!(told().await, 0);
         write("letmein");
         assert_eq!(told().await, 1);
+        // It may be read by a look that was given up, and later.
+        write("another that nobody guesses");
+        assert_eq!(told().await, 0);
+        write("letmein");
+        assert!(generation.callers.refresh().is_empty());
+        assert_eq!(told().await, 1);
+        assert_eq!(told().await, 0);
     }
 }
