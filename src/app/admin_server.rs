@@ -1,6 +1,7 @@
 //! The admin listener: a handful of connections on the control runtime, apart from the data plane,
 //! so that probes and scrapes are answered when the workers are busy.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,8 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::admin::Admin;
 use crate::clock::Now;
@@ -28,7 +28,8 @@ use crate::server::incoming::{Incoming, Socket};
 use crate::server::listener::Listener;
 use crate::server::peers::Peers;
 
-/// Probes, a scraper or two and a browser need a few; more is a mistake or an attack.
+/// Probes, a scraper or two and a browser need a few; more is a mistake or an attack, and the oldest
+/// makes way.
 const CONNECTIONS: usize = 64;
 /// How many of them one address may have, so that it cannot keep a kubelet's probes away.
 const OF_ONE_ADDRESS: usize = 48;
@@ -95,43 +96,44 @@ struct ConnectionContext {
 }
 
 async fn accept(listener: Listener, context: ConnectionContext) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let peers = Peers::new(OF_ONE_ADDRESS);
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
     let mut incoming = Incoming::open(&listener);
     loop {
         let (socket, peer) = incoming.next().await;
-        let of_peer = peer.map(|peer| peers.place_for(peer));
-        // Beyond a bound the connection closes at once.
-        let (Ok(place), None | Some(Some(_))) = (Arc::clone(&places).try_acquire_owned(), &of_peer)
-        else {
+        let place = peer.map(|peer| peers.place_for(peer));
+        // Beyond the bound of its address it closes at once.
+        if let Some(None) = place {
             continue;
-        };
-        let places = (place, of_peer);
+        }
+        open.retain(|one| !one.is_finished());
+        // A probe that comes anew is not kept away by those who hold on to what they have.
+        if open.len() >= CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
         // A socket that has gone already cannot be watched.
-        match socket {
+        let serving = match socket {
             Socket::Tcp(socket) => {
-                if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
-                    serve(socket, &context, places);
-                }
+                tokio::net::TcpStream::from_std(socket).map(|socket| serve(socket, &context, place))
             }
             #[cfg(unix)]
-            Socket::Unix(socket) => {
-                if let Ok(socket) = tokio::net::UnixStream::from_std(socket) {
-                    serve(socket, &context, places);
-                }
-            }
-        }
+            Socket::Unix(socket) => tokio::net::UnixStream::from_std(socket)
+                .map(|socket| serve(socket, &context, place)),
+        };
+        open.extend(serving);
     }
 }
 
-/// Serves one connection; `places` are given back when it ends.
-fn serve<S, P>(stream: S, context: &ConnectionContext, places: P)
+/// Serves one connection; its `place` is given back when it ends.
+fn serve<S, P>(stream: S, context: &ConnectionContext, place: P) -> AbortHandle
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     P: Send + 'static,
 {
     let context = context.clone();
-    tokio::spawn(async move {
+    let served = tokio::spawn(async move {
         let service = service_fn(move |request| {
             let response = context.answer(&request);
             async move { Ok::<_, Infallible>(response) }
@@ -142,8 +144,9 @@ where
             .serve_connection(TokioIo::new(stream), service);
         // A caller that breaks off is none of our business; one that never reads is cut.
         let _ = tokio::time::timeout(AT_MOST, connection).await;
-        drop(places);
+        drop(place);
     });
+    served.abort_handle()
 }
 
 impl ConnectionContext {
