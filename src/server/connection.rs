@@ -26,7 +26,7 @@ use crate::config::Limits;
 use crate::executor::LocalExec;
 use crate::proxy::conversation::{Conversation, Stage};
 use crate::proxy::{Proxy, ResponseBody};
-use crate::socket::UNSENT;
+use crate::socket::{Tcp, UNSENT};
 
 /// HTTP/2 windows towards callers, what one stream and what all together may send unread: RFC 9113's
 /// own 64 KiB for one, and sixteen uploads at full speed.
@@ -123,31 +123,37 @@ async fn first_bytes(
 }
 
 /// Shakes hands within `limit`; `None` when that fails, which only the caller can mend, or when the
-/// end begins.
-pub(super) async fn handshake<S>(
+/// end begins and the caller has not begun.
+pub(super) async fn handshake(
     context: &ConnectionContext,
     acceptor: TlsAcceptor,
-    socket: S,
+    socket: Tcp,
     limit: Duration,
-) -> Option<Box<TlsStream<S>>>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> Option<Box<TlsStream<Tcp>>> {
+    if context.closes_idle() {
+        // As in `first_bytes`.
+        tokio::task::yield_now().await;
+    }
     let alarm = context.clock.alarm();
     alarm.set(limit);
-    let accepted = acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(UNSENT)));
-    tokio::select! {
-        shaken = accepted => match shaken {
-            Ok(socket) => Some(Box::new(socket)),
-            Err(error) => {
-                tracing::debug!(%error, "a caller's handshake failed");
-                None
-            }
-        },
-        () = std::future::poll_fn(|cx| match alarm.has_rung(cx) || context.closes_idle() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }) => None,
+    let accept = acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(UNSENT)));
+    let mut accept = pin!(accept);
+    let mut begun = false;
+    let shaken = std::future::poll_fn(|cx| {
+        begun = begun || accept.get_ref().is_some_and(|socket| !socket.is_quiet());
+        match accept.as_mut().poll(cx) {
+            Poll::Ready(shaken) => Poll::Ready(Some(shaken)),
+            Poll::Pending if alarm.has_rung(cx) => Poll::Ready(None),
+            Poll::Pending if context.closes_idle() && !begun => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    match shaken.await? {
+        Ok(socket) => Some(Box::new(socket)),
+        Err(error) => {
+            tracing::debug!(%error, "a caller's handshake failed");
+            None
+        }
     }
 }
 
@@ -219,12 +225,15 @@ where
     });
     let mut connection = http1_of(&context.limits).serve_connection(TokioIo::new(socket), service);
     let mut told = false;
+    // Who was shaking hands when the end began is about to ask.
+    let comes_late = context.closes_idle();
     let end = std::future::poll_fn(|cx| {
         let mut connection = Pin::new(&mut connection);
         let served = connection.as_mut().poll(cx);
         // First what has come is read: a connection is not idle on which that is a request, or begins
         // one.
-        let awaits = conversation.stage() == Stage::Head;
+        let stage = conversation.stage();
+        let awaits = stage == Stage::Head || (comes_late && stage == Stage::FirstByte);
         if served.is_ready() || told || awaits || !context.closes_idle() {
             return served;
         }

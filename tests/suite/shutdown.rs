@@ -1,13 +1,18 @@
 //! How the process ends.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tokio::net::TcpStream;
 
 use crate::harness::lines::Lines;
 use crate::harness::program::Program;
+use crate::harness::stage::AT_ONCE;
 use crate::harness::{soon, until};
 use crate::hostile::frame::{PING, Speaker, WINDOW_UPDATE, frame, good, request};
+use crate::tls::{Authority, get, shake_on, write_identity};
 
 #[tokio::test]
 async fn sigterm_lets_what_is_in_flight_finish() {
@@ -110,6 +115,39 @@ async fn who_has_connected_by_the_end_is_served() {
 }
 
 #[tokio::test]
+async fn who_has_begun_to_shake_hands_by_the_end_is_served() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    write_identity(folder.path(), &authority.identity("localhost"));
+    let shown = folder.path().display();
+    let own = format!(
+        "workers: 1\ntls: {{certificate_file: '{shown}/tls.pem', key_file: '{shown}/tls.key'}}\n"
+    );
+    let mut program = Program::start(&own, "").await;
+    let mut silent = program.caller().await;
+    program.signal(Signal::STOP);
+    let mut callers = Vec::new();
+    for _ in 0..50 {
+        let socket = soon(TcpStream::connect(program.address)).await.unwrap();
+        let mut shaken = Box::pin(shake_on(socket, &authority.pem, &["http/1.1"], None));
+        // It says hello, and nobody answers.
+        let waits = poll_fn(|cx| Poll::Ready(shaken.as_mut().poll(cx).is_pending()));
+        assert!(waits.await);
+        callers.push(shaken);
+    }
+    let begun = Instant::now();
+    program.signal(Signal::INT);
+    program.signal(Signal::CONT);
+    for shaken in callers {
+        let mut stream = shaken.await.expect("hands are shaken");
+        let answer = get(&mut stream, "/none", "").await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    }
+    silent.expect_close().await;
+    assert_eq!(program.ended().await.code(), Some(0));
+    assert!(begun.elapsed() < AT_ONCE, "nobody waits for the silent one");
+}
+
+#[tokio::test]
 async fn a_request_that_is_coming_on_a_kept_connection_is_awaited() {
     let mut program = Program::start("workers: 1\n", "").await;
     let mut caller = program.caller().await;
@@ -123,7 +161,7 @@ async fn a_request_that_is_coming_on_a_kept_connection_is_awaited() {
         .find("draining", |line| line.contains("draining").then_some(()))
         .await;
     until("nobody is accepted any more", || async {
-        let refused = tokio::net::TcpStream::connect(program.address).await;
+        let refused = TcpStream::connect(program.address).await;
         refused.is_err().then_some(())
     })
     .await;

@@ -74,7 +74,7 @@ pub(crate) async fn secure_stage(folder: &Path, authority: &Authority, own: &str
     .await
 }
 
-fn write_identity(folder: &Path, identity: &Identity) {
+pub(crate) fn write_identity(folder: &Path, identity: &Identity) {
     fs::write(folder.join("tls.key"), &identity.key).expect("the folder can be written");
     fs::write(folder.join("tls.pem"), &identity.certificate).expect("the folder can be written");
 }
@@ -82,6 +82,17 @@ fn write_identity(folder: &Path, identity: &Identity) {
 /// Shakes hands as a client that trusts this authority.
 pub(crate) async fn shake(
     address: std::net::SocketAddr,
+    ca_pem: &str,
+    alpn: &[&str],
+    identity: Option<&Identity>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = soon(TcpStream::connect(address)).await?;
+    shake_on(socket, ca_pem, alpn, identity).await
+}
+
+/// The same on a connection that is there.
+pub(crate) async fn shake_on(
+    socket: TcpStream,
     ca_pem: &str,
     alpn: &[&str],
     identity: Option<&Identity>,
@@ -105,7 +116,6 @@ pub(crate) async fn shake(
         }
     };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let socket = soon(TcpStream::connect(address)).await?;
     let name = ServerName::try_from("localhost").expect("a name");
     soon(TlsConnector::from(Arc::new(config)).connect(name, socket)).await
 }
