@@ -27,6 +27,8 @@ pub(super) fn demo(exit: bool) -> u8 {
         .and_then(|runtime| runtime.block_on(show(exit)));
     match outcome {
         Ok(()) => FINE,
+        // A reader that left early (`| head`) has seen what it wanted.
+        Err(error) if is_unread(&error) => FINE,
         Err(error) => {
             tell(format_args!("the demo failed: {error:#}"));
             FAILED
@@ -51,7 +53,11 @@ async fn show(exit: bool) -> anyhow::Result<()> {
     ))?;
     let client = Client::new()?;
     requests(&client, proxy, admin).await?;
-    if !exit {
+    if exit {
+        say(format_args!(
+            "\nWithout --exit it stays up for requests of your own."
+        ))?;
+    } else {
         let mut signals = Signals::listen().context("cannot listen for signals")?;
         // What visitors do is not kept.
         simulator.record(false);
@@ -118,26 +124,36 @@ async fn start(config: Config, exit: bool) -> Result<App, AppError> {
 
 async fn requests(client: &Client, proxy: SocketAddr, admin: SocketAddr) -> anyhow::Result<()> {
     let page = client
-        .get(&format!("http://{proxy}/graph/v1.0/users?$top=2"))
+        .get(
+            &format!("A page of users of https://{GRAPH}:"),
+            &format!("http://{proxy}/graph/v1.0/users?$top=2&$select=displayName,mail"),
+        )
         .await?;
     let next = link(&page)?;
     ensure!(
         next.starts_with(&format!("http://{proxy}/graph/")),
         "the next link {next} does not lead through the proxy"
     );
-    let second = client.get(&next).await?;
+    let second = client
+        .get(
+            "The next page, by the link in that answer, which leads back here:",
+            &next,
+        )
+        .await?;
     ensure!(
         second.contains("\"value\""),
         "the second page holds no users"
     );
     let rows = client
-        .get(&format!(
-            "http://{proxy}/dynamics/api/data/v9.2/accounts?$select=name"
-        ))
+        .get(
+            &format!("Rows of https://{ORGANISATION}, with a token of its own:"),
+            &format!("http://{proxy}/dynamics/api/data/v9.2/accounts?$select=name"),
+        )
         .await?;
     ensure!(rows.contains("\"value\""), "Dynamics answered no rows");
     say(format_args!(
-        "\nGET http://{admin}/metrics (the token counters)"
+        "\nWhat it counted: requests that found a token or waited for one, and calls to Entra:\n\
+         GET http://{admin}/metrics"
     ))?;
     let metrics = client.text(&format!("http://{admin}/metrics")).await?;
     let counters = metrics.lines().filter(|line| {
@@ -176,6 +192,12 @@ fn first(addresses: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
     addresses.first().copied().context("nothing listens")
 }
 
+/// Whether nobody reads what is said any more.
+fn is_unread(error: &anyhow::Error) -> bool {
+    let written = error.downcast_ref::<std::io::Error>();
+    written.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 fn say(words: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{words}").context("cannot write")
 }
@@ -201,9 +223,9 @@ impl Client {
         Ok(body)
     }
 
-    /// Fetches and shows.
-    async fn get(&self, url: &str) -> anyhow::Result<String> {
-        say(format_args!("\nGET {url}"))?;
+    /// Fetches what these words announce, and shows it.
+    async fn get(&self, words: &str, url: &str) -> anyhow::Result<String> {
+        say(format_args!("\n{words}\nGET {url}"))?;
         let body = self.text(url).await?;
         for line in members(&body) {
             say(format_args!("  {line}"))?;

@@ -62,14 +62,19 @@ struct RunArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the proxy (the default)
+    #[command(
+        override_usage = "tokenferry run [-c FILE] [--listen ADDRESS] [--admin ADDRESS] [--workers N]"
+    )]
     Run(RunArgs),
     /// Validate the configuration, print every problem at once and the table of routes
+    #[command(override_usage = "tokenferry check [-c FILE] [--allow-missing-env]")]
     Check {
         /// Accept variables that are not set: for pipelines that have no secrets
         #[arg(long)]
         allow_missing_env: bool,
     },
     /// Acquire each route's token, ask its upstream, and explain what is wrong
+    #[command(override_usage = "tokenferry doctor [-c FILE] [--json] [ROUTE]...")]
     Doctor {
         /// Routes to look at; all of them when none is named
         #[arg(value_name = "ROUTE")]
@@ -79,6 +84,7 @@ enum Command {
         json: bool,
     },
     /// Acquire a route's token once and print its claims
+    #[command(override_usage = "tokenferry token [-c FILE] [--raw] <ROUTE>")]
     Token {
         /// The route's name
         route: String,

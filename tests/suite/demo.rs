@@ -37,6 +37,13 @@ fn tried(line: &str) -> Option<(SocketAddr, String)> {
     Some((host.parse().ok()?, format!("/{path}")))
 }
 
+/// Whether both pages of users are shown to their end: what is cut makes no good impression.
+fn answers_whole(out: &str) -> bool {
+    let pages = out.lines().filter(|line| line.contains("Fake"));
+    let ends: Vec<bool> = pages.map(|line| line.ends_with("}]")).collect();
+    ends == [true, true]
+}
+
 #[tokio::test]
 async fn the_demo_shows_answers_and_counters_and_leaves() {
     let mut demo = command();
@@ -57,6 +64,8 @@ async fn the_demo_shows_answers_and_counters_and_leaves() {
     let answers = out.lines().filter(|line| line.starts_with("  \""));
     let longest = answers.map(|line| line.chars().count()).max();
     assert!(longest.is_some_and(|longest| longest <= 163), "{out}");
+    let whole = answers_whole(&out);
+    assert!(whole, "what it shows of users is cut: {out}");
     // Of the columns that it asks for, and no more.
     assert!(
         out.contains("accounts(name)") && !out.contains("revenue"),
@@ -83,12 +92,25 @@ async fn the_demo_works_where_a_forward_proxy_leads_out() {
 
 #[tokio::test]
 async fn a_reader_who_leaves_early_makes_no_command_fail() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let mut schema = command();
-    schema.arg("schema").stdout(writer);
-    let (code, _, err) = run(schema).await;
-    assert_eq!((code, err.as_str()), (0, ""));
+    for words in [&["schema"][..], &["demo", "--exit"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = command();
+        command.args(words).stdout(writer);
+        let (code, _, err) = run(command).await;
+        assert_eq!((code, err.as_str()), (0, ""), "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_its_option_is_refused_with_the_option() {
+    for words in [["check", "routes.yaml"], ["run", "routes.yaml"]] {
+        let mut command = command();
+        command.args(words);
+        let (code, _, err) = run(command).await;
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("[-c FILE]"), "{err}");
+    }
 }
 
 #[tokio::test]
