@@ -12,7 +12,7 @@ use super::places::{NamedFile, Places, named_files};
 use super::problem::{Problem, Problems, Severity, line_at, located};
 use super::read::Read as _;
 use super::report::{Fault, Report, Span};
-use super::variable::{Variables, substitute};
+use super::variable::{Variables, WRITTEN, substitute};
 use super::{Config, check, hidden, node};
 
 /// What a configuration is made from.
@@ -136,6 +136,18 @@ pub(super) fn examine(source: &Source<'_>, replaced: Replaced) -> Examined {
     let mut report = Report::default();
     let config = checked(&mut root, source, replaced, &mut report);
     let mut warnings = report.warnings;
+    for problem in &mut report.problems {
+        let is_bare = |warning: &Fault| {
+            warning.span == problem.span && warning.help.as_deref() == Some(WRITTEN)
+        };
+        if let Some(help) = problem
+            .help
+            .as_mut()
+            .filter(|_| warnings.iter().any(is_bare))
+        {
+            help.push_str("; a variable is written ${NAME}");
+        }
+    }
     if !report.problems.is_empty() {
         warnings.clear();
     }

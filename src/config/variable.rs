@@ -57,6 +57,9 @@ const HEADER_EDITS: [&str; 2] = ["request_headers", "response_headers"];
 /// What stands for a variable that is not set, where that is allowed.
 pub(super) const STAND_IN: &str = "unset";
 
+/// What to do about a variable without braces.
+pub(super) const WRITTEN: &str = "write ${NAME}";
+
 /// Replaces the variables in every value of the tree.
 pub(super) fn substitute(root: &mut Node, text: &str, vars: Variables<'_>, report: &mut Report) {
     let mut pass = Pass { text, vars, report };
@@ -113,7 +116,7 @@ impl Pass<'_> {
                 }
                 None if looks_like_a_variable(text) => {
                     let message = "this looks like a variable, and is taken as it is written";
-                    self.report.warning(span, message, "write ${NAME}");
+                    self.report.warning(span, message, WRITTEN);
                 }
                 None => {}
             },
