@@ -45,7 +45,9 @@ pub struct SocketFile {
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}; check that it is free and that this user may use it")]
+#[error(
+    "cannot listen on {address}; check that it is free and that this user may use it, or name another with `listen` or `admin`"
+)]
 pub struct BindError {
     address: String,
     source: io::Error,
