@@ -192,6 +192,20 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_names_codes_that_are_known_here() {
+        let manual = include_str!("../../docs/operations.md");
+        let codes = manual.split("AADSTS").skip(1).map(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap();
+            rest[..end].to_owned()
+        });
+        let codes: Vec<u32> = codes.filter_map(|code| code.parse().ok()).collect();
+        assert!(codes.len() > 15, "{codes:?}");
+        for code in codes {
+            assert!(look_up(code).is_some(), "AADSTS{code}");
+        }
+    }
+
+    #[test]
     fn texts_read_as_parts_of_a_sentence() {
         for entry in TABLE.iter().chain(FEDERATED) {
             for text in [entry.meaning, entry.remedy] {

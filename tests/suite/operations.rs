@@ -62,6 +62,36 @@ fn the_manual_names_every_metric_and_no_other() {
     assert_eq!(named(MANUAL), metrics());
 }
 
+#[tokio::test]
+async fn the_manual_names_every_value_of_labels_that_have_few() {
+    let stage = crate::harness::stage::Stage::open().await;
+    let page = stage.ask_admin("GET /metrics HTTP/1.1").await.text();
+    let mut found = BTreeSet::new();
+    for line in page.lines().filter(|line| line.starts_with("tokenferry_")) {
+        let (metric, labels) = line.split_once('{').unwrap_or((line, ""));
+        for label in ["outcome", "reason", "state"] {
+            let value = labels.split_once(&format!("{label}=\""));
+            if let Some((value, _)) = value.and_then(|(_, rest)| rest.split_once('"')) {
+                found.insert((metric.to_owned(), value.to_owned()));
+            }
+        }
+    }
+    // Refusals have a table of their own.
+    found.retain(|(metric, _)| metric != "tokenferry_refused_total");
+    assert!(found.len() > 10, "{found:?}");
+    let rows = table("| metric | type | labels | meaning |");
+    for (metric, value) in found {
+        let row = rows
+            .iter()
+            .find(|row| row[0].contains(&format!("`{metric}`")));
+        let row = row.expect("each metric has its row");
+        assert!(
+            quoted(row[3]).any(|named| named == value),
+            "{metric} {value}"
+        );
+    }
+}
+
 #[test]
 fn alerts_ask_only_for_metrics_that_exist() {
     assert!(named(RULES).len() > 8);
@@ -132,16 +162,34 @@ fn every_panel_says_what_it_shows_of_which_source_and_instances() {
     }
 }
 
-#[test]
-fn the_manual_explains_every_code_with_its_status() {
-    for code in Code::ALL {
-        let row = format!("| `{code}` | {} |", code.status().as_u16());
-        assert!(MANUAL.contains(&row), "{row}");
-    }
+/// The cells of the manual's table that begins with this line.
+fn table(head: &str) -> Vec<Vec<&'static str>> {
+    let (_, rest) = MANUAL.split_once(head).expect("there is a table");
+    let rows = rest
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.split('|').map(str::trim).skip(1).collect())
+        .collect()
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
 }
 
 #[test]
-fn the_manual_explains_every_field_of_the_access_log() {
+fn the_manual_explains_every_code_with_its_status_and_no_other() {
+    let rows = table("| code | status | what to do |");
+    let explained: BTreeSet<String> = rows.iter().map(|row| row[..2].join(" ")).collect();
+    let codes = Code::ALL.iter();
+    let codes = codes.map(|code| format!("`{code}` {}", code.status().as_u16()));
+    assert_eq!(explained, codes.collect());
+    assert_eq!(rows.len(), Code::ALL.len());
+}
+
+#[test]
+fn the_manual_explains_every_field_of_the_access_log_and_no_other() {
     let mut line = Vec::new();
     let record = AccessRecord {
         time: SystemTime::UNIX_EPOCH,
@@ -165,39 +213,64 @@ fn the_manual_explains_every_field_of_the_access_log() {
     let fields: Value = serde_json::from_slice(&line).expect("a line is JSON");
     let fields = fields.as_object().expect("a line is an object");
     assert_eq!(fields.len(), 16);
-    for field in fields.keys() {
-        let log = MANUAL.split("## Logs").nth(1).expect("there is a chapter");
-        assert!(
-            log.contains(&format!("`{field}`")),
-            "{field} is not explained"
-        );
-    }
+    let rows = table("| field | meaning |");
+    let explained: BTreeSet<&str> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    assert_eq!(explained, fields.keys().map(String::as_str).collect());
 }
 
-#[test]
-fn the_manual_names_no_message_that_the_program_has_not() {
+/// The files of the program, without the tests that stand below the code.
+fn program() -> Vec<String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut folders = vec![source];
-    let mut program = String::new();
+    let (mut folders, mut files) = (vec![source], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder of the source") {
             let path = entry.expect("it can be listed").path();
             if path.is_dir() {
                 folders.push(path);
             } else {
-                program += &std::fs::read_to_string(path).expect("the source is text");
+                let text = std::fs::read_to_string(path).expect("the source is text");
+                let code = text.split("#[cfg(test)]\nmod tests {").next();
+                files.push(code.unwrap_or_default().to_owned());
             }
         }
     }
-    let table = MANUAL.split("| message | level |").nth(1);
-    let rows = table.expect("there is a table").lines().skip(2);
-    let rows: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
+    files
+}
+
+/// The messages of the program's log at this level that are texts of its own.
+fn messages(file: &str, level: &str) -> Vec<String> {
+    let macro_call = format!("tracing::{level}!(");
+    let calls = file.split(macro_call.as_str()).skip(1);
+    let last_text = |call: &str| {
+        let arguments = call.split(");").next().unwrap_or_default();
+        arguments.rsplit('"').nth(1).unwrap_or_default().to_owned()
+    };
+    let said = calls.map(last_text);
+    said.filter(|message| !message.starts_with("{words"))
+        .collect()
+}
+
+#[test]
+fn the_manual_names_no_message_that_the_program_has_not() {
+    let program = program().concat();
+    let rows = table("| message | level |");
     assert!(rows.len() > 15);
-    for row in rows {
-        let cell = row.split('|').nth(1).expect("a row has cells");
-        for message in cell.split('`').skip(1).step_by(2) {
-            assert!(program.contains(message), "{message}");
-        }
+    for message in rows.iter().flat_map(|row| quoted(row[0])) {
+        assert!(program.contains(message), "{message}");
+    }
+}
+
+#[test]
+fn the_manual_names_every_warning_and_error_of_the_log() {
+    let rows = table("| message | level |");
+    let named: Vec<&str> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    let files = program();
+    let said = |level| files.iter().flat_map(move |file| messages(file, level));
+    let said: Vec<String> = said("warn").chain(said("error")).collect();
+    assert!(said.len() > 20, "{said:?}");
+    for message in said {
+        let is_named = named.iter().any(|named| message.contains(named));
+        assert!(is_named, "{message:?} is not explained");
     }
 }
 
