@@ -157,12 +157,13 @@ impl Proxy {
         self.ended.set(true);
     }
 
-    /// A head that was refused before it could be read, from this address.
-    pub fn refused_unread(&self, code: Code, peer: Option<IpAddr>) {
+    /// A head that was refused before it could be read, from this address, for this reason.
+    pub fn refused_unread(&self, code: Code, peer: Option<IpAddr>, reason: &'static str) {
         self.refusals.refused(code);
         tracing::info!(
             code = code.as_str(),
             peer = peer.map(tracing::field::display),
+            reason,
             "request refused before it could be read"
         );
     }

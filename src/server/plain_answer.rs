@@ -20,6 +20,9 @@ use crate::proxy::Proxy;
 use crate::proxy::conversation::{Conversation, Stage};
 use crate::proxy::error::{Answer, HEAD_TOO_LARGE, LINE_TOO_LONG, SOON};
 
+/// How a record of a TLS handshake begins (RFC 8446 section 5.1), and no request line.
+const HANDSHAKE: u8 = 22;
+
 /// Counts a request that was refused before it could be read, and says so in HTTP/1.1: the answer as
 /// bytes, after which the connection closes.
 pub(super) fn unread(
@@ -28,7 +31,7 @@ pub(super) fn unread(
     code: Code,
     message: &'static str,
 ) -> Vec<u8> {
-    proxy.refused_unread(code, peer);
+    proxy.refused_unread(code, peer, message);
     let answer = Answer {
         code,
         proxy_error: code.proxy_error(),
@@ -76,6 +79,8 @@ struct Line {
     length: usize,
     /// Whether it has ended.
     ended: bool,
+    /// Whether it is none, but the beginning of a handshake.
+    is_tls: bool,
     /// Those bytes, where it comes in pieces.
     begun: Vec<u8>,
 }
@@ -118,6 +123,9 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
             0 => bytes.trim_ascii_start(),
             _ => bytes,
         };
+        if line.length == 0 {
+            line.is_tls = bytes.first() == Some(&HANDSHAKE);
+        }
         let end = memchr::memchr(b'\n', bytes);
         line.ended = end.is_some();
         let piece = &bytes[..end.unwrap_or(bytes.len())];
@@ -150,6 +158,10 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
         }
         let status = bytes.strip_prefix(b"HTTP/1.")?.get(2..5)?;
         let (code, message) = match status {
+            b"400" if self.line.is_tls => (
+                Code::BadRequest,
+                "the caller speaks TLS, and this listener does not; call http://, or set `tls`",
+            ),
             b"400" => (
                 Code::BadRequest,
                 "the request is not well-formed HTTP and was not forwarded; in an address, percent-encode spaces and the characters \" < > `",

@@ -145,17 +145,35 @@ async fn each_refusal_is_counted_once_and_logged_once_with_who_where_and_why() {
 #[tokio::test]
 async fn a_head_that_cannot_be_read_is_counted_and_logged_with_its_address() {
     let program = Program::start("timeouts: {request_head: 200ms}\n", "").await;
-    for (bytes, code) in [
-        ("GARBAGE\r\n\r\n", "badRequest"),
-        ("GET /graph HTTP/1.1\r\nHost: loc", "requestTimeout"),
+    for (bytes, code, reason, count) in [
+        ("GARBAGE\r\n\r\n", "badRequest", "not well-formed HTTP", 1.0),
+        (
+            "GET /graph HTTP/1.1\r\nHost: loc",
+            "requestTimeout",
+            "timeouts.request_head",
+            1.0,
+        ),
+        // How a client begins that was told https://.
+        (
+            "\u{16}\u{3}\u{1}\0\u{5}\u{1}\0\0\u{1}\u{3}",
+            "badRequest",
+            "the caller speaks TLS",
+            2.0,
+        ),
     ] {
         let mut caller = program.caller().await;
         caller.send(bytes).await;
         assert_eq!(caller.answer("GET").await.refusal().1, code);
-        let event = program.err.with("/code", code).await;
+        let told = |line: &str| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            let why = event["reason"].as_str()?.contains(reason);
+            why.then_some(event)
+        };
+        let event = program.err.find(reason, told).await;
+        assert_eq!(event["code"], code, "{event}");
         assert_eq!(event["peer"], "127.0.0.1", "{event}");
         let labels = [("reason", code)];
-        becomes(program.admin, "tokenferry_refused_total", &labels, 1.0).await;
+        becomes(program.admin, "tokenferry_refused_total", &labels, count).await;
     }
 }
 
