@@ -189,3 +189,46 @@ fn positive(key: &str, field: &Field<Time>, default: Duration, report: &mut Repo
     }
     item.value.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_has_these_defaults() {
+        let manual = include_str!("../../docs/configuration.md");
+        let kib = |bytes: usize| format!("{}KiB", bytes >> 10);
+        let seconds = |time: Duration| format!("{}s", time.as_secs());
+        let limits = Limits::default();
+        let times = Timeouts::default();
+        for (key, default) in [
+            ("connections", limits.connections.to_string()),
+            (
+                "connections_per_peer",
+                limits.connections_per_peer.to_string(),
+            ),
+            ("in_flight", limits.in_flight.to_string()),
+            ("request_line", kib(limits.request_line)),
+            ("header_block", kib(limits.header_block)),
+            ("headers", limits.headers.to_string()),
+            ("streams", limits.streams.to_string()),
+            ("first_byte", seconds(times.first_byte)),
+            ("request_head", seconds(times.request_head)),
+            ("keep_alive", seconds(times.keep_alive)),
+            ("request_body_idle", seconds(times.request_body_idle)),
+            ("token_wait", seconds(times.token_wait)),
+            ("connect", seconds(times.upstream.connect)),
+            ("response_head", seconds(times.upstream.response_head)),
+            (
+                "response_body_idle",
+                seconds(times.upstream.response_body_idle),
+            ),
+            ("write_stall", seconds(times.write_stall)),
+            ("drain_delay", seconds(times.drain_delay)),
+            ("drain", seconds(times.drain)),
+        ] {
+            let row = format!("\n| `{key}` | {default} | ");
+            assert!(manual.contains(&row), "{row}");
+        }
+    }
+}

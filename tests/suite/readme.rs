@@ -137,16 +137,18 @@ fn pages() -> Vec<String> {
 }
 
 #[test]
-fn every_configuration_of_the_readme_is_accepted() {
-    let configurations = blocks(&page("README.md"), "yaml");
-    assert!(!configurations.is_empty());
-    for text in &configurations {
-        let source = Source {
-            file: "README.md",
-            allow_missing_env: true,
-            ..Source::alone(text)
-        };
-        load(&source).unwrap_or_else(|problems| panic!("{problems}"));
+fn every_configuration_of_the_pages_is_accepted() {
+    for name in ["README.md", "docs/clients.md", "docs/configuration.md"] {
+        let configurations = blocks(&page(name), "yaml");
+        assert!(!configurations.is_empty(), "{name}");
+        for text in &configurations {
+            let source = Source {
+                file: name,
+                allow_missing_env: true,
+                ..Source::alone(text)
+            };
+            load(&source).unwrap_or_else(|problems| panic!("{problems}"));
+        }
     }
 }
 
