@@ -10,7 +10,6 @@ use super::conversation::Conversation;
 use super::error::{HEAD_TOO_LARGE, LINE_TOO_LONG, ProxyError};
 use super::exchange::Exchange;
 use super::lane::Lane;
-use super::request::Outgoing;
 use crate::caller::{CallerError, CallerId};
 use crate::code::Code;
 use crate::config::{BatchRule, Limits};
@@ -150,32 +149,23 @@ pub(super) fn admit(call: &Call<'_>) -> Result<(), Refusal> {
 }
 
 /// A body that is declared too large is refused before any of it is read.
-pub(super) fn within_body_limit(
-    exchange: &Exchange,
-    call: &Call<'_>,
-    outgoing: &Outgoing<'_>,
-) -> Result<(), ProxyError> {
+pub(super) fn within_body_limit(exchange: &Exchange, call: &Call<'_>) -> Result<(), ProxyError> {
     let (Some(limit), Some(upload)) = (call.route().spec.max_body_bytes, &exchange.upload) else {
         return Ok(());
     };
     upload.bound(limit);
-    match outgoing.declared_length() {
+    match call.declared_length() {
         Some(length) if length > limit => Err(BodyFault::TooLarge.into()),
         _ => Ok(()),
     }
 }
 
 /// Announced trailers go up after the same rules as headers; others are dropped.
-pub(super) fn screen_trailers(
-    lane: &Rc<Lane>,
-    exchange: &Exchange,
-    call: &Call<'_>,
-    outgoing: &Outgoing<'_>,
-) {
+pub(super) fn screen_trailers(exchange: &Exchange, call: &Call<'_>) {
     if let Some(upload) = &exchange.upload
-        && outgoing.announces_trailers()
+        && call.announces_trailers()
     {
-        let (lane, index) = (Rc::clone(lane), call.index);
+        let (lane, index) = (Rc::clone(&exchange.lane), call.index);
         upload.let_trailers_through(Box::new(move |trailers| {
             lane.route(index).request_rules.trailers(trailers);
         }));

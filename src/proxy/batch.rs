@@ -37,10 +37,7 @@ pub(super) async fn checked(
 ) -> Result<PreparedBody, ProxyError> {
     let route = call.route();
     let most = route.spec.max_batch_bytes;
-    if outgoing
-        .declared_length()
-        .is_some_and(|length| length > most)
-    {
+    if call.declared_length().is_some_and(|length| length > most) {
         return Err(too_large().into());
     }
     let idle = call.lane.generation.config.timeouts.request_body_idle;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
-use http::header::CONTENT_RANGE;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, TRAILER, TRANSFER_ENCODING};
 use http::request::Parts;
+use http::{HeaderName, Version};
 
 use super::generation::Route;
 use super::lane::{Lane, LaneRoute};
@@ -70,6 +70,21 @@ impl<'a> Call<'a> {
         }
         let base = PublicBase::new(self.secure, self.authority)?;
         Some(Links::new(self.lane.links.clone(), self.index, base))
+    }
+
+    /// The length of the body, where it is declared.
+    pub(super) fn declared_length(&self) -> Option<u64> {
+        let length = self.parts.headers.get(CONTENT_LENGTH)?;
+        length.to_str().ok()?.parse().ok()
+    }
+
+    /// Whether trailers may follow the body: they are announced, and it is not of a known length.
+    pub(super) fn announces_trailers(&self) -> bool {
+        let headers = &self.parts.headers;
+        let chunked = || headers.contains_key(TRANSFER_ENCODING);
+        let streamed =
+            || self.parts.version == Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH);
+        headers.contains_key(TRAILER) && (chunked() || streamed())
     }
 
     /// Whether the body is a file or a part of one, whose bytes belong to somebody: as for answers,

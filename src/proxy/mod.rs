@@ -258,9 +258,9 @@ impl Proxy {
         };
         exchange.caller = caller(exchange, conversation, &call)?;
         admit(&call)?;
-        let mut outgoing = Outgoing::new(call, target.query, exchange.request_id.clone())?;
-        within_body_limit(exchange, &call, &outgoing)?;
-        screen_trailers(&lane, exchange, &call, &outgoing);
+        let mut outgoing = Outgoing::new(&call, target.query, exchange.request_id.clone())?;
+        within_body_limit(exchange, &call)?;
+        screen_trailers(exchange, &call);
         if call.batch {
             // What batches hold has one bound for all routes, and is not to be held meanwhile.
             Box::pin(wait_for_quiet(exchange, call.route())).await?;

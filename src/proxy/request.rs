@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use http::header::{self, TRANSFER_ENCODING};
+use http::header;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Version};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::call::Call;
 use super::request_id::CLIENT_REQUEST_ID;
@@ -25,7 +25,7 @@ static TRAILER: HeaderName = header::TRAILER;
 /// A request that is ready but for the token.
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
-    call: Call<'a>,
+    method: &'a Method,
     target: PathAndQuery,
     fields: Fields<'a>,
 }
@@ -36,18 +36,18 @@ impl<'a> Outgoing<'a> {
     /// # Errors
     /// When a header would change what the request means and the route does not keep it.
     pub(super) fn new(
-        call: Call<'a>,
+        call: &Call<'a>,
         query: Option<&str>,
         request_id: HeaderValue,
     ) -> Result<Self, Refusal> {
-        let rewritten = query.and_then(|query| rewrite_query(&call, query));
+        let rewritten = query.and_then(|query| rewrite_query(call, query));
         let query = rewritten.as_deref().or(query);
         let prefix = &call.route().spec.upstream.prefix;
         let target = path::for_upstream(prefix, call.rest, query)
             .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;
-        let fields = fields(&call, request_id)?;
+        let fields = fields(call, request_id)?;
         Ok(Self {
-            call,
+            method: &call.parts.method,
             target,
             fields,
         })
@@ -67,24 +67,13 @@ impl<'a> Outgoing<'a> {
 
     /// Whether repeating the request asks for nothing new (RFC 9110 section 9.2.1).
     pub(super) fn is_safe(&self) -> bool {
-        self.call.parts.method.is_safe() && !self.is_overridden()
+        self.method.is_safe() && !self.is_overridden()
     }
 
     /// Whether the upstream may take it for a request of another method than its own, which is then
     /// no reason to send it twice.
     pub(super) fn is_overridden(&self) -> bool {
         OVERRIDES.iter().any(|name| self.fields.get(name).is_some())
-    }
-
-    /// Whether trailers may follow the body: they are announced, and it is not of a known length.
-    pub(super) fn announces_trailers(&self) -> bool {
-        announces_trailers(&self.call)
-    }
-
-    /// The length that the caller declared.
-    pub(super) fn declared_length(&self) -> Option<u64> {
-        let length = self.call.parts.headers.get(&CONTENT_LENGTH)?;
-        length.to_str().ok()?.parse().ok()
     }
 
     /// The head of one attempt, with a token and for this body.
@@ -98,7 +87,7 @@ impl<'a> Outgoing<'a> {
             self.fields.insert(&CONTENT_LENGTH, Cow::Owned(length));
         }
         RequestHead {
-            method: &self.call.parts.method,
+            method: self.method,
             target: &self.target,
             fields: &self.fields,
             authorization: Some(&bearer.header),
@@ -115,7 +104,7 @@ fn fields<'a>(call: &Call<'a>, request_id: HeaderValue) -> Result<Fields<'a>, Re
         codings.filter(|_| !call.asked().is_file())
     });
     let mut fields = route.request_rules.apply(caller, codings.flatten())?;
-    if announces_trailers(call) {
+    if call.announces_trailers() {
         for names in caller.get_all(&TRAILER) {
             fields.append(&TRAILER, names);
         }
@@ -123,14 +112,6 @@ fn fields<'a>(call: &Call<'a>, request_id: HeaderValue) -> Result<Fields<'a>, Re
     fields.insert(&HOST, Cow::Borrowed(&route.host));
     fields.insert(&CLIENT_REQUEST_ID, Cow::Owned(request_id));
     Ok(fields)
-}
-
-fn announces_trailers(call: &Call<'_>) -> bool {
-    let headers = &call.parts.headers;
-    let chunked = || headers.contains_key(TRANSFER_ENCODING);
-    let streamed =
-        || call.parts.version == Version::HTTP_2 && !headers.contains_key(&CONTENT_LENGTH);
-    headers.contains_key(&TRAILER) && (chunked() || streamed())
 }
 
 /// The query with references to this proxy rewritten to lead to the upstream; `None` when there are

@@ -156,12 +156,12 @@ async fn prepare_from_caller(
     outgoing: &mut Outgoing<'_>,
     memory: &BodyMemory,
 ) -> Result<PreparedBody, ProxyError> {
-    let declared = outgoing.declared_length();
+    let declared = call.declared_length();
     if call.batch && call.route().spec.batch == BatchRule::Check {
         return batch::checked(call, &mut body, outgoing, &memory.batch_memory).await;
     }
     // A body that trailers follow is not read for what it could be sent again without.
-    if declared.is_some_and(|length| length > LARGEST as u64) || outgoing.announces_trailers() {
+    if declared.is_some_and(|length| length > LARGEST as u64) || call.announces_trailers() {
         return Ok(PreparedBody::streamed(body, Replay::Gone));
     }
     // One in chunks, or in frames of HTTP/2, may not say how long it is: it may be small.
