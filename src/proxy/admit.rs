@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use http::Method;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 
 use super::call::Call;
-use super::conversation::Conversation;
 use super::error::{HEAD_TOO_LARGE, LINE_TOO_LONG, ProxyError};
 use super::exchange::Exchange;
 use super::lane::Lane;
@@ -21,20 +21,15 @@ use crate::upstream::{BodyFault, RequestBody};
 
 /// What is asked for, once the request is one that is answered here at all: there is room for it, its
 /// head is within bounds and in form, and its host is served.
-pub(super) fn target<'a>(
-    exchange: &Exchange,
-    conversation: &Conversation,
-    lane: &Lane,
-    parts: &'a Parts,
-) -> Result<Target<'a>, ProxyError> {
-    let target = parts.uri.path_and_query().map_or("", |it| it.as_str());
-    let had_fragment = conversation.had_fragment(parts.method.as_str(), target);
+pub(super) fn target<'a>(exchange: &Exchange, parts: &'a Parts) -> Result<Target<'a>, ProxyError> {
+    let (method, target) = (parts.method.as_str(), raw_target(parts));
+    let had_fragment = exchange.conversation.had_fragment(method, target);
     if !exchange.is_admitted() {
         return Err(ProxyError::Overloaded(
             "limits.in_flight requests are in flight; ask again in a moment",
         ));
     }
-    let generation = &lane.generation;
+    let generation = &exchange.lane.generation;
     within_limits(&generation.config.limits, parts)?;
     if had_fragment {
         return Err(Refusal::new(
@@ -50,18 +45,15 @@ pub(super) fn target<'a>(
 
 /// Which page of a browser asks, if one does that may.
 pub(super) fn page(
-    lane: &Lane,
-    conversation: &Conversation,
+    exchange: &Exchange,
     parts: &Parts,
     target: &Target<'_>,
 ) -> Result<Page, Refusal> {
-    let secure = conversation.secure;
-    let browser_policy = &lane.generation.browser_policy;
-    browser_policy.judge(
+    exchange.lane.generation.browser_policy.judge(
         Listener::Data,
         &parts.method,
         &target.authority,
-        secure,
+        exchange.conversation.secure,
         &parts.headers,
     )
 }
@@ -83,23 +75,25 @@ pub(super) fn route<'a>(lane: &Lane, target: &Target<'a>) -> Result<Found<'a>, R
 /// Who asks, where the route wants to know.
 pub(super) fn caller(
     exchange: &Exchange,
-    conversation: &Conversation,
     call: &Call<'_>,
 ) -> Result<Option<CallerId>, CallerError> {
     call.lane.generation.callers.identify(
         &call.route().callers,
         &call.parts.headers,
-        conversation.certificate.as_ref(),
+        exchange.conversation.certificate.as_ref(),
         exchange.opened.wall,
     )
 }
 
+/// The path and query, as they were sent.
+fn raw_target(parts: &Parts) -> &str {
+    let target = parts.uri.path_and_query();
+    target.map_or("", PathAndQuery::as_str)
+}
+
 /// Bounds on the head that hyper does not keep apart.
 fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
+    let target = raw_target(parts).len();
     // The method, two spaces and the version belong to the line too (RFC 9112 section 3).
     if target + parts.method.as_str().len() + " ".len() + " HTTP/1.1".len() > limits.request_line {
         return Err(Refusal::new(Code::UriTooLong, LINE_TOO_LONG));

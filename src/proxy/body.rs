@@ -46,11 +46,6 @@ pub(super) enum Source {
 }
 
 impl ResponseBody {
-    /// A text of our own.
-    pub fn own(text: String, exchange: Box<Exchange>) -> Self {
-        Self::new(Source::Own(Bytes::from(text)), exchange)
-    }
-
     /// A body from anywhere.
     pub(super) fn new(source: Source, exchange: Box<Exchange>) -> Self {
         // In HTTP/2 nobody below leaves it out, and a caller takes it for a broken connection.

@@ -44,7 +44,7 @@ static PASSED: [HeaderName; 9] = [
 static HOST: HeaderName = header::HOST;
 
 /// A worker's connections to the hosts of a route's downloads.
-pub struct Downloads {
+pub(super) struct Downloads {
     spec: UpstreamSpec,
     egress: Egress,
     clock: Rc<AlarmClock>,
@@ -139,7 +139,7 @@ async fn pursue(
         };
         // The upstream itself is done with the request.
         exchange.place = None;
-        exchange.response_began = None;
+        exchange.sent.response_began = None;
         settle(&mut response.into_body()).await;
         let upstream = call.own().downloads.to(&origin);
         let fields = fields(parts, &origin);

@@ -24,62 +24,83 @@ use crate::upstream::{REQUEST_IDS, Upload};
 
 /// One exchange.
 #[derive(Debug)]
-pub struct Exchange {
+pub(super) struct Exchange {
     proxy: Rc<Proxy>,
-    conversation: Rc<Conversation>,
+    /// The connection it is on.
+    pub(super) conversation: Rc<Conversation>,
     /// The configuration that holds for all of it.
-    pub lane: Rc<Lane>,
+    pub(super) lane: Rc<Lane>,
     /// When the request head was complete.
-    pub opened: Now,
+    pub(super) opened: Now,
     /// The caller's `client-request-id`, or ours.
-    pub request_id: HeaderValue,
+    pub(super) request_id: HeaderValue,
     method: Method,
     /// HTTP/1.0, which knows no chunks.
     old: bool,
     /// For the access log, where there is one.
     uri: Option<Uri>,
     /// Index of the route, once it is found.
-    pub route: Option<usize>,
+    pub(super) route: Option<usize>,
     /// The name of the caller, when the route asks for one.
-    pub caller: Option<CallerId>,
-    /// Where the token came from.
-    pub token: Option<TokenUse>,
-    /// Which token went up last, within its entry.
-    pub token_serial: u64,
-    /// Whether anything was waited for before the request went up.
-    pub waited: bool,
-    /// Requests sent to the upstream.
-    pub attempts: u32,
-    /// When the upstream's last answer began.
-    pub response_began: Option<Instant>,
+    pub(super) caller: Option<CallerId>,
+    /// What went up.
+    pub(super) sent: Sent,
     /// Which page asks, if a listed one does.
-    pub page: Page,
+    pub(super) page: Page,
     /// The progress of the request body, when there is one.
-    pub upload: Option<Rc<Upload>>,
-    /// The upstream's id of the request.
-    upstream_request_id: Option<HeaderValue>,
+    pub(super) upload: Option<Rc<Upload>>,
     /// Bytes of the answer's body.
-    pub response_bytes: u64,
+    response_bytes: u64,
     /// Its place among the route's `max_concurrency`.
-    pub place: Option<RoutePlace>,
+    pub(super) place: Option<RoutePlace>,
     /// Notes how the operations of a batch ended.
     pub(super) operations: Option<Box<InnerStatuses>>,
     /// How it ended, so far.
-    pub outcome: Outcome,
-    /// Whether it holds one of the places of `limits.in_flight`.
-    admitted: bool,
+    pub(super) outcome: Outcome,
+    /// Its place among `limits.in_flight`, if there was one.
+    permit: Option<InFlightPermit>,
+    answered: Option<Answered>,
+}
+
+/// What went to the upstream, and what came of it.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// Where the token came from.
+    pub(super) token: Option<TokenUse>,
+    /// Which token went up last, within its entry.
+    pub(super) token_serial: u64,
+    /// Whether anything was waited for before the request went up.
+    pub(super) waited: bool,
+    /// How often it went up.
+    pub(super) attempts: u32,
+    /// When the last answer began.
+    pub(super) response_began: Option<Instant>,
+    /// The upstream's id of the request, for the access log.
+    upstream_request_id: Option<HeaderValue>,
+}
+
+/// The head of an answer that went out.
+#[derive(Debug)]
+struct Answered {
     status: u16,
-    head: Option<Duration>,
+    /// From the request's head to this one.
+    after: Duration,
+    /// Why it is one of our own.
     refused: Option<Code>,
 }
 
-/// A place among `limits.in_flight` that outlasts its exchange, because some of the answer is still
-/// held.
+/// A place among `limits.in_flight`. It outlasts its exchange where some of the answer is still held.
 pub struct InFlightPermit(Rc<Proxy>);
 
 impl std::fmt::Debug for InFlightPermit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("InFlightPermit").finish_non_exhaustive()
+    }
+}
+
+impl InFlightPermit {
+    fn take(proxy: &Rc<Proxy>) -> Option<Self> {
+        proxy.places.take().then(|| Self(Rc::clone(proxy)))
     }
 }
 
@@ -91,7 +112,11 @@ impl Drop for InFlightPermit {
 
 impl Exchange {
     /// Begins with a complete request head. In a box: it is handed on more often than it is made.
-    pub fn open(proxy: &Rc<Proxy>, conversation: &Rc<Conversation>, parts: &Parts) -> Box<Self> {
+    pub(super) fn open(
+        proxy: &Rc<Proxy>,
+        conversation: Rc<Conversation>,
+        parts: &Parts,
+    ) -> Box<Self> {
         let opened = Now::read();
         conversation.exchange_began();
         let sent = parts.headers.get(&CLIENT_REQUEST_ID);
@@ -99,101 +124,96 @@ impl Exchange {
             lane: proxy.lane(),
             request_id: proxy.request_ids.of(sent),
             proxy: Rc::clone(proxy),
-            conversation: Rc::clone(conversation),
+            conversation,
             opened,
             method: parts.method.clone(),
             old: parts.version < Version::HTTP_11,
             uri: proxy.access_log.is_on().then(|| parts.uri.clone()),
             route: None,
             caller: None,
-            token: None,
-            token_serial: 0,
-            waited: false,
-            attempts: 0,
-            response_began: None,
+            sent: Sent::default(),
             page: Page::Own,
             upload: None,
-            upstream_request_id: None,
             response_bytes: 0,
             place: None,
             operations: None,
             outcome: Outcome::Dropped,
-            admitted: proxy.places.take(),
-            status: 0,
-            head: None,
-            refused: None,
+            permit: InFlightPermit::take(proxy),
+            answered: None,
         })
     }
 
     /// Whether it may go on: there was a place for it.
-    pub fn is_admitted(&self) -> bool {
-        self.admitted
+    pub(super) fn is_admitted(&self) -> bool {
+        self.permit.is_some()
     }
 
     /// Whether the answer has a head only, whatever that says of a body (RFC 9110 section 9.3.2).
-    pub fn asks_for_head(&self) -> bool {
+    pub(super) fn asks_for_head(&self) -> bool {
         self.method == Method::HEAD
     }
 
     /// Whether the end of the answer may be held long after it was given: the streams of HTTP/2 have
     /// windows, so whoever watches them says when it is sent.
-    pub fn ends_when_sent(&self) -> bool {
+    pub(super) fn ends_when_sent(&self) -> bool {
         self.conversation.has_streams()
     }
 
     /// Ends it as one whose caller does not read; what it still holds keeps its place.
-    pub fn let_go(mut self: Box<Self>) -> Option<InFlightPermit> {
+    pub(super) fn let_go(mut self: Box<Self>) -> Option<InFlightPermit> {
         self.outcome = Outcome::Dropped;
-        let admitted = std::mem::take(&mut self.admitted);
-        admitted.then(|| InFlightPermit(Rc::clone(&self.proxy)))
+        self.permit.take()
     }
 
     /// A piece of the body goes to the caller.
-    pub fn gave(&mut self, bytes: usize) {
+    pub(super) fn gave(&mut self, bytes: usize) {
         self.response_bytes += bytes as u64;
         self.conversation.gave(bytes);
     }
 
     /// Whether the piece before is not written yet.
-    pub fn writes_first(&self) -> bool {
+    pub(super) fn writes_first(&self) -> bool {
         self.conversation.writes_first()
     }
 
     /// Whether the caller may still be sending what nobody reads.
-    pub fn leaves_unread(&self) -> bool {
+    pub(super) fn leaves_unread(&self) -> bool {
         let upload = self.upload.as_ref();
         upload.is_some_and(|upload| upload.is_unread())
     }
 
     /// The route was found.
-    pub fn matched(&mut self, route: usize) {
+    pub(super) fn matched(&mut self, route: usize) {
         self.route = Some(route);
         self.lane.routes[route].cells.request_started();
     }
 
     /// The head of the answer goes out.
-    pub fn answered(&mut self, status: u16, refused: Option<Code>) {
-        self.status = status;
-        self.refused = refused;
+    pub(super) fn answered(&mut self, status: u16, refused: Option<Code>) {
         // The upstream's head is passed on as soon as it is there; an answer of our own begins now.
-        let began = self.response_began.filter(|_| refused.is_none());
+        let began = self.sent.response_began.filter(|_| refused.is_none());
         let now = began.unwrap_or_else(Instant::now);
-        self.head = Some(now.duration_since(self.opened.mono));
+        let after = now.duration_since(self.opened.mono);
+        self.answered = Some(Answered {
+            status,
+            after,
+            refused,
+        });
         if let Some(code) = refused {
             self.proxy.refusals.refused(code);
         }
     }
 
     /// Notes the upstream's id of the request, for the access log.
-    pub fn note_upstream_request_id(&mut self, headers: &HeaderMap) {
+    pub(super) fn note_upstream_request_id(&mut self, headers: &HeaderMap) {
         if self.proxy.access_log.is_on() {
             let mut ids = REQUEST_IDS.iter().filter_map(|name| headers.get(name));
-            self.upstream_request_id = ids.next().cloned();
+            self.sent.upstream_request_id = ids.next().cloned();
         }
     }
 
     /// Notes how operations ended, in a piece of the answer to a batch.
-    pub fn note_operations(&mut self, data: &[u8]) {
+    pub(super) fn note_operations(&mut self, data: &[u8]) {
         let (Some(operations), Some(route)) = (&mut self.operations, self.route) else {
             return;
         };
@@ -207,7 +227,7 @@ impl Exchange {
     fn renew_refused(&self) {
         let refused = self.operations.as_ref().is_some_and(|it| it.is_refused());
         if let (true, Some(route)) = (refused, self.route)
-            && self.lane.routes[route].token.disown(self.token_serial)
+            && self.lane.routes[route].token.disown(self.sent.token_serial)
         {
             tracing::info!(
                 route = self.lane.name(route),
@@ -217,7 +237,7 @@ impl Exchange {
     }
 
     /// A number from 0 to 1 that need not be hard to guess.
-    pub fn random(&self) -> f64 {
+    pub(super) fn random(&self) -> f64 {
         self.proxy.request_ids.random()
     }
 
@@ -229,7 +249,13 @@ impl Exchange {
         }
     }
 
+    /// The status of the answer; 0 before there is one.
+    fn status(&self) -> u16 {
+        self.answered.as_ref().map_or(0, |answered| answered.status)
+    }
+
     fn record(&self, total: Duration, request_bytes: u64) -> AccessRecord<'_> {
+        let (sent, answered) = (&self.sent, self.answered.as_ref());
         AccessRecord {
             time: self.opened.wall,
             request_id: self.request_id.to_str().unwrap_or_default(),
@@ -237,15 +263,15 @@ impl Exchange {
             route: self.route.map(|route| self.lane.name(route)),
             method: self.method.as_str(),
             path: self.uri.as_ref().map_or("", Uri::path).as_bytes(),
-            status: self.status,
+            status: self.status(),
             request_bytes,
             response_bytes: self.response_bytes,
-            head: self.head,
+            head: answered.map(|answered| answered.after),
             total,
-            token: self.token,
-            attempts: self.attempts,
-            upstream_request_id: self.upstream_request_id.as_ref().map(HeaderValue::as_bytes),
-            refused: self.refused,
+            token: sent.token,
+            attempts: sent.attempts,
+            upstream_request_id: sent.upstream_request_id.as_ref().map(HeaderValue::as_bytes),
+            refused: answered.and_then(|answered| answered.refused),
             outcome: self.outcome,
         }
     }
@@ -264,7 +290,7 @@ impl Drop for Exchange {
         }
         self.cells().request_ended(
             MethodLabel::of(&self.method),
-            self.status,
+            self.status(),
             total,
             request_bytes,
             self.response_bytes,
@@ -277,9 +303,6 @@ impl Drop for Exchange {
         self.conversation.exchange_ended(self.leaves_unread());
         if self.old && self.outcome == Outcome::Failed {
             self.conversation.cut_short();
-        }
-        if self.admitted {
-            self.proxy.places.give();
         }
     }
 }

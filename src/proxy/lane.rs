@@ -19,37 +19,37 @@ use crate::upstream::{Observer, Upstream};
 
 /// A worker's share of a generation.
 #[derive(Debug)]
-pub struct Lane {
+pub(super) struct Lane {
     /// The number of the generation.
-    pub number: u64,
+    pub(super) number: u64,
     /// The generation.
-    pub generation: Arc<Generation>,
+    pub(super) generation: Arc<Generation>,
     /// One for each route, in file order.
-    pub routes: Vec<LaneRoute>,
+    pub(super) routes: Vec<LaneRoute>,
     /// Where links lead. The worker's own, because each rewritten answer counts a reference to it.
-    pub links: Arc<LinkMap>,
+    pub(super) links: Arc<LinkMap>,
 }
 
 /// A worker's share of a route.
 #[derive(Debug)]
-pub struct LaneRoute {
+pub(super) struct LaneRoute {
     /// Its connections.
-    pub upstream: Rc<Upstream>,
+    pub(super) upstream: Rc<Upstream>,
     /// Its budget for retries.
-    pub retries: RetryBudget,
+    pub(super) retries: RetryBudget,
     /// Its connections to where downloads lie.
-    pub downloads: Downloads,
+    pub(super) downloads: Downloads,
     /// Its copy of the token.
-    pub token: TokenReader,
+    pub(super) token: TokenReader,
     /// Its counters.
-    pub cells: Arc<RouteCells>,
+    pub(super) cells: Arc<RouteCells>,
     /// Its counters of the token cache.
-    pub token_cells: Arc<TokenCells>,
+    pub(super) token_cells: Arc<TokenCells>,
 }
 
 impl Lane {
     /// A lane through `generation`; connections of `previous` to equal upstreams are taken over.
-    pub fn new(
+    pub(super) fn new(
         worker: usize,
         number: u64,
         generation: Arc<Generation>,
@@ -96,23 +96,23 @@ impl Lane {
     }
 
     /// The generation's side of a route.
-    pub fn route(&self, index: usize) -> &Route {
+    pub(super) fn route(&self, index: usize) -> &Route {
         &self.generation.routes[index]
     }
 
     /// A caller's name.
-    pub fn caller(&self, id: CallerId) -> Option<&str> {
+    pub(super) fn caller(&self, id: CallerId) -> Option<&str> {
         self.generation.callers.name(id).map(Name::as_str)
     }
 
     /// A route's name.
-    pub fn name(&self, index: usize) -> &str {
+    pub(super) fn name(&self, index: usize) -> &str {
         self.route(index).spec.name.as_str()
     }
 
     /// Closes connections that are old, idle for too long or dead; all idle ones when descriptors are
     /// scarce, which callers, the admin side and files need as well.
-    pub fn sweep(&self, now: Instant) {
+    pub(super) fn sweep(&self, now: Instant) {
         if descriptors::are_scarce() {
             self.close_idle();
         }
@@ -123,7 +123,7 @@ impl Lane {
     }
 
     /// Closes the idle connections of all routes.
-    pub fn close_idle(&self) {
+    pub(super) fn close_idle(&self) {
         for route in &self.routes {
             route.upstream.close_idle();
             route.downloads.close_idle();
@@ -132,7 +132,7 @@ impl Lane {
 
     /// Closes the idle connections that the lane in force has not taken over: whoever is on this one
     /// has its connection already.
-    pub fn close_left(&self, in_force: &Self, now: Instant) {
+    pub(super) fn close_left(&self, in_force: &Self, now: Instant) {
         let routes = &in_force.routes;
         for own in &self.routes {
             own.downloads.close_idle();

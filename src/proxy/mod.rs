@@ -38,7 +38,7 @@ use std::time::Instant;
 
 use http::header::{CONNECTION, RANGE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::{Body, Incoming};
 
 pub use admission::Admission;
@@ -59,7 +59,7 @@ pub use refusal_report::RefusalReport;
 use request::Outgoing;
 use request_body::{BodyMemory, prepare_body};
 use request_id::RequestIds;
-use response::{for_caller, pass_on, refuse};
+use response::{for_caller, pass_on, refuse, welcome};
 use send::deliver;
 
 use crate::access_log::{AccessLane, TokenUse};
@@ -67,7 +67,6 @@ use crate::alarm::AlarmClock;
 use crate::clock::Now;
 use crate::code::Code;
 use crate::metrics::{Metrics, RefusalCells, RouteCells};
-use crate::policy::browser::Page;
 use crate::policy::request_header::is_ambiguous;
 use crate::token::Bearer;
 use crate::upstream::{CallerBody, RequestBody};
@@ -191,37 +190,20 @@ impl Proxy {
         conversation: Rc<Conversation>,
     ) -> Response<ResponseBody> {
         let (parts, incoming) = request.into_parts();
-        let mut exchange = Exchange::open(&self, &conversation, &parts);
+        let mut exchange = Exchange::open(&self, conversation, &parts);
         let body = self.caller_body(incoming, parts.version, &mut exchange);
-        let outcome = self
-            .forward(&mut exchange, &conversation, &parts, body)
-            .await;
+        let outcome = self.forward(&mut exchange, &parts, body).await;
         let doubtful = is_doubtful(&outcome, &parts.headers);
         if doubtful {
-            conversation.head_refused();
+            exchange.conversation.head_refused();
         }
         // Where the answer comes first, nobody may read the rest of the body. Such a connection cannot
         // serve another request, and a caller who is not told sends one (RFC 9112 section 9.6).
         let closes = self.goodbye.get() || exchange.leaves_unread() || doubtful;
         let mut response = match outcome {
             Ok(Reply::Upstream(response)) => pass_on(exchange, response),
-            Ok(Reply::Preflight(headers)) => {
-                exchange.answered(StatusCode::NO_CONTENT.as_u16(), None);
-                let mut response = Response::new(ResponseBody::own(String::new(), exchange));
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                *response.headers_mut() = headers;
-                response
-            }
-            Err(error) => {
-                if exchange.page == Page::Own {
-                    exchange.page = exchange
-                        .lane
-                        .generation
-                        .browser_policy
-                        .reader(&parts.headers);
-                }
-                refuse(exchange, &error)
-            }
+            Ok(Reply::Preflight(headers)) => welcome(exchange, headers),
+            Err(error) => refuse(exchange, &parts.headers, &error),
         };
         if closes && parts.version < Version::HTTP_2 {
             let close = HeaderValue::from_static("close");
@@ -234,13 +216,12 @@ impl Proxy {
     async fn forward(
         &self,
         exchange: &mut Exchange,
-        conversation: &Conversation,
         parts: &Parts,
         body: RequestBody,
     ) -> Result<Reply, ProxyError> {
         let lane = Rc::clone(&exchange.lane);
-        let target = target(exchange, conversation, &lane, parts)?;
-        exchange.page = page(&lane, conversation, parts, &target)?;
+        let target = target(exchange, parts)?;
+        exchange.page = page(exchange, parts, &target)?;
         if let Some(headers) = exchange.page.preflight(&parts.method, &parts.headers) {
             return Ok(Reply::Preflight(headers));
         }
@@ -252,11 +233,11 @@ impl Proxy {
             index: found.route,
             rest: found.rest,
             authority: target.authority.text,
-            secure: conversation.secure,
+            secure: exchange.conversation.secure,
             batch: is_batch(&body, found.rest),
             range: parts.headers.contains_key(RANGE),
         };
-        exchange.caller = caller(exchange, conversation, &call)?;
+        exchange.caller = caller(exchange, &call)?;
         admit(&call)?;
         let mut outgoing = Outgoing::new(&call, target.query, exchange.request_id.clone())?;
         within_body_limit(exchange, &call)?;
@@ -314,23 +295,23 @@ fn is_doubtful(outcome: &Result<Reply, ProxyError>, headers: &HeaderMap) -> bool
 async fn token(exchange: &mut Exchange, call: &Call<'_>) -> Result<Bearer, ProxyError> {
     let own = call.own();
     // A body that was read here, or a wait for capacity, took time.
-    exchange.waited = exchange.upload.is_some() || call.route().may_wait();
-    let now = if exchange.waited {
+    exchange.sent.waited = exchange.upload.is_some() || call.route().may_wait();
+    let now = if exchange.sent.waited {
         Now::read()
     } else {
         exchange.opened
     };
     if let Some(bearer) = own.token.find(now) {
         own.token_cells.hit();
-        exchange.token = Some(TokenUse::Hit);
+        exchange.sent.token = Some(TokenUse::Hit);
         return Ok(bearer);
     }
-    exchange.waited = true;
+    exchange.sent.waited = true;
     let mut wait = Box::pin(own.token.wait(now, call.token_wait()));
     let bearer = std::future::poll_fn(|cx| {
         let polled = wait.as_mut().poll(cx);
         if polled.is_pending() {
-            exchange.token = Some(TokenUse::Wait);
+            exchange.sent.token = Some(TokenUse::Wait);
         }
         polled
     });
@@ -339,6 +320,6 @@ async fn token(exchange: &mut Exchange, call: &Call<'_>) -> Result<Bearer, Proxy
     wait_for_capacity(exchange, call).await?;
     // Only now is there something to forward: who is refused or leaves has counted as neither.
     own.token_cells.miss();
-    exchange.token = Some(TokenUse::Wait);
+    exchange.sent.token = Some(TokenUse::Wait);
     Ok(bearer)
 }

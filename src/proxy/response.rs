@@ -12,6 +12,7 @@ use super::inner_status::InnerStatuses;
 use super::rewritten::Rewritten;
 use crate::chain::Chain;
 use crate::code::Code;
+use crate::policy::browser::Page;
 use crate::rewrite::{header, plan};
 use crate::upstream::UpstreamBody;
 
@@ -80,8 +81,28 @@ pub(super) fn pass_on(
     response.map(|source| ResponseBody::new(source, exchange))
 }
 
-/// An answer of our own, and one line in the log that says why.
-pub(super) fn refuse(mut exchange: Box<Exchange>, error: &ProxyError) -> Response<ResponseBody> {
+/// The answer to a preflight.
+pub(super) fn welcome(exchange: Box<Exchange>, headers: HeaderMap) -> Response<ResponseBody> {
+    own(
+        exchange,
+        StatusCode::NO_CONTENT,
+        headers,
+        String::new(),
+        None,
+    )
+}
+
+/// An answer that says what went wrong to a request with these headers, and one line in the log that
+/// says why.
+pub(super) fn refuse(
+    mut exchange: Box<Exchange>,
+    caller: &HeaderMap,
+    error: &ProxyError,
+) -> Response<ResponseBody> {
+    if exchange.page == Page::Own {
+        // It may have been refused before anybody asked whose page it is of.
+        exchange.page = exchange.lane.generation.browser_policy.reader(caller);
+    }
     let answer = error.answer();
     note(&exchange, answer.code, error);
     let (status, mut headers, body) = answer.render(&exchange.request_id, exchange.opened.wall);
@@ -89,8 +110,19 @@ pub(super) fn refuse(mut exchange: Box<Exchange>, error: &ProxyError) -> Respons
     if exchange.asks_for_head() {
         headers.insert(CONTENT_LENGTH, body.len().into());
     }
-    exchange.answered(status.as_u16(), Some(answer.code));
-    let mut response = Response::new(ResponseBody::own(body, exchange));
+    own(exchange, status, headers, body, Some(answer.code))
+}
+
+/// An answer of our own.
+fn own(
+    mut exchange: Box<Exchange>,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+    refused: Option<Code>,
+) -> Response<ResponseBody> {
+    exchange.answered(status.as_u16(), refused);
+    let mut response = Response::new(ResponseBody::new(Source::Own(body.into()), exchange));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

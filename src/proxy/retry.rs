@@ -18,7 +18,7 @@ const SAVINGS: u32 = 10 * PRICE;
 
 /// A worker's budget for the retries of a route.
 #[derive(Debug)]
-pub struct RetryBudget(Cell<u32>);
+pub(super) struct RetryBudget(Cell<u32>);
 
 impl Default for RetryBudget {
     fn default() -> Self {

@@ -125,13 +125,13 @@ pub(super) async fn send(
     replay: &Replay,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
     let own = call.own();
-    exchange.attempts += 1;
-    exchange.token_serial = bearer.serial;
-    let sent = match exchange.waited {
+    exchange.sent.attempts += 1;
+    exchange.sent.token_serial = bearer.serial;
+    let sent = match exchange.sent.waited {
         true => Instant::now(),
         false => exchange.opened.mono,
     };
-    exchange.waited = true;
+    exchange.sent.waited = true;
     let head = outgoing.attempt(bearer, &body);
     let outcome = match own.upstream.send(head, body, false).await {
         Err(Failure {
@@ -151,7 +151,7 @@ pub(super) async fn send(
             };
             if let Some(body) = body {
                 own.cells.retried(RetryReason::Connection);
-                exchange.attempts += 1;
+                exchange.sent.attempts += 1;
                 let head = outgoing.attempt(bearer, &body);
                 let fresh = failure.is_dead_connection();
                 Box::pin(own.upstream.send(head, body, fresh)).await
@@ -166,7 +166,7 @@ pub(super) async fn send(
             note_throttling(call, &mut response);
             let now = Instant::now();
             own.cells.head_arrived(now.duration_since(sent));
-            exchange.response_began = Some(now);
+            exchange.sent.response_began = Some(now);
             exchange.note_upstream_request_id(response.headers());
             Ok(response)
         }
