@@ -79,40 +79,52 @@ async fn insist(
         let Some((pause, price)) = pause.filter(|_| !outgoing.is_overridden()) else {
             break;
         };
-        let over = tokio::time::Instant::now() + pause;
-        // Nothing of this is at the upstream meanwhile, unless it still answers, or takes more of a body
-        // that it has answered early.
-        if settle(response.body_mut()).await {
-            exchange.place = None;
-        } else if replay.body().is_none() {
-            break;
-        }
-        let latest = exchange.opened.mono + LATEST_RETRY;
-        let limit = || {
-            let left = latest.saturating_duration_since(Instant::now());
-            call.token_wait().min(left)
-        };
-        let Ok(Some(body)) = replay.whole(limit()).await else {
+        // The answer is not let go yet: without what it takes to ask again, it is passed on.
+        let last = response.body_mut();
+        let ready = wait_for_another(exchange, call, replay, last, pause, spec.max_wait).await;
+        let Some((body, bearer)) = ready else {
             break;
         };
-        tokio::time::sleep_until(over).await;
-        if !wait_to_retry(exchange, call, latest, spec.max_wait).await {
-            break;
-        }
-        // The answer is not let go yet: without a token to ask again with, it is passed on.
-        let Ok(bearer) = own.token.wait(Now::read(), limit()).await else {
-            break;
-        };
-        // More quiet may have been asked for while it waited for that.
-        if !wait_to_retry(exchange, call, latest, spec.max_wait).await {
-            break;
-        }
         settle(&mut response.into_body()).await;
         price.pay();
         own.cells.retried(RetryReason::Status);
         response = authorised(exchange, call, outgoing, &bearer, body, replay).await?;
     }
     Ok(response)
+}
+
+/// Pauses, until the request may be sent again and with what; `None` when that is too late, or its body
+/// is gone. `last` is the body of the answer so far.
+async fn wait_for_another(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+    replay: &Replay,
+    last: &mut UpstreamBody,
+    pause: Duration,
+    max_wait: Duration,
+) -> Option<(RequestBody, Bearer)> {
+    let over = tokio::time::Instant::now() + pause;
+    // Nothing of this is at the upstream meanwhile, unless it still answers, or takes more of a body
+    // that it has answered early.
+    if settle(last).await {
+        exchange.place = None;
+    } else {
+        replay.body()?;
+    }
+    let latest = exchange.opened.mono + LATEST_RETRY;
+    let limit = || {
+        let left = latest.saturating_duration_since(Instant::now());
+        call.token_wait().min(left)
+    };
+    let body = replay.whole(limit()).await.ok()??;
+    tokio::time::sleep_until(over).await;
+    if !wait_to_retry(exchange, call, latest, max_wait).await {
+        return None;
+    }
+    let bearer = call.own().token.wait(Now::read(), limit()).await.ok()?;
+    // More quiet may have been asked for while it waited for that.
+    let may = wait_to_retry(exchange, call, latest, max_wait).await;
+    may.then_some((body, bearer))
 }
 
 /// Sends the request once and returns the upstream's answer, whatever its status.
