@@ -128,15 +128,12 @@ async fn pursue(
     mut response: Response<UpstreamBody>,
 ) -> Result<(Response<UpstreamBody>, bool), ProxyError> {
     let (hosts, parts) = (&call.route().spec.follow_downloads, call.parts);
-    let mut from = None;
-    for _ in 0..MOST_HOPS {
-        let Some((origin, path)) = next(&response, from.as_ref(), hosts) else {
-            if from.is_some() {
-                // The quiet that another service asks for is not kept for the route.
-                normalise_retry_after(call, &mut response);
-            }
-            return Ok((response, from.is_some()));
-        };
+    let (mut from, mut hops) = (None, 0);
+    while let Some((origin, path)) = next(&response, from.as_ref(), hosts) {
+        if hops == MOST_HOPS {
+            return Err(ProxyError::Unfollowed);
+        }
+        hops += 1;
         // The upstream itself is done with the request.
         exchange.place = None;
         exchange.sent.response_began = None;
@@ -166,13 +163,11 @@ async fn pursue(
         })?;
         from = Some(origin);
     }
-    match next(&response, from.as_ref(), hosts) {
-        None => {
-            normalise_retry_after(call, &mut response);
-            Ok((response, true))
-        }
-        Some(_) => Err(ProxyError::Unfollowed),
+    if from.is_some() {
+        // The quiet that another service asks for is not kept for the route.
+        normalise_retry_after(call, &mut response);
     }
+    Ok((response, from.is_some()))
 }
 
 /// Where an answer leads, if that is to be followed.
