@@ -25,7 +25,6 @@ use self::api_keys::ApiKeyError;
 use self::certificate::{PeerNames, WantedName};
 use self::key_set::KeySet;
 use self::service_account::{ServiceAccount, TokenError};
-use crate::code::Code;
 use crate::config::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec, Name, SHORTEST_KEY};
 use crate::secret::Secret;
 
@@ -75,13 +74,6 @@ pub enum CallerError {
         "this caller is not one of the route's; check the key or certificate, and callers of the route"
     )]
     Unknown,
-}
-
-impl CallerError {
-    /// The code of the answer.
-    pub const fn code(&self) -> Code {
-        Code::CallerUnknown
-    }
 }
 
 /// All configured callers with what is needed to recognise them.
@@ -211,8 +203,8 @@ impl Callers {
             return Ok(None);
         }
         let key = alone(headers, &X_API_KEY).map(HeaderValue::as_bytes);
-        let account = |proof: &_| matches!(proof, CallerProof::ServiceAccount { .. });
-        let asks_token = self.asks(route, account);
+        let is_account = |proof: &_| matches!(proof, CallerProof::ServiceAccount { .. });
+        let asks_token = self.asks(route, is_account);
         let bearer = asks_token.then(|| bearer(headers)).flatten();
         let account = bearer.map(|token| self.account(token, now));
         let known = self.api_keys.load();

@@ -2,7 +2,6 @@
 //! were refused with it, and the request is sent once more if it can be. A caller cannot heal a
 //! refused token, and its SDK would try to log in, so it never sees the 401 itself.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -58,15 +57,9 @@ pub struct TokenRefused {
 
 impl std::error::Error for TokenRefused {}
 
+/// What the caller is told: whose refusal it is, what the upstream says, what to look at.
 impl fmt::Display for TokenRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words())
-    }
-}
-
-impl TokenRefused {
-    /// What the caller is told: whose refusal it is, what the upstream says, what to look at.
-    pub fn words(&self) -> Cow<'static, str> {
         let end = match self.verdict {
             Verdict::Again => {
                 "a token that was fetched just now is refused too; check the route's scope, the roles of the app (Graph) or its application user (Dynamics), and conditional access: `tokenferry doctor ROUTE` tells which"
@@ -98,9 +91,14 @@ impl TokenRefused {
             _ => "",
         };
         let words = self.report.words();
-        format!("the upstream refused the token ({asks}{words}); {end}{hint}").into()
+        write!(
+            f,
+            "the upstream refused the token ({asks}{words}); {end}{hint}"
+        )
     }
+}
 
+impl TokenRefused {
     /// When a request may get another token.
     pub fn retry_after(&self) -> Option<Duration> {
         match self.verdict {
@@ -209,7 +207,7 @@ mod tests {
                 claims,
                 sharepoint,
             };
-            refused.words().contains("certificate credentials only")
+            refused.to_string().contains("certificate credentials only")
         };
         let left = Duration::from_secs(9);
         for verdict in [Verdict::Again, Verdict::Same, Verdict::Paused { left }] {
@@ -232,7 +230,7 @@ mod tests {
                 sharepoint: false,
             };
             let told = format!("less than {} s ago", FORCED_PAUSE.as_secs());
-            assert!(refused.words().contains(&told), "{}", refused.words());
+            assert!(refused.to_string().contains(&told), "{refused}");
         }
     }
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::challenge::TokenRefused;
 use super::download::MOST_HOPS;
+use super::retry_after::rounded_up;
 use crate::caller::CallerError;
 use crate::code::Code;
 use crate::config::HostName;
@@ -109,7 +110,7 @@ impl ProxyError {
                     None,
                 ),
             },
-            Self::Caller(error) => (error.code(), error.to_string().into(), None),
+            Self::Caller(error) => (Code::CallerUnknown, error.to_string().into(), None),
             Self::Overloaded(message) => (Code::Overloaded, (*message).into(), Some(SOON)),
             Self::Refused(refusal) => (refusal.code, refusal.message.clone(), None),
             Self::Throttled { left } => (
@@ -118,7 +119,11 @@ impl ProxyError {
                 Some(*left),
             ),
             Self::Token(error) => (error.code(), error.caller_words().into(), error.retry_after()),
-            Self::TokenRefused(error) => (Code::TokenRefused, error.words(), error.retry_after()),
+            Self::TokenRefused(error) => (
+                Code::TokenRefused,
+                error.to_string().into(),
+                error.retry_after(),
+            ),
             Self::Unfollowed => (Code::UpstreamUnreachable, self.to_string().into(), None),
             Self::Download { host, source } => of_upstream(source, host.as_str()),
             Self::Upstream(error) => of_upstream(error, "the upstream"),
@@ -253,8 +258,7 @@ impl Answer {
 
 /// Whole seconds, rounded up and at least one: several SDKs read nothing else.
 pub fn whole_seconds(after: Duration) -> u64 {
-    let up = u64::from(after.subsec_nanos() > 0);
-    (after.as_secs() + up).max(1)
+    rounded_up(after).max(1)
 }
 
 #[cfg(test)]

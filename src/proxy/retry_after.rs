@@ -21,7 +21,8 @@ pub(super) fn read(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<u64> 
     retry_after::read(headers, now).map(rounded_up)
 }
 
-fn rounded_up(left: Duration) -> u64 {
+/// Whole seconds.
+pub(super) fn rounded_up(left: Duration) -> u64 {
     let more = u64::from(left.subsec_nanos() > 0);
     left.as_secs().saturating_add(more)
 }
