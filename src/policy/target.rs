@@ -25,8 +25,6 @@ pub struct Target<'a> {
     pub path: &'a str,
     /// The raw query without its question mark.
     pub query: Option<&'a str>,
-    /// Both, as one text.
-    pub path_and_query: &'a str,
 }
 
 impl<'a> Target<'a> {
@@ -50,7 +48,6 @@ impl<'a> Target<'a> {
             authority,
             path: whole.path(),
             query: whole.query(),
-            path_and_query: whole.as_str(),
         })
     }
 }

@@ -29,7 +29,11 @@ fn decide(
     let uri: Uri = target.parse().unwrap();
     let headers = headers(lines);
     Target::of(&method, &uri, &headers, version)
-        .map(|t| (t.authority.host.into_owned(), t.path_and_query.to_owned()))
+        .map(|target| {
+            let query = target.query.map(|query| format!("?{query}"));
+            let whole = target.path.to_owned() + &query.unwrap_or_default();
+            (target.authority.host.into_owned(), whole)
+        })
         .map_err(|refusal| refusal.code)
 }
 
