@@ -6,7 +6,7 @@ use http::Method;
 use super::{AllowSpec, PatternSegment};
 
 /// The methods that are forwarded; others are answered 405 before `allow` is looked at.
-const METHODS: [Method; 7] = [
+pub const METHODS: [Method; 7] = [
     Method::DELETE,
     Method::GET,
     Method::HEAD,

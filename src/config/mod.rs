@@ -60,6 +60,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::secret::FilePath;
+pub use allow::METHODS;
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 pub use check_caller::{KEY_HELP, SHORTEST_KEY};
 pub use check_route::MOST_BATCH_BYTES;

@@ -23,6 +23,7 @@ use super::percent::peel;
 use super::request_header::RequestRules;
 use super::{Refusal, path};
 use crate::code::Code;
+use crate::config::METHODS;
 
 /// Headers of one operation: as many as a request of its own may have by default.
 const MOST_HEADERS: usize = 100;
@@ -196,19 +197,8 @@ fn header(context: &BatchContext<'_>, name: &HeaderName, value: &HeaderValue) ->
 
 /// The method of an operation. Servers may take it in any case, so it is judged in one.
 fn method(text: &str) -> Result<Method, Fault> {
-    const KNOWN: [Method; 7] = [
-        Method::DELETE,
-        Method::GET,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::PATCH,
-        Method::POST,
-        Method::PUT,
-    ];
-    let known = KNOWN
-        .iter()
-        .find(|known| known.as_str().eq_ignore_ascii_case(text));
-    known
-        .cloned()
+    METHODS
+        .into_iter()
+        .find(|known| known.as_str().eq_ignore_ascii_case(text))
         .ok_or(Fault::unreadable("its method is not one that is forwarded"))
 }
