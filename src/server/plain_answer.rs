@@ -67,14 +67,9 @@ pub(super) struct PlainAnswer<S> {
     longest_line: usize,
 }
 
-/// How a request line begins whose answer has no body (RFC 9110 section 9.3.2).
-const HEAD: &[u8] = b"HEAD ";
-
 /// What is known of a request line.
 #[derive(Default)]
 struct Line {
-    /// Whether it does not begin so.
-    is_other: bool,
     /// Its bytes so far.
     length: usize,
     /// Whether it has ended.
@@ -129,11 +124,6 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
         let end = memchr::memchr(b'\n', bytes);
         line.ended = end.is_some();
         let piece = &bytes[..end.unwrap_or(bytes.len())];
-        let wanted = HEAD.get(line.length..).unwrap_or_default();
-        line.is_other |= wanted
-            .iter()
-            .zip(piece)
-            .any(|(wanted, byte)| wanted != byte);
         line.length += piece.len();
         // hyper cuts the target there and says nothing.
         if let Some(at) = memchr::memchr(b'#', piece) {
@@ -178,15 +168,7 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
 
     fn render(&self, code: Code, message: &'static str) -> Vec<u8> {
         self.conversation.head_refused();
-        let mut text = unread(&self.proxy, self.conversation.peer, code, message);
-        let end = memchr::memmem::find(&text, b"\r\n\r\n");
-        if self.line.length >= HEAD.len()
-            && !self.line.is_other
-            && let Some(end) = end
-        {
-            text.truncate(end + 4);
-        }
-        text
+        unread(&self.proxy, self.conversation.peer, code, message)
     }
 
     /// Writes what is left of our answer.

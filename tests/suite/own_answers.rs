@@ -362,26 +362,3 @@ async fn a_refused_head_request_gets_the_head_alone() {
         .await
         .expect(200);
 }
-
-#[tokio::test]
-async fn a_head_request_that_cannot_be_read_gets_the_head_alone() {
-    let stage = Stage::open().await;
-    for (pieces, ends_with) in [
-        (&["HEAD /a b HTTP/1.1\r\n\r\n"][..], "\r\n\r\n"),
-        (&["\r\nHE", "AD /", "a b HTTP/1.1\r\n\r\n"], "\r\n\r\n"),
-        (&["HEADS /a b HTTP/1.1\r\n\r\n"], "}"),
-        (&["HE", "AP /a b HTTP/1.1\r\n\r\n"], "}"),
-        (&["GET /a b HTTP/1.1\r\nHEAD / HTTP/1.1\r\n\r\n"], "}"),
-    ] {
-        let mut caller = stage.caller().await;
-        for piece in pieces {
-            caller.send(piece).await;
-            // So that they come apart.
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        let answer = caller.rest().await;
-        let answer = String::from_utf8_lossy(&answer);
-        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-        assert!(answer.ends_with(ends_with), "{pieces:?}: {answer}");
-    }
-}
