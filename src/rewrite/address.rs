@@ -10,7 +10,7 @@ use super::key::Keys;
 use super::link::{LinkMap, LinkRoute, Mapped};
 use super::spelling::{Follows, Spelling, Step};
 use crate::config::value::split_port;
-use crate::config::{BaseUrl, HostPattern, Origin, PathPrefix, RewriteLinks};
+use crate::config::{BaseUrl, HostPattern, Origin, PathPrefix};
 
 /// How the caller addressed this proxy.
 #[derive(Clone, Debug)]
@@ -110,15 +110,10 @@ pub(super) enum Way {
 pub(super) type Pieces<'a> = [&'a str; 4];
 
 impl Links {
-    /// The links of an exchange that came through the route of this index. The index is one of the
-    /// configuration the map was made of.
+    /// The links of an exchange that came through the route of this index, which rewrites links. The
+    /// index is one of the configuration the map was made of.
     pub fn new(map: Arc<LinkMap>, route: usize, base: PublicBase) -> Self {
         Self { map, route, base }
-    }
-
-    /// Which links of this exchange's answer are rewritten.
-    pub(super) fn rewrite(&self) -> RewriteLinks {
-        self.own().route.rewrite
     }
 
     /// What is looked for in the answer.

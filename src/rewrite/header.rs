@@ -7,7 +7,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::address::{Found, Links, Way};
 use super::preauthenticated::is_preauthenticated;
 use super::spelling::{Follows, Spelling};
-use crate::config::RewriteLinks;
 
 /// The headers, lower-case.
 pub const NAMES: [&str; 5] = [
@@ -27,8 +26,7 @@ pub(super) struct Reach {
     pub(super) own: bool,
 }
 
-/// Rewrites the links in an answer's headers, unless the route leaves links alone; returns how many
-/// there were. `file`: it answers a request for a file, and is read on another host without a token
+/// Rewrites the links in an answer's headers; returns how many there were. `file`: it answers a request for a file, and is read on another host without a token
 /// then. So is the monitor of a copy, which 202 names; only where a route goes to that host would
 /// the token go along, and there it is left alone as well.
 pub fn rewrite(headers: &mut HeaderMap, status: StatusCode, file: bool, links: &Links) -> u64 {
@@ -40,9 +38,6 @@ pub fn rewrite(headers: &mut HeaderMap, status: StatusCode, file: bool, links: &
         HeaderName::from_static(NAMES[4]),
     ];
     let mut count = 0;
-    if links.rewrite() == RewriteLinks::Off {
-        return count;
-    }
     for name in FIELDS {
         let reach = Reach {
             relative: name == LOCATION && status.is_redirection(),
@@ -60,10 +55,7 @@ pub fn rewrite_foreign(headers: &mut HeaderMap, links: &Links) -> u64 {
         relative: false,
         own: true,
     };
-    match links.rewrite() {
-        RewriteLinks::Off => 0,
-        _ => rewrite_field(headers, LOCATION, reach, links),
-    }
+    rewrite_field(headers, LOCATION, reach, links)
 }
 
 fn rewrite_field(headers: &mut HeaderMap, name: HeaderName, reach: Reach, links: &Links) -> u64 {

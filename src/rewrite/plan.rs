@@ -14,7 +14,6 @@ use super::decode::{Coding, Decoder};
 use super::multipart::{self, Multipart};
 use super::scan::Scanner;
 use super::text::Text;
-use crate::config::RewriteLinks;
 
 /// What speaks of the bytes of a body, and holds for no others (RFC 9530, RFC 1864).
 pub static DIGESTS: [HeaderName; 4] = [
@@ -57,7 +56,7 @@ pub fn plan(
     headers: &mut HeaderMap,
     links: Links,
 ) -> Option<Rewriter> {
-    if links.rewrite() == RewriteLinks::Off || is_file(asked, status, headers) {
+    if is_file(asked, status, headers) {
         return None;
     }
     let reader = reader_of(headers, asked.batch, links)?;

@@ -1,7 +1,6 @@
 //! The other direction: a client that only knows this proxy names rows by their addresses here, in
 //! `$id=` queries and in `@odata.id` and `@odata.bind` members of bodies. The upstream knows no
-//! address but its own and refuses others, so they are turned back. Everything else keeps its bytes,
-//! and everything does where the route leaves links alone.
+//! address but its own and refuses others, so they are turned back. Everything else keeps its bytes.
 
 use bytes::Bytes;
 
@@ -10,14 +9,10 @@ use super::multipart::{self, Multipart};
 use super::scan::{Piece, Scanner};
 use super::spelling::{Follows, Spelling};
 use super::text::Text;
-use crate::config::RewriteLinks;
 
 /// The query with the references in its `$id` and `@odata.id` options turned back; `None` when
 /// there are none.
 pub fn query(query: &str, links: &Links) -> Option<String> {
-    if links.rewrite() == RewriteLinks::Off {
-        return None;
-    }
     let mut changed = false;
     let mut options = Vec::new();
     for option in query.split('&') {
@@ -50,9 +45,6 @@ pub fn json_batch(body: &[u8], root: &str, links: &Links) -> Option<Bytes> {
 /// A multipart batch of this `Content-Type` with the targets of its operations and the references
 /// in its bodies turned back. `None` when nothing changes.
 pub fn multipart_batch(body: &[u8], content_type: &str, links: &Links) -> Option<Bytes> {
-    if links.rewrite() == RewriteLinks::Off {
-        return None;
-    }
     let boundary = multipart::boundary(content_type)?;
     let mut multipart = Multipart::new(links.clone(), Way::ToUpstream, &boundary);
     let mut out = Vec::with_capacity(body.len());
@@ -62,9 +54,6 @@ pub fn multipart_batch(body: &[u8], content_type: &str, links: &Links) -> Option
 }
 
 fn scanned(body: &[u8], links: &Links, text: Text) -> Option<Bytes> {
-    if links.rewrite() == RewriteLinks::Off {
-        return None;
-    }
     let mut scanner = Scanner::of(links.clone(), text);
     let mut out = Vec::new();
     scanner.push(body, |piece| {

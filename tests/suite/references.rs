@@ -48,6 +48,25 @@ async fn references_of_this_proxy_in_bodies_become_the_upstreams() {
     );
 }
 
+#[tokio::test]
+async fn a_route_that_leaves_links_alone_leaves_those_of_requests_alone() {
+    let routes =
+        "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', rewrite_links: false}]\n";
+    let stage = Stage::with(routes).await;
+    let base = format!("http://{}/graph/v1.0/directoryObjects/1", stage.address());
+    let target = format!("/v1.0/groups/7/members/$ref?$id={base}");
+    let body = format!(r#"{{"@odata.id":"{base}"}}"#);
+    let line = format!("POST /graph{target}");
+    let script = Script::on(GRAPH, Fault::answer(204, &[], ""));
+    stage.simulator.script(script);
+    send(&stage, &line, "application/json", &body)
+        .await
+        .expect(204);
+    let sent = stage.simulator.seen().pop().unwrap();
+    assert_eq!(sent.target(), target);
+    assert_eq!(sent.text(), body);
+}
+
 /// An upload of as much as may be kept.
 pub(crate) async fn large(stage: &Stage) -> Caller {
     let mut caller = stage.caller().await;

@@ -6,9 +6,8 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::config::RewriteLinks;
 use crate::rewrite::decode::DecodeError;
-use crate::rewrite::sample::{graph, graph_with, rewrite};
+use crate::rewrite::sample::{graph, rewrite};
 use crate::rewrite::{Asked, Rewriter, plan};
 
 const PAGE: &str =
@@ -129,8 +128,6 @@ fn files_are_left_alone() {
     assert!(planned(&path("/v1.0/contents"), 200, &[json]).is_some());
     let inline = ("content-disposition", "inline; filename=attachment");
     assert!(planned(&ASKED, 200, &[json, inline]).is_some());
-    let off = graph_with(RewriteLinks::Off, &[]);
-    assert!(plan(&ASKED, StatusCode::OK, &mut headers(&[json]), off).is_none());
 }
 
 #[test]

@@ -1,11 +1,8 @@
 //! Addresses of this proxy in requests.
 
-use http::{HeaderMap, HeaderValue, StatusCode};
-
-use crate::config::RewriteLinks;
 use crate::rewrite::address::Links;
+use crate::rewrite::request;
 use crate::rewrite::sample::{graph, links_at, route, two};
-use crate::rewrite::{header, request};
 
 fn dynamics() -> Links {
     links_at(None, two(), 1, "localhost:8080")
@@ -188,26 +185,4 @@ fn the_host_of_a_message_is_this_proxy_in_every_spelling_and_by_its_public_name(
         let rewritten = request::multipart_batch(batch.as_bytes(), kind, &links);
         assert_eq!(rewritten, None, "{target} at {host}");
     }
-}
-
-#[test]
-fn a_route_that_leaves_links_alone_leaves_requests_alone() {
-    let mut routes = two();
-    routes[0].rewrite = RewriteLinks::Off;
-    let links = links_at(None, routes, 0, "localhost:8080");
-    let reference = "http://localhost:8080/graph/x";
-    assert_eq!(request::query(&format!("$id={reference}"), &links), None);
-    assert_eq!(
-        body(&links, &format!(r#"{{"@odata.id":"{reference}"}}"#)),
-        None
-    );
-    let mut headers = HeaderMap::new();
-    headers.insert(
-        "location",
-        HeaderValue::from_static("https://graph.microsoft.com/x"),
-    );
-    assert_eq!(
-        header::rewrite(&mut headers, StatusCode::CREATED, false, &links),
-        0
-    );
 }
