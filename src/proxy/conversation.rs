@@ -29,15 +29,6 @@ pub struct Patience {
     pub write_stall: Duration,
 }
 
-/// How a connection is kept from others.
-#[derive(Debug)]
-pub enum Privacy {
-    /// Not at all, or by the system: plain TCP, a Unix socket.
-    Open,
-    /// By TLS, with the names in the caller's certificate if it has shown one.
-    Tls(Option<PeerNames>),
-}
-
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -81,22 +72,13 @@ pub struct Conversation {
 
 impl Conversation {
     /// A connection that was just accepted.
-    pub fn new(
-        clock: &Rc<AlarmClock>,
-        patience: Patience,
-        peer: Option<IpAddr>,
-        privacy: Privacy,
-    ) -> Self {
+    pub fn new(clock: &Rc<AlarmClock>, patience: Patience, peer: Option<IpAddr>) -> Self {
         let read = clock.alarm();
         read.set(patience.first_byte);
-        let (secure, certificate) = match privacy {
-            Privacy::Open => (false, None),
-            Privacy::Tls(certificate) => (true, certificate),
-        };
         Self {
             peer,
-            secure,
-            certificate,
+            secure: false,
+            certificate: None,
             patience,
             stage: Cell::new(Stage::FirstByte),
             open: Cell::new(0),
@@ -110,6 +92,15 @@ impl Conversation {
             waits: Cell::new(false),
             read,
             write: clock.alarm(),
+        }
+    }
+
+    /// The same over TLS, with the names in the caller's certificate if it has shown one.
+    pub fn over_tls(self, certificate: Option<PeerNames>) -> Self {
+        Self {
+            secure: true,
+            certificate,
+            ..self
         }
     }
 
@@ -154,11 +145,6 @@ impl Conversation {
             self.stage.set(Stage::Head);
             self.read.set(self.patience.request_head);
         }
-    }
-
-    /// Bytes arrived that nobody reads any more.
-    pub fn came_too_late(&self) {
-        self.unread.set(true);
     }
 
     /// The caller says so, over HTTP/2.
@@ -206,8 +192,8 @@ impl Conversation {
         }
     }
 
-    /// A head is refused before it has ended.
-    pub fn head_refused(&self) {
+    /// Something came, or is about to, that nobody reads.
+    pub fn leave_unread(&self) {
         self.unread.set(true);
     }
 

@@ -195,7 +195,7 @@ impl Proxy {
         let outcome = self.forward(&mut exchange, &parts, body).await;
         let doubtful = is_doubtful(&outcome, &parts.headers);
         if doubtful {
-            exchange.conversation.head_refused();
+            exchange.conversation.leave_unread();
         }
         // Where the answer comes first, nobody may read the rest of the body. Such a connection cannot
         // serve another request, and a caller who is not told sends one (RFC 9112 section 9.6).

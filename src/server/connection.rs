@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -24,7 +25,7 @@ use crate::alarm::AlarmClock;
 use crate::caller::certificate::PeerNames;
 use crate::config::Limits;
 use crate::executor::LocalExec;
-use crate::proxy::conversation::{Conversation, Stage};
+use crate::proxy::conversation::{Conversation, Patience, Stage};
 use crate::proxy::{Proxy, ResponseBody};
 use crate::socket::{Tcp, UNSENT};
 
@@ -52,10 +53,16 @@ pub(super) struct ConnectionContext {
     pub(super) proxy: Rc<Proxy>,
     pub(super) clock: Rc<AlarmClock>,
     pub(super) limits: Limits,
+    pub(super) patience: Patience,
     pub(super) draining: Cell<Drain>,
 }
 
 impl ConnectionContext {
+    /// A connection that was just accepted.
+    pub(super) fn conversation(&self, peer: Option<IpAddr>) -> Conversation {
+        Conversation::new(&self.clock, self.patience, peer)
+    }
+
     /// Whether a connection without an exchange is to end.
     fn closes_idle(&self) -> bool {
         self.draining.get() == Drain::Now
@@ -122,20 +129,19 @@ async fn first_bytes(
     .await
 }
 
-/// Shakes hands within `limit`; `None` when that fails, which only the caller can mend, or when the
-/// end begins and the caller has not begun.
+/// Shakes hands in the time for a first byte; `None` when that fails, which only the caller can mend,
+/// or when the end begins and the caller has not begun.
 pub(super) async fn handshake(
     context: &ConnectionContext,
     acceptor: TlsAcceptor,
     socket: Tcp,
-    limit: Duration,
 ) -> Option<Box<TlsStream<Tcp>>> {
     if context.closes_idle() {
         // As in `first_bytes`.
         tokio::task::yield_now().await;
     }
     let alarm = context.clock.alarm();
-    alarm.set(limit);
+    alarm.set(context.patience.first_byte);
     let accept = acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(UNSENT)));
     let mut accept = pin!(accept);
     let mut begun = false;

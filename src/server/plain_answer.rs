@@ -167,7 +167,7 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
     }
 
     fn render(&self, code: Code, message: &'static str) -> Vec<u8> {
-        self.conversation.head_refused();
+        self.conversation.leave_unread();
         unread(&self.proxy, self.conversation.peer, code, message)
     }
 

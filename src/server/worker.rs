@@ -21,7 +21,7 @@ use super::turn_away::Surplus;
 use crate::alarm::AlarmClock;
 use crate::lifeline;
 use crate::proxy::Proxy;
-use crate::proxy::conversation::{Conversation, Patience, Privacy};
+use crate::proxy::conversation::Patience;
 use crate::runtime;
 use crate::socket::Tcp;
 
@@ -143,16 +143,16 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
         Arc::clone(&plan.admission),
         Rc::clone(&clock),
     );
-    let patience = Patience {
-        first_byte: plan.timeouts.first_byte,
-        request_head: plan.timeouts.request_head,
-        keep_alive: plan.timeouts.keep_alive,
-        write_stall: plan.timeouts.write_stall,
-    };
     let context = Rc::new(ConnectionContext {
         proxy: Rc::clone(&proxy),
         clock: Rc::clone(&clock),
         limits: plan.limits.clone(),
+        patience: Patience {
+            first_byte: plan.timeouts.first_byte,
+            request_head: plan.timeouts.request_head,
+            keep_alive: plan.timeouts.keep_alive,
+            write_stall: plan.timeouts.write_stall,
+        },
         draining: Cell::new(Drain::No),
     });
     let mut sweeper = tokio::time::interval(SWEEP);
@@ -161,7 +161,7 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
             order = inbox.recv() => match order {
                 Some(Order::Serve(arrival)) => {
                     let acceptor = plan.tls.acceptor();
-                    let served = serve(Rc::clone(&context), patience, arrival, acceptor);
+                    let served = serve(Rc::clone(&context), arrival, acceptor);
                     tokio::task::spawn_local(served);
                 }
                 Some(Order::TurnAway(surplus)) => {
@@ -179,12 +179,7 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
     }
 }
 
-async fn serve(
-    context: Rc<ConnectionContext>,
-    patience: Patience,
-    arrival: Arrival,
-    acceptor: Option<TlsAcceptor>,
-) {
+async fn serve(context: Rc<ConnectionContext>, arrival: Arrival, acceptor: Option<TlsAcceptor>) {
     let Arrival {
         socket,
         peer,
@@ -196,21 +191,21 @@ async fn serve(
             acceptor,
         ) {
             (Ok(socket), None) => {
-                let conversation = Conversation::new(&context.clock, patience, peer, Privacy::Open);
+                let conversation = context.conversation(peer);
                 if let Some(socket) = serve_plain(context, socket, Rc::new(conversation)).await {
                     socket.reset();
                 }
             }
             // In a box: TLS is large, and connections without it should not pay for it.
             (Ok(socket), Some(acceptor)) => {
-                Box::pin(accept_tls(context, patience, peer, socket, acceptor)).await;
+                Box::pin(accept_tls(context, peer, socket, acceptor)).await;
             }
             (Err(error), _) => tracing::warn!(%error, "an accepted connection cannot be used"),
         },
         #[cfg(unix)]
         Socket::Unix(socket) => match tokio::net::UnixStream::from_std(socket) {
             Ok(socket) => {
-                let conversation = Conversation::new(&context.clock, patience, peer, Privacy::Open);
+                let conversation = context.conversation(peer);
                 serve_plain(context, socket, Rc::new(conversation)).await;
             }
             Err(error) => tracing::warn!(%error, "an accepted connection cannot be used"),
@@ -221,15 +216,13 @@ async fn serve(
 
 async fn accept_tls(
     context: Rc<ConnectionContext>,
-    patience: Patience,
     peer: Option<IpAddr>,
     socket: Tcp,
     acceptor: TlsAcceptor,
 ) {
-    let shaken = handshake(&context, acceptor, socket, patience.first_byte).await;
+    let shaken = handshake(&context, acceptor, socket).await;
     if let Some(socket) = shaken {
-        let privacy = Privacy::Tls(peer_names(&socket));
-        let conversation = Conversation::new(&context.clock, patience, peer, privacy);
+        let conversation = context.conversation(peer).over_tls(peer_names(&socket));
         serve_tls(context, socket, Rc::new(conversation)).await;
     }
 }

@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
             match Pin::new(&mut self.inner).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() && budget > 0 => {
                     self.linger = Linger::Reading(budget.saturating_sub(buffer.filled().len()));
-                    self.conversation.came_too_late();
+                    self.conversation.leave_unread();
                     match self.admit(&buffer, 0) {
                         Ok(true) => self.alarm.set(LINGER),
                         Ok(false) => {}

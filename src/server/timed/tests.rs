@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::alarm::AlarmClock;
-use crate::proxy::conversation::{Patience, Privacy};
+use crate::proxy::conversation::Patience;
 
 /// Runs with a clock whose alarms ring, on a connection whose caller has room for 64 bytes and lets
 /// a connection rest for 20 ms.
@@ -27,7 +27,7 @@ fn with_connection<F: Future<Output = ()>>(
             keep_alive: Duration::from_millis(20),
             write_stall: long,
         };
-        let conversation = Rc::new(Conversation::new(&clock, patience, None, Privacy::Open));
+        let conversation = Rc::new(Conversation::new(&clock, patience, None));
         let (ours, caller) = tokio::io::duplex(64);
         let socket = Timed::new(ours, Rc::clone(&conversation), clock.alarm());
         test(conversation, socket, caller).await;
