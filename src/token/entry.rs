@@ -344,7 +344,6 @@ impl TokenEntry {
             expires_in: token.expires_in,
             refresh_in: token.refresh_in,
         };
-        let was_failing = state.slot.is_failing();
         let Some(held) = state.slot.succeeded(life, same, random) else {
             return;
         };
@@ -357,6 +356,8 @@ impl TokenEntry {
         self.version.0.fetch_add(1, Ordering::Release);
         self.tally.expires(held.expires.wall);
         state.last_renewal = Some(now.wall);
+        // Not what the slot says: after a change of the credential's files it counts anew.
+        let was_failing = state.last_error.take().is_some();
         telling::renewed(&state.label, self.key.scope(), was_failing);
     }
 

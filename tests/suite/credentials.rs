@@ -214,3 +214,18 @@ async fn a_secret_file_that_has_become_a_pipe_holds_up_nobody() {
     program.signal(rustix::process::Signal::INT);
     assert!(program.ended().await.success());
 }
+
+#[tokio::test]
+async fn the_log_tells_that_a_corrected_secret_has_ended_the_failures() {
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    simulator.set_token_lifetime(Duration::from_secs(4), Some(Duration::from_secs(1)));
+    let program = Program::within(simulator, "", &[]).await;
+    let file = program.folder().join("secret");
+    let right = std::fs::read(&file).expect("the folder can be read");
+    std::fs::write(&file, "not~the~secret").expect("the folder can be written");
+    let told = |words: &'static str| move |line: &str| line.contains(words).then_some(());
+    program.err.find("the failure", told("no new token")).await;
+    std::fs::write(&file, right).expect("the folder can be written");
+    let ended = told("token renewed, after failures");
+    program.err.find("its end", ended).await;
+}
