@@ -248,6 +248,9 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Told {
 async fn the_same_fault_of_another_issuer_is_told_again() {
     let told = Told::default();
     let subscriber = tracing_subscriber::registry().with(told.clone());
+    // While there is one alone, another test that comes first to where something is told decides for
+    // all threads that nobody wants to hear it.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _told_here = tracing::subscriber::set_default(subscriber);
     let issuer = fetched();
     let mut round = Round::default();
