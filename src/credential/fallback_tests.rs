@@ -332,17 +332,21 @@ fn some_renewal_in_time_finds_the_first_due_whatever_the_seconds_tokens() {
     }
 }
 
+/// What reads the files of the first.
+fn reader_of(pair: &mut Pair) -> &mut FileReader {
+    &mut Arc::get_mut(&mut pair.credential).unwrap().reader
+}
+
 #[tokio::test]
 async fn a_first_whose_files_hung_is_tried_again_within_minutes() {
     let mut pair = Pair::start("good-1", "good-2").await;
     let reader = FileReader::patient_for(Duration::from_millis(20));
-    Arc::get_mut(&mut pair.credential).unwrap().reader = reader.clone();
-    let (release, hangs) = std::sync::mpsc::channel::<()>();
-    assert!(reader.run(move || hangs.recv()).await.is_err());
+    let _hangs = reader.hang().await;
+    let reader = std::mem::replace(reader_of(&mut pair), reader);
     let token = ask(&pair.credential).await.unwrap();
     assert_eq!(token.secret.expose(), b"good-2");
     assert!(token.refresh_in.unwrap() < Duration::from_secs(301));
-    release.send(()).unwrap();
+    *reader_of(&mut pair) = reader;
     let fallback = pair.credential.fallback.as_ref().unwrap();
     let stamp = pair.credential.own_stamp().await;
     let is_due_after = |seconds| {

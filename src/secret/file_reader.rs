@@ -170,34 +170,49 @@ impl<T: Clone + PartialEq> Successive<T> {
 }
 
 #[cfg(test)]
+impl FileReader {
+    /// Something is read that hangs until the sender is used or dropped.
+    pub async fn hang(&self) -> std::sync::mpsc::Sender<()> {
+        let (release, hangs) = std::sync::mpsc::channel::<()>();
+        let (begins, begun) = tokio::sync::oneshot::channel();
+        let work = move || (begins.send(()), hangs.recv());
+        // Given up once it has begun, however long a thread is waited for: no time takes part.
+        tokio::select! {
+            _ = self.turn(work) => panic!("it does not hang"),
+            begun = begun => begun.expect("it begins"),
+        }
+        release
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::sync::mpsc;
 
     use super::*;
 
+    /// The same reader, but one that waits for a busy machine.
+    fn patient(reader: &FileReader) -> FileReader {
+        FileReader {
+            within: WITHIN,
+            ..reader.clone()
+        }
+    }
+
     #[tokio::test]
     async fn a_file_that_hangs_is_given_up_and_holds_one_thread_only() {
-        let reader = FileReader::patient_for(Duration::from_millis(20));
-        let (release, hangs) = mpsc::channel::<()>();
+        let within = Duration::from_millis(20);
+        let reader = FileReader::patient_for(within);
+        let release = reader.hang().await;
         let (tell, told) = mpsc::channel();
-        let first = reader.run(move || hangs.recv()).await;
-        assert_eq!(
-            first.map(|_| ()),
-            Err(Unread::TooSlow {
-                within: reader.within
-            })
-        );
         let again = tell.clone();
         let second = reader.run(move || again.send(())).await;
-        assert!(second.is_err() && told.try_recv().is_err(), "it began");
+        assert_eq!(second.map(|_| ()), Err(Unread::TooSlow { within }));
+        assert!(told.try_recv().is_err(), "it began");
         release.send(()).unwrap();
         // It comes back as soon as the file system does.
-        let patient = FileReader {
-            turn: Arc::clone(&reader.turn),
-            reading: Arc::clone(&reader.reading),
-            within: WITHIN,
-        };
-        patient.run(move || tell.send(())).await.unwrap().unwrap();
+        let last = patient(&reader).run(move || tell.send(())).await;
+        last.unwrap().unwrap();
         told.try_recv().unwrap();
     }
 
@@ -215,22 +230,17 @@ mod tests {
         let reader = FileReader::of_turns(3, within);
         let mut hung = Vec::new();
         for _ in 0..3 {
-            reader.run(|| ()).await.unwrap();
-            let (release, hangs) = mpsc::channel::<()>();
-            let first = reader.run(move || hangs.recv()).await;
-            assert_eq!(first.map(|_| ()), Err(Unread::TooSlow { within }));
-            hung.push(release);
+            patient(&reader).run(|| ()).await.unwrap();
+            hung.push(reader.hang().await);
         }
-        assert!(reader.run(|| ()).await.is_err());
+        let next = reader.run(|| ()).await;
+        assert_eq!(next, Err(Unread::TooSlow { within }));
     }
 
     #[tokio::test]
     async fn what_hangs_of_one_thing_does_not_hold_up_another() {
         let mut readers = Successive::default();
-        let (_release, hangs) = mpsc::channel::<()>();
-        let mut reader = readers.reader(&"old");
-        reader.within = Duration::from_millis(20);
-        assert!(reader.run(move || hangs.recv()).await.is_err());
+        let _release = readers.reader(&"old").hang().await;
         let same = readers.reader(&"old");
         assert_eq!(
             same.turn.available_permits(),
@@ -260,11 +270,7 @@ mod tests {
             }
             release.send(()).unwrap();
             other.await.unwrap().unwrap();
-            let patient = FileReader {
-                within: WITHIN,
-                ..reader
-            };
-            patient.run(|| ()).await.unwrap();
+            patient(&reader).run(|| ()).await.unwrap();
             assert!(told.try_recv().is_err(), "it was given up");
         });
     }
