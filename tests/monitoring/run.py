@@ -65,6 +65,25 @@ def admin_of(demo):
 
 
 def prometheus(folder, target):
+    """A Prometheus that answers. It cannot be told to take any port, and what is free may be taken
+    before it comes to that: then it ends, and another port is tried."""
+    for _ in range(5):
+        process, api = start_prometheus(folder, target)
+
+        def answers():
+            return process.poll() is not None or get(api + "status/buildinfo")
+
+        try:
+            wait(answers, "Prometheus answers or ends")
+        except SystemExit:
+            process.kill()
+            raise
+        if process.poll() is None:
+            return process, api
+    raise SystemExit("Prometheus does not start")
+
+
+def start_prometheus(folder, target):
     config = folder / "prometheus.yaml"
     config.write_text(json.dumps({
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
