@@ -110,17 +110,18 @@ class Upstream:
 
 
 class Pages:
-    """Serves the page on any name and collects reports."""
+    """Serves the page on any name and collects reports. The page asks tokenferry at port `proxy`."""
 
-    def __init__(self, proxy):
+    def __init__(self):
+        self.proxy = None
         self.reports = {}
-        reports = self.reports
+        pages, reports = self, self.reports
 
         class Handler(Quiet):
             def do_GET(self):
                 name = self.headers["host"].split(":")[0]
                 own = json.dumps(f"http://{self.headers['host']}/report/{name}")
-                self.reply(200, "text/html", PAGE % (json.dumps(f"http://localhost:{proxy}"), "false", own))
+                self.reply(200, "text/html", PAGE % (json.dumps(f"http://localhost:{pages.proxy}"), "false", own))
 
             def do_POST(self):
                 reports[self.path.rsplit("/", 1)[-1]] = json.loads(self.body())
@@ -173,26 +174,14 @@ def rebinder(proxy, pages):
     threading.Thread(target=accept, daemon=True).start()
 
 
-def free_port():
-    """Free at 127.0.0.1 and 127.0.0.2 alike."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            port = one.getsockname()[1]
-            try:
-                with socket.create_server(("127.0.0.2", port)):
-                    return port
-            except OSError:
-                continue
-
-
-def start_proxy(program, folder, proxy, upstream, pages):
-    admin = free_port()
+def start_proxy(program, folder, upstream, pages):
+    """tokenferry on free ports, and the one that it serves callers on."""
     with open(f"{folder}/secret", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         file.write("not-much-of-a-secret")
     with open(f"{folder}/routes.yaml", "w") as file:
         file.write(f"""
-listen: 127.0.0.1:{proxy}
-admin: 127.0.0.1:{admin}
+listen: 127.0.0.1:0
+admin: 127.0.0.1:0
 trust: {{ca_file: {upstream.certificate}}}
 browser_origins: ['http://listed.example:{pages.port}']
 credentials:
@@ -208,10 +197,25 @@ routes:
 """)
     process = subprocess.Popen([program, "run", "-c", f"{folder}/routes.yaml"],
                                stdout=subprocess.DEVNULL, stderr=open(f"{folder}/log", "w"))
-    wait(lambda: process.poll() is not None or ready(admin), "tokenferry is ready")
+    ports = []
+
+    def is_ready():
+        ports[:] = announced(f"{folder}/log")
+        return process.poll() is not None or (len(ports) == 2 and ready(ports[1]))
+
+    wait(is_ready, "tokenferry is ready")
     if process.poll() is not None:
         sys.exit(open(f"{folder}/log").read())
-    return process
+    return process, int(ports[0])
+
+
+def announced(log):
+    """The ports of the log so far: for callers, and of the admin listener."""
+    with open(log) as lines:
+        events = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
+    messages = ["listening", "metrics, probes and status page"]
+    return [event["address"].rsplit(":", 1)[1]
+            for message in messages for event in events if event["message"] == message]
 
 
 def ready(admin):
@@ -240,7 +244,10 @@ def browse(browser, folder, url, reports, name):
         wait(lambda: name in reports, f"the page of {name} reports")
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
     return reports[name]
 
 
@@ -256,12 +263,13 @@ def main():
         if not holds:
             failures.append(what)
 
-    with tempfile.TemporaryDirectory() as folder:
-        upstream, proxy = Upstream(folder), free_port()
-        pages = Pages(proxy)
-        rebinder(proxy, pages.port)
-        process = start_proxy(sys.argv[1], folder, proxy, upstream, pages)
+    folder = tempfile.mkdtemp()
+    try:
+        upstream, pages = Upstream(folder), Pages()
+        process, proxy = start_proxy(sys.argv[1], folder, upstream, pages)
         try:
+            pages.proxy = proxy
+            rebinder(proxy, pages.port)
             got = browse(browser, folder, f"http://foreign.example:{pages.port}/", pages.reports, "foreign.example")
             for what in ("get", "post", "remove", "picture"):
                 expect(got[what].startswith("failed"), f"a foreign page gets nothing by {what}: {got[what]}")
@@ -283,6 +291,9 @@ def main():
         finally:
             process.terminate()
             process.wait()
+    finally:
+        # Helpers of the browser outlive it for a moment, and write into its profile.
+        shutil.rmtree(folder, ignore_errors=True)
     sys.exit(1 if failures else 0)
 
 
