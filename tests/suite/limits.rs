@@ -50,7 +50,7 @@ async fn requests_beyond_the_bound_are_turned_away_at_once() {
 
 #[tokio::test]
 async fn a_peer_has_so_many_connections_and_no_more() {
-    let stage = Stage::with("limits: {connections_per_peer: 2}\nadmin: '[::1]:0'\n").await;
+    let stage = Stage::with("limits: {connections_per_peer: 2}\n").await;
     let mut first = stage.caller().await;
     let mut second = stage.caller().await;
     for caller in [&mut first, &mut second] {
@@ -104,7 +104,7 @@ async fn accepting_pauses_when_the_connections_are_used_up() {
 
 #[tokio::test]
 async fn a_listener_that_nobody_calls_keeps_no_place_from_another() {
-    let own = "listen: ['127.0.0.1:0', '[::1]:0']\nlimits: {connections: 1}\n";
+    let own = "listen: ['127.0.0.1:0', '127.0.0.1:0']\nlimits: {connections: 1}\n";
     let stage = Stage::with(own).await;
     let addresses = stage.app().data_addresses();
     for address in addresses.iter().flat_map(|one| [one, one]) {

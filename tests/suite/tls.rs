@@ -167,7 +167,7 @@ async fn both_protocols_are_offered_over_tls() {
 #[tokio::test]
 async fn a_connection_too_many_is_told_nothing_where_all_is_encrypted() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
-    let own = "limits: {connections_per_peer: 1}\nadmin: '[::1]:0'\n";
+    let own = "limits: {connections_per_peer: 1}\n";
     let stage = secure_stage(folder.path(), &authority, own).await;
     let _first = shake(stage.address(), &authority.pem, &[], None)
         .await
