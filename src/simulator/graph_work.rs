@@ -8,6 +8,7 @@ use super::answer::Answer;
 use super::bind;
 use super::call::Call;
 use super::directory::TENANT_ID;
+use super::download;
 use super::graph::{Place, bad_body, error, json, missing, reads};
 use super::graph_user::{SKIP, altered};
 use super::user;
