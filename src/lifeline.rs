@@ -7,7 +7,7 @@ use std::io::Write;
 
 /// Runs a control task; its panic ends the process with a line that names it. A panic elsewhere, in
 /// the course of which the task is dropped, does not: that would be a test that fails.
-pub async fn tie<F: Future>(task: &'static str, future: F) -> F::Output {
+pub async fn tie<F: Future>(task: &str, future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(|context| {
         let _lifeline = Lifeline(task);
@@ -50,9 +50,9 @@ fn say(words: &str) {
     let _ = std::io::stderr().write_all(words.as_bytes());
 }
 
-struct Lifeline(&'static str);
+struct Lifeline<'a>(&'a str);
 
-impl Drop for Lifeline {
+impl Drop for Lifeline<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             end(self.0);
@@ -61,10 +61,19 @@ impl Drop for Lifeline {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::process::Command;
+pub(crate) mod tests {
+    use std::process::{Command, Output};
 
-    /// The test of this name, to be run in a process of its own.
+    /// What the test of this name comes to in a process of its own, whose life hangs by what `act` does;
+    /// `None` in that process.
+    pub(crate) fn alone(name: &str, act: impl FnOnce()) -> Option<Output> {
+        if std::env::var_os(CHILD).is_some() {
+            act();
+            return None;
+        }
+        Some(again(name).output().expect("a test can be started"))
+    }
+
     fn again(name: &str) -> Command {
         let program = std::env::current_exe().expect("a test runs from its file");
         let mut command = Command::new(program);
@@ -74,13 +83,13 @@ mod tests {
         command
     }
 
-    /// Runs in a process of its own, which the panic is to end; asked for by the test below.
+    /// Set in a process of a test's own.
     const CHILD: &str = "LIFELINE_CHILD";
 
     #[test]
     fn a_panic_of_a_control_task_ends_the_process_and_names_it() {
         let name = "lifeline::tests::a_panic_of_a_control_task_ends_the_process_and_names_it";
-        if std::env::var_os(CHILD).is_some() {
+        let alone = alone(name, || {
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             runtime.unwrap().block_on(async {
                 let task = tokio::spawn(super::tie("the tested task", async {
@@ -88,9 +97,8 @@ mod tests {
                 }));
                 let _: Result<(), _> = task.await;
             });
-            return;
-        }
-        let output = again(name).output().unwrap();
+        });
+        let Some(output) = alone else { return };
         assert_eq!(output.status.code(), Some(1));
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.contains("tokenferry: the tested task died"), "{text}");

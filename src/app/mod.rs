@@ -148,7 +148,7 @@ impl App {
         ));
         Ok(Self {
             admin: AdminServer::start(admin, &answers, &plan.in_force),
-            watchers: watchers(&tokens, &readiness, &tls, &plan.in_force),
+            watchers: watchers(&readiness, &tls, &plan.in_force),
             tls,
             server,
             fixed,
@@ -298,16 +298,11 @@ fn bind(addresses: &[ListenAddress], all: &[&ListenAddress]) -> Result<Vec<Liste
 
 /// The tasks that follow what changes by itself; the process ends when one of them dies.
 fn watchers(
-    tokens: &TokenCache,
     readiness: &Arc<Readiness>,
     tls: &Arc<Tls>,
     in_force: &Arc<InForce>,
 ) -> Vec<JoinHandle<()>> {
     vec![
-        tokio::spawn(lifeline::tie(
-            "the task that waits for the first tokens",
-            watch_tokens(tokens.clone(), Arc::clone(readiness)),
-        )),
         tokio::spawn(lifeline::tie(
             "the task that follows certificates",
             Arc::clone(tls).watch(),
@@ -325,18 +320,4 @@ fn watchers(
             credential_watch::watch(Arc::clone(in_force), Arc::clone(tls)),
         )),
     ]
-}
-
-/// Releases the latch of the tokens, and ends the process when a refresher has died: a proxy without one
-/// would serve its tokens until they expire, and then nothing.
-async fn watch_tokens(tokens: TokenCache, readiness: Arc<Readiness>) {
-    let attempted = async {
-        tokens.all_attempted().await;
-        readiness.release(Latch::Tokens);
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = attempted => {}
-        token = tokens.failed() => lifeline::end(&format!("the task that renews a token ({token})")),
-    }
 }

@@ -1,7 +1,7 @@
 //! What the running program tells about itself, gathered when somebody looks.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::access_log::AccessLog;
 use crate::admin::{Configuration, Failure, RefusedReload, Report, Route, Token, TokenState};
@@ -35,14 +35,15 @@ pub(super) fn connect(
 ) {
     let cache = tokens.clone();
     metrics.set_token_source(Box::new(move || {
-        let numbers = |entry: &Arc<TokenEntry>| TokenNumbers {
-            credential: entry.label().to_string(),
-            scope: entry.key().scope().to_string(),
-            expires: entry
-                .tally()
-                .expiry()
-                .map(|at| UNIX_EPOCH + Duration::from_secs(at)),
-            waiters: entry.tally().waiters() as u64,
+        let now = Now::read();
+        let numbers = |entry: &Arc<TokenEntry>| {
+            let status = entry.status(now);
+            TokenNumbers {
+                credential: status.credential.to_string(),
+                scope: status.scope.to_string(),
+                expires: status.expires,
+                waiters: status.waiters as u64,
+            }
         };
         cache.entries().iter().map(numbers).collect()
     }));

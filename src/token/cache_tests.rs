@@ -10,9 +10,11 @@ use tokio::time::Instant;
 
 use super::refresh::clock;
 use super::script::{Asked, Script, rejected, run, settle, throttled, token, unavailable};
-use super::{TokenCache, TokenError, TokenReader, TokenState};
+use super::{Supplier, TokenCache, TokenError, TokenReader, TokenState};
 use crate::code::Code;
+use crate::config::Name;
 use crate::credential::{CredentialError, Flaw, Peer};
+use crate::lifeline;
 use crate::metrics::RefreshOutcome;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
@@ -43,12 +45,12 @@ fn ten_thousand_waiters_share_one_call_and_its_token() {
             .collect();
         let asked = script.next().await;
         settle().await;
-        assert_eq!(entry.tally().waiters(), 10_000);
+        assert_eq!(entry.waiters().count(), 10_000);
         asked.grant(token("token-1", 3600));
         for waiter in waiters {
             assert_eq!(waiter.await.unwrap().unwrap(), "Bearer token-1");
         }
-        assert_eq!(entry.tally().waiters(), 0);
+        assert_eq!(entry.waiters().count(), 0);
         assert_eq!(entry.refreshes().ended(RefreshOutcome::Success), 1);
         assert!(script.is_idle());
     });
@@ -88,7 +90,7 @@ fn a_waiter_that_goes_away_cancels_only_itself() {
         let asked = script.next().await;
         leader.abort();
         assert!(leader.await.unwrap_err().is_cancelled());
-        assert_eq!(entry.tally().waiters(), 1);
+        assert_eq!(entry.waiters().count(), 1);
         asked.grant(token("token-1", 3600));
         assert_eq!(other.await.unwrap().unwrap(), "Bearer token-1");
         assert!(script.is_idle());
@@ -338,17 +340,23 @@ fn tokens_that_no_route_uses_are_stopped_and_their_waiters_told() {
 }
 
 #[test]
-fn a_refresher_that_dies_is_announced() {
-    run(async {
-        let (cache, mut script) = (cache(), Script::new());
-        let _entry = script.entry(&cache);
-        script.next().await.panic();
-        let token = cache.failed().await;
-        assert_eq!(
-            token,
-            "credential contoso, scope https://graph.test/.default"
-        );
+fn a_renewal_that_panics_ends_the_process_and_is_named() {
+    let name = "token::cache_tests::a_renewal_that_panics_ends_the_process_and_is_named";
+    let alone = lifeline::tests::alone(name, || {
+        run(async {
+            let supplier = Supplier::new(|_| async { panic!("on purpose") });
+            let key = Script::new().entry_alone().key().clone();
+            let cache = cache();
+            let _entry = cache.entry_from(key, &Name::parse("contoso").unwrap(), supplier);
+            // If nothing ends it, it ends well.
+            let _ = tokio::time::timeout(LIMIT, cache.all_attempted()).await;
+        });
     });
+    let Some(output) = alone else { return };
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    let named = "tokenferry: the task that renews a token (credential contoso, scope https://graph.test/.default) died";
+    assert!(text.contains(named), "{text}");
 }
 
 #[test]
@@ -357,15 +365,12 @@ fn the_status_tells_what_is_served_and_what_failed() {
         let (cache, mut script) = (cache(), Script::new());
         let entry = script.entry(&cache);
         assert_eq!(entry.status(clock()).state, TokenState::Pending);
-        let reader = warm(&cache, &mut script, 3600).await;
+        warm(&cache, &mut script, 3600).await;
         let status = entry.status(clock());
         assert_eq!(status.state, TokenState::Usable);
         assert!(status.last_error.is_none() && status.last_renewal.is_some());
         assert!(status.usable_for.unwrap() <= S(3570) && status.next_call_in <= S(2880));
-        assert_eq!(
-            reader.entry().tally().expiry().is_some(),
-            status.expires.is_some()
-        );
+        assert!(status.expires.is_some());
         script.next().await.refuse(unavailable());
         settle().await;
         let status = entry.status(clock());

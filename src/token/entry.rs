@@ -15,10 +15,10 @@ use super::lifetime::Lifetime;
 use super::phase::{Failure, Phase};
 use super::resting::Resting;
 use super::slot::{Concern, Flight, HeldToken, Renewal, Slot, Step};
-use super::status::{LastError, TokenState, TokenStatus};
+use super::status::{LastError, TokenState, TokenStatus, outcome};
 use super::supplier::{Demand, Supplier};
-use super::tally::{self, Tally};
 use super::telling;
+use super::waiters::Waiters;
 use crate::clock::Now;
 use crate::config::Name;
 use crate::credential::{AccessToken, Acquired, ClaimsRequest, CredentialError, Pace};
@@ -42,7 +42,7 @@ pub struct TokenEntry {
     phase: watch::Sender<Phase>,
     /// Wakes the refresher to look at the state again.
     nudge: Notify,
-    tally: Tally,
+    waiters: Waiters,
 }
 
 /// Counts publications. Workers load it with every request, so it has its cache lines to itself
@@ -109,7 +109,7 @@ impl TokenEntry {
             }),
             phase: watch::Sender::new(Phase::default()),
             nudge: Notify::new(),
-            tally: Tally::default(),
+            waiters: Waiters::default(),
         }
     }
 
@@ -123,13 +123,12 @@ impl TokenEntry {
             let phase = other.phase.borrow().successor(own.slot.is_failing());
             self.phase.send_replace(phase);
         }
-        let (Some(published), Some(held)) = (other.published(), other_state.slot.held()) else {
+        let Some(published) = other.published() else {
             return;
         };
         own.last_renewal = other_state.last_renewal;
         self.published.store(Some(published));
         self.version.0.fetch_add(1, Ordering::Release);
-        self.tally.expires(held.expires.wall);
     }
 
     /// Its key.
@@ -147,9 +146,9 @@ impl TokenEntry {
         self.lock().refreshes.totals()
     }
 
-    /// Its numbers.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    /// The requests that wait for it.
+    pub(super) fn waiters(&self) -> &Waiters {
+        &self.waiters
     }
 
     /// Its state.
@@ -172,7 +171,7 @@ impl TokenEntry {
             last_renewal: state.last_renewal,
             last_error: state.last_error.clone().filter(|_| state.slot.has_failed()),
             next_call_in: state.slot.next_call_in(now),
-            waiters: self.tally.waiters(),
+            waiters: self.waiters.count(),
         }
     }
 
@@ -302,7 +301,7 @@ impl TokenEntry {
     pub(super) fn finish(&self, acquired: Acquired, mut took: Duration, now: Now, random: f64) {
         let mut state = self.lock();
         if let Some(first) = acquired.first {
-            let outcome = tally::outcome(&first.error);
+            let outcome = outcome(&first.error);
             state.refreshes.ended(outcome, first.took);
             took = took.saturating_sub(first.took);
         }
@@ -317,7 +316,7 @@ impl TokenEntry {
             Err(error) => {
                 // Nobody was called last where the fallback was left alone.
                 if state.resting.is_none() || error.resting().is_none() {
-                    state.refreshes.ended(tally::outcome(&error), took);
+                    state.refreshes.ended(outcome(&error), took);
                 }
                 let concern = self.remember(&mut state, &error, now, random);
                 Some(Failure {
@@ -354,7 +353,6 @@ impl TokenEntry {
             fallback: token.fallback,
         })));
         self.version.0.fetch_add(1, Ordering::Release);
-        self.tally.expires(held.expires.wall);
         state.last_renewal = Some(now.wall);
         // Not what the slot says: after a change of the credential's files it counts anew.
         let was_failing = state.last_error.take().is_some();
@@ -370,7 +368,7 @@ impl TokenEntry {
     ) -> Concern {
         let last = LastError {
             at: now.wall,
-            outcome: tally::outcome(error),
+            outcome: outcome(error),
             words: error.words(),
         };
         let before = state.last_error.as_ref().map(|error| error.outcome);

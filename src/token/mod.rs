@@ -44,14 +44,13 @@ mod status;
 #[cfg(test)]
 mod successor_tests;
 mod supplier;
-mod tally;
 mod telling;
+mod waiters;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use entry::TokenEntry;
@@ -61,10 +60,10 @@ pub use reader::{Bearer, TokenReader};
 pub use slot::FORCED_PAUSE;
 pub use status::{LastError, TokenState, TokenStatus};
 pub use supplier::{Demand, Supplier};
-pub use tally::Tally;
 
 use crate::config::{Name, Scope};
 use crate::credential::Credential;
+use crate::lifeline;
 use crate::metrics::RefreshCounts;
 
 /// All tokens of the process. Cheap to clone; the last clone stops the refreshers.
@@ -77,8 +76,6 @@ struct Shared {
     runtime: Handle,
     refreshes: Arc<RefreshCounts>,
     kept: Mutex<BTreeMap<TokenKey, Kept>>,
-    /// Says which refresher died.
-    alarm: watch::Sender<Option<String>>,
 }
 
 /// An entry and the task that renews it, which ends with it.
@@ -102,7 +99,6 @@ impl TokenCache {
                 runtime,
                 refreshes,
                 kept: Mutex::default(),
-                alarm: watch::Sender::new(None),
             }),
         }
     }
@@ -140,14 +136,11 @@ impl TokenCache {
         }
         let task = self.shared.runtime.spawn({
             let entry = entry.clone();
-            let siren = Siren {
-                alarm: self.shared.alarm.clone(),
-                token: format!("credential {label}, scope {}", key.scope()),
-            };
+            let scope = key.scope();
+            // A process without it serves the token until that expires, and then nothing.
+            let name = format!("the task that renews a token (credential {label}, scope {scope})");
             async move {
-                let siren = siren;
-                refresh::run(&entry).await;
-                drop(siren);
+                lifeline::tie(&name, refresh::run(&entry)).await;
             }
         });
         let entry_kept = entry.clone();
@@ -185,20 +178,6 @@ impl TokenCache {
         }
     }
 
-    /// Waits until a refresher has died of a panic, and says which. A process without one serves
-    /// tokens until they expire and then nothing: it should end, and be started again.
-    pub async fn failed(&self) -> String {
-        let mut alarm = self.shared.alarm.subscribe();
-        let dead = alarm
-            .wait_for(Option::is_some)
-            .await
-            .map(|token| token.clone());
-        match dead {
-            Ok(token) => token.unwrap_or_default(),
-            Err(_) => std::future::pending().await,
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TokenKey, Kept>> {
         // Nothing panics while it is held but an allocation that fails, which ends the process.
         self.shared
@@ -211,20 +190,5 @@ impl TokenCache {
 impl std::fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TokenCache").finish_non_exhaustive()
-    }
-}
-
-/// Raises the alarm when the task that owns it unwinds.
-struct Siren {
-    alarm: watch::Sender<Option<String>>,
-    token: String,
-}
-
-impl Drop for Siren {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.alarm
-                .send_replace(Some(std::mem::take(&mut self.token)));
-        }
     }
 }

@@ -80,7 +80,7 @@ impl TokenReader {
         if let Some(bearer) = self.find(now) {
             return Ok(bearer);
         }
-        let _waiting = self.entry.tally().waiting();
+        let _waiting = self.entry.waiters().one_more();
         let mut phase = self.entry.watch();
         let deadline = Instant::now() + limit;
         let mut nudged = false;
@@ -139,7 +139,7 @@ impl TokenReader {
         if let Some(failure) = failure {
             return Err(self.entry.explain(&failure, now).into());
         }
-        let _waiting = self.entry.tally().waiting();
+        let _waiting = self.entry.waiters().one_more();
         self.entry.nudge();
         let deadline = Instant::now() + limit;
         loop {

@@ -81,7 +81,12 @@ impl Script {
         let supplier = Supplier::new(move |demand| {
             let (answer, answered) = oneshot::channel();
             let _ = sender.send(Asked { demand, answer });
-            async move { answered.await.expect("the script answers or is dropped") }
+            async move {
+                match answered.await {
+                    Ok(answer) => answer,
+                    Err(_) => std::future::pending().await,
+                }
+            }
         });
         Self {
             scope: Scope::parse(scope).unwrap(),
@@ -151,11 +156,6 @@ impl Asked {
     /// Answers with an error.
     pub(super) fn refuse(self, error: CredentialError) {
         let _ = self.answer.send(Err(error));
-    }
-
-    /// Lets the call panic.
-    pub(super) fn panic(self) {
-        drop(self.answer);
     }
 }
 

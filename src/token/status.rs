@@ -1,8 +1,10 @@
-//! One reading of a token's state: what the status page, the probes and the gauges show.
+//! One reading of a token's state, which is what the status page, the probes and the gauges show; and
+//! how a call counts that failed.
 
 use std::time::{Duration, SystemTime};
 
 use crate::config::{Name, Scope};
+use crate::credential::CredentialError;
 use crate::metrics::RefreshOutcome;
 
 /// A token's state.
@@ -52,4 +54,15 @@ pub struct TokenStatus {
     pub next_call_in: Duration,
     /// Requests that wait.
     pub waiters: usize,
+}
+
+/// The outcome under which a failed call is counted.
+pub(super) fn outcome(error: &CredentialError) -> RefreshOutcome {
+    match error {
+        CredentialError::Both { second, .. } => outcome(second),
+        CredentialError::Malformed { .. } => RefreshOutcome::Malformed,
+        CredentialError::Rejected(_) => RefreshOutcome::Rejected,
+        CredentialError::Throttled { .. } => RefreshOutcome::Throttled,
+        CredentialError::Unavailable(_) => RefreshOutcome::Unavailable,
+    }
 }

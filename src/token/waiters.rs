@@ -1,59 +1,29 @@
-//! Numbers of one token for the metrics, and how a call counts that failed. Nothing on the request path of a cached token
-//! touches them.
+//! How many requests wait for a token. None that finds one touches this.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::credential::CredentialError;
-use crate::metrics::RefreshOutcome;
-
-/// The outcome under which a failed call is counted.
-pub(super) fn outcome(error: &CredentialError) -> RefreshOutcome {
-    match error {
-        CredentialError::Both { second, .. } => outcome(second),
-        CredentialError::Malformed { .. } => RefreshOutcome::Malformed,
-        CredentialError::Rejected(_) => RefreshOutcome::Rejected,
-        CredentialError::Throttled { .. } => RefreshOutcome::Throttled,
-        CredentialError::Unavailable(_) => RefreshOutcome::Unavailable,
-    }
-}
-
-/// The numbers of one token.
+/// The requests that wait for one token.
 #[derive(Debug, Default)]
-pub struct Tally {
-    /// Seconds since 1970; zero while there is no token.
-    expiry: AtomicU64,
-    waiters: AtomicUsize,
-}
+pub(super) struct Waiters(AtomicUsize);
 
-impl Tally {
-    /// When the token that is held expires, in seconds since 1970.
-    pub fn expiry(&self) -> Option<u64> {
-        Some(self.expiry.load(Relaxed)).filter(|seconds| *seconds != 0)
+/// One of them.
+pub(super) struct Waiting<'a>(&'a Waiters);
+
+impl Waiters {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Relaxed)
     }
 
-    /// Requests that wait for this token now.
-    pub fn waiters(&self) -> usize {
-        self.waiters.load(Relaxed)
-    }
-
-    pub(super) fn expires(&self, at: SystemTime) {
-        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.expiry.store(since.as_secs(), Relaxed);
-    }
-
-    /// Counts a waiter until the answer is dropped.
-    pub(super) fn waiting(&self) -> Waiting<'_> {
-        self.waiters.fetch_add(1, Relaxed);
+    /// Counts one until the answer is dropped.
+    pub(super) fn one_more(&self) -> Waiting<'_> {
+        self.0.fetch_add(1, Relaxed);
         Waiting(self)
     }
 }
 
-/// One waiter.
-pub(super) struct Waiting<'a>(&'a Tally);
-
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Relaxed);
+        self.0.0.fetch_sub(1, Relaxed);
     }
 }
