@@ -4,25 +4,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use super::refresh::clock;
-use super::script::{Asked, Script, rejected, run, settle, throttled, token, unavailable};
+use super::script::{
+    Asked, LIMIT, Script, cache, rejected, run, settle, throttled, token, unavailable, wait,
+};
+use super::slot_clocks::S;
 use super::{Supplier, TokenCache, TokenError, TokenReader, TokenState};
 use crate::code::Code;
 use crate::config::Name;
 use crate::credential::{CredentialError, Flaw, Peer};
 use crate::lifeline;
 use crate::metrics::RefreshOutcome;
-
-const S: fn(u64) -> Duration = Duration::from_secs;
-const LIMIT: Duration = Duration::from_secs(15);
-
-fn cache() -> TokenCache {
-    TokenCache::new(Handle::current(), Arc::default())
-}
 
 /// A reader whose first call was answered.
 async fn warm(cache: &TokenCache, script: &mut Script, expires_in: u64) -> TokenReader {
@@ -37,18 +31,13 @@ fn ten_thousand_waiters_share_one_call_and_its_token() {
     run(async {
         let (cache, mut script) = (cache(), Script::new());
         let entry = script.entry(&cache);
-        let waiters: Vec<_> = (0..10_000)
-            .map(|_| {
-                let reader = TokenReader::new(entry.clone());
-                spawn_local(async move { reader.wait(clock(), LIMIT).await.map(|b| b.header) })
-            })
-            .collect();
+        let waiters: Vec<_> = (0..10_000).map(|_| wait(&entry)).collect();
         let asked = script.next().await;
         settle().await;
         assert_eq!(entry.waiters().count(), 10_000);
         asked.grant(token("token-1", 3600));
         for waiter in waiters {
-            assert_eq!(waiter.await.unwrap().unwrap(), "Bearer token-1");
+            assert_eq!(waiter.await.unwrap().unwrap().header, "Bearer token-1");
         }
         assert_eq!(entry.waiters().count(), 0);
         assert_eq!(entry.refreshes().ended(RefreshOutcome::Success), 1);
@@ -61,12 +50,7 @@ fn ten_thousand_waiters_share_one_failure() {
     run(async {
         let (cache, mut script) = (cache(), Script::new());
         let entry = script.entry(&cache);
-        let waiters: Vec<_> = (0..10_000)
-            .map(|_| {
-                let reader = TokenReader::new(entry.clone());
-                spawn_local(async move { reader.wait(clock(), LIMIT).await.map(|b| b.header) })
-            })
-            .collect();
+        let waiters: Vec<_> = (0..10_000).map(|_| wait(&entry)).collect();
         script.next().await.refuse(unavailable());
         for waiter in waiters {
             let error = waiter.await.unwrap().unwrap_err();
@@ -82,17 +66,13 @@ fn a_waiter_that_goes_away_cancels_only_itself() {
     run(async {
         let (cache, mut script) = (cache(), Script::new());
         let entry = script.entry(&cache);
-        let spawn = || {
-            let reader = TokenReader::new(entry.clone());
-            spawn_local(async move { reader.wait(clock(), LIMIT).await.map(|b| b.header) })
-        };
-        let (leader, other) = (spawn(), spawn());
+        let (leader, other) = (wait(&entry), wait(&entry));
         let asked = script.next().await;
         leader.abort();
         assert!(leader.await.unwrap_err().is_cancelled());
         assert_eq!(entry.waiters().count(), 1);
         asked.grant(token("token-1", 3600));
-        assert_eq!(other.await.unwrap().unwrap(), "Bearer token-1");
+        assert_eq!(other.await.unwrap().unwrap().header, "Bearer token-1");
         assert!(script.is_idle());
     });
 }
@@ -253,12 +233,10 @@ fn a_changed_secret_file_is_tried_within_seconds() {
         let asked = script.next().await;
         assert!(began.elapsed() <= S(5));
         // Requests wait for this call instead of being told of the last.
-        let waiting = TokenReader::new(reader.entry().clone());
-        let waiting =
-            spawn_local(async move { waiting.wait(clock(), LIMIT).await.map(|b| b.header) });
+        let waiting = wait(reader.entry());
         settle().await;
         asked.grant(token("token-1", 3600));
-        assert_eq!(waiting.await.unwrap().unwrap(), "Bearer token-1");
+        assert_eq!(waiting.await.unwrap().unwrap().header, "Bearer token-1");
     });
 }
 
@@ -328,10 +306,8 @@ fn a_new_credential_after_a_refusal_is_tried_at_once() {
 fn tokens_that_no_route_uses_are_stopped_and_their_waiters_told() {
     run(async {
         let (cache, mut script) = (cache(), Script::new());
-        let reader = TokenReader::new(script.entry(&cache));
+        let waiter = wait(&script.entry(&cache));
         let _never: Asked = script.next().await;
-        let waiter =
-            spawn_local(async move { reader.wait(clock(), LIMIT).await.map(|b| b.header) });
         settle().await;
         cache.retain(&BTreeSet::new());
         assert!(matches!(waiter.await.unwrap(), Err(TokenError::Retired)));

@@ -1,30 +1,20 @@
 //! A credential that changes while a call is under way, and what those hear who wait for it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance, timeout};
 
 use super::refresh::clock;
-use super::script::{LIMIT, Script, rejected, renew, run, settle, throttled, token, unavailable};
-use super::{Bearer, RenewError, TokenCache, TokenError, TokenReader};
+use super::script::{
+    LIMIT, Script, cache, rejected, renew, run, settle, throttled, token, unavailable, wait,
+};
+use super::slot_clocks::S;
+use super::{Bearer, RenewError, TokenReader};
 use crate::credential::{ClaimsRequest, Rejection, Stamp};
 use crate::secret::FilePath;
 use crate::secret::file_reader::Unread;
-
-const S: fn(u64) -> Duration = Duration::from_secs;
-
-fn cache() -> TokenCache {
-    TokenCache::new(Handle::current(), Arc::default())
-}
-
-fn wait(reader: &TokenReader) -> JoinHandle<Result<Bearer, TokenError>> {
-    let reader = TokenReader::new(reader.entry().clone());
-    spawn_local(async move { reader.wait(clock(), LIMIT).await })
-}
 
 #[test]
 fn an_old_secret_that_is_refused_after_the_new_one_came_is_told_to_nobody() {
@@ -33,11 +23,11 @@ fn an_old_secret_that_is_refused_after_the_new_one_came_is_told_to_nobody() {
         let reader = TokenReader::new(old.entry(&cache));
         let asked = old.next().await;
         new.entry(&cache);
-        let early = wait(&reader);
+        let early = wait(reader.entry());
         settle().await;
         asked.refuse(rejected());
         let asked = new.next().await;
-        let late = wait(&reader);
+        let late = wait(reader.entry());
         settle().await;
         asked.grant(token("token-1", 3600));
         for waiting in [early, late] {

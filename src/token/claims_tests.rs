@@ -1,18 +1,14 @@
 //! Calls that an upstream's demand for claims causes, and what their failures are to all others.
 
-use std::time::Duration;
-
-use tokio::task::spawn_local;
 use tokio::time::{Instant, advance};
 
 use super::refresh::clock;
 use super::script::{
-    LIMIT, Script, rejected, renew, run, settle, throttled, token, unavailable, warm,
+    Script, rejected, renew, run, settle, throttled, token, unavailable, wait, warm,
 };
+use super::slot_clocks::S;
 use super::{Bearer, RenewError, TokenError, TokenReader, TokenState};
-use crate::credential::ClaimsRequest;
-
-const S: fn(u64) -> Duration = Duration::from_secs;
+use crate::credential::{ClaimsRequest, CredentialError};
 
 fn demand() -> ClaimsRequest {
     ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#).unwrap()
@@ -26,15 +22,37 @@ fn failed(renewed: Result<Bearer, RenewError>) -> TokenError {
     }
 }
 
+/// Demands claims, for which the call fails like this; what is told of it.
+async fn refuse(
+    script: &mut Script,
+    reader: &TokenReader,
+    refused: &Bearer,
+    error: CredentialError,
+) -> TokenError {
+    let renewal = renew(reader, refused, Some(demand()));
+    script.next().await.refuse(error);
+    failed(renewal.await.unwrap())
+}
+
+/// Demands claims, for which a call is made at once and brings a token.
+async fn grant(script: &mut Script, reader: &TokenReader, refused: &Bearer) {
+    let demanded = Instant::now();
+    let renewal = renew(reader, refused, Some(demand()));
+    let asked = script.next().await;
+    assert_eq!(asked.demand.claims, Some(demand()));
+    assert!(demanded.elapsed() < S(1));
+    asked.grant(token("token-2", 86_400));
+    assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
+}
+
 #[test]
 fn a_failed_call_with_claims_names_the_pause_that_is_kept() {
     run(async {
         for (error, least, most) in [(unavailable(), 1, 30), (throttled(120), 120, 125)] {
             let mut script = Script::new();
             let (_cache, reader, refused) = warm(&mut script, 86_400).await;
-            let renewal = renew(&reader, &refused, Some(demand()));
-            script.next().await.refuse(error);
-            let wait = failed(renewal.await.unwrap()).retry_after().unwrap();
+            let told = refuse(&mut script, &reader, &refused, error).await;
+            let wait = told.retry_after().unwrap();
             assert!((S(least)..=S(most)).contains(&wait), "{wait:?}");
             let again = renew(&reader, &refused, Some(demand())).await.unwrap();
             let again = failed(again).retry_after().unwrap();
@@ -53,9 +71,7 @@ fn a_failed_call_with_claims_is_told_as_that_and_keeps_no_other_renewal_away() {
     run(async {
         let mut script = Script::new();
         let (_cache, reader, refused) = warm(&mut script, 86_400).await;
-        let renewal = renew(&reader, &refused, Some(demand()));
-        script.next().await.refuse(unavailable());
-        failed(renewal.await.unwrap());
+        refuse(&mut script, &reader, &refused, unavailable()).await;
         let status = reader.entry().status(clock());
         assert_eq!(status.state, TokenState::Usable);
         assert!(status.last_error.is_some());
@@ -81,15 +97,12 @@ fn who_only_wants_a_token_is_not_told_that_claims_were_refused() {
     run(async {
         let mut script = Script::new();
         let (_cache, reader, refused) = warm(&mut script, 20).await;
-        let renewal = renew(&reader, &refused, Some(demand()));
-        script.next().await.refuse(rejected());
-        failed(renewal.await.unwrap());
+        refuse(&mut script, &reader, &refused, rejected()).await;
         let asked = script.next().await;
         assert_eq!(asked.demand.claims, None);
         advance(S(20)).await;
         assert!(reader.find(clock()).is_none());
-        let waiting = TokenReader::new(reader.entry().clone());
-        let waiting = spawn_local(async move { waiting.wait(clock(), LIMIT).await });
+        let waiting = wait(reader.entry());
         settle().await;
         asked.grant(token("token-2", 3600));
         let bearer = waiting.await.unwrap().unwrap();
@@ -142,17 +155,9 @@ fn claims_that_were_refused_are_asked_for_at_once_with_a_credential_that_changed
         for error in [rejected(), unavailable()] {
             let (mut old, mut new) = (Script::new(), Script::new());
             let (cache, reader, refused) = warm(&mut old, 86_400).await;
-            let renewal = renew(&reader, &refused, Some(demand()));
-            old.next().await.refuse(error);
-            failed(renewal.await.unwrap());
+            refuse(&mut old, &reader, &refused, error).await;
             new.entry(&cache);
-            let changed = Instant::now();
-            let renewal = renew(&reader, &refused, Some(demand()));
-            let asked = new.next().await;
-            assert_eq!(asked.demand.claims, Some(demand()));
-            assert!(changed.elapsed() < S(1));
-            asked.grant(token("token-2", 86_400));
-            assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
+            grant(&mut new, &reader, &refused).await;
         }
     });
 }
@@ -163,20 +168,12 @@ fn claims_that_were_refused_are_asked_for_within_seconds_of_a_new_secret() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut script = Script::watching(file.path());
         let (_cache, reader, refused) = warm(&mut script, 86_400).await;
-        let renewal = renew(&reader, &refused, Some(demand()));
-        script.next().await.refuse(rejected());
-        failed(renewal.await.unwrap());
+        refuse(&mut script, &reader, &refused, rejected()).await;
         std::fs::write(file.path(), "new").unwrap();
         advance(S(6)).await;
         settle().await;
         assert!(script.is_idle(), "what is held is renewed when it is due");
-        let changed = Instant::now();
-        let renewal = renew(&reader, &refused, Some(demand()));
-        let asked = script.next().await;
-        assert_eq!(asked.demand.claims, Some(demand()));
-        assert!(changed.elapsed() < S(1));
-        asked.grant(token("token-2", 86_400));
-        assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
+        grant(&mut script, &reader, &refused).await;
     });
 }
 
@@ -204,9 +201,7 @@ fn quiet_that_the_server_asked_for_is_kept_by_every_forced_call_and_outlasts_a_c
     run(async {
         let mut script = Script::new();
         let (cache, reader, refused) = warm(&mut script, 86_400).await;
-        let renewal = renew(&reader, &refused, Some(demand()));
-        script.next().await.refuse(throttled(120));
-        failed(renewal.await.unwrap());
+        refuse(&mut script, &reader, &refused, throttled(120)).await;
         let began = Instant::now();
         advance(S(31)).await;
         let error = failed(renew(&reader, &refused, None).await.unwrap());

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::refresh::clock;
-use super::script::{LIMIT, Script, rejected, renew, run, settle, throttled, token, unavailable};
-use super::{Supplier, TokenCache, TokenEntry, TokenKey, TokenReader};
+use super::script::{
+    LIMIT, Script, cache, rejected, renew, run, settle, throttled, token, unavailable,
+};
+use super::slot_clocks::S;
+use super::{Supplier, TokenEntry, TokenKey, TokenReader};
 use crate::config::{IdentitySelector, Name, Scope};
 use crate::credential::{
     AccessToken, Acquired, ClaimsRequest, CredentialError, FirstFailure, Identity, Reason,
@@ -22,6 +24,13 @@ fn of_fallback(text: &str) -> AccessToken {
     }
 }
 
+/// A file with the secret of the first.
+fn secret() -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "old").unwrap();
+    file
+}
+
 fn fallback(entry: &TokenEntry) -> Option<String> {
     entry.status(clock()).fallback.map(|name| name.to_string())
 }
@@ -29,25 +38,23 @@ fn fallback(entry: &TokenEntry) -> Option<String> {
 #[test]
 fn a_token_of_the_fallback_is_named_and_renewed_within_seconds_of_a_change() {
     run(async {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("secret");
-        std::fs::write(&file, "old").unwrap();
-        let cache = TokenCache::new(Handle::current(), Arc::default());
-        let mut script = Script::watching(&file);
+        let file = secret();
+        let cache = cache();
+        let mut script = Script::watching(file.path());
         let entry = script.entry(&cache);
         script.next().await.grant(of_fallback("token-1"));
         settle().await;
         assert_eq!(fallback(&entry).as_deref(), Some("spare"));
-        std::fs::write(&file, "new").unwrap();
+        std::fs::write(file.path(), "new").unwrap();
         let changed = Instant::now();
         let asked = script.next().await;
-        assert!(changed.elapsed() <= Duration::from_secs(5));
+        assert!(changed.elapsed() <= S(5));
         assert_eq!(fallback(&entry).as_deref(), Some("spare"), "until it ends");
         asked.grant(token("token-2", 3600));
         settle().await;
         assert_eq!(fallback(&entry), None);
-        std::fs::write(&file, "newer").unwrap();
-        tokio::time::sleep(Duration::from_secs(120)).await;
+        std::fs::write(file.path(), "newer").unwrap();
+        tokio::time::sleep(S(120)).await;
         assert!(script.is_idle(), "a valid token of the first stays");
     });
 }
@@ -55,7 +62,7 @@ fn a_token_of_the_fallback_is_named_and_renewed_within_seconds_of_a_change() {
 #[test]
 fn a_token_of_the_fallback_is_renewed_at_once_after_a_reload() {
     run(async {
-        let cache = TokenCache::new(Handle::current(), Arc::default());
+        let cache = cache();
         let (mut old, mut new) = (Script::new(), Script::new());
         let entry = old.entry(&cache);
         old.next().await.grant(of_fallback("token-1"));
@@ -64,7 +71,7 @@ fn a_token_of_the_fallback_is_renewed_at_once_after_a_reload() {
         let reloaded = Instant::now();
         new.next().await.grant(token("token-2", 3600));
         settle().await;
-        assert!(reloaded.elapsed() < Duration::from_secs(1));
+        assert!(reloaded.elapsed() < S(1));
         assert_eq!(fallback(&entry), None);
     });
 }
@@ -72,12 +79,12 @@ fn a_token_of_the_fallback_is_renewed_at_once_after_a_reload() {
 #[test]
 fn a_fallback_is_not_named_once_its_token_has_run_out() {
     run(async {
-        let cache = TokenCache::new(Handle::current(), Arc::default());
+        let cache = cache();
         let mut script = Script::new();
         let entry = script.entry(&cache);
         script.next().await.grant(of_fallback("token-1"));
         let _never = script.next().await;
-        tokio::time::sleep(Duration::from_secs(3600)).await;
+        tokio::time::sleep(S(3600)).await;
         assert_eq!(fallback(&entry), None);
     });
 }
@@ -94,12 +101,10 @@ fn both(quiet: u64) -> CredentialError {
 #[test]
 fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
     run(async {
-        const S: fn(u64) -> Duration = Duration::from_secs;
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("secret");
-        std::fs::write(&file, "old").unwrap();
-        let cache = TokenCache::new(Handle::current(), Arc::default());
-        let (mut script, mut other) = (Script::watching(&file), Script::watching(&file));
+        let file = secret();
+        let cache = cache();
+        let (mut script, mut other) =
+            (Script::watching(file.path()), Script::watching(file.path()));
         let entry = script.entry(&cache);
         let asked = script.next().await;
         assert!(asked.demand.resting.is_none());
@@ -107,7 +112,7 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
         asked.refuse(both(600));
         settle().await;
         for text in ["new", "newer"] {
-            std::fs::write(&file, text).unwrap();
+            std::fs::write(file.path(), text).unwrap();
             let changed = Instant::now();
             let asked = script.next().await;
             assert!(changed.elapsed() <= S(5), "{:?}", changed.elapsed());
@@ -139,7 +144,7 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
         assert!(began.elapsed() <= S(610));
         // That of the first holds whatever changes.
         asked.refuse(throttled(600));
-        std::fs::write(&file, "newest").unwrap();
+        std::fs::write(file.path(), "newest").unwrap();
         tokio::time::sleep(S(590)).await;
         assert!(other.is_idle());
     });
@@ -148,7 +153,7 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
 #[test]
 fn a_first_that_a_reload_changes_during_the_call_is_asked_at_once_in_the_fallbacks_quiet() {
     run(async {
-        let cache = TokenCache::new(Handle::current(), Arc::default());
+        let cache = cache();
         let (mut old, mut new) = (Script::new(), Script::new());
         old.entry(&cache);
         let asked = old.next().await;
@@ -156,7 +161,7 @@ fn a_first_that_a_reload_changes_during_the_call_is_asked_at_once_in_the_fallbac
         let refused = Instant::now();
         asked.refuse(both(600));
         let asked = new.next().await;
-        assert!(refused.elapsed() < Duration::from_secs(1));
+        assert!(refused.elapsed() < S(1));
         assert!(asked.demand.resting.is_some(), "the fallback is left alone");
     });
 }
@@ -164,21 +169,19 @@ fn a_first_that_a_reload_changes_during_the_call_is_asked_at_once_in_the_fallbac
 #[test]
 fn quiet_of_the_fallback_after_claims_holds_up_no_first_that_has_changed() {
     run(async {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("secret");
-        std::fs::write(&file, "old").unwrap();
-        let cache = TokenCache::new(Handle::current(), Arc::default());
-        let mut script = Script::watching(&file);
+        let file = secret();
+        let cache = cache();
+        let mut script = Script::watching(file.path());
         let reader = TokenReader::new(script.entry(&cache));
         script.next().await.grant(of_fallback("token-1"));
         let bearer = reader.wait(clock(), LIMIT).await.unwrap();
         let renewal = renew(&reader, &bearer, ClaimsRequest::parse(br#"{"nbf":1}"#));
         script.next().await.refuse(both(600));
         assert!(renewal.await.unwrap().is_err());
-        std::fs::write(&file, "new").unwrap();
+        std::fs::write(file.path(), "new").unwrap();
         let changed = Instant::now();
         let asked = script.next().await;
-        assert!(changed.elapsed() <= Duration::from_secs(5));
+        assert!(changed.elapsed() <= S(5));
         assert!(asked.demand.resting.is_some(), "the fallback is left alone");
     });
 }
@@ -189,14 +192,14 @@ fn two_calls_of_a_pair_are_counted_as_two_each_with_its_own_time() {
         outcome: Err(rejected()),
         first: Some(FirstFailure {
             error: rejected(),
-            took: Duration::from_secs(9),
+            took: S(9),
         }),
     };
     let first_silent = || Acquired {
         outcome: Ok(of_fallback("token-1")),
         first: Some(FirstFailure {
             error: unavailable(),
-            took: Duration::from_secs(9),
+            took: S(9),
         }),
     };
     let cases: [(fn() -> Acquired, _, _); 2] = [
@@ -214,18 +217,18 @@ fn two_calls_of_a_pair_are_counted_as_two_each_with_its_own_time() {
     for (acquired, first, second) in cases {
         run(async move {
             let supplier = Supplier::asking(move |_| async move {
-                tokio::time::sleep(Duration::from_secs(10)).await;
+                tokio::time::sleep(S(10)).await;
                 acquired()
             });
-            let cache = TokenCache::new(Handle::current(), Arc::default());
+            let cache = cache();
             let identity = Identity::ManagedIdentity(IdentitySelector::System);
             let scope = Scope::parse("https://graph.test/.default").unwrap();
             let key = TokenKey::plain(identity, scope);
             let entry = cache.entry_from(key, &Name::parse("contoso").unwrap(), supplier);
             cache.all_attempted().await;
             let expected = RefreshCounts::default().of("contoso", "graph");
-            expected.ended(first, Duration::from_secs(9));
-            expected.ended(second, Duration::from_secs(1));
+            expected.ended(first, S(9));
+            expected.ended(second, S(1));
             assert_eq!(entry.refreshes(), expected.totals());
         });
     }

@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use super::refresh::clock;
-use super::{Bearer, Demand, RenewError, Supplier, TokenCache, TokenEntry, TokenKey, TokenReader};
+use super::{
+    Bearer, Demand, RenewError, Supplier, TokenCache, TokenEntry, TokenError, TokenKey, TokenReader,
+};
 use crate::config::{IdentitySelector, Name, Scope};
 use crate::credential::{
     AccessToken, ClaimsRequest, CredentialError, Identity, Outage, Peer, Refusal, Rejection, Stamp,
@@ -30,6 +32,11 @@ pub(super) async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
+/// A cache without a token.
+pub(super) fn cache() -> TokenCache {
+    TokenCache::new(Handle::current(), Arc::default())
+}
+
 /// How long tests wait for a token at the most.
 pub(super) const LIMIT: Duration = Duration::from_secs(15);
 
@@ -38,11 +45,17 @@ pub(super) async fn warm(
     script: &mut Script,
     expires_in: u64,
 ) -> (TokenCache, TokenReader, Bearer) {
-    let cache = TokenCache::new(Handle::current(), Arc::default());
+    let cache = cache();
     let reader = TokenReader::new(script.entry(&cache));
     script.next().await.grant(token("token-1", expires_in));
     let bearer = reader.wait(clock(), LIMIT).await.unwrap();
     (cache, reader, bearer)
+}
+
+/// Waits for a token, beside the test.
+pub(super) fn wait(entry: &Arc<TokenEntry>) -> JoinHandle<Result<Bearer, TokenError>> {
+    let reader = TokenReader::new(entry.clone());
+    spawn_local(async move { reader.wait(clock(), LIMIT).await })
 }
 
 /// Asks for another token than the refused one, beside the test.

@@ -1,17 +1,14 @@
 //! What becomes of a token when a reload gives its credential a fallback, or takes its routes away.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::spawn_local;
 
 use super::refresh::clock;
-use super::script::{LIMIT, Script, renew, run, settle, throttled, token, unavailable, warm};
-use super::{RenewError, TokenCache, TokenError, TokenReader};
+use super::script::{Script, cache, renew, run, settle, throttled, token, unavailable, wait, warm};
+use super::slot_clocks::S;
+use super::{RenewError, TokenError, TokenReader};
 use crate::credential::ClaimsRequest;
-
-const S: fn(u64) -> Duration = Duration::from_secs;
 
 #[test]
 fn a_token_that_is_taken_over_keeps_its_dates() {
@@ -32,12 +29,11 @@ fn a_token_that_is_taken_over_keeps_its_dates() {
 fn what_failed_without_a_fallback_is_not_told_while_the_fallback_is_asked() {
     run(async {
         let (mut alone, mut pair) = (Script::new(), Script::new());
-        let cache = TokenCache::new(tokio::runtime::Handle::current(), Arc::default());
+        let cache = cache();
         alone.entry(&cache);
         alone.next().await.refuse(unavailable());
         settle().await;
-        let reader = TokenReader::new(pair.entry_with_fallback(&cache));
-        let waiter = spawn_local(async move { reader.wait(clock(), LIMIT).await });
+        let waiter = wait(&pair.entry_with_fallback(&cache));
         let asked = pair.next().await;
         settle().await;
         assert!(!waiter.is_finished());
@@ -97,7 +93,7 @@ fn a_token_that_no_route_uses_is_renewed_no_more() {
 fn a_first_attempt_that_is_called_off_is_waited_for_no_more() {
     run(async {
         let mut script = Script::new();
-        let cache = TokenCache::new(tokio::runtime::Handle::current(), Arc::default());
+        let cache = cache();
         script.entry(&cache);
         let _never = script.next().await;
         let all = cache.clone();
