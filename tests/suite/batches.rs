@@ -342,8 +342,7 @@ async fn a_batch_whose_token_is_refused_is_sent_again() {
     post(&stage, GRAPH_BATCH, "application/json", &batch)
         .await
         .expect(200);
-    let sent = stage.simulator.seen().into_iter();
-    assert_eq!(sent.filter(|seen| seen.host == GRAPH).count(), 2);
+    assert_eq!(stage.arrivals(GRAPH), 2);
 }
 
 #[tokio::test]

@@ -11,13 +11,6 @@ use crate::harness::{soon, until};
 
 const RETRIES: &str = "tokenferry_upstream_retries_total";
 
-/// Requests that arrived at Graph under this path.
-pub(crate) fn arrivals(stage: &Stage, path: &str) -> Vec<Seen> {
-    let seen = stage.simulator.seen().into_iter();
-    seen.filter(|seen| seen.host == GRAPH && seen.target().starts_with(path))
-        .collect()
-}
-
 pub(crate) fn refused(text: &str) -> Fault {
     let headers = [
         ("content-type", "application/json"),
@@ -83,7 +76,7 @@ async fn a_revoked_token_costs_the_caller_nothing_but_time() {
             .await;
         assert_eq!(answer.status, 200, "{method}");
         assert_eq!(stage.simulator.token_calls(), calls + 1);
-        assert_eq!(arrivals(stage, "/sim/").len(), 2);
+        assert_eq!(stage.arrivals("/sim/"), 2);
         let labels = [("route", "graph"), ("reason", "token")];
         assert_eq!(stage.number(RETRIES, &labels).await, 1.0);
     }
@@ -129,8 +122,8 @@ async fn a_refusal_inside_a_batch_renews_the_token_for_the_next_request() {
         let used = |seen: &Seen| seen.header("authorization");
         until("it is used", || async {
             stage.get("/graph/sim/bytes/1").await.expect(200);
-            let first = arrivals(&stage, "/v1.0/$batch").first().and_then(used);
-            let last = arrivals(&stage, "/sim/bytes").last().and_then(used);
+            let first = stage.sent_to("/v1.0/$batch").first().and_then(used);
+            let last = stage.sent_to("/sim/bytes").last().and_then(used);
             (first != last).then_some(())
         })
         .await;
@@ -160,10 +153,7 @@ async fn a_burst_of_refusals_costs_one_call() {
                 .status
         });
     }
-    until("all have arrived", || async {
-        (arrivals(&stage, "/sim/").len() == 100).then_some(())
-    })
-    .await;
+    stage.arrive(100, "/sim/").await;
     stage.simulator.revoke_tokens(None);
     stage.simulator.script(
         Script::on(GRAPH, refused("late"))
@@ -230,7 +220,7 @@ async fn an_endpoint_that_refuses_every_token_is_told_apart_and_empties_no_cache
         assert!(!message.contains("eyJ0"), "{message}");
         let wanted = if round == 0 { 2 } else { round + 2 };
         assert_eq!(
-            arrivals(&stage, "/sim/odd").len(),
+            stage.arrivals("/sim/odd"),
             wanted,
             "a replay only after a renewal"
         );
@@ -260,7 +250,7 @@ async fn an_outage_of_entra_leaves_the_cached_token_to_the_others() {
 async fn a_token_that_comes_again_is_not_tried_again() {
     let stage = Stage::open().await;
     stage.get("/graph/sim/bytes/1").await.expect(200);
-    let sent = arrivals(&stage, "/sim/bytes")[0]
+    let sent = stage.sent_to("/sim/bytes")[0]
         .header("authorization")
         .unwrap();
     let token = sent.strip_prefix("Bearer ").unwrap();
@@ -272,7 +262,7 @@ async fn a_token_that_comes_again_is_not_tried_again() {
         .script(Script::on(GRAPH, refused("no")).under("/sim/odd"));
     let answer = stage.get("/graph/sim/odd").await;
     is_refused(&answer, "same token");
-    assert_eq!(arrivals(&stage, "/sim/odd").len(), 1);
+    assert_eq!(stage.arrivals("/sim/odd"), 1);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokenferry::simulator::{CLIENT_ID, Fault, GRAPH, Gate, LOGIN, Script, TENANT_ID};
 
-use crate::challenges::{arrivals, post};
+use crate::challenges::post;
 use crate::harness::stage::Stage;
 use crate::harness::until;
 
@@ -52,10 +52,7 @@ async fn a_token_that_came_before_the_challenge_is_not_taken_for_one_with_the_cl
     stage.simulator.script(Script::on(GRAPH, hold).times(1));
     let mut caller = stage.caller().await;
     caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
-    until("it arrives", || async {
-        (arrivals(&stage, "/sim/").len() == 1).then_some(())
-    })
-    .await;
+    stage.arrive(1, "/sim/").await;
     let labels = [("scope", "https://graph.microsoft.com/.default")];
     let renewed = async || stage.number(REFRESHES, &labels).await >= 2.0;
     until("its token is renewed", || async {
@@ -98,11 +95,7 @@ async fn claims_that_are_demanded_join_the_declared_capability() {
     stage.get("/graph/sim/bytes/1").await.expect(200);
     let merged = json!({"access_token": {"nbf": nbf, "xms_cc": {"values": ["cp1"]}}});
     assert_eq!(claims_asked_for(&stage)[asked.len()..], [merged]);
-    assert_eq!(
-        arrivals(&stage, "/sim/bytes").len(),
-        2,
-        "it is replayed once"
-    );
+    assert_eq!(stage.arrivals("/sim/bytes"), 2, "it is replayed once");
 
     // A demand that names the capability itself, beside another one, loses neither.
     let stage = Stage::with(&own).await;
@@ -155,7 +148,7 @@ async fn claims_that_a_token_just_got_does_not_satisfy_are_not_asked_for_again()
     assert!(message.contains("fetched just now"), "{message}");
     assert_eq!(answer.field("retry-after"), "", "waiting does not help");
     assert_eq!(claims_asked_for(&stage).len(), before + 1);
-    assert_eq!(arrivals(&stage, "/sim/odd").len(), 2);
+    assert_eq!(stage.arrivals("/sim/odd"), 2);
 }
 
 #[tokio::test]

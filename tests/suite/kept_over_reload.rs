@@ -3,8 +3,8 @@
 use tokenferry::simulator::{Fault, GRAPH, Gate, ORGANISATION, Script};
 
 use crate::harness::caller::Caller;
+use crate::harness::soon;
 use crate::harness::stage::Stage;
-use crate::harness::{soon, until};
 
 fn route(host: &str, keys: &str) -> String {
     format!("workers: 1\nroutes: [{{name: api, path: /api, upstream: 'https://{host}'{keys}}}]\n")
@@ -16,10 +16,7 @@ async fn held(stage: &Stage, gate: &Gate) -> Caller {
     stage.simulator.script(hold.times(1));
     let mut caller = stage.caller().await;
     caller.ask("GET /api/sim/bytes/1 HTTP/1.1").await;
-    until("it arrives", || async {
-        (stage.arrivals(ORGANISATION) == 1).then_some(())
-    })
-    .await;
+    stage.arrive(1, ORGANISATION).await;
     caller
 }
 

@@ -2,12 +2,10 @@
 
 use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
 
-use crate::challenges::arrivals;
 use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
 use crate::harness::caller2::{request, unsized_body};
 use crate::harness::stage::Stage;
-use crate::harness::until;
 
 /// A POST or PATCH of a body with its length.
 async fn send(stage: &Stage, line: &str, kind: &str, body: &str) -> Answer {
@@ -86,10 +84,7 @@ pub(crate) async fn keep_all(stage: &Stage) -> (Gate, Vec<Caller>) {
     for _ in 0..256 {
         callers.push(large(stage).await);
     }
-    until("all have arrived", || async {
-        (arrivals(stage, "/sim/").len() == 256).then_some(())
-    })
-    .await;
+    stage.arrive(256, "/sim/").await;
     (gate, callers)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
 
-use crate::challenges::{arrivals, is_refused, post, refused};
+use crate::challenges::{is_refused, post, refused};
 use crate::harness::caller::Caller;
 use crate::harness::caller2::{request, unsized_body};
 use crate::harness::stage::Stage;
@@ -24,7 +24,7 @@ async fn a_small_body_is_sent_again_as_it_was() {
         post(&stage, "/graph/sim/sink", kind, &body)
             .await
             .expect(200);
-        let sent = arrivals(&stage, "/sim/sink");
+        let sent = stage.sent_to("/sim/sink");
         assert_eq!(sent.len(), 2);
         assert_eq!(sent[1].body.bytes.as_deref().unwrap(), body);
         assert_eq!(
@@ -76,7 +76,7 @@ async fn an_upstream_that_refuses_a_token_before_all_of_a_small_body_came_is_ask
         };
         caller.send(later).await;
         caller.answer("POST").await.expect(200);
-        let sent = arrivals(&stage, "/sim/sink");
+        let sent = stage.sent_to("/sim/sink");
         assert_eq!(sent.len(), 2);
         assert_eq!(sent[1].text(), "firstlater");
         // Nothing of it is left on the connection.
@@ -93,7 +93,7 @@ async fn a_caller_who_stops_in_a_body_whose_token_was_refused_is_not_waited_for(
         let (stage, mut caller) = refused_early(http, chunked).await;
         let answer = caller.answer("POST").await;
         assert_eq!(answer.refusal(), (408, "requestTimeout".to_owned()));
-        assert_eq!(arrivals(&stage, "/sim/sink").len(), 1);
+        assert_eq!(stage.arrivals("/sim/sink"), 1);
     }
 }
 
@@ -105,7 +105,7 @@ async fn a_body_that_turns_out_to_be_large_is_not_waited_for() {
         // It may have closed already.
         let _ = caller.try_send(large).await;
         is_refused(&caller.answer("POST").await, "send the request again");
-        assert_eq!(arrivals(&stage, "/sim/sink").len(), 1);
+        assert_eq!(stage.arrivals("/sim/sink"), 1);
     }
 }
 
@@ -131,7 +131,7 @@ async fn a_small_body_of_unknown_length_is_sent_again_with_a_new_token() {
         }
         caller.send("0\r\n\r\n").await;
         caller.answer("POST").await.expect(200);
-        assert_eq!(arrivals(&stage, "/sim/sink").len(), 2, "{kind}");
+        assert_eq!(stage.arrivals("/sim/sink"), 2, "{kind}");
         let stage = Stage::open().await;
         stage.simulator.revoke_tokens(None);
         let fields = [("content-type", kind)];
@@ -143,7 +143,7 @@ async fn a_small_body_of_unknown_length_is_sent_again_with_a_new_token() {
         );
         let answer = stage.caller2().await.send(streamed).await.unwrap();
         assert_eq!(answer.status(), 200, "{kind}");
-        let sent = arrivals(&stage, "/sim/sink");
+        let sent = stage.sent_to("/sim/sink");
         assert_eq!(sent.len(), 2, "{kind}");
         for sent in sent {
             assert_eq!(sent.body.bytes.as_deref().unwrap(), body);
@@ -172,7 +172,7 @@ async fn a_streamed_body_is_never_sent_twice_and_the_next_request_has_the_new_to
         let answer = caller.answer("POST").await;
         is_refused(&answer, "send the request again");
         assert_eq!(answer.all("www-authenticate").len(), 0);
-        assert_eq!(arrivals(&stage, "/sim/sink").len(), 1);
+        assert_eq!(stage.arrivals("/sim/sink"), 1);
         stage.get("/graph/sim/bytes/1").await.expect(200);
     }
 }
@@ -196,10 +196,7 @@ async fn large_bodies_of_unknown_length_take_no_room_from_small_ones() {
         caller.send(format!("10001\r\n{body}\r\n0\r\n\r\n")).await;
         uploads.push(caller);
     }
-    until("all have arrived", || async {
-        (arrivals(&stage, "/sim/sink").len() == 300).then_some(())
-    })
-    .await;
+    stage.arrive(300, "/sim/sink").await;
     stage.simulator.revoke_tokens(None);
     post(&stage, "/graph/sim/mirror", "text/plain", b"small")
         .await

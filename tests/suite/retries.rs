@@ -239,9 +239,7 @@ async fn a_connection_that_says_goodbye_serves_what_it_has_and_is_replaced() {
             stage.get("/graph/sim/bytes/10").await.expect(200);
         }
         assert_eq!(stage.arrivals(GRAPH), 6);
-        let seen = stage.simulator.seen();
-        let last = seen.iter().rev().find(|seen| seen.host == GRAPH).unwrap();
-        assert!(last.connection > 3);
+        assert!(stage.last().connection > 3);
     }
 }
 
@@ -333,17 +331,11 @@ routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, 
     stage
         .simulator
         .script(Script::on(GRAPH, busy("60")).under(long));
-    let arrive = async |wanted| {
-        until("they arrive", || async {
-            (stage.arrivals(GRAPH) == wanted).then_some(())
-        })
-        .await;
-    };
     let mut callers = [stage.caller().await, stage.caller().await];
     for (number, caller) in callers.iter_mut().enumerate() {
         let target = [long, short][number];
         caller.ask(&format!("GET /graph{target} HTTP/1.1")).await;
-        arrive(number + 1).await;
+        stage.arrive(number + 1, GRAPH).await;
     }
     gate.open();
     for mut caller in callers {

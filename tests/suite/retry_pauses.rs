@@ -16,12 +16,6 @@ routes:
   - {name: free, path: /free, upstream: 'https://GRAPH'}
 ";
 
-/// Requests that arrived for this.
-fn arrivals(stage: &Stage, target: &str) -> usize {
-    let seen = stage.simulator.seen();
-    seen.iter().filter(|seen| seen.target() == target).count()
-}
-
 async fn ask(stage: &Stage, number: u8) -> Caller {
     let mut caller = stage.caller().await;
     let lines = format!("GET /graph/sim/bytes/{number} HTTP/1.1");
@@ -36,10 +30,7 @@ async fn busy_behind(stage: &Stage, gate: &Gate) -> Caller {
     let busy = Fault::answer(429, &[("retry-after", "30")], "busy");
     stage.simulator.script(on(busy));
     let caller = ask(stage, 2).await;
-    until("it is there", || async {
-        (arrivals(stage, "/sim/bytes/2") == 1).then_some(())
-    })
-    .await;
+    stage.arrive(1, "/sim/bytes/2").await;
     caller
 }
 
@@ -65,10 +56,7 @@ async fn a_request_that_waits_to_be_sent_again_holds_no_place() {
     let script = Script::on(GRAPH, busy).under("/sim/bytes/1").times(1);
     stage.simulator.script(script);
     let _first = ask(&stage, 1).await;
-    until("it is answered", || async {
-        (arrivals(&stage, "/sim/bytes/1") == 1).then_some(())
-    })
-    .await;
+    stage.arrive(1, "/sim/bytes/1").await;
     let mut second = ask(&stage, 2).await;
     soon(second.answer("GET")).await.expect(200);
 }
@@ -83,10 +71,7 @@ async fn a_request_that_finds_quiet_with_its_place_gives_it_back() {
     let busy = Fault::answer(429, &[("retry-after", "1")], "busy");
     stage.simulator.script(Script::on(GRAPH, busy).times(1));
     let mut first = ask(&stage, 1).await;
-    until("it arrives", || async {
-        (arrivals(&stage, "/sim/bytes/1") == 1).then_some(())
-    })
-    .await;
+    stage.arrive(1, "/sim/bytes/1").await;
     let mut second = ask(&stage, 2).await;
     let labels = [("route", "graph")];
     stage
@@ -118,17 +103,14 @@ async fn a_request_that_is_sent_again_waits_for_a_place_like_any_other() {
             .await;
     }
     answering.open();
-    until("the other one has the place", || async {
-        (arrivals(&stage, "/sim/bytes/2") == 1).then_some(())
-    })
-    .await;
+    stage.arrive(1, "/sim/bytes/2").await;
     stage.get("/free/sim/bytes/3").await.expect(200);
-    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 1, "there is one place");
+    assert_eq!(stage.arrivals("/sim/bytes/1"), 1, "there is one place");
     gate.open();
     for mut caller in callers {
         soon(caller.answer("GET")).await.expect(200);
     }
-    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 2);
+    assert_eq!(stage.arrivals("/sim/bytes/1"), 2);
 }
 
 #[tokio::test]
@@ -214,7 +196,7 @@ async fn a_request_with_another_token_keeps_the_quiet_that_was_asked_for_meanwhi
     assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
     let left: u64 = answer.field("retry-after").parse().expect("seconds");
     assert!((20..=30).contains(&left), "{left}");
-    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 1);
+    assert_eq!(stage.arrivals("/sim/bytes/1"), 1);
 }
 
 #[tokio::test]
@@ -275,7 +257,7 @@ async fn a_request_that_waited_for_its_first_token_keeps_the_quiet_that_was_aske
     fetching.open();
     let answer = soon(caller.answer("GET")).await;
     assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
-    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 0);
+    assert_eq!(stage.arrivals("/sim/bytes/1"), 0);
 }
 
 #[tokio::test]
@@ -285,10 +267,7 @@ async fn a_request_whose_token_is_exchanged_holds_no_place_while_entra_is_silent
     let renewing = Gate::new();
     let mut first = refused_behind(&stage, &renewing).await;
     let _second = ask(&stage, 2).await;
-    until("the other one has the place", || async {
-        (arrivals(&stage, "/sim/bytes/2") == 1).then_some(())
-    })
-    .await;
+    stage.arrive(1, "/sim/bytes/2").await;
     renewing.open();
     soon(first.answer("GET")).await.expect(200);
 }
@@ -305,10 +284,7 @@ async fn a_busy_upstream_that_answers_before_the_body_is_there_gets_it_whole_lat
         .ask("PUT /graph/sim/sink HTTP/1.1\nContent-Length: 10")
         .await;
     caller.send("first").await;
-    until("it is answered", || async {
-        (arrivals(&stage, "/sim/sink") == 1).then_some(())
-    })
-    .await;
+    stage.arrive(1, "/sim/sink").await;
     caller.send("later").await;
     let answer = soon(caller.answer("PUT")).await.expect(200);
     assert_eq!(answer.json()["length"], 10);
@@ -357,12 +333,12 @@ async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_me
         .ask("GET /graph/sim/bytes/1 HTTP/1.1\nTE: trailers\nConnection: TE")
         .await;
     stage.becomes("tokenferry_token_waiters", &[], 1.0).await;
-    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 1, "it waits to ask again");
+    assert_eq!(stage.arrivals("/sim/bytes/1"), 1, "it waits to ask again");
     answering.open();
     soon(other.answer("GET")).await.expect(429);
     renewing.open();
     let answer = soon(caller.answer("GET")).await.expect(503);
     assert_eq!(answer.text(), "busy");
     assert_eq!(answer.trailers, [("x-check".to_owned(), "1".to_owned())]);
-    assert_eq!(arrivals(&stage, "/sim/bytes/1"), 1);
+    assert_eq!(stage.arrivals("/sim/bytes/1"), 1);
 }

@@ -13,8 +13,7 @@ async fn arrived(stage: &Stage, target: &str) -> String {
         "{target}: {}",
         answer.text()
     );
-    let seen = stage.simulator.seen();
-    let seen: Vec<_> = seen.iter().filter(|seen| seen.host == GRAPH).collect();
+    let seen = stage.sent_to(GRAPH);
     assert_eq!(seen.len(), 1, "{target}");
     seen[0].target()
 }
@@ -97,8 +96,7 @@ async fn dot_segments_are_refused_in_any_encoding() {
             answer.text()
         );
     }
-    let seen = stage.simulator.seen();
-    assert!(!seen.iter().any(|seen| seen.host == GRAPH));
+    assert_eq!(stage.arrivals(GRAPH), 0);
 }
 
 #[tokio::test]
@@ -226,8 +224,7 @@ async fn methods_that_are_no_requests_of_an_api_are_refused() {
         assert!(matches!(answer.status, 400 | 405), "{line}: {answer:?}");
         answer.code();
     }
-    let seen = stage.simulator.seen();
-    assert!(!seen.iter().any(|seen| seen.host == GRAPH));
+    assert_eq!(stage.arrivals(GRAPH), 0);
 }
 
 #[tokio::test]
@@ -277,8 +274,7 @@ async fn pages_of_other_sites_are_refused() {
         .await;
     assert_eq!(preflight.status, 204);
     assert_eq!(preflight.field("x-content-type-options"), "nosniff");
-    let seen = stage.simulator.seen();
-    let forwarded = seen.iter().filter(|seen| seen.host == GRAPH).count();
+    let forwarded = stage.arrivals(GRAPH);
     assert_eq!(forwarded, 2, "preflights are answered here");
 }
 

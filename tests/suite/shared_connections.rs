@@ -31,11 +31,7 @@ async fn hold(stage: &Stage, count: usize) -> (Gate, JoinSet<Answer>) {
     for _ in 0..count {
         ask(stage.caller2().await, &mut held);
     }
-    until("all are at the upstream", || async {
-        let arrived = stage.arrivals(GRAPH);
-        (arrived == count).then_some(())
-    })
-    .await;
+    stage.arrive(count, GRAPH).await;
     (gate, held)
 }
 
@@ -125,8 +121,7 @@ async fn streams_that_are_refused_or_reset_leave_no_connection_behind() {
         }
         stage.simulator.clear_scripts();
         stage.get("/graph/sim/bytes/1").await.expect(200);
-        let mut seen = stage.simulator.seen();
-        seen.retain(|seen| seen.host == GRAPH);
+        let seen = stage.sent_to(GRAPH);
         let first = seen[0].connection;
         assert!(seen.iter().all(|seen| seen.connection == first));
         assert_eq!(seen.len(), 42);
@@ -140,8 +135,7 @@ async fn a_write_that_was_refused_is_sent_again_on_the_same_connection() {
     stage.simulator.script(refused);
     let lines = "DELETE /graph/sim/bytes/1 HTTP/1.1";
     stage.ask(lines).await.expect(200);
-    let mut seen = stage.simulator.seen();
-    seen.retain(|seen| seen.host == GRAPH);
+    let seen = stage.sent_to(GRAPH);
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[0].connection, seen[1].connection);
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, ORGANISATION, Script};
 
 use crate::harness::caller::Caller;
+use crate::harness::soon;
 use crate::harness::stage::Stage;
-use crate::harness::{soon, until};
 use crate::hostile::frame::{Speaker, good, request};
 
 const THROTTLED: &str = "tokenferry_upstream_throttled_total";
@@ -152,10 +152,7 @@ async fn no_more_requests_are_there_at_once_than_max_concurrency() {
                 .status
         });
     }
-    until("three arrive", || async {
-        (stage.arrivals(ORGANISATION) == 3).then_some(())
-    })
-    .await;
+    stage.arrive(3, ORGANISATION).await;
     let labels = [("route", "dynamics")];
     stage
         .becomes("tokenferry_requests_in_flight", &labels, 12.0)
@@ -193,8 +190,7 @@ async fn who_waits_for_a_place_longest_goes_first() {
     for mut caller in callers {
         caller.answer("GET").await.expect(200);
     }
-    let seen = stage.simulator.seen().into_iter();
-    let seen = seen.filter(|seen| seen.host == ORGANISATION);
+    let seen = stage.sent_to(ORGANISATION).into_iter();
     let order: Vec<_> = seen.map(|seen| seen.target()).collect();
     let wanted = (1..=5).map(|number| format!("/sim/bytes/{number}"));
     assert_eq!(order, wanted.collect::<Vec<_>>());
@@ -209,10 +205,7 @@ async fn a_caller_that_leaves_gives_its_place_back() {
         .script(Script::on(ORGANISATION, Fault::Hold(gate.clone())).times(1));
     let mut first = stage.caller().await;
     first.ask("GET /dynamics/sim/bytes/1 HTTP/1.1").await;
-    until("it arrives", || async {
-        (stage.arrivals(ORGANISATION) == 1).then_some(())
-    })
-    .await;
+    stage.arrive(1, ORGANISATION).await;
     let mut second = stage.caller().await;
     second.ask("GET /dynamics/sim/bytes/1 HTTP/1.1").await;
     drop(first);

@@ -21,9 +21,8 @@ fn token(seen: &Seen) -> String {
 
 /// The token of the last request to a host.
 fn last_token(stage: &Stage, host: &str) -> String {
-    let seen = stage.simulator.seen();
-    let last = seen.iter().rev().find(|seen| seen.host == host);
-    token(last.expect("a request went there"))
+    let last = stage.sent_to(host).pop();
+    token(&last.expect("a request went there"))
 }
 
 async fn refreshes(stage: &Stage, scope: &str, outcome: &str) -> f64 {

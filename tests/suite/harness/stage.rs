@@ -130,17 +130,31 @@ impl Stage {
         last.expect("a request went up")
     }
 
-    /// How many requests arrived at this host.
-    pub(crate) fn arrivals(&self, host: &str) -> usize {
-        let seen = self.simulator.seen();
-        seen.iter().filter(|seen| seen.host == host).count()
+    /// The requests that arrived at a host, or at what begins with a path.
+    pub(crate) fn sent_to(&self, place: &str) -> Vec<Seen> {
+        let mut seen = self.simulator.seen();
+        seen.retain(|seen| seen.host == place || seen.target().starts_with(place));
+        seen
+    }
+
+    /// How many those are.
+    pub(crate) fn arrivals(&self, place: &str) -> usize {
+        self.sent_to(place).len()
+    }
+
+    /// Waits until they are so many.
+    pub(crate) async fn arrive(&self, count: usize, place: &str) {
+        let what = format!("{count} at {place}");
+        until(&what, || async {
+            (self.arrivals(place) == count).then_some(())
+        })
+        .await;
     }
 
     /// The connections that requests to this host came over, each as often as it was changed to.
     pub(crate) fn connections_used(&self, host: &str) -> Vec<u64> {
-        let seen = self.simulator.seen().into_iter();
-        let of_host = seen.filter(|seen| seen.host == host);
-        let mut used: Vec<u64> = of_host.map(|seen| seen.connection).collect();
+        let seen = self.sent_to(host).into_iter();
+        let mut used: Vec<u64> = seen.map(|seen| seen.connection).collect();
         used.dedup();
         used
     }
@@ -157,10 +171,7 @@ impl Stage {
             caller.ask(&format!("GET {target} HTTP/1.1")).await;
             callers.push(caller);
         }
-        until("all are there", || async {
-            (self.arrivals(host) == 3).then_some(())
-        })
-        .await;
+        self.arrive(3, host).await;
         gate.open();
         for mut caller in callers {
             caller.answer("GET").await.expect(200);

@@ -298,8 +298,7 @@ fn fits(request: &Message, answer: &Message) -> Result<(), String> {
 }
 
 fn seen(stage: &Stage) -> Vec<Seen> {
-    let mut seen = stage.simulator.seen();
-    seen.retain(|one| one.host == GRAPH);
+    let seen = stage.sent_to(GRAPH);
     stage.simulator.clear();
     seen
 }
