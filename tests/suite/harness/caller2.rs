@@ -60,6 +60,14 @@ impl Caller2 {
         soon(sender.ready()).await?;
         soon(sender.send_request(request)).await
     }
+
+    /// The same without a body, for whoever waits on purpose, and as long as that takes.
+    pub(crate) async fn get_patiently(&self, path: &str) -> hyper::Result<Answer> {
+        let mut sender = self.sender.clone();
+        sender.ready().await?;
+        let request = request("GET", path, &[], empty());
+        Ok(read(sender.send_request(request).await?).await)
+    }
 }
 
 /// A request to `localhost`.
