@@ -171,10 +171,10 @@ async fn a_new_route_gets_its_token_without_disturbing_others() {
 async fn requests_go_on_while_the_file_is_reloaded_again_and_again() {
     let stage = Stage::open().await;
     let address = stage.address();
-    let done = std::rc::Rc::new(std::cell::Cell::new(0));
+    let served = std::rc::Rc::new(std::cell::Cell::new(0));
     let local = tokio::task::LocalSet::new();
     for _ in 0..8 {
-        let done = std::rc::Rc::clone(&done);
+        let served = std::rc::Rc::clone(&served);
         local.spawn_local(async move {
             let mut caller = crate::harness::caller::Caller::connect(address).await;
             for _ in 0..25 {
@@ -182,16 +182,19 @@ async fn requests_go_on_while_the_file_is_reloaded_again_and_again() {
                     .exchange("GET /graph/sim/bytes/1000 HTTP/1.1")
                     .await
                     .expect(200);
+                served.set(served.get() + 1);
             }
-            done.set(done.get() + 1);
         });
     }
-    local
-        .run_until(until("all are served", || async {
-            stage.reload("");
-            (done.get() == 8).then_some(())
-        }))
-        .await;
+    // A busy machine takes its time for all of them, but not for a few.
+    for some in 1..=25 {
+        local
+            .run_until(until("some more are served", || async {
+                stage.reload("");
+                (served.get() >= 8 * some).then_some(())
+            }))
+            .await;
+    }
     assert_eq!(stage.simulator.token_calls(), 2);
 }
 
