@@ -182,18 +182,23 @@ async fn refused(keys: &str, file: &Path, remedy: &str, case: &str) {
 
 #[tokio::test]
 async fn a_proof_that_is_spoilt_while_running_ends_nothing_and_drops_no_valid_token() {
-    let mut cases = JoinSet::new();
     let expired = ("expired", Some(pair_until("2020-01-01")), EXPIRED);
+    let mut prepared = Vec::new();
     for (case, content, _) in spoilt().into_iter().chain([expired]) {
-        cases.spawn(spoil(case, content));
+        let simulator = Simulator::start().await.expect("the simulator starts");
+        // All keys first: one may take seconds to make, in which no simulator would answer.
+        let good = simulator.make_certificate().expect("a key");
+        prepared.push((case, content, simulator, good));
+    }
+    let mut cases = JoinSet::new();
+    for (case, content, simulator, good) in prepared {
+        cases.spawn(spoil(case, content, simulator, good));
     }
     cases.join_all().await;
 }
 
-async fn spoil(case: &'static str, content: Option<String>) {
+async fn spoil(case: &'static str, content: Option<String>, simulator: Simulator, good: String) {
     let (_place, file) = place();
-    let simulator = Simulator::start().await.expect("the simulator starts");
-    let good = simulator.make_certificate().expect("a key");
     write(&file, &good);
     let program = Program::within(simulator, &app(CERTIFICATE, &file), &[]).await;
     let spoil = || match &content {
