@@ -25,11 +25,12 @@ use http_body_util::Full;
 use serde::Serialize;
 
 pub use ready::{Latch, Readiness};
-pub use report::{Configuration, Failure, RefusedReload, Report, Route, Token, TokenState};
+pub use report::{Configuration, Failure, RefusedReload, Report, Route, Token};
 
 use crate::clock::Now;
 use crate::code::Code;
 use crate::metrics::{self, Metrics, RefusalCells};
+use crate::token::TokenState;
 use reply::Reply;
 use status::Snapshot;
 
@@ -148,13 +149,19 @@ impl Admin {
         let report = self.report(now);
         let ready = self.readiness.is_ready(now);
         let tokens_served = report.tokens.iter().all(|token| token.state.is_served());
-        let of_route = |route| RouteToken::of(&report, route);
         let body = Ready {
             ready,
             draining: self.readiness.is_draining(),
             waiting_for: self.readiness.waiting_for(now).map(Latch::as_str).collect(),
             tokens_served,
-            routes: report.routes.iter().map(of_route).collect(),
+            routes: report
+                .routes
+                .iter()
+                .map(|route| RouteToken {
+                    route: &route.name,
+                    token: report.token_of(route),
+                })
+                .collect(),
         };
         let status = if ready && (tokens_served || !asks_for(query, "tokens")) {
             StatusCode::OK
@@ -162,15 +169,6 @@ impl Admin {
             StatusCode::SERVICE_UNAVAILABLE
         };
         Reply::json(&body).with_status(status)
-    }
-}
-
-impl<'a> RouteToken<'a> {
-    fn of(report: &Report, route: &'a Route) -> Self {
-        Self {
-            route: &route.name,
-            token: report.token_of(route),
-        }
     }
 }
 

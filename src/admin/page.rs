@@ -8,9 +8,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 
-use super::report::TokenState;
 use super::status::{RouteStatus, Snapshot, TokenStatus};
 use super::words::{Escaped, Span, Words};
+use crate::token::TokenState;
 
 /// Seconds between two loads: about what a person watches with patience.
 const RELOAD_SECONDS: u32 = 10;

@@ -3,6 +3,8 @@
 
 use std::time::SystemTime;
 
+use crate::token::TokenState;
+
 /// The program as it stands.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -80,43 +82,6 @@ pub struct Failure {
     pub at: SystemTime,
     /// Why, in words, and what to do about it.
     pub message: String,
-}
-
-/// Whether a token can be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenState {
-    /// There is one that can be used, but the last renewal failed.
-    Failing,
-    /// The first attempt has not ended yet.
-    Pending,
-    /// There is none: Entra refuses the credential, a person must change something.
-    Rejected,
-    /// There is none for now.
-    Unavailable,
-    /// All is well.
-    Valid,
-}
-
-impl TokenState {
-    /// Whether requests get it.
-    pub fn is_served(self) -> bool {
-        match self {
-            Self::Failing | Self::Valid => true,
-            Self::Pending | Self::Rejected | Self::Unavailable => false,
-        }
-    }
-
-    /// The state for people.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Failing => "valid, renewal fails",
-            Self::Pending => "being fetched",
-            Self::Rejected => "credential rejected",
-            Self::Unavailable => "unavailable",
-            Self::Valid => "valid",
-        }
-    }
 }
 
 impl Report {

@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::ready::Readiness;
-use super::report::{Report, Token, TokenState};
+use super::report::{Report, Token};
 use crate::clock::Now;
 use crate::metrics::{Metrics, RouteTotals};
 use crate::timestamp::Timestamp;
+use crate::token::TokenState;
 
 /// Everything that the status page shows. Times are UTC; spans are whole seconds.
 #[derive(Debug, Serialize)]

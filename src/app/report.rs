@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::access_log::AccessLog;
-use crate::admin::{Configuration, Failure, RefusedReload, Report, Route, Token, TokenState};
+use crate::admin::{Configuration, Failure, RefusedReload, Report, Route, Token};
 use crate::clock::Now;
-use crate::metrics::{Metrics, RefreshOutcome, TokenNumbers};
+use crate::metrics::{Metrics, Sources, TokenNumbers};
 use crate::proxy::generation::{self, Generation, InForce};
-use crate::token::{self, TokenCache, TokenEntry, TokenStatus};
+use crate::token::{TokenCache, TokenEntry, TokenStatus};
 
 /// What became of the configuration.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) fn connect(
     access_log: &Arc<AccessLog>,
 ) {
     let cache = tokens.clone();
-    metrics.set_token_source(Box::new(move || {
+    let token_numbers = Box::new(move || {
         let now = Now::read();
         let numbers = |entry: &Arc<TokenEntry>| {
             let status = entry.status(now);
@@ -46,17 +46,17 @@ pub(super) fn connect(
             }
         };
         cache.entries().iter().map(numbers).collect()
-    }));
+    });
     let current = Arc::clone(in_force);
-    metrics.set_credential_expiry(Box::new(move || {
+    let credentials = Box::new(move || {
         let generation = current.load();
         let known = |credential: &Arc<crate::credential::Credential>| {
             Some((credential.name().to_string(), credential.expiry()?))
         };
         generation.credentials.iter().filter_map(known).collect()
-    }));
+    });
     let (current, cache) = (Arc::clone(in_force), tokens.clone());
-    metrics.set_fallbacks(Box::new(move || {
+    let fallbacks = Box::new(move || {
         let (generation, entries, now) = (current.load(), cache.entries(), Now::read());
         let known = |credential: &Arc<crate::credential::Credential>| {
             credential.fallback()?;
@@ -65,9 +65,14 @@ pub(super) fn connect(
             Some((credential.name().to_string(), active))
         };
         generation.credentials.iter().filter_map(known).collect()
-    }));
+    });
     let log = Arc::clone(access_log);
-    metrics.set_log_dropped(Box::new(move || log.dropped()));
+    metrics.ask(Sources {
+        tokens: token_numbers,
+        credentials,
+        fallbacks,
+        log_dropped: Box::new(move || log.dropped()),
+    });
 }
 
 /// The source of the status page and the probes.
@@ -117,16 +122,6 @@ fn route(generation: &Generation, own: &generation::Route, entries: &[Arc<TokenE
 }
 
 fn token(generation: &Generation, status: TokenStatus, now: Now) -> Token {
-    let failed = status.last_error;
-    let state = match status.state {
-        token::TokenState::Pending => TokenState::Pending,
-        token::TokenState::Stale => TokenState::Failing,
-        token::TokenState::Usable => TokenState::Valid,
-        token::TokenState::Missing => match &failed {
-            Some(error) if error.outcome == RefreshOutcome::Rejected => TokenState::Rejected,
-            _ => TokenState::Unavailable,
-        },
-    };
     let credential = generation
         .credentials
         .iter()
@@ -135,11 +130,11 @@ fn token(generation: &Generation, status: TokenStatus, now: Now) -> Token {
         credential: status.credential.to_string(),
         fallback: status.fallback.map(|name| name.to_string()),
         scope: status.scope.to_string(),
-        state,
+        state: status.state,
         expires: status.expires,
         renewed: status.last_renewal,
         next: now.wall.checked_add(status.next_call_in),
-        failure: failed.map(|error| Failure {
+        failure: status.last_error.map(|error| Failure {
             at: error.at,
             message: error.words,
         }),

@@ -61,12 +61,16 @@ struct Store {
     sources: Mutex<Sources>,
 }
 
-/// What is asked for at a scrape.
-struct Sources {
-    tokens: Box<dyn Fn() -> Vec<TokenNumbers> + Send + Sync>,
-    credentials: Box<dyn Fn() -> Vec<(String, SystemTime)> + Send + Sync>,
-    fallbacks: Box<dyn Fn() -> Vec<(String, bool)> + Send + Sync>,
-    log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
+/// Where the numbers come from that others keep.
+pub struct Sources {
+    /// Those of tokens.
+    pub tokens: Box<dyn Fn() -> Vec<TokenNumbers> + Send + Sync>,
+    /// When secrets and certificates expire, by the name of their credential, where that is known.
+    pub credentials: Box<dyn Fn() -> Vec<(String, SystemTime)> + Send + Sync>,
+    /// Whether a fallback answers in place of a credential that has one, where that is known.
+    pub fallbacks: Box<dyn Fn() -> Vec<(String, bool)> + Send + Sync>,
+    /// The lines that the access log has dropped.
+    pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl Metrics {
@@ -124,29 +128,9 @@ impl Metrics {
         self.store.refusals.of(usize::MAX, ())
     }
 
-    /// Where the numbers of tokens come from; asked at each scrape.
-    pub fn set_token_source(&self, source: Box<dyn Fn() -> Vec<TokenNumbers> + Send + Sync>) {
-        self.store.sources().tokens = source;
-    }
-
-    /// Where the expiry of secrets and certificates comes from, by credential name, for those that
-    /// have a known one; asked at each scrape.
-    pub fn set_credential_expiry(
-        &self,
-        source: Box<dyn Fn() -> Vec<(String, SystemTime)> + Send + Sync>,
-    ) {
-        self.store.sources().credentials = source;
-    }
-
-    /// Where it is known, for credentials that have a fallback, whether it answers in their place;
-    /// asked at each scrape.
-    pub fn set_fallbacks(&self, source: Box<dyn Fn() -> Vec<(String, bool)> + Send + Sync>) {
-        self.store.sources().fallbacks = source;
-    }
-
-    /// Where the number of dropped access-log lines comes from; asked at each scrape.
-    pub fn set_log_dropped(&self, source: Box<dyn Fn() -> u64 + Send + Sync>) {
-        self.store.sources().log_dropped = source;
+    /// Asks these at each scrape from now on.
+    pub fn ask(&self, sources: Sources) {
+        *self.store.sources() = sources;
     }
 
     /// The configuration was read again, and is in force or was refused.

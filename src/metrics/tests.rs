@@ -28,10 +28,13 @@ fn every_promised_metric_is_there_at_zero_before_the_first_request() {
         ..TokenNumbers::default()
     };
     metrics.refreshes().of("contoso", GRAPH);
-    metrics.set_token_source(Box::new(move || vec![token.clone()]));
     let expires = UNIX_EPOCH + Duration::from_secs(9);
-    metrics.set_credential_expiry(Box::new(move || vec![("contoso".into(), expires)]));
-    metrics.set_fallbacks(Box::new(|| vec![("contoso".into(), false)]));
+    metrics.ask(Sources {
+        tokens: Box::new(move || vec![token.clone()]),
+        credentials: Box::new(move || vec![("contoso".into(), expires)]),
+        fallbacks: Box::new(|| vec![("contoso".into(), false)]),
+        ..Sources::default()
+    });
     let page = read(&metrics);
     for (name, kind, labels) in PROMISED {
         assert_eq!(
@@ -241,11 +244,17 @@ fn two_slots_under_one_name_become_one_series() {
         calls.ended(RefreshOutcome::Throttled, Duration::from_millis(20));
     }
     let both = [numbers(5_500), numbers(7_000)];
-    metrics.set_token_source(Box::new(move || both.to_vec()));
-    metrics.set_credential_expiry(Box::new(|| {
-        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        vec![("contoso".into(), at(9)), ("contoso".into(), at(8))]
-    }));
+    let at = |seconds| {
+        (
+            "contoso".to_owned(),
+            UNIX_EPOCH + Duration::from_secs(seconds),
+        )
+    };
+    metrics.ask(Sources {
+        tokens: Box::new(move || both.to_vec()),
+        credentials: Box::new(move || vec![at(9), at(8)]),
+        ..Sources::default()
+    });
     let page = read(&metrics);
     let of = |name: &str, more: &[(&str, &str)]| {
         let labels = [&[("credential", "contoso"), ("scope", GRAPH)], more].concat();
@@ -307,7 +316,10 @@ fn requests_that_match_no_route_have_no_upstream() {
 fn faults_and_dropped_lines_are_on_the_page() {
     let metrics = metrics();
     metrics.panicked();
-    metrics.set_log_dropped(Box::new(|| 12));
+    metrics.ask(Sources {
+        log_dropped: Box::new(|| 12),
+        ..Sources::default()
+    });
     let page = read(&metrics);
     assert_eq!(page.value("tokenferry_panics_total", &[]), 1.0);
     assert_eq!(page.value("tokenferry_access_log_dropped_total", &[]), 12.0);

@@ -207,7 +207,7 @@ fn a_permanent_refusal_is_asked_again_once_a_minute() {
         }
         assert!((S(540)..=S(600)).contains(&began.elapsed()));
         let status = &cache.entries()[0].status(clock());
-        assert_eq!(status.state, TokenState::Missing);
+        assert_eq!(status.state, TokenState::Rejected);
         assert!(
             status
                 .last_error
@@ -343,14 +343,14 @@ fn the_status_tells_what_is_served_and_what_failed() {
         assert_eq!(entry.status(clock()).state, TokenState::Pending);
         warm(&cache, &mut script, 3600).await;
         let status = entry.status(clock());
-        assert_eq!(status.state, TokenState::Usable);
+        assert_eq!(status.state, TokenState::Valid);
         assert!(status.last_error.is_none() && status.last_renewal.is_some());
         assert!(status.usable_for.unwrap() <= S(3570) && status.next_call_in <= S(2880));
         assert!(status.expires.is_some());
         script.next().await.refuse(unavailable());
         settle().await;
         let status = entry.status(clock());
-        assert_eq!(status.state, TokenState::Stale);
+        assert_eq!(status.state, TokenState::Failing);
         assert_eq!(
             status.last_error.unwrap().outcome,
             RefreshOutcome::Unavailable

@@ -73,7 +73,7 @@ fn a_failed_call_with_claims_is_told_as_that_and_keeps_no_other_renewal_away() {
         let (_cache, reader, refused) = warm(&mut script, 86_400).await;
         refuse(&mut script, &reader, &refused, unavailable()).await;
         let status = reader.entry().status(clock());
-        assert_eq!(status.state, TokenState::Usable);
+        assert_eq!(status.state, TokenState::Valid);
         assert!(status.last_error.is_some());
         advance(S(5)).await;
         failed(renew(&reader, &refused, Some(demand())).await.unwrap());

@@ -156,20 +156,27 @@ impl TokenEntry {
         let state = self.lock();
         let served = state.slot.usable(now);
         let held = state.slot.held();
+        let last_error = state.last_error.clone();
+        let last_error = last_error.filter(|_| state.slot.has_failed());
         TokenStatus {
             credential: state.label.clone(),
             fallback: served.and_then(|_| self.fallback()),
             scope: self.key.scope().clone(),
             state: match (served.is_some(), state.slot.is_failing()) {
-                (true, false) => TokenState::Usable,
-                (true, true) => TokenState::Stale,
-                (false, true) => TokenState::Missing,
+                (true, false) => TokenState::Valid,
+                (true, true) => TokenState::Failing,
                 (false, false) => TokenState::Pending,
+                (false, true) => match &last_error {
+                    Some(error) if error.outcome == RefreshOutcome::Rejected => {
+                        TokenState::Rejected
+                    }
+                    _ => TokenState::Unavailable,
+                },
             },
             expires: held.map(|held| held.expires.wall),
             usable_for: served.map(|held| held.usable_until.left(now)),
             last_renewal: state.last_renewal,
-            last_error: state.last_error.clone().filter(|_| state.slot.has_failed()),
+            last_error,
             next_call_in: state.slot.next_call_in(now),
             waiters: self.waiters.count(),
         }

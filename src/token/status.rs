@@ -7,17 +7,41 @@ use crate::config::{Name, Scope};
 use crate::credential::CredentialError;
 use crate::metrics::RefreshOutcome;
 
-/// A token's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a token can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TokenState {
-    /// Nothing usable, and the last call failed.
-    Missing,
-    /// Nothing usable, and the first call has not ended.
+    /// There is one that can be used, but the last renewal failed.
+    Failing,
+    /// The first attempt has not ended yet.
     Pending,
-    /// A token is served; the last call to renew it failed.
-    Stale,
-    /// A token is served.
-    Usable,
+    /// There is none: Entra refuses the credential, a person must change something.
+    Rejected,
+    /// There is none for now.
+    Unavailable,
+    /// All is well.
+    Valid,
+}
+
+impl TokenState {
+    /// Whether requests get it.
+    pub fn is_served(self) -> bool {
+        match self {
+            Self::Failing | Self::Valid => true,
+            Self::Pending | Self::Rejected | Self::Unavailable => false,
+        }
+    }
+
+    /// The state for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Failing => "valid, renewal fails",
+            Self::Pending => "being fetched",
+            Self::Rejected => "credential rejected",
+            Self::Unavailable => "unavailable",
+            Self::Valid => "valid",
+        }
+    }
 }
 
 /// The last call that failed.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tokenferry::access_log::{AccessRecord, Outcome, TokenUse};
 use tokenferry::code::Code;
-use tokenferry::metrics::{Metrics, TokenNumbers};
+use tokenferry::metrics::{Metrics, Sources, TokenNumbers};
 use tokenferry::output::Format;
 
 const MANUAL: &str = include_str!("../../docs/operations.md");
@@ -22,11 +22,12 @@ fn metrics() -> BTreeSet<String> {
     metrics.route_cells(0, "graph");
     metrics.token_cells(0, "contoso", "scope");
     metrics.refreshes().of("contoso", "scope");
-    metrics.set_token_source(Box::new(|| vec![TokenNumbers::default()]));
-    metrics.set_credential_expiry(Box::new(|| {
-        vec![("contoso".into(), SystemTime::UNIX_EPOCH)]
-    }));
-    metrics.set_fallbacks(Box::new(|| vec![("contoso".into(), false)]));
+    metrics.ask(Sources {
+        tokens: Box::new(|| vec![TokenNumbers::default()]),
+        credentials: Box::new(|| vec![("contoso".into(), SystemTime::UNIX_EPOCH)]),
+        fallbacks: Box::new(|| vec![("contoso".into(), false)]),
+        ..Sources::default()
+    });
     let page = metrics.render();
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let names = types.filter_map(|rest| rest.split(' ').next());
