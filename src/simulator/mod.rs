@@ -1,8 +1,8 @@
 //! An in-process double of Microsoft Entra, Graph, Dataverse and the managed-identity endpoints,
 //! over real TLS on loopback. It answers like the real services, records everything it receives,
 //! takes offence at what must not be sent, and goes wrong on request. `tokenferry demo` runs it, and
-//! so do the tests. It shares only the lowest layer with the proxy (`clock`, `secret`), so that
-//! it cannot share a fault with it.
+//! so do the tests. It shares only the lowest layer with the proxy (`clock`, `guid`, `secret`,
+//! `timestamp`), so that it cannot share a fault with it.
 
 mod aadsts;
 mod answer;
