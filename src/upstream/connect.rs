@@ -143,7 +143,7 @@ impl Connector {
         first_to_answer(&addresses)
             .await
             .map_err(|source| match descriptors::ran_out(&source) {
-                true => self.lacks_descriptors(),
+                true => ConnectError::descriptors(&self.target),
                 false => ConnectError::Refused {
                     target: self.target.clone(),
                     source,
@@ -151,17 +151,11 @@ impl Connector {
             })
     }
 
-    fn lacks_descriptors(&self) -> ConnectError {
-        ConnectError::Descriptors {
-            target: self.target.clone(),
-        }
-    }
-
     async fn look_up(&self) -> Result<Vec<SocketAddr>, ConnectError> {
         let host = &self.origin.host;
         match self.resolver.addresses(host.bare(), self.origin.port).await {
             Ok(addresses) => Ok(interleaved(addresses)),
-            Err(_) if descriptors::are_used_up() => Err(self.lacks_descriptors()),
+            Err(_) if descriptors::are_used_up() => Err(ConnectError::descriptors(&self.target)),
             Err(source) => Err(ConnectError::Dns {
                 host: host.to_string(),
                 source,

@@ -87,6 +87,18 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    pub(super) fn descriptors(target: &str) -> Self {
+        let target = target.to_owned();
+        Self::Descriptors { target }
+    }
+
+    /// Whether it was for want of a file descriptor: closing idle connections may help.
+    pub fn lacks_descriptors(&self) -> bool {
+        matches!(self, Self::Descriptors { .. })
+    }
+}
+
 /// What an upstream does not speak, and what to do about it.
 fn lack(offered: UpstreamHttp) -> &'static str {
     match offered {
@@ -254,9 +266,9 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// Whether it was for want of a file descriptor: closing idle connections may help.
+    /// Whether it was for want of a file descriptor.
     pub fn lacks_descriptors(&self) -> bool {
-        matches!(self, Self::Connect(error) if matches!(**error, ConnectError::Descriptors { .. }))
+        matches!(self, Self::Connect(error) if error.lacks_descriptors())
     }
 
     /// What came of the next hop, as RFC 9209 section 2.3 names it; `None` where that is not to blame.

@@ -53,21 +53,15 @@ pub fn judge(env: impl Fn(&str) -> Option<OsString>) -> Result<(), ProxyVariable
 }
 
 fn judge_value(name: &'static str, value: &str) -> Result<(), ProxyVariableError> {
-    let garbage = || ProxyVariableError::Garbage {
-        name,
-        shown: shown(value),
-    };
+    let shown = shown(value);
     let anywhere = http::Uri::from_static("https://upstream/");
     let matcher = Matcher::builder().https(value.to_owned()).build();
     let Some(proxy) = matcher.intercept(&anywhere) else {
         return Err(match value.split_once("://") {
             Some((scheme, _)) if is_scheme(scheme) && scheme != "http" => {
-                ProxyVariableError::Kind {
-                    name,
-                    shown: shown(value),
-                }
+                ProxyVariableError::Kind { name, shown }
             }
-            _ => garbage(),
+            _ => ProxyVariableError::Garbage { name, shown },
         });
     };
     let uri = proxy.uri();
@@ -81,12 +75,12 @@ fn judge_value(name: &'static str, value: &str) -> Result<(), ProxyVariableError
         None => false,
     };
     if uri.scheme_str() != Some("http") {
-        return Err(ProxyVariableError::Kind {
-            name,
-            shown: shown(value),
-        });
+        return Err(ProxyVariableError::Kind { name, shown });
     }
-    if is_place { Ok(()) } else { Err(garbage()) }
+    match is_place {
+        true => Ok(()),
+        false => Err(ProxyVariableError::Garbage { name, shown }),
+    }
 }
 
 fn is_scheme(text: &str) -> bool {

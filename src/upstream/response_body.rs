@@ -161,10 +161,6 @@ impl UpstreamBody {
         }));
     }
 
-    fn alarm(&self) -> Option<&Alarm> {
-        self.source.alarm()
-    }
-
     /// The answer is complete. The connection can serve again unless the request is still on its
     /// way: an upstream that answers early does not want the rest of it.
     fn finish(&mut self) {
@@ -232,7 +228,7 @@ impl Body for UpstreamBody {
         match this.poll_incoming(cx) {
             Poll::Pending => {
                 this.note_upload();
-                if this.alarm().is_some_and(|alarm| alarm.has_rung(cx)) {
+                if this.source.alarm().is_some_and(|alarm| alarm.has_rung(cx)) {
                     this.source = Source::Broken;
                     return Poll::Ready(Some(Err(ResponseBodyError::Stalled)));
                 }
@@ -243,7 +239,7 @@ impl Body for UpstreamBody {
                     this.finish();
                 } else {
                     let idle = this.idle;
-                    if let Some(alarm) = this.alarm() {
+                    if let Some(alarm) = this.source.alarm() {
                         alarm.set(idle);
                     }
                 }

@@ -29,16 +29,10 @@ pub(super) async fn open(
     let port = proxy.uri().port_u16().unwrap_or(80);
     let addresses = match resolver.addresses(bare, port).await {
         Ok(addresses) => addresses,
-        Err(_) if descriptors::are_used_up() => return Err(lacks_descriptors(target)),
+        Err(_) if descriptors::are_used_up() => return Err(ConnectError::descriptors(target)),
         Err(error) => return Err(failed(error.to_string())),
     };
     open_at(proxy, target, addresses).await
-}
-
-fn lacks_descriptors(target: &str) -> ConnectError {
-    ConnectError::Descriptors {
-        target: target.to_owned(),
-    }
 }
 
 fn failure(proxy: &Intercept, target: &str, answer: String) -> ConnectError {
@@ -62,7 +56,7 @@ async fn open_at(
     // As for any other host: one that does not answer must not hold up the next.
     let reached = first_to_answer(&interleaved(addresses)).await;
     let mut stream = reached.map_err(|error| match descriptors::ran_out(&error) {
-        true => lacks_descriptors(target),
+        true => ConnectError::descriptors(target),
         false => failed(error.to_string()),
     })?;
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();

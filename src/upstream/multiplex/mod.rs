@@ -103,11 +103,9 @@ impl Multiplex {
         let failed = self.failed.borrow().clone();
         if let Some((at, error)) = &failed
             && *at >= begun
+            && (late || !busy || since.is_some() || error.lacks_descriptors())
         {
-            let lacks_descriptors = matches!(**error, ConnectError::Descriptors { .. });
-            if late || !busy || since.is_some() || lacks_descriptors {
-                return Step::Fail(Rc::clone(error));
-            }
+            return Step::Fail(Rc::clone(error));
         }
         if self.dialling.get() {
             return Step::Wait;

@@ -119,9 +119,8 @@ impl Drop for Dialled {
             Err(error) => {
                 pool.closed();
                 // Idle connections elsewhere are closed for who is told of this one.
-                let lacks_descriptors = matches!(error, ConnectError::Descriptors { .. });
                 let error = Rc::new(error);
-                if pool.busy() > 0 && !lacks_descriptors {
+                if pool.busy() > 0 && !error.lacks_descriptors() {
                     pool.failed.replace(Some((Instant::now(), error)));
                     return;
                 }
