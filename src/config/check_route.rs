@@ -14,8 +14,8 @@ use super::roster::unknown;
 use super::scalar::{Size, Time};
 use super::value::{BaseUrl, HostPattern, Name};
 use super::{
-    AllowSpec, BatchRule, CallerProof, LATEST_RETRY, PREAUTHENTICATED_KEYS, RetrySpec,
-    RewriteLinks, RouteSpec, Throttle, UpstreamHttp,
+    AllowSpec, BatchRule, CallerProof, LATEST_RETRY, PREAUTHENTICATED_KEYS, PatternSegment,
+    RetrySpec, RewriteLinks, RouteSpec, Throttle, UpstreamHttp,
 };
 
 /// Checks one route; `None` when a part that it cannot do without is wrong.
@@ -39,7 +39,7 @@ pub(super) fn route(
     Some(RouteSpec {
         path: raw.path.value().cloned().unwrap_or_default(),
         host: raw.host.value().cloned(),
-        allow: allow(raw, report),
+        allow: allow(raw, upstream.as_ref(), report),
         callers: callers(raw, around, report),
         rewrite_links: raw.rewrite_links.or(RewriteLinks::On),
         link_keys: link_keys(raw, report),
@@ -150,7 +150,20 @@ fn credential(
     }
 }
 
-fn allow(raw: &RawRoute, report: &mut Report) -> Option<Vec<AllowSpec>> {
+/// Whether the pattern lets through what Graph answers with an error at best: each of its paths begins
+/// with `v1.0` or `beta`.
+fn lacks_version(upstream: &BaseUrl, line: &AllowSpec) -> bool {
+    let is_version = |text: &str| ["v1.0", "beta"].contains(&text.to_ascii_lowercase().as_str());
+    upstream.prefix.as_str().is_empty()
+        && cloud::is_graph(upstream.origin.host.as_str())
+        && matches!(line.pattern.first(), Some(PatternSegment::Literal(text)) if !is_version(text))
+}
+
+fn allow(
+    raw: &RawRoute,
+    upstream: Option<&BaseUrl>,
+    report: &mut Report,
+) -> Option<Vec<AllowSpec>> {
     let item = raw.allow.item()?;
     if item.value.is_empty {
         let message = "an empty \"allow\" lets nothing through";
@@ -168,6 +181,10 @@ fn allow(raw: &RawRoute, report: &mut Report) -> Option<Vec<AllowSpec>> {
                 quoted(own)
             );
             let help = "patterns see the path after it is removed: GET /v1.0/users/**";
+            report.warning(line.span, message, help);
+        } else if line.is_known() && upstream.is_some_and(|url| lacks_version(url, &line.value)) {
+            let message = "no path of Microsoft Graph begins like this";
+            let help = "its version comes first: GET /v1.0/users/**";
             report.warning(line.span, message, help);
         }
     }
