@@ -8,7 +8,7 @@ use crate::harness::caller::Caller;
 use crate::harness::program::Program;
 
 /// Far more than all the buffers on the way.
-const BYTES: usize = 1024 * 1024 * 1024;
+const BYTES: usize = 512 * 1024 * 1024;
 /// KiB that the process may have in memory.
 const RESIDENT: u64 = 40 * 1024;
 /// Callers that do not go on, and the KiB that one of them may hold: a piece of a body or three, what
