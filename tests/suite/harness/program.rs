@@ -12,7 +12,7 @@ use tokenferry::simulator::Simulator;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::lines::Lines;
-use super::{routes_yaml, until};
+use super::{allow_files, routes_yaml, until};
 
 /// A running `tokenferry`. It ends with this value.
 pub(crate) struct Program {
@@ -54,6 +54,7 @@ impl Program {
 
     /// `run` in front of this simulator, with these variables in its environment.
     pub(crate) async fn within(simulator: Simulator, own: &str, vars: &[(&str, &str)]) -> Self {
+        allow_files();
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let text = routes_yaml(&simulator, folder.path(), own);
         let file = folder.path().join("routes.yaml");

@@ -16,7 +16,7 @@ use super::caller::Caller;
 use super::caller2::Caller2;
 use super::lines::Lines;
 use super::numbers::{self, Numbers};
-use super::{routes_yaml, soon, until};
+use super::{allow_files, routes_yaml, soon, until};
 
 /// A simulator, the program in front of it, and its access log.
 pub(crate) struct Stage {
@@ -42,6 +42,7 @@ impl Stage {
     /// With these lines, and no wait for tokens; the simulator is prepared first.
     pub(crate) async fn cold(own: &str, prepare: impl FnOnce(&Simulator)) -> Self {
         tokenferry::trust::install_provider();
+        allow_files();
         let simulator = Simulator::start().await.expect("the simulator starts");
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let config = config_of(&routes_yaml(&simulator, folder.path(), own));
