@@ -30,8 +30,8 @@ async fn ready(program: Program) -> Program {
 }
 
 /// Leaves it so many descriptors more than it has.
-fn leave(program: &Program, more: usize) {
-    let most = u64::try_from(program.open_files() + more).expect("it is a small number");
+async fn leave(program: &Program, more: usize) {
+    let most = u64::try_from(program.open_files().await + more).expect("it is a small number");
     program.limit_files(most);
 }
 
@@ -62,7 +62,7 @@ async fn crowd(program: &Program, host: &'static str, path: &str) {
 async fn idle_connections_of_one_route_make_room_for_those_of_another() {
     let program = start().await;
     // Enough for one crowd, and for the idle connections of another without its callers.
-    leave(&program, 2 * CROWD + CROWD / 2);
+    leave(&program, 2 * CROWD + CROWD / 2).await;
     crowd(&program, GRAPH, "/graph/sim/bytes/1").await;
     crowd(&program, ORGANISATION, "/dynamics/sim/bytes/1").await;
     program.get_admin("/livez").await.expect(200);
@@ -79,25 +79,25 @@ async fn idle_connections_make_room_for_one_to_where_a_download_lies() {
         .exchange("GET /graph/sim/bytes/1 HTTP/1.1")
         .await
         .expect(200);
-    let before = program.open_files();
+    let before = program.open_files().await;
     crowd(&program, GRAPH, "/graph/sim/bytes/1").await;
     until("the callers of the crowd are gone", || async {
-        (program.open_files() < before + CROWD).then_some(())
+        (program.open_files().await < before + CROWD).then_some(())
     })
     .await;
     program.simulator.clear_scripts();
-    let kept = program.open_files();
+    let kept = program.open_files().await;
     // The limit is one of numbers: those that are free again below others are taken first.
     let mut others = Vec::new();
     for _ in 0..CROWD {
         others.push(Caller::connect(program.address).await);
     }
     until("the others are there", || async {
-        (program.open_files() == kept + CROWD).then_some(())
+        (program.open_files().await == kept + CROWD).then_some(())
     })
     .await;
     // One of them may have a number far above.
-    let most = program.open_files() - 1;
+    let most = program.open_files().await - 1;
     program.limit_files(u64::try_from(most).expect("it is a small number"));
     caller
         .exchange("GET /graph/v1.0/drives/d/items/i/content HTTP/1.1")
@@ -107,7 +107,7 @@ async fn idle_connections_make_room_for_one_to_where_a_download_lies() {
 
 /// What a request is told once none is left.
 async fn without_any(program: &Program) -> Answer {
-    leave(program, CROWD);
+    leave(program, CROWD).await;
     let mut first = Caller::connect(program.address).await;
     let mut others = Vec::new();
     for _ in 0..2 * CROWD {

@@ -101,7 +101,7 @@ impl Holdings {
         .await;
         becomes(program.admin, "tokenferry_upstream_connections", &[], 0.0).await;
         Self {
-            files: program.open_files(),
+            files: program.open_files().await,
             memory: program.resident(),
         }
     }
