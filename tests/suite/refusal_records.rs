@@ -227,9 +227,10 @@ async fn who_is_refused_on_the_admin_port_is_counted_and_logged_too() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_told_in_the_log_with_its_reason() {
-    let program = Program::start("", "info").await;
+    // First: the simulator, which gives a program its token, rests as long as this takes.
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&vec![b' '; 64 << 20]).unwrap();
+    let program = Program::start("", "info").await;
     let fields = [
         ("content-encoding", "gzip"),
         ("content-type", "application/json"),
