@@ -277,7 +277,11 @@ async fn an_answer_that_pauses_too_long_is_cut() {
 
 #[tokio::test]
 async fn an_upstream_that_does_not_finish_its_handshake_is_given_up() {
-    let stage = Stage::with("timeouts: {connect: 200ms}\n").await;
+    // Of this route: a handshake for its token may take longer.
+    let stage = Stage::with(
+        "routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', timeouts: {connect: 200ms}}]\n",
+    )
+    .await;
     stage.simulator.spoil(GRAPH, Handshake::Stall);
     let answer = stage.get("/graph/v1.0/users").await;
     assert_eq!(answer.refusal(), (504, "upstreamTimeout".to_owned()));
