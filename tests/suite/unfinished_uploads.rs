@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -20,6 +21,17 @@ const LARGE: usize = 2_000_000;
 
 /// More than that window, and few enough for what is on the way to take.
 const STUCK: usize = 200_000;
+
+/// How long is read, and let go, of what comes after an answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Whether more of an upload can be sent; it must be until that time is over.
+fn is_taken<E: std::fmt::Debug>(sent: Result<(), E>, begun: Instant) -> bool {
+    if let Err(error) = &sent {
+        assert!(begun.elapsed() >= LINGER, "it is not taken: {error:?}");
+    }
+    sent.is_ok()
+}
 
 /// An upstream that answers GET with 200, `/open` with a head and a first piece, and anything else
 /// with 413; it reads no body, gives no window and resets nothing.
@@ -97,20 +109,23 @@ async fn an_early_answer_ends_the_upload_of_either_caller_and_spoils_no_other_re
     for _ in 0..3 {
         let (pieces, body) = piecewise();
         let sent = request("POST", "/deaf/early", &[], body);
+        let begun = Instant::now();
         let (answer, (), ()) = tokio::join!(
             async { read(soon(caller.send(sent)).await.expect("an answer")).await },
             async {
                 // It sends all before it looks at an answer, as some clients do.
                 let piece: &str = "x".repeat(16 * 1024).leak();
                 for _ in 0..LARGE / piece.len() {
-                    soon(pieces.send(Ok(piece))).await.expect("it is taken");
+                    if !is_taken(soon(pieces.send(Ok(piece))).await, begun) {
+                        break;
+                    }
                 }
             },
             async {
                 let mut older = stage.caller().await;
                 let lines = format!("POST /deaf/early HTTP/1.1\nContent-Length: {LARGE}");
                 older.ask(&lines).await;
-                older.send(&vec![b'x'; LARGE]).await;
+                is_taken(older.try_send(&vec![b'x'; LARGE]).await, begun);
                 assert_eq!(older.answer("POST").await.expect(413).text(), "answer");
             }
         );
