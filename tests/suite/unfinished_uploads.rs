@@ -27,10 +27,8 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Whether more of an upload can be sent; it must be until that time is over.
 fn is_taken<E: std::fmt::Debug>(sent: Result<(), E>, begun: Instant) -> bool {
-    if let Err(error) = &sent {
-        assert!(begun.elapsed() >= LINGER, "it is not taken: {error:?}");
-    }
-    sent.is_ok()
+    let is_late = |error: &E| assert!(begun.elapsed() >= LINGER, "it is not taken: {error:?}");
+    sent.inspect_err(is_late).is_ok()
 }
 
 /// An upstream that answers GET with 200, `/open` with a head and a first piece, and anything else
