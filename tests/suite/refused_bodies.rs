@@ -38,10 +38,10 @@ async fn a_small_body_is_sent_again_as_it_was() {
     }
 }
 
-/// A POST whose token is refused before its second half has come.
-async fn refused_early(http: u8, chunked: bool) -> (Stage, Caller) {
+/// A POST whose token is refused before its second half has come, which is waited for so long.
+async fn refused_early(http: u8, chunked: bool, idle: &str) -> (Stage, Caller) {
     let own = format!(
-        "timeouts: {{request_body_idle: 200ms}}\n\
+        "timeouts: {{request_body_idle: {idle}}}\n\
          routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
     );
     let stage = Stage::with(&own).await;
@@ -69,7 +69,7 @@ async fn refused_early(http: u8, chunked: bool) -> (Stage, Caller) {
 #[tokio::test]
 async fn an_upstream_that_refuses_a_token_before_all_of_a_small_body_came_is_asked_again() {
     for (http, chunked) in [(1, false), (2, false), (1, true), (2, true)] {
-        let (stage, mut caller) = refused_early(http, chunked).await;
+        let (stage, mut caller) = refused_early(http, chunked, "30s").await;
         let later = match chunked {
             true => "5\r\nlater\r\n0\r\n\r\n",
             false => "later",
@@ -90,7 +90,7 @@ async fn an_upstream_that_refuses_a_token_before_all_of_a_small_body_came_is_ask
 #[tokio::test]
 async fn a_caller_who_stops_in_a_body_whose_token_was_refused_is_not_waited_for() {
     for (http, chunked) in [(1, false), (2, false), (1, true), (2, true)] {
-        let (stage, mut caller) = refused_early(http, chunked).await;
+        let (stage, mut caller) = refused_early(http, chunked, "500ms").await;
         let answer = caller.answer("POST").await;
         assert_eq!(answer.refusal(), (408, "requestTimeout".to_owned()));
         assert_eq!(stage.arrivals("/sim/sink"), 1);
@@ -100,7 +100,7 @@ async fn a_caller_who_stops_in_a_body_whose_token_was_refused_is_not_waited_for(
 #[tokio::test]
 async fn a_body_that_turns_out_to_be_large_is_not_waited_for() {
     for http in [1, 2] {
-        let (stage, mut caller) = refused_early(http, true).await;
+        let (stage, mut caller) = refused_early(http, true, "30s").await;
         let large = format!("{:x}\r\n{}\r\n", 65_536, "x".repeat(65_536));
         // It may have closed already.
         let _ = caller.try_send(large).await;
