@@ -155,7 +155,7 @@ fn credential(
 fn lacks_version(upstream: &BaseUrl, line: &AllowSpec) -> bool {
     let is_version = |text: &str| ["v1.0", "beta"].contains(&text.to_ascii_lowercase().as_str());
     upstream.prefix.as_str().is_empty()
-        && cloud::is_graph(upstream.origin.host.as_str())
+        && upstream.origin.is_graph()
         && matches!(line.pattern.first(), Some(PatternSegment::Literal(text)) if !is_version(text))
 }
 

@@ -311,7 +311,7 @@ async fn an_upload_that_the_upstream_refused_is_sent_again_once_it_is_there_howe
         .await;
     caller.send("01234").await;
     // Longer than a token is waited for.
-    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     caller.send("56789").await;
     let answer = caller.answer("POST").await.expect(200);
     assert_eq!(answer.json()["length"], 10);
