@@ -10,6 +10,8 @@ mod channel;
 mod closable;
 mod connect;
 mod error;
+#[cfg(test)]
+mod error_tests;
 pub mod framing;
 pub mod inflow;
 mod known_head;
