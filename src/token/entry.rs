@@ -118,8 +118,9 @@ impl TokenEntry {
     pub(super) fn inherit(&self, other: &Self) {
         let (mut own, other_state) = (self.lock(), other.lock());
         own.slot = other_state.slot.successor();
+        // What ends those failures is told, although they count anew.
+        own.last_error = other_state.last_error.clone();
         if own.slot.has_failed() {
-            own.last_error = other_state.last_error.clone();
             let phase = other.phase.borrow().successor(own.slot.is_failing());
             self.phase.send_replace(phase);
         }

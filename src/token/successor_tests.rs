@@ -1,8 +1,12 @@
 //! What becomes of a token when a reload gives its credential a fallback, or takes its routes away.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use tokio::task::spawn_local;
+use tracing::{Dispatch, Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::refresh::clock;
 use super::script::{Script, cache, renew, run, settle, throttled, token, unavailable, wait, warm};
@@ -103,5 +107,36 @@ fn a_first_attempt_that_is_called_off_is_waited_for_no_more() {
         cache.retain(&BTreeSet::new());
         settle().await;
         assert!(attempted.is_finished());
+    });
+}
+
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<Level>>>);
+
+impl<S: Subscriber> Layer<S> for Told {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        self.0.lock().unwrap().push(*event.metadata().level());
+    }
+}
+
+#[test]
+fn the_end_of_failures_is_told_where_a_fallback_ended_them() {
+    let told = Told::default();
+    let heard = tracing_subscriber::registry().with(told.clone());
+    // With one subscriber alone, a test beside this one might decide that nobody listens.
+    let _another = Dispatch::new(tracing_subscriber::registry());
+    let _told_here = tracing::subscriber::set_default(heard);
+    run(async {
+        let (mut alone, mut pair) = (Script::new(), Script::new());
+        let cache = cache();
+        alone.entry(&cache);
+        alone.next().await.refuse(unavailable());
+        settle().await;
+        assert!(told.0.lock().unwrap().contains(&Level::WARN));
+        let heir = pair.entry_with_fallback(&cache);
+        pair.next().await.grant(token("token-1", 3600));
+        settle().await;
+        assert!(heir.status(clock()).last_error.is_none());
+        assert!(told.0.lock().unwrap().contains(&Level::INFO));
     });
 }
