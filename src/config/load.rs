@@ -140,12 +140,11 @@ pub(super) fn examine(source: &Source<'_>, replaced: Replaced) -> Examined {
         let is_bare = |warning: &Fault| {
             warning.span == problem.span && warning.help.as_deref() == Some(WRITTEN)
         };
-        if let Some(help) = problem
-            .help
-            .as_mut()
-            .filter(|_| warnings.iter().any(is_bare))
-        {
-            help.push_str("; a variable is written ${NAME}");
+        if warnings.iter().any(is_bare) {
+            let more = "a variable is written ${NAME}";
+            let help = problem.help.take();
+            problem.help =
+                Some(help.map_or_else(|| more.to_owned(), |help| format!("{help}; {more}")));
         }
     }
     if !report.problems.is_empty() {
