@@ -182,7 +182,7 @@ fn allow(
             );
             let help = "patterns see the path after it is removed: GET /v1.0/users/**";
             report.warning(line.span, message, help);
-        } else if line.is_known() && upstream.is_some_and(|url| lacks_version(url, &line.value)) {
+        } else if upstream.is_some_and(|url| lacks_version(url, &line.value)) {
             let message = "no path of Microsoft Graph begins like this";
             let help = "its version comes first: GET /v1.0/users/**";
             report.warning(line.span, message, help);
