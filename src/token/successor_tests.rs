@@ -11,8 +11,17 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use super::refresh::clock;
 use super::script::{Script, cache, renew, run, settle, throttled, token, unavailable, wait, warm};
 use super::slot_clocks::S;
-use super::{RenewError, TokenError, TokenReader};
+use super::{RenewError, TokenCache, TokenError, TokenReader};
 use crate::credential::ClaimsRequest;
+
+/// A credential that has just failed without a fallback, and the same with one.
+async fn failing_alone() -> (TokenCache, Script, Script) {
+    let (mut alone, cache) = (Script::new(), cache());
+    alone.entry(&cache);
+    alone.next().await.refuse(unavailable());
+    settle().await;
+    (cache, alone, Script::new())
+}
 
 #[test]
 fn a_token_that_is_taken_over_keeps_its_dates() {
@@ -32,11 +41,7 @@ fn a_token_that_is_taken_over_keeps_its_dates() {
 #[test]
 fn what_failed_without_a_fallback_is_not_told_while_the_fallback_is_asked() {
     run(async {
-        let (mut alone, mut pair) = (Script::new(), Script::new());
-        let cache = cache();
-        alone.entry(&cache);
-        alone.next().await.refuse(unavailable());
-        settle().await;
+        let (cache, _alone, mut pair) = failing_alone().await;
         let waiter = wait(&pair.entry_with_fallback(&cache));
         let asked = pair.next().await;
         settle().await;
@@ -127,11 +132,7 @@ fn the_end_of_failures_is_told_where_a_fallback_ended_them() {
     let _another = Dispatch::new(tracing_subscriber::registry());
     let _told_here = tracing::subscriber::set_default(heard);
     run(async {
-        let (mut alone, mut pair) = (Script::new(), Script::new());
-        let cache = cache();
-        alone.entry(&cache);
-        alone.next().await.refuse(unavailable());
-        settle().await;
+        let (cache, _alone, mut pair) = failing_alone().await;
         assert!(told.0.lock().unwrap().contains(&Level::WARN));
         let heir = pair.entry_with_fallback(&cache);
         pair.next().await.grant(token("token-1", 3600));
