@@ -19,6 +19,9 @@ use super::known_head::KnownHead;
 
 /// Answers' heads: as large as what callers may send.
 const LARGEST: usize = 64 * 1024;
+/// What may come before the body: as much of interim answers as of the final head. Without a bound
+/// they would take the core for as long as an answer may take.
+const MOST: usize = 2 * LARGEST;
 /// Fields of an answer; Graph sends about fifteen, and hyper takes as many from callers.
 const MOST_FIELDS: usize = 100;
 /// Heads that are remembered: what one service says to reads, writes, deletions and too many
@@ -94,6 +97,12 @@ impl Heads {
         }
         Ok(Some((response, None)))
     }
+}
+
+/// Goes on as long as no more came than the heads of one answer may be.
+pub(super) fn within_reason(came: usize) -> Result<(), Breakage> {
+    let endless = Breakage::Malformed("interim answers and no end of them");
+    (came <= MOST).then_some(()).ok_or(endless)
 }
 
 /// Reads a whole head.

@@ -42,8 +42,8 @@ pub(super) struct Wire {
     memory: Rc<Memory>,
     outflow: Outflow,
     inflow: Inflow,
-    /// Whether any of the answer came.
-    begun: bool,
+    /// How much came until the head of the final answer was whole.
+    came: usize,
     /// That the connection was reset, where writing met it.
     reset: Option<Breakage>,
     /// Whether it can serve another request once this one is over.
@@ -77,7 +77,7 @@ impl Wire {
             memory,
             outflow: Outflow::new(),
             inflow: Inflow::done(),
-            begun: false,
+            came: 0,
             reset: None,
             persists: true,
             retire_at: now + lifetime,
@@ -133,7 +133,7 @@ impl Wire {
     ) -> Result<Response<()>, Failure> {
         self.outflow.begin(head, body, self.memory.lend_lead());
         self.alarm.set(limit);
-        self.begun = false;
+        self.came = 0;
         let (mut sent, mut lost) = (Some(0), None);
         let outcome = std::future::poll_fn(|cx| {
             let outcome = self.poll_send(cx, head.method, &mut lost);
@@ -160,7 +160,7 @@ impl Wire {
                 Err(Failure {
                     error: UpstreamError::Broken(breakage),
                     unprocessed,
-                    begun: self.begun,
+                    begun: self.came > 0,
                     body,
                 })
             }
@@ -261,10 +261,11 @@ impl Wire {
             if self.input.is_empty() {
                 self.memory.return_input(&mut self.input);
             }
-            if ready!(read).map_err(Breakage::Io)? == 0 {
-                return Poll::Ready(Err(Breakage::Ended));
+            match ready!(read).map_err(Breakage::Io)? {
+                0 => return Poll::Ready(Err(Breakage::Ended)),
+                read => self.came += read,
             }
-            self.begun = true;
+            super::answer_head::within_reason(self.came)?;
         }
     }
 
@@ -341,8 +342,7 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
         let stream = UpstreamStream::Plain(stream.unwrap().into());
         let (mut other, _) = listener.accept().await.unwrap();
-        let alarm = AlarmClock::new(HOUR).alarm();
-        let mut wire = Wire::new(stream, Rc::default(), alarm, HOUR);
+        let mut wire = Wire::new(stream, Rc::default(), AlarmClock::new(HOUR).alarm(), HOUR);
         let head = RequestHead {
             method: &Method::GET,
             target: &PathAndQuery::from_static("/v1.0/me"),

@@ -57,6 +57,16 @@ async fn what_is_no_answer_becomes_502() {
     let reply = answered(&fort, Fault::Raw(many.into_bytes(), Ending::Notify)).await;
     assert_eq!(reply.status(), 502);
     fort.holds("many fields", &reply.bytes).await;
+    let final_one = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let interim = "HTTP/1.1 102 Processing\r\n\r\n";
+    let few = interim.repeat(100) + final_one;
+    let reply = answered(&fort, Fault::Raw(few.into_bytes(), Ending::Notify)).await;
+    assert_eq!(reply.status(), 200);
+    let endless = interim.repeat(8000) + final_one;
+    let reply = answered(&fort, Fault::Raw(endless.into_bytes(), Ending::Notify)).await;
+    assert_eq!(reply.status(), 502);
+    fort.holds("interim answers without end", &reply.bytes)
+        .await;
     fort.stands().await;
 }
 
