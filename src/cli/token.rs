@@ -11,7 +11,7 @@ use super::hardening::hide_memory;
 use super::inspection::{self, Purpose};
 use super::{FAILED, FINE, REFUSED, complain, refuse, tell, with_runtime};
 use crate::app;
-use crate::config::{Config, RouteSpec, Scope};
+use crate::config::{Config, RouteSpec, Scope, printable};
 use crate::credential::{AccessToken, TokenRequest};
 
 /// Prints the claims of a route's token, or with `raw` the token and nothing else.
@@ -80,13 +80,28 @@ fn print(token: &AccessToken, raw: bool, out: &mut dyn Write) -> std::io::Result
         token.expires_in.as_secs()
     );
     match claims(token) {
-        Some(claims) => writeln!(out, "{claims:#}")?,
+        Some(claims) => writeln!(out, "{}", shown(&claims))?,
         None => writeln!(
             out,
             "the token is opaque: it holds no claims that can be read"
         )?,
     }
     Ok(FINE)
+}
+
+/// Claims as JSON in which what moves the cursor or turns the text's direction is escaped: the names
+/// among them are others' to choose.
+fn shown(claims: &serde_json::Value) -> String {
+    let mut shown = String::new();
+    for c in format!("{claims:#}").chars() {
+        if c == '\n' || printable(c) == c {
+            shown.push(c);
+        } else {
+            // All of these lie below U+10000: one unit of UTF-16.
+            shown.push_str(&format!("\\u{:04x}", c as u32));
+        }
+    }
+    shown
 }
 
 /// The claims of a token in the form of a JWT. For people to look at, never for decisions: access
@@ -96,4 +111,23 @@ pub(super) fn claims(token: &AccessToken) -> Option<serde_json::Value> {
     let payload = text.split('.').nth(1)?;
     let json = URL_SAFE_NO_PAD.decode(payload).ok()?;
     serde_json::from_slice(&json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_that_others_have_named_move_no_cursor_and_stay_what_they_are() {
+        let named = "\u{1b}[2J\u{9b}31m\u{202e}\u{7f}\n\"Zoë\"";
+        let claims = serde_json::json!({ "app_displayname": named, named: [named] });
+        let shown = shown(&claims);
+        assert!(
+            shown.chars().all(|c| c == '\n' || printable(c) == c),
+            "{shown}"
+        );
+        assert!(shown.contains("Zoë") && shown.lines().count() > 4);
+        let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read, claims);
+    }
 }
