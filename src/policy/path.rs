@@ -153,7 +153,7 @@ impl Segment {
 
 /// The next byte of the deepest level; an overlong spelling of an ASCII byte counts as that byte.
 /// Its bytes are outside ASCII, so it begins with a triplet.
-fn next_decoded(bytes: &[u8], at: usize) -> (u8, usize) {
+pub(super) fn next_decoded(bytes: &[u8], at: usize) -> (u8, usize) {
     if bytes[at] != b'%' {
         return (bytes[at], at + 1);
     }

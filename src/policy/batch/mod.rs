@@ -19,7 +19,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 pub use context::BatchContext;
 
 use super::allow::Allow;
-use super::percent::peel;
 use super::request_header::RequestRules;
 use super::{Refusal, path};
 use crate::code::Code;
@@ -40,15 +39,15 @@ pub struct Operation {
     pub headers: HeaderMap,
 }
 
-/// Whether a raw path names a batch, in any case, encoded up to three times, below any version, and
-/// with whatever servers are known to overlook at the end of a path.
+/// Whether a raw path names a batch, in any case, encoded up to three times or overlong, below any
+/// version, and with whatever servers are known to overlook at the end of a path.
 pub fn is_batch(path: &str) -> bool {
     if memchr::memchr(b'%', path.as_bytes()).is_none() {
         return ends_in_batch(path.as_bytes());
     }
     let (bytes, mut decoded, mut at) = (path.as_bytes(), Vec::new(), 0);
     while at < bytes.len() {
-        let (byte, next) = peel(bytes, at, path::LEVELS);
+        let (byte, next) = path::next_decoded(bytes, at);
         decoded.push(byte);
         at = next;
     }

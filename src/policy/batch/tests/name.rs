@@ -26,6 +26,10 @@ fn a_batch_is_seen_in_every_spelling() {
         "/v1.0/$batch%20",
         "/v1.0/$batch%3Fa",
         "/v1.0/$batch%23a",
+        "/v1.0/%c0%a4batch",
+        "/v1.0/%25c0%25a4batch",
+        "/v1.0/$b%e0%81%a1tch",
+        "/v1.0/$batch%c0%af",
         "//$BATCH",
         "$batch",
     ] {
