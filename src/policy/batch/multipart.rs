@@ -153,6 +153,10 @@ pub(super) fn boundary(kind: &str) -> Result<String, &'static str> {
             .split_once('=')
             .ok_or("its boundary cannot be read")?;
         let (name, value) = (name.trim(), value.trim());
+        // To some readers it stands for the plain one, or goes before it (RFC 2231 sections 3 and 4).
+        if name.contains('*') {
+            return Err("its Content-Type has a parameter with a star; write it plainly");
+        }
         let inner = value
             .strip_prefix('"')
             .and_then(|value| value.strip_suffix('"'));

@@ -348,6 +348,15 @@ fn a_boundary_is_one_and_plain() {
         ("multipart/form-data; boundary=batch_1", false),
         ("multipart/mixed; boundary=batch_1; charset=utf-7", false),
         (
+            "multipart/mixed; boundary=batch_1; boundary*=us-ascii''other",
+            false,
+        ),
+        ("multipart/mixed; boundary=batch_1; BOUNDARY*0=other", false),
+        (
+            "multipart/mixed; boundary=batch_1; charset*=utf-8''utf-7",
+            false,
+        ),
+        (
             "multipart/mixed; CharSet=\"UTF-16\"; boundary=batch_1",
             false,
         ),
