@@ -112,13 +112,15 @@ pub(super) fn missing(call: &Call) -> Answer {
     error(404, "0x8006088a", &text)
 }
 
-/// 401, with the challenge in Dataverse's form: nothing quoted, a slash at the end.
+/// 401, with the challenge in Dataverse's form: nothing quoted, not even a sentence, and a slash at the
+/// end.
 fn unauthorized(call: &Call, refusal: &Refusal) -> Answer {
     let uri = format!("https://{}/{TENANT_ID}/oauth2/authorize", host::LOGIN);
     let resource = format!("{}/", call.origin());
-    let mut challenge = format!("Bearer authorization_uri={uri}, resource_id={resource}");
-    if *refusal != Refusal::Absent {
-        challenge.push_str(", error=invalid_token");
-    }
+    let error = match refusal {
+        Refusal::Absent => "",
+        _ => "error=invalid_token, error_description=Error during token validation!, ",
+    };
+    let challenge = format!("Bearer {error}authorization_uri={uri}, resource_id={resource}");
     Answer::new(StatusCode::UNAUTHORIZED).with("www-authenticate", &challenge)
 }

@@ -1,6 +1,6 @@
 //! Finds the claims that an upstream demands in `WWW-Authenticate` (RFC 9110 section 11.6.1, as
-//! Microsoft's services really write it: unquoted URLs, base64 with its padding, several challenges
-//! in one line or several lines). Pure and linear in the length of the headers.
+//! Microsoft's services really write it: unquoted URLs and sentences, base64 with its padding, several
+//! challenges in one line or several lines). Pure and linear in the length of the headers.
 
 use base64::Engine;
 use base64::alphabet;
@@ -110,10 +110,10 @@ fn read_line(line: &[u8]) -> Option<ClaimsRequest> {
     challenge.claims()
 }
 
-/// A quoted string with its escapes undone, or everything up to a comma or space.
+/// A quoted string with its escapes undone, or what stands there without quotes.
 fn read_value(rest: &[u8]) -> (Vec<u8>, &[u8]) {
     let Some(quoted) = rest.strip_prefix(b"\"") else {
-        let (value, rest) = split(rest, |b| is_space(b) || b == b',');
+        let (value, rest) = rest.split_at(unquoted(rest));
         return (value.to_vec(), rest);
     };
     let mut value = Vec::new();
@@ -127,6 +127,23 @@ fn read_value(rest: &[u8]) -> (Vec<u8>, &[u8]) {
     }
     // The quote was never closed: what there is of the value cannot be relied on.
     (Vec::new(), &[])
+}
+
+/// The length of a value without quotes: up to a comma, because Dataverse writes sentences so, or to
+/// the next parameter, because Azure Storage puts no commas in between.
+fn unquoted(rest: &[u8]) -> usize {
+    let (rest, _) = split(rest, |b| b == b',');
+    let word = |b| is_space(b) || matches!(b, b'=' | b'"');
+    let mut end = rest.len() - split(rest, is_space).1.len();
+    loop {
+        let next = skip(&rest[end..], is_space);
+        let (_, after) = split(next, word);
+        let is_parameter = skip(after, is_space).starts_with(b"=");
+        if next.is_empty() || is_parameter || after.starts_with(b"\"") {
+            return end;
+        }
+        end = rest.len() - after.len();
+    }
 }
 
 /// Either base64 alphabet, padded or not.
@@ -208,6 +225,9 @@ mod tests {
             format!(
                 "Bearer realm=\"a \\\"quoted\\\", claims=x\", error=\"insufficient_claims\", claims=\"{CLAIMS}\""
             ),
+            format!(
+                "Bearer error=insufficient_claims, error_description=Not any more , claims={CLAIMS}"
+            ),
         ] {
             assert_eq!(found(&[&line]), expected(), "{line}");
         }
@@ -265,6 +285,41 @@ mod tests {
         assert_eq!(value("realm").as_deref(), Some("a, resource_id=b"));
         assert_eq!(value("Negotiate"), None);
         assert_eq!(value("error_description"), None);
+    }
+
+    #[test]
+    fn a_sentence_without_quotes_ends_at_the_comma_or_at_the_next_parameter() {
+        let value = |line: &str, name| {
+            let value = value_of(line.as_bytes(), name);
+            value.map(|value| String::from_utf8(value).unwrap())
+        };
+        // As Dataverse writes it.
+        let dataverse = "Bearer error=invalid_token, error_description=Error during token validation!, authorization_uri=https://l.example/t/oauth2/authorize, resource_id=https://contoso.crm.dynamics.com/";
+        // As Azure Storage does.
+        let storage = "Bearer authorization_uri=https://l.example/t/oauth2/authorize resource_id = https://storage.azure.com";
+        for (line, name, wanted) in [
+            (
+                dataverse,
+                "error_description",
+                "Error during token validation!",
+            ),
+            (dataverse, "error", "invalid_token"),
+            (
+                dataverse,
+                "resource_id",
+                "https://contoso.crm.dynamics.com/",
+            ),
+            (
+                storage,
+                "authorization_uri",
+                "https://l.example/t/oauth2/authorize",
+            ),
+            (storage, "resource_id", "https://storage.azure.com"),
+            ("Bearer a=b c \t, d=e", "a", "b c"),
+            ("Bearer a= , d=e", "a", ""),
+        ] {
+            assert_eq!(value(line, name).as_deref(), Some(wanted), "{line}");
+        }
     }
 
     #[test]

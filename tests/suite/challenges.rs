@@ -2,7 +2,7 @@
 //! 401 for the caller.
 
 use serde_json::json;
-use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, LOGIN, Script, Seen};
+use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, LOGIN, ORGANISATION, Script, Seen};
 
 use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
@@ -194,6 +194,17 @@ async fn the_upstreams_reason_is_told_in_whatever_form_it_comes() {
     ] {
         is_refused(&answer, part);
     }
+    // All that Dataverse says, without quotes.
+    let sentence = "Bearer error=invalid_token, error_description=Error during token validation!, authorization_uri=https://l.example/x, resource_id=https://other.example/";
+    let fault = Fault::answer(401, &[("www-authenticate", sentence)], "");
+    stage
+        .simulator
+        .script(Script::on(ORGANISATION, fault).under("/sim/"));
+    let answer = stage.get("/dynamics/sim/bytes/1").await;
+    is_refused(
+        &answer,
+        "(message: Error during token validation!, takes tokens for: https://other.example/)",
+    );
 }
 
 #[tokio::test]
