@@ -209,6 +209,21 @@ async fn a_batch_that_cannot_be_read_is_refused_on_every_route() {
     assert!(stage.simulator.seen().iter().all(|seen| seen.host != GRAPH));
 }
 
+/// Dataverse takes a thousand, Finance and Operations five times as many.
+#[tokio::test]
+async fn too_many_operations_for_an_upstream_are_its_own_to_refuse() {
+    let stage = Stage::with(LIMITED).await;
+    let operation = "GET /api/data/v9.2/accounts?$top=1 HTTP/1.1\r\n";
+    for (many, ours) in [(1001, false), (5000, false), (5001, true)] {
+        let body = multipart(&vec![operation; many]);
+        let answer = post(&stage, DYNAMICS_BATCH, MULTIPART, &body).await;
+        assert_eq!(answer.status, 400, "{many}");
+        let said = answer.text().contains("at most 1000 operations");
+        assert_eq!(said, !ours, "{many}: {}", answer.text());
+        assert_eq!(answer.all("proxy-status").is_empty(), !ours, "{many}");
+    }
+}
+
 #[tokio::test]
 async fn a_compressed_batch_is_read_and_goes_up_plain() {
     let stage = Stage::with(LIMITED).await;

@@ -12,11 +12,8 @@ use serde_json::value::RawValue;
 
 use super::context::Root;
 use super::reference::{References, id};
-use super::{BatchContext, Fault, MOST_HEADERS, Operation, header, method, unreadable};
+use super::{BatchContext, Fault, MOST, MOST_HEADERS, Operation, header, method, unreadable};
 use crate::policy::Refusal;
-
-/// What the multipart form has at most. Graph takes 20 and says so itself; other APIs take more.
-pub(super) const MOST: usize = 1000;
 
 /// How deep brackets may nest. Graph's bodies have fewer than ten levels.
 const DEEPEST: usize = 64;
@@ -145,7 +142,7 @@ pub(super) fn read(
     })?;
     let requests = envelope.requests.0;
     if requests.len() > MOST {
-        return Err(unreadable("it has more than 1000 requests"));
+        return Err(unreadable("it has more than 5000 requests"));
     }
     let mut references = References::default();
     let mut operations = Vec::with_capacity(requests.len());

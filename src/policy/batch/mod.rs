@@ -24,6 +24,10 @@ use super::{Refusal, path};
 use crate::code::Code;
 use crate::config::METHODS;
 
+/// Operations of one batch: what Dynamics 365 Finance and Operations takes. Dataverse takes 1000, Graph
+/// 20, and they say so themselves.
+const MOST: usize = 5000;
+
 /// Headers of one operation: as many as a request of its own may have by default.
 const MOST_HEADERS: usize = 100;
 

@@ -7,11 +7,8 @@ use memchr::memmem;
 
 use super::context::Root;
 use super::message::{Lines, Reader};
-use super::{BatchContext, Fault, Operation, unreadable};
+use super::{BatchContext, Fault, MOST, Operation, unreadable};
 use crate::policy::Refusal;
-
-/// Dataverse's own limit.
-pub(super) const MOST: usize = 1000;
 
 /// Reads a batch.
 pub(super) fn read<'a>(
@@ -71,7 +68,7 @@ impl<'a> Batch<'a> {
             return self.change_set(kind, content, outer);
         }
         if self.operations.len() == MOST {
-            return Err(Fault::unreadable("a batch has at most 1000 operations"));
+            return Err(Fault::unreadable("a batch has at most 5000 operations"));
         }
         self.operations.push(self.reader.message(content, id)?);
         Ok(())
@@ -114,7 +111,7 @@ fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, &'static s
         }
         match begin {
             // A part shares no byte with the delimiters around it.
-            Some(_) if parts.len() == MOST => return Err("it has more than 1000 parts"),
+            Some(_) if parts.len() == MOST => return Err("it has more than 5000 parts"),
             Some(begin) if begin <= at - 2 => parts.push(&body[begin..at - 2]),
             Some(_) => return Err("a part of it is empty"),
             None if before.iter().all(|byte| matches!(byte, b'\r' | b'\n')) => {}

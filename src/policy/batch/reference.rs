@@ -18,7 +18,7 @@ use crate::policy::{Refusal, path};
 pub(super) const CONTENT_ID: HeaderName = HeaderName::from_static("content-id");
 
 /// The longest path that a reference stands for: each reference is a copy of it, and a batch has up to
-/// 1000. Paths with keys and all, which have no query, are a tenth of this.
+/// 5000. Paths with keys and all, which have no query, are a tenth of this.
 pub(super) const LONGEST: usize = 2048;
 
 /// How much of an id a message shows: a GUID and more.

@@ -135,7 +135,7 @@ fn what_two_servers_may_read_in_two_ways_is_refused() {
         format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000)),
         format!(
             r#"{{"requests":[{}]}}"#,
-            vec![r#"{"method":"GET","url":"/me"}"#; 1001].join(",")
+            vec![r#"{"method":"GET","url":"/me"}"#; 5001].join(",")
         ),
     ] {
         let refusal = graph(&body).unwrap_err();
@@ -145,7 +145,7 @@ fn what_two_servers_may_read_in_two_ways_is_refused() {
 
 #[test]
 fn how_many_operations_a_batch_may_have_is_the_upstreams_to_say() {
-    for many in [20, 21, 100, 1000] {
+    for many in [20, 21, 1001, 5000] {
         let list = vec![r#"{"method":"GET","url":"/me"}"#; many].join(",");
         let operations = graph(&format!(r#"{{"requests":[{list}]}}"#)).unwrap();
         assert_eq!(operations.len(), many);

@@ -4,7 +4,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::config::BaseUrl;
-use crate::policy::batch::{BatchContext, MOST_HEADERS, json, multipart, read, reference};
+use crate::policy::batch::{BatchContext, MOST, MOST_HEADERS, read, reference};
 
 fn told(kind: &'static str, body: &str) -> String {
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
@@ -34,9 +34,9 @@ fn bounds_of_a_json_batch() {
     let operation = |id: usize, headers: &str| {
         format!(r#"{{"id":"x{id}","method":"GET","url":"a","headers":{{{headers}}}}}"#)
     };
-    let many: Vec<_> = (0..=json::MOST).map(|id| operation(id, "")).collect();
+    let many: Vec<_> = (0..=MOST).map(|id| operation(id, "")).collect();
     let words = json(&many);
-    let most = format!("more than {} requests", json::MOST);
+    let most = format!("more than {MOST} requests");
     assert!(words.contains(&most), "{words}");
     let headers: Vec<_> = (0..=MOST_HEADERS)
         .map(|at| format!(r#""a{at}":"b""#))
@@ -49,17 +49,17 @@ fn bounds_of_a_json_batch() {
 #[test]
 fn bounds_of_a_multipart_batch() {
     let get = "GET /a HTTP/1.1\r\n\r\n";
-    let words = multipart(&part("b", get).repeat(multipart::MOST + 1));
-    let most = format!("more than {} parts", multipart::MOST);
+    let words = multipart(&part("b", get).repeat(MOST + 1));
+    let most = format!("more than {MOST} parts");
     assert!(words.contains(&most), "{words}");
     let set = |boundary: &str| {
-        let parts = part(boundary, get).repeat(multipart::MOST / 2 + 1);
+        let parts = part(boundary, get).repeat(MOST / 2 + 1);
         format!(
             "--b\r\nContent-Type: multipart/mixed; boundary={boundary}\r\n\r\n{parts}--{boundary}--\r\n"
         )
     };
     let words = multipart(&(set("c") + &set("d")));
-    let most = format!("at most {} operations", multipart::MOST);
+    let most = format!("at most {MOST} operations");
     assert!(words.contains(&most), "{words}");
     let headers = "a: b\r\n".repeat(MOST_HEADERS + 1);
     let words = multipart(&part("b", &format!("GET /a HTTP/1.1\r\n{headers}\r\n")));
