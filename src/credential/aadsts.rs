@@ -77,6 +77,7 @@ const fn entry(
     }
 }
 
+const CERTIFICATE: &str = "upload a new certificate to the app registration and put it with its key in place of the old one";
 const WAIT: &str = "nothing needs to be changed, it is asked again";
 const RESOURCE: &str = "check the scope's host for a typing error, that the product exists in this tenant, and the cloud; Power BI, Key Vault, Azure DevOps and some others have a resource of another name than their host";
 const CLOUD: &str = "set `cloud` or `authority` to the cloud that the tenant lives in";
@@ -86,6 +87,7 @@ const FEDERATION: &str = "compare iss, sub and aud of the token in the file with
 const FOREIGN: &str = "make sure that the file holds a current token (RS256) of the issuer, subject and audience that the app's federated credential names";
 const ASSERTION: &str =
     "check client_id, authority and this machine's clock; report it if they are right";
+const ASSIGNMENT: &str = "grant the app one of the resource's app roles with admin consent, or set \"Assignment required\" of the resource to No under Enterprise applications";
 const POLICY: &str =
     "change the Conditional Access policy for workload identities, or call from an allowed address";
 const REPORT: &str = "report it with the trace id";
@@ -105,6 +107,7 @@ const TABLE: &[Entry] = &[
     entry(50033, Transient, Else, "the directory is temporarily unavailable", WAIT),
     entry(50048, Permanent, Credential, "issuer and subject of the client assertion differ", ASSERTION),
     entry(50087, Transient, Else, "the directory is temporarily unavailable", WAIT),
+    entry(50105, Permanent, Request, "the resource is for assigned apps only, and this one is not", ASSIGNMENT),
     entry(50194, Permanent, Else, "the app is not multi-tenant and cannot be used on a shared authority", "set tenant_id to the tenant's GUID"),
     entry(50196, Throttled, Else, "the same token was asked for too often", "look for another process that asks with this app and does not cache"),
     entry(53003, Permanent, Request, "Conditional Access blocks this app", POLICY),
@@ -126,6 +129,7 @@ const TABLE: &[Entry] = &[
     entry(100_007, Permanent, Else, "the regional endpoint cannot be used like this", "set `authority` to the global one of the cloud"),
     entry(500_011, Permanent, Request, "the resource has no service principal in this tenant", RESOURCE),
     entry(500_014, Permanent, Request, "the resource's service principal is disabled", "enable it under Enterprise applications"),
+    entry(501_051, Permanent, Request, "the resource is for assigned apps only, and this one is not", ASSIGNMENT),
     entry(530_035, Permanent, Request, "a security default or policy blocks this app", POLICY),
     entry(650_052, Permanent, Request, "the organisation has not subscribed to the service", "subscribe to the service, or enable its service principal, in this tenant"),
     entry(650_056, Permanent, Request, "the app registration is misconfigured or consent is missing", CONSENT),
@@ -146,12 +150,18 @@ const TABLE: &[Entry] = &[
     entry(900_382, Permanent, Else, "the app belongs to another cloud", CLOUD),
     entry(900_432, Permanent, Else, "confidential clients do not work across clouds", CLOUD),
     entry(900_561, Permanent, Else, "the endpoint only takes POST", "look for a proxy between here and Entra that changes or redirects requests"),
+    entry(1_000_502, Permanent, Credential, "the certificate is outside its validity", CERTIFICATE),
     entry(1_002_012, Permanent, Request, "client credentials take a scope that ends in /.default", ONE_RESOURCE),
+    entry(5_000_225, Permanent, Else, "the tenant is blocked, because nobody has used it for long", "have an administrator reactivate the tenant, which is possible for 20 days"),
     entry(7_000_112, Permanent, Else, "the app is disabled", "enable the app's service principal under Enterprise applications"),
+    entry(7_000_214, Permanent, Credential, "the certificate was revoked", CERTIFICATE),
     entry(7_000_215, Permanent, Credential, "the client secret is not the app's", "use the secret's value, not its id, and check client_id"),
+    entry(7_000_216, Permanent, Else, "the request held no credential", "check which credential kind the app registration expects"),
     entry(7_000_218, Permanent, Else, "the request held no credential", "check which credential kind the app registration expects"),
     entry(7_000_222, Permanent, Credential, "the client secret has expired", "create a new secret for the app and put it in place of the old one"),
     entry(7_000_229, Permanent, Else, "the app has no service principal in this tenant", "create the enterprise application, or grant admin consent, in this tenant"),
+    entry(7_000_274, Permanent, Credential, "the certificate is outside its validity", CERTIFICATE),
+    entry(7_000_277, Permanent, Credential, "the certificate was revoked", CERTIFICATE),
     entry(7_002_137, Permanent, Credential, "no federated credential of the app matches", FEDERATION),
     entry(7_002_138, Permanent, Credential, "no federated credential of the app matches", FEDERATION),
     entry(9_001_023, Permanent, Else, "the grant does not work on a shared authority", "set tenant_id to the tenant's GUID"),
@@ -177,7 +187,7 @@ mod tests {
         for entry in TABLE {
             assert_eq!(look_up(entry.code), Some(entry));
         }
-        assert_eq!(look_up(7_000_214), None);
+        assert_eq!(look_up(7_000_213), None);
     }
 
     #[test]

@@ -108,13 +108,14 @@ fn refusals_of_scope_tenant_and_policy_do_not_blame_the_credential() {
     }
 }
 
-/// Entra says `invalid_client` as well where an organisation has not subscribed to a service: another
-/// credential of the app would be told the same, and other services go on with this one.
+/// Entra says `invalid_client` as well where an organisation has not subscribed to a service, or a
+/// service is for apps that are assigned to it: another credential of the app would be told the same, and
+/// other services go on with this one.
 #[test]
 fn a_scope_or_a_policy_is_not_the_credentials_whatever_oauth_calls_it() {
     let codes = [
-        28002, 28003, 50001, 53003, 65001, 70011, 500_011, 500_014, 530_035, 650_052, 650_056,
-        650_057, 700_022, 700_023, 1_002_012,
+        28002, 28003, 50001, 50105, 53003, 65001, 70011, 500_011, 500_014, 501_051, 530_035,
+        650_052, 650_056, 650_057, 700_022, 700_023, 1_002_012,
     ];
     for word in ["invalid_client", "unauthorized_client"] {
         for code in codes {
@@ -132,7 +133,8 @@ fn a_scope_or_a_policy_is_not_the_credentials_whatever_oauth_calls_it() {
 fn an_invalid_assertion_is_the_credentials_whatever_oauth_calls_it() {
     for code in [
         50012, 50013, 50027, 50048, 70021, 700_024, 700_027, 700_030, 700_211, 700_212, 700_213,
-        700_229, 7_000_215, 7_000_222, 7_002_137, 7_002_138,
+        700_229, 1_000_502, 7_000_214, 7_000_215, 7_000_222, 7_000_274, 7_000_277, 7_002_137,
+        7_002_138,
     ] {
         for error in ["invalid_request", "invalid_grant"] {
             let error = refuse(400, &[], &document(error, code));

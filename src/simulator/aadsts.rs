@@ -16,8 +16,8 @@ pub(super) const JSON: &str = "application/json; charset=utf-8";
 /// Status and OAuth error of a code.
 fn class(code: u32) -> (u16, &'static str) {
     match code {
-        50013 | 50027 | 50048 | 70021 | 700_024 | 700_027 | 700_211 | 700_212 | 700_213
-        | 7_000_215 | 7_000_218 | 7_000_222 | 7_000_229 => (401, "invalid_client"),
+        50013 | 50027 | 50048 | 70021 | 501_051 | 700_024 | 700_027 | 700_211 | 700_212
+        | 700_213 | 7_000_215 | 7_000_216 | 7_000_222 | 7_000_229 => (401, "invalid_client"),
         53003 | 65001 => (400, "invalid_grant"),
         70003 => (400, "unsupported_grant_type"),
         70011 | 1_002_012 => (400, "invalid_scope"),
@@ -48,6 +48,7 @@ fn sentence(code: u32) -> &'static str {
         90055 => "Tenant {} sends too many requests.",
         500_011 => "Resource principal {} was not found.",
         500_014 => "The principal of {} is disabled.",
+        501_051 => "Application {} has no role there.",
         700_016 => "Application '{}' was not found.",
         700_024 => "The assertion is not valid now: {}.",
         700_027 => "The signature cannot be verified: {}.",
@@ -60,7 +61,7 @@ fn sentence(code: u32) -> &'static str {
         1_002_012 => "The scope {} is not a /.default.",
         7_000_112 => "Application '{}' is disabled.",
         7_000_215 => "The secret of app '{}' is not valid.",
-        7_000_218 => "App '{}' shows no credential.",
+        7_000_216 => "App '{}' shows no credential.",
         7_000_222 => "The secrets of app '{}' are expired.",
         7_000_229 => "App '{}' has no service principal.",
         _ => "The request was refused: {}.",

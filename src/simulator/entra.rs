@@ -253,7 +253,7 @@ fn prove(world: &World, call: &Call, form: &HashMap<String, String>) -> Result<(
         };
     }
     let Some(assertion) = assertion else {
-        return Err((7_000_218, CLIENT_ID.to_owned()));
+        return Err((7_000_216, CLIENT_ID.to_owned()));
     };
     if required(form, "client_assertion_type")? != JWT_BEARER {
         return Err((90014, "client_assertion_type".to_owned()));

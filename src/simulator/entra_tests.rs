@@ -46,7 +46,7 @@ async fn every_mistake_in_the_form_has_its_code() {
     let simulator = Simulator::start().await.unwrap();
     let cases = [
         ("client_secret", Some("wrong"), 7_000_215),
-        ("client_secret", None, 7_000_218),
+        ("client_secret", None, 7_000_216),
         (
             "client_id",
             Some("33333333-aaaa-4bbb-8ccc-000000000003"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use tokenferry::simulator::{CLIENT_ID, LOGIN, Seen, Simulator, TENANT_ID};
+use tokenferry::simulator::{CLIENT_ID, Fault, LOGIN, Script, Seen, Simulator, TENANT_ID};
 
 use crate::harness::program::{Program, command, run};
 use crate::harness::stage::Stage;
@@ -153,6 +153,23 @@ async fn the_second_credential_takes_over_when_the_first_is_refused() {
     assert_eq!(calls(&stage).len(), 1);
     let status = stage.ask_admin("GET /status.json HTTP/1.1").await.text();
     assert!(status.contains("\"fallback\":\"spare\""), "{status}");
+}
+
+/// Another credential of the app would be told the same.
+#[tokio::test]
+async fn the_second_credential_is_not_asked_when_the_first_is_not_to_blame() {
+    let keys = "    client_secret_file: 'FILE'\n    fallback: spare\n  spare:\n    managed_identity: system\n";
+    let (stage, _folder) = stage(keys, |simulator| {
+        // As `invalid_client`.
+        simulator.script(Script::on(LOGIN, Fault::Entra(501_051)));
+        "secret".to_owned()
+    })
+    .await;
+    let answer = stage.get("/graph/v1.0/users").await;
+    assert_eq!(answer.refusal(), (502, "tokenRejected".to_owned()));
+    let message = answer.message();
+    assert!(message.contains("assigned apps only"), "{message}");
+    assert_eq!(stage.simulator.metadata_calls(), 0);
 }
 
 #[tokio::test]
