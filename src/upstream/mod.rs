@@ -51,10 +51,11 @@ use memory::Memory;
 use multiplex::Multiplex;
 use pool::Pool;
 
-/// Graph's and Dataverse's names of their id of a request, which their support asks for first.
-pub static REQUEST_IDS: [HeaderName; 2] = [
+/// Graph's, Dataverse's and Azure's names of their id of a request, which their support asks for first.
+pub static REQUEST_IDS: [HeaderName; 3] = [
     HeaderName::from_static("request-id"),
     HeaderName::from_static("x-ms-service-request-id"),
+    HeaderName::from_static("x-ms-request-id"),
 ];
 
 /// What an upstream is, as far as its connections go: equal specs may share them across a reload.

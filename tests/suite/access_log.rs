@@ -46,6 +46,19 @@ async fn the_upstreams_id_of_a_request_is_logged() {
     let id = answer.field("request-id").to_owned();
     assert!(!id.is_empty());
     stage.log.with("/upstream_request_id", &id).await;
+    for (headers, id) in [
+        // Azure's own name of it.
+        (&[("x-ms-request-id", "azure-7")][..], "azure-7"),
+        (
+            &[("x-ms-request-id", "other"), ("request-id", "graph-7")],
+            "graph-7",
+        ),
+    ] {
+        let fault = Fault::answer(200, headers, "");
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        stage.get("/graph/x").await.expect(200);
+        stage.log.with("/upstream_request_id", id).await;
+    }
 }
 
 #[tokio::test]
