@@ -249,6 +249,17 @@ fn token_row(f: &mut fmt::Formatter<'_>, token: &TokenStatus) -> fmt::Result {
         let (message, ago) = (Escaped(&failure.message), Span(-failure.seconds_ago));
         write!(f, "{message} <span class=\"dim\">({ago})</span>")?;
     }
+    if let Some(past) = &token.past_failure {
+        let (over, ago) = (
+            Words(past.over_seconds_ago),
+            Span(-past.failure.seconds_ago),
+        );
+        let message = Escaped(&past.failure.message);
+        write!(
+            f,
+            "<span class=\"dim\">Over for {over}. The last call that failed, {ago}: {message}</span>"
+        )?;
+    }
     f.write_str("</td></tr>")
 }
 

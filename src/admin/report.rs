@@ -69,7 +69,7 @@ pub struct Token {
     pub renewed: Option<SystemTime>,
     /// When the next call is due.
     pub next: Option<SystemTime>,
-    /// The last call that failed, until one succeeds.
+    /// The last call that failed; also once one has succeeded.
     pub failure: Option<Failure>,
     /// When the credential's secret or certificate expires, where that is known.
     pub credential_expires: Option<SystemTime>,
@@ -82,6 +82,8 @@ pub struct Failure {
     pub at: SystemTime,
     /// Why, in words, and what to do about it.
     pub message: String,
+    /// When a later call succeeded, if one has.
+    pub over: Option<SystemTime>,
 }
 
 impl Report {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::ready::Readiness;
-use super::report::{Report, Token};
+use super::report::{Failure, Report, Token};
 use crate::clock::Now;
 use crate::metrics::{Metrics, RouteTotals};
 use crate::timestamp::Timestamp;
@@ -70,7 +70,10 @@ pub(super) struct TokenStatus {
     pub(super) renewed_at: Option<String>,
     pub(super) renewed_seconds_ago: Option<i64>,
     pub(super) next_attempt_in_seconds: Option<i64>,
+    /// The last call that failed, until one succeeds.
     pub(super) failure: Option<FailureStatus>,
+    /// The last call that failed, once one has succeeded: apart, so that nobody takes it for present.
+    pub(super) past_failure: Option<PastFailureStatus>,
     pub(super) credential_expires_at: Option<String>,
     pub(super) credential_expires_in_seconds: Option<i64>,
 }
@@ -80,6 +83,14 @@ pub(super) struct FailureStatus {
     pub(super) at: String,
     pub(super) seconds_ago: i64,
     pub(super) message: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct PastFailureStatus {
+    #[serde(flatten)]
+    pub(super) failure: FailureStatus,
+    pub(super) over_at: String,
+    pub(super) over_seconds_ago: i64,
 }
 
 impl Snapshot {
@@ -152,6 +163,12 @@ impl TokenStatus {
     fn of(token: &Token, now: Now) -> Self {
         let from_now = |moment: SystemTime| seconds_until(now.wall, moment);
         let ago = |moment: SystemTime| seconds_until(moment, now.wall);
+        let told = |failure: &Failure| FailureStatus {
+            at: written(failure.at),
+            seconds_ago: ago(failure.at),
+            message: failure.message.clone(),
+        };
+        let failure = token.failure.as_ref();
         Self {
             credential: token.credential.clone(),
             fallback: token.fallback.clone(),
@@ -162,10 +179,14 @@ impl TokenStatus {
             renewed_at: token.renewed.map(written),
             renewed_seconds_ago: token.renewed.map(ago),
             next_attempt_in_seconds: token.next.map(from_now),
-            failure: token.failure.as_ref().map(|failure| FailureStatus {
-                at: written(failure.at),
-                seconds_ago: ago(failure.at),
-                message: failure.message.clone(),
+            failure: failure.filter(|it| it.over.is_none()).map(told),
+            past_failure: failure.and_then(|failure| {
+                let over = failure.over?;
+                Some(PastFailureStatus {
+                    failure: told(failure),
+                    over_at: written(over),
+                    over_seconds_ago: ago(over),
+                })
             }),
             credential_expires_at: token.credential_expires.map(written),
             credential_expires_in_seconds: token.credential_expires.map(from_now),

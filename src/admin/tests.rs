@@ -268,6 +268,7 @@ fn the_status_tells_numbers_times_and_reasons() {
     world.report.lock().unwrap().tokens[0].failure = Some(Failure {
         at: wall(1_000_000 - 3_700),
         message: "AADSTS7000215: the secret is wrong; set the right one".into(),
+        over: None,
     });
     let status = world.json("/status.json");
     let route = &status["routes"][0];
@@ -285,6 +286,7 @@ fn the_status_tells_numbers_times_and_reasons() {
     assert_eq!(token["credential_expires_at"], Value::Null);
     assert_eq!(token["credential_expires_in_seconds"], Value::Null);
     assert_eq!(token["failure"]["at"], "1970-01-12T12:45:00.000Z");
+    assert_eq!(token["past_failure"], Value::Null);
     assert_eq!(status["refused"], serde_json::json!({"tokenRejected": 1}));
     assert_eq!(status["configuration"]["refused"], Value::Null);
 
@@ -297,6 +299,30 @@ fn the_status_tells_numbers_times_and_reasons() {
         page.contains("<title>tokenferry: 1 token is missing</title>"),
         "{page}"
     );
+}
+
+#[test]
+fn an_error_that_is_over_is_told_as_past_and_not_as_present() {
+    let world = World::started(TokenState::Valid);
+    world.report.lock().unwrap().tokens[0].failure = Some(Failure {
+        at: wall(1_000_000 - 3_700),
+        message: "AADSTS7000215: the secret is wrong".into(),
+        over: Some(wall(1_000_000 - 125)),
+    });
+    let token = &world.json("/status.json")["tokens"][0];
+    assert_eq!(token["failure"], Value::Null);
+    let past = serde_json::json!({
+        "at": "1970-01-12T12:45:00.000Z",
+        "seconds_ago": 3_700,
+        "message": "AADSTS7000215: the secret is wrong",
+        "over_at": "1970-01-12T13:44:35.000Z",
+        "over_seconds_ago": 125,
+    });
+    assert_eq!(token["past_failure"], past);
+    let page = world.get("/").into_body();
+    let told = "Over for 2 min 5 s. The last call that failed, 1 h 1 min ago: AADSTS7000215";
+    assert!(page.contains(told), "{page}");
+    assert!(world.is_ready("/readyz?tokens"));
 }
 
 #[test]

@@ -137,6 +137,7 @@ fn token(generation: &Generation, status: TokenStatus, now: Now) -> Token {
         failure: status.last_error.map(|error| Failure {
             at: error.at,
             message: error.words,
+            over: error.over,
         }),
         credential_expires: credential.and_then(|credential| credential.expiry()),
     }

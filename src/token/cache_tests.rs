@@ -351,10 +351,29 @@ fn the_status_tells_what_is_served_and_what_failed() {
         settle().await;
         let status = entry.status(clock());
         assert_eq!(status.state, TokenState::Failing);
-        assert_eq!(
-            status.last_error.unwrap().outcome,
-            RefreshOutcome::Unavailable
-        );
+        let told = status.last_error.unwrap();
+        assert_eq!(told.outcome, RefreshOutcome::Unavailable);
+        assert_eq!(told.over, None);
+    });
+}
+
+#[test]
+fn the_last_error_is_kept_when_it_is_over_and_told_as_over_since_the_first_token_after_it() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let entry = script.entry(&cache);
+        script.next().await.refuse(unavailable());
+        script.next().await.grant(token("token-1", 3600));
+        settle().await;
+        let status = entry.status(clock());
+        assert_eq!(status.state, TokenState::Valid);
+        let told = status.last_error.unwrap();
+        assert_eq!(told.over, status.last_renewal);
+        script.next().await.grant(token("token-2", 3600));
+        settle().await;
+        let later = entry.status(clock());
+        assert_ne!(later.last_renewal, status.last_renewal);
+        assert_eq!(later.last_error.unwrap().over, told.over);
     });
 }
 

@@ -74,7 +74,7 @@ fn a_failed_call_with_claims_is_told_as_that_and_keeps_no_other_renewal_away() {
         refuse(&mut script, &reader, &refused, unavailable()).await;
         let status = reader.entry().status(clock());
         assert_eq!(status.state, TokenState::Valid);
-        assert!(status.last_error.is_some());
+        assert!(status.last_error.unwrap().over.is_none());
         advance(S(5)).await;
         failed(renew(&reader, &refused, Some(demand())).await.unwrap());
         let renewal = renew(&reader, &refused, None);
@@ -83,7 +83,8 @@ fn a_failed_call_with_claims_is_told_as_that_and_keeps_no_other_renewal_away() {
         asked.grant(token("token-2", 86_400));
         let second = renewal.await.unwrap().unwrap();
         assert_eq!(second.header, "Bearer token-2");
-        assert!(reader.entry().status(clock()).last_error.is_none());
+        let told = reader.entry().status(clock()).last_error.unwrap();
+        assert!(told.over.is_some());
         // That one counts.
         for claims in [None, Some(demand())] {
             let again = renew(&reader, &second, claims).await.unwrap();

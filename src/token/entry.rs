@@ -158,7 +158,7 @@ impl TokenEntry {
         let served = state.slot.usable(now);
         let held = state.slot.held();
         let last_error = state.last_error.clone();
-        let last_error = last_error.filter(|_| state.slot.has_failed());
+        let last_error = last_error.filter(|it| it.over.is_some() || state.slot.has_failed());
         TokenStatus {
             credential: state.label.clone(),
             fallback: served.and_then(|_| self.fallback()),
@@ -363,7 +363,8 @@ impl TokenEntry {
         self.version.0.fetch_add(1, Ordering::Release);
         state.last_renewal = Some(now.wall);
         // Not what the slot says: after a change of the credential's files it counts anew.
-        let was_failing = state.last_error.take().is_some();
+        let last_error = state.last_error.as_mut();
+        let was_failing = last_error.is_some_and(|it| it.end(now.wall));
         telling::renewed(&state.label, self.key.scope(), was_failing);
     }
 
@@ -374,11 +375,7 @@ impl TokenEntry {
         now: Now,
         random: f64,
     ) -> Concern {
-        let last = LastError {
-            at: now.wall,
-            outcome: outcome(error),
-            words: error.words(),
-        };
+        let last = LastError::new(error, now.wall);
         let before = state.last_error.as_ref().map(|error| error.outcome);
         let news = !state.slot.has_failed() || before != Some(last.outcome);
         let cached = state.slot.usable(now).is_some();

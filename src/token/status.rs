@@ -53,6 +53,26 @@ pub struct LastError {
     pub outcome: RefreshOutcome,
     /// What happened and what to do about it.
     pub words: String,
+    /// When a later call brought a token, if one has.
+    pub over: Option<SystemTime>,
+}
+
+impl LastError {
+    pub(super) fn new(error: &CredentialError, at: SystemTime) -> Self {
+        Self {
+            at,
+            outcome: outcome(error),
+            words: error.words(),
+            over: None,
+        }
+    }
+
+    /// A call brought a token. Returns whether this had still been the state of things.
+    pub(super) fn end(&mut self, at: SystemTime) -> bool {
+        let was_present = self.over.is_none();
+        self.over.get_or_insert(at);
+        was_present
+    }
 }
 
 /// One reading of a token's state. Holds no token.
@@ -72,7 +92,7 @@ pub struct TokenStatus {
     pub usable_for: Option<Duration>,
     /// When the last token came.
     pub last_renewal: Option<SystemTime>,
-    /// The last call that failed, with claims or without, until one brings a token.
+    /// The last call that failed, with claims or without; also once it is over.
     pub last_error: Option<LastError>,
     /// When the next call is due; zero while one is in flight.
     pub next_call_in: Duration,

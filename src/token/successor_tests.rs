@@ -137,7 +137,7 @@ fn the_end_of_failures_is_told_where_a_fallback_ended_them() {
         let heir = pair.entry_with_fallback(&cache);
         pair.next().await.grant(token("token-1", 3600));
         settle().await;
-        assert!(heir.status(clock()).last_error.is_none());
+        assert!(heir.status(clock()).last_error.unwrap().over.is_some());
         assert!(told.0.lock().unwrap().contains(&Level::INFO));
     });
 }

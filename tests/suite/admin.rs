@@ -171,6 +171,22 @@ async fn status_tells_programs_what_the_page_tells_people() {
     assert!(failure.contains("AADSTS7000222"), "{failure}");
     let page = stage.ask_admin("GET / HTTP/1.1").await.expect(200).text();
     assert!(page.contains("AADSTS7000222"));
+
+    // Once it is over, it is told as that.
+    let secret = stage.simulator.add_client_secret();
+    std::fs::write(stage.folder().join("secret"), secret.expose()).unwrap();
+    let token = until("a token comes", || async {
+        let answer = stage.ask_admin("GET /status.json HTTP/1.1").await;
+        let token = answer.json()["tokens"][0].clone();
+        (token["state"] == "valid").then_some(token)
+    })
+    .await;
+    assert!(token["failure"].is_null(), "{token}");
+    let past = &token["past_failure"];
+    assert_eq!(past["message"], failure);
+    assert_eq!(past["over_at"], token["renewed_at"]);
+    let page = stage.ask_admin("GET / HTTP/1.1").await.expect(200).text();
+    assert!(page.contains("Over for "), "{page}");
 }
 
 #[tokio::test]
