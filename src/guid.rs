@@ -35,6 +35,15 @@ pub fn is_guid(text: &str) -> bool {
         })
 }
 
+/// A GUID as Microsoft writes it, so that one in two spellings is one; other text as it is.
+pub fn canonical(text: &str) -> String {
+    if is_guid(text) {
+        text.to_ascii_lowercase()
+    } else {
+        text.to_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,10 +68,12 @@ mod tests {
 
     #[test]
     fn a_guid_is_told_by_its_digits_and_hyphens() {
-        assert!(is_guid("00000003-0000-0FF1-ce00-000000000000"));
+        let spelt = "00000003-0000-0FF1-ce00-000000000000";
+        assert!(is_guid(spelt));
+        assert_eq!(canonical(spelt), "00000003-0000-0ff1-ce00-000000000000");
         for other in [
             "",
-            "contoso.com",
+            "Contoso.com",
             "{0000003-0000-0ff1-ce00-00000000000}",
             "00000003-0000-0ff1-ce00-00000000000g",
             "00000003-0000-0ff1-ce000-00000000000",
@@ -70,6 +81,7 @@ mod tests {
             "00000003-0000-0ff1-ce00-0000000000000",
         ] {
             assert!(!is_guid(other), "{other}");
+            assert_eq!(canonical(other), other);
         }
     }
 }

@@ -16,7 +16,7 @@ use super::sole::{Words, sole};
 use super::value::{BaseUrl, Name};
 use super::variable::Variables;
 use super::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
-use crate::guid::is_guid;
+use crate::guid::{canonical, is_guid};
 use crate::secret::SecretSource;
 
 const WORDS: Words = Words {
@@ -166,8 +166,9 @@ fn managed_identity(raw: &RawCredential, report: &mut Report) -> Option<Identity
         RawManagedIdentity::Selected(selected) => selected,
     };
     let text = |field: &Field<Text>| field.value().map(|text| text.0.clone());
-    let client_id = text(&selected.client_id).map(IdentitySelector::ClientId);
-    let object_id = text(&selected.object_id).map(IdentitySelector::ObjectId);
+    let guid = |field| text(field).map(|id| canonical(&id));
+    let client_id = guid(&selected.client_id).map(IdentitySelector::ClientId);
+    let object_id = guid(&selected.object_id).map(IdentitySelector::ObjectId);
     let resource_id = text(&selected.resource_id).map(IdentitySelector::ResourceId);
     let fields = [
         &selected.client_id,
@@ -259,7 +260,7 @@ pub(super) fn tenant_id(text: &str) -> Result<String, &'static str> {
     ) {
         Err("an app that asks for itself needs its own tenant: the GUID or a verified domain")
     } else if text.len() <= 253 && text.bytes().all(plain) && !text.starts_with('.') {
-        Ok(text.to_owned())
+        Ok(canonical(text))
     } else {
         Err("the tenant's GUID or a verified domain, such as contoso.onmicrosoft.com")
     }
@@ -268,7 +269,7 @@ pub(super) fn tenant_id(text: &str) -> Result<String, &'static str> {
 /// An application ID in a form that can be sent.
 pub(super) fn client_id(text: &str) -> Result<String, &'static str> {
     if text.len() <= 256 && text.bytes().all(|b| b.is_ascii_graphic()) {
-        Ok(text.to_owned())
+        Ok(canonical(text))
     } else {
         Err("the application (client) ID of the app registration, a GUID; not its display name")
     }

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, Script, Seen, Simulator};
+use tokenferry::simulator::{
+    CLIENT_ID, Fault, GRAPH, Gate, LOGIN, Script, Seen, Simulator, TENANT_ID,
+};
 use tokio::task::JoinSet;
 
 use crate::harness::program::Program;
@@ -320,6 +322,28 @@ routes:
     )
     .await;
     assert_eq!(stage.simulator.token_calls(), 2);
+}
+
+#[tokio::test]
+async fn credentials_that_write_one_identity_in_two_ways_share_its_token() {
+    let capitals = |guid: &str| guid.to_uppercase();
+    let stage = Stage::with(&format!(
+        "\
+credentials:
+  one: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: SECRET_FILE}}
+  two: {{tenant_id: {}, client_id: {}, client_secret_file: SECRET_FILE}}
+routes:
+  - {{name: one, path: /one, upstream: 'https://GRAPH', credential: one}}
+  - {{name: two, path: /two, upstream: 'https://GRAPH', credential: two}}
+",
+        capitals(TENANT_ID),
+        capitals(CLIENT_ID),
+    ))
+    .await;
+    for route in ["/one", "/two"] {
+        stage.get(&format!("{route}/sim/bytes/1")).await.expect(200);
+    }
+    assert_eq!(stage.simulator.token_calls(), 1);
 }
 
 #[tokio::test]
