@@ -1,10 +1,10 @@
 //! The admin listener: a handful of connections on the control runtime, apart from the data plane,
 //! so that probes and scrapes are answered when the workers are busy.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,8 +28,8 @@ use crate::server::incoming::{Incoming, Socket};
 use crate::server::listener::Listener;
 use crate::server::peers::Peers;
 
-/// Probes, a scraper or two and a browser need a few; more is a mistake or an attack, and the oldest
-/// makes way.
+/// Probes, a scraper or two and a browser need a few; more is a mistake or an attack, and the one that
+/// was asked longest ago makes way: one that was asked just now may be in the middle of a scrape.
 const CONNECTIONS: usize = 64;
 /// How many of them one address may have, so that it cannot keep a kubelet's probes away.
 const OF_ONE_ADDRESS: usize = 48;
@@ -60,6 +60,7 @@ impl AdminServer {
                 let context = ConnectionContext {
                     admin: Arc::clone(admin),
                     in_force: Arc::clone(in_force),
+                    uses: Arc::default(),
                 };
                 tokio::spawn(lifeline::tie(
                     "the admin listener",
@@ -93,11 +94,20 @@ impl AdminServer {
 struct ConnectionContext {
     admin: Arc<Admin>,
     in_force: Arc<InForce>,
+    /// Counts connections and requests of this listener.
+    uses: Arc<AtomicU64>,
+}
+
+/// A connection that is served.
+struct Open {
+    task: AbortHandle,
+    /// Which of the listener's uses was its last.
+    used: Arc<AtomicU64>,
 }
 
 async fn accept(listener: Listener, context: ConnectionContext) {
     let peers = Peers::new(OF_ONE_ADDRESS);
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    let mut open: Vec<Open> = Vec::new();
     let mut incoming = Incoming::open(&listener);
     loop {
         let (socket, peer) = incoming.next().await;
@@ -106,12 +116,13 @@ async fn accept(listener: Listener, context: ConnectionContext) {
         if let Some(None) = place {
             continue;
         }
-        open.retain(|one| !one.is_finished());
+        open.retain(|one| !one.task.is_finished());
         // A probe that comes anew is not kept away by those who hold on to what they have.
-        if open.len() >= CONNECTIONS
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
+        if open.len() >= CONNECTIONS {
+            let last_use = |at: &usize| open[*at].used.load(Ordering::Relaxed);
+            if let Some(at) = (0..open.len()).min_by_key(last_use) {
+                open.swap_remove(at).task.abort();
+            }
         }
         // A socket that has gone already cannot be watched.
         let serving = match socket {
@@ -127,14 +138,18 @@ async fn accept(listener: Listener, context: ConnectionContext) {
 }
 
 /// Serves one connection; its `place` is given back when it ends.
-fn serve<S, P>(stream: S, context: &ConnectionContext, place: P) -> AbortHandle
+fn serve<S, P>(stream: S, context: &ConnectionContext, place: P) -> Open
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     P: Send + 'static,
 {
     let context = context.clone();
-    let served = tokio::spawn(async move {
+    let next_use = |uses: &AtomicU64| uses.fetch_add(1, Ordering::Relaxed);
+    let used = Arc::new(AtomicU64::new(next_use(&context.uses)));
+    let last_use = Arc::clone(&used);
+    let task = tokio::spawn(async move {
         let service = service_fn(move |request| {
+            last_use.store(next_use(&context.uses), Ordering::Relaxed);
             let response = context.answer(&request);
             async move { Ok::<_, Infallible>(response) }
         });
@@ -146,7 +161,8 @@ where
         let _ = tokio::time::timeout(AT_MOST, connection).await;
         drop(place);
     });
-    served.abort_handle()
+    let task = task.abort_handle();
+    Open { task, used }
 }
 
 impl ConnectionContext {

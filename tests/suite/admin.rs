@@ -236,13 +236,14 @@ async fn an_address_has_so_many_connections_to_the_admin_listener_and_all_keep_n
             caller.exchange("GET /livez HTTP/1.1").await.expect(200);
             callers.push(caller);
         }
-        // All places are taken: whoever comes next has that of the oldest.
+        // All places are taken: whoever comes next has that of the one that was asked longest ago.
+        callers[0].exchange("GET /livez HTTP/1.1").await.expect(200);
         let probe = Caller::neighbour(stage.admin()).await;
         callers.push(probe);
         let probe = callers.last_mut().unwrap();
         probe.exchange("GET /livez HTTP/1.1").await.expect(200);
-        callers[0].expect_close().await;
-        callers[1].exchange("GET /livez HTTP/1.1").await.expect(200);
+        callers[1].expect_close().await;
+        callers[0].exchange("GET /livez HTTP/1.1").await.expect(200);
     }
     drop(callers);
     until("the places are free again", || async {
