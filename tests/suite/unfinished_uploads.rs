@@ -316,3 +316,85 @@ async fn an_upload_that_the_upstream_refused_is_sent_again_once_it_is_there_howe
     let answer = caller.answer("POST").await.expect(200);
     assert_eq!(answer.json()["length"], 10);
 }
+
+/// Waits for a piece of the first request's body, and says goodbye: that request is acted on no more
+/// than any other (RFC 9113 section 6.8). Then it takes what comes.
+async fn leave_unacted(mut stream: tokio::net::TcpStream) {
+    let mut read = Vec::new();
+    let data_of_first = frame(0, 0, 1, b"");
+    let settings = frame(4, 0, 0, b"");
+    drop(stream.write_all(&settings).await);
+    while !read
+        .windows(9)
+        .any(|head| head[3..] == data_of_first[3..] && head[2] > 0)
+    {
+        if stream.read_buf(&mut read).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    drop(stream.write_all(&frame(7, 0, 0, &[0; 8])).await);
+    while stream.read_buf(&mut read).await.unwrap_or(0) > 0 {
+        read.clear();
+    }
+}
+
+/// Answers uploads with what came.
+async fn echo(stream: tokio::net::TcpStream) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else {
+        return;
+    };
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            let head = Response::builder().status(200).body(());
+            let answer = respond.send_response(head.expect("a head"), false);
+            let mut answer = answer.expect("it is open");
+            while let Some(Ok(piece)) = body.data().await {
+                drop(answer.send_data(piece, false));
+            }
+            drop(answer.send_data(Bytes::new(), true));
+        });
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_stalls_while_its_upstream_leaves_is_sent_to_another_once_it_is_there() {
+    for ends in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let left = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&left);
+        tokio::spawn(async move {
+            let (first, _) = listener.accept().await.expect("it is dialled");
+            tokio::spawn(async move {
+                leave_unacted(first).await;
+                count.fetch_add(1, Ordering::SeqCst);
+            });
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(echo(stream));
+            }
+        });
+        let stage = Stage::with(&format!(
+            "workers: 1\ntimeouts: {{request_body_idle: 1500ms}}\nroutes: [{{name: a, path: /a, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}]\n"
+        ))
+        .await;
+        let mut caller = stage.caller().await;
+        caller
+            .ask("POST /a/upload HTTP/1.1\nContent-Length: 10")
+            .await;
+        caller.send("01234").await;
+        // Nothing is left on that connection, so it ends.
+        until("the upstream has left", || async {
+            (left.load(Ordering::SeqCst) == 1).then_some(())
+        })
+        .await;
+        if ends {
+            caller.send("56789").await;
+            let answer = caller.answer("POST").await.expect(200);
+            assert_eq!(answer.text(), "0123456789");
+        } else {
+            let refusal = caller.answer("POST").await.refusal();
+            assert_eq!(refusal, (408, "requestTimeout".to_owned()));
+        }
+    }
+}
