@@ -339,3 +339,12 @@ async fn alerts_ask_for_labels_and_values_that_exist() {
         assert!(page.lines().any(there), "{metric} {wanted}");
     }
 }
+
+/// What `.cargo/config.toml` is for: a build that does not read it starts 30 ms later.
+#[test]
+fn the_program_gathers_no_entropy_from_the_jitter_of_the_processor() {
+    let program = fs::read(env!("CARGO_BIN_EXE_tokenferry")).expect("it is built");
+    let names = |name: &str| memchr::memmem::find(&program, name.as_bytes()).is_some();
+    assert!(names("_RAND_bytes"), "its functions have their names");
+    assert!(!names("jent_entropy_collector"), "jitterentropy is in it");
+}
