@@ -154,17 +154,16 @@ fn of_upstream(error: &UpstreamError, who: &str) -> (Code, Cow<'static, str>, Op
             Code::UpstreamUnreachable,
             format!("{who} sent {flaw}; the request may or may not have been acted on"),
         ),
-        UpstreamError::Broken(breakage) if breakage.is_alert() => (
+        UpstreamError::Broken(breakage) => (
             Code::UpstreamUnreachable,
-            format!(
-                "{who} refused the connection by its TLS; check that it takes connections without a certificate of the caller; the request may or may not have been acted on"
-            ),
-        ),
-        UpstreamError::Broken(_) => (
-            Code::UpstreamUnreachable,
-            format!(
-                "{who} closed the connection or answered something that is not HTTP before it answered; the request may or may not have been acted on"
-            ),
+            match breakage.alert_remedy() {
+                Some(remedy) => format!(
+                    "{who} refused the connection by its TLS; {remedy}; the request may or may not have been acted on"
+                ),
+                None => format!(
+                    "{who} closed the connection or answered something that is not HTTP before it answered; the request may or may not have been acted on"
+                ),
+            },
         ),
         UpstreamError::Refused(_) => (
             Code::UpstreamUnreachable,

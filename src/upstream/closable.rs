@@ -7,7 +7,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::error::alert;
 
 /// The stream.
 pub(super) struct Closable<S> {
@@ -24,6 +27,7 @@ struct State {
     closed: Cell<bool>,
     reader: RefCell<Option<Waker>>,
     listener: Cell<Option<Waker>>,
+    alert: Cell<Option<AlertDescription>>,
 }
 
 impl Closer {
@@ -38,6 +42,11 @@ impl Closer {
     /// Whether the connection is over: nothing more is read or written.
     pub(super) fn is_closed(&self) -> bool {
         self.0.closed.get()
+    }
+
+    /// The alert of TLS that ended it, of which hyper keeps no more than the words.
+    pub(super) fn alert(&self) -> Option<AlertDescription> {
+        self.0.alert.get()
     }
 
     /// Wakes somebody else when something was read, once.
@@ -70,6 +79,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Closable<S> {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if let Poll::Ready(Err(error)) = &read {
+            state.alert.set(alert(error));
+        }
         if read.is_pending() {
             let mut reader = state.reader.borrow_mut();
             match &*reader {

@@ -1,9 +1,10 @@
 //! How one attempt to reach an upstream fails, by what to do about it.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 use crate::config::UpstreamHttp;
 
@@ -151,8 +152,15 @@ fn refusal(target: &str, source: &io::Error) -> String {
 
 /// Whether a handshake failed because the other side speaks nothing that was offered to it.
 pub(super) fn speaks_nothing_offered(failure: &io::Error) -> bool {
-    use rustls::AlertDescription::NoApplicationProtocol;
-    matches!(cause(failure), Some(rustls::Error::AlertReceived(alert)) if *alert == NoApplicationProtocol)
+    alert(failure) == Some(AlertDescription::NoApplicationProtocol)
+}
+
+/// The alert that the other side ended a connection with.
+pub(super) fn alert(failure: &io::Error) -> Option<AlertDescription> {
+    match cause(failure) {
+        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
+        _ => None,
+    }
 }
 
 fn cause(failure: &io::Error) -> Option<&rustls::Error> {
@@ -217,21 +225,38 @@ pub enum Breakage {
 }
 
 impl Breakage {
-    /// Whether the upstream ended the connection with an alert: where it wants a certificate and speaks
-    /// TLS 1.3, that comes after the handshake (RFC 8446 section 4.4.2.4).
-    pub fn is_alert(&self) -> bool {
+    /// The same as an alert that was met elsewhere.
+    pub(super) fn of_alert(alert: AlertDescription) -> Self {
+        let alert = rustls::Error::AlertReceived(alert);
+        Self::Io(io::Error::new(io::ErrorKind::InvalidData, alert))
+    }
+
+    /// What to do about an alert that the upstream ended the connection with: where it wants a
+    /// certificate and speaks TLS 1.3, that comes after the handshake (RFC 8446 section 4.4.2.4).
+    pub fn alert_remedy(&self) -> Option<&'static str> {
+        use AlertDescription as Alert;
         let Self::Io(failure) = self else {
-            return false;
+            return None;
         };
-        matches!(cause(failure), Some(rustls::Error::AlertReceived(_)))
+        Some(match alert(failure)? {
+            // Servers differ in how they say it (RFC 8446 section 6.2, RFC 5246 section 7.4.6).
+            Alert::AccessDenied
+            | Alert::BadCertificate
+            | Alert::CertificateRequired
+            | Alert::CertificateUnknown
+            | Alert::HandshakeFailure => {
+                "check that it takes connections without a certificate of the caller"
+            }
+            _ => "check its name, and what stands between this proxy and it",
+        })
     }
 }
 
-fn broken(breakage: &Breakage) -> &'static str {
-    if breakage.is_alert() {
-        return "the upstream refused the connection by its TLS; check the route's upstream, and that it takes connections without a certificate of the caller";
+fn broken(breakage: &Breakage) -> Cow<'static, str> {
+    match breakage.alert_remedy() {
+        Some(remedy) => format!("the upstream refused the connection by its TLS; {remedy}").into(),
+        None => "the connection broke before the response head".into(),
     }
-    "the connection broke before the response head"
 }
 
 /// Why an attempt failed before a response head arrived.
@@ -275,7 +300,9 @@ impl UpstreamError {
     pub fn proxy_error(&self) -> Option<&'static str> {
         match self {
             Self::Broken(Breakage::Malformed(_)) | Self::Upgrade => Some("http_protocol_error"),
-            Self::Broken(breakage) if breakage.is_alert() => Some("tls_alert_received"),
+            Self::Broken(breakage) if breakage.alert_remedy().is_some() => {
+                Some("tls_alert_received")
+            }
             Self::Broken(_) => Some("connection_terminated"),
             Self::CallerBody => None,
             Self::Coding => Some("http_response_transfer_coding"),

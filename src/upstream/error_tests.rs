@@ -4,7 +4,7 @@ use std::io;
 
 use rustls::CertificateError;
 
-use super::ConnectError;
+use super::{Breakage, ConnectError, UpstreamError};
 
 #[test]
 fn a_certificate_that_is_not_taken_is_told_with_what_is_wrong_with_it() {
@@ -82,4 +82,29 @@ fn an_upstream_is_not_blamed_for_local_ports_that_are_used_up() {
         let text = failed.to_string();
         assert!(text.contains(words), "{text}");
     }
+}
+
+#[test]
+fn an_alert_before_an_answer_is_told_with_what_it_can_mean() {
+    use rustls::AlertDescription as Alert;
+    let certificate = "without a certificate of the caller";
+    let other = "check its name";
+    for (alert, words) in [
+        (Alert::CertificateRequired, certificate),
+        (Alert::BadCertificate, certificate),
+        (Alert::HandshakeFailure, certificate),
+        (Alert::InternalError, other),
+        (Alert::BadRecordMac, other),
+        (Alert::UnrecognisedName, other),
+        (Alert::Unknown(255), other),
+    ] {
+        let failed = UpstreamError::Broken(Breakage::of_alert(alert));
+        let text = failed.to_string();
+        assert!(text.contains("refused the connection by its TLS"), "{text}");
+        assert!(text.contains(words), "{alert:?}: {text}");
+        assert_eq!(text.contains("certificate"), words == certificate, "{text}");
+        assert_eq!(failed.proxy_error(), Some("tls_alert_received"));
+    }
+    let failed = UpstreamError::Broken(Breakage::Io(io::ErrorKind::ConnectionReset.into()));
+    assert!(!failed.to_string().contains("TLS"), "{failed}");
 }

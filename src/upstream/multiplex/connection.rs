@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::AlertDescription;
 
 use super::super::closable::{Closable, Closer};
 use super::super::pool::PATIENCE;
@@ -124,6 +125,11 @@ impl H2Connection {
     /// Whether nothing more goes up on it.
     pub(super) fn is_over(&self) -> bool {
         self.closer.is_closed()
+    }
+
+    /// The alert of TLS that ended it.
+    pub(super) fn alert(&self) -> Option<AlertDescription> {
+        self.closer.alert()
     }
 
     /// Whether one that it has may end and leave its place to another.

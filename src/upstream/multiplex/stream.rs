@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use rustls::AlertDescription;
 
-use super::super::{Failure, RequestBody, UpstreamError};
+use super::super::{Breakage, Failure, RequestBody, UpstreamError};
 use super::connection::H2Connection;
 use super::revocable_body::{Handed, RevocableBody};
 use crate::alarm::Alarm;
@@ -90,7 +91,8 @@ impl Stream {
                 let waits = self.handed.unbegun.get() && connection.allows_none();
                 let waits = waits && connection.is_over();
                 let unsent = unsent || (waits && was_let_go(&error));
-                Err(explain(error, unsent.then(|| self.handed.body.take())))
+                let body = unsent.then(|| self.handed.body.take());
+                Err(explain(error, connection.alert(), body))
             }
         }
     }
@@ -112,8 +114,13 @@ impl Drop for Stream {
     }
 }
 
-/// What became of a request and its connection; `unsent` holds the body of one that hyper gave back.
-fn explain(error: hyper::Error, unsent: Option<Option<RequestBody>>) -> Failure {
+/// What became of a request and its connection, which an `alert` may have ended; `unsent` holds the
+/// body of one that hyper gave back.
+fn explain(
+    error: hyper::Error,
+    alert: Option<AlertDescription>,
+    unsent: Option<Option<RequestBody>>,
+) -> Failure {
     let cause = cause(&error);
     let reset = cause.is_some_and(h2::Error::is_reset);
     let unprocessed = unsent.is_some() || cause.is_some_and(was_not_processed);
@@ -121,7 +128,9 @@ fn explain(error: hyper::Error, unsent: Option<Option<RequestBody>>) -> Failure 
         error: match (reset, unprocessed) {
             (true, true) => UpstreamError::Refused(error),
             (true, false) => UpstreamError::Reset(error),
-            (false, _) => UpstreamError::Broken(error.into()),
+            (false, _) => {
+                UpstreamError::Broken(alert.map_or_else(|| error.into(), Breakage::of_alert))
+            }
         },
         unprocessed,
         begun: false,
