@@ -195,9 +195,16 @@ fn remedy(failure: &io::Error) -> &'static str {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "its certificate is for another name; check the route's upstream, and resolve"
         }
+        CertificateError::Other(other) if other.0.to_string() == USED_AS_SERVER => {
+            "its certificate is that of an authority (CA:TRUE), which is not taken from a server: give it one that an authority of trust.ca_file issued, or one of its own with basicConstraints=CA:FALSE and name that there"
+        }
         _ => PRIVATE_CA,
     }
 }
+
+/// How webpki calls an authority's certificate that a server shows as its own; its type is not ours
+/// to name.
+const USED_AS_SERVER: &str = "CaUsedAsEndEntity";
 
 const PRIVATE_CA: &str = "if its certificate is from a private CA, name that in trust.ca_file";
 

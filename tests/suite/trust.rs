@@ -4,11 +4,13 @@
 use std::fs;
 use std::sync::Arc;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokenferry::simulator::Simulator;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -164,5 +166,61 @@ async fn an_upstream_that_wants_a_certificate_of_this_proxy_is_told_as_one() {
         trust(&simulator, &folder.path().join("ca.pem"));
         let (_, out, err) = run(with_file(&["doctor"], folder.path())).await;
         assert!(out.contains(words), "{out}{err}");
+    }
+}
+
+/// An upstream that answers 200 to everything with a certificate that vouches for itself; its port
+/// and that certificate.
+async fn vouching_for_itself(is_ca: IsCa) -> (u16, String) {
+    tokenferry::trust::install_provider();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    params.is_ca = is_ca;
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into())
+        .expect("a pair");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let accepted = acceptor.accept(stream);
+            tokio::spawn(async move {
+                let Ok(mut stream) = accepted.await else {
+                    return;
+                };
+                while stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                    drop(stream.write_all(answer).await);
+                }
+            });
+        }
+    });
+    (port, certificate.pem())
+}
+
+#[tokio::test]
+async fn a_server_that_vouches_for_itself_is_taken_unless_its_certificate_is_an_authoritys() {
+    for (is_ca, words) in [
+        (IsCa::ExplicitNoCa, ""),
+        (IsCa::NoCa, ""),
+        (
+            IsCa::Ca(BasicConstraints::Unconstrained),
+            "its certificate is that of an authority (CA:TRUE)",
+        ),
+    ] {
+        let (port, pem) = vouching_for_itself(is_ca).await;
+        let route = format!(
+            "routes: [{{name: a, path: /a, upstream: 'https://localhost:{port}', scope: 'https://GRAPH/.default'}}]\n"
+        );
+        let (simulator, folder) = desk(&route).await;
+        let both = format!("{}{pem}", simulator.ca_pem());
+        fs::write(folder.path().join("ca.pem"), both).expect("the folder can be written");
+        let (code, out, err) = run(with_file(&["doctor"], folder.path())).await;
+        assert_eq!(code, i32::from(!words.is_empty()), "{out}{err}");
+        assert!(out.contains(words), "{out}{err}");
+        assert!(!out.contains("private CA"), "{out}{err}");
     }
 }
