@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use super::header::{Fate, Length, NameSet, Names, editable, edited, length, names, nominated};
 use crate::config::HeaderEdits;
 
-static NAMES: Names<30> = names! {
+static NAMES: Names<32> = names! {
     "connection" => Remove,
     // Framing, of which one spelling comes down.
     "content-length" => Pass,
@@ -31,6 +31,9 @@ static NAMES: Names<30> = names! {
     "access-control-max-age" => RemoveUnlessKept,
     "alt-svc" => RemoveUnlessKept,
     "clear-site-data" => RemoveUnlessKept,
+    // By these a browser tells the upstream of failed requests to this origin, addresses and all.
+    "nel" => RemoveUnlessKept,
+    "report-to" => RemoveUnlessKept,
     "public-key-pins" => RemoveUnlessKept,
     "public-key-pins-report-only" => RemoveUnlessKept,
     "service-worker-allowed" => RemoveUnlessKept,

@@ -194,6 +194,14 @@ async fn fields_that_act_on_a_browser_or_a_hop_are_taken_out() {
         ),
         ("alt-svc", "h3=\":443\""),
         ("clear-site-data", "\"*\""),
+        (
+            "nel",
+            "{\"report_to\":\"network-errors\",\"max_age\":86400}",
+        ),
+        (
+            "report-to",
+            "{\"group\":\"network-errors\",\"max_age\":86400,\"endpoints\":[{\"url\":\"https://evil.example/\"}]}",
+        ),
         ("access-control-allow-origin", "*"),
         ("access-control-allow-credentials", "true"),
         ("access-control-expose-headers", "*"),
