@@ -14,8 +14,7 @@ const SOON: Duration = Duration::from_secs(5);
 pub enum TokenError {
     /// The call did not end while the request could wait.
     #[error(
-        "no token came within {} s (timeouts.token_wait), and the call for it goes on; if this lasts, check the network and firewalls in between",
-        waited.as_secs()
+        "no token came within {waited:?} (timeouts.token_wait), and the call for it goes on; if this lasts, check the network and firewalls in between"
     )]
     Late {
         /// How long the request waited.

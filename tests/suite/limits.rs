@@ -313,6 +313,8 @@ async fn a_token_that_does_not_come_is_not_waited_for_for_ever() {
     let answer = stage.get("/graph/sim/bytes/1").await;
     assert_eq!(answer.refusal(), (503, "tokenUnavailable".to_owned()));
     assert!(!answer.field("retry-after").is_empty());
+    let message = answer.message();
+    assert!(message.contains("no token came within 200ms"), "{message}");
     gate.open();
     stage.attempted().await;
     stage.get("/graph/sim/bytes/1").await.expect(200);
