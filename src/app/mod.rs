@@ -203,11 +203,6 @@ impl App {
         unguarded.map(|route| route.name.to_string()).collect()
     }
 
-    /// The token cache.
-    pub fn tokens(&self) -> &TokenCache {
-        &self.tokens
-    }
-
     /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::refresh::clock;
 use super::script::{
-    Asked, LIMIT, Script, cache, rejected, run, settle, throttled, token, unavailable, wait,
+    Asked, LIMIT, Script, all_attempted, cache, rejected, run, settle, throttled, token,
+    unavailable, wait,
 };
 use super::slot_clocks::S;
 use super::{Supplier, TokenCache, TokenError, TokenReader, TokenState};
@@ -83,7 +84,7 @@ fn the_first_call_needs_no_request() {
         let (cache, mut script) = (cache(), Script::new());
         let reader = TokenReader::new(script.entry(&cache));
         script.next().await.grant(token("token-1", 3600));
-        cache.all_attempted().await;
+        all_attempted(&cache).await;
         assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
     });
 }
@@ -325,7 +326,7 @@ fn a_renewal_that_panics_ends_the_process_and_is_named() {
             let cache = cache();
             let _entry = cache.entry_from(key, &Name::parse("contoso").unwrap(), supplier);
             // If nothing ends it, it ends well.
-            let _ = tokio::time::timeout(LIMIT, cache.all_attempted()).await;
+            let _ = tokio::time::timeout(LIMIT, all_attempted(&cache)).await;
         });
     });
     let Some(output) = alone else { return };

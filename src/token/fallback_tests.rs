@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::refresh::clock;
 use super::script::{
-    LIMIT, Script, cache, rejected, renew, run, settle, throttled, token, unavailable,
+    LIMIT, Script, all_attempted, cache, rejected, renew, run, settle, throttled, token,
+    unavailable,
 };
 use super::slot_clocks::S;
 use super::{Supplier, TokenEntry, TokenKey, TokenReader};
@@ -225,7 +226,7 @@ fn two_calls_of_a_pair_are_counted_as_two_each_with_its_own_time() {
             let scope = Scope::parse("https://graph.test/.default").unwrap();
             let key = TokenKey::plain(identity, scope);
             let entry = cache.entry_from(key, &Name::parse("contoso").unwrap(), supplier);
-            cache.all_attempted().await;
+            all_attempted(&cache).await;
             let expected = RefreshCounts::default().of("contoso", "graph");
             expected.ended(first, S(9));
             expected.ended(second, S(1));

@@ -167,17 +167,6 @@ impl TokenCache {
             .collect()
     }
 
-    /// Waits until the first call of every token that is there now has ended, well or not.
-    pub async fn all_attempted(&self) {
-        for entry in self.entries() {
-            let mut phase = entry.watch();
-            // An error would mean that the entry is gone, which this one is not.
-            let _ = phase
-                .wait_for(|phase| phase.ended > 0 || phase.retired)
-                .await;
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TokenKey, Kept>> {
         // Nothing panics while it is held but an allocation that fails, which ends the process.
         self.shared

@@ -37,6 +37,17 @@ pub(super) fn cache() -> TokenCache {
     TokenCache::new(Handle::current(), Arc::default())
 }
 
+/// Waits until the first call of every token that is there now has ended, well or not.
+pub(super) async fn all_attempted(cache: &TokenCache) {
+    for entry in cache.entries() {
+        let mut phase = entry.watch();
+        // An error would mean that the entry is gone, which this one is not.
+        let _ = phase
+            .wait_for(|phase| phase.ended > 0 || phase.retired)
+            .await;
+    }
+}
+
 /// How long tests wait for a token at the most.
 pub(super) const LIMIT: Duration = Duration::from_secs(15);
 

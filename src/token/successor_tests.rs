@@ -9,7 +9,9 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::refresh::clock;
-use super::script::{Script, cache, renew, run, settle, throttled, token, unavailable, wait, warm};
+use super::script::{
+    Script, all_attempted, cache, renew, run, settle, throttled, token, unavailable, wait, warm,
+};
 use super::slot_clocks::S;
 use super::{RenewError, TokenCache, TokenError, TokenReader};
 use crate::credential::ClaimsRequest;
@@ -106,7 +108,7 @@ fn a_first_attempt_that_is_called_off_is_waited_for_no_more() {
         script.entry(&cache);
         let _never = script.next().await;
         let all = cache.clone();
-        let attempted = spawn_local(async move { all.all_attempted().await });
+        let attempted = spawn_local(async move { all_attempted(&all).await });
         settle().await;
         assert!(!attempted.is_finished());
         cache.retain(&BTreeSet::new());

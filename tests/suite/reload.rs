@@ -159,7 +159,7 @@ async fn a_new_route_gets_its_token_without_disturbing_others() {
     let stage = Stage::with(ONE_ROUTE).await;
     stage.get("/g/sim/bytes/1").await.expect(200);
     stage.reload(TWO_ROUTES);
-    soon(stage.app().tokens().all_attempted()).await;
+    stage.attempted().await;
     stage
         .get("/dynamics/api/data/v9.2/accounts?$top=1")
         .await

@@ -16,7 +16,7 @@ use super::caller::Caller;
 use super::caller2::Caller2;
 use super::lines::Lines;
 use super::numbers::{self, Numbers};
-use super::{allow_files, routes_yaml, soon, until};
+use super::{allow_files, routes_yaml, until};
 
 /// A simulator, the program in front of it, and its access log.
 pub(crate) struct Stage {
@@ -69,7 +69,13 @@ impl Stage {
 
     /// Waits until the first attempt for every token has ended.
     pub(crate) async fn attempted(&self) {
-        soon(self.app().tokens().all_attempted()).await;
+        until("every token was tried", || async {
+            let state = self.ask_admin("GET /readyz HTTP/1.1").await.json();
+            let routes = state["routes"].as_array().expect("they are listed");
+            let tried = routes.iter().all(|route| route["token"] != "pending");
+            tried.then_some(())
+        })
+        .await;
     }
 
     /// Puts other lines in force.
