@@ -248,6 +248,9 @@ fn token_row(f: &mut fmt::Formatter<'_>, token: &TokenStatus) -> fmt::Result {
     if let Some(failure) = &token.failure {
         let (message, ago) = (Escaped(&failure.message), Span(-failure.seconds_ago));
         write!(f, "{message} <span class=\"dim\">({ago})</span>")?;
+    } else if let Some(reason) = &token.fallback_reason {
+        // A failure with a fallback names both.
+        write!(f, "{} ", Escaped(reason))?;
     }
     if let Some(past) = &token.past_failure {
         let (over, ago) = (

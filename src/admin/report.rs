@@ -59,6 +59,8 @@ pub struct Token {
     pub credential: String,
     /// The credential that is used instead, while the first is refused.
     pub fallback: Option<String>,
+    /// Why the first is refused, while that one is used.
+    pub fallback_reason: Option<String>,
     /// The scope.
     pub scope: String,
     /// Whether it can be served.

@@ -62,6 +62,7 @@ pub(super) struct RouteStatus {
 pub(super) struct TokenStatus {
     pub(super) credential: String,
     pub(super) fallback: Option<String>,
+    pub(super) fallback_reason: Option<String>,
     pub(super) scope: String,
     pub(super) state: TokenState,
     pub(super) expires_at: Option<String>,
@@ -172,6 +173,7 @@ impl TokenStatus {
         Self {
             credential: token.credential.clone(),
             fallback: token.fallback.clone(),
+            fallback_reason: token.fallback_reason.clone(),
             scope: token.scope.clone(),
             state: token.state,
             expires_at: token.expires.map(written),

@@ -27,6 +27,7 @@ fn token(state: TokenState) -> Token {
     Token {
         credential: "contoso".into(),
         fallback: None,
+        fallback_reason: None,
         scope: SCOPE.into(),
         state,
         expires: Some(wall(1_000_000 + 4_000)),

@@ -126,8 +126,10 @@ fn token(generation: &Generation, status: TokenStatus, now: Now) -> Token {
         .credentials
         .iter()
         .find(|credential| *credential.name() == status.credential);
+    let fallback_reason = status.fallback.as_ref().and(credential);
     Token {
         credential: status.credential.to_string(),
+        fallback_reason: fallback_reason.and_then(|credential| credential.refused()),
         fallback: status.fallback.map(|name| name.to_string()),
         scope: status.scope.to_string(),
         state: status.state,

@@ -74,6 +74,14 @@ impl Fallback {
         self.lock().refused.is_some()
     }
 
+    /// Why the first gives no token, as long as it is known to be refused.
+    pub(super) fn why(&self) -> Option<Reason> {
+        self.lock()
+            .refused
+            .as_ref()
+            .map(|refused| refused.why.clone())
+    }
+
     /// Since when the first has not been refused. Whoever got a token from the second before this
     /// can have the first's now.
     pub(super) fn accepted(&self) -> Instant {

@@ -162,6 +162,12 @@ impl Credential {
         self.fallback.as_ref().map(|fallback| &*fallback.second)
     }
 
+    /// Why it is refused, in words, as long as its fallback is asked in its place.
+    pub fn refused(&self) -> Option<String> {
+        let why = self.fallback.as_ref()?.why()?;
+        Some(why.words().to_owned())
+    }
+
     /// Asks for a token once; with a fallback, the second as well when the first is refused, or was
     /// and now does not answer.
     pub async fn acquire(&self, request: TokenRequest<'_>) -> Acquired {

@@ -54,4 +54,13 @@ async fn while_both_are_refused_each_is_named_and_neither_is_said_to_work() {
     let reason = event["reason"].as_str().unwrap_or_default();
     assert!(reason.starts_with("AADSTS7000215"), "{event}");
     assert_ne!(event["fallback"], Value::Null);
+
+    // As long as it stands in, it is told why.
+    let token = program.get_admin("/status.json").await.json()["tokens"][0].clone();
+    assert_eq!(token["fallback"], "spare");
+    assert!(token["failure"].is_null(), "{token}");
+    assert_eq!(token["fallback_reason"], reason);
+    let page = program.get_admin("/").await.text();
+    assert!(page.contains("replaced by spare"), "{page}");
+    assert!(page.contains("<td>AADSTS7000215"), "{page}");
 }
