@@ -1,13 +1,13 @@
 //! Rules of addresses: what is listened on, what is served, and what would lead back here.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use super::choice::RawAdmin;
 use super::file::RawConfig;
 use super::read::Item;
 use super::report::{Report, quoted_key};
-use super::value::{BaseUrl, HostName, Origin, split_port};
+use super::value::{BaseUrl, HostName, LOCALHOST, Origin, split_port};
 use super::{Config, CredentialSpec, ListenAddress, Replaced, RouteSpec};
 
 /// Where this process is, and what it knows about addresses.
@@ -217,7 +217,7 @@ fn arrives<'a>(
 fn addresses(host: &HostName) -> Vec<IpAddr> {
     let text = host.as_str();
     if text == "localhost" || text.ends_with(".localhost") {
-        return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        return LOCALHOST.to_vec();
     }
     host.bare()
         .parse::<IpAddr>()

@@ -76,7 +76,7 @@ pub use route::{
     RetrySpec, RewriteLinks, RouteSpec, Throttle, UpstreamHttp,
 };
 pub use schema::schema;
-pub use value::{BaseUrl, HostName, HostPattern, Name, Origin, PathPrefix, Scope};
+pub use value::{BaseUrl, HostName, HostPattern, LOCALHOST, Name, Origin, PathPrefix, Scope};
 
 /// Everything routes.yaml says, checked and complete.
 #[derive(Clone, Debug, PartialEq)]

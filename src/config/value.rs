@@ -154,6 +154,13 @@ impl HostName {
     }
 }
 
+/// Where names of this machine lead, in the resolver's usual order. A resolver that does not know
+/// them asks the network, which may answer anything (RFC 6761 section 6.3).
+pub const LOCALHOST: [IpAddr; 2] = [
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+];
+
 /// Whether resolvers take this name for an IPv4 address although it is not written as one: `127.1`
 /// and `0x7f000001` are loopback to them (WHATWG URL, "ends in a number").
 fn half_an_address(name: &str) -> bool {

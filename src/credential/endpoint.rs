@@ -18,7 +18,7 @@ use super::answer::{self, AccessToken};
 use super::error::{CredentialError, Flaw, Outage, Peer};
 use super::refusal;
 use crate::chain::causes;
-use crate::config::{HostName, Origin};
+use crate::config::{HostName, LOCALHOST, Origin};
 use crate::guid;
 
 /// Largest answer that is read: a token of 16 KiB and what else an endpoint says beside it.
@@ -49,7 +49,6 @@ pub struct Egress {
 pub struct TokenClient {
     egress: Egress,
     proxied: Client,
-    direct: Client,
     metadata: Client,
 }
 
@@ -59,11 +58,9 @@ impl TokenClient {
     /// # Errors
     /// When the HTTP library refuses the TLS configuration or the environment's proxy settings.
     pub fn new(egress: Egress) -> Result<Self, reqwest::Error> {
-        let base = || client(&egress.tls, CONNECT);
         Ok(Self {
-            proxied: base().build()?,
-            direct: base().no_proxy().build()?,
-            metadata: client(&egress.tls, CONNECT_METADATA).no_proxy().build()?,
+            proxied: client(&egress.tls, CONNECT).build()?,
+            metadata: here(client(&egress.tls, CONNECT_METADATA), "localhost").build()?,
             egress,
         })
     }
@@ -80,7 +77,7 @@ impl TokenClient {
                 .build()?,
             None if origin.secure => self.proxied.clone(),
             // On this machine, without TLS: a proxy would read the secret.
-            _ => self.direct.clone(),
+            _ => here(client(&self.egress.tls, CONNECT), origin.host.as_str()).build()?,
         };
         Ok(Endpoint::new(client, origin, pinned, path, peer, hint))
     }
@@ -117,6 +114,13 @@ fn client(tls: &rustls::ClientConfig, connect: Duration) -> ClientBuilder {
         .pool_max_idle_per_host(0)
         .connect_timeout(connect)
         .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")))
+}
+
+/// A client that goes by no proxy, and knows where this name of this machine leads: a resolver may
+/// take another for it. Any other host is looked up.
+fn here(client: ClientBuilder, name: &str) -> ClientBuilder {
+    let addresses = LOCALHOST.map(|ip| SocketAddr::new(ip, 0));
+    client.no_proxy().resolve_to_addrs(name, &addresses)
 }
 
 /// One URL and the client that reaches it.

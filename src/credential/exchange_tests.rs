@@ -39,6 +39,16 @@ async fn a_secret_goes_up_form_encoded_and_only_in_the_body() {
 }
 
 #[tokio::test]
+async fn a_name_of_this_machine_is_not_asked_of_a_resolver() {
+    let entra = StandIn::start(|_| granted("t")).await;
+    let (_folder, file) = secret_file("s");
+    let mut app = entra.app();
+    app.authority.origin.host = HostName::parse("entra.localhost").unwrap();
+    let credential = &build(&[spec("a", secret_in(&file, app))], &client())[0];
+    ask(credential).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_changed_file_is_used_at_the_next_call_without_a_restart() {
     let entra = StandIn::start(|_| granted("t")).await;
     let (_folder, file) = secret_file("old");

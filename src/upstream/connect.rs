@@ -19,7 +19,7 @@ use super::error::speaks_nothing_offered;
 use super::resolver::Resolver;
 use super::stream::UpstreamStream;
 use super::tunnel;
-use crate::config::{HostName, Origin, UpstreamHttp};
+use crate::config::{HostName, LOCALHOST, Origin, UpstreamHttp};
 use crate::descriptors;
 use crate::socket::{Tcp, UNSENT};
 use crate::trust::Trust;
@@ -153,6 +153,10 @@ impl Connector {
 
     async fn look_up(&self) -> Result<Vec<SocketAddr>, ConnectError> {
         let host = &self.origin.host;
+        // Without TLS the token may go to this machine alone, whatever a resolver takes for it.
+        if !self.origin.secure && !host.is_address() {
+            return Ok(LOCALHOST.map(|ip| (ip, self.origin.port).into()).to_vec());
+        }
         match self.resolver.addresses(host.bare(), self.origin.port).await {
             Ok(addresses) => Ok(interleaved(addresses)),
             Err(_) if descriptors::are_used_up() => Err(ConnectError::descriptors(&self.target)),
@@ -272,6 +276,23 @@ async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_name_of_this_machine_without_tls_is_not_asked_of_a_resolver() {
+        for name in ["localhost", "api.localhost"] {
+            let origin = Origin {
+                secure: false,
+                host: HostName::parse(name).unwrap(),
+                port: 5000,
+            };
+            let egress = Egress::new(crate::trust::load(None).unwrap(), BTreeMap::new());
+            let limit = Duration::from_secs(20);
+            let connector = Connector::new(egress, origin, UpstreamHttp::Http1, limit);
+            let local = tokio::task::LocalSet::new();
+            let found = local.run_until(connector.look_up()).await.unwrap();
+            assert_eq!(found, LOCALHOST.map(|ip| SocketAddr::new(ip, 5000)));
+        }
+    }
 
     #[test]
     fn address_families_take_turns_in_the_order_of_the_resolver() {
