@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use super::check_caller;
 use super::check_credential;
 use super::check_limit::{limits, timeouts};
-use super::check_network::{Network, network, unreached};
+use super::check_network::{Network, exposed, network, unreached};
 use super::check_route::route;
 use super::choice::RawTls;
 use super::file::{RawConfig, RawRoute, RawTlsFiles};
@@ -53,6 +53,7 @@ pub(super) fn config(
     unused(&around, raw, &routes, report);
     let credentials = credentials.specs();
     unreached(raw, &credentials, report);
+    exposed(raw, &credentials, &routes, report);
     Config {
         public_url: network.public_url.clone(),
         hosts: plain(&raw.hosts),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::choice::RawAdmin;
 use super::file::RawConfig;
+use super::node::Key;
 use super::read::Item;
 use super::report::{Report, quoted_key};
 use super::value::{BaseUrl, HostName, LOCALHOST, Origin, split_port};
@@ -132,25 +133,58 @@ pub(super) fn unreached(raw: &RawConfig, credentials: &[CredentialSpec], report:
         .filter_map(|credential| Some(&credential.kind.app()?.authority.origin))
         .filter(|origin| origin.secure && origin.host.is_address())
         .collect();
-    for (key, _) in raw.resolve.value().map_or(&[][..], |table| &table.0) {
-        let Ok((host, Some(port))) = split_port(&key.text) else {
+    for (key, _) in entries(raw, &authorities) {
+        let message = format!(
+            "{} is the authority of a credential, and token calls over TLS go to an address as it is",
+            quoted_key(&key.text)
+        );
+        let help = "a host name as authority, or the address to connect to and no entry here";
+        report.problem(key.span, message, help);
+    }
+}
+
+/// Refuses fixed addresses by which what goes without TLS, because it stays on this machine, would
+/// leave it: tokens to upstreams, and secrets to authorities.
+pub(super) fn exposed(
+    raw: &RawConfig,
+    credentials: &[CredentialSpec],
+    routes: &[Option<RouteSpec>],
+    report: &mut Report,
+) {
+    let apps = credentials
+        .iter()
+        .filter_map(|credential| credential.kind.app());
+    let authorities = apps.map(|app| &app.authority.origin);
+    let upstreams = routes.iter().flatten().map(|route| &route.upstream.origin);
+    let open: Vec<&Origin> = authorities
+        .chain(upstreams)
+        .filter(|origin| !origin.secure)
+        .collect();
+    for (_, item) in entries(raw, &open) {
+        let Some(item) = item.as_ref().filter(|item| item.is_known()) else {
             continue;
         };
-        let Ok(host) = HostName::parse(host) else {
-            continue;
-        };
-        if authorities
-            .iter()
-            .any(|origin| origin.host == host && origin.port == port)
-        {
-            let message = format!(
-                "{} is the authority of a credential, and token calls over TLS go to an address as it is",
-                quoted_key(&key.text)
-            );
-            let help = "a host name as authority, or the address to connect to and no entry here";
-            report.problem(key.span, message, help);
+        if !item.value.ip().to_canonical().is_loopback() {
+            let message = "a token or secret would travel there in the clear";
+            report.problem(item.span, message, "https:// (http:// only to loopback)");
         }
     }
+}
+
+/// The fixed addresses of these origins.
+fn entries<'r>(
+    raw: &'r RawConfig,
+    origins: &'r [&Origin],
+) -> impl Iterator<Item = &'r (Key, Option<Item<SocketAddr>>)> {
+    let table = raw.resolve.value().map_or(&[][..], |table| &table.0);
+    table.iter().filter(|(key, _)| {
+        let place = split_port(&key.text).ok();
+        let place = place.and_then(|(host, port)| HostName::parse(host).ok().zip(port));
+        place.is_some_and(|(host, port)| {
+            let mut origins = origins.iter();
+            origins.any(|origin| origin.host == host && origin.port == port)
+        })
+    })
 }
 
 impl Network {

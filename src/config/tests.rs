@@ -380,3 +380,19 @@ fn an_upstream_that_resolve_leads_here_by_a_mapped_address_leads_back() {
         assert_eq!(check(&text).is_ok(), fine, "{port}");
     }
 }
+
+#[test]
+fn no_fixed_address_leads_away_from_this_machine_what_goes_without_tls() {
+    for (here, address, fine) in [
+        ("http://a.localhost:5", "10.0.0.4:80", false),
+        ("http://a.localhost:5", "[::ffff:127.0.0.2]:80", true),
+        ("https://a.localhost:5", "10.0.0.4:443", true),
+    ] {
+        for (authority, upstream) in [(here, "https://b.com"), ("https://b.com", here)] {
+            let text = format!(
+                "credentials: {{a: {{tenant_id: t, client_id: c, client_secret: \"${{S}}\", authority: \"{authority}\"}}}}\nroutes: [{{name: a, path: /a, upstream: \"{upstream}\"}}]\nresolve: {{\"a.localhost:5\": \"{address}\"}}\n"
+            );
+            assert_eq!(check(&text).is_ok(), fine, "{text}");
+        }
+    }
+}
