@@ -66,13 +66,22 @@ fn walk(node: &Node, hide: bool, table: &str, spans: &mut Vec<Span>) {
     }
 }
 
-/// Whether an application ID may be the secret that belongs beside it. Those of Entra have 32
-/// characters and more.
+/// Whether an ID may be the secret that belongs beside it. Those of Entra have 32 characters and more.
 fn is_mistaken(key: &str, value: &Node) -> bool {
-    match &value.content {
-        Content::Scalar(text) => key == "client_id" && text.len() >= 32 && !is_guid(text),
+    let Content::Scalar(text) = &value.content else {
+        return false;
+    };
+    let may_be = match key {
+        "client_id" => true,
+        // A domain may be as long.
+        "tenant_id" => !text.contains('.') || !text.bytes().all(of_domain),
         _ => false,
-    }
+    };
+    may_be && text.len() >= 32 && !is_guid(text)
+}
+
+fn of_domain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')
 }
 
 /// Whether the text is more than one value: keys that a stray quote or '>' made part of it.

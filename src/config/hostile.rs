@@ -218,6 +218,22 @@ fn messages(text: &str) -> String {
 }
 
 #[test]
+fn a_secret_in_the_place_of_an_id_is_not_shown() {
+    for (line, shown) in [
+        ("client_id: abC8Q~thirty-two-characters-and-more é", false),
+        ("tenant_id: abC8Q~thirty-two-characters-and-more", false),
+        ("tenant_id: abC8Q~thirty.two-characters-and-more", false),
+        ("tenant_id: .a-subsidiary-of-contoso.onmicrosoft.com", true),
+    ] {
+        let text =
+            format!("credentials:\n  a:\n    {line}\n    client_secret: ${{S}}\nroutes: []\n");
+        let told = messages(&text);
+        assert!(told.contains("    3 | "), "{told}");
+        assert_eq!(told.contains(line), shown, "{told}");
+    }
+}
+
+#[test]
 fn a_secret_below_its_key_is_not_shown_whatever_words_it_is_made_of() {
     for (line, shown) in [
         ("hunterTwoSecretPhrase", false),
