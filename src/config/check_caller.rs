@@ -1,12 +1,14 @@
 //! Rules of callers: one proof each, and whatever that proof needs at the top level.
 
+use std::collections::HashMap;
+
 use zeroize::Zeroizing;
 
 use super::choice::RawTls;
 use super::file::{RawCaller, RawConfig, RawKubernetes, meaning_of};
 use super::node::Key;
-use super::read::{Field, Item};
-use super::report::Report;
+use super::read::{Field, Item, Table};
+use super::report::{Report, quoted_key};
 use super::roster::{Named, Roster};
 use super::scalar::Text;
 use super::sole::{Words, sole};
@@ -39,7 +41,31 @@ pub(super) fn all(raw: &RawConfig, vars: Variables<'_>, report: &mut Report) -> 
             .and_then(|item| caller(key, &item.value, raw, vars, report));
         Named::new(key, spec)
     };
-    Roster::new(table.0.iter().map(caller).collect())
+    let callers: Vec<_> = table.0.iter().map(caller).collect();
+    refuse_twins(table, &callers, report);
+    Roster::new(callers)
+}
+
+/// Two callers that nobody can tell apart. API keys are compared when they have been read.
+fn refuse_twins(table: &Table<RawCaller>, callers: &[Named<CallerSpec>], report: &mut Report) {
+    let mut met = HashMap::new();
+    for ((key, item), caller) in table.0.iter().zip(callers) {
+        let (Some(raw), Some(spec)) = (item.as_ref().map(|item| &item.value), &caller.spec) else {
+            continue;
+        };
+        let (what, proof) = match spec.proof {
+            CallerProof::ApiKey(_) => continue,
+            CallerProof::ClientCertificate(_) => ("certificate", &raw.client_certificate),
+            CallerProof::ServiceAccount { .. } => ("service account", &raw.service_account),
+        };
+        if let Some(proof) = proof.item().filter(|proof| proof.is_known())
+            && let Some(first) = met.insert((what, &proof.value.0), &key.text)
+        {
+            let message = format!("the same {what} as that of caller {}", quoted_key(first));
+            let help = "nobody could tell which of them asks; give each its own, or leave one out";
+            report.problem(proof.span, message, help);
+        }
+    }
 }
 
 fn caller(
