@@ -104,6 +104,16 @@ fn refuse(error: &str, description: &str) -> Box<Answer> {
     ))
 }
 
+/// How App Service refuses whatever is wrong with a request: without a word why.
+fn unexpected() -> Box<Answer> {
+    let document = json!({"statusCode": 500, "message": "An unexpected error occurred."});
+    Box::new(Answer::json(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "application/json",
+        &document,
+    ))
+}
+
 fn bare(status: StatusCode) -> Box<Answer> {
     Box::new(Answer::new(status))
 }
@@ -138,14 +148,8 @@ fn app_service(world: &World, call: &Call, version: &str) -> Result<(), Box<Answ
         .headers
         .get("x-identity-header")
         .map(|value| value.as_bytes());
-    let document = json!({"statusCode": 500, "message": "An unexpected error occurred."});
     if version != "2019-08-01" || call.method != Method::GET {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        return Err(Box::new(Answer::json(
-            status,
-            "application/json",
-            &document,
-        )));
+        return Err(unexpected());
     }
     if shown.is_some_and(|shown| world.metadata.header.matches(shown)) {
         return Ok(());
@@ -199,6 +203,7 @@ fn identity(call: &Call, app_service: bool) -> Result<&'static str, Box<Answer>>
     match asked.as_slice() {
         [] => Ok("system"),
         [(value, own)] if value == own => Ok("user"),
+        _ if app_service => Err(unexpected()),
         _ => Err(refuse("invalid_request", "Identity not found")),
     }
 }
@@ -211,7 +216,11 @@ fn token(world: &World, call: &Call, app_service: bool) -> Result<Value, Box<Ans
         world.offend(call, "a metadata request for a scope instead of a resource");
     }
     if !directory::is_resource(&resource) {
-        return Err(refuse("invalid_resource", "The resource is unknown"));
+        return Err(if app_service {
+            unexpected()
+        } else {
+            refuse("invalid_resource", "The resource is unknown")
+        });
     }
     let now = Now::read();
     let (text, left) = hand_out(world, &resource, identity, now);

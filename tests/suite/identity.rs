@@ -122,6 +122,14 @@ async fn an_identity_that_is_not_assigned_is_refused_with_what_to_check() {
         said.contains("check that the identity is assigned here"),
         "{said}"
     );
+    // App Service says it with a 500 and nothing else.
+    let (simulator, folder) = desk(&own).await;
+    let (code, said) = token(folder.path(), &app_service(&simulator)).await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("500") && said.contains("a wrong identity or scope can look like this"),
+        "{said}"
+    );
     let (simulator, folder) = desk(&managed("system")).await;
     let [endpoint, _] = app_service(&simulator);
     let variables = [endpoint, ("IDENTITY_HEADER", "wrong".to_owned())];
