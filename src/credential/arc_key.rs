@@ -118,6 +118,8 @@ fn read(file: &Path, keys: &Path) -> Result<Secret, ArcKeyError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -196,5 +198,18 @@ mod tests {
         std::os::unix::fs::symlink(keys.join("state"), &link).unwrap();
         let error = read(&link, &keys).unwrap_err();
         assert!(matches!(error, ArcKeyError::Foreign { .. }), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_file_is_found_behind_whatever_other_challenges(
+            line in "[ -~]{0,60}",
+            before in "([a-z]{1,8}X( [a-z]{1,5} ?= ?(\"[^\"]{0,9}\"|[a-z:/]{1,9}))?, ){0,3}",
+        ) {
+            let _ = named_by(&line);
+            let named = named_by(&format!("{before}Basic realm=/a/b.key{line}"));
+            let whole = format!("/a/b.key{}", split(&line, &[' ', '\t', ',']).0);
+            prop_assert_eq!(named, Some(PathBuf::from(whole)));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::endpoint::Reply;
@@ -330,4 +331,24 @@ fn a_clock_that_is_wrong_is_named_as_the_reason() {
     let right = [("date", "Thu, 01 Jan 2026 00:00:01 GMT")];
     let words = refuse(401, &right, &document("invalid_client", 700_024)).words();
     assert!(!words.contains("clock is"), "{words}");
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_answered_is_told_in_a_line_of_words_that_are_known_here(
+        status in 201_u16..=599,
+        error in r#""[ -!#-\[\]-~]{0,50}SECRET"|[0-9]{1,30}|\[\]|null"#,
+        codes in r#"\[("[0-9a-z]{0,9}"|[0-9]{0,12})\]|[0-9]{1,9}"#,
+        text in "[ -!#-\\[\\]-~]{0,40}",
+        retry_after in "[ -~]{0,30}",
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let body = format!(
+            r#"{{"error":{error},"error_codes":{codes},"error_description":"{text}SECRET WORDS{text}","trace_id":"SECRET {text}"}}"#
+        );
+        let headers = [("retry-after", retry_after.as_str())];
+        let words = refuse(status, &headers, &body[..cut.index(body.len())]).words();
+        prop_assert!(!words.contains("SECRET"), "{}", words);
+        prop_assert!(words.len() < 500 && !words.contains(|c: char| c.is_control()), "{}", words);
+    }
 }

@@ -155,6 +155,8 @@ fn clean(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn report(text: &str) -> RefusalReport {
@@ -270,5 +272,31 @@ mod tests {
         let words = report(&text).words();
         assert!(!words.contains("eyJ0"), "{words}");
         assert!(words.len() < LONGEST + 60, "{words}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_upstream_says_is_one_line_and_not_a_long_one(
+            challenge in "(Bearer )?[ -~]{0,400}",
+            text in "\\PC{0,400}|[ -~\r\n\t\u{80}-\u{9f}]{0,400}",
+            shape in 0_usize..4,
+        ) {
+            let quoted = Value::from(text.as_str());
+            let body = match shape {
+                0 => serde_json::json!({"error": {"code": quoted, "message": quoted}}),
+                1 => serde_json::json!({"error": quoted, "error_description": quoted}),
+                2 => serde_json::json!({"odata.error": {"message": {"value": quoted}}}),
+                _ => Value::Null,
+            };
+            let mut headers = HeaderMap::new();
+            let challenge = http::HeaderValue::from_str(&challenge).unwrap();
+            headers.insert(http::header::WWW_AUTHENTICATE, challenge.clone());
+            headers.insert("x-ms-diagnostics", challenge);
+            for body in [body.to_string(), text] {
+                let words = RefusalReport::of(&headers, body.as_bytes()).words();
+                prop_assert!(words.len() < 5 * (LONGEST + 20), "{}", words);
+                prop_assert!(!words.contains(|c: char| c.is_control()), "{:?}", words);
+            }
+        }
     }
 }
