@@ -112,7 +112,7 @@ const TABLE: &[Entry] = &[
     entry(50196, Throttled, Else, "the same token was asked for too often", "look for another process that asks with this app and does not cache"),
     entry(53003, Permanent, Request, "Conditional Access blocks this app", POLICY),
     entry(65001, Permanent, Request, "consent is missing", CONSENT),
-    entry(70002, Permanent, Else, "the request held no usable credential", "check which credential kind the app registration expects"),
+    entry(70002, Permanent, Else, "the credential was not accepted", "check the secret's value, and which credential kind the app registration expects"),
     entry(70011, Permanent, Request, "the scope is not valid", ONE_RESOURCE),
     entry(70021, Slow, Credential, "no federated credential of the app matches", FEDERATION),
     entry(90002, Permanent, Else, "the tenant was not found", "check tenant_id, and `cloud` or `authority`"),

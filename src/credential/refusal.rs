@@ -23,7 +23,7 @@ pub struct Refusal {
     pub status: u16,
     /// OAuth `error`, when it has the shape of one.
     pub error: Option<String>,
-    /// The first AADSTS code that is known here, else the first.
+    /// The first AADSTS code that is known here and says why, else the first.
     pub code: Option<u32>,
     /// For Microsoft's support.
     pub trace_id: Option<String>,
@@ -104,7 +104,7 @@ pub(super) fn unavailable(refusal: Refusal, retry_after: Option<Duration>) -> Cr
 }
 
 /// `error_codes`, else the numbers behind `AADSTS` anywhere in `error_description`, which some
-/// gateways put words before; of several the first that is known here.
+/// gateways put words before; of several the first that is known here and says why.
 fn code(document: &Value) -> Option<u32> {
     let mut codes: Vec<u32> = document["error_codes"]
         .as_array()
@@ -120,9 +120,16 @@ fn code(document: &Value) -> Option<u32> {
         let description = document["error_description"].as_str().unwrap_or_default();
         codes.extend(described(description));
     }
-    let known = codes.iter().find(|code| aadsts::look_up(**code).is_some());
-    known.or(codes.first()).copied()
+    let known = codes
+        .iter()
+        .filter(|code| aadsts::look_up(**code).is_some());
+    let (says_why, other) = known.partition::<Vec<&u32>, _>(|code| **code != NOT_ACCEPTED);
+    let first = says_why.first().or(other.first()).copied();
+    first.or(codes.first()).copied()
 }
+
+/// "Error validating credentials", which some answers put in front of the code that says why.
+const NOT_ACCEPTED: u32 = 70002;
 
 /// The numbers behind `AADSTS`.
 fn described(text: &str) -> impl Iterator<Item = u32> {

@@ -219,7 +219,11 @@ fn an_unknown_code_is_permanent_and_can_be_looked_up() {
 }
 
 #[test]
-fn of_several_codes_the_known_one_counts() {
+fn of_several_codes_the_known_one_counts_that_says_why() {
+    let body = r#"{"error":"invalid_client","error_codes":[70002,50012]}"#;
+    assert!(refuse(401, &[], body).words().starts_with("AADSTS50012: "));
+    let body = r#"{"error":"invalid_client","error_codes":[1,70002]}"#;
+    assert!(refuse(401, &[], body).words().starts_with("AADSTS70002: "));
     let body = r#"{"error":"invalid_client","error_codes":[1,"7000215",7000222]}"#;
     assert!(
         refuse(401, &[], body)
@@ -228,6 +232,7 @@ fn of_several_codes_the_known_one_counts() {
     );
     for description in [
         "AADSTS7000215: x",
+        "AADSTS70002: Error validating credentials. AADSTS7000215: x",
         "Error: AADSTS7000215: x",
         "AADSTS: see AADSTS1, then AADSTS7000215",
         "AADSTS99999999999 (AADSTS7000215)",
