@@ -1,0 +1,72 @@
+//! Any bytes as what a request may refer by: its query, its JSON, a batch of either form. A reference
+//! that is turned back is none of this proxy any more, and nothing else in JSON changes.
+#![no_main]
+
+use std::sync::Arc;
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use tokenferry::config::{BaseUrl, PathPrefix, RewriteLinks};
+use tokenferry::rewrite::{LinkMap, LinkRoute, Links, PublicBase, request};
+
+fn links() -> Links {
+    let route = LinkRoute {
+        path: PathPrefix::parse("/g").expect("a path"),
+        host: None,
+        upstream: BaseUrl::parse("https://a.b").expect("a URL"),
+        rewrite: RewriteLinks::On,
+        link_keys: Vec::new(),
+    };
+    let base = PublicBase::new(false, "c").expect("an authority");
+    Links::new(Arc::new(LinkMap::new(None, vec![route])), 0, base)
+}
+
+fn turned(kind: u8, bytes: &[u8], links: &Links) -> Option<Vec<u8>> {
+    match kind {
+        0 => {
+            let query = std::str::from_utf8(bytes).ok()?;
+            Some(request::query(query, links)?.into_bytes())
+        }
+        1 => Some(request::body(bytes, links)?.into()),
+        2 => Some(request::json_batch(bytes, "/v1.0", links)?.into()),
+        _ => Some(request::multipart_batch(bytes, "multipart/mixed; boundary=b", links)?.into()),
+    }
+}
+
+/// Whether both are the same but for strings that lead here in the first.
+fn are_alike(before: &Value, after: &Value) -> bool {
+    match (before, after) {
+        (Value::Array(before), Value::Array(after)) => {
+            before.len() == after.len() && before.iter().zip(after).all(|(b, a)| are_alike(b, a))
+        }
+        (Value::Object(before), Value::Object(after)) => {
+            before.len() == after.len()
+                && before.iter().all(|(name, b)| after.get(name).is_some_and(|a| are_alike(b, a)))
+        }
+        (Value::String(before), Value::String(after)) if before != after => {
+            let ours = before.to_ascii_lowercase().starts_with("http://c");
+            ours && before.ends_with(after.strip_prefix("https://a.b").unwrap_or(after))
+        }
+        (before, after) => before == after,
+    }
+}
+
+fuzz_target!(|input: (u8, &[u8])| {
+    let (kind, bytes) = (input.0 % 4, input.1);
+    let links = links();
+    let Some(text) = turned(kind, bytes, &links) else {
+        return;
+    };
+    assert_ne!(text, bytes);
+    // What is relative may hold anything, also an address of this proxy.
+    if kind != 2 {
+        assert_eq!(turned(kind, &text, &links), None);
+    }
+    if kind == 1 || kind == 2 {
+        let before: Result<Value, _> = serde_json::from_slice(bytes);
+        if let Ok(before) = before {
+            let after: Value = serde_json::from_slice(&text).expect("it was JSON before");
+            assert!(are_alike(&before, &after));
+        }
+    }
+});
