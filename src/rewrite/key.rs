@@ -325,13 +325,18 @@ pub(super) fn is_odd(text: &[u8], before: bool) -> bool {
 
 /// The next quote at or after `from` that no backslash escapes.
 pub(super) fn closing_quote(text: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
+    string_end(text, from).map(|(quote, _)| quote)
+}
+
+/// The same, and whether there is an escape in front of it.
+pub(super) fn string_end(text: &[u8], from: usize) -> Option<(usize, bool)> {
+    let (mut at, mut escaped) = (from, false);
     loop {
         at += memchr2(b'"', b'\\', text.get(at..)?)?;
         if text[at] == b'"' {
-            return Some(at);
+            return Some((at, escaped));
         }
-        at += 2;
+        (at, escaped) = (at + 2, true);
     }
 }
 

@@ -53,11 +53,11 @@ pub(super) fn is_preauthenticated(raw: &[u8], from: usize, spelling: Spelling) -
 
 /// The same where every byte is what it stands for: nearly all links, page by page.
 fn plain(text: &[u8]) -> bool {
-    let text = &text[..memchr(b'#', text).unwrap_or(text.len())];
-    let Some(begin) = memchr(b'?', text) else {
-        return false;
+    let query = match memchr2(b'?', b'#', text) {
+        Some(at) if text[at] == b'?' => &text[at + 1..],
+        _ => return false,
     };
-    let query = &text[begin + 1..];
+    let query = &query[..memchr(b'#', query).unwrap_or(query.len())];
     let begins = memchr_iter(b'&', query).map(|at| at + 1);
     std::iter::once(0).chain(begins).any(|at| {
         let near = &query[at..query.len().min(at + ROOM)];

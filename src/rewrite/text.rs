@@ -2,7 +2,7 @@
 
 use super::address::{Found, Links, Pieces, Way};
 use super::grammar::Value;
-use super::key::{Keys, closing_quote};
+use super::key::{Keys, closing_quote, string_end};
 use super::preauthenticated::is_preauthenticated;
 use super::spelling::Spelling;
 
@@ -84,9 +84,17 @@ fn find_link(links: &Links, value: Value, raw: &[u8]) -> Found {
         return Found::No;
     }
     let near = &raw[..raw.len().min(LONGEST_LINK)];
-    match closing_quote(near, len) {
-        Some(quote) if is_preauthenticated(&near[..quote], len, Spelling::Json) => Found::No,
-        Some(_) => found,
+    match string_end(near, len) {
+        Some((quote, escaped)) => {
+            let spelling = match escaped {
+                true => Spelling::Json,
+                false => Spelling::Plain,
+            };
+            match is_preauthenticated(&near[..quote], len, spelling) {
+                true => Found::No,
+                false => found,
+            }
+        }
         None if near.len() == LONGEST_LINK => Found::No,
         None => Found::Cut,
     }
