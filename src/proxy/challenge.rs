@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 use tokio::time::timeout;
 
 use super::call::Call;
@@ -21,7 +21,7 @@ use crate::config::is_sharepoint;
 use crate::credential::ClaimsRequest;
 use crate::metrics::RetryReason;
 use crate::token::{Bearer, RenewError, challenge};
-use crate::upstream::UpstreamBody;
+use crate::upstream::UpstreamResponse;
 
 /// How long another token usually takes, and a request keeps its place of `max_concurrency` for it.
 /// Whoever waits behind it would go up with the token that was refused just now; in an outage of Entra
@@ -115,7 +115,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    async fn read(response: Response<UpstreamBody>) -> Self {
+    async fn read(response: UpstreamResponse) -> Self {
         Self {
             claims: challenge::read(response.headers()),
             report: RefusalReport::read(response).await,
@@ -140,9 +140,9 @@ pub(super) async fn answer(
     call: &Call<'_>,
     outgoing: &mut Outgoing<'_>,
     refused: &Bearer,
-    mut response: Response<UpstreamBody>,
+    mut response: UpstreamResponse,
     replay: &Replay,
-) -> Result<Response<UpstreamBody>, ProxyError> {
+) -> Result<UpstreamResponse, ProxyError> {
     let token = &call.own().token;
     let limit = call.token_wait();
     let mut refused = refused.clone();

@@ -23,7 +23,9 @@ use super::small_body::settle;
 use crate::alarm::AlarmClock;
 use crate::config::{HostName, HostPattern, Origin, UpstreamHttp};
 use crate::fields::Fields;
-use crate::upstream::{Egress, RequestBody, RequestHead, Upstream, UpstreamBody, UpstreamSpec};
+use crate::upstream::{
+    Egress, RequestBody, RequestHead, Upstream, UpstreamBody, UpstreamResponse, UpstreamSpec,
+};
 
 /// As many redirects as SDKs follow.
 pub(super) const MOST_HOPS: usize = 5;
@@ -112,8 +114,8 @@ impl Downloads {
 pub(super) async fn follow(
     exchange: &mut Exchange,
     call: &Call<'_>,
-    response: Response<UpstreamBody>,
-) -> Result<(Response<UpstreamBody>, bool), ProxyError> {
+    response: UpstreamResponse,
+) -> Result<(UpstreamResponse, bool), ProxyError> {
     let follows = !call.route().spec.follow_downloads.is_empty()
         && [Method::GET, Method::HEAD].contains(&call.parts.method);
     match follows {
@@ -125,8 +127,8 @@ pub(super) async fn follow(
 async fn pursue(
     exchange: &mut Exchange,
     call: &Call<'_>,
-    mut response: Response<UpstreamBody>,
-) -> Result<(Response<UpstreamBody>, bool), ProxyError> {
+    mut response: UpstreamResponse,
+) -> Result<(UpstreamResponse, bool), ProxyError> {
     let (hosts, parts) = (&call.route().spec.follow_downloads, call.parts);
     let (mut from, mut hops) = (None, 0);
     while let Some((origin, path)) = next(&response, from.as_ref(), hosts) {

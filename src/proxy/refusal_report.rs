@@ -4,14 +4,14 @@
 //! upstream may quote what it was sent.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response};
+use http::HeaderMap;
 use serde_json::Value;
 
 use super::small_body::read_whole;
 use crate::config::printable;
 use crate::rewrite::decode::{Coding, Decoder};
 use crate::token::challenge;
-use crate::upstream::{REQUEST_IDS, UpstreamBody};
+use crate::upstream::{REQUEST_IDS, UpstreamResponse};
 
 /// As much as it may come to when its coding is undone.
 const MOST: usize = 16 * 1024;
@@ -34,7 +34,7 @@ pub struct RefusalReport {
 
 impl RefusalReport {
     /// Reads an answer; what cannot be read is left out.
-    pub async fn read(response: Response<UpstreamBody>) -> Self {
+    pub async fn read(response: UpstreamResponse) -> Self {
         let (parts, body) = response.into_parts();
         let raw = read_whole(body).await;
         let text = raw.and_then(|raw| decoded(&parts.headers, raw));

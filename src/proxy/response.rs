@@ -14,14 +14,14 @@ use crate::chain::Chain;
 use crate::code::Code;
 use crate::policy::browser::Page;
 use crate::rewrite::{header, plan};
-use crate::upstream::UpstreamBody;
+use crate::upstream::{UpstreamBody, UpstreamResponse};
 
 /// Applies the route's rules to the head, and rewrites links to lead here; in a `file` that was
 /// fetched elsewhere there are none but that of a redirect.
 pub(super) async fn for_caller(
     exchange: &mut Exchange,
     call: &Call<'_>,
-    response: Response<UpstreamBody>,
+    response: UpstreamResponse,
     file: bool,
 ) -> Response<Source> {
     let (mut parts, body) = response.into_parts();

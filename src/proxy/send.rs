@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 
 use super::call::Call;
 use super::capacity::{note_throttling, wait_to_retry};
@@ -19,7 +19,7 @@ use crate::clock::Now;
 use crate::config::{LATEST_RETRY, RetrySpec};
 use crate::metrics::RetryReason;
 use crate::token::Bearer;
-use crate::upstream::{Failure, RequestBody, UpstreamBody};
+use crate::upstream::{Failure, RequestBody, UpstreamBody, UpstreamResponse};
 
 /// Gets the upstream's answer to a request, whatever its status but 401.
 pub(super) async fn deliver(
@@ -28,7 +28,7 @@ pub(super) async fn deliver(
     outgoing: &mut Outgoing<'_>,
     bearer: &Bearer,
     prepared: PreparedBody,
-) -> Result<Response<UpstreamBody>, ProxyError> {
+) -> Result<UpstreamResponse, ProxyError> {
     let PreparedBody { body, replay } = prepared;
     let response = authorised(exchange, call, outgoing, bearer, body, &replay).await?;
     match &call.route().spec.retry {
@@ -45,7 +45,7 @@ async fn authorised(
     bearer: &Bearer,
     body: RequestBody,
     replay: &Replay,
-) -> Result<Response<UpstreamBody>, ProxyError> {
+) -> Result<UpstreamResponse, ProxyError> {
     let response = send(exchange, call, outgoing, bearer, body, replay).await?;
     if response.status() == StatusCode::UNAUTHORIZED {
         let answer = challenge::answer(exchange, call, outgoing, bearer, response, replay);
@@ -59,10 +59,10 @@ async fn insist(
     exchange: &mut Exchange,
     call: &Call<'_>,
     outgoing: &mut Outgoing<'_>,
-    mut response: Response<UpstreamBody>,
+    mut response: UpstreamResponse,
     replay: &Replay,
     spec: &RetrySpec,
-) -> Result<Response<UpstreamBody>, ProxyError> {
+) -> Result<UpstreamResponse, ProxyError> {
     let own = call.own();
     own.retries.save();
     for attempts in 1.. {
@@ -135,7 +135,7 @@ pub(super) async fn send(
     bearer: &Bearer,
     body: RequestBody,
     replay: &Replay,
-) -> Result<Response<UpstreamBody>, ProxyError> {
+) -> Result<UpstreamResponse, ProxyError> {
     let own = call.own();
     exchange.sent.attempts += 1;
     exchange.sent.token_serial = bearer.serial;

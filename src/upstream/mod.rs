@@ -71,6 +71,9 @@ pub struct UpstreamSpec {
     pub connections: usize,
 }
 
+/// An upstream's answer. In a box: it is handed on more often than it is made.
+pub type UpstreamResponse = Box<Response<UpstreamBody>>;
+
 /// Told whenever the number of connections changes: open and idle ones.
 pub type Observer = Box<dyn Fn(usize, usize)>;
 
@@ -145,7 +148,7 @@ impl Upstream {
         head: RequestHead<'_>,
         body: RequestBody,
         fresh: bool,
-    ) -> Result<Response<UpstreamBody>, Failure> {
+    ) -> Result<UpstreamResponse, Failure> {
         // What is rare is in a box, here and above: an exchange is as large as its largest step, and
         // it is moved as a whole.
         let channel = match self.ready(fresh) {
@@ -192,7 +195,7 @@ impl Upstream {
                 }
             }
         };
-        Ok(response)
+        Ok(Box::new(response))
     }
 
     /// Closes what is old, idle for too long or dead, and gives memory back. Called about once a
