@@ -31,9 +31,11 @@ mod small_body;
 mod throttle_gate;
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use http::header::{CONNECTION, RANGE};
@@ -251,8 +253,14 @@ impl Proxy {
         let bearer = token(exchange, &call).await?;
         let response = deliver(exchange, &call, &mut outgoing, &bearer, prepared).await?;
         let (response, file) = follow(exchange, &call, response).await?;
-        let response = for_caller(exchange, &call, response, file).await;
-        Ok(Reply::Upstream(response))
+        // What is there of a short body is looked at now, in the context of this task. Not in a future of
+        // its own: all that goes into one is moved twice.
+        let mut response = Some(response);
+        let reply = poll_fn(|cx| match response.take() {
+            Some(response) => Poll::Ready(for_caller(cx, exchange, &call, response, file)),
+            None => Poll::Pending,
+        });
+        Ok(Reply::Upstream(reply.await))
     }
 
     /// The caller's body, counted, bounded and timed; nothing when there is none.
@@ -308,7 +316,7 @@ async fn token(exchange: &mut Exchange, call: &Call<'_>) -> Result<Bearer, Proxy
     }
     exchange.sent.waited = true;
     let mut wait = Box::pin(own.token.wait(now, call.token_wait()));
-    let bearer = std::future::poll_fn(|cx| {
+    let bearer = poll_fn(|cx| {
         let polled = wait.as_mut().poll(cx);
         if polled.is_pending() {
             exchange.sent.token = Some(TokenUse::Wait);

@@ -1,5 +1,7 @@
 //! The answer that goes down: the upstream's after the route's rules, or one of our own.
 
+use std::task::Context;
+
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, Version};
@@ -18,7 +20,8 @@ use crate::upstream::{UpstreamBody, UpstreamResponse};
 
 /// Applies the route's rules to the head, and rewrites links to lead here; in a `file` that was
 /// fetched elsewhere there are none but that of a redirect.
-pub(super) async fn for_caller(
+pub(super) fn for_caller(
+    cx: &mut Context<'_>,
     exchange: &mut Exchange,
     call: &Call<'_>,
     response: UpstreamResponse,
@@ -43,7 +46,7 @@ pub(super) async fn for_caller(
         }
         Source::Upstream(body)
     } else {
-        rewrite_links(call, &mut parts, linked, body).await
+        rewrite_links(cx, call, &mut parts, linked, body)
     };
     if call.batch {
         exchange.operations = InnerStatuses::of(&parts.headers).map(Box::new);
@@ -52,7 +55,8 @@ pub(super) async fn for_caller(
 }
 
 /// Links of upstreams become links of this proxy, where the route and the kind of answer want that.
-async fn rewrite_links(
+fn rewrite_links(
+    cx: &mut Context<'_>,
     call: &Call<'_>,
     parts: &mut Parts,
     linked: bool,
@@ -69,7 +73,7 @@ async fn rewrite_links(
     let Some(rewriter) = plan(&asked, parts.status, &mut parts.headers, links) else {
         return Source::Upstream(body);
     };
-    Rewritten::begin(body, rewriter, cells).await
+    Rewritten::begin(cx, body, rewriter, cells)
 }
 
 /// Hands the exchange to the body, whose end it is.

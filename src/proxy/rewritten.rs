@@ -3,7 +3,6 @@
 //! with its length; nothing is waited for to find that out.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -47,7 +46,8 @@ enum Stage {
 
 impl Rewritten {
     /// Rewrites a body; the number of its links goes to `cells`.
-    pub(super) async fn begin(
+    pub(super) fn begin(
+        cx: &mut Context<'_>,
         mut body: UpstreamBody,
         mut rewriter: Rewriter,
         cells: &Arc<RouteCells>,
@@ -55,7 +55,7 @@ impl Rewritten {
         if body.size_hint().lower() > SHORT as u64 {
             return Source::Rewritten(Box::new(Self::new(body, rewriter, cells)));
         }
-        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
+        let first = Pin::new(&mut body).poll_frame(cx);
         // Most short bodies are one piece, for which nothing is kept.
         if let Poll::Ready(Some(Ok(frame))) = &first
             && let Some(data) = frame.data_ref()
@@ -70,7 +70,7 @@ impl Rewritten {
         if let Poll::Ready(first) = first {
             match this.read(first) {
                 Ok(()) => {
-                    if let Some(whole) = poll_fn(|cx| Poll::Ready(this.whole(cx))).await {
+                    if let Some(whole) = this.whole(cx) {
                         return Source::Own(whole);
                     }
                 }
