@@ -96,7 +96,9 @@ fn answer(head: &[u8], links: &Links) -> (Vec<u8>, u64) {
 
 /// Rewrites the target and the host of a request.
 fn asked(head: &[u8], links: &Links) -> (Vec<u8>, u64) {
-    let host = field(head, b"host");
+    // The first line is no field, whatever it looks like.
+    let fields = head.splitn(2, |byte| *byte == b'\n').nth(1);
+    let host = field(fields.unwrap_or_default(), b"host");
     let ours = host.map_or_else(Vec::new, |host| links.origins(host));
     let mut count = 0;
     let mut text = Vec::with_capacity(head.len() + 64);

@@ -71,6 +71,18 @@ fn references_in_bodies_are_turned_back() {
 }
 
 #[test]
+fn the_first_line_of_a_message_is_not_its_host() {
+    let turned = |head: &str| {
+        let batch = format!("--b\r\nContent-Type: application/http\r\n\r\n{head}\r\n\r\n--b--\r\n");
+        let kind = "multipart/mixed; boundary=b";
+        request::multipart_batch(batch.as_bytes(), kind, &graph()).is_some()
+    };
+    let host = "Host: localhost:8080\r\n";
+    assert!(turned(&format!("GET /graph/v1.0/x HTTP/1.1\r\n{host}")));
+    assert!(!turned(&format!("{host}Host: other.example\r\n")));
+}
+
+#[test]
 fn targets_of_a_json_batch_become_relative_to_its_root() {
     let batch = r#"{"requests":[{"id":"1","url":"http://localhost:8080/graph/v1.0/users?$top=1","body":{"url":"http://localhost:8080/graph/v1.0/b",
         "@odata.id":"http://localhost:8080/graph/v1.0/c"}},{"url":"/me"},{"url":"http://localhost:8080/graph/beta/d"},
