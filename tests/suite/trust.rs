@@ -7,12 +7,12 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::server::{Acceptor, WebPkiClientVerifier};
+use rustls::{CipherSuite, RootCertStore, ServerConfig};
 use tokenferry::simulator::Simulator;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use crate::cli::{desk, with_file};
 use crate::harness::program::run;
@@ -222,5 +222,40 @@ async fn a_server_that_vouches_for_itself_is_taken_unless_its_certificate_is_an_
         assert_eq!(code, i32::from(!words.is_empty()), "{out}{err}");
         assert!(out.contains(words), "{out}{err}");
         assert!(!out.contains("private CA"), "{out}{err}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_is_offered_aes_128_before_aes_256() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let stage = Stage::with(&format!(
+        "routes: [{{name: a, path: /a, upstream: 'https://localhost:{port}', scope: 'https://GRAPH/.default'}}]\n"
+    ))
+    .await;
+    let offered = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a caller");
+        let greeted = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
+        greeted
+            .expect("a ClientHello")
+            .client_hello()
+            .cipher_suites()
+            .to_vec()
+    });
+    let left = stage.get("/a").await;
+    assert_eq!(left.refusal(), (502, "upstreamUnreachable".to_owned()));
+    let offered = offered.await.expect("no panic");
+    let at = |suite| offered.iter().position(|it| *it == suite).expect("offered");
+    for (light, heavy) in [
+        (
+            CipherSuite::TLS13_AES_128_GCM_SHA256,
+            CipherSuite::TLS13_AES_256_GCM_SHA384,
+        ),
+        (
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        ),
+    ] {
+        assert!(at(light) < at(heavy), "{offered:?}");
     }
 }
