@@ -4,6 +4,8 @@
 //! Dot segments, backslashes and control characters are seen through three levels of
 //! percent-decoding, an encoded slash counting as a slash: Graph itself decodes twice.
 
+use std::borrow::Cow;
+
 use super::percent::{hex, overlong, peel};
 
 /// How many decodings are looked through: Graph's two and one to spare.
@@ -151,9 +153,23 @@ impl Segment {
     }
 }
 
+/// The deepest level of a text; an overlong spelling of an ASCII byte is that byte.
+pub(super) fn deepest(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'%', text).is_none() {
+        return text.into();
+    }
+    let (mut decoded, mut at) = (Vec::new(), 0);
+    while at < text.len() {
+        let (byte, next) = next_decoded(text, at);
+        decoded.push(byte);
+        at = next;
+    }
+    decoded.into()
+}
+
 /// The next byte of the deepest level; an overlong spelling of an ASCII byte counts as that byte.
 /// Its bytes are outside ASCII, so it begins with a triplet.
-pub(super) fn next_decoded(bytes: &[u8], at: usize) -> (u8, usize) {
+fn next_decoded(bytes: &[u8], at: usize) -> (u8, usize) {
     if bytes[at] != b'%' {
         return (bytes[at], at + 1);
     }

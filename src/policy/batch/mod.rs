@@ -46,16 +46,8 @@ pub struct Operation {
 /// Whether a raw path names a batch, in any case, encoded up to three times or overlong, below any
 /// version, and with whatever servers are known to overlook at the end of a path.
 pub fn is_batch(path: &str) -> bool {
-    if memchr::memchr(b'%', path.as_bytes()).is_none() {
-        return ends_in_batch(path.as_bytes());
-    }
-    let (bytes, mut decoded, mut at) = (path.as_bytes(), Vec::new(), 0);
-    while at < bytes.len() {
-        let (byte, next) = path::next_decoded(bytes, at);
-        decoded.push(byte);
-        at = next;
-    }
-    ends_in_batch(&decoded)
+    let path = path::deepest(path.as_bytes());
+    ends_in_batch(&path)
 }
 
 fn ends_in_batch(path: &[u8]) -> bool {

@@ -101,21 +101,21 @@ impl<'a> References<'a> {
         Ok(())
     }
 
-    /// The first id that a text refers to, at any level of percent-decoding.
+    /// The first id that a text refers to, at any level of percent-decoding, or in overlong spelling.
     fn any(&self, text: &str) -> Option<&str> {
         if self.made.is_empty() {
             return None;
         }
-        let mut text = Cow::Borrowed(text.as_bytes());
-        let mut found = self.plain(&text);
+        let mut level = Cow::Borrowed(text.as_bytes());
+        let mut found = self.plain(&level);
         for _ in 0..path::LEVELS {
-            let Cow::Owned(decoded) = percent_decode(&text).into() else {
+            let Cow::Owned(decoded) = percent_decode(&level).into() else {
                 break;
             };
             found = found.or_else(|| self.plain(&decoded));
-            text = Cow::Owned(decoded);
+            level = Cow::Owned(decoded);
         }
-        found
+        found.or_else(|| self.plain(&path::deepest(text.as_bytes())))
     }
 
     fn plain(&self, text: &[u8]) -> Option<&str> {

@@ -75,6 +75,8 @@ fn a_reference_stands_at_the_beginning_of_a_target_and_nowhere_else() {
         "GET /odata/Drafts/%2524%2561",
         "GET /odata/Drafts?$%61",
         "GET /odata/Drafts?$a%62",
+        "GET /odata/Drafts/%c0%a4a/Customer",
+        "GET /odata/Drafts?%25c0%25a4%c1%a1",
         "GET $a/Lines/$a",
         "GET $a?$a/Secrets",
     ] {
