@@ -114,6 +114,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 pub(super) fn charset(parameters: &str) -> Result<(), Refusal> {
     let foreign = parameters.split(';').any(|parameter| {
         parameter.split_once('=').is_some_and(|(name, value)| {
+            // With a star it is the same to some readers (RFC 2231 sections 3 and 4).
+            let name = name.split('*').next().unwrap_or_default();
             name.trim().eq_ignore_ascii_case("charset")
                 && !value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
         })

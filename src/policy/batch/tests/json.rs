@@ -306,6 +306,8 @@ fn a_compressed_or_foreign_batch_is_refused() {
             (CONTENT_ENCODING, "gzip"),
         ],
         vec![(CONTENT_TYPE, "application/json; charset=utf-16")],
+        vec![(CONTENT_TYPE, "application/json; charset*=''utf-16")],
+        vec![(CONTENT_TYPE, "application/json; CharSet*0=utf-16")],
         vec![
             (CONTENT_TYPE, "application/json"),
             (CONTENT_TYPE, "multipart/mixed; boundary=a"),
