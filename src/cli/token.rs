@@ -119,13 +119,14 @@ mod tests {
 
     #[test]
     fn claims_that_others_have_named_move_no_cursor_and_stay_what_they_are() {
-        let named = "\u{1b}[2J\u{9b}31m\u{202e}\u{7f}\n\"Zoë\"";
+        let named = "\u{1b}[2J\u{9b}31m\u{202e}\u{61c}\u{7f}\n\"Zoë\"";
         let claims = serde_json::json!({ "app_displayname": named, named: [named] });
         let shown = shown(&claims);
         assert!(
             shown.chars().all(|c| c == '\n' || printable(c) == c),
             "{shown}"
         );
+        assert!(!shown.contains(['\u{202e}', '\u{61c}']), "{shown}");
         assert!(shown.contains("Zoë") && shown.lines().count() > 4);
         let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
         assert_eq!(read, claims);
