@@ -55,7 +55,9 @@ fn walk(node: &Node, hide: bool, table: &str, spans: &mut Vec<Span>) {
                 if !known && (hide || stray || odd || !is_word(key)) {
                     spans.push(entry.key.span);
                 }
-                let secret = variable::SECRET_KEYS.contains(&key) || is_mistaken(key, &entry.value);
+                let mistaken =
+                    matches!(&entry.value.content, Content::Scalar(text) if is_mistaken(key, text));
+                let secret = variable::SECRET_KEYS.contains(&key) || mistaken;
                 let mapping = matches!(entry.value.content, Content::Mapping(_));
                 let named = names && mapping && is_word(key);
                 let hide = hide || secret || !(known || named);
@@ -67,10 +69,7 @@ fn walk(node: &Node, hide: bool, table: &str, spans: &mut Vec<Span>) {
 }
 
 /// Whether an ID may be the secret that belongs beside it. Those of Entra have 32 characters and more.
-fn is_mistaken(key: &str, value: &Node) -> bool {
-    let Content::Scalar(text) = &value.content else {
-        return false;
-    };
+fn is_mistaken(key: &str, text: &str) -> bool {
     let may_be = match key {
         "client_id" => true,
         // A domain may be as long.
@@ -111,7 +110,10 @@ pub(super) fn in_text(text: &str, line: Span) -> Vec<Span> {
     let mut at = 0;
     for content in text.split_inclusive('\n') {
         let structure = state.line(content);
-        let shown = if has_password(content) { 0 } else { structure };
+        let shown = match has_password(content) {
+            true => 0,
+            false => structure.min(before_mistaken(content)),
+        };
         if at == line.start {
             let start = at + shown.min(content.len());
             return vec![Span {
@@ -191,6 +193,21 @@ impl Scan {
         };
         after
     }
+}
+
+/// How much of this line comes before an ID that may be a secret.
+fn before_mistaken(line: &str) -> usize {
+    let separates = |c: char| c.is_whitespace() || "\"',:{}".contains(c);
+    let (mut key, mut at) = ("", 0);
+    for piece in line.split_inclusive(separates) {
+        let word = piece.trim_end_matches(separates);
+        if is_mistaken(key, word) {
+            break;
+        }
+        key = if word.is_empty() { key } else { word };
+        at += piece.len();
+    }
+    at
 }
 
 /// The end of the first word of this line that may name a secret.

@@ -234,6 +234,34 @@ fn a_secret_in_the_place_of_an_id_is_not_shown() {
 }
 
 #[test]
+fn a_secret_in_the_place_of_an_id_is_not_shown_where_the_file_is_no_yaml() {
+    let secret = "abC8Q~thirty-two-characters-and-more";
+    for (line, shown) in [
+        (format!("tenant_id: {secret}"), false),
+        (format!("client_id: '{secret}' # app"), false),
+        (format!("b: {{tenant_id: t, client_id: {secret}"), false),
+        (
+            "tenant_id: a-subsidiary-of-contoso.onmicrosoft.com".to_owned(),
+            true,
+        ),
+        (
+            "client_id: 11111111-2222-3333-4444-555555555555".to_owned(),
+            true,
+        ),
+        (
+            "client_id: ${THE_CLIENT_ID_OF_AN_APP_OF_CONTOSO}".to_owned(),
+            true,
+        ),
+    ] {
+        let text = format!("credentials:\n  a:\n    cloud: public\n      {line}\nroutes: []\n");
+        let told = messages(&text);
+        assert!(told.contains("    4 | "), "{told}");
+        assert_eq!(told.contains(&line), shown, "{told}");
+        assert!(!told.contains(secret), "{told}");
+    }
+}
+
+#[test]
 fn a_secret_below_its_key_is_not_shown_whatever_words_it_is_made_of() {
     for (line, shown) in [
         ("hunterTwoSecretPhrase", false),
