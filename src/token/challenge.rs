@@ -132,14 +132,13 @@ fn read_value(rest: &[u8]) -> (Vec<u8>, &[u8]) {
 /// The length of a value without quotes: up to a comma, because Dataverse writes sentences so, or to
 /// the next parameter, because Azure Storage puts no commas in between.
 fn unquoted(rest: &[u8]) -> usize {
-    let (rest, _) = split(rest, |b| b == b',');
-    let word = |b| is_space(b) || matches!(b, b'=' | b'"');
-    let mut end = rest.len() - split(rest, is_space).1.len();
+    let word = |b| is_space(b) || matches!(b, b',' | b'=' | b'"');
+    let mut end = rest.len() - split(rest, |b| is_space(b) || b == b',').1.len();
     loop {
         let next = skip(&rest[end..], is_space);
         let (_, after) = split(next, word);
         let is_parameter = skip(after, is_space).starts_with(b"=");
-        if next.is_empty() || is_parameter || after.starts_with(b"\"") {
+        if matches!(next, [] | [b',', ..]) || is_parameter || after.starts_with(b"\"") {
             return end;
         }
         end = rest.len() - after.len();
@@ -319,6 +318,14 @@ mod tests {
             ("Bearer a= , d=e", "a", ""),
         ] {
             assert_eq!(value(line, name).as_deref(), Some(wanted), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_long_hostile_line_is_read_in_time_linear_in_it() {
+        // Looking for a comma from each of so many values would not come back.
+        for piece in ["a=b ", "a=b c ", "a  ", "a= ,", "=", "a\""] {
+            assert_eq!(value_of(&piece.as_bytes().repeat(1 << 18), "b"), None);
         }
     }
 
