@@ -123,9 +123,9 @@ fn code(document: &Value) -> Option<u32> {
     let known = codes
         .iter()
         .filter(|code| aadsts::look_up(**code).is_some());
-    let (says_why, other) = known.partition::<Vec<&u32>, _>(|code| **code != NOT_ACCEPTED);
-    let first = says_why.first().or(other.first()).copied();
-    first.or(codes.first()).copied()
+    // Of equals it is the first.
+    let telling = known.min_by_key(|code| **code == NOT_ACCEPTED);
+    telling.or(codes.first()).copied()
 }
 
 /// "Error validating credentials", which some answers put in front of the code that says why.
