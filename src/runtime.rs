@@ -40,6 +40,7 @@ pub fn keep_a_thread(runtime: &Handle) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::process::Command;
 
@@ -47,7 +48,6 @@ mod tests {
     const CHILD: &str = "RUNTIME_CHILD";
 
     /// Whether no thread of this process but the one that asks has anything to do.
-    #[cfg(target_os = "linux")]
     fn all_others_sleep() -> bool {
         let own = std::fs::read_link("/proc/thread-self").unwrap();
         let tasks = std::fs::read_dir("/proc/self/task").unwrap();
@@ -58,7 +58,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
     fn what_blocks_waits_for_the_thread_that_stays_when_there_is_no_other() {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -1,7 +1,6 @@
 //! What a configuration needs on disk: files that exist, can be read, hold something, and are not
 //! open to others. Not part of the pure check: `check` and `run` ask, a pipeline may not.
 
-use std::fs;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
@@ -135,7 +134,10 @@ fn has_certificate(content: &[u8]) -> bool {
 #[cfg(unix)]
 fn mode(path: &Path) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
-    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let found = std::fs::metadata(path).ok()?;
+    if !found.is_file() {
+        return None;
+    }
     Some(found.permissions().mode())
 }
 
@@ -146,6 +148,7 @@ fn mode(_: &Path) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::PathBuf;
 
     use super::*;
@@ -178,6 +181,8 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         }
+        #[cfg(not(unix))]
+        let _ = mode;
         path
     }
 

@@ -27,7 +27,9 @@ mod file_reference;
 #[cfg(test)]
 mod fixtures;
 mod hidden;
+// It measures by a clock that Windows does not have.
 #[cfg(test)]
+#[cfg(unix)]
 mod hostile;
 mod listen;
 mod load;

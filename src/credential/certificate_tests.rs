@@ -140,7 +140,7 @@ async fn a_replaced_file_is_used_and_a_broken_one_is_named() {
     std::fs::remove_file(&file).unwrap();
     let words = ask(credential).await.unwrap_err().words();
     assert!(
-        words.contains("cannot read") && words.contains("No such file"),
+        words.contains("cannot read") && words.contains("(os error 2)"),
         "{words}"
     );
 }

@@ -184,7 +184,6 @@ async fn an_arc_identity_is_the_machines_own() {
     );
 }
 
-#[cfg(not(windows))]
 #[tokio::test]
 async fn an_arc_key_is_read_and_sent_back() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,8 +3,8 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-#[cfg(unix)]
 use std::path::Path;
+#[cfg(unix)]
 use std::path::PathBuf;
 
 #[cfg(unix)]
@@ -163,7 +163,7 @@ fn both(
 }
 
 #[cfg(unix)]
-fn unix(path: &PathBuf) -> Result<Vec<Listener>, BindError> {
+fn unix(path: &Path) -> Result<Vec<Listener>, BindError> {
     use std::os::unix::fs::FileTypeExt;
     use std::os::unix::net::UnixListener;
     let failed = |source| BindError {
@@ -193,7 +193,7 @@ fn is_left_behind(path: &Path) -> bool {
 }
 
 #[cfg(not(unix))]
-fn unix(path: &PathBuf) -> Result<Vec<Listener>, BindError> {
+fn unix(path: &Path) -> Result<Vec<Listener>, BindError> {
     Err(BindError {
         address: format!("unix:{}", path.display()),
         source: io::ErrorKind::Unsupported.into(),

@@ -1,4 +1,5 @@
-//! Behaviour seen from outside, in one binary.
+//! Behaviour seen from outside, in one binary. Signals, file modes and /proc are part of it.
+#![cfg(unix)]
 
 mod harness;
 
@@ -60,6 +61,7 @@ mod routing;
 mod secrecy;
 mod shared_connections;
 mod shutdown;
+#[cfg(target_os = "linux")]
 mod soak;
 mod stream_ends;
 mod streaming;

@@ -12,7 +12,6 @@ use tokenferry::simulator::Simulator;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::lines::Lines;
-use super::numbers::Numbers;
 use super::{allow_files, routes_yaml, until};
 
 /// A running `tokenferry`. It ends with this value.
@@ -136,7 +135,7 @@ impl Program {
         }
         // To all but root the process does not show them. It counts them itself, with the connection
         // on which it is asked, and the folder in which it looks.
-        let own = Numbers::scrape(self.admin)
+        let own = super::numbers::Numbers::scrape(self.admin)
             .await
             .sum("process_open_fds", &[]);
         own as usize - 2
