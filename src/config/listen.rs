@@ -15,6 +15,9 @@ impl ListenAddress {
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path.len() {
+                _ if cfg!(not(unix)) => Err(format!(
+                    "unix sockets are served on Linux and macOS only; {ACCEPTED}"
+                )),
                 0 => Err(
                     "unix: is followed by the path of the socket: unix:/run/tokenferry.sock".into(),
                 ),
@@ -114,9 +117,13 @@ impl ListenAddress {
 // What the system has room for, beside the NUL at its end: unix(7), and sys/un.h of macOS.
 const LONGEST_SOCKET: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-const ACCEPTED: &str = "write localhost:8080 (both loopback addresses), 0.0.0.0:8080 (every IPv4 \
-                        address) or [::]:8080 (IPv6 as well), another IP address with a port, or \
-                        unix:/path/to/socket";
+const ACCEPTED: &str = if cfg!(unix) {
+    "write localhost:8080 (both loopback addresses), 0.0.0.0:8080 (every IPv4 address) or \
+     [::]:8080 (IPv6 as well), another IP address with a port, or unix:/path/to/socket"
+} else {
+    "write localhost:8080 (both loopback addresses), 0.0.0.0:8080 (every IPv4 address) or \
+     [::]:8080 (IPv6 as well), or another IP address with a port"
+};
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,7 +162,9 @@ mod tests {
             "[::]:443",
             "[::1]:9000",
             "192.0.2.7:65535",
+            #[cfg(unix)]
             "unix:/run/x",
+            #[cfg(unix)]
             "unix:relative.sock",
         ] {
             assert_eq!(parse(text).to_string(), text);
@@ -189,8 +198,18 @@ mod tests {
         }
     }
 
+    #[cfg(not(unix))]
+    #[test]
+    fn a_socket_is_refused_where_there_are_none() {
+        let error = ListenAddress::parse("unix:/run/x").unwrap_err();
+        assert!(error.contains("on Linux and macOS only"), "{error}");
+        assert!(error.contains("localhost:8080") && !error.contains("unix:"));
+    }
+
+    #[cfg(unix)]
     #[test]
     fn a_socket_is_refused_where_the_system_would_not_bind_it() {
+        use std::os::unix::net::SocketAddr;
         let of = |bytes: usize| format!("unix:/{}", "x".repeat(bytes - 1));
         assert!(ListenAddress::parse(&of(LONGEST_SOCKET)).is_ok());
         let error = ListenAddress::parse(&of(LONGEST_SOCKET + 1)).unwrap_err();
@@ -198,19 +217,16 @@ mod tests {
         for path in ["a\0b", "a\nb", "a\u{1b}[2J"] {
             assert!(ListenAddress::parse(&format!("unix:/run/{path}")).is_err());
         }
-        #[cfg(unix)]
-        {
-            use std::os::unix::net::SocketAddr;
-            let binds = |bytes| SocketAddr::from_pathname(&of(bytes)["unix:".len()..]).is_ok();
-            assert!(binds(LONGEST_SOCKET) && !binds(LONGEST_SOCKET + 1));
-        }
+        let binds = |bytes| SocketAddr::from_pathname(&of(bytes)["unix:".len()..]).is_ok();
+        assert!(binds(LONGEST_SOCKET) && !binds(LONGEST_SOCKET + 1));
     }
 
     #[test]
     fn a_wildcard_receives_what_is_sent_to_loopback() {
         assert!(parse("0.0.0.0:80").receives("127.0.0.1".parse().unwrap(), 80));
         assert!(parse("[::]:80").receives("::1".parse().unwrap(), 80));
-        assert!(!parse("unix:/x").receives("::1".parse().unwrap(), 80));
+        let socket = ListenAddress::Unix("/x".into());
+        assert!(!socket.receives("::1".parse().unwrap(), 80));
         assert!(!parse("0.0.0.0:0").receives("127.0.0.1".parse().unwrap(), 0));
     }
 
@@ -225,21 +241,24 @@ mod tests {
         assert!(takes("[::]:0", &["0.0.0.0:0"]));
         assert!(!takes("[::]:80", &["0.0.0.0:80"]));
         assert!(!takes("[::]:80", &["192.0.2.7:80"]));
-        for other in ["[::1]:80", "0.0.0.0:80", "localhost:80", "unix:/x"] {
+        for other in ["[::1]:80", "0.0.0.0:80", "localhost:80"] {
             assert!(!takes(other, &[]), "{other}");
         }
+        assert!(!ListenAddress::Unix("/x".into()).takes_ipv4_beside(&[]));
     }
 
     #[test]
     fn addresses_that_cannot_be_bound_together_overlap() {
-        let overlap = |a, b| parse(a).overlaps(&parse(b)) && parse(b).overlaps(&parse(a));
+        let either = |a: &ListenAddress, b: &ListenAddress| a.overlaps(b) && b.overlaps(a);
+        let overlap = |a, b| either(&parse(a), &parse(b));
         assert!(overlap("localhost:80", "127.0.0.1:80"));
         assert!(overlap("localhost:80", "0.0.0.0:80"));
         assert!(overlap("0.0.0.0:80", "192.0.2.1:80"));
-        assert!(overlap("unix:/a", "unix:/a"));
         assert!(!overlap("0.0.0.0:80", "[::1]:80"));
         assert!(!overlap("localhost:80", "localhost:81"));
         assert!(!overlap("localhost:0", "localhost:0"));
-        assert!(!overlap("unix:/a", "localhost:80"));
+        let socket = ListenAddress::Unix("/a".into());
+        assert!(either(&socket, &socket));
+        assert!(!either(&socket, &parse("localhost:80")));
     }
 }

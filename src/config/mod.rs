@@ -25,6 +25,8 @@ mod environment;
 mod file;
 mod file_reference;
 #[cfg(test)]
+// Their texts know of unix sockets.
+#[cfg(unix)]
 mod fixtures;
 mod hidden;
 // It measures by a clock that Windows does not have.
