@@ -1,10 +1,12 @@
-//! Signals as one stream of meanings: SIGTERM and SIGINT end the program, SIGHUP reloads. None that
-//! comes once somebody listens is lost.
+//! Signals as one stream of meanings: SIGTERM and SIGINT end the program, SIGHUP reloads; on Windows
+//! Ctrl-C and Ctrl-Break end it. None that comes once somebody listens is lost.
 
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
+#[cfg(windows)]
+use tokio::signal::windows::{CtrlBreak, CtrlC, ctrl_break, ctrl_c};
 
 /// The end was asked for.
 pub(super) struct End {
@@ -56,28 +58,35 @@ impl Signals {
     }
 }
 
-/// Ctrl-C is all there is.
-#[cfg(not(unix))]
-pub(super) struct Signals;
+/// The two that a console of Windows sends. Nothing there asks for a reload.
+#[cfg(windows)]
+pub(super) struct Signals {
+    interrupt: CtrlC,
+    // What another process can send to one that it has started.
+    stop: CtrlBreak,
+}
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 impl Signals {
-    /// Nothing to be done ahead.
+    /// Listens from now on.
     pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self)
+        Ok(Self {
+            interrupt: ctrl_c()?,
+            stop: ctrl_break()?,
+        })
     }
 
-    /// Waits for Ctrl-C.
+    /// Waits for Ctrl-C or Ctrl-Break.
     pub(super) async fn end(&mut self, _reload: impl AsyncFn()) -> io::Result<End> {
-        tokio::signal::ctrl_c().await?;
+        self.ended().await;
         Ok(End { at_once: true })
     }
 
-    /// Waits for Ctrl-C.
+    /// Waits for Ctrl-C or Ctrl-Break: the first during the start, the second during the end.
     pub(super) async fn ended(&mut self) {
-        // Without the handler there is no signal to wait for.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.stop.recv() => {}
         }
     }
 }
