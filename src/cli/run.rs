@@ -108,7 +108,8 @@ fn start_logging(format: Format) -> Result<Logging, u8> {
         Ok(levels) => levels,
         Err(words) => return Err(refuse(&format!("{LEVELS_VARIABLE}: {words}"))),
     };
-    let colour = io::stderr().is_terminal();
+    // A console of Windows shows the codes of colours as they are unless it is asked not to.
+    let colour = cfg!(unix) && io::stderr().is_terminal();
     Logging::start(io::stderr(), format, colour, &levels).map_err(|error| complain(&error))
 }
 
