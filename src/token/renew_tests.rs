@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::refresh::clock;
 use super::script::{LIMIT, Script, renew, run, settle, token, unavailable, warm};
-use super::{RenewError, TokenError, TokenReader};
+use super::{FORCED_PAUSE, RenewError, TokenError, TokenReader};
 use crate::credential::ClaimsRequest;
 
 #[test]
@@ -52,8 +52,10 @@ fn a_fresh_token_that_is_refused_too_forces_nothing_for_half_a_minute() {
         let RenewError::Paused { left } = error else {
             panic!("{error}");
         };
-        // The wall clock, which is not paused, had the smaller part left.
-        tokio::time::advance(left + Duration::from_millis(1)).await;
+        // The wall clock, which is not paused, had the smaller part left; by the other, which is, all
+        // of it is.
+        assert!(left <= FORCED_PAUSE);
+        tokio::time::advance(FORCED_PAUSE + Duration::from_millis(1)).await;
         let renewal = renew(&reader, &second, None);
         script.next().await.grant(token("token-3", 86_400));
         assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-3");
