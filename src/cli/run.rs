@@ -19,6 +19,10 @@ use crate::secret::file_reader::{FileReader, Unread};
 
 /// What is left of the log at the end is written within this.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// What is done aside has this to come to its end when the end of the program is asked for: AWS-LC
+/// aborts a process that ends while a thread seeds its random numbers, which takes a millisecond, or
+/// 30 where they come from jitter.
+const MOMENT: Duration = Duration::from_millis(300);
 /// A reload reads its files within this: decrypting a key takes a good part of a second on purpose,
 /// and there may be several.
 const RELOAD: Duration = Duration::from_secs(10);
@@ -43,13 +47,9 @@ async fn live(path: &Path, args: &RunArgs) -> u8 {
         Ok(signals) => signals,
         Err(error) => return complain(&error),
     };
-    let loaded = tokio::select! {
-        loaded = load_aside(path, args) => loaded,
-        () = signals.ended() => return FINE,
-    };
-    let (config, warnings) = match loaded {
+    let (config, warnings) = match load_aside(path, args, &mut signals).await {
         Ok(Ok(loaded)) => loaded,
-        Err(error) => return complain(&error),
+        Err(code) => return code,
         Ok(Err(problems)) => {
             // Standard error is all there is to tell it to.
             let _ = writeln!(io::stderr(), "{}", problems.join("\n"));
@@ -67,23 +67,41 @@ async fn live(path: &Path, args: &RunArgs) -> u8 {
     code
 }
 
-async fn load_aside(path: &Path, args: &RunArgs) -> io::Result<Loaded> {
+async fn load_aside(path: &Path, args: &RunArgs, signals: &mut Signals) -> Result<Loaded, u8> {
     let (file, args) = (path.to_owned(), args.clone());
-    aside(move || load(&file, &args, &[])).await
+    aside(signals, move || load(&file, &args, &[])).await
 }
 
 /// Does it on a thread of its own, which may wait for a file system or a lock for as long as it
 /// likes.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new()
+///
+/// # Errors
+/// The exit code: when the end is asked for first, or once it was told that there is no thread.
+async fn aside<T: Send + 'static>(
+    signals: &mut Signals,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, u8> {
+    let (tell, mut told) = tokio::sync::oneshot::channel();
+    let spawned = std::thread::Builder::new()
         .name("configuration".to_owned())
         .spawn(move || {
             // Nobody waits for it any more when the end was asked for.
             let _ = tell.send(work());
-        })?;
-    let ended = told.await;
-    ended.map_err(|_| io::Error::other("reading the configuration has failed; see above"))
+        });
+    if let Err(error) = spawned {
+        return Err(complain(&error));
+    }
+    tokio::select! {
+        done = &mut told => done.map_err(|_| {
+            let words = "reading the configuration has failed; see above";
+            complain(&io::Error::other(words))
+        }),
+        () = signals.ended() => {
+            // What waits longer than this waits for others, and makes no random numbers.
+            let _ = tokio::time::timeout(MOMENT, told).await;
+            Err(FINE)
+        }
+    }
 }
 
 fn warn_of(warnings: &Problems) {
@@ -136,11 +154,7 @@ async fn serve(
         Ok(log) => log,
         Err(error) => return complain(&error),
     };
-    let started = tokio::select! {
-        started = start(config, access_log) => started,
-        () = signals.ended() => return FINE,
-    };
-    let app = match started {
+    let app = match start(config, access_log, &mut signals).await {
         Ok(app) => app,
         Err(code) => return code,
     };
@@ -178,15 +192,13 @@ async fn serve(
 /// Binds, prepares and begins; what may wait for a file system or a lock is done aside.
 ///
 /// # Errors
-/// The exit code, once the reason has been told.
-async fn start(config: Config, access_log: AccessLog) -> Result<App, u8> {
+/// The exit code, once the reason has been told, or when the end is asked for first.
+async fn start(config: Config, access_log: AccessLog, signals: &mut Signals) -> Result<App, u8> {
     let addresses = config.clone();
     // Apart from what follows, so that the sockets are closed when that is not waited for.
-    let listeners = aside(move || BoundListeners::bind(&addresses)).await;
-    let listeners = listeners.map_err(|error| complain(&error))?;
+    let listeners = aside(signals, move || BoundListeners::bind(&addresses)).await?;
     let listeners = listeners.map_err(|error| unable(&error.into()))?;
-    let prepared = aside(move || app::prepare(config, SystemTime::now())).await;
-    let prepared = prepared.map_err(|error| complain(&error))?;
+    let prepared = aside(signals, move || app::prepare(config, SystemTime::now())).await?;
     let prepared = prepared.map_err(|error| unable(&error.into()))?;
     App::begin(listeners, prepared, access_log).map_err(|error| unable(&error))
 }
