@@ -33,12 +33,9 @@ pub(super) fn check(text: &str) -> Result<Checked, Problems> {
 }
 
 fn every_key() -> Config {
-    let text = if cfg!(unix) {
-        EVERY_KEY.to_owned()
-    } else {
-        EVERY_KEY.replace("unix:/run/tokenferry.sock", "'[::1]:8091'")
-    };
-    check(&text).unwrap().config
+    let socket = "unix:/run/tokenferry.sock";
+    let other = if cfg!(unix) { socket } else { "'[::1]:8091'" };
+    check(&EVERY_KEY.replace(socket, other)).unwrap().config
 }
 
 #[test]
