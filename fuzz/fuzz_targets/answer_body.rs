@@ -3,28 +3,16 @@
 //! longer have.
 #![no_main]
 
-use std::sync::Arc;
+mod links;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use libfuzzer_sys::fuzz_target;
-use tokenferry::config::{BaseUrl, PathPrefix, RewriteLinks};
-use tokenferry::rewrite::{Asked, DecodeError, LinkMap, LinkRoute, Links, PublicBase, plan};
+use links::links;
+use tokenferry::rewrite::{Asked, DecodeError, plan};
 
 const KINDS: [&str; 3] = ["application/json", "multipart/mixed; boundary=b", "application/json"];
 const CODINGS: [&str; 4] = ["identity", "gzip", "deflate", "br"];
-
-fn links() -> Links {
-    let route = LinkRoute {
-        path: PathPrefix::parse("/g").expect("a path"),
-        host: None,
-        upstream: BaseUrl::parse("https://a.b").expect("a URL"),
-        rewrite: RewriteLinks::On,
-        link_keys: Vec::new(),
-    };
-    let base = PublicBase::new(false, "c").expect("an authority");
-    Links::new(Arc::new(LinkMap::new(None, vec![route])), 0, base)
-}
 
 /// What comes out, and how many links were in it.
 fn output(

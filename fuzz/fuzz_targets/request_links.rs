@@ -2,24 +2,12 @@
 //! that is turned back is none of this proxy any more, and nothing else in JSON changes.
 #![no_main]
 
-use std::sync::Arc;
+mod links;
 
 use libfuzzer_sys::fuzz_target;
+use links::links;
 use serde_json::Value;
-use tokenferry::config::{BaseUrl, PathPrefix, RewriteLinks};
-use tokenferry::rewrite::{LinkMap, LinkRoute, Links, PublicBase, request};
-
-fn links() -> Links {
-    let route = LinkRoute {
-        path: PathPrefix::parse("/g").expect("a path"),
-        host: None,
-        upstream: BaseUrl::parse("https://a.b").expect("a URL"),
-        rewrite: RewriteLinks::On,
-        link_keys: Vec::new(),
-    };
-    let base = PublicBase::new(false, "c").expect("an authority");
-    Links::new(Arc::new(LinkMap::new(None, vec![route])), 0, base)
-}
+use tokenferry::rewrite::{Links, request};
 
 fn turned(kind: u8, bytes: &[u8], links: &Links) -> Option<Vec<u8>> {
     match kind {
