@@ -180,18 +180,6 @@ impl Alarm {
         }
         false
     }
-
-    /// Resolves when it rings.
-    pub async fn rung(&self) {
-        std::future::poll_fn(|cx| {
-            if self.has_rung(cx) {
-                std::task::Poll::Ready(())
-            } else {
-                std::task::Poll::Pending
-            }
-        })
-        .await;
-    }
 }
 
 impl Drop for Slot {
@@ -202,7 +190,18 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
+
+    /// Resolves when it rings.
+    async fn rung(alarm: &Alarm) {
+        std::future::poll_fn(|cx| match alarm.has_rung(cx) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
 
     fn local<F: Future>(future: F) -> F::Output {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -222,12 +221,12 @@ mod tests {
             let alarm = clock.alarm();
             let never = clock.alarm();
             alarm.set(Duration::from_millis(20));
-            alarm.rung().await;
+            rung(&alarm).await;
             assert!(start.elapsed() >= Duration::from_millis(20));
             assert!(!never.is_set());
             alarm.clear();
             alarm.set(Duration::from_millis(5));
-            alarm.rung().await;
+            rung(&alarm).await;
             ticker.abort();
         });
     }
@@ -242,8 +241,8 @@ mod tests {
             first.clear();
             second.set(Duration::from_millis(10));
             tokio::select! {
-                () = first.rung() => panic!("a cleared alarm rang"),
-                () = second.rung() => {}
+                () = rung(&first) => panic!("a cleared alarm rang"),
+                () = rung(&second) => {}
             }
             drop((first, second));
             clock.advance(clock.elapsed_ticks());

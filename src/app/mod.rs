@@ -203,11 +203,6 @@ impl App {
         unguarded.map(|route| route.name.to_string()).collect()
     }
 
-    /// The metrics.
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
     /// From now on each panic of the process is counted and logged. The process may have one hook
     /// for panics, so this is for whoever owns it.
     pub fn count_panics(&self) {

@@ -175,7 +175,6 @@ impl TokenEntry {
                 },
             },
             expires: held.map(|held| held.expires.wall),
-            usable_for: served.map(|held| held.usable_until.left(now)),
             last_renewal: state.last_renewal,
             last_error,
             next_call_in: state.slot.next_call_in(now),

@@ -88,8 +88,6 @@ pub struct TokenStatus {
     pub state: TokenState,
     /// When the token that is held expires.
     pub expires: Option<SystemTime>,
-    /// How long it is still used.
-    pub usable_for: Option<Duration>,
     /// When the last token came.
     pub last_renewal: Option<SystemTime>,
     /// The last call that failed, with claims or without; also once it is over.
