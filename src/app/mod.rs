@@ -137,7 +137,7 @@ impl App {
         let readiness = Arc::new(Readiness::new(started));
         readiness.release(Latch::Configuration);
         let state = Arc::new(Mutex::new(State::loaded(started.wall)));
-        report::connect(&metrics, &tokens, &plan.in_force, &plan.access_log);
+        metrics.ask(report::numbers(&tokens, &plan.in_force, &plan.access_log));
         let server = Server::start(data, &plan).map_err(AppError::Threads)?;
         readiness.release(Latch::Listener);
         let source = report::source(&plan.in_force, &tokens, &state);

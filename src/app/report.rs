@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use crate::access_log::AccessLog;
 use crate::admin::{Configuration, Failure, RefusedReload, Report, Route, Token};
 use crate::clock::Now;
-use crate::metrics::{Metrics, Sources, TokenNumbers};
+use crate::credential::Credential;
+use crate::metrics::{Reading, TokenNumbers};
 use crate::proxy::generation::{self, Generation, InForce};
 use crate::token::{TokenCache, TokenEntry, TokenStatus};
 
@@ -26,17 +27,17 @@ impl State {
     }
 }
 
-/// Gives the metrics what others count.
-pub(super) fn connect(
-    metrics: &Arc<Metrics>,
+/// What others count, for the metrics.
+pub(super) fn numbers(
     tokens: &TokenCache,
     in_force: &Arc<InForce>,
     access_log: &Arc<AccessLog>,
-) {
-    let cache = tokens.clone();
-    let token_numbers = Box::new(move || {
-        let now = Now::read();
-        let numbers = |entry: &Arc<TokenEntry>| {
+) -> impl Fn() -> Reading + Send + Sync + 'static {
+    let (tokens, in_force) = (tokens.clone(), Arc::clone(in_force));
+    let access_log = Arc::clone(access_log);
+    move || {
+        let (generation, entries, now) = (in_force.load(), tokens.entries(), Now::read());
+        let token = |entry: &Arc<TokenEntry>| {
             let status = entry.status(now);
             TokenNumbers {
                 credential: status.credential.to_string(),
@@ -45,34 +46,23 @@ pub(super) fn connect(
                 waiters: status.waiters as u64,
             }
         };
-        cache.entries().iter().map(numbers).collect()
-    });
-    let current = Arc::clone(in_force);
-    let credentials = Box::new(move || {
-        let generation = current.load();
-        let known = |credential: &Arc<crate::credential::Credential>| {
+        let expiry = |credential: &Arc<Credential>| {
             Some((credential.name().to_string(), credential.expiry()?))
         };
-        generation.credentials.iter().filter_map(known).collect()
-    });
-    let (current, cache) = (Arc::clone(in_force), tokens.clone());
-    let fallbacks = Box::new(move || {
-        let (generation, entries, now) = (current.load(), cache.entries(), Now::read());
-        let known = |credential: &Arc<crate::credential::Credential>| {
+        let fallback = |credential: &Arc<Credential>| {
             credential.fallback()?;
             let mut own = entries.iter().filter(|it| it.key().is_of(credential));
             let active = own.any(|entry| entry.status(now).fallback.is_some());
             Some((credential.name().to_string(), active))
         };
-        generation.credentials.iter().filter_map(known).collect()
-    });
-    let log = Arc::clone(access_log);
-    metrics.ask(Sources {
-        tokens: token_numbers,
-        credentials,
-        fallbacks,
-        log_dropped: Box::new(move || log.dropped()),
-    });
+        let credentials = &generation.credentials;
+        Reading {
+            tokens: entries.iter().map(token).collect(),
+            credentials: credentials.iter().filter_map(expiry).collect(),
+            fallbacks: credentials.iter().filter_map(fallback).collect(),
+            log_dropped: access_log.dropped(),
+        }
+    }
 }
 
 /// The source of the status page and the probes.

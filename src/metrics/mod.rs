@@ -25,7 +25,7 @@ mod tests;
 mod token;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use prometheus::{Registry, TextEncoder};
@@ -58,19 +58,20 @@ struct Store {
     refreshes: Arc<RefreshCounts>,
     refusals: Cells<(), RefusalCells>,
     program: Program,
-    sources: Mutex<Sources>,
+    source: OnceLock<Box<dyn Fn() -> Reading + Send + Sync>>,
 }
 
-/// Where the numbers come from that others keep.
-pub struct Sources {
+/// One reading of the numbers that others keep.
+#[derive(Debug, Default)]
+pub struct Reading {
     /// Those of tokens.
-    pub tokens: Box<dyn Fn() -> Vec<TokenNumbers> + Send + Sync>,
+    pub tokens: Vec<TokenNumbers>,
     /// When secrets and certificates expire, by the name of their credential, where that is known.
-    pub credentials: Box<dyn Fn() -> Vec<(String, SystemTime)> + Send + Sync>,
+    pub credentials: Vec<(String, SystemTime)>,
     /// Whether a fallback answers in place of a credential that has one, where that is known.
-    pub fallbacks: Box<dyn Fn() -> Vec<(String, bool)> + Send + Sync>,
+    pub fallbacks: Vec<(String, bool)>,
     /// The lines that the access log has dropped.
-    pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
+    pub log_dropped: u64,
 }
 
 impl Metrics {
@@ -128,9 +129,9 @@ impl Metrics {
         self.store.refusals.of(usize::MAX, ())
     }
 
-    /// Asks these at each scrape from now on.
-    pub fn ask(&self, sources: Sources) {
-        *self.store.sources() = sources;
+    /// Asks this at each scrape from now on. The first that comes stays.
+    pub fn ask(&self, source: impl Fn() -> Reading + Send + Sync + 'static) {
+        self.store.source.get_or_init(|| Box::new(source));
     }
 
     /// The configuration was read again, and is in force or was refused.
@@ -168,18 +169,7 @@ impl Store {
         by_code.into_values().next().unwrap_or_default()
     }
 
-    fn sources(&self) -> MutexGuard<'_, Sources> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Sources {
-    fn default() -> Self {
-        Self {
-            tokens: Box::new(Vec::new),
-            credentials: Box::new(Vec::new),
-            fallbacks: Box::new(Vec::new),
-            log_dropped: Box::new(|| 0),
-        }
+    fn reading(&self) -> Reading {
+        self.source.get().map(|read| read()).unwrap_or_default()
     }
 }

@@ -36,15 +36,15 @@ impl Collector for Scrape {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let sources = self.store.sources();
+        let reading = self.store.reading();
         let look_ups = self.store.tokens.sums(LookUps::add);
         let mut families = routes(&self.store.route_totals());
         let refreshes = self.store.refreshes.totals();
-        families.extend(tokens(&look_ups, &refreshes, &(sources.tokens)()));
-        families.push(credentials((sources.credentials)()));
-        families.push(fallbacks((sources.fallbacks)()));
+        families.extend(tokens(&look_ups, &refreshes, &reading.tokens));
+        families.push(credentials(reading.credentials));
+        families.push(fallbacks(reading.fallbacks));
         families.push(refusals(&self.store));
-        families.extend(self.store.program.families((sources.log_dropped)()));
+        families.extend(self.store.program.families(reading.log_dropped));
         families
     }
 }

@@ -29,11 +29,11 @@ fn every_promised_metric_is_there_at_zero_before_the_first_request() {
     };
     metrics.refreshes().of("contoso", GRAPH);
     let expires = UNIX_EPOCH + Duration::from_secs(9);
-    metrics.ask(Sources {
-        tokens: Box::new(move || vec![token.clone()]),
-        credentials: Box::new(move || vec![("contoso".into(), expires)]),
-        fallbacks: Box::new(|| vec![("contoso".into(), false)]),
-        ..Sources::default()
+    metrics.ask(move || Reading {
+        tokens: vec![token.clone()],
+        credentials: vec![("contoso".into(), expires)],
+        fallbacks: vec![("contoso".into(), false)],
+        ..Reading::default()
     });
     let page = read(&metrics);
     for (name, kind, labels) in PROMISED {
@@ -250,10 +250,10 @@ fn two_slots_under_one_name_become_one_series() {
             UNIX_EPOCH + Duration::from_secs(seconds),
         )
     };
-    metrics.ask(Sources {
-        tokens: Box::new(move || both.to_vec()),
-        credentials: Box::new(move || vec![at(9), at(8)]),
-        ..Sources::default()
+    metrics.ask(move || Reading {
+        tokens: both.to_vec(),
+        credentials: vec![at(9), at(8)],
+        ..Reading::default()
     });
     let page = read(&metrics);
     let of = |name: &str, more: &[(&str, &str)]| {
@@ -316,9 +316,9 @@ fn requests_that_match_no_route_have_no_upstream() {
 fn faults_and_dropped_lines_are_on_the_page() {
     let metrics = metrics();
     metrics.panicked();
-    metrics.ask(Sources {
-        log_dropped: Box::new(|| 12),
-        ..Sources::default()
+    metrics.ask(|| Reading {
+        log_dropped: 12,
+        ..Reading::default()
     });
     let page = read(&metrics);
     assert_eq!(page.value("tokenferry_panics_total", &[]), 1.0);

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tokenferry::access_log::{AccessRecord, Outcome, TokenUse};
 use tokenferry::code::Code;
-use tokenferry::metrics::{Metrics, Sources, TokenNumbers};
+use tokenferry::metrics::{Metrics, Reading, TokenNumbers};
 use tokenferry::output::Format;
 
 const MANUAL: &str = include_str!("../../docs/operations.md");
@@ -22,11 +22,11 @@ fn metrics() -> BTreeSet<String> {
     metrics.route_cells(0, "graph");
     metrics.token_cells(0, "contoso", "scope");
     metrics.refreshes().of("contoso", "scope");
-    metrics.ask(Sources {
-        tokens: Box::new(|| vec![TokenNumbers::default()]),
-        credentials: Box::new(|| vec![("contoso".into(), SystemTime::UNIX_EPOCH)]),
-        fallbacks: Box::new(|| vec![("contoso".into(), false)]),
-        ..Sources::default()
+    metrics.ask(|| Reading {
+        tokens: vec![TokenNumbers::default()],
+        credentials: vec![("contoso".into(), SystemTime::UNIX_EPOCH)],
+        fallbacks: vec![("contoso".into(), false)],
+        ..Reading::default()
     });
     let page = metrics.render();
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
