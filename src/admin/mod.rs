@@ -25,7 +25,7 @@ use http_body_util::Full;
 use serde::Serialize;
 
 pub use ready::{Latch, Readiness};
-pub use report::{Configuration, Failure, RefusedReload, Report, Route, Token};
+pub use report::{Configuration, RefusedReload, Report, Route, Token};
 
 use crate::clock::Now;
 use crate::code::Code;
@@ -138,7 +138,7 @@ impl Admin {
             .readiness
             .waiting_for(now)
             .all(|latch| latch != Latch::Configuration);
-        let tried = |token: &Token| token.state != TokenState::Pending;
+        let tried = |token: &Token| token.status.state != TokenState::Pending;
         if loaded && report.tokens.iter().all(tried) {
             self.readiness.release(Latch::Tokens);
         }
@@ -148,7 +148,10 @@ impl Admin {
     fn ready(&self, query: Option<&str>, now: Now) -> Reply {
         let report = self.report(now);
         let ready = self.readiness.is_ready(now);
-        let tokens_served = report.tokens.iter().all(|token| token.state.is_served());
+        let tokens_served = report
+            .tokens
+            .iter()
+            .all(|token| token.status.state.is_served());
         let body = Ready {
             ready,
             draining: self.readiness.is_draining(),

@@ -237,13 +237,8 @@ fn token_row(f: &mut fmt::Formatter<'_>, token: &TokenStatus) -> fmt::Result {
         Some(seconds) => write!(f, "{}", Span(-seconds))?,
         None => f.write_str("never")?,
     }
-    if let Some(seconds) = token.next_attempt_in_seconds {
-        write!(
-            f,
-            "<br><span class=\"dim\">next {}</span>",
-            Span(seconds.max(0))
-        )?;
-    }
+    let next = Span(token.next_attempt_in_seconds);
+    write!(f, "<br><span class=\"dim\">next {next}</span>")?;
     f.write_str("</td><td>")?;
     if let Some(failure) = &token.failure {
         let (message, ago) = (Escaped(&failure.message), Span(-failure.seconds_ago));

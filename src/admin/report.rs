@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use crate::token::TokenState;
+use crate::token::{TokenState, TokenStatus};
 
 /// The program as it stands.
 #[derive(Clone, Debug)]
@@ -52,46 +52,21 @@ pub struct Route {
     pub token: Option<usize>,
 }
 
-/// A token.
+/// A token, and what is known of the credential that it is asked for with.
 #[derive(Clone, Debug)]
 pub struct Token {
-    /// The credential's name.
-    pub credential: String,
-    /// The credential that is used instead, while the first is refused.
-    pub fallback: Option<String>,
-    /// Why the first is refused, while that one is used.
+    /// The token.
+    pub status: TokenStatus,
+    /// Why the credential is refused, while its fallback is used.
     pub fallback_reason: Option<String>,
-    /// The scope.
-    pub scope: String,
-    /// Whether it can be served.
-    pub state: TokenState,
-    /// When the token in use expires.
-    pub expires: Option<SystemTime>,
-    /// When it was last renewed.
-    pub renewed: Option<SystemTime>,
-    /// When the next call is due.
-    pub next: Option<SystemTime>,
-    /// The last call that failed; also once one has succeeded.
-    pub failure: Option<Failure>,
     /// When the credential's secret or certificate expires, where that is known.
     pub credential_expires: Option<SystemTime>,
-}
-
-/// A call for a token that failed.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// When.
-    pub at: SystemTime,
-    /// Why, in words, and what to do about it.
-    pub message: String,
-    /// When a later call succeeded, if one has.
-    pub over: Option<SystemTime>,
 }
 
 impl Report {
     /// The state of a route's token.
     pub fn token_of(&self, route: &Route) -> TokenState {
         let token = route.token.and_then(|place| self.tokens.get(place));
-        token.map_or(TokenState::Pending, |token| token.state)
+        token.map_or(TokenState::Pending, |token| token.status.state)
     }
 }

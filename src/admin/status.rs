@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::ready::Readiness;
-use super::report::{Failure, Report, Token};
+use super::report::{Report, Token};
 use crate::clock::Now;
 use crate::metrics::{Metrics, RouteTotals};
 use crate::timestamp::Timestamp;
-use crate::token::TokenState;
+use crate::token::{LastError, TokenState};
 
 /// Everything that the status page shows. Times are UTC; spans are whole seconds.
 #[derive(Debug, Serialize)]
@@ -70,7 +70,7 @@ pub(super) struct TokenStatus {
     pub(super) expires_in_seconds: Option<i64>,
     pub(super) renewed_at: Option<String>,
     pub(super) renewed_seconds_ago: Option<i64>,
-    pub(super) next_attempt_in_seconds: Option<i64>,
+    pub(super) next_attempt_in_seconds: i64,
     /// The last call that failed, until one succeeds.
     pub(super) failure: Option<FailureStatus>,
     /// The last call that failed, once one has succeeded: apart, so that nobody takes it for present.
@@ -164,23 +164,24 @@ impl TokenStatus {
     fn of(token: &Token, now: Now) -> Self {
         let from_now = |moment: SystemTime| seconds_until(now.wall, moment);
         let ago = |moment: SystemTime| seconds_until(moment, now.wall);
-        let told = |failure: &Failure| FailureStatus {
+        let told = |failure: &LastError| FailureStatus {
             at: written(failure.at),
             seconds_ago: ago(failure.at),
-            message: failure.message.clone(),
+            message: failure.words.clone(),
         };
-        let failure = token.failure.as_ref();
+        let status = &token.status;
+        let failure = status.last_error.as_ref();
         Self {
-            credential: token.credential.clone(),
-            fallback: token.fallback.clone(),
+            credential: status.credential.to_string(),
+            fallback: status.fallback.as_ref().map(ToString::to_string),
             fallback_reason: token.fallback_reason.clone(),
-            scope: token.scope.clone(),
-            state: token.state,
-            expires_at: token.expires.map(written),
-            expires_in_seconds: token.expires.map(from_now),
-            renewed_at: token.renewed.map(written),
-            renewed_seconds_ago: token.renewed.map(ago),
-            next_attempt_in_seconds: token.next.map(from_now),
+            scope: status.scope.to_string(),
+            state: status.state,
+            expires_at: status.expires.map(written),
+            expires_in_seconds: status.expires.map(from_now),
+            renewed_at: status.last_renewal.map(written),
+            renewed_seconds_ago: status.last_renewal.map(ago),
+            next_attempt_in_seconds: whole_seconds(status.next_call_in),
             failure: failure.filter(|it| it.over.is_none()).map(told),
             past_failure: failure.and_then(|failure| {
                 let over = failure.over?;
@@ -202,9 +203,12 @@ fn written(moment: SystemTime) -> String {
 
 /// Whole seconds from one moment to the other; negative when the other came first.
 fn seconds_until(from: SystemTime, to: SystemTime) -> i64 {
-    let whole = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
     match to.duration_since(from) {
-        Ok(span) => whole(span),
-        Err(before) => -whole(before.duration()),
+        Ok(span) => whole_seconds(span),
+        Err(before) => -whole_seconds(before.duration()),
     }
+}
+
+fn whole_seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
 }

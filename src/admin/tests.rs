@@ -7,7 +7,9 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 use super::*;
-use crate::metrics::MethodLabel;
+use crate::config::{Name, Scope};
+use crate::metrics::{MethodLabel, RefreshOutcome};
+use crate::token::{LastError, TokenStatus};
 
 const SCOPE: &str = "https://graph.microsoft.com/.default";
 
@@ -25,16 +27,29 @@ fn wall(seconds: u64) -> SystemTime {
 
 fn token(state: TokenState) -> Token {
     Token {
-        credential: "contoso".into(),
-        fallback: None,
+        status: TokenStatus {
+            credential: Name::parse("contoso").unwrap(),
+            fallback: None,
+            scope: Scope::parse(SCOPE).unwrap(),
+            state,
+            expires: Some(wall(1_000_000 + 4_000)),
+            last_renewal: Some(wall(1_000_000 - 125)),
+            last_error: None,
+            next_call_in: Duration::from_secs(2_000),
+            waiters: 0,
+        },
         fallback_reason: None,
-        scope: SCOPE.into(),
-        state,
-        expires: Some(wall(1_000_000 + 4_000)),
-        renewed: Some(wall(1_000_000 - 125)),
-        next: Some(wall(1_000_000 + 2_000)),
-        failure: None,
         credential_expires: None,
+    }
+}
+
+/// A call that failed an hour ago.
+fn failed(words: &str, over: Option<SystemTime>) -> LastError {
+    LastError {
+        at: wall(1_000_000 - 3_700),
+        outcome: RefreshOutcome::Rejected,
+        words: words.into(),
+        over,
     }
 }
 
@@ -266,11 +281,11 @@ fn the_status_tells_numbers_times_and_reasons() {
     cells.request_started();
     cells.throttled();
     world.metrics.refusals(0).refused(Code::TokenRejected);
-    world.report.lock().unwrap().tokens[0].failure = Some(Failure {
-        at: wall(1_000_000 - 3_700),
-        message: "AADSTS7000215: the secret is wrong; set the right one".into(),
-        over: None,
-    });
+    let failed = failed(
+        "AADSTS7000215: the secret is wrong; set the right one",
+        None,
+    );
+    world.report.lock().unwrap().tokens[0].status.last_error = Some(failed);
     let status = world.json("/status.json");
     let route = &status["routes"][0];
     assert_eq!(route["token"], "rejected");
@@ -305,11 +320,9 @@ fn the_status_tells_numbers_times_and_reasons() {
 #[test]
 fn an_error_that_is_over_is_told_as_past_and_not_as_present() {
     let world = World::started(TokenState::Valid);
-    world.report.lock().unwrap().tokens[0].failure = Some(Failure {
-        at: wall(1_000_000 - 3_700),
-        message: "AADSTS7000215: the secret is wrong".into(),
-        over: Some(wall(1_000_000 - 125)),
-    });
+    let over = Some(wall(1_000_000 - 125));
+    let failed = failed("AADSTS7000215: the secret is wrong", over);
+    world.report.lock().unwrap().tokens[0].status.last_error = Some(failed);
     let token = &world.json("/status.json")["tokens"][0];
     assert_eq!(token["failure"], Value::Null);
     let past = serde_json::json!({

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::access_log::AccessLog;
-use crate::admin::{Configuration, Failure, RefusedReload, Report, Route, Token};
+use crate::admin::{Configuration, RefusedReload, Report, Route, Token};
 use crate::clock::Now;
 use crate::credential::Credential;
 use crate::metrics::{Reading, TokenNumbers};
@@ -89,7 +89,7 @@ pub(super) fn source(
                 .collect(),
             tokens: entries
                 .iter()
-                .map(|entry| token(&generation, entry.status(now), now))
+                .map(|entry| token(&generation, entry.status(now)))
                 .collect(),
         }
     })
@@ -111,26 +111,15 @@ fn route(generation: &Generation, own: &generation::Route, entries: &[Arc<TokenE
     }
 }
 
-fn token(generation: &Generation, status: TokenStatus, now: Now) -> Token {
+fn token(generation: &Generation, status: TokenStatus) -> Token {
     let credential = generation
         .credentials
         .iter()
         .find(|credential| *credential.name() == status.credential);
-    let fallback_reason = status.fallback.as_ref().and(credential);
+    let replaced = status.fallback.as_ref().and(credential);
     Token {
-        credential: status.credential.to_string(),
-        fallback_reason: fallback_reason.and_then(|credential| credential.refused()),
-        fallback: status.fallback.map(|name| name.to_string()),
-        scope: status.scope.to_string(),
-        state: status.state,
-        expires: status.expires,
-        renewed: status.last_renewal,
-        next: now.wall.checked_add(status.next_call_in),
-        failure: status.last_error.map(|error| Failure {
-            at: error.at,
-            message: error.words,
-            over: error.over,
-        }),
+        fallback_reason: replaced.and_then(|credential| credential.refused()),
         credential_expires: credential.and_then(|credential| credential.expiry()),
+        status,
     }
 }
