@@ -41,7 +41,7 @@ pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
 async fn acquire(config: &Config, spec: &RouteSpec) -> Result<AccessToken, u8> {
     let outbound = app::outbound(config).map_err(|error| complain(&error))?;
     let credential = &outbound.credentials[spec.credential];
-    let acquired = credential.acquire(request(&spec.scope)).await;
+    let acquired = credential.acquire(&request(&spec.scope)).await;
     acquired.outcome.map_err(|error| {
         tell(error.words());
         FAILED
@@ -49,9 +49,9 @@ async fn acquire(config: &Config, spec: &RouteSpec) -> Result<AccessToken, u8> {
 }
 
 /// What a command asks for. Nothing is cached here, so the call may take as long as Entra ever does.
-pub(super) fn request(scope: &Scope) -> TokenRequest<'_> {
+pub(super) fn request(scope: &Scope) -> TokenRequest {
     TokenRequest {
-        scope,
+        scope: scope.clone(),
         claims: None,
         within: Duration::from_secs(30),
         resting: None,

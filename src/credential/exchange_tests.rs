@@ -133,12 +133,12 @@ async fn demanded_claims_and_the_capability_are_sent() {
     let credential = &build(&[spec], &client())[0];
     let claims = ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#).unwrap();
     let request = TokenRequest {
-        scope: &scope(),
-        claims: Some(&claims),
+        scope: scope(),
+        claims: Some(claims),
         within: Duration::from_secs(30),
         resting: None,
     };
-    credential.acquire(request).await.outcome.unwrap();
+    credential.acquire(&request).await.outcome.unwrap();
     assert_eq!(
         entra.requests()[0].field("claims").unwrap(),
         r#"{"access_token":{"nbf":{"essential":true},"xms_cc":{"values":["cp1"]}}}"#

@@ -39,12 +39,12 @@ async fn ask_first(
     resting: &Arc<CredentialError>,
 ) -> Result<AccessToken, CredentialError> {
     let request = TokenRequest {
-        scope: &scope(),
+        scope: scope(),
         claims: None,
         within: Duration::from_secs(30),
-        resting: Some(resting),
+        resting: Some(resting.clone()),
     };
-    pair.credential.acquire(request).await.outcome
+    pair.credential.acquire(&request).await.outcome
 }
 
 #[tokio::test]

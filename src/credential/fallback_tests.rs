@@ -67,12 +67,12 @@ impl Pair {
 
     async fn acquire(&self) -> Acquired {
         let request = TokenRequest {
-            scope: &scope(),
+            scope: scope(),
             claims: None,
             within: Duration::from_secs(30),
             resting: None,
         };
-        self.credential.acquire(request).await
+        self.credential.acquire(&request).await
     }
 
     fn is_active(&self) -> bool {

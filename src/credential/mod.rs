@@ -81,16 +81,16 @@ pub struct Credential {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenRequest<'a> {
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
     /// The resource.
-    pub scope: &'a Scope,
+    pub scope: Scope,
     /// Claims that an upstream demanded.
-    pub claims: Option<&'a ClaimsRequest>,
+    pub claims: Option<ClaimsRequest>,
     /// The time limit of one exchange.
     pub within: Duration,
     /// What the fallback failed with, whose server wants it left alone: it is not asked.
-    pub resting: Option<&'a Arc<CredentialError>>,
+    pub resting: Option<Arc<CredentialError>>,
 }
 
 impl Credential {
@@ -170,7 +170,7 @@ impl Credential {
 
     /// Asks for a token once; with a fallback, the second as well when the first is refused, or was
     /// and now does not answer.
-    pub async fn acquire(&self, request: TokenRequest<'_>) -> Acquired {
+    pub async fn acquire(&self, request: &TokenRequest) -> Acquired {
         let Some(fallback) = &self.fallback else {
             return self.acquire_alone(request).await.into();
         };
@@ -199,7 +199,7 @@ impl Credential {
             first = Some(FirstFailure { error, took });
         }
         let failed = first.as_ref().map(|first| &first.error);
-        let second = match request.resting {
+        let second = match &request.resting {
             Some(error) => Err(error.clone()),
             None => fallback
                 .second
@@ -241,12 +241,12 @@ impl Credential {
     /// Why there is none.
     pub async fn acquire_alone(
         &self,
-        request: TokenRequest<'_>,
+        request: &TokenRequest,
     ) -> Result<AccessToken, CredentialError> {
-        let claims = claims::form_field(self.continuous_access, request.claims);
+        let claims = claims::form_field(self.continuous_access, request.claims.as_ref());
         let exchange = self
             .kind
-            .acquire(&self.reader, request.scope, claims.as_deref());
+            .acquire(&self.reader, &request.scope, claims.as_deref());
         match tokio::time::timeout(request.within, exchange).await {
             Ok(outcome) => outcome.map_err(CredentialError::of_this_moment),
             Err(_) => Err(Outage::Timeout {

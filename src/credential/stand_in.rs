@@ -189,12 +189,12 @@ pub(super) async fn ask_within(
     within: Duration,
 ) -> Result<AccessToken, CredentialError> {
     let request = TokenRequest {
-        scope: &scope(),
+        scope: scope(),
         claims: None,
         within,
         resting: None,
     };
-    credential.acquire(request).await.outcome
+    credential.acquire(&request).await.outcome
 }
 
 /// A file with a secret, in a folder that lives as long as the test.

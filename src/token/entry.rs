@@ -16,12 +16,14 @@ use super::phase::{Failure, Phase};
 use super::resting::Resting;
 use super::slot::{Concern, Flight, HeldToken, Renewal, Slot, Step};
 use super::status::{LastError, TokenState, TokenStatus, outcome};
-use super::supplier::{Demand, Supplier};
+use super::supplier::Supplier;
 use super::telling;
 use super::waiters::Waiters;
 use crate::clock::Now;
 use crate::config::Name;
-use crate::credential::{AccessToken, Acquired, ClaimsRequest, CredentialError, Pace};
+use crate::credential::{
+    AccessToken, Acquired, ClaimsRequest, CredentialError, Pace, TokenRequest,
+};
 use crate::metrics::{RefreshOutcome, RefreshTotals, Refreshes};
 use crate::secret::Secret;
 
@@ -84,7 +86,7 @@ pub(super) enum Begin {
 /// A call that was begun.
 pub(super) struct Call {
     pub(super) supplier: Supplier,
-    pub(super) demand: Demand,
+    pub(super) request: TokenRequest,
 }
 
 impl TokenEntry {
@@ -295,7 +297,7 @@ impl TokenEntry {
         let is_first = is_first && state.slot.usable(now).is_some_and(has_time);
         Begin::Call(Call {
             supplier: state.supplier.clone(),
-            demand: Demand {
+            request: TokenRequest {
                 scope: self.key.scope().clone(),
                 claims,
                 within: if is_first { WITHIN_FIRST } else { WITHIN },

@@ -59,7 +59,7 @@ pub use key::TokenKey;
 pub use reader::{Bearer, TokenReader};
 pub use slot::FORCED_PAUSE;
 pub use status::{LastError, TokenState, TokenStatus};
-pub use supplier::{Demand, Supplier};
+pub use supplier::Supplier;
 
 use crate::config::{Name, Scope};
 use crate::credential::Credential;

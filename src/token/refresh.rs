@@ -56,7 +56,7 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
 
 async fn perform(entry: &TokenEntry, call: Call) {
     let began = clock();
-    let acquired = call.supplier.call(call.demand).await;
+    let acquired = call.supplier.call(call.request).await;
     let ended = clock();
     let took = ended.mono.saturating_duration_since(began.mono);
     entry.finish(acquired, took, ended, random());

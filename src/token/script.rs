@@ -11,11 +11,12 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use super::refresh::clock;
 use super::{
-    Bearer, Demand, RenewError, Supplier, TokenCache, TokenEntry, TokenError, TokenKey, TokenReader,
+    Bearer, RenewError, Supplier, TokenCache, TokenEntry, TokenError, TokenKey, TokenReader,
 };
 use crate::config::{IdentitySelector, Name, Scope};
 use crate::credential::{
     AccessToken, ClaimsRequest, CredentialError, Identity, Outage, Peer, Refusal, Rejection, Stamp,
+    TokenRequest,
 };
 use crate::secret::{FilePath, Secret};
 
@@ -89,7 +90,7 @@ pub(super) struct Script {
 /// A call that waits for its answer.
 pub(super) struct Asked {
     /// What it asks for.
-    pub(super) demand: Demand,
+    pub(super) demand: TokenRequest,
     answer: oneshot::Sender<Result<AccessToken, CredentialError>>,
 }
 

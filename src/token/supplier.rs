@@ -4,25 +4,8 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::config::Scope;
-use crate::credential::{
-    AccessToken, Acquired, ClaimsRequest, Credential, CredentialError, Stamp, TokenRequest,
-};
-
-/// What one call asks for.
-#[derive(Clone, Debug)]
-pub struct Demand {
-    /// The resource.
-    pub scope: Scope,
-    /// Claims that an upstream demanded.
-    pub claims: Option<ClaimsRequest>,
-    /// The time limit of one exchange.
-    pub within: Duration,
-    /// What the fallback failed with, whose server wants it left alone.
-    pub resting: Option<Arc<CredentialError>>,
-}
+use crate::credential::{AccessToken, Acquired, Credential, CredentialError, Stamp, TokenRequest};
 
 type Called = Pin<Box<dyn Future<Output = Acquired> + Send>>;
 type Stamped = Pin<Box<dyn Future<Output = Stamp> + Send>>;
@@ -30,7 +13,7 @@ type Stamped = Pin<Box<dyn Future<Output = Stamp> + Send>>;
 /// Where tokens come from.
 #[derive(Clone)]
 pub struct Supplier {
-    call: Arc<dyn Fn(Demand) -> Called + Send + Sync>,
+    call: Arc<dyn Fn(TokenRequest) -> Called + Send + Sync>,
     stamp: Arc<dyn Fn() -> Stamped + Send + Sync>,
 }
 
@@ -38,11 +21,11 @@ impl Supplier {
     /// A function that gets a token, without files.
     pub fn new<F, T>(call: F) -> Self
     where
-        F: Fn(Demand) -> T + Send + Sync + 'static,
+        F: Fn(TokenRequest) -> T + Send + Sync + 'static,
         T: Future<Output = Result<AccessToken, CredentialError>> + Send + 'static,
     {
-        Self::asking(move |demand| {
-            let call = call(demand);
+        Self::asking(move |request| {
+            let call = call(request);
             async move { call.await.into() }
         })
     }
@@ -50,11 +33,11 @@ impl Supplier {
     /// The same of what may ask a fallback too.
     pub(super) fn asking<F, T>(call: F) -> Self
     where
-        F: Fn(Demand) -> T + Send + Sync + 'static,
+        F: Fn(TokenRequest) -> T + Send + Sync + 'static,
         T: Future<Output = Acquired> + Send + 'static,
     {
         Self {
-            call: Arc::new(move |demand| Box::pin(call(demand))),
+            call: Arc::new(move |request| Box::pin(call(request))),
             stamp: Arc::new(|| Box::pin(async { Stamp::default() })),
         }
     }
@@ -74,17 +57,9 @@ impl Supplier {
     /// A credential.
     pub fn of(credential: &Arc<Credential>) -> Self {
         let (caller, files) = (credential.clone(), credential.clone());
-        let call = move |demand: Demand| {
+        let call = move |request: TokenRequest| {
             let credential = caller.clone();
-            async move {
-                let request = TokenRequest {
-                    scope: &demand.scope,
-                    claims: demand.claims.as_ref(),
-                    within: demand.within,
-                    resting: demand.resting.as_ref(),
-                };
-                credential.acquire(request).await
-            }
+            async move { credential.acquire(&request).await }
         };
         let stamp = move || {
             let credential = files.clone();
@@ -93,8 +68,8 @@ impl Supplier {
         Self::asking(call).with_stamp(stamp)
     }
 
-    pub(super) async fn call(&self, demand: Demand) -> Acquired {
-        (self.call)(demand).await
+    pub(super) async fn call(&self, request: TokenRequest) -> Acquired {
+        (self.call)(request).await
     }
 
     pub(super) async fn stamp(&self) -> Stamp {

@@ -21,7 +21,7 @@ pub(super) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     async fn make(credential: &'a Credential, scope: &Scope) -> Self {
         let began = Instant::now();
-        let outcome = credential.acquire_alone(request(scope)).await;
+        let outcome = credential.acquire_alone(&request(scope)).await;
         Self {
             credential,
             took: began.elapsed(),
