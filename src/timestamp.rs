@@ -1,4 +1,5 @@
-//! Moments in UTC as RFC 3339 writes them, to the millisecond: `2026-07-30T09:05:07.123Z`.
+//! Moments in UTC as RFC 3339 writes them, to the millisecond: `2026-07-30T09:05:07.123Z`; and when a
+//! day begins.
 //!
 //! Always 24 bytes. Moments outside the years 1970 to 9999 are shown as the nearest one inside: a
 //! wrong wall clock must not change the shape of a log line.
@@ -78,6 +79,21 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+/// When a day of the Gregorian calendar begins, in seconds since 1970 (UTC); `None` where there is no
+/// such day, or it is not of the years 1970 to 9999.
+pub fn midnight(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1970..=9999).contains(&year) {
+        return None;
+    }
+    // `civil_date` the other way round. What it does not give back is no day: 30 February is 1 or 2 March.
+    let from_march = year - u64::from(month <= 2);
+    let (era, year_of_era) = (from_march / 400, from_march % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day;
+    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+    let days = (era * 146_097 + of_era).checked_sub(719_469)?;
+    (civil_date(days) == (year, month, day)).then_some(days * 86_400)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +145,7 @@ mod tests {
         for days in 0..200_000 {
             assert_eq!(civil_date(days), expected, "day {days}");
             let (year, month, day) = expected;
+            assert_eq!(midnight(year, month, day), Some(days * 86_400));
             expected = if day < month_lengths(year)[month as usize - 1] {
                 (year, month, day + 1)
             } else if month < 12 {
@@ -136,6 +153,19 @@ mod tests {
             } else {
                 (year + 1, 1, 1)
             };
+        }
+    }
+
+    #[test]
+    fn a_day_that_the_calendar_does_not_have_has_no_midnight() {
+        let months = (0..40).flat_map(|month| (0..40).map(move |day| (month, day)));
+        let of_2027 = months.filter(|(month, day)| midnight(2027, *month, *day).is_some());
+        assert_eq!(of_2027.count(), 365);
+        for year in [0, 1969, 10_000] {
+            assert_eq!(midnight(year, 1, 1), None, "{year}");
+        }
+        for (year, month, day) in [(1970, 0, 31), (2027, 2, 29), (2100, 2, 29), (1970, 1, 0)] {
+            assert_eq!(midnight(year, month, day), None, "{year}-{month}-{day}");
         }
     }
 }

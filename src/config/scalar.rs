@@ -14,6 +14,7 @@ use super::value::{
     parse_duration,
 };
 use super::{AllowSpec, BatchRule, ListenAddress, LogFormat, RewriteLinks, UpstreamHttp};
+use crate::timestamp::midnight;
 
 /// A duration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -258,34 +259,7 @@ fn parse_day(text: &str) -> Result<Day, String> {
     }
     let part = |range: std::ops::Range<usize>| number(&text[range]).ok_or_else(expected);
     let (year, month, day) = (part(0..4)?, part(5..7)?, part(8..10)?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let lengths = [
-        31,
-        28 + u64::from(leap),
-        31,
-        30,
-        31,
-        30,
-        31,
-        31,
-        30,
-        31,
-        30,
-        31,
-    ];
-    let fits = (1970..=9999).contains(&year)
-        && (1..=12).contains(&month)
-        && day >= 1
-        && day <= lengths[month as usize - 1];
-    if !fits {
-        return Err(expected());
-    }
-    let years = year - 1970;
-    // Leap days of the years before this one: every fourth, not every hundredth, every 400th.
-    let leaps = |year: u64| year / 4 - year / 100 + year / 400;
-    let months: u64 = lengths[..month as usize - 1].iter().sum();
-    let days = years * 365 + leaps(year - 1) - leaps(1969) + months + day - 1;
-    Ok(Day(days * 86_400))
+    midnight(year, month, day).map(Day).ok_or_else(expected)
 }
 
 #[cfg(test)]
