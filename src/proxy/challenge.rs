@@ -11,11 +11,8 @@ use tokio::time::timeout;
 use super::call::Call;
 use super::capacity::wait_for_capacity;
 use super::error::ProxyError;
-use super::exchange::Exchange;
 use super::refusal_report::RefusalReport;
-use super::request::Outgoing;
-use super::request_body::Replay;
-use super::send::send;
+use super::send::Delivery;
 use crate::clock::Now;
 use crate::config::is_sharepoint;
 use crate::credential::ClaimsRequest;
@@ -136,13 +133,11 @@ impl Refusal {
 
 /// Exchanges the token that was refused and sends the request again.
 pub(super) async fn answer(
-    exchange: &mut Exchange,
-    call: &Call<'_>,
-    outgoing: &mut Outgoing<'_>,
+    delivery: &mut Delivery<'_, '_>,
     refused: &Bearer,
     mut response: UpstreamResponse,
-    replay: &Replay,
 ) -> Result<UpstreamResponse, ProxyError> {
+    let call = delivery.call;
     let token = &call.own().token;
     let limit = call.token_wait();
     let mut refused = refused.clone();
@@ -158,7 +153,7 @@ pub(super) async fn answer(
                 match timeout(USUAL, renewal.as_mut()).await {
                     Ok(renewed) => renewed,
                     Err(_) => {
-                        exchange.place = None;
+                        delivery.exchange.place = None;
                         renewal.await
                     }
                 }
@@ -172,15 +167,15 @@ pub(super) async fn answer(
             }
             Err(RenewError::Same) => return Err(refusal.ends(Verdict::Same, call)),
         };
-        let Some(body) = replay.whole(limit).await? else {
+        let Some(body) = delivery.replay.whole(limit).await? else {
             return Err(refusal.ends(Verdict::Gone, call));
         };
-        wait_for_capacity(exchange, call).await?;
+        wait_for_capacity(delivery.exchange, call).await?;
         call.own().cells.retried(match refusal.claims {
             Some(_) => RetryReason::Challenge,
             None => RetryReason::Token,
         });
-        response = send(exchange, call, outgoing, &bearer, body, replay).await?;
+        response = delivery.send(&bearer, body).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }

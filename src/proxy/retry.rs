@@ -32,6 +32,31 @@ impl RetryBudget {
         self.0.set((self.0.get() + 1).min(SAVINGS));
     }
 
+    /// How long to wait before the next attempt, and what it costs; `None` when there is none. `random`
+    /// is from 0 to 1.
+    pub(super) fn pause(
+        &self,
+        spec: &RetrySpec,
+        tried: &Tried<'_>,
+        random: f64,
+    ) -> Option<(Duration, Price<'_>)> {
+        let listed = spec.statuses.contains(&tried.status.as_u16());
+        if !listed || !tried.method.is_idempotent() || tried.attempts >= spec.attempts {
+            return None;
+        }
+        let pause = match tried.asked {
+            Some(asked) if asked > spec.max_wait => return None,
+            // Up to a tenth more, so that those who were told the same do not come at once.
+            Some(asked) => asked.mul_f64(1.0 + random / 10.0).min(spec.max_wait),
+            None => {
+                let whole = FIRST_PAUSE * 2_u32.saturating_pow(tried.attempts - 1);
+                whole.mul_f64(0.5 + random / 2.0).min(spec.max_wait)
+            }
+        };
+        let price = (tried.waited + pause <= LATEST_RETRY).then(|| self.reserve());
+        Some((pause, price??))
+    }
+
     /// Puts the price of a retry aside, if it is there: no more requests pause than can be sent again.
     fn reserve(&self) -> Option<Price<'_>> {
         let left = self.0.get().checked_sub(PRICE)?;
@@ -41,6 +66,21 @@ impl RetryBudget {
             paid: false,
         })
     }
+}
+
+/// The attempts so far, and the answer to the last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tried<'a> {
+    /// How many there were.
+    pub(super) attempts: u32,
+    /// What was asked.
+    pub(super) method: &'a Method,
+    /// The status of the answer.
+    pub(super) status: StatusCode,
+    /// The pause that it asked for.
+    pub(super) asked: Option<Duration>,
+    /// Since the request came.
+    pub(super) waited: Duration,
 }
 
 /// The price of a retry. It goes back unless it is paid: the retry may come to nothing.
@@ -66,35 +106,6 @@ impl Drop for Price<'_> {
     }
 }
 
-/// How long to wait before the next attempt, and what it costs; `None` when there is none. `answer` is
-/// a status and the pause that came with it; `random` is from 0 to 1.
-pub(super) fn pause<'a>(
-    spec: &RetrySpec,
-    budget: &'a RetryBudget,
-    attempts: u32,
-    method: &Method,
-    answer: (StatusCode, Option<Duration>),
-    waited: Duration,
-    random: f64,
-) -> Option<(Duration, Price<'a>)> {
-    let (status, asked) = answer;
-    let listed = spec.statuses.contains(&status.as_u16());
-    if !listed || !method.is_idempotent() || attempts >= spec.attempts {
-        return None;
-    }
-    let pause = match asked {
-        Some(asked) if asked > spec.max_wait => return None,
-        // Up to a tenth more, so that those who were told the same do not come at once.
-        Some(asked) => asked.mul_f64(1.0 + random / 10.0).min(spec.max_wait),
-        None => {
-            let whole = FIRST_PAUSE * 2_u32.saturating_pow(attempts - 1);
-            whole.mul_f64(0.5 + random / 2.0).min(spec.max_wait)
-        }
-    };
-    let price = (waited + pause <= LATEST_RETRY).then(|| budget.reserve());
-    Some((pause, price??))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,18 +125,15 @@ mod tests {
         after: Option<u64>,
         waited: u64,
     ) -> Option<Duration> {
-        let status = StatusCode::from_u16(status).unwrap();
-        let (budget, waited) = (RetryBudget::default(), Duration::from_secs(waited));
-        pause(
-            &spec(),
-            &budget,
+        let tried = Tried {
             attempts,
             method,
-            (status, after.map(Duration::from_secs)),
-            waited,
-            1.0,
-        )
-        .map(|(pause, _)| pause)
+            status: StatusCode::from_u16(status).unwrap(),
+            asked: after.map(Duration::from_secs),
+            waited: Duration::from_secs(waited),
+        };
+        let budget = RetryBudget::default();
+        budget.pause(&spec(), &tried, 1.0).map(|(pause, _)| pause)
     }
 
     #[test]
@@ -184,11 +192,14 @@ mod tests {
     #[test]
     fn a_retry_that_is_not_made_costs_nothing() {
         let (spec, budget) = (spec(), RetryBudget::default());
-        let answer = (StatusCode::SERVICE_UNAVAILABLE, None);
-        let ask = || {
-            let none = Duration::ZERO;
-            pause(&spec, &budget, 1, &Method::GET, answer, none, 1.0)
+        let tried = Tried {
+            attempts: 1,
+            method: &Method::GET,
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            asked: None,
+            waited: Duration::ZERO,
         };
+        let ask = || budget.pause(&spec, &tried, 1.0);
         for _ in 0..100 {
             let (_, _price) = ask().expect("the budget is as it was");
         }

@@ -12,7 +12,7 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::request::Outgoing;
 use super::request_body::{PreparedBody, Replay};
-use super::retry;
+use super::retry::Tried;
 use super::retry_after;
 use super::small_body::settle;
 use crate::clock::Now;
@@ -21,168 +21,182 @@ use crate::metrics::RetryReason;
 use crate::token::Bearer;
 use crate::upstream::{Failure, RequestBody, UpstreamBody, UpstreamResponse};
 
+/// A request that goes up, as often as it takes.
+pub(super) struct Delivery<'d, 'c> {
+    pub(super) exchange: &'d mut Exchange,
+    pub(super) call: &'d Call<'c>,
+    outgoing: &'d mut Outgoing<'c>,
+    /// Its body for further attempts.
+    pub(super) replay: &'d Replay,
+}
+
 /// Gets the upstream's answer to a request, whatever its status but 401.
-pub(super) async fn deliver(
+pub(super) async fn deliver<'c>(
     exchange: &mut Exchange,
-    call: &Call<'_>,
-    outgoing: &mut Outgoing<'_>,
+    call: &Call<'c>,
+    outgoing: &mut Outgoing<'c>,
     bearer: &Bearer,
     prepared: PreparedBody,
 ) -> Result<UpstreamResponse, ProxyError> {
     let PreparedBody { body, replay } = prepared;
-    let response = authorised(exchange, call, outgoing, bearer, body, &replay).await?;
+    let mut delivery = Delivery {
+        exchange,
+        call,
+        outgoing,
+        replay: &replay,
+    };
+    let response = delivery.authorised(bearer, body).await?;
     match &call.route().spec.retry {
-        Some(spec) => Box::pin(insist(exchange, call, outgoing, response, &replay, spec)).await,
+        Some(spec) => Box::pin(delivery.insist(response, spec)).await,
         None => Ok(response),
     }
 }
 
-/// Sends the request; a refused token is exchanged, and the request sent again.
-async fn authorised(
-    exchange: &mut Exchange,
-    call: &Call<'_>,
-    outgoing: &mut Outgoing<'_>,
-    bearer: &Bearer,
-    body: RequestBody,
-    replay: &Replay,
-) -> Result<UpstreamResponse, ProxyError> {
-    let response = send(exchange, call, outgoing, bearer, body, replay).await?;
-    if response.status() == StatusCode::UNAUTHORIZED {
-        let answer = challenge::answer(exchange, call, outgoing, bearer, response, replay);
-        return Box::pin(answer).await;
-    }
-    Ok(response)
-}
-
-/// Sends the request again as long as the route's `retry` wants that.
-async fn insist(
-    exchange: &mut Exchange,
-    call: &Call<'_>,
-    outgoing: &mut Outgoing<'_>,
-    mut response: UpstreamResponse,
-    replay: &Replay,
-    spec: &RetrySpec,
-) -> Result<UpstreamResponse, ProxyError> {
-    let own = call.own();
-    own.retries.save();
-    for attempts in 1.. {
-        if replay.is_gone() {
-            break;
+impl Delivery<'_, '_> {
+    /// Sends the request; a refused token is exchanged, and the request sent again.
+    async fn authorised(
+        &mut self,
+        bearer: &Bearer,
+        body: RequestBody,
+    ) -> Result<UpstreamResponse, ProxyError> {
+        let response = self.send(bearer, body).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return Box::pin(challenge::answer(self, bearer, response)).await;
         }
-        let asked = retry_after::read(response.headers(), SystemTime::now);
-        let asked = asked.map(Duration::from_secs);
-        let answer = (response.status(), asked);
-        let waited = exchange.opened.mono.elapsed();
-        let method = &call.parts.method;
-        let random = exchange.random();
-        let pause = retry::pause(spec, &own.retries, attempts, method, answer, waited, random);
-        let Some((pause, price)) = pause.filter(|_| !outgoing.is_overridden()) else {
-            break;
-        };
-        // The answer is not let go yet: without what it takes to ask again, it is passed on.
-        let last = response.body_mut();
-        let ready = wait_for_another(exchange, call, replay, last, pause, spec.max_wait).await;
-        let Some((body, bearer)) = ready else {
-            break;
-        };
-        settle(&mut response.into_body()).await;
-        price.pay();
-        own.cells.retried(RetryReason::Status);
-        response = authorised(exchange, call, outgoing, &bearer, body, replay).await?;
+        Ok(response)
     }
-    Ok(response)
-}
 
-/// Pauses, until the request may be sent again and with what; `None` when that is too late, or its body
-/// is gone. `last` is the body of the answer so far.
-async fn wait_for_another(
-    exchange: &mut Exchange,
-    call: &Call<'_>,
-    replay: &Replay,
-    last: &mut UpstreamBody,
-    pause: Duration,
-    max_wait: Duration,
-) -> Option<(RequestBody, Bearer)> {
-    let over = tokio::time::Instant::now() + pause;
-    // Nothing of this is at the upstream meanwhile, unless it still answers, or takes more of a body
-    // that it has answered early.
-    if settle(last).await {
-        exchange.place = None;
-    } else {
-        replay.body()?;
-    }
-    let latest = exchange.opened.mono + LATEST_RETRY;
-    let limit = || {
-        let left = latest.saturating_duration_since(Instant::now());
-        call.token_wait().min(left)
-    };
-    let body = replay.whole(limit()).await.ok()??;
-    tokio::time::sleep_until(over).await;
-    if !wait_to_retry(exchange, call, latest, max_wait).await {
-        return None;
-    }
-    let bearer = call.own().token.wait(Now::read(), limit()).await.ok()?;
-    // More quiet may have been asked for while it waited for that.
-    let may = wait_to_retry(exchange, call, latest, max_wait).await;
-    may.then_some((body, bearer))
-}
-
-/// Sends the request once and returns the upstream's answer, whatever its status.
-pub(super) async fn send(
-    exchange: &mut Exchange,
-    call: &Call<'_>,
-    outgoing: &mut Outgoing<'_>,
-    bearer: &Bearer,
-    body: RequestBody,
-    replay: &Replay,
-) -> Result<UpstreamResponse, ProxyError> {
-    let own = call.own();
-    exchange.sent.attempts += 1;
-    exchange.sent.token_serial = bearer.serial;
-    let sent = match exchange.sent.waited {
-        true => Instant::now(),
-        false => exchange.opened.mono,
-    };
-    exchange.sent.waited = true;
-    let head = outgoing.attempt(bearer, &body);
-    let outcome = match own.upstream.send(head, body, false).await {
-        Err(Failure {
-            error,
-            body: Some(body),
-            ..
-        }) if error.lacks_descriptors() => {
-            call.lane.close_idle();
-            let head = outgoing.attempt(bearer, &body);
-            Box::pin(own.upstream.send(head, body, false)).await
-        }
-        Err(mut failure) if may_repeat(&failure, outgoing.is_safe()) => {
-            let body = match failure.body.take() {
-                Some(body) => Some(body),
-                // There is no answer to pass on instead, and the caller has a limit of its own.
-                None => replay.whole(Duration::MAX).await?,
-            };
-            if let Some(body) = body {
-                own.cells.retried(RetryReason::Connection);
-                exchange.sent.attempts += 1;
-                let head = outgoing.attempt(bearer, &body);
-                let fresh = failure.is_dead_connection();
-                Box::pin(own.upstream.send(head, body, fresh)).await
-            } else {
-                Err(failure)
+    /// Sends the request again as long as the route's `retry` wants that.
+    async fn insist(
+        &mut self,
+        mut response: UpstreamResponse,
+        spec: &RetrySpec,
+    ) -> Result<UpstreamResponse, ProxyError> {
+        let own = self.call.own();
+        own.retries.save();
+        for attempts in 1.. {
+            if self.replay.is_gone() || self.outgoing.is_overridden() {
+                break;
             }
+            let asked = retry_after::read(response.headers(), SystemTime::now);
+            let tried = Tried {
+                attempts,
+                method: &self.call.parts.method,
+                status: response.status(),
+                asked: asked.map(Duration::from_secs),
+                waited: self.exchange.opened.mono.elapsed(),
+            };
+            let pause = own.retries.pause(spec, &tried, self.exchange.random());
+            let Some((pause, price)) = pause else {
+                break;
+            };
+            // The answer is not let go yet: without what it takes to ask again, it is passed on.
+            let last = response.body_mut();
+            let ready = self.wait_for_another(last, pause, spec.max_wait).await;
+            let Some((body, bearer)) = ready else {
+                break;
+            };
+            settle(&mut response.into_body()).await;
+            price.pay();
+            own.cells.retried(RetryReason::Status);
+            response = self.authorised(&bearer, body).await?;
         }
-        answer => answer,
-    };
-    match outcome {
-        Ok(mut response) => {
-            note_throttling(call, &mut response);
-            let now = Instant::now();
-            own.cells.head_arrived(now.duration_since(sent));
-            exchange.sent.response_began = Some(now);
-            exchange.note_upstream_request_id(response.headers());
-            Ok(response)
+        Ok(response)
+    }
+
+    /// Pauses, until the request may be sent again and with what; `None` when that is too late, or its
+    /// body is gone. `last` is the body of the answer so far.
+    async fn wait_for_another(
+        &mut self,
+        last: &mut UpstreamBody,
+        pause: Duration,
+        max_wait: Duration,
+    ) -> Option<(RequestBody, Bearer)> {
+        let over = tokio::time::Instant::now() + pause;
+        // Nothing of this is at the upstream meanwhile, unless it still answers, or takes more of a body
+        // that it has answered early.
+        if settle(last).await {
+            self.exchange.place = None;
+        } else {
+            self.replay.body()?;
         }
-        Err(failure) => Err(explain(exchange, failure)),
+        let call = self.call;
+        let latest = self.exchange.opened.mono + LATEST_RETRY;
+        let limit = || {
+            let left = latest.saturating_duration_since(Instant::now());
+            call.token_wait().min(left)
+        };
+        let body = self.replay.whole(limit()).await.ok()??;
+        tokio::time::sleep_until(over).await;
+        if !wait_to_retry(self.exchange, call, latest, max_wait).await {
+            return None;
+        }
+        let bearer = call.own().token.wait(Now::read(), limit()).await.ok()?;
+        // More quiet may have been asked for while it waited for that.
+        let may = wait_to_retry(self.exchange, call, latest, max_wait).await;
+        may.then_some((body, bearer))
+    }
+
+    /// Sends the request once and returns the upstream's answer, whatever its status.
+    pub(super) async fn send(
+        &mut self,
+        bearer: &Bearer,
+        body: RequestBody,
+    ) -> Result<UpstreamResponse, ProxyError> {
+        let Self {
+            exchange,
+            call,
+            outgoing,
+            replay,
+        } = self;
+        let own = call.own();
+        exchange.sent.attempts += 1;
+        exchange.sent.token_serial = bearer.serial;
+        let sent = match exchange.sent.waited {
+            true => Instant::now(),
+            false => exchange.opened.mono,
+        };
+        exchange.sent.waited = true;
+        let head = outgoing.attempt(bearer, &body);
+        let outcome = match own.upstream.send(head, body, false).await {
+            Err(Failure {
+                error,
+                body: Some(body),
+                ..
+            }) if error.lacks_descriptors() => {
+                call.lane.close_idle();
+                let head = outgoing.attempt(bearer, &body);
+                Box::pin(own.upstream.send(head, body, false)).await
+            }
+            Err(mut failure) if may_repeat(&failure, outgoing.is_safe()) => {
+                let body = match failure.body.take() {
+                    Some(body) => Some(body),
+                    // There is no answer to pass on instead, and the caller has a limit of its own.
+                    None => replay.whole(Duration::MAX).await?,
+                };
+                if let Some(body) = body {
+                    own.cells.retried(RetryReason::Connection);
+                    exchange.sent.attempts += 1;
+                    let head = outgoing.attempt(bearer, &body);
+                    let fresh = failure.is_dead_connection();
+                    Box::pin(own.upstream.send(head, body, fresh)).await
+                } else {
+                    Err(failure)
+                }
+            }
+            answer => answer,
+        };
+        match outcome {
+            Ok(mut response) => {
+                note_throttling(call, &mut response);
+                let now = Instant::now();
+                own.cells.head_arrived(now.duration_since(sent));
+                exchange.sent.response_began = Some(now);
+                exchange.note_upstream_request_id(response.headers());
+                Ok(response)
+            }
+            Err(failure) => Err(explain(exchange, failure)),
+        }
     }
 }
 
