@@ -3,6 +3,7 @@
 //! refused token, and its SDK would try to log in, so it never sees the 401 itself.
 
 use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -11,6 +12,7 @@ use tokio::time::timeout;
 use super::call::Call;
 use super::capacity::wait_for_capacity;
 use super::error::ProxyError;
+use super::exchange::Exchange;
 use super::refusal_report::RefusalReport;
 use super::send::Delivery;
 use crate::clock::Now;
@@ -149,14 +151,7 @@ pub(super) async fn answer(
             Some(bearer) => Ok(bearer),
             None => {
                 let renewal = token.renew(&refused, refusal.claims.as_ref(), limit);
-                let mut renewal = std::pin::pin!(renewal);
-                match timeout(USUAL, renewal.as_mut()).await {
-                    Ok(renewed) => renewed,
-                    Err(_) => {
-                        delivery.exchange.place = None;
-                        renewal.await
-                    }
-                }
+                await_renewal(delivery.exchange, renewal).await
             }
         };
         let bearer = match renewed {
@@ -185,6 +180,18 @@ pub(super) async fn answer(
             return Err(Refusal::read(response).await.ends(Verdict::Again, call));
         }
         refused = bearer;
+    }
+}
+
+/// Waits for another token, and gives the exchange's place to others when that takes long.
+async fn await_renewal<T>(exchange: &mut Exchange, renewal: impl Future<Output = T>) -> T {
+    let mut renewal = pin!(renewal);
+    match timeout(USUAL, renewal.as_mut()).await {
+        Ok(renewed) => renewed,
+        Err(_) => {
+            exchange.place = None;
+            renewal.await
+        }
     }
 }
 
