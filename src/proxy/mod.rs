@@ -35,7 +35,6 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Instant;
 
 use http::header::{CONNECTION, RANGE};
@@ -253,14 +252,7 @@ impl Proxy {
         let bearer = token(exchange, &call).await?;
         let response = deliver(exchange, &call, &mut outgoing, &bearer, prepared).await?;
         let (response, file) = follow(exchange, &call, response).await?;
-        // What is there of a short body is looked at now, in the context of this task. Not in a future of
-        // its own: all that goes into one is moved twice.
-        let mut response = Some(response);
-        let reply = poll_fn(|cx| match response.take() {
-            Some(response) => Poll::Ready(for_caller(cx, exchange, &call, response, file)),
-            None => Poll::Pending,
-        });
-        Ok(Reply::Upstream(reply.await))
+        Ok(Reply::Upstream(for_caller(exchange, &call, response, file)))
     }
 
     /// The caller's body, counted, bounded and timed; nothing when there is none.

@@ -1,7 +1,5 @@
 //! The answer that goes down: the upstream's after the route's rules, or one of our own.
 
-use std::task::Context;
-
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, Version};
@@ -21,7 +19,6 @@ use crate::upstream::{UpstreamBody, UpstreamResponse};
 /// Applies the route's rules to the head, and rewrites links to lead here; in a `file` that was
 /// fetched elsewhere there are none but that of a redirect.
 pub(super) fn for_caller(
-    cx: &mut Context<'_>,
     exchange: &mut Exchange,
     call: &Call<'_>,
     response: UpstreamResponse,
@@ -46,7 +43,7 @@ pub(super) fn for_caller(
         }
         Source::Upstream(body)
     } else {
-        rewrite_links(cx, call, &mut parts, linked, body)
+        rewrite_links(call, &mut parts, linked, body)
     };
     if call.batch {
         exchange.operations = InnerStatuses::of(&parts.headers).map(Box::new);
@@ -55,13 +52,7 @@ pub(super) fn for_caller(
 }
 
 /// Links of upstreams become links of this proxy, where the route and the kind of answer want that.
-fn rewrite_links(
-    cx: &mut Context<'_>,
-    call: &Call<'_>,
-    parts: &mut Parts,
-    linked: bool,
-    body: UpstreamBody,
-) -> Source {
+fn rewrite_links(call: &Call<'_>, parts: &mut Parts, linked: bool, body: UpstreamBody) -> Source {
     let Some(links) = call.links() else {
         return Source::Upstream(body);
     };
@@ -73,7 +64,7 @@ fn rewrite_links(
     let Some(rewriter) = plan(&asked, parts.status, &mut parts.headers, links) else {
         return Source::Upstream(body);
     };
-    Rewritten::begin(cx, body, rewriter, cells)
+    Rewritten::begin(body, rewriter, cells)
 }
 
 /// Hands the exchange to the body, whose end it is.

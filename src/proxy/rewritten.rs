@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -47,7 +47,6 @@ enum Stage {
 impl Rewritten {
     /// Rewrites a body; the number of its links goes to `cells`.
     pub(super) fn begin(
-        cx: &mut Context<'_>,
         mut body: UpstreamBody,
         mut rewriter: Rewriter,
         cells: &Arc<RouteCells>,
@@ -55,6 +54,8 @@ impl Rewritten {
         if body.size_hint().lower() > SHORT as u64 {
             return Source::Rewritten(Box::new(Self::new(body, rewriter, cells)));
         }
+        // Whoever gets the body asks it again before it waits, and is woken then.
+        let cx = &mut Context::from_waker(Waker::noop());
         let first = Pin::new(&mut body).poll_frame(cx);
         // Most short bodies are one piece, for which nothing is kept.
         if let Poll::Ready(Some(Ok(frame))) = &first
