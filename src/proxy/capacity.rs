@@ -11,9 +11,9 @@ use super::call::Call;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::generation::Route;
-use super::retry_after;
 use super::route_places::RoutePlaces;
 use crate::config::Throttle;
+use crate::retry_after;
 use crate::upstream::UpstreamBody;
 
 /// How long a request waits for a place among `max_concurrency`: well below the 100 s after which

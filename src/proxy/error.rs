@@ -8,12 +8,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::challenge::TokenRefused;
 use super::download::MOST_HOPS;
-use super::retry_after::rounded_up;
 use crate::caller::CallerError;
 use crate::code::Code;
 use crate::config::HostName;
 use crate::policy::response_header::guard;
 use crate::policy::{Refusal, target};
+use crate::retry_after::rounded_up;
 use crate::timestamp::Timestamp;
 use crate::token::TokenError;
 use crate::upstream::{BodyFault, Breakage, ConnectError, UpstreamError};

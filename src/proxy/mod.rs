@@ -23,7 +23,6 @@ mod request_body;
 mod request_id;
 mod response;
 mod retry;
-mod retry_after;
 mod rewritten;
 mod route_places;
 mod send;

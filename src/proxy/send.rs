@@ -13,11 +13,11 @@ use super::exchange::Exchange;
 use super::request::Outgoing;
 use super::request_body::{PreparedBody, Replay};
 use super::retry::Tried;
-use super::retry_after;
 use super::small_body::settle;
 use crate::clock::Now;
 use crate::config::{LATEST_RETRY, RetrySpec};
 use crate::metrics::RetryReason;
+use crate::retry_after;
 use crate::token::Bearer;
 use crate::upstream::{Failure, RequestBody, UpstreamBody, UpstreamResponse};
 
@@ -78,7 +78,7 @@ impl Delivery<'_, '_> {
             if self.replay.is_gone() || self.outgoing.is_overridden() {
                 break;
             }
-            let asked = retry_after::read(response.headers(), SystemTime::now);
+            let asked = retry_after::read_seconds(response.headers(), SystemTime::now);
             let tried = Tried {
                 attempts,
                 method: &self.call.parts.method,
