@@ -67,9 +67,9 @@ pub struct Reading {
     /// Those of tokens.
     pub tokens: Vec<TokenNumbers>,
     /// When secrets and certificates expire, by the name of their credential, where that is known.
-    pub credentials: Vec<(String, SystemTime)>,
+    pub credentials: BTreeMap<String, SystemTime>,
     /// Whether a fallback answers in place of a credential that has one, where that is known.
-    pub fallbacks: Vec<(String, bool)>,
+    pub fallbacks: BTreeMap<String, bool>,
     /// The lines that the access log has dropped.
     pub log_dropped: u64,
 }

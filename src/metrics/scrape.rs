@@ -41,8 +41,8 @@ impl Collector for Scrape {
         let mut families = routes(&self.store.route_totals());
         let refreshes = self.store.refreshes.totals();
         families.extend(tokens(&look_ups, &refreshes, &reading.tokens));
-        families.push(credentials(reading.credentials));
-        families.push(fallbacks(reading.fallbacks));
+        families.push(credentials(&reading.credentials));
+        families.push(fallbacks(&reading.fallbacks));
         families.push(refusals(&self.store));
         families.extend(self.store.program.families(reading.log_dropped));
         families
@@ -165,21 +165,16 @@ fn refreshes(labels: &TokenLabels, sums: &RefreshTotals) -> Vec<Metric> {
     RefreshOutcome::ALL.iter().map(sample).collect()
 }
 
-/// The earliest expiry counts when a name comes twice.
-fn credentials(mut expiries: Vec<(String, SystemTime)>) -> MetricFamily {
-    expiries.sort();
-    expiries.dedup_by(|later, earlier| later.0 == earlier.0);
+fn credentials(expiries: &BTreeMap<String, SystemTime>) -> MetricFamily {
     let family = &family::CREDENTIAL_EXPIRY;
     let sample =
-        |(name, expires): &(String, SystemTime)| family.sample(&[name], unix_seconds(*expires));
+        |(name, expires): (&String, &SystemTime)| family.sample(&[name], unix_seconds(*expires));
     family.with(expiries.iter().map(sample).collect())
 }
 
-fn fallbacks(mut active: Vec<(String, bool)>) -> MetricFamily {
-    active.sort();
-    active.dedup_by(|later, earlier| later.0 == earlier.0);
+fn fallbacks(active: &BTreeMap<String, bool>) -> MetricFamily {
     let family = &family::FALLBACK;
-    let sample = |(name, active): &(String, bool)| family.count(&[name], u64::from(*active));
+    let sample = |(name, active): (&String, &bool)| family.count(&[name], u64::from(*active));
     family.with(active.iter().map(sample).collect())
 }
 
@@ -197,24 +192,7 @@ fn unix_seconds(moment: SystemTime) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-
-    #[test]
-    fn a_credential_that_comes_twice_is_shown_once_with_its_earliest_expiry() {
-        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let all = [("a", 9), ("b", 1), ("a", 3)].map(|(name, end)| (name.to_owned(), at(end)));
-        let family = credentials(all.into());
-        let shown = |it: &Metric| {
-            (
-                it.get_label()[0].value().to_owned(),
-                it.get_gauge().get_value(),
-            )
-        };
-        let shown: Vec<_> = family.get_metric().iter().map(shown).collect();
-        assert_eq!(shown, [("a".to_owned(), 3.0), ("b".to_owned(), 1.0)]);
-    }
 
     #[test]
     fn a_token_that_no_route_needs_any_more_is_not_shown_as_missing() {

@@ -31,8 +31,8 @@ fn every_promised_metric_is_there_at_zero_before_the_first_request() {
     let expires = UNIX_EPOCH + Duration::from_secs(9);
     metrics.ask(move || Reading {
         tokens: vec![token.clone()],
-        credentials: vec![("contoso".into(), expires)],
-        fallbacks: vec![("contoso".into(), false)],
+        credentials: [("contoso".into(), expires)].into(),
+        fallbacks: [("contoso".into(), false)].into(),
         ..Reading::default()
     });
     let page = read(&metrics);
@@ -244,15 +244,9 @@ fn two_slots_under_one_name_become_one_series() {
         calls.ended(RefreshOutcome::Throttled, Duration::from_millis(20));
     }
     let both = [numbers(5_500), numbers(7_000)];
-    let at = |seconds| {
-        (
-            "contoso".to_owned(),
-            UNIX_EPOCH + Duration::from_secs(seconds),
-        )
-    };
     metrics.ask(move || Reading {
         tokens: both.to_vec(),
-        credentials: vec![at(9), at(8)],
+        credentials: [("contoso".into(), UNIX_EPOCH + Duration::from_secs(8))].into(),
         ..Reading::default()
     });
     let page = read(&metrics);

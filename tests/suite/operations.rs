@@ -24,8 +24,8 @@ fn metrics() -> BTreeSet<String> {
     metrics.refreshes().of("contoso", "scope");
     metrics.ask(|| Reading {
         tokens: vec![TokenNumbers::default()],
-        credentials: vec![("contoso".into(), SystemTime::UNIX_EPOCH)],
-        fallbacks: vec![("contoso".into(), false)],
+        credentials: [("contoso".into(), SystemTime::UNIX_EPOCH)].into(),
+        fallbacks: [("contoso".into(), false)].into(),
         ..Reading::default()
     });
     let page = metrics.render();
