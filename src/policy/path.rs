@@ -96,10 +96,7 @@ fn raw(bytes: &[u8]) -> Result<(), PathFault> {
 /// dots, slashes, backslashes and control characters are never part of a triplet.
 fn decoded(bytes: &[u8]) -> Result<(), PathFault> {
     let mut segment = Segment::default();
-    let mut at = 0;
-    while at < bytes.len() {
-        let (byte, next) = next_decoded(bytes, at);
-        at = next;
+    for byte in decodings(bytes) {
         match byte {
             b'\\' => return Err(PathFault::Backslash),
             0..=0x1f | 0x7f => return Err(PathFault::Control),
@@ -119,10 +116,7 @@ pub(super) fn has_dots_with_parameters(path: &str) -> bool {
         return false;
     }
     let mut segment = Segment::default();
-    let mut at = 0;
-    while at < bytes.len() {
-        let (byte, next) = next_decoded(bytes, at);
-        at = next;
+    for byte in decodings(bytes) {
         match byte {
             b'/' => segment = Segment::default(),
             b'.' => segment.dots = segment.dots.saturating_add(1),
@@ -158,13 +152,20 @@ pub(super) fn deepest(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'%', text).is_none() {
         return text.into();
     }
-    let (mut decoded, mut at) = (Vec::new(), 0);
-    while at < text.len() {
-        let (byte, next) = next_decoded(text, at);
-        decoded.push(byte);
+    decodings(text).collect::<Vec<_>>().into()
+}
+
+/// The bytes of the deepest level.
+fn decodings(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        if at >= bytes.len() {
+            return None;
+        }
+        let (byte, next) = next_decoded(bytes, at);
         at = next;
-    }
-    decoded.into()
+        Some(byte)
+    })
 }
 
 /// The next byte of the deepest level; an overlong spelling of an ASCII byte counts as that byte.
