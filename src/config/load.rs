@@ -186,9 +186,13 @@ fn checked(
     replaced: Replaced,
     report: &mut Report,
 ) -> Option<Config> {
-    if matches!(root.content, Content::Empty) {
+    if !matches!(root.content, Content::Mapping(_)) {
+        let message = match root.content {
+            Content::Empty => "the file is empty".to_owned(),
+            _ => format!("the file is {}, not a mapping", root.noun()),
+        };
         let help = "at least routes: with name, path and upstream; see the example routes.yaml";
-        report.problem(root.span, "the file is empty", help);
+        report.wrong_shape(root.span, message, help);
         return None;
     }
     let vars = Variables {
@@ -196,11 +200,12 @@ fn checked(
         allow_missing: source.allow_missing_env,
     };
     substitute(root, source.text, vars, report);
-    let file = Key {
-        text: source.file.to_owned(),
+    // Not the file's own name: what messages say of the keys below a key depends on its text.
+    let whole = Key {
+        text: "routes.yaml".to_owned(),
         span: root.span,
     };
-    let raw = RawConfig::read(root, &file, report)?;
+    let raw = RawConfig::read(root, &whole, report)?;
     Some(check::config(&raw, root.span, vars, replaced, report))
 }
 

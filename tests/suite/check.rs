@@ -107,6 +107,24 @@ fn assert_told(told: &[String], expected: &[&str]) {
 }
 
 #[tokio::test]
+async fn a_file_is_judged_alike_whatever_its_path_is() {
+    // The path is in a folder here, and so no plain word.
+    let told = problems("foobar: x\nlistn: x\nroutes: []\ncredentials: {}\n", |_| {}).await;
+    assert_told(
+        &told,
+        &[
+            "1:1: unknown key \"foobar\"",
+            "2:1: unknown key \"listn\"",
+            "3:1: there is no route",
+            "4:14: no credential is given",
+        ],
+    );
+    assert!(!told[0].contains("a key is a word"), "{told:?}");
+    let told = problems("- name: graph\n", |_| {}).await;
+    assert_told(&told, &["1:1: the file is a list, not a mapping"]);
+}
+
+#[tokio::test]
 async fn two_callers_with_one_key_are_refused() {
     let own = "\
 callers:
