@@ -11,7 +11,7 @@ use tokenferry::policy::browser::{BrowserPolicy, Listener};
 use tokenferry::policy::host::HostPolicy;
 use tokenferry::policy::path;
 use tokenferry::policy::request_header::RequestRules;
-use tokenferry::policy::response_header::ResponseRules;
+use tokenferry::policy::response_header::{ResponseRules, settle};
 use tokenferry::policy::target::Target;
 use tokenferry::route::path::for_upstream;
 use tokenferry::route::table::RouteTable;
@@ -165,9 +165,10 @@ fn hygiene() {
         requests.apply(black_box(&up), None)
     });
     measure("HeaderMap::clone, response", || down.clone());
-    measure("ResponseRules::apply and clone", || {
+    measure("ResponseRules::apply, settle and clone", || {
         let mut headers = down.clone();
-        responses.apply(&mut headers);
+        let settled = settle(&mut headers);
+        responses.apply(&mut headers, settled);
         headers
     });
 }

@@ -13,12 +13,13 @@ pub mod proxy;
 
 pub mod token;
 
+pub mod upstream;
+
 pub mod caller;
 pub mod credential;
 pub mod policy;
 pub mod rewrite;
 pub mod route;
-pub mod upstream;
 
 pub mod config;
 

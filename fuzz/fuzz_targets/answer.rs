@@ -5,6 +5,7 @@
 use bytes::BytesMut;
 use http::{HeaderMap, Method, Response};
 use libfuzzer_sys::fuzz_target;
+use tokenferry::policy::response_header::settle;
 use tokenferry::upstream::answer_head::Heads;
 use tokenferry::upstream::framing::Framing;
 use tokenferry::upstream::inflow::Inflow;
@@ -30,14 +31,18 @@ fn read(method: &Method, heads: &mut Heads, pieces: &[&[u8]]) -> Outcome {
         input.extend_from_slice(piece);
         let step = |input: &mut BytesMut, outcome: &mut Outcome| {
             if body.is_none() {
-                let Some((response, course)) = heads.read(input)? else {
+                let Some((response, known)) = heads.read(input)? else {
                     return Ok(());
                 };
-                let (parts, ()) = Response::into_parts(response);
+                let (mut parts, ()) = Response::into_parts(response);
                 let (status, version) = (parts.status, parts.version);
-                let framing = match course {
-                    Some(course) => course.of_answer(method, status).0,
-                    None => Framing::of_answer(method, status, version, &parts.headers)?,
+                let framing = match known {
+                    Some(known) => known.course.of_answer(method, status).0,
+                    None => {
+                        let framing = Framing::of_answer(method, status, version, &parts.headers)?;
+                        settle(&mut parts.headers);
+                        framing
+                    }
                 };
                 body = Some(Inflow::new(framing));
                 outcome.head = Some((status.as_u16(), parts.headers));

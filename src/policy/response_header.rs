@@ -1,9 +1,11 @@
-//! Which response headers come down. Done in one pass over the names, in place: what belongs to the
-//! connection or the origin of the upstream goes, two headers against browsers are added, all else
-//! stays as the upstream sent it. A challenge in `WWW-Authenticate` must be read before this.
+//! Which response headers come down. Done in place, in two steps: [`settle`] is the same for every
+//! route, takes away what belongs to the upstream's connection and adds two headers against browsers;
+//! [`ResponseRules`] take away what belongs to the upstream's origin, unless a route keeps it. All else
+//! stays as the upstream sent it. A challenge in `WWW-Authenticate` must be read between the two.
 
 use http::header::{
-    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS,
+    CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -58,9 +60,84 @@ const TRANSFER_ENCODING_AT: usize = 7;
 static CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 
+/// What a route's rules need to know of a head that was settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The names of the table that it came with.
+    found: NameSet,
+    /// Whether it came with others that begin as those of the CORS protocol do.
+    cross_origin: bool,
+}
+
+/// Takes away what no answer may carry on, and adds what all have: the same for each route. By the
+/// names alone, but for those that [`is_settled_by_value`] has.
+pub fn settle(headers: &mut HeaderMap) -> Settled {
+    let (settled, doomed) = survey(headers);
+    if settled.found.has(CONNECTION_AT) {
+        for name in nominated(headers, is_always_removed) {
+            headers.remove(name);
+        }
+    }
+    if settled.found.has(TRANSFER_ENCODING_AT) {
+        // It overrides a length (RFC 9112 section 6.3), and that must not come down alone.
+        headers.remove(CONTENT_LENGTH);
+    }
+    NAMES.remove(doomed, headers);
+    guard(headers);
+    sandbox(headers);
+    if settled.found.has(CONTENT_LENGTH_AT) {
+        match length(headers.get_all(CONTENT_LENGTH).iter()) {
+            Length::Fine => None,
+            Length::Is(length) => headers.insert(CONTENT_LENGTH, length.into()),
+            Length::Unknown => headers.remove(CONTENT_LENGTH),
+        };
+    }
+    settled
+}
+
+/// Whether [`settle`] goes by the value of a field, or gives it one. All others of that name it keeps
+/// as they are, or takes away whatever they say.
+pub fn is_settled_by_value(name: &HeaderName) -> bool {
+    [
+        CONNECTION,
+        CONTENT_LENGTH,
+        CONTENT_SECURITY_POLICY,
+        CONTENT_TYPE,
+        X_CONTENT_TYPE_OPTIONS,
+    ]
+    .contains(name)
+        || *name == CROSS_ORIGIN_RESOURCE_POLICY
+}
+
+/// What is known of the names of a head, and which of them no route keeps.
+fn survey(headers: &HeaderMap) -> (Settled, NameSet) {
+    let (mut settled, mut doomed) = (Settled::default(), NameSet::default());
+    for name in headers.keys() {
+        if let Some(at) = NAMES.position(name.as_str()) {
+            settled.found = settled.found.and(at);
+            if NAMES.fate(at) == Fate::Remove {
+                doomed = doomed.and(at);
+            }
+        } else {
+            settled.cross_origin |= is_cross_origin(name);
+        }
+    }
+    (settled, doomed)
+}
+
+fn is_always_removed(name: &str) -> bool {
+    let at = NAMES.position(name);
+    at.is_some_and(|at| NAMES.fate(at) == Fate::Remove)
+}
+
+fn is_cross_origin(name: &HeaderName) -> bool {
+    name.as_str().starts_with("access-control-")
+}
+
 /// The response header rules of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseRules {
+    /// Beside what no route keeps.
     removed: NameSet,
     links: NameSet,
     kept: Vec<HeaderName>,
@@ -71,82 +148,50 @@ impl ResponseRules {
     /// The rules of a route from its `keep_headers` and `response_headers`. Hop-by-hop headers and
     /// framing can neither be kept nor changed.
     pub fn new(keep_headers: &[HeaderName], edits: &HeaderEdits) -> Self {
-        let mut rules = Self {
-            removed: NAMES
-                .with(Fate::Remove)
-                .or(NAMES.with(Fate::RemoveUnlessKept)),
+        let kept = keep_headers
+            .iter()
+            .filter_map(|name| NAMES.position(name.as_str()));
+        Self {
+            removed: kept.fold(NAMES.with(Fate::RemoveUnlessKept), NameSet::without),
             links: NAMES.with(Fate::Pass).without(CONTENT_LENGTH_AT),
             kept: keep_headers.to_vec(),
             edits: editable(edits, is_framing),
-        };
-        for name in keep_headers {
-            match NAMES.position(name.as_str()) {
-                Some(at) if NAMES.fate(at) != Fate::Remove => {
-                    rules.removed = rules.removed.without(at);
-                }
-                _ => {}
-            }
         }
-        rules
     }
 
-    /// Takes away what must not come down, adds what keeps browsers apart, applies the edits.
+    /// Takes away from a settled head what belongs to the upstream's origin, and applies the edits.
     /// Returns whether the upstream sent links in headers.
-    pub fn apply(&self, headers: &mut HeaderMap) -> bool {
-        let (found, mut doomed) = self.survey(headers);
-        if found.has(CONNECTION_AT) {
-            doomed.extend(nominated(headers, |name| {
-                NAMES.position(name).is_some_and(|at| self.removed.has(at))
-            }));
-        }
-        if found.has(TRANSFER_ENCODING_AT) {
-            // It overrides a length (RFC 9112 section 6.3), and that must not come down alone.
-            headers.remove(CONTENT_LENGTH);
-        }
-        NAMES.remove(found.common(self.removed), headers);
-        for name in &doomed {
-            headers.remove(name);
-        }
-        guard(headers);
-        sandbox(headers);
-        if found.has(CONTENT_LENGTH_AT) {
-            match length(headers.get_all(CONTENT_LENGTH).iter()) {
-                Length::Fine => None,
-                Length::Is(length) => headers.insert(CONTENT_LENGTH, length.into()),
-                Length::Unknown => headers.remove(CONTENT_LENGTH),
-            };
-        }
+    pub fn apply(&self, headers: &mut HeaderMap, settled: Settled) -> bool {
+        self.strip(headers, settled);
         for name in &self.edits.remove {
             headers.remove(name);
         }
         for (name, value) in &self.edits.set {
             headers.insert(name, value.clone());
         }
-        found.common(self.links) != NameSet::default()
+        settled.found.common(self.links) != NameSet::default()
     }
 
     /// Takes away from response trailers whatever would not pass as a header.
     pub fn trailers(&self, trailers: &mut HeaderMap) {
-        let (found, doomed) = self.survey(trailers);
-        NAMES.remove(found.common(self.removed), trailers);
-        for name in doomed.iter().chain(edited(&self.edits)) {
+        let (settled, doomed) = survey(trailers);
+        NAMES.remove(doomed, trailers);
+        self.strip(trailers, settled);
+        for name in edited(&self.edits) {
             trailers.remove(name);
         }
         trailers.remove(CONTENT_LENGTH);
     }
 
-    fn survey(&self, headers: &HeaderMap) -> (NameSet, Vec<HeaderName>) {
-        let mut found = NameSet::default();
-        let mut doomed = Vec::new();
-        for name in headers.keys() {
-            let text = name.as_str();
-            if let Some(at) = NAMES.position(text) {
-                found = found.and(at);
-            } else if text.starts_with("access-control-") && !self.kept.contains(name) {
-                doomed.push(name.clone());
+    fn strip(&self, headers: &mut HeaderMap, settled: Settled) {
+        NAMES.remove(settled.found.common(self.removed), headers);
+        if settled.cross_origin {
+            let doomed = |name: &&HeaderName| is_cross_origin(name) && !self.kept.contains(name);
+            let doomed: Vec<HeaderName> = headers.keys().filter(doomed).cloned().collect();
+            for name in doomed {
+                headers.remove(name);
             }
         }
-        (found, doomed)
     }
 }
 

@@ -27,7 +27,8 @@ pub(super) fn for_caller(
     let (mut parts, body) = response.into_parts();
     // The caller's connection decides the version of the answer.
     parts.version = Version::HTTP_11;
-    let linked = call.route().response_rules.apply(&mut parts.headers);
+    let rules = &call.route().response_rules;
+    let linked = rules.apply(&mut parts.headers, body.settled());
     mark(exchange, &mut parts.headers);
     if parts.status == StatusCode::NO_CONTENT {
         // It must have none (RFC 9110 section 8.6), and one that is not 0 breaks callers' HTTP/2.
@@ -148,7 +149,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use crate::config::HeaderEdits;
-    use crate::policy::response_header::ResponseRules;
+    use crate::policy::response_header::{ResponseRules, settle};
     use crate::rewrite::header;
 
     #[test]
@@ -160,13 +161,15 @@ mod tests {
                 name,
                 HeaderValue::from_static("https://graph.microsoft.com/"),
             );
-            assert!(rules.apply(&mut headers), "{name}");
+            let settled = settle(&mut headers);
+            assert!(rules.apply(&mut headers, settled), "{name}");
         }
         let mut headers = HeaderMap::new();
         headers.insert(
             "etag",
             HeaderValue::from_static("https://graph.microsoft.com/"),
         );
-        assert!(!rules.apply(&mut headers));
+        let settled = settle(&mut headers);
+        assert!(!rules.apply(&mut headers, settled));
     }
 }

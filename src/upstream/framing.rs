@@ -2,9 +2,11 @@
 //! another request afterwards (section 9.3). Pure.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
 
 use super::Breakage;
+use super::known_head::Outcome;
+use crate::policy::response_header::{Settled, settle};
 
 /// The end of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +105,28 @@ impl Course {
     pub(super) fn is_said_by(name: &HeaderName) -> bool {
         [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
     }
+}
+
+/// Settles an answer, unless that is done; with where its body ends, and whether its connection can
+/// serve another request.
+pub(super) fn conclude(
+    method: &Method,
+    mut response: Response<()>,
+    known: Option<Outcome>,
+) -> Result<(Response<Settled>, Framing, bool), Breakage> {
+    let (status, version) = (response.status(), response.version());
+    let (framing, persists, settled) = if let Some(Outcome { course, settled }) = known {
+        let (framing, persists) = course.of_answer(method, status);
+        (framing, persists, settled)
+    } else {
+        let headers = response.headers_mut();
+        if !is_chunked_at_most(headers) {
+            return Err(Breakage::Coding);
+        }
+        let framing = Framing::of_answer(method, status, version, headers)?;
+        (framing, framing.persists(version, headers), settle(headers))
+    };
+    Ok((response.map(|()| settled), framing, persists))
 }
 
 /// Whether an answer in no transfer coding or in `chunked` alone came. Another was not asked for (RFC

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use memchr::memchr;
 
+use super::answer_head::Head;
 use super::framing::Course;
+use crate::policy::response_header::{Settled, is_settled_by_value, settle};
 
 /// Larger heads are not remembered: they are no service's usual ones.
 const LARGEST: usize = 4 * 1024;
@@ -61,8 +63,27 @@ pub(super) struct KnownHead {
     new: Vec<Range<usize>>,
     /// Its fields, in the order of its lines; empty where a value varies.
     fields: HeaderMap,
-    /// What they say of the answer's end, unless that varies.
-    course: Option<Course>,
+    /// What heads like it are made from, once one came.
+    template: Option<Template>,
+}
+
+/// What is the same in all heads that are like a known one.
+struct Template {
+    /// Their fields: as they came, or settled where there is an `outcome`.
+    fields: HeaderMap,
+    /// Where among those the values belong that vary, in the order of their lines; none for one that
+    /// is taken away.
+    places: Vec<Option<usize>>,
+    outcome: Option<Outcome>,
+}
+
+/// What comes of a head, where that does not go by a value that varies.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// Where its body ends.
+    pub course: Course,
+    /// What is known of its fields, which are settled.
+    pub settled: Settled,
 }
 
 /// A line of a [`KnownHead`].
@@ -121,7 +142,7 @@ impl KnownHead {
             lines,
             varying: Vec::new(),
             new: Vec::new(),
-            course: Course::of(&fields),
+            template: None,
             fields,
         })
     }
@@ -170,35 +191,73 @@ impl KnownHead {
             return Some(false);
         }
         self.varying = varying;
-        for (number, (name, kept)) in self.fields.iter_mut().enumerate() {
+        for (number, kept) in self.fields.values_mut().enumerate() {
             if self.varying.contains(&number) {
                 *kept = HeaderValue::from_static("");
-                if Course::is_said_by(name) {
-                    self.course = None;
-                }
             }
         }
+        self.template = None;
         Some(true)
     }
 
-    /// What its fields say of the answer's end, where that is always the same.
-    pub(super) fn course(&self) -> Option<Course> {
-        self.course
-    }
-
-    /// Reads the head that was found to be like this one just now.
-    pub(super) fn read(&self, text: &Bytes) -> Option<Response<()>> {
-        let mut fields = self.fields.clone();
+    /// Reads the head that was found to be like this one just now. It is settled where it is known
+    /// what comes of it.
+    pub(super) fn read(&mut self, text: &Bytes) -> Option<Head> {
+        let template = self
+            .template
+            .get_or_insert_with(|| Template::of(&self.fields, &self.varying));
+        let mut fields = template.fields.clone();
         let mut values = fields.values_mut();
         let mut passed = 0;
-        for (&line, place) in self.varying.iter().zip(&self.new) {
-            *values.nth(line - passed)? = value(text, place.clone())?;
-            passed = line + 1;
+        for (place, new) in template.places.iter().zip(&self.new) {
+            // What is taken away has to be a value as well.
+            let value = value(text, new.clone())?;
+            if let Some(place) = *place {
+                *values.nth(place - passed)? = value;
+                passed = place + 1;
+            }
         }
         let mut response = Response::new(());
         *response.status_mut() = self.status;
         *response.headers_mut() = fields;
-        Some(response)
+        Some((response, template.outcome))
+    }
+}
+
+impl Template {
+    /// Of fields in the order of their lines, and the numbers of those that vary.
+    fn of(fields: &HeaderMap, varying: &[usize]) -> Self {
+        Self::settled(fields, varying).unwrap_or_else(|| Self {
+            fields: fields.clone(),
+            places: varying.iter().copied().map(Some).collect(),
+            outcome: None,
+        })
+    }
+
+    fn settled(came: &HeaderMap, varying: &[usize]) -> Option<Self> {
+        let names: Vec<&HeaderName> = came.keys().collect();
+        let matters = |name| Course::is_said_by(name) || is_settled_by_value(name);
+        if varying.iter().any(|&line| matters(names[line])) {
+            return None;
+        }
+        let course = Course::of(came)?;
+        let mut left = came.clone();
+        let settled = settle(&mut left);
+        // To take away changes the order, and the values that vary are put in one after the other.
+        let mut fields = HeaderMap::with_capacity(left.len());
+        for name in came.keys().chain(left.keys()) {
+            if let Some(value) = left.get(name) {
+                fields.insert(name.clone(), value.clone());
+            }
+        }
+        let place = |&line: &usize| fields.keys().position(|name| name == names[line]);
+        let places = varying.iter().map(place).collect();
+        // Of a name that is there twice now, one value is missing.
+        (fields.len() == left.len()).then_some(Self {
+            fields,
+            places,
+            outcome: Some(Outcome { course, settled }),
+        })
     }
 }
 
@@ -214,29 +273,4 @@ fn value(text: &Bytes, place: Range<usize>) -> Option<HeaderValue> {
         value = rest;
     }
     HeaderValue::from_maybe_shared(text.slice_ref(value)).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::BytesMut;
-
-    use crate::upstream::answer_head::Heads;
-
-    #[test]
-    fn a_value_that_has_varied_is_read_where_it_is_as_at_first_too() {
-        let mut heads = Heads::default();
-        for values in [
-            ["1", "1", "1"],
-            ["2", "1", "1"],
-            ["1", "2", "2"],
-            ["3", "2", "1"],
-        ] {
-            let [a, b, c] = values;
-            let text = format!("HTTP/1.1 200 OK\r\na: {a}\r\nb: {b}\r\nc: {c}\r\n\r\n");
-            let head = heads.read(&mut BytesMut::from(text.as_str()));
-            let (response, _) = head.unwrap().unwrap();
-            let read = ["a", "b", "c"].map(|name| response.headers()[name].to_str().unwrap());
-            assert_eq!(read, values);
-        }
-    }
 }

@@ -15,6 +15,8 @@ mod error_tests;
 pub mod framing;
 pub mod inflow;
 mod known_head;
+#[cfg(test)]
+mod known_head_tests;
 mod leftover;
 mod memory;
 mod multiplex;
@@ -45,6 +47,7 @@ pub use response_body::{ResponseBodyError, UpstreamBody};
 
 use crate::alarm::AlarmClock;
 use crate::config::{Origin, UpstreamHttp, UpstreamTimeouts};
+use crate::policy::response_header::settle;
 use channel::Channel;
 use connect::Connector;
 use memory::Memory;
@@ -176,19 +179,20 @@ impl Upstream {
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return Err(UpstreamError::Upgrade.into());
                 }
-                response.map(|()| UpstreamBody::http1(lease, idle, upload))
+                response.map(|settled| UpstreamBody::http1(lease, idle, upload, settled))
             }
             Channel::Http2(stream) => {
                 let request = for_http2(head, body, &self.spec.origin);
-                let response = Box::pin(stream.send(request, limit)).await?;
+                let mut response = Box::pin(stream.send(request, limit)).await?;
+                let settled = settle(response.headers_mut());
                 let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
                 let bodiless = bodiless.contains(&response.status());
-                let response =
-                    response.map(|incoming| UpstreamBody::http2(incoming, stream, idle, upload));
+                let response = response
+                    .map(|incoming| UpstreamBody::http2(incoming, stream, idle, upload, settled));
                 if bodiless {
                     response.map(|body| {
                         body.end_alone();
-                        UpstreamBody::none()
+                        UpstreamBody::none(settled)
                     })
                 } else {
                     response

@@ -21,6 +21,7 @@ use super::multiplex::{Stream, is_malformed};
 use super::pool::Lease;
 use super::{Breakage, Upload};
 use crate::alarm::Alarm;
+use crate::policy::response_header::Settled;
 
 /// How long the frame that ends a stream may take after the last byte: it was to be sent right behind,
 /// and a packet that is lost twice comes within this.
@@ -85,6 +86,8 @@ pub struct UpstreamBody {
     upload: Option<Rc<Upload>>,
     /// How far it had come over HTTP/1.1 when that was last looked at.
     sent: Option<u64>,
+    /// Of the head that it came with.
+    settled: Settled,
 }
 
 impl std::fmt::Debug for UpstreamBody {
@@ -94,13 +97,19 @@ impl std::fmt::Debug for UpstreamBody {
 }
 
 impl UpstreamBody {
-    pub(super) fn http1(lease: Lease, idle: Duration, upload: Option<Rc<Upload>>) -> Self {
+    pub(super) fn http1(
+        lease: Lease,
+        idle: Duration,
+        upload: Option<Rc<Upload>>,
+        settled: Settled,
+    ) -> Self {
         lease.look().alarm.set(idle);
         let mut body = Self {
             sent: lease.look().progress(),
             source: Source::Http1(lease),
             idle,
             upload,
+            settled,
         };
         if body.is_end_stream() {
             body.finish();
@@ -113,6 +122,7 @@ impl UpstreamBody {
         stream: Stream,
         idle: Duration,
         upload: Option<Rc<Upload>>,
+        settled: Settled,
     ) -> Self {
         stream.begin(idle);
         Self {
@@ -120,17 +130,24 @@ impl UpstreamBody {
             idle,
             sent: None,
             upload,
+            settled,
         }
     }
 
     /// No body, whatever the upstream sends: its status has none (RFC 9110 section 6.4.1).
-    pub(super) fn none() -> Self {
+    pub(super) fn none(settled: Settled) -> Self {
         Self {
             source: Source::Ended,
             idle: Duration::ZERO,
             upload: None,
             sent: None,
+            settled,
         }
+    }
+
+    /// What the rules of a route need to know of the head that it came with, which is settled.
+    pub fn settled(&self) -> Settled {
+        self.settled
     }
 
     /// Gives back what was read of it last: it comes again.

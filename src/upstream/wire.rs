@@ -17,13 +17,14 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
-use super::framing::{Framing, is_chunked_at_most};
+use super::framing::conclude;
 use super::inflow::Inflow;
 use super::memory::Memory;
 use super::outflow::{Outflow, SendError};
 use super::stream::UpstreamStream;
 use super::{Breakage, Failure, RequestBody, RequestHead, UpstreamError};
 use crate::alarm::Alarm;
+use crate::policy::response_header::Settled;
 use crate::socket::PIECE;
 
 /// Microsoft's front doors and Azure's balancers close idle connections after minutes; a wire that
@@ -130,7 +131,7 @@ impl Wire {
         head: RequestHead<'_>,
         body: RequestBody,
         limit: Duration,
-    ) -> Result<Response<()>, Failure> {
+    ) -> Result<Response<Settled>, Failure> {
         self.outflow.begin(head, body, self.memory.lend_lead());
         self.alarm.set(limit);
         self.came = 0;
@@ -193,7 +194,7 @@ impl Wire {
         cx: &mut Context<'_>,
         method: &Method,
         lost: &mut Option<io::Error>,
-    ) -> Poll<Result<Response<()>, Breakage>> {
+    ) -> Poll<Result<Response<Settled>, Breakage>> {
         if lost.is_none() {
             match self.outflow.poll(&mut self.stream, cx) {
                 Poll::Ready(Err(SendError::Body(fault))) => {
@@ -231,25 +232,15 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
         method: &Method,
-    ) -> Poll<Result<Response<()>, Breakage>> {
+    ) -> Poll<Result<Response<Settled>, Breakage>> {
         loop {
             let head = self.memory.heads.borrow_mut().read(&mut self.input)?;
-            if let Some((response, course)) = head {
-                let (status, version) = (response.status(), response.version());
+            if let Some((response, known)) = head {
+                let status = response.status();
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                     continue;
                 }
-                let headers = response.headers();
-                let (framing, persists) = match course {
-                    Some(course) => course.of_answer(method, status),
-                    None if !is_chunked_at_most(headers) => {
-                        return Poll::Ready(Err(Breakage::Coding));
-                    }
-                    None => {
-                        let framing = Framing::of_answer(method, status, version, headers)?;
-                        (framing, framing.persists(version, headers))
-                    }
-                };
+                let (response, framing, persists) = conclude(method, response, known)?;
                 // After a 503 Microsoft's gateways want another connection, which may reach a server
                 // that is well.
                 self.persists = persists && status != StatusCode::SERVICE_UNAVAILABLE;

@@ -1,0 +1,205 @@
+//! Heads that are like one that came before.
+
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use proptest::prelude::*;
+
+use super::Breakage;
+use super::answer_head::Heads;
+use super::framing::{Framing, conclude};
+use crate::config::HeaderEdits;
+use crate::policy::response_header::{ResponseRules, Settled};
+
+type Read = (Response<Settled>, Framing, bool);
+
+fn read(heads: &mut Heads, method: &Method, text: &str) -> Result<Read, Breakage> {
+    let head = heads.read(&mut BytesMut::from(text))?;
+    let (response, known) = head.ok_or(Breakage::Ended)?;
+    conclude(method, response, known)
+}
+
+/// What is to be the same for all that reads it: where the answer ends, and its head before and
+/// after each of these rules, with whether there are links in it.
+fn outcome(read: &Read, rules: &[ResponseRules]) -> (Framing, bool, Vec<(bool, HeaderMap)>) {
+    let (response, framing, persists) = read;
+    let ruled = rules.iter().map(|rules| {
+        let mut fields = response.headers().clone();
+        (rules.apply(&mut fields, *response.body()), fields)
+    });
+    let came = (false, response.headers().clone());
+    (
+        *framing,
+        *persists,
+        [came].into_iter().chain(ruled).collect(),
+    )
+}
+
+#[test]
+fn a_value_that_has_varied_is_read_where_it_is_as_at_first_too() {
+    let mut heads = Heads::default();
+    for values in [
+        ["1", "1", "1"],
+        ["2", "1", "1"],
+        ["1", "2", "2"],
+        ["3", "2", "1"],
+    ] {
+        let [a, b, c] = values;
+        let text = format!("HTTP/1.1 200 OK\r\na: {a}\r\nb: {b}\r\nc: {c}\r\n\r\n");
+        let head = heads.read(&mut BytesMut::from(text.as_str()));
+        let (response, _) = head.unwrap().unwrap();
+        let read = ["a", "b", "c"].map(|name| response.headers()[name].to_str().unwrap());
+        assert_eq!(read, values);
+    }
+}
+
+#[test]
+fn a_value_that_varies_comes_down_in_its_place_where_others_are_taken_away() {
+    let heads = &mut Heads::default();
+    for number in 0..4 {
+        let text = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: x-a\r\nKeep-Alive: {number}\r\n\
+             x-a: {number}\r\nDate: {number}\r\nTE: a\r\nETag: {number}\r\n\r\n"
+        );
+        let (response, known) = heads.read(&mut BytesMut::from(&*text)).unwrap().unwrap();
+        assert_eq!(known.is_some(), number > 0, "only the first is read");
+        let (response, ..) = conclude(&Method::GET, response, known).unwrap();
+        let mut left = response.headers().clone();
+        for name in ["date", "etag"] {
+            assert_eq!(left.remove(name).unwrap(), &*number.to_string(), "{name}");
+        }
+        for name in [
+            "content-length",
+            "x-content-type-options",
+            "cross-origin-resource-policy",
+        ] {
+            assert!(left.remove(name).is_some(), "{name}");
+        }
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn a_page_is_of_no_origin_among_answers_of_another_type() {
+    let heads = &mut Heads::default();
+    for kind in [
+        "application/json",
+        "text/html",
+        "application/json",
+        "text/html",
+    ] {
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: {kind}\r\n\r\n");
+        let (response, ..) = read(heads, &Method::GET, &text).unwrap();
+        let sandboxed = response.headers().contains_key("content-security-policy");
+        assert_eq!(sandboxed, kind == "text/html");
+    }
+}
+
+/// A field of each kind that a rule is about, and some that none is.
+fn line() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "Connection",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Keep-Alive",
+        "Content-Type",
+        "Content-Security-Policy",
+        "X-Content-Type-Options",
+        "Cross-Origin-Resource-Policy",
+        "Set-Cookie",
+        "Strict-Transport-Security",
+        "Access-Control-Allow-Origin",
+        "Access-Control-X",
+        "Location",
+        "Date",
+        "ETag",
+        "x-a",
+    ]);
+    let value = prop::sample::select(vec![
+        "",
+        "5",
+        "005",
+        "chunked",
+        "gzip, chunked",
+        "close",
+        "keep-alive",
+        "x-a, date, content-type",
+        "etag",
+        "text/html",
+        "application/json",
+        "same-site",
+        "a\u{b}b",
+    ]);
+    (name, value).prop_map(|(name, value)| format!("{name}: {value}\r\n"))
+}
+
+/// Heads of which most have the names of another one, in its order.
+fn heads() -> impl Strategy<Value = Vec<String>> {
+    // Most say where the answer ends: of others nothing is known.
+    let end = prop::sample::select(vec![
+        "Content-Length: 5\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Connection: close\r\n",
+        "",
+    ]);
+    let kind = (end, prop::collection::vec(line(), 0..7)).prop_map(|(end, mut lines)| {
+        lines.insert(lines.len() / 2, end.to_owned());
+        lines
+    });
+    let names = prop::collection::vec(kind, 1..4);
+    let changes = prop::collection::vec((any::<[prop::sample::Index; 2]>(), line()), 1..24);
+    (names, changes).prop_map(|(mut kinds, changes)| {
+        let mut texts = Vec::new();
+        for ([kind, at], line) in changes {
+            let lines = kind.get_mut(&mut kinds);
+            let at = at.index(lines.len());
+            // Another value, and now and then another name.
+            let (name, value) = (lines[at].find(':'), line.find(':'));
+            let name = name.filter(|_| line.len() % 8 > 0).unwrap_or(0);
+            let value = value.filter(|_| name > 0).unwrap_or(0);
+            lines[at] = [&lines[at][..name], &line[value..]].concat();
+            texts.push(lines.concat());
+        }
+        texts
+    })
+}
+
+fn rules() -> impl Strategy<Value = ResponseRules> {
+    let names = || {
+        let all = [
+            "set-cookie",
+            "access-control-x",
+            "connection",
+            "date",
+            "etag",
+            "x-a",
+        ];
+        let one = prop::sample::select(all.to_vec());
+        prop::collection::vec(one.prop_map(HeaderName::from_static), 0..3)
+    };
+    (names(), names(), names()).prop_map(|(keep, remove, set)| {
+        let ours = HeaderValue::from_static("ours");
+        let set = set.into_iter().map(|name| (name, ours.clone())).collect();
+        ResponseRules::new(&keep, &HeaderEdits { remove, set })
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_comes_of_a_head_does_not_go_by_those_before(
+        texts in heads(),
+        rules in prop::collection::vec(rules(), 2),
+        method in prop::sample::select(vec![Method::GET, Method::HEAD]),
+        status in prop::sample::select(vec!["200 OK", "204 No Content"]),
+    ) {
+        let heads = &mut Heads::default();
+        for lines in &texts {
+            let text = &format!("HTTP/1.1 {status}\r\n{lines}\r\n");
+            let first = &mut Heads::default();
+            let [alike, first] = [&mut *heads, first].map(|heads| {
+                let read = read(heads, &method, text);
+                read.map(|read| outcome(&read, &rules)).map_err(|error| error.to_string())
+            });
+            prop_assert_eq!(alike, first, "{:?}", text);
+        }
+    }
+}
