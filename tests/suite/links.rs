@@ -52,6 +52,18 @@ async fn a_thousand_users_are_paged_through_the_links_alone() {
         .await;
 }
 
+/// As Python's urllib3 does with every address, and with it `requests`.
+#[tokio::test]
+async fn a_link_leads_on_for_a_client_that_writes_its_triplets_in_capitals() {
+    let stage = Stage::open().await;
+    let page = get(&stage, &format!("{USERS}?$top=100"), "").await;
+    let next = target(&stage, &page.expect(200).json()["@odata.nextLink"]);
+    let capitals = next.replace("%7d", "%7D");
+    assert_ne!(capitals, next);
+    let second = get(&stage, &capitals, "").await.expect(200).json();
+    assert_eq!(second["value"].as_array().unwrap().len(), 100);
+}
+
 #[tokio::test]
 async fn the_five_headers_are_turned_on_every_status() {
     let stage = Stage::open().await;
