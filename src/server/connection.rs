@@ -77,7 +77,7 @@ pub enum Drain {
     /// Idle HTTP/1.1 connections close, and each other after the exchange that it is in or that has
     /// begun to come.
     Now,
-    /// It is announced: GOAWAY goes out, and HTTP/1.1 answers say `Connection: close`.
+    /// It is announced: GOAWAY goes out to who is there, and HTTP/1.1 answers say `Connection: close`.
     Soon,
 }
 
@@ -308,10 +308,18 @@ pub(super) async fn serve_http2<S>(
     let io = TokioIo::new(socket.clone());
     let mut connection = pin!(http2_of(&context.limits).serve_connection(io, service));
     let mut told = false;
+    // Whoever is told to go while others are still let in only connects here again, and a request that
+    // was about to begin is lost where its body cannot be had twice (Go).
+    let comes_late = context.draining.get() == Drain::Soon;
     let farewell = context.clock.alarm();
     let end = std::future::poll_fn(|cx| {
         let quiet = conversation.stage() == Stage::Idle && conversation.is_overdue(cx);
-        let leave = context.draining.get() != Drain::No || quiet || readers.are_stuck();
+        let ends = match context.draining.get() {
+            Drain::No => false,
+            Drain::Soon => !comes_late,
+            Drain::Now => true,
+        };
+        let leave = ends || quiet || readers.are_stuck();
         if leave && !told {
             told = true;
             connection.as_mut().graceful_shutdown();

@@ -59,6 +59,32 @@ async fn during_the_delay_connections_are_still_accepted_and_told_to_close() {
     assert_eq!(program.ended().await.code(), Some(0));
 }
 
+/// GOAWAY before the first request would have made the caller connect for nothing.
+#[tokio::test]
+async fn an_http2_caller_who_comes_during_the_delay_is_told_at_its_end() {
+    let mut program = Program::start("timeouts: {drain_delay: 4s}\n", "").await;
+    program.signal(Signal::TERM);
+    until("readiness ends", || async {
+        (program.get_admin("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    let mut speaker = Speaker::connect(program.address, &[]).await;
+    speaker.send(&frame(PING, 0, 0, b"told yet")).await;
+    // What was sent before it has come before it.
+    let pong = frame(PING, 1, 0, b"told yet");
+    let acknowledged = |all: &[u8]| all.windows(pong.len()).any(|piece| piece == pong);
+    let outcome = speaker.until(|outcome| acknowledged(&outcome.bytes)).await;
+    assert_eq!((outcome.goaway, outcome.closed), (None, false));
+    let asked = request(1, &good("/graph/sim/bytes/1"));
+    speaker.send(&asked).await;
+    let answered = speaker.until(|outcome| outcome.ended.contains(&1)).await;
+    assert_eq!((answered.status, answered.goaway), (vec![(1, 200)], None));
+    let told = speaker.until(|outcome| outcome.goaway.is_some()).await;
+    assert_eq!(told.goaway, Some(0));
+    drop(speaker);
+    assert_eq!(program.ended().await.code(), Some(0));
+}
+
 #[tokio::test]
 async fn sigint_skips_the_delay() {
     let mut program = Program::start("timeouts: {drain_delay: 60s}\n", "").await;
