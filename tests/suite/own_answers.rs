@@ -52,6 +52,29 @@ async fn what_is_not_http_is_answered_in_our_form() {
     assert_eq!(stage.arrivals(GRAPH), 0);
 }
 
+/// Office365-REST-Python-Client puts its token into each operation.
+#[tokio::test]
+async fn a_header_that_does_not_pass_inside_a_batch_is_refused_with_what_to_do() {
+    let stage = Stage::open().await;
+    for (name, remedy) in [
+        ("Authorization", "; leave it out"),
+        (
+            "CallerObjectId",
+            ", or list it under keep_headers of the route",
+        ),
+    ] {
+        let batch = format!(
+            r#"{{"requests":[{{"id":"1","method":"GET","url":"/users","headers":{{"{name}":"x"}}}}]}}"#
+        );
+        let lines = "POST /graph/v1.0/$batch HTTP/1.1\nContent-Type: application/json";
+        let answer = stage.ask_with(lines, batch).await;
+        assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()), "{name}");
+        let message = answer.json()["error"]["message"].to_string();
+        let end = format!("{remedy}\"");
+        assert!(message.ends_with(&end), "{message}");
+    }
+}
+
 /// Microsoft's documents show `$search="displayName:x"`, and curl sends the quotes as they are.
 #[tokio::test]
 async fn who_does_not_encode_an_address_is_told_to() {

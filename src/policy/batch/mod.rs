@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 pub use context::BatchContext;
 
 use super::allow::Allow;
-use super::request_header::RequestRules;
+use super::request_header::{RequestRules, is_fixed};
 use super::{Refusal, path};
 use crate::code::Code;
 use crate::config::METHODS;
@@ -122,7 +122,14 @@ pub fn check(operations: &[Operation], allow: &Allow, rules: &RequestRules) -> R
             headers,
         } = operation;
         if let Some(name) = headers.keys().find(|name| rules.refuses(name.as_str())) {
-            let problem = format!("its header \"{name}\" is not let through inside a batch");
+            let remedy = if is_fixed(name) {
+                "leave it out"
+            } else {
+                "leave it out, or list it under keep_headers of the route"
+            };
+            let problem = format!(
+                "its header \"{name}\" is not let through inside a batch, which goes up as it is; {remedy}"
+            );
             return Err(refused(Code::NotAllowed, number, &problem));
         }
         if !allow.permits_request(method, headers, path) {
