@@ -1,5 +1,6 @@
-//! Clients that nobody here wrote: Microsoft's SDKs for Graph and Dataverse page, create, delete,
-//! refer, upload and batch through the proxy. Part of the feature `installed`: `tests/clients/install` fetches what they run.
+//! Clients that nobody here wrote: Microsoft's SDKs for Graph and Dataverse, and DynamicsWebApi, page,
+//! create, delete, refer, upload and batch through the proxy. Part of the feature `installed`:
+//! `tests/clients/install` fetches what they run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -72,13 +73,28 @@ async fn the_dataverse_sdk_for_python_works_over_tls() {
     works_over_tls(command, "REQUESTS_CA_BUNDLE", "/dynamics").await;
 }
 
-#[tokio::test]
-async fn the_graph_sdk_for_javascript_works_over_tls() {
-    let home = home();
-    // Modules are looked for beside the script.
-    let copy = home.join("node/graph.mjs");
-    std::fs::copy(script("graph.mjs"), &copy).expect("the folder can be written");
+/// Node with a script beside the modules, where it looks for them.
+fn node(name: &str) -> Command {
+    let copy = home().join("node").join(name);
+    std::fs::copy(script(name), &copy).expect("the folder can be written");
     let mut command = Command::new("node");
     command.arg(copy);
+    command
+}
+
+#[tokio::test]
+async fn dynamics_web_api_works() {
+    let stage = Stage::open().await;
+    let mut command = node("dynamics.mjs");
+    let port = stage.address().port();
+    command.arg(format!("http://localhost:{port}/dynamics/"));
+    // It would go to a forward proxy for localhost, too.
+    command.env_remove("http_proxy");
+    succeeds(command).await;
+}
+
+#[tokio::test]
+async fn the_graph_sdk_for_javascript_works_over_tls() {
+    let command = node("graph.mjs");
     works_over_tls(command, "NODE_EXTRA_CA_CERTS", "/graph/").await;
 }
