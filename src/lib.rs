@@ -27,6 +27,7 @@ pub mod access_log;
 pub mod logging;
 pub mod metrics;
 
+pub mod forward_proxy;
 pub mod trust;
 
 pub mod alarm;

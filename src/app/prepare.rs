@@ -8,12 +8,12 @@ use crate::caller::Callers;
 use crate::caller::api_keys::ApiKeyError;
 use crate::config::{Config, RouteSpec};
 use crate::credential::{self, Credential, Platform, TokenClient};
+use crate::forward_proxy::{self, ProxyVariableError};
 use crate::proxy::generation::Generation;
 use crate::server::tls::{self, Loaded, TlsError};
 use crate::token::{TokenCache, TokenEntry, TokenKey};
 use crate::trust::{self, TrustError};
 use crate::upstream::Egress;
-use crate::upstream::proxy_variable::{self, ProxyVariableError};
 
 /// Why a configuration cannot be put in force although it is well-formed.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ pub struct Outbound {
 /// When it names one that cannot be used.
 pub fn forward_proxy(config: &Config) -> Result<(), PrepareError> {
     if config.leads_out() {
-        proxy_variable::judge(|name| std::env::var_os(name))?;
+        forward_proxy::judge(|name| std::env::var_os(name))?;
     }
     Ok(())
 }

@@ -22,7 +22,6 @@ mod memory;
 mod multiplex;
 mod outflow;
 mod pool;
-pub mod proxy_variable;
 mod request_body;
 mod request_head;
 mod resolver;
