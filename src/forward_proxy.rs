@@ -1,10 +1,12 @@
-//! Whether the environment names a forward proxy that can be used. The libraries that read these
-//! variables pass over what they cannot use and connect directly, past whoever is to see or allow
-//! the traffic. So it is judged first, by their rules, for token calls and upstreams alike.
+//! The forward proxy of the environment, read once for token calls, upstreams and the cluster's keys
+//! alike. The library that reads these variables passes over what it cannot use and connects
+//! directly, past whoever is to see or allow the traffic. So it is judged first, by its rules.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use reqwest::{ClientBuilder, Proxy};
 
 /// The variables in the order in which they count; upper case comes first in each pair.
 const NAMES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
@@ -34,25 +36,80 @@ pub enum ProxyVariableError {
     },
 }
 
-/// Judges the variable that counts, if there is one.
-///
-/// # Errors
-/// When it names no proxy that can be used.
-pub fn judge(env: impl Fn(&str) -> Option<OsString>) -> Result<(), ProxyVariableError> {
-    // The libraries take this for CGI, where a caller can set HTTP_PROXY, and read none of these.
-    if env("REQUEST_METHOD").is_some() {
-        return Ok(());
+/// Where connections are made through.
+#[derive(Clone, Debug)]
+pub struct ForwardProxy(Arc<Matcher>);
+
+impl ForwardProxy {
+    /// None: everything is reached directly.
+    pub fn none() -> Self {
+        Self(Arc::new(Matcher::builder().build()))
     }
-    for pair in NAMES {
-        let set = pair.iter().find_map(|name| Some((*name, env(name)?)));
-        if let Some((name, value)) = set.filter(|(_, value)| !value.is_empty()) {
-            return judge_value(name, &value.to_string_lossy());
+
+    /// What `HTTPS_PROXY`, else `ALL_PROXY` names, and the hosts that `NO_PROXY` excepts from it.
+    ///
+    /// # Errors
+    /// When the variable that counts names no proxy that can be used.
+    pub fn read(env: impl Fn(&str) -> Option<OsString>) -> Result<Self, ProxyVariableError> {
+        // A sign of CGI, where a caller can set HTTP_PROXY: others read none of these there, either.
+        if env("REQUEST_METHOD").is_some() {
+            return Ok(Self::none());
         }
+        let set = |pair: [&'static str; 2]| pair.iter().find_map(|name| Some((*name, env(name)?)));
+        let mut named = NAMES.into_iter().filter_map(set);
+        let Some((name, value)) = named.find(|(_, value)| !value.is_empty()) else {
+            return Ok(Self::none());
+        };
+        let value = value.to_string_lossy();
+        judge(name, &value)?;
+        let excepted = set(["NO_PROXY", "no_proxy"]).map(|(_, value)| value);
+        let excepted = exceptions(&excepted.unwrap_or_default().to_string_lossy());
+        let matcher = Matcher::builder().https(value.into_owned()).no(excepted);
+        Ok(Self(Arc::new(matcher.build())))
     }
-    Ok(())
+
+    /// The proxy on the way to `host:port`, over TLS; none where it is reached directly.
+    pub fn towards(&self, authority: &str) -> Option<Intercept> {
+        let uri = http::Uri::builder()
+            .scheme("https")
+            .authority(authority)
+            .path_and_query("/")
+            .build();
+        self.0.intercept(&uri.ok()?)
+    }
+
+    /// A client that goes this way to `host:port`, and nowhere else.
+    ///
+    /// # Errors
+    /// When the HTTP library does not take the proxy's address.
+    pub fn lead(
+        &self,
+        client: ClientBuilder,
+        authority: &str,
+    ) -> Result<ClientBuilder, reqwest::Error> {
+        let client = client.no_proxy();
+        let Some(way) = self.towards(authority) else {
+            return Ok(client);
+        };
+        let proxy = Proxy::https(way.uri().to_string())?;
+        Ok(client.proxy(match way.basic_auth() {
+            Some(credentials) => proxy.custom_http_auth(credentials.clone()),
+            None => proxy,
+        }))
+    }
 }
 
-fn judge_value(name: &'static str, value: &str) -> Result<(), ProxyVariableError> {
+/// The entries of `NO_PROXY` as the library takes them: to it `*.contoso.com` is no suffix.
+fn exceptions(value: &str) -> String {
+    let entries = value.split(',').map(str::trim);
+    let entries = entries.map(|entry| match entry.strip_prefix('*') {
+        Some(suffix) if suffix.starts_with('.') => suffix,
+        _ => entry,
+    });
+    entries.collect::<Vec<_>>().join(",")
+}
+
+fn judge(name: &'static str, value: &str) -> Result<(), ProxyVariableError> {
     let shown = shown(value);
     let anywhere = http::Uri::from_static("https://upstream/");
     let matcher = Matcher::builder().https(value.to_owned()).build();
@@ -123,7 +180,34 @@ mod tests {
             let known = variables.iter().find(|(known, _)| *known == name);
             known.map(|(_, value)| OsString::from(value))
         };
-        judge(found).map_err(|error| error.to_string())
+        let read = ForwardProxy::read(found);
+        read.map(drop).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn hosts_of_no_proxy_are_reached_directly() {
+        for (entries, direct, proxied) in [
+            ("contoso.com", "api.contoso.com", "notcontoso.com"),
+            (".contoso.com", "api.contoso.com", "notcontoso.com"),
+            (".contoso.com", "contoso.com", "contoso.com.evil"),
+            ("*.contoso.com", "API.contoso.com", "notcontoso.com"),
+            ("*.contoso.com", "contoso.com", "contoso.com.evil"),
+            ("a.com, *.b.com ,c.com", "x.b.com", "b.org"),
+            ("*", "anything.com", "10.0.0.1"),
+            ("10.0.0.0/8", "10.0.0.1", "11.0.0.1"),
+            ("*contoso.com", "*contoso.com", "api.contoso.com"),
+        ] {
+            for name in ["NO_PROXY", "no_proxy"] {
+                let read = ForwardProxy::read(|asked| match asked {
+                    "HTTPS_PROXY" => Some("http://proxy:3128".into()),
+                    _ => (asked == name).then(|| entries.into()),
+                });
+                let proxy = read.unwrap();
+                let towards = |host| proxy.towards(&format!("{host}:443")).is_some();
+                assert!(!towards(direct), "{direct} by {entries}");
+                assert!(towards(proxied), "{proxied} by {entries}");
+            }
+        }
     }
 
     #[test]

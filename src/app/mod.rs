@@ -35,7 +35,7 @@ use crate::token::TokenCache;
 use admin_server::AdminServer;
 use fixed_keys::FixedKeys;
 pub use prepare::{
-    Outbound, PrepareError, Prepared, forward_proxy, outbound, outbound_by_file, prepare,
+    Outbound, PrepareError, Prepared, forward_proxy, outbound, outbound_through, prepare,
 };
 use report::State;
 

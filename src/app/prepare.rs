@@ -8,7 +8,7 @@ use crate::caller::Callers;
 use crate::caller::api_keys::ApiKeyError;
 use crate::config::{Config, RouteSpec};
 use crate::credential::{self, Credential, Platform, TokenClient};
-use crate::forward_proxy::{self, ProxyVariableError};
+use crate::forward_proxy::{ForwardProxy, ProxyVariableError};
 use crate::proxy::generation::Generation;
 use crate::server::tls::{self, Loaded, TlsError};
 use crate::token::{TokenCache, TokenEntry, TokenKey};
@@ -58,16 +58,15 @@ pub struct Outbound {
     pub doubt: Option<String>,
 }
 
-/// Whether the environment names a forward proxy that can be used, or none; where nothing would go
-/// by it, that does not matter.
+/// The forward proxy that the environment names; none where nothing would go by it.
 ///
 /// # Errors
 /// When it names one that cannot be used.
-pub fn forward_proxy(config: &Config) -> Result<(), PrepareError> {
-    if config.leads_out() {
-        forward_proxy::judge(|name| std::env::var_os(name))?;
-    }
-    Ok(())
+pub fn forward_proxy(config: &Config) -> Result<ForwardProxy, PrepareError> {
+    Ok(match config.leads_out() {
+        true => ForwardProxy::read(|name| std::env::var_os(name))?,
+        false => ForwardProxy::none(),
+    })
 }
 
 /// Makes credentials and egress; asks for no token.
@@ -75,26 +74,29 @@ pub fn forward_proxy(config: &Config) -> Result<(), PrepareError> {
 /// # Errors
 /// When the forward proxy cannot be used, or the trust store or the HTTP client cannot be built.
 pub fn outbound(config: &Config) -> Result<Outbound, PrepareError> {
-    forward_proxy(config)?;
-    outbound_by_file(config)
+    outbound_through(forward_proxy(config)?, config)
 }
 
-/// The same without a look at the forward proxy, which the file does not name.
+/// The same through this forward proxy, which the file does not name.
 ///
 /// # Errors
 /// When the trust store or the HTTP client cannot be built.
-pub fn outbound_by_file(config: &Config) -> Result<Outbound, PrepareError> {
+pub fn outbound_through(
+    forward_proxy: ForwardProxy,
+    config: &Config,
+) -> Result<Outbound, PrepareError> {
     trust::install_provider();
     let trust = trust::load(config.trust_ca_file.as_ref())?;
     let client = TokenClient::new(credential::Egress {
         tls: Arc::new(trust.client.clone()),
         resolve: config.resolve.clone(),
+        forward_proxy: forward_proxy.clone(),
     })?;
     let platform = Platform::detect(|name| std::env::var(name).ok());
     Ok(Outbound {
         credentials: Credential::all(&config.credentials, &client, &platform)?,
         doubt: trust.doubt.clone(),
-        egress: Egress::new(trust, config.resolve.clone()),
+        egress: Egress::new(trust, config.resolve.clone(), forward_proxy),
     })
 }
 

@@ -12,6 +12,7 @@ use url::Position;
 
 use super::key_set::{KeySet, KeySetError};
 use crate::config::HostName;
+use crate::forward_proxy::ForwardProxy;
 use crate::secret::{FilePath, Secret, SecretError, SecretSource, regular_file};
 
 /// Discovery documents and key sets have a few KiB.
@@ -108,6 +109,8 @@ pub struct Egress {
     pub own: rustls::ClientConfig,
     /// Fixed addresses for `host:port`.
     pub resolve: BTreeMap<(HostName, u16), SocketAddr>,
+    /// What it is reached through.
+    pub forward_proxy: ForwardProxy,
 }
 
 impl Egress {
@@ -129,11 +132,14 @@ impl Egress {
             .pool_max_idle_per_host(0)
             .timeout(LIMIT)
             .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")));
-        let fixed = Url::parse(document)
-            .ok()
-            .and_then(|url| self.fixed(&url).zip(Some(url)));
-        let Some((address, mut url)) = fixed else {
+        let Ok(mut url) = Url::parse(document) else {
+            // The library says what is wrong with it.
             return Ok(client.build()?.get(document));
+        };
+        let Some(address) = self.fixed(&url) else {
+            let authority = &url[Position::BeforeHost..Position::AfterPort];
+            let client = self.forward_proxy.lead(client, authority)?;
+            return Ok(client.build()?.get(url));
         };
         let name = url.host_str().unwrap_or_default();
         let client = client.no_proxy().resolve(name, address).build()?;

@@ -17,6 +17,7 @@ use crate::config::{
     Problems, Replaced, Severity, TlsSpec,
 };
 use crate::credential::{Credential, beginning, ending};
+use crate::forward_proxy::ForwardProxy;
 use crate::secret::{FilePath, SecretSource};
 use crate::server::tls;
 
@@ -261,7 +262,7 @@ fn credentials<'a>(
         trust_ca_file: authority.filter(|path| path.is_known() && !disk.spoils(&["trust"])),
         ..config.clone()
     };
-    let credentials = match app::outbound_by_file(&reachable) {
+    let credentials = match app::outbound_through(ForwardProxy::none(), &reachable) {
         Ok(outbound) => {
             if let Some(doubt) = outbound.doubt {
                 disk.warn(&[], doubt);

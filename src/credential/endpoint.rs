@@ -19,6 +19,7 @@ use super::error::{CredentialError, Flaw, Outage, Peer};
 use super::refusal;
 use crate::chain::causes;
 use crate::config::{HostName, LOCALHOST, Origin};
+use crate::forward_proxy::ForwardProxy;
 use crate::guid;
 
 /// Largest answer that is read: a token of 16 KiB and what else an endpoint says beside it.
@@ -42,24 +43,24 @@ pub struct Egress {
     pub tls: Arc<rustls::ClientConfig>,
     /// Fixed addresses for `host:port`.
     pub resolve: BTreeMap<(HostName, u16), SocketAddr>,
+    /// What Entra is reached through.
+    pub forward_proxy: ForwardProxy,
 }
 
-/// The HTTP clients of all credentials. Built once per configuration.
+/// What the HTTP clients of all credentials are made with. Built once per configuration.
 #[derive(Clone)]
 pub struct TokenClient {
     egress: Egress,
-    proxied: Client,
     metadata: Client,
 }
 
 impl TokenClient {
-    /// Builds the clients.
+    /// Builds the one for metadata endpoints.
     ///
     /// # Errors
-    /// When the HTTP library refuses the TLS configuration or the environment's proxy settings.
+    /// When the HTTP library refuses the TLS configuration.
     pub fn new(egress: Egress) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            proxied: client(&egress.tls, CONNECT).build()?,
             metadata: here(client(&egress.tls, CONNECT_METADATA), "localhost").build()?,
             egress,
         })
@@ -70,15 +71,19 @@ impl TokenClient {
         let peer = Peer::new(&origin.authority());
         let hint = "check the network, DNS, HTTPS_PROXY and `trust`";
         let pinned = self.egress.resolve.get(&(origin.host.clone(), origin.port));
+        let client = client(&self.egress.tls, CONNECT);
         let client = match pinned {
-            Some(address) if origin.secure => client(&self.egress.tls, CONNECT)
-                .no_proxy()
-                .resolve(origin.host.as_str(), *address)
-                .build()?,
-            None if origin.secure => self.proxied.clone(),
+            Some(address) if origin.secure => {
+                client.no_proxy().resolve(origin.host.as_str(), *address)
+            }
+            None if origin.secure => {
+                let forward_proxy = &self.egress.forward_proxy;
+                forward_proxy.lead(client, &origin.authority())?
+            }
             // On this machine, without TLS: a proxy would read the secret.
-            _ => here(client(&self.egress.tls, CONNECT), origin.host.as_str()).build()?,
+            _ => here(client, origin.host.as_str()),
         };
+        let client = client.build()?;
         Ok(Endpoint::new(client, origin, pinned, path, peer, hint))
     }
 

@@ -14,6 +14,7 @@ use super::stand_in::{
 };
 use super::{ClaimsRequest, TokenRequest};
 use crate::config::{AppIdentity, BaseUrl, CredentialKind, HostName};
+use crate::forward_proxy::ForwardProxy;
 
 #[tokio::test]
 async fn a_secret_goes_up_form_encoded_and_only_in_the_body() {
@@ -327,6 +328,7 @@ async fn a_fixed_address_is_used_for_tls_with_the_real_name_and_port_in_host() {
     let client = TokenClient::new(Egress {
         tls: stand_in::tls(roots),
         resolve: BTreeMap::from([((host.clone(), 443), address), ((host, 8443), address)]),
+        forward_proxy: ForwardProxy::none(),
     })
     .unwrap();
     let (_folder, file) = secret_file("s");

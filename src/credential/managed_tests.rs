@@ -9,6 +9,7 @@ use super::error::{CredentialError, Pace};
 use super::stand_in::{self, Seen, StandIn, ask, response, spec};
 use super::{Credential, Platform};
 use crate::config::{CredentialKind, HostName, IdentitySelector};
+use crate::forward_proxy::ForwardProxy;
 use crate::secret::file_reader::FileReader;
 
 const TOKEN: &str = r#"{"access_token":"t","refresh_token":"","expires_in":"86399",
@@ -24,6 +25,7 @@ fn managed(
     let client = TokenClient::new(Egress {
         tls: stand_in::tls(rustls::RootCertStore::empty()),
         resolve: BTreeMap::from([(imds, stand_in.address)]),
+        forward_proxy: ForwardProxy::none(),
     })
     .unwrap();
     let platform = Platform::detect(|name| {

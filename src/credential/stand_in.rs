@@ -14,6 +14,7 @@ use super::endpoint::{Egress, TokenClient};
 use super::error::CredentialError;
 use super::{AccessToken, Credential, Platform, TokenRequest};
 use crate::config::{AppIdentity, BaseUrl, CredentialKind, CredentialSpec, Name, Scope};
+use crate::forward_proxy::ForwardProxy;
 use crate::secret::SecretSource;
 
 /// One request, as it came.
@@ -150,6 +151,7 @@ pub(super) fn client() -> TokenClient {
     TokenClient::new(Egress {
         tls: tls(rustls::RootCertStore::empty()),
         resolve: BTreeMap::new(),
+        forward_proxy: ForwardProxy::none(),
     })
     .unwrap()
 }

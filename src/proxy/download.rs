@@ -276,7 +276,11 @@ mod tests {
             connections: 9,
         };
         let trust = crate::trust::load(None).unwrap();
-        let egress = Egress::new(trust, BTreeMap::new());
+        let egress = Egress::new(
+            trust,
+            BTreeMap::new(),
+            crate::forward_proxy::ForwardProxy::none(),
+        );
         Downloads::new(&spec, &egress, &AlarmClock::new(HOUR))
     }
 

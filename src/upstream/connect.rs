@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::client::proxy::matcher::Intercept;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -21,6 +21,7 @@ use super::stream::UpstreamStream;
 use super::tunnel;
 use crate::config::{HostName, LOCALHOST, Origin, UpstreamHttp};
 use crate::descriptors;
+use crate::forward_proxy::ForwardProxy;
 use crate::socket::{Tcp, UNSENT};
 use crate::trust::Trust;
 
@@ -33,7 +34,7 @@ pub struct Egress {
     tls: Arc<ClientConfig>,
     roots: Arc<RootCertStore>,
     resolve: Arc<BTreeMap<(HostName, u16), SocketAddr>>,
-    proxies: Arc<Matcher>,
+    forward_proxy: ForwardProxy,
 }
 
 impl std::fmt::Debug for Egress {
@@ -43,15 +44,23 @@ impl std::fmt::Debug for Egress {
 }
 
 impl Egress {
-    /// The trust store and fixed addresses of a configuration; the forward proxy from
-    /// `HTTPS_PROXY` and `NO_PROXY`, as for token calls.
-    pub fn new(trust: Trust, resolve: BTreeMap<(HostName, u16), SocketAddr>) -> Self {
+    /// The trust store and fixed addresses of a configuration, and the forward proxy.
+    pub fn new(
+        trust: Trust,
+        resolve: BTreeMap<(HostName, u16), SocketAddr>,
+        forward_proxy: ForwardProxy,
+    ) -> Self {
         Self {
             tls: Arc::new(trust.client),
             roots: trust.roots,
             resolve: Arc::new(resolve),
-            proxies: Arc::new(Matcher::from_env()),
+            forward_proxy,
         }
+    }
+
+    /// The forward proxy, for what else is called outside.
+    pub fn forward_proxy(&self) -> &ForwardProxy {
+        &self.forward_proxy
     }
 
     /// Whether connections of another are as good as its own: they lead to the same addresses, and
@@ -120,12 +129,7 @@ impl Connector {
         if !self.origin.secure {
             return None;
         }
-        let uri = http::Uri::builder()
-            .scheme("https")
-            .authority(self.target.as_str())
-            .path_and_query("/")
-            .build();
-        self.egress.proxies.intercept(&uri.ok()?)
+        self.egress.forward_proxy.towards(&self.target)
     }
 
     /// TCP to the origin, or a tunnel to it through the forward proxy. A fixed address is one that is
@@ -285,7 +289,8 @@ mod tests {
                 host: HostName::parse(name).unwrap(),
                 port: 5000,
             };
-            let egress = Egress::new(crate::trust::load(None).unwrap(), BTreeMap::new());
+            let trust = crate::trust::load(None).unwrap();
+            let egress = Egress::new(trust, BTreeMap::new(), ForwardProxy::none());
             let limit = Duration::from_secs(20);
             let connector = Connector::new(egress, origin, UpstreamHttp::Http1, limit);
             let local = tokio::task::LocalSet::new();

@@ -18,6 +18,7 @@ use crate::caller::key_set::KeySet;
 use crate::caller::keys::{self, Egress, KeysError};
 use crate::chain::Chain;
 use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
+use crate::forward_proxy::ForwardProxy;
 use crate::proxy::generation::{Generation, InForce};
 use crate::secret::FilePath;
 use crate::secret::file_reader::{FileReader, Successive};
@@ -41,7 +42,7 @@ const NONE: &str = "none are known, so no service account is let in";
 /// Follows the keys of whatever configuration is in force, for ever.
 pub(super) async fn watch(in_force: Arc<InForce>, readiness: Arc<Readiness>) {
     let load = |generation: Arc<Generation>, spec: KubernetesSpec, reader: FileReader| async move {
-        load(spec, &generation.config.resolve, &reader).await
+        load(spec, &generation, &reader).await
     };
     follow(&in_force, &mut Round::default(), load, || {
         readiness.release(Latch::Keys);
@@ -169,11 +170,7 @@ fn spec_of(generation: &Generation) -> Option<&KubernetesSpec> {
     generation.config.kubernetes.as_ref()
 }
 
-async fn load(
-    spec: KubernetesSpec,
-    resolve: &BTreeMap<(HostName, u16), SocketAddr>,
-    reader: &FileReader,
-) -> Loaded {
+async fn load(spec: KubernetesSpec, generation: &Generation, reader: &FileReader) -> Loaded {
     let words = |error: KeysError| Chain(&error).to_string();
     match spec.keys {
         KubernetesKeys::File(path) => reader
@@ -185,10 +182,16 @@ async fn load(
             ca_file,
             token_file,
         } => {
-            let resolve = resolve.clone();
+            let resolve = generation.config.resolve.clone();
+            let forward_proxy = generation.egress.forward_proxy().clone();
             // Read each time: the kubelet replaces the token every hour.
             let (egress, token) = reader
-                .run(move || Ok((egress(&ca_file, resolve)?, keys::token(&token_file))))
+                .run(move || {
+                    Ok((
+                        egress(&ca_file, resolve, forward_proxy)?,
+                        keys::token(&token_file),
+                    ))
+                })
                 .await
                 .map_err(|slow| slow.to_string())
                 .flatten()?;
@@ -204,11 +207,13 @@ async fn load(
 fn egress(
     authority: &FilePath,
     resolve: BTreeMap<(HostName, u16), SocketAddr>,
+    forward_proxy: ForwardProxy,
 ) -> Result<Egress, String> {
     let words = |error: TrustError| Chain(&error).to_string();
     Ok(Egress {
         tls: trust::load(Some(authority)).map_err(words)?.client,
         own: trust::only(authority).map_err(words)?,
         resolve,
+        forward_proxy,
     })
 }

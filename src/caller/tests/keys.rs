@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use super::token::Issuer;
 use crate::caller::keys::{Egress, KeysError, fetch, read, token};
 use crate::config::HostName;
+use crate::forward_proxy::ForwardProxy;
 
 /// Where the issuer says it is; where it is has another port.
 const AUTHORITY: &str = "localhost:6443";
@@ -59,6 +60,7 @@ impl Cluster {
                 own: tls.clone(),
                 tls,
                 resolve,
+                forward_proxy: ForwardProxy::none(),
             },
             seen,
             token,
