@@ -36,6 +36,17 @@ pub enum ProxyVariableError {
     },
 }
 
+/// What to look at where the proxy did not open a tunnel, by the status of its answer to CONNECT.
+pub fn remedy(status: Option<u16>) -> &'static str {
+    match status {
+        // RFC 9110 section 15.5.8.
+        Some(407) => {
+            "it wants a user and a password that it knows: set them in HTTPS_PROXY, as http://USER:PASSWORD@HOST:PORT"
+        }
+        _ => "check HTTPS_PROXY and NO_PROXY, and what it lets through",
+    }
+}
+
 /// Where connections are made through.
 #[derive(Clone, Debug)]
 pub struct ForwardProxy(Arc<Matcher>);

@@ -2,6 +2,7 @@
 //! size. Entra is reached through the environment's proxy; plain HTTP, metadata endpoints and
 //! addresses given in `resolve` never are.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use super::error::{CredentialError, Flaw, Outage, Peer};
 use super::refusal;
 use crate::chain::causes;
 use crate::config::{HostName, LOCALHOST, Origin};
-use crate::forward_proxy::ForwardProxy;
+use crate::forward_proxy::{self, ForwardProxy};
 use crate::guid;
 
 /// Largest answer that is read: a token of 16 KiB and what else an endpoint says beside it.
@@ -31,10 +32,6 @@ const CONNECT: Duration = Duration::from_secs(8);
 const REFUSAL_TEXT: Duration = Duration::from_secs(2);
 /// Metadata endpoints are on this machine or its host: an answer there takes milliseconds.
 const CONNECT_METADATA: Duration = Duration::from_secs(2);
-
-/// What to look at where the forward proxy was not to be had or did not open a tunnel.
-const NO_TUNNEL: &str =
-    "the forward proxy gave no way there: check HTTPS_PROXY and NO_PROXY, and what it lets through";
 
 /// How this process reaches the outside, for token calls.
 #[derive(Clone)]
@@ -243,11 +240,7 @@ impl Endpoint {
     fn broken(&self, error: reqwest::Error) -> CredentialError {
         Outage::Connection {
             to: self.peer.clone(),
-            hint: if is_of_tunnel(&error) {
-                NO_TUNNEL
-            } else {
-                self.hint
-            },
+            hint: without_tunnel(&error).map_or(self.hint.into(), Cow::Owned),
             source: error.without_url(),
         }
         .into()
@@ -261,10 +254,20 @@ impl Endpoint {
     }
 }
 
-/// Whether the forward proxy gave no way, so that the other end was never asked. The library has no
-/// type for it that can be named here.
-fn is_of_tunnel(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| cause.to_string().starts_with("tunnel error"))
+/// What to look at where the forward proxy was not to be had or did not open a tunnel, so that the
+/// other end was never asked. The library has no type for it that can be named here, and knows the
+/// proxy's status where that is 407 only.
+fn without_tunnel(error: &reqwest::Error) -> Option<String> {
+    let mut words = causes(error).map(|cause| cause.to_string());
+    let words = words.find(|words| words.starts_with("tunnel error"))?;
+    let (status, shown) = match words.ends_with("proxy authorization required") {
+        true => (Some(407), " (status 407)"),
+        false => (None, ""),
+    };
+    let remedy = forward_proxy::remedy(status);
+    Some(format!(
+        "the forward proxy gave no way there{shown}: {remedy}"
+    ))
 }
 
 /// An answer, read to its end; a refusal as far as the bounds allow.

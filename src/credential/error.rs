@@ -1,6 +1,7 @@
 //! Why no token came, sorted by what is done about it: a person changes something, or it is asked
 //! again later. Nothing in here holds a secret or the words of a server.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +119,7 @@ pub enum Outage {
         /// Who was called.
         to: Peer,
         /// What to look at.
-        hint: &'static str,
+        hint: Cow<'static, str>,
         /// What happened; without the URL.
         #[source]
         source: reqwest::Error,

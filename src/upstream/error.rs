@@ -43,9 +43,7 @@ pub enum ConnectError {
     )]
     Fault,
     /// The forward proxy did not open the tunnel.
-    #[error(
-        "the forward proxy {proxy} did not open a tunnel to {target} ({answer}); check HTTPS_PROXY and NO_PROXY"
-    )]
+    #[error("the forward proxy {proxy} did not open a tunnel to {target} ({answer}); {remedy}")]
     Proxy {
         /// The proxy's authority.
         proxy: String,
@@ -53,6 +51,8 @@ pub enum ConnectError {
         target: String,
         /// Its answer, or what was wrong with it.
         answer: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// No address accepted a connection.
     #[error("{}", refusal(target, source))]

@@ -10,6 +10,7 @@ use super::ConnectError;
 use super::connect::{first_to_answer, interleaved};
 use super::resolver::Resolver;
 use crate::descriptors;
+use crate::forward_proxy;
 
 /// More than any proxy's answer to CONNECT, interim ones with it; what is longer is not one.
 const LARGEST_ANSWER: usize = 8 * 1024;
@@ -20,7 +21,7 @@ pub(super) async fn open(
     target: &str,
     resolver: &Resolver,
 ) -> Result<TcpStream, ConnectError> {
-    let failed = |answer| failure(proxy, target, answer);
+    let failed = |answer| failure(proxy, target, answer, None);
     if proxy.uri().scheme_str() != Some("http") {
         return Err(failed("only http:// proxies are supported".to_owned()));
     }
@@ -35,7 +36,7 @@ pub(super) async fn open(
     open_at(proxy, target, addresses).await
 }
 
-fn failure(proxy: &Intercept, target: &str, answer: String) -> ConnectError {
+fn failure(proxy: &Intercept, target: &str, answer: String, status: Option<u16>) -> ConnectError {
     let authority = proxy.uri().authority().map_or("", |a| a.as_str());
     // User and password, if any, are in `basic_auth`; the words show host and port only.
     let shown = authority.rsplit('@').next().unwrap_or_default();
@@ -43,6 +44,7 @@ fn failure(proxy: &Intercept, target: &str, answer: String) -> ConnectError {
         proxy: shown.to_owned(),
         target: target.to_owned(),
         answer,
+        remedy: forward_proxy::remedy(status),
     }
 }
 
@@ -52,7 +54,7 @@ async fn open_at(
     target: &str,
     addresses: Vec<SocketAddr>,
 ) -> Result<TcpStream, ConnectError> {
-    let failed = |answer| failure(proxy, target, answer);
+    let failed = |answer| failure(proxy, target, answer, None);
     // As for any other host: one that does not answer must not hold up the next.
     let reached = first_to_answer(&interleaved(addresses)).await;
     let mut stream = reached.map_err(|error| match descriptors::ran_out(&error) {
@@ -72,7 +74,10 @@ async fn open_at(
         .map_err(|error| failed(error.to_string()))?;
     match final_status(&mut stream).await {
         Ok(status) if (200..300).contains(&status) => Ok(stream),
-        Ok(status) => Err(failed(format!("status {status}"))),
+        Ok(status) => {
+            let answer = format!("status {status}");
+            Err(failure(proxy, target, answer, Some(status)))
+        }
         Err(error) => Err(failed(error.to_string())),
     }
 }

@@ -160,16 +160,33 @@ async fn a_token_call_that_gets_no_way_through_the_proxy_says_so() {
         command.env("HTTPS_PROXY", format!("http://someone:hush@{address}"));
         let (code, _, err) = run(command).await;
         assert_eq!(code, 1, "{err}");
-        let words = format!("cannot reach {LOGIN}; the forward proxy gave no way there");
+        let words = format!("cannot reach {LOGIN}; the forward proxy gave no way there: check");
         assert!(err.contains(&words) && !err.contains("hush"), "{err}");
     }
+}
+
+const UNPROVEN: &str =
+    "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 6\r\n\r\nsecret";
+
+#[tokio::test]
+async fn a_token_call_without_the_credentials_of_the_proxy_names_them() {
+    let (simulator, folder) = desk("resolve: {}\n").await;
+    let house = House::open(&simulator, Some(UNPROVEN)).await;
+    let mut command = with_file(&["token", "graph"], folder.path());
+    command.env("HTTPS_PROXY", format!("http://{}", house.address));
+    let (code, _, err) = run(command).await;
+    assert_eq!(code, 1, "{err}");
+    let words = format!("cannot reach {LOGIN}; the forward proxy gave no way there (status 407)");
+    assert!(
+        err.contains(&words) && err.contains("USER:PASSWORD"),
+        "{err}"
+    );
 }
 
 #[tokio::test]
 async fn a_proxy_that_refuses_is_named_and_not_passed_on() {
     let simulator = Simulator::start().await.unwrap();
-    let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 6\r\n\r\nsecret";
-    let house = House::open(&simulator, Some(refusal)).await;
+    let house = House::open(&simulator, Some(UNPROVEN)).await;
     let own = format!("resolve: {{'{LOGIN}:443': '{}'}}\n", simulator.address());
     let proxy = format!("http://someone:hush@{}", house.address);
     let vars = [("HTTPS_PROXY", proxy.as_str()), ("NO_PROXY", LOGIN)];
@@ -179,7 +196,7 @@ async fn a_proxy_that_refuses_is_named_and_not_passed_on() {
     let message = answer.message();
     assert!(message.contains(&house.address.to_string()), "{message}");
     assert!(
-        message.contains("407") && message.contains("HTTPS_PROXY"),
+        message.contains("status 407); it wants") && message.contains("USER:PASSWORD"),
         "{message}"
     );
     assert!(!message.contains("hush") && !message.contains("secret"));
