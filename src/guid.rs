@@ -35,6 +35,14 @@ pub fn is_guid(text: &str) -> bool {
         })
 }
 
+/// Whether this is an id as services make theirs of requests, and not prose, markup, a key or a token:
+/// `[A-Za-z0-9._|+/=:-]`, at most 64 characters. Most are GUIDs, and nobody promises that: those of
+/// Application Insights are `|a.b_1.`, others are Base64. Nothing else of a server's is shown as one.
+pub fn is_id(text: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._|+/=:-".contains(byte);
+    (1..=64).contains(&text.len()) && text.iter().all(plain)
+}
+
 /// A GUID as Microsoft writes it, so that one in two spellings is one; other text as it is.
 pub fn canonical(text: &str) -> String {
     if is_guid(text) {
@@ -47,6 +55,29 @@ pub fn canonical(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_holds_nothing_that_could_be_more_than_an_id() {
+        let longest = "i".repeat(64);
+        let guid = "00112233-4455-4677-8899-AABBCCDDEEFF";
+        for id in [guid, "|a.b_1.", "aGk+/w==", "west:1", &longest] {
+            assert!(is_id(id.as_bytes()), "{id}");
+        }
+        let longer = "i".repeat(65);
+        for text in [
+            "",
+            "a b",
+            "\"a",
+            "a\u{1b}[31m",
+            "ä",
+            "a\u{202e}b",
+            "<a>",
+            &longer,
+        ] {
+            assert!(!is_id(text.as_bytes()), "{text:?}");
+        }
+        assert!(!is_id(b"caf\xe9"));
+    }
 
     #[test]
     fn random_bytes_become_a_guid_of_version_four_digit_by_digit() {

@@ -12,6 +12,7 @@ use super::aadsts::{self, Blamed, Class};
 use super::endpoint::Reply;
 use super::error::{CredentialError, Flaw, Outage, Peer, Rejection};
 use super::members;
+use crate::guid;
 use crate::retry_after;
 
 /// A refusal, reduced to what may be shown.
@@ -153,11 +154,9 @@ fn is_name(text: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// An id and not prose, or nothing: `[A-Za-z0-9._-]`, at most 64 characters. Most are GUIDs, and
-/// nobody promises that.
+/// What may be shown as an id, or nothing.
 fn id(text: Option<&str>) -> Option<String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    text.filter(|t| (1..=64).contains(&t.len()) && t.bytes().all(plain))
+    text.filter(|text| guid::is_id(text.as_bytes()))
         .map(str::to_owned)
 }
 

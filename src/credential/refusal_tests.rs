@@ -86,7 +86,7 @@ fn an_id_that_is_no_guid_is_told_as_well() {
         "{words}"
     );
     let long = "x".repeat(65);
-    for id in ["", "a b", "a\nb", "a/b", "a~b", "é", &long] {
+    for id in ["", "a b", "a\nb", "<a>", "a~b", "é", &long] {
         let body = serde_json::json!({"error": "invalid_client", "trace_id": id}).to_string();
         let words = refuse(401, &[], &body).words();
         assert!(!words.contains("trace id"), "{words}");

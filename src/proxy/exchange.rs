@@ -20,7 +20,7 @@ use crate::clock::Now;
 use crate::code::Code;
 use crate::metrics::{MethodLabel, RouteCells};
 use crate::policy::browser::Page;
-use crate::upstream::{REQUEST_IDS, Upload};
+use crate::upstream::{Upload, request_id};
 
 /// One exchange.
 #[derive(Debug)]
@@ -207,8 +207,7 @@ impl Exchange {
     /// Notes the upstream's id of the request, for the access log.
     pub(super) fn note_upstream_request_id(&mut self, headers: &HeaderMap) {
         if self.proxy.access_log.is_on() {
-            let mut ids = REQUEST_IDS.iter().filter_map(|name| headers.get(name));
-            self.sent.upstream_request_id = ids.next().cloned();
+            self.sent.upstream_request_id = request_id(headers).cloned();
         }
     }
 

@@ -11,7 +11,7 @@ use super::small_body::read_whole;
 use crate::config::printable;
 use crate::rewrite::decode::{Coding, Decoder};
 use crate::token::challenge;
-use crate::upstream::{REQUEST_IDS, UpstreamResponse};
+use crate::upstream::{UpstreamResponse, request_id};
 
 /// As much as it may come to when its coding is undone.
 const MOST: usize = 16 * 1024;
@@ -50,7 +50,7 @@ impl RefusalReport {
         };
         let diagnostics = clean(diagnostics(headers).unwrap_or_default());
         let resource = challenge::parameter(headers, "resource_id");
-        let id = REQUEST_IDS.iter().find_map(|name| headers.get(name));
+        let id = request_id(headers).and_then(|id| id.to_str().ok());
         Self {
             code: clean(code(&document)),
             diagnostics: if diagnostics == message {
@@ -60,7 +60,7 @@ impl RefusalReport {
             },
             message,
             resource: clean(&resource.unwrap_or_default()),
-            request_id: clean(id.and_then(|id| id.to_str().ok()).unwrap_or_default()),
+            request_id: id.unwrap_or_default().to_owned(),
         }
     }
 

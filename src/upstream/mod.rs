@@ -37,7 +37,7 @@ use std::time::Instant;
 pub use caller_body::{BodyFault, CallerBody, Upload};
 pub use connect::Egress;
 pub use error::{Breakage, ConnectError, Failure, UpstreamError};
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 pub use leftover::{LINGER, LINGER_BYTES};
 pub use outflow::expects_body;
 pub use request_body::RequestBody;
@@ -46,6 +46,7 @@ pub use response_body::{ResponseBodyError, UpstreamBody};
 
 use crate::alarm::AlarmClock;
 use crate::config::{Origin, UpstreamHttp, UpstreamTimeouts};
+use crate::guid;
 use crate::policy::response_header::settle;
 use channel::Channel;
 use connect::Connector;
@@ -54,11 +55,17 @@ use multiplex::Multiplex;
 use pool::Pool;
 
 /// Graph's, Dataverse's and Azure's names of their id of a request, which their support asks for first.
-pub static REQUEST_IDS: [HeaderName; 3] = [
+static REQUEST_IDS: [HeaderName; 3] = [
     HeaderName::from_static("request-id"),
     HeaderName::from_static("x-ms-service-request-id"),
     HeaderName::from_static("x-ms-request-id"),
 ];
+
+/// The upstream's id of a request, as its answer has it: what may be shown as one, else nothing.
+pub fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut named = REQUEST_IDS.iter().filter_map(|name| headers.get(name));
+    named.find(|id| guid::is_id(id.as_bytes()))
+}
 
 /// What an upstream is, as far as its connections go: equal specs may share them across a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -53,6 +53,11 @@ async fn the_upstreams_id_of_a_request_is_logged() {
             &[("x-ms-request-id", "other"), ("request-id", "graph-7")],
             "graph-7",
         ),
+        // What is no id is not shown as one.
+        (
+            &[("request-id", "no \"id\""), ("x-ms-request-id", "azure-8")],
+            "azure-8",
+        ),
     ] {
         let fault = Fault::answer(200, headers, "");
         stage.simulator.script(Script::on(GRAPH, fault).times(1));
