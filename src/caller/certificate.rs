@@ -7,7 +7,9 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
-use crate::config::subject::{self, Attribute};
+use crate::config::CertificateName;
+use crate::config::certificate_name::{dns_name, mail_address, one_name};
+use crate::config::subject::Attribute;
 
 /// Why a certificate cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -79,82 +81,29 @@ impl PeerNames {
             return in_either_order(self.subject.iter(), wanted.iter(), same);
         }
         let (mine, theirs) = (self.subject.iter().flatten(), wanted.iter().flatten());
-        in_either_order(mine, theirs, is_same)
+        in_either_order(mine, theirs, Attribute::eq)
     }
 }
 
-/// What a caller's `client_certificate` asks for: one alternative name, the common name with or
-/// without `CN=`, or the whole subject in either order (`CN=a,O=b` as RFC 4514 writes it, `O=b, CN=a`
-/// as OpenSSL does), attributes that share a place with a plus between them, in any order, or in a row.
-///
-/// A name counts as what it looks like only. An authority may let its holders choose one kind of
-/// name and vouch for another: a common name that is spelt like a SPIFFE ID or like a whole
-/// subject is neither.
-#[derive(Debug)]
-pub enum WantedName {
-    /// It has a scheme.
-    Uri(String),
-    /// It has an equals sign.
-    Subject {
-        /// What follows `CN=`, when that is all.
-        common: Option<String>,
-        /// The attributes by their places; none when it is no list of them.
-        places: Vec<Vec<Attribute>>,
-    },
-    /// Anything else.
-    Plain {
-        /// As it is written.
-        text: String,
-        /// As it is when it is one of DNS.
-        dns: String,
-        /// As it is when it is one of mail.
-        mail: String,
-        /// The address that it is.
-        address: Option<IpAddr>,
-    },
-}
-
-impl WantedName {
-    /// Reads what the configuration says.
-    pub fn read(text: &str) -> Self {
-        if text.contains("://") {
-            return Self::Uri(text.to_owned());
+/// Whether the certificate with these names has the one that a caller is known by.
+pub(super) fn has(names: &PeerNames, wanted: &CertificateName) -> bool {
+    match wanted {
+        CertificateName::Uri(uri) => names.uris.contains(uri),
+        CertificateName::Subject { common, places } => {
+            let common = common.as_deref();
+            common.is_some() && common == names.common_name() || names.is_subject(places)
         }
-        let Some((kind, name)) = text.split_once('=') else {
-            return Self::Plain {
-                text: text.to_owned(),
-                dns: dns_name(text),
-                mail: mail_address(text),
-                address: ip_address(text),
-            };
-        };
-        let alone = kind.trim().eq_ignore_ascii_case("CN") && !name.contains('=');
-        Self::Subject {
-            common: alone.then(|| name.trim().to_owned()),
-            places: subject::attributes(text).unwrap_or_default(),
-        }
-    }
-
-    /// Whether the certificate with these names has it.
-    pub fn is_among(&self, names: &PeerNames) -> bool {
-        match self {
-            Self::Uri(uri) => names.uris.contains(uri),
-            Self::Subject { common, places } => {
-                let common = common.as_deref();
-                common.is_some() && common == names.common_name() || names.is_subject(places)
-            }
-            Self::Plain {
-                text,
-                dns,
-                mail,
-                address,
-            } => {
-                names.dns.contains(dns)
-                    || names.uris.contains(text)
-                    || names.mail.contains(mail)
-                    || address.is_some_and(|address| names.addresses.contains(&address))
-                    || names.common_name() == Some(text)
-            }
+        CertificateName::Plain {
+            text,
+            dns,
+            mail,
+            address,
+        } => {
+            names.dns.contains(dns)
+                || names.uris.contains(text)
+                || names.mail.contains(mail)
+                || address.is_some_and(|address| names.addresses.contains(&address))
+                || names.common_name() == Some(text)
         }
     }
 }
@@ -170,14 +119,10 @@ fn in_either_order<'a, T: 'a>(
 }
 
 fn is_same_place(mine: &[Attribute], theirs: &[Attribute]) -> bool {
-    let has = |place: &[Attribute], one| place.iter().any(|other| is_same(one, other));
+    let has = |place: &[Attribute], one| place.iter().any(|other| other == one);
     mine.len() == theirs.len()
         && mine.iter().all(|one| has(theirs, one))
         && theirs.iter().all(|one| has(mine, one))
-}
-
-fn is_same(mine: &Attribute, theirs: &Attribute) -> bool {
-    one_name(&mine.0) == one_name(&theirs.0) && mine.1 == theirs.1
 }
 
 /// The attributes of a name that are text, by their places.
@@ -190,49 +135,11 @@ fn attributes(name: &X509Name<'_>) -> Vec<Vec<Attribute>> {
     // One that is not text becomes one that nothing equals, so that the count stays right.
     let attribute = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
         let value = attribute.as_str().unwrap_or("\0").to_owned();
-        (kind(attribute), value)
+        (one_name(&kind(attribute)).to_owned(), value)
     };
     name.iter_rdn()
         .map(|place| place.iter().map(attribute).collect())
         .collect()
-}
-
-/// One name for a type of attribute, in capitals, that goes by several: in RFC 4514, OpenSSL, Java,
-/// Windows, and the library that reads certificates here.
-fn one_name(kind: &str) -> &str {
-    match kind.strip_prefix("OID.").unwrap_or(kind) {
-        "0.9.2342.19200300.100.1.1" | "USERID" => "UID",
-        "2.5.4.97" => "ORGANIZATIONIDENTIFIER",
-        "E" | "EMAIL" => "EMAILADDRESS",
-        "G" | "GN" => "GIVENNAME",
-        "S" => "ST",
-        "SN" => "SURNAME",
-        "STREET" => "STREETADDRESS",
-        "T" => "TITLE",
-        other => other,
-    }
-}
-
-/// Without regard to case, and to the dot at the end that an absolute name may have.
-fn dns_name(text: &str) -> String {
-    text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase()
-}
-
-/// Case counts before the `@` and not behind it (RFC 5280 section 7.5).
-fn mail_address(text: &str) -> String {
-    match text.rsplit_once('@') {
-        Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
-        None => text.to_owned(),
-    }
-}
-
-/// One of IPv6 may be in the brackets of a URL, and one of IPv4 in the form of IPv6.
-fn ip_address(text: &str) -> Option<IpAddr> {
-    let inner = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let address: IpAddr = inner.unwrap_or(text).parse().ok()?;
-    Some(address.to_canonical())
 }
 
 /// An address (RFC 5280 section 4.2.1.6: 4 or 16 bytes).

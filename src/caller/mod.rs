@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::sync::Notify;
 
 use self::api_keys::ApiKeyError;
-use self::certificate::{PeerNames, WantedName};
+use self::certificate::PeerNames;
 use self::key_set::KeySet;
 use self::service_account::{ServiceAccount, TokenError};
 use crate::config::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec, Name, SHORTEST_KEY};
@@ -81,8 +81,6 @@ pub enum CallerError {
 pub struct Callers {
     specs: Vec<CallerSpec>,
     kubernetes: Option<KubernetesSpec>,
-    /// The names in certificates, by caller; `None` for callers of other kinds.
-    wanted_names: Vec<Option<WantedName>>,
     /// The API keys, by caller; `None` for callers of other kinds.
     api_keys: ArcSwap<Vec<Option<Secret>>>,
     cluster_keys: ArcSwap<KeySet>,
@@ -110,13 +108,8 @@ impl Callers {
             Some(KubernetesKeys::File(path)) => keys::read(path).unwrap_or_default(),
             _ => KeySet::default(),
         };
-        let wanted_name = |spec: &CallerSpec| match &spec.proof {
-            CallerProof::ClientCertificate(name) => Some(WantedName::read(name)),
-            _ => None,
-        };
         Ok(Self {
             specs: callers.to_vec(),
-            wanted_names: callers.iter().map(wanted_name).collect(),
             kubernetes: kubernetes.cloned(),
             api_keys: ArcSwap::from_pointee(read),
             cluster_keys: ArcSwap::from_pointee(cluster_keys),
@@ -212,9 +205,9 @@ impl Callers {
             Some(CallerProof::ApiKey(_)) => key
                 .zip(known.get(id.0).and_then(Option::as_ref))
                 .is_some_and(|(key, known)| known.matches(key)),
-            Some(CallerProof::ClientCertificate(_)) => peer
-                .zip(self.wanted_names.get(id.0).and_then(Option::as_ref))
-                .is_some_and(|(names, wanted)| wanted.is_among(names)),
+            Some(CallerProof::ClientCertificate(wanted)) => {
+                peer.is_some_and(|names| certificate::has(names, wanted))
+            }
             Some(CallerProof::ServiceAccount { namespace, name }) => {
                 matches!(&account, Some(Ok(a)) if a.namespace == *namespace && a.name == *name)
             }

@@ -1,5 +1,6 @@
 //! Checked callers: who may be asked for on a route and how it proves itself.
 
+use super::certificate_name::CertificateName;
 use super::value::Name;
 use crate::secret::{FilePath, SecretSource};
 
@@ -18,7 +19,7 @@ pub enum CallerProof {
     /// `X-Api-Key`.
     ApiKey(SecretSource),
     /// Subject or SAN of a client certificate.
-    ClientCertificate(String),
+    ClientCertificate(CertificateName),
     /// A Kubernetes service account.
     ServiceAccount {
         /// Its namespace.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use zeroize::Zeroizing;
 
+use super::certificate_name::CertificateName;
 use super::choice::RawTls;
 use super::file::{RawCaller, RawConfig, RawKubernetes, meaning_of};
 use super::node::Key;
@@ -53,13 +54,19 @@ fn refuse_twins(table: &Table<RawCaller>, callers: &[Named<CallerSpec>], report:
         let (Some(raw), Some(spec)) = (item.as_ref().map(|item| &item.value), &caller.spec) else {
             continue;
         };
-        let (what, proof) = match spec.proof {
+        let (what, proof, certificate) = match &spec.proof {
             CallerProof::ApiKey(_) => continue,
-            CallerProof::ClientCertificate(_) => ("certificate", &raw.client_certificate),
-            CallerProof::ServiceAccount { .. } => ("service account", &raw.service_account),
+            CallerProof::ClientCertificate(name) => {
+                ("certificate", &raw.client_certificate, Some(name))
+            }
+            CallerProof::ServiceAccount { .. } => ("service account", &raw.service_account, None),
+        };
+        let sameness = |proof: &Item<Text>| match certificate {
+            Some(name) => name.sameness(),
+            None => proof.value.0.clone(),
         };
         if let Some(proof) = proof.item().filter(|proof| proof.is_known())
-            && let Some(first) = met.insert((what, &proof.value.0), &key.text)
+            && let Some(first) = met.insert((what, sameness(proof)), &key.text)
         {
             let message = format!("the same {what} as that of caller {}", quoted_key(first));
             let help = "nobody could tell which of them asks; give each its own, or leave one out";
@@ -149,7 +156,9 @@ fn client_certificate(
     let name = &item.value.0;
     if let Some((message, help)) = never_matches(name) {
         report.problem(item.span, message, help);
-    } else if name.starts_with("*.") {
+        return None;
+    }
+    if name.starts_with("*.") {
         let message = "a star stands for itself in the name of a certificate";
         report.warning(
             item.span,
@@ -157,7 +166,7 @@ fn client_certificate(
             "name each caller, app1.contoso.com, unless theirs has the star too",
         );
     }
-    Some(CallerProof::ClientCertificate(name.clone()))
+    Some(CallerProof::ClientCertificate(CertificateName::read(name)))
 }
 
 /// Why no certificate has this name, and what to write instead.

@@ -7,6 +7,7 @@
 mod allow;
 mod base_url;
 mod caller;
+pub mod certificate_name;
 mod check;
 mod check_caller;
 mod check_credential;
@@ -66,6 +67,7 @@ use std::time::Duration;
 use crate::secret::FilePath;
 pub use allow::METHODS;
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
+pub use certificate_name::CertificateName;
 pub use check_caller::{KEY_HELP, SHORTEST_KEY};
 pub use check_route::MOST_BATCH_BYTES;
 pub use cloud::is_sharepoint;

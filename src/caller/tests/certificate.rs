@@ -2,11 +2,12 @@
 
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
-use crate::caller::certificate::{PeerNames, WantedName};
+use crate::caller::certificate::{PeerNames, has};
+use crate::config::CertificateName;
 
 impl PeerNames {
     fn matches(&self, wanted: &str) -> bool {
-        WantedName::read(wanted).is_among(self)
+        has(self, &CertificateName::read(wanted))
     }
 }
 

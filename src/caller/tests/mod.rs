@@ -16,7 +16,7 @@ use self::token::{Issuer, claims, now, spec};
 use super::certificate::PeerNames;
 use super::service_account::TokenError;
 use super::{CallerError, CallerId, Callers, RouteCallers};
-use crate::config::{CallerProof, CallerSpec, KubernetesSpec, Name};
+use crate::config::{CallerProof, CallerSpec, CertificateName, KubernetesSpec, Name};
 use crate::secret::SecretSource;
 
 fn caller(name: &str, proof: CallerProof) -> CallerSpec {
@@ -65,7 +65,7 @@ impl Office {
             caller("alice", of(&alice)),
             caller(
                 "mesh",
-                CallerProof::ClientCertificate("mesh.corp".to_owned()),
+                CallerProof::ClientCertificate(CertificateName::read("mesh.corp")),
             ),
             caller("nightly", account),
         ];
@@ -297,7 +297,10 @@ fn two_callers_with_one_key_are_refused_and_the_key_is_not_shown() {
     };
     let specs = [
         caller("one", key("one", "hunter-2\n")),
-        caller("job", CallerProof::ClientCertificate("hunter-2".to_owned())),
+        caller(
+            "job",
+            CallerProof::ClientCertificate(CertificateName::read("hunter-2")),
+        ),
         caller("two", key("two", "hunter-3")),
         caller("three", key("three", "hunter-2")),
     ];
