@@ -67,7 +67,7 @@ codes! {
     TokenRefused = "tokenRefused", BAD_GATEWAY, "proxy_configuration_error";
     /// Entra refused the credential: a person must change something.
     TokenRejected = "tokenRejected", BAD_GATEWAY, "proxy_configuration_error";
-    /// No token for now.
+    /// No token for now, or no way to judge the caller's.
     TokenUnavailable = "tokenUnavailable", SERVICE_UNAVAILABLE, "destination_unavailable";
     /// The upstream cannot be reached, or its answer cannot be understood.
     UpstreamUnreachable = "upstreamUnreachable", BAD_GATEWAY, "destination_unavailable";

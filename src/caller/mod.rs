@@ -50,7 +50,7 @@ impl RouteCallers {
     }
 }
 
-/// Why a caller is not let in. The answer is always 401 `callerUnknown`.
+/// Why a caller is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallerError {
     /// Nothing that proves anything came with the request.
@@ -74,6 +74,14 @@ pub enum CallerError {
         "this caller is not one of the route's; check the key or certificate, and callers of the route"
     )]
     Unknown,
+}
+
+impl CallerError {
+    /// Whether the caller may be a good one, and this proxy cannot tell. With a wrong key or
+    /// certificate beside its token it is a stranger.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Token(TokenError::NoKeys))
+    }
 }
 
 /// All configured callers with what is needed to recognise them.
@@ -227,7 +235,7 @@ impl Callers {
         peer: Option<&PeerNames>,
         account: Option<&Result<ServiceAccount, TokenError>>,
     ) -> CallerError {
-        if let Some(Err(TokenError::UnknownKey)) = account {
+        if let Some(Err(TokenError::NoKeys | TokenError::UnknownKey)) = account {
             self.wanted.notify_one();
         }
         let asks_key = self.asks(route, |proof| matches!(proof, CallerProof::ApiKey(_)));

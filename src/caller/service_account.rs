@@ -38,6 +38,11 @@ pub enum TokenError {
     /// Not a signed token of a shape that clusters make.
     #[error("the bearer token is not a service-account token signed with RS256 or ES256")]
     Malformed,
+    /// No key of the cluster was ever had, so that no token can be judged.
+    #[error(
+        "the keys of the cluster are not known here yet, so that no service-account token can be judged; ask again soon, and if that goes on see this proxy's log"
+    )]
+    NoKeys,
     /// Not valid yet.
     #[error("the service-account token is not valid yet; compare the clocks")]
     NotYet,
@@ -113,6 +118,9 @@ fn signed_claims(token: &str, keys: &KeySet) -> Result<Claims, TokenError> {
     let algorithm = Algorithm::parse(&header.alg)
         .filter(|_| header.crit.is_none())
         .ok_or(TokenError::Malformed)?;
+    if keys.is_empty() {
+        return Err(TokenError::NoKeys);
+    }
     let id = header.kid.as_deref();
     if !keys.has(id, algorithm) {
         return Err(TokenError::UnknownKey);

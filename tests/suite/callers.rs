@@ -236,8 +236,10 @@ async fn service_accounts_are_known_from_the_first_request_on_and_over_every_rel
         stage.reload(&own(file, FEDERATED_ISSUER));
         stage.ask(&lines).await.expect(200);
     }
+    // Of another issuer none were ever known, so that nobody can be judged.
     stage.reload(&own("none", "https://another.example"));
-    assert_eq!(stage.ask(&lines).await.status, 401);
+    let refused = stage.ask(&lines).await;
+    assert_eq!(refused.refusal(), (503, "tokenUnavailable".to_owned()));
 }
 
 #[tokio::test]

@@ -153,7 +153,12 @@ async fn keys_come_from_the_issuer_when_it_is_there_and_stay_when_it_is_not() {
     let program = Program::within(simulator, &own, &[("TOKENFERRY_LOG", "trace")]).await;
     let lines = format!("GET /graph/sim/bytes/1 HTTP/1.1\nAuthorization: Bearer {good}");
     let ask = || async { program.caller().await.exchange(&lines).await };
-    assert_eq!(ask().await.refusal(), (401, "callerUnknown".to_owned()));
+    let refused = ask().await;
+    // It cannot be told whether the token is good, and that is not its fault.
+    assert_eq!(refused.refusal(), (503, "tokenUnavailable".to_owned()));
+    assert_eq!(refused.field("retry-after"), "10");
+    let nobody = program.get("/graph/sim/bytes/1").await;
+    assert_eq!(nobody.refusal(), (401, "callerUnknown".to_owned()));
     program
         .err
         .find("the failure", |line| {

@@ -125,6 +125,7 @@ fn fetched() -> Issuer {
 }
 
 const UNKNOWN: CallerError = CallerError::Token(TokenError::UnknownKey);
+const NO_KEYS: CallerError = CallerError::Token(TokenError::NoKeys);
 /// The key is known: it is the signature that is wrong.
 const KNOWN: CallerError = CallerError::Token(TokenError::Signature);
 
@@ -213,7 +214,7 @@ async fn keys_that_nobody_asks_for_any_more_are_asked_for_again_when_somebody_do
         issuer.load()
     };
     round.look(&issuer.in_force, load).await;
-    assert_eq!(issuer.verdict("k1"), UNKNOWN, "it is another issuer's");
+    assert_eq!(issuer.verdict("k1"), NO_KEYS, "it is another issuer's");
     issuer.replace(&issuer.spec);
     issuer.pass(&mut round, 1, "k1").await;
     assert_eq!(issuer.verdict("k1"), KNOWN);
@@ -229,7 +230,7 @@ async fn keys_that_two_reloads_at_once_have_lost_are_fetched_soon() {
         ..issuer.spec.clone()
     });
     issuer.replace(&issuer.spec);
-    assert_eq!(issuer.verdict("k1"), UNKNOWN, "none are known");
+    assert_eq!(issuer.verdict("k1"), NO_KEYS, "none are known");
     issuer.pass(&mut round, 15, "k1").await;
     assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 2));
 }
@@ -272,7 +273,7 @@ async fn another_way_to_the_same_issuer_is_tried_at_once() {
         let mut round = Round::default();
         issuer.key.replace(None);
         issuer.pass(&mut round, 2, "k1").await;
-        assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (UNKNOWN, 1));
+        assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (NO_KEYS, 1));
         issuer.key.replace(Some("k1".to_owned()));
         issuer.replace(&KubernetesSpec {
             keys: KubernetesKeys::Fetch {
