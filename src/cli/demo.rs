@@ -61,10 +61,11 @@ async fn show(exit: bool) -> anyhow::Result<()> {
         let mut signals = Signals::listen().context("cannot listen for signals")?;
         // What visitors do is not kept.
         simulator.record(false);
+        // In double quotes, which cmd.exe takes as well, sh would replace a bare `$top`.
         say(format_args!(
             "\nIt stays up. Try\n\
-             \x20 curl 'http://{proxy}/graph/v1.0/users?$top=3'\n\
-             \x20 curl 'http://{proxy}/dynamics/api/data/v9.2/accounts?$select=name'\n\
+             \x20 curl \"http://{proxy}/graph/v1.0/users?%24top=3\"\n\
+             \x20 curl \"http://{proxy}/dynamics/api/data/v9.2/accounts?%24select=name\"\n\
              \x20 curl http://{admin}/metrics\n\
              and the status page at http://{admin}/ ; Ctrl-C ends it."
         ))?;

@@ -21,18 +21,22 @@ impl Drop for Demo {
     }
 }
 
-/// Host and target of the address in a line to try, as a shell would hand it to curl.
+/// Host and target of the address in a line to try, as sh, PowerShell and cmd.exe alike hand it to
+/// curl: only double quotes are quotes to all of them.
 fn tried(line: &str) -> Option<(SocketAddr, String)> {
     let word = line.trim().strip_prefix("curl ")?;
     let quoted = word
-        .strip_prefix('\'')
-        .and_then(|word| word.strip_suffix('\''));
-    let special = |c: char| "?$*&;'".contains(c);
+        .strip_prefix('"')
+        .and_then(|word| word.strip_suffix('"'));
+    let special = |c: char| "?*&;'".contains(c);
+    let url = quoted.unwrap_or(word);
+    // Between two `%` cmd.exe looks for a variable.
+    let changed = url.contains(['$', '`', '\\', '!']) || url.matches('%').count() > 1;
     assert!(
-        quoted.is_some() || !word.contains(special),
+        !changed && (quoted.is_some() || !word.contains(special)),
         "a shell changes {word}"
     );
-    let url = quoted.unwrap_or(word).strip_prefix("http://")?;
+    let url = url.strip_prefix("http://")?;
     let (host, path) = url.split_once('/').unwrap_or((url, ""));
     Some((host.parse().ok()?, format!("/{path}")))
 }
