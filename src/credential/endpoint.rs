@@ -58,7 +58,7 @@ impl TokenClient {
     /// When the HTTP library refuses the TLS configuration.
     pub fn new(egress: Egress) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            metadata: here(client(&egress.tls, CONNECT_METADATA), "localhost").build()?,
+            metadata: client(&egress.tls, CONNECT_METADATA).no_proxy().build()?,
             egress,
         })
     }
@@ -85,14 +85,19 @@ impl TokenClient {
     }
 
     /// A metadata endpoint: plain HTTP on this machine or its host, never through a proxy.
-    pub(super) fn metadata(&self, origin: &Origin, path: &str) -> Endpoint {
+    pub(super) fn metadata(&self, origin: &Origin, path: &str) -> Result<Endpoint, reqwest::Error> {
         let peer = Peer::new(&format!(
             "the managed identity endpoint at {}",
             origin.authority()
         ));
         let hint = "managed identity works only where Azure provides one";
         let pinned = self.egress.resolve.get(&(origin.host.clone(), origin.port));
-        Endpoint::new(self.metadata.clone(), origin, pinned, path, peer, hint)
+        let host = &origin.host;
+        let client = match host.is_loopback() && !host.is_address() {
+            true => here(client(&self.egress.tls, CONNECT_METADATA), host.as_str()).build()?,
+            false => self.metadata.clone(),
+        };
+        Ok(Endpoint::new(client, origin, pinned, path, peer, hint))
     }
 }
 

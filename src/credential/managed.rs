@@ -49,6 +49,7 @@ impl ManagedIdentity {
             | Source::Imds { endpoint } => endpoint,
         };
         let endpoint = client.metadata(&url.origin, url.prefix.as_str());
+        let endpoint = endpoint.map_err(|_| PlatformError::Endpoint)?;
         Ok(Self {
             selector: selector.clone(),
             source,

@@ -100,6 +100,19 @@ async fn app_service_is_asked_with_its_header_and_its_spelling() {
 }
 
 #[tokio::test]
+async fn a_name_below_localhost_is_this_machine_whatever_a_resolver_says() {
+    let service = StandIn::start(|_| response(200, "", TOKEN)).await;
+    let authority = format!("identity.localhost:{}", service.address.port());
+    let variables = [
+        ("IDENTITY_ENDPOINT", format!("http://{authority}/msi/token")),
+        ("IDENTITY_HEADER", "header-1".to_owned()),
+    ];
+    let credential = managed(&service, IdentitySelector::System, &variables);
+    ask(&credential).await.unwrap();
+    assert_eq!(service.requests()[0].headers["host"], authority);
+}
+
+#[tokio::test]
 async fn statuses_lead_where_the_documentation_says() {
     for (status, pace, wait) in [
         (404, Pace::Soon, None),
