@@ -1,4 +1,7 @@
 //! A connected byte stream to an upstream: TCP, or TLS over it.
+//!
+//! Each byte of an answer is copied twice behind the kernel, out of the record and out of rustls. Its
+//! unbuffered interface (0.23) does not spare that: it makes a vector of each record as well.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -108,5 +111,93 @@ impl AsyncWrite for UpstreamStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, io => io.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::{TlsAcceptor, TlsConnector, server};
+
+    use super::*;
+
+    /// A stream, and its other end.
+    async fn pair() -> (UpstreamStream, server::TlsStream<TcpStream>) {
+        crate::trust::install_provider();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (other, _) = listener.accept().await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let (stream, other) = tokio::join!(
+            TlsConnector::from(Arc::new(client)).connect(name, tcp.unwrap().into()),
+            TlsAcceptor::from(Arc::new(server)).accept(other),
+        );
+        (
+            UpstreamStream::Tls(Box::new(stream.unwrap())),
+            other.unwrap(),
+        )
+    }
+
+    /// What comes next, where there is room for so many bytes.
+    async fn next(stream: &mut UpstreamStream, room: usize) -> io::Result<BytesMut> {
+        let mut input = BytesMut::with_capacity(room);
+        let length = poll_fn(|cx| stream.poll_next(cx, &mut input)).await?;
+        assert_eq!(length, input.len());
+        Ok(input)
+    }
+
+    #[tokio::test]
+    async fn what_tls_holds_already_is_not_waited_for_at_the_socket() {
+        let (mut stream, mut other) = pair().await;
+        other.write_all(b"onetwo").await.unwrap();
+        other.flush().await.unwrap();
+        assert_eq!(next(&mut stream, 3).await.unwrap(), "one");
+        let mut input = BytesMut::with_capacity(8);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(stream.poll_next(&mut cx, &mut input).is_ready());
+        assert_eq!(input, "two");
+        assert!(stream.poll_next(&mut cx, &mut input).is_pending());
+    }
+
+    #[tokio::test]
+    async fn an_end_is_told_from_a_cut_however_often_it_is_looked_for() {
+        for is_polite in [true, false] {
+            let (mut stream, mut other) = pair().await;
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(
+                stream
+                    .poll_next(&mut cx, &mut BytesMut::with_capacity(8))
+                    .is_pending()
+            );
+            if is_polite {
+                other.shutdown().await.unwrap();
+            }
+            drop(other);
+            for _ in 0..3 {
+                let end = next(&mut stream, 8).await;
+                match is_polite {
+                    true => assert!(end.unwrap().is_empty()),
+                    false => assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof),
+                }
+            }
+        }
     }
 }
