@@ -9,10 +9,12 @@ use super::variable;
 use crate::guid::is_guid;
 
 /// The places to hide in a file that could be read: what stands below the keys of secrets, unless
-/// it is a plain reference, and below keys that are unknown and may be misspelt secrets.
+/// it is a plain reference, and below keys that are unknown and may be misspelt secrets. What is no
+/// mapping is no configuration, and may be the file of a secret that was named in its place.
 pub(super) fn in_tree(root: &Node) -> Vec<Span> {
     let mut spans = Vec::new();
-    walk(root, false, "", &mut spans);
+    let hide = !matches!(root.content, Content::Mapping(_));
+    walk(root, hide, "", &mut spans);
     spans
 }
 

@@ -262,6 +262,22 @@ fn a_secret_in_the_place_of_an_id_is_not_shown_where_the_file_is_no_yaml() {
 }
 
 #[test]
+fn the_file_of_a_secret_in_the_place_of_the_configuration_is_not_shown() {
+    for text in [
+        "hunter",
+        "\"hunter\"",
+        "a hunter\n",
+        "[hunter]",
+        "- - hunter\n",
+        "hunter\nhunter\n",
+    ] {
+        let told = messages(text);
+        assert!(!told.contains("hunter"), "{text:?}: {told}");
+        assert!(told.contains("not a mapping"), "{text:?}: {told}");
+    }
+}
+
+#[test]
 fn a_secret_below_its_key_is_not_shown_whatever_words_it_is_made_of() {
     for (line, shown) in [
         ("hunterTwoSecretPhrase", false),
