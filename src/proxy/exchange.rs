@@ -76,7 +76,7 @@ pub(super) struct Sent {
     /// When the last answer began.
     pub(super) response_began: Option<Instant>,
     /// The upstream's id of the request, for the access log.
-    upstream_request_id: Option<HeaderValue>,
+    upstream_request_id: Option<Box<str>>,
 }
 
 /// The head of an answer that went out.
@@ -207,7 +207,7 @@ impl Exchange {
     /// Notes the upstream's id of the request, for the access log.
     pub(super) fn note_upstream_request_id(&mut self, headers: &HeaderMap) {
         if self.proxy.access_log.is_on() {
-            self.sent.upstream_request_id = request_id(headers).cloned();
+            self.sent.upstream_request_id = request_id(headers).map(Box::from);
         }
     }
 
@@ -269,7 +269,7 @@ impl Exchange {
             total,
             token: sent.token,
             attempts: sent.attempts,
-            upstream_request_id: sent.upstream_request_id.as_ref().map(HeaderValue::as_bytes),
+            upstream_request_id: sent.upstream_request_id.as_deref().map(str::as_bytes),
             refused: answered.and_then(|answered| answered.refused),
             outcome: self.outcome,
         }

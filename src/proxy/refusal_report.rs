@@ -50,7 +50,6 @@ impl RefusalReport {
         };
         let diagnostics = clean(diagnostics(headers).unwrap_or_default());
         let resource = challenge::parameter(headers, "resource_id");
-        let id = request_id(headers).and_then(|id| id.to_str().ok());
         Self {
             code: clean(code(&document)),
             diagnostics: if diagnostics == message {
@@ -60,7 +59,7 @@ impl RefusalReport {
             },
             message,
             resource: clean(&resource.unwrap_or_default()),
-            request_id: id.unwrap_or_default().to_owned(),
+            request_id: request_id(headers).unwrap_or_default().to_owned(),
         }
     }
 

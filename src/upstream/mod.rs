@@ -37,7 +37,7 @@ use std::time::Instant;
 pub use caller_body::{BodyFault, CallerBody, Upload};
 pub use connect::Egress;
 pub use error::{Breakage, ConnectError, Failure, UpstreamError};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 pub use leftover::{LINGER, LINGER_BYTES};
 pub use outflow::expects_body;
 pub use request_body::RequestBody;
@@ -62,9 +62,15 @@ static REQUEST_IDS: [HeaderName; 3] = [
 ];
 
 /// The upstream's id of a request, as its answer has it: what may be shown as one, else nothing.
-pub fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
+/// Dataverse gives two, each in a line; a front end may make one of them (RFC 9110 section 5.3). The
+/// first is taken.
+pub fn request_id(headers: &HeaderMap) -> Option<&str> {
     let mut named = REQUEST_IDS.iter().filter_map(|name| headers.get(name));
-    named.find(|id| guid::is_id(id.as_bytes()))
+    named.find_map(|value| {
+        let mut ids = value.to_str().ok()?.split(',').map(str::trim);
+        let first = ids.next().filter(|id| guid::is_id(id.as_bytes()));
+        first.filter(|_| ids.all(|id| guid::is_id(id.as_bytes())))
+    })
 }
 
 /// What an upstream is, as far as its connections go: equal specs may share them across a reload.

@@ -58,6 +58,11 @@ async fn the_upstreams_id_of_a_request_is_logged() {
             &[("request-id", "no \"id\""), ("x-ms-request-id", "azure-8")],
             "azure-8",
         ),
+        // Dataverse's two, which a front end made one field of.
+        (
+            &[("x-ms-service-request-id", "power-9, power-10")],
+            "power-9",
+        ),
     ] {
         let fault = Fault::answer(200, headers, "");
         stage.simulator.script(Script::on(GRAPH, fault).times(1));
