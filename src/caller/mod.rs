@@ -77,10 +77,13 @@ pub enum CallerError {
 }
 
 impl CallerError {
-    /// Whether the caller may be a good one, and this proxy cannot tell. With a wrong key or
-    /// certificate beside its token it is a stranger.
+    /// Whether the caller may be a good one, and this proxy cannot tell: a token that is good lets in
+    /// whatever comes beside it.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Token(TokenError::NoKeys))
+        let (Self::Token(error) | Self::Neither(error)) = self else {
+            return false;
+        };
+        *error == TokenError::NoKeys
     }
 }
 

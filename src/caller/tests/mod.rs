@@ -14,6 +14,7 @@ use serde_json::json;
 use self::certificate::certificate;
 use self::token::{Issuer, claims, now, spec};
 use super::certificate::PeerNames;
+use super::key_set::KeySet;
 use super::service_account::TokenError;
 use super::{CallerError, CallerId, Callers, RouteCallers};
 use crate::config::{CallerProof, CallerSpec, CertificateName, KubernetesSpec, Name};
@@ -182,6 +183,27 @@ fn who_proves_nothing_in_two_ways_is_told_of_both() {
     // What the route does not ask for is no proof.
     let result = office.ask(&["nightly"], &lines, Some(&mesh));
     assert_eq!(result, Err(CallerError::Token(TokenError::Malformed)));
+}
+
+#[test]
+fn a_token_that_cannot_be_judged_is_not_its_callers_fault_whatever_is_beside_it() {
+    let office = Office::open();
+    let token = format!("Bearer {}", office.issuer.token(&claims()));
+    let lines = [("authorization", token.as_str()), ("x-api-key", "cron-kez")];
+    let dummy = [("authorization", "Bearer dummy"), lines[1]];
+    let ask = |lines| office.ask(&["nightly", "cron"], lines, None);
+    assert_eq!(ask(&lines), Ok(Some(3)));
+    office.callers.set_cluster_keys(KeySet::default());
+    for (lines, ours) in [
+        (&lines[..], true),
+        (&lines[..1], true),
+        (&lines[1..], false),
+        (&dummy, false),
+        (&dummy[..1], false),
+        (&[], false),
+    ] {
+        assert_eq!(ask(lines).unwrap_err().is_ours(), ours, "{lines:?}");
+    }
 }
 
 #[test]
