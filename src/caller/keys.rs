@@ -21,6 +21,10 @@ const MAX_BYTES: usize = 1024 * 1024;
 /// For one call: an API server that is there answers within a second.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// When they are asked for again after a call that failed: soon, because callers are turned away
+/// meanwhile, and not a storm.
+pub const AGAIN: Duration = Duration::from_secs(10);
+
 /// Why the cluster's keys are not known.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {

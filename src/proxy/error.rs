@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::challenge::TokenRefused;
 use super::download::MOST_HOPS;
-use crate::caller::CallerError;
+use crate::caller::{CallerError, keys};
 use crate::code::Code;
 use crate::config::HostName;
 use crate::policy::response_header::guard;
@@ -25,8 +25,6 @@ pub const LINE_TOO_LONG: &str =
 pub const HEAD_TOO_LARGE: &str = "the request has more header fields than limits.headers, or more bytes of them than limits.header_block";
 /// When somebody who met a bound may ask again: other exchanges have ended by then.
 pub const SOON: Duration = Duration::from_secs(1);
-/// While no keys of the cluster are known, they are asked for as often.
-const KEYS_AGAIN: Duration = Duration::from_secs(10);
 const BROKEN_BODY: &str = "the request body broke off or is malformed; send it whole";
 
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -115,7 +113,7 @@ impl ProxyError {
             Self::Caller(error) if error.is_ours() => (
                 Code::TokenUnavailable,
                 error.to_string().into(),
-                Some(KEYS_AGAIN),
+                Some(keys::AGAIN),
             ),
             Self::Caller(error) => (Code::CallerUnknown, error.to_string().into(), None),
             Self::Overloaded(message) => (Code::Overloaded, (*message).into(), Some(SOON)),

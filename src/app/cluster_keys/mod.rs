@@ -30,8 +30,6 @@ const LOOK: Duration = Duration::from_secs(5);
 const FRESH: Duration = Duration::from_secs(600);
 /// The least time between two calls to the issuer, whoever presents unknown keys.
 const REST: Duration = Duration::from_secs(60);
-/// After a failed call: soon, because callers are turned away meanwhile, and not a storm.
-const RETRY: Duration = Duration::from_secs(10);
 
 /// What is complained of.
 const KEYS: &str = "the keys of the cluster";
@@ -158,7 +156,7 @@ impl Round {
             return true;
         }
         let pause = match (*fine && callers.knows_cluster(), self.wanted) {
-            (false, _) => RETRY,
+            (false, _) => keys::AGAIN,
             (true, true) => REST,
             (true, false) => FRESH,
         };
