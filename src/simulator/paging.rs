@@ -3,8 +3,6 @@
 //! triplet's digits says nothing (RFC 3986 section 2.1), and some clients change it: Python's urllib3
 //! writes them large.
 
-use std::borrow::Cow;
-
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::call::Call;
@@ -63,13 +61,16 @@ fn seal(front: &str) -> String {
 }
 
 /// A text with the digits of its percent triplets in the case that RFC 3986 section 6.2.2.1 prefers.
-fn with_large_digits(text: &str) -> Cow<'_, str> {
+fn with_large_digits(text: &str) -> String {
     let mut pieces = text.split('%');
-    let first = pieces.next().unwrap_or_default();
-    pieces.fold(Cow::Borrowed(first), |front, piece| {
+    let mut large = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
         let (digits, rest) = piece.split_at_checked(2).unwrap_or((piece, ""));
-        Cow::Owned(format!("{front}%{}{rest}", digits.to_ascii_uppercase()))
-    })
+        large.push('%');
+        large.push_str(&digits.to_ascii_uppercase());
+        large.push_str(rest);
+    }
+    large
 }
 
 /// The target of a first request, as a next link repeats it: the filter is encoded once more, the
