@@ -28,7 +28,8 @@ fn script(name: &str) -> PathBuf {
 /// Long enough for a first start, which compiles what Python imports: the SDK has 20,000 files.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-async fn succeeds(mut command: Command) {
+/// What a client prints that ends well.
+async fn printed(mut command: Command) -> String {
     let output = tokio::task::spawn_blocking(move || command.output());
     let output = tokio::time::timeout(PATIENCE, output).await;
     let output = output
@@ -37,7 +38,12 @@ async fn succeeds(mut command: Command) {
         .expect("the client starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success() && out == "fine\n", "{out}{err}");
+    assert!(output.status.success(), "{out}{err}");
+    out
+}
+
+async fn succeeds(command: Command) {
+    assert_eq!(printed(command).await, "fine\n");
 }
 
 /// Runs an SDK over TLS, which trusts the proxy by the variable of this name.
@@ -51,6 +57,20 @@ async fn works_over_tls(mut command: Command, trust: &str, base: &str) {
         .env(trust, &ca_file)
         .arg(format!("https://localhost:{port}{base}"));
     succeeds(command).await;
+}
+
+#[tokio::test]
+async fn the_python_of_the_readme_reads_every_page() {
+    let readme = include_str!("../../README.md");
+    let code = readme.split("```python\n").nth(1).expect("Python");
+    let code = code.split("```").next().expect("its end");
+    let stage = Stage::open().await;
+    let here = format!("localhost:{}", stage.address().port());
+    let mut command = Command::new(home().join("python/bin/python"));
+    command
+        .env_clear()
+        .args(["-c", &code.replace("localhost:8080", &here)]);
+    assert_eq!(printed(command).await.lines().count(), 1000);
 }
 
 #[tokio::test]
