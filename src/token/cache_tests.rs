@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::refresh::clock;
 use super::script::{
-    Asked, LIMIT, Script, all_attempted, cache, rejected, run, settle, throttled, token,
-    unavailable, wait,
+    Asked, LIMIT, Script, all_attempted, cache, rejected, settle, throttled, token, unavailable,
+    wait,
 };
 use super::slot_clocks::S;
 use super::{Supplier, TokenCache, TokenError, TokenReader, TokenState};
+use crate::clock::still::run;
+use crate::clock::{self, Now, since};
 use crate::code::Code;
 use crate::config::Name;
 use crate::credential::{CredentialError, Flaw, Peer};
@@ -23,7 +22,7 @@ use crate::metrics::RefreshOutcome;
 async fn warm(cache: &TokenCache, script: &mut Script, expires_in: u64) -> TokenReader {
     let reader = TokenReader::new(script.entry(cache));
     script.next().await.grant(token("token-1", expires_in));
-    reader.wait(clock(), LIMIT).await.unwrap();
+    reader.wait(Now::read(), LIMIT).await.unwrap();
     reader
 }
 
@@ -85,7 +84,7 @@ fn the_first_call_needs_no_request() {
         let reader = TokenReader::new(script.entry(&cache));
         script.next().await.grant(token("token-1", 3600));
         all_attempted(&cache).await;
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
     });
 }
 
@@ -94,15 +93,15 @@ fn a_token_is_found_while_its_renewal_hangs_and_swapped_when_it_ends() {
     run(async {
         let (cache, mut script) = (cache(), Script::new());
         let reader = warm(&cache, &mut script, 3600).await;
-        let began = Instant::now();
+        let began = clock::now();
         let asked = script.next().await;
-        assert!((S(2592)..=S(2881)).contains(&began.elapsed()));
+        assert!((S(2592)..=S(2881)).contains(&since(began)));
         assert_eq!(asked.demand.within, S(10));
-        let first = reader.find(clock()).unwrap();
+        let first = reader.find(Now::read()).unwrap();
         assert_eq!(first.header, "Bearer token-1");
         asked.grant(token("token-2", 3600));
         settle().await;
-        let second = reader.find(clock()).unwrap();
+        let second = reader.find(Now::read()).unwrap();
         assert_eq!(second.header, "Bearer token-2");
         assert_ne!(first.serial, second.serial);
     });
@@ -113,16 +112,16 @@ fn an_outage_is_not_noticed_until_the_token_is_over_and_ends_by_itself() {
     run(async {
         let (cache, mut script) = (cache(), Script::new());
         let reader = warm(&cache, &mut script, 3600).await;
-        let began = Instant::now();
+        let began = clock::now();
         // Every call fails until the token is over.
         let mut calls = 0;
-        while began.elapsed() < S(3570) {
+        while since(began) < S(3570) {
             let asked = script.next().await;
             // An issuer that is slow is given the time it takes, once a connection cannot be to blame.
             assert_eq!(asked.demand.within, S(if calls == 0 { 10 } else { 30 }));
-            if began.elapsed() < S(3570) {
+            if since(began) < S(3570) {
                 assert_eq!(
-                    reader.wait(clock(), LIMIT).await.unwrap().header,
+                    reader.wait(Now::read(), LIMIT).await.unwrap().header,
                     "Bearer token-1"
                 );
             }
@@ -130,17 +129,17 @@ fn an_outage_is_not_noticed_until_the_token_is_over_and_ends_by_itself() {
             calls += 1;
             assert!(calls < 200, "{calls} calls");
         }
-        let before = Instant::now();
-        let error = reader.wait(clock(), LIMIT).await.unwrap_err();
-        assert_eq!(before.elapsed(), Duration::ZERO, "it fails fast");
+        let before = clock::now();
+        let error = reader.wait(Now::read(), LIMIT).await.unwrap_err();
+        assert_eq!(since(before), Duration::ZERO, "it fails fast");
         assert!((S(1)..=S(61)).contains(&error.retry_after().unwrap()));
-        assert!(reader.find(clock()).is_none());
+        assert!(reader.find(Now::read()).is_none());
         // Nobody asks, and it recovers.
         let asked = script.next().await;
         assert_eq!(asked.demand.within, S(30));
         asked.grant(token("token-2", 3600));
         settle().await;
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-2");
     });
 }
 
@@ -166,7 +165,7 @@ fn garbage_is_asked_for_again() {
         }
         script.next().await.grant(token("token-1", 3600));
         settle().await;
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
         assert_eq!(
             reader.entry().refreshes().ended(RefreshOutcome::Malformed),
             3
@@ -180,12 +179,12 @@ fn a_pause_that_the_server_asks_for_is_kept() {
         let (cache, mut script) = (cache(), Script::new());
         let reader = TokenReader::new(script.entry(&cache));
         script.next().await.refuse(throttled(60));
-        let began = Instant::now();
+        let began = clock::now();
         settle().await;
-        let error = reader.wait(clock(), LIMIT).await.unwrap_err();
+        let error = reader.wait(Now::read(), LIMIT).await.unwrap_err();
         assert!((S(60)..=S(66)).contains(&error.retry_after().unwrap()));
         script.next().await.refuse(throttled(60));
-        assert!((S(60)..=S(66)).contains(&began.elapsed()));
+        assert!((S(60)..=S(66)).contains(&since(began)));
     });
 }
 
@@ -194,11 +193,11 @@ fn a_permanent_refusal_is_asked_again_once_a_minute() {
     run(async {
         let (cache, mut script) = (cache(), Script::new());
         let reader = TokenReader::new(script.entry(&cache));
-        let began = Instant::now();
+        let began = clock::now();
         for _ in 0..10 {
             script.next().await.refuse(rejected());
             settle().await;
-            let error = reader.wait(clock(), LIMIT).await.unwrap_err();
+            let error = reader.wait(Now::read(), LIMIT).await.unwrap_err();
             assert!(matches!(error, TokenError::Rejected { .. }));
             assert_eq!(
                 (error.code(), error.retry_after()),
@@ -206,8 +205,8 @@ fn a_permanent_refusal_is_asked_again_once_a_minute() {
             );
             assert!(!error.caller_words().contains("/run/secrets"), "{error}");
         }
-        assert!((S(540)..=S(600)).contains(&began.elapsed()));
-        let status = &cache.entries()[0].status(clock());
+        assert!((S(540)..=S(600)).contains(&since(began)));
+        let status = &cache.entries()[0].status(Now::read());
         assert_eq!(status.state, TokenState::Rejected);
         assert!(
             status
@@ -230,9 +229,9 @@ fn a_changed_secret_file_is_tried_within_seconds() {
         let reader = TokenReader::new(script.entry(&cache));
         script.next().await.refuse(rejected());
         std::fs::write(&file, "right").unwrap();
-        let began = Instant::now();
+        let began = clock::now();
         let asked = script.next().await;
-        assert!(began.elapsed() <= S(5));
+        assert!(since(began) <= S(5));
         // Requests wait for this call instead of being told of the last.
         let waiting = wait(reader.entry());
         settle().await;
@@ -247,9 +246,9 @@ fn a_request_does_not_wait_longer_than_it_may() {
         let (cache, mut script) = (cache(), Script::new());
         let reader = TokenReader::new(script.entry(&cache));
         let _never: Asked = script.next().await;
-        let began = Instant::now();
-        let error = reader.wait(clock(), LIMIT).await.unwrap_err();
-        assert_eq!(began.elapsed(), LIMIT);
+        let began = clock::now();
+        let error = reader.wait(Now::read(), LIMIT).await.unwrap_err();
+        assert_eq!(since(began), LIMIT);
         assert_eq!(
             (error.code(), error.retry_after()),
             (Code::TokenUnavailable, Some(S(5)))
@@ -268,7 +267,7 @@ fn one_scope_that_hangs_does_not_touch_another() {
         let _entry = stuck.entry(&cache);
         let _never: Asked = stuck.next().await;
         let reader = warm(&cache, &mut fine, 3600).await;
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
         assert_eq!(cache.entries().len(), 2);
     });
 }
@@ -280,10 +279,10 @@ fn a_new_secret_keeps_the_valid_token_and_is_used_at_the_next_call() {
         let reader = warm(&cache, &mut old, 3600).await;
         let entry = new.entry(&cache);
         assert!(Arc::ptr_eq(&entry, reader.entry()));
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
         new.next().await.grant(token("token-2", 3600));
         settle().await;
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-2");
         assert!(old.is_idle());
     });
 }
@@ -295,11 +294,11 @@ fn a_new_credential_after_a_refusal_is_tried_at_once() {
         let reader = TokenReader::new(old.entry(&cache));
         old.next().await.refuse(rejected());
         settle().await;
-        let began = Instant::now();
+        let began = clock::now();
         new.entry(&cache);
         new.next().await.grant(token("token-1", 3600));
-        assert_eq!(began.elapsed(), Duration::ZERO);
-        assert!(reader.wait(clock(), LIMIT).await.is_ok());
+        assert_eq!(since(began), Duration::ZERO);
+        assert!(reader.wait(Now::read(), LIMIT).await.is_ok());
     });
 }
 
@@ -326,7 +325,7 @@ fn a_renewal_that_panics_ends_the_process_and_is_named() {
             let cache = cache();
             let _entry = cache.entry_from(key, &Name::parse("contoso").unwrap(), supplier);
             // If nothing ends it, it ends well.
-            let _ = tokio::time::timeout(LIMIT, all_attempted(&cache)).await;
+            let _ = clock::until(clock::now() + LIMIT, all_attempted(&cache)).await;
         });
     });
     let Some(output) = alone else { return };
@@ -341,16 +340,16 @@ fn the_status_tells_what_is_served_and_what_failed() {
     run(async {
         let (cache, mut script) = (cache(), Script::new());
         let entry = script.entry(&cache);
-        assert_eq!(entry.status(clock()).state, TokenState::Pending);
+        assert_eq!(entry.status(Now::read()).state, TokenState::Pending);
         warm(&cache, &mut script, 3600).await;
-        let status = entry.status(clock());
+        let status = entry.status(Now::read());
         assert_eq!(status.state, TokenState::Valid);
         assert!(status.last_error.is_none() && status.last_renewal.is_some());
         assert!(status.next_call_in <= S(2880));
         assert!(status.expires.is_some());
         script.next().await.refuse(unavailable());
         settle().await;
-        let status = entry.status(clock());
+        let status = entry.status(Now::read());
         assert_eq!(status.state, TokenState::Failing);
         let told = status.last_error.unwrap();
         assert_eq!(told.outcome, RefreshOutcome::Unavailable);
@@ -366,13 +365,13 @@ fn the_last_error_is_kept_when_it_is_over_and_told_as_over_since_the_first_token
         script.next().await.refuse(unavailable());
         script.next().await.grant(token("token-1", 3600));
         settle().await;
-        let status = entry.status(clock());
+        let status = entry.status(Now::read());
         assert_eq!(status.state, TokenState::Valid);
         let told = status.last_error.unwrap();
         assert_eq!(told.over, status.last_renewal);
         script.next().await.grant(token("token-2", 3600));
         settle().await;
-        let later = entry.status(clock());
+        let later = entry.status(Now::read());
         assert_ne!(later.last_renewal, status.last_renewal);
         assert_eq!(later.last_error.unwrap().over, told.over);
     });
@@ -383,11 +382,11 @@ fn no_print_of_a_reader_shows_the_token() {
     run(async {
         let (cache, mut script) = (cache(), Script::new());
         let reader = warm(&cache, &mut script, 3600).await;
-        let bearer = reader.find(clock()).unwrap();
+        let bearer = reader.find(Now::read()).unwrap();
         assert!(bearer.header.is_sensitive());
         let shown = format!(
             "{bearer:?} {reader:?} {:?}",
-            cache.entries()[0].status(clock())
+            cache.entries()[0].status(Now::read())
         );
         assert!(!shown.contains("token-1"), "{shown}");
     });

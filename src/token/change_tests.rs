@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, advance, timeout};
 
-use super::refresh::clock;
 use super::script::{
-    LIMIT, Script, cache, rejected, renew, run, settle, throttled, token, unavailable, wait,
+    LIMIT, Script, cache, rejected, renew, settle, throttled, token, unavailable, wait,
 };
 use super::slot_clocks::S;
 use super::{Bearer, RenewError, TokenReader};
+use crate::clock::still::{advance, run};
+use crate::clock::{self, Now, since};
 use crate::credential::{ClaimsRequest, Rejection, Stamp};
 use crate::secret::FilePath;
 use crate::secret::file_reader::Unread;
@@ -44,7 +44,7 @@ fn a_forced_renewal_is_made_again_with_the_new_secret() {
             let (cache, mut old, mut new) = (cache(), Script::new(), Script::new());
             let reader = TokenReader::new(old.entry(&cache));
             old.next().await.grant(token("token-1", 86_400));
-            let refused = reader.wait(clock(), LIMIT).await.unwrap();
+            let refused = reader.wait(Now::read(), LIMIT).await.unwrap();
             let renewal = renew(&reader, &refused, claims.clone());
             let asked = old.next().await;
             new.entry(&cache);
@@ -62,12 +62,12 @@ fn a_forced_renewal_is_made_again_with_the_new_secret() {
 async fn refused_by_hand() -> (TokenReader, JoinHandle<Result<Bearer, RenewError>>) {
     let reader = TokenReader::new(Script::new().entry_alone());
     let entry = reader.entry();
-    entry.begin(clock());
-    entry.finish(Ok(token("token-1", 86_400)).into(), S(1), clock(), 0.5);
-    let refused = reader.find(clock()).unwrap();
+    entry.begin(Now::read());
+    entry.finish(Ok(token("token-1", 86_400)).into(), S(1), Now::read(), 0.5);
+    let refused = reader.find(Now::read()).unwrap();
     let renewal = renew(&reader, &refused, None);
     settle().await;
-    entry.begin(clock());
+    entry.begin(Now::read());
     (reader, renewal)
 }
 
@@ -76,11 +76,11 @@ fn a_change_just_after_a_failure_is_not_taken_for_the_same_token_again() {
     run(async {
         let (reader, renewal) = refused_by_hand().await;
         let entry = reader.entry();
-        entry.finish(Err(unavailable()).into(), S(1), clock(), 0.5);
-        entry.files_changed(clock());
+        entry.finish(Err(unavailable()).into(), S(1), Now::read(), 0.5);
+        entry.files_changed(Now::read());
         settle().await;
-        entry.begin(clock());
-        entry.finish(Ok(token("token-2", 86_400)).into(), S(1), clock(), 0.5);
+        entry.begin(Now::read());
+        entry.finish(Ok(token("token-2", 86_400)).into(), S(1), Now::read(), 0.5);
         assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
     });
 }
@@ -90,10 +90,10 @@ fn a_failure_just_after_a_token_came_does_not_hide_it() {
     run(async {
         let (reader, renewal) = refused_by_hand().await;
         let entry = reader.entry();
-        entry.finish(Ok(token("token-2", 86_400)).into(), S(1), clock(), 0.5);
-        entry.files_changed(clock());
-        entry.begin(clock());
-        entry.finish(Err(unavailable()).into(), S(1), clock(), 0.5);
+        entry.finish(Ok(token("token-2", 86_400)).into(), S(1), Now::read(), 0.5);
+        entry.files_changed(Now::read());
+        entry.begin(Now::read());
+        entry.finish(Err(unavailable()).into(), S(1), Now::read(), 0.5);
         assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
     });
 }
@@ -103,12 +103,13 @@ fn who_is_told_of_a_failure_although_a_call_is_due_wakes_whoever_makes_it() {
     run(async {
         let reader = TokenReader::new(Script::new().entry_alone());
         let entry = reader.entry();
-        entry.begin(clock());
-        entry.finish(Err(unavailable()).into(), S(1), clock(), 0.5);
+        entry.begin(Now::read());
+        entry.finish(Err(unavailable()).into(), S(1), Now::read(), 0.5);
         for is_due in [false, true] {
-            assert!(reader.wait(clock(), LIMIT).await.is_err());
-            let nudged = timeout(Duration::from_millis(1), entry.nudged()).await;
-            assert_eq!(nudged.is_ok(), is_due);
+            assert!(reader.wait(Now::read(), LIMIT).await.is_err());
+            let soon = clock::now() + Duration::from_millis(1);
+            let nudged = clock::until(soon, entry.nudged()).await;
+            assert_eq!(nudged.is_some(), is_due);
             advance(S(60)).await;
         }
     });
@@ -124,23 +125,23 @@ fn a_fallback_that_is_added_does_not_break_quiet_that_the_server_asked_for() {
                 alone.next().await.grant(token("token-1", 3600));
             }
             alone.next().await.refuse(throttled(60));
-            let began = Instant::now();
+            let began = clock::now();
             settle().await;
             let reader = TokenReader::new(pair.entry_with_fallback(&cache));
             cache.retain(&[reader.entry().key().clone()].into());
             settle().await;
             assert!(pair.is_idle());
-            match reader.wait(clock(), LIMIT).await {
+            match reader.wait(Now::read(), LIMIT).await {
                 Ok(bearer) => assert!(holds_a_token, "{bearer:?}"),
                 Err(error) => assert!(error.retry_after().unwrap() > S(50), "{error:?}"),
             }
-            assert!(began.elapsed() < S(1), "it fails fast");
-            let status = reader.entry().status(clock());
+            assert!(since(began) < S(1), "it fails fast");
+            let status = reader.entry().status(Now::read());
             assert!(status.last_error.is_some());
             pair.next().await.grant(token("token-2", 3600));
-            assert!((S(60)..=S(66)).contains(&began.elapsed()));
+            assert!((S(60)..=S(66)).contains(&since(began)));
             settle().await;
-            assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
+            assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-2");
         }
     });
 }
@@ -157,16 +158,16 @@ fn a_file_that_cannot_be_looked_at_for_a_moment_has_not_changed() {
         });
         let cache = cache();
         script.entry(&cache);
-        let began = Instant::now();
+        let began = clock::now();
         script.next().await.refuse(rejected());
         let asked = script.next().await;
-        assert!(began.elapsed() >= S(60));
+        assert!(since(began) >= S(60));
         asked.refuse(rejected());
         advance(S(1)).await;
         std::fs::write(file.path(), "new").unwrap();
-        let changed = Instant::now();
+        let changed = clock::now();
         script.next().await;
-        assert!(changed.elapsed() <= S(11));
+        assert!(since(changed) <= S(11));
     });
 }
 
@@ -182,9 +183,9 @@ fn files_that_were_not_read_in_time_are_asked_for_again_soon() {
                 why: Unread::TooSlow { within: S(5) },
             };
             script.next().await.refuse(slow.into());
-            let refused = Instant::now();
+            let refused = clock::now();
             script.next().await.refuse(unavailable());
-            assert!(refused.elapsed() <= S(10), "{:?}", refused.elapsed());
+            assert!(since(refused) <= S(10), "{:?}", since(refused));
         }
     });
 }

@@ -1,13 +1,10 @@
 //! Calls that an upstream's demand for claims causes, and what their failures are to all others.
 
-use tokio::time::{Instant, advance};
-
-use super::refresh::clock;
-use super::script::{
-    Script, rejected, renew, run, settle, throttled, token, unavailable, wait, warm,
-};
+use super::script::{Script, rejected, renew, settle, throttled, token, unavailable, wait, warm};
 use super::slot_clocks::S;
 use super::{Bearer, RenewError, TokenError, TokenReader, TokenState};
+use crate::clock::still::{advance, run};
+use crate::clock::{self, Now, since};
 use crate::credential::{ClaimsRequest, CredentialError};
 
 fn demand() -> ClaimsRequest {
@@ -36,11 +33,11 @@ async fn refuse(
 
 /// Demands claims, for which a call is made at once and brings a token.
 async fn grant(script: &mut Script, reader: &TokenReader, refused: &Bearer) {
-    let demanded = Instant::now();
+    let demanded = clock::now();
     let renewal = renew(reader, refused, Some(demand()));
     let asked = script.next().await;
     assert_eq!(asked.demand.claims, Some(demand()));
-    assert!(demanded.elapsed() < S(1));
+    assert!(since(demanded) < S(1));
     asked.grant(token("token-2", 86_400));
     assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
 }
@@ -72,7 +69,7 @@ fn a_failed_call_with_claims_is_told_as_that_and_keeps_no_other_renewal_away() {
         let mut script = Script::new();
         let (_cache, reader, refused) = warm(&mut script, 86_400).await;
         refuse(&mut script, &reader, &refused, unavailable()).await;
-        let status = reader.entry().status(clock());
+        let status = reader.entry().status(Now::read());
         assert_eq!(status.state, TokenState::Valid);
         assert!(status.last_error.unwrap().over.is_none());
         advance(S(5)).await;
@@ -83,7 +80,7 @@ fn a_failed_call_with_claims_is_told_as_that_and_keeps_no_other_renewal_away() {
         asked.grant(token("token-2", 86_400));
         let second = renewal.await.unwrap().unwrap();
         assert_eq!(second.header, "Bearer token-2");
-        let told = reader.entry().status(clock()).last_error.unwrap();
+        let told = reader.entry().status(Now::read()).last_error.unwrap();
         assert!(told.over.is_some());
         // That one counts.
         for claims in [None, Some(demand())] {
@@ -102,7 +99,7 @@ fn who_only_wants_a_token_is_not_told_that_claims_were_refused() {
         let asked = script.next().await;
         assert_eq!(asked.demand.claims, None);
         advance(S(20)).await;
-        assert!(reader.find(clock()).is_none());
+        assert!(reader.find(Now::read()).is_none());
         let waiting = wait(reader.entry());
         settle().await;
         asked.grant(token("token-2", 3600));
@@ -144,7 +141,7 @@ fn claims_that_are_demanded_during_a_retry_that_fails_hear_of_it_once_it_has() {
         // They did not use up what may be forced.
         script.next().await.grant(token("token-2", 3600));
         settle().await;
-        let second = reader.find(clock()).unwrap();
+        let second = reader.find(Now::read()).unwrap();
         let _renewal = renew(&reader, &second, Some(demand()));
         assert_eq!(script.next().await.demand.claims, Some(demand()));
     });
@@ -203,21 +200,21 @@ fn quiet_that_the_server_asked_for_is_kept_by_every_forced_call_and_outlasts_a_c
         let mut script = Script::new();
         let (cache, reader, refused) = warm(&mut script, 86_400).await;
         refuse(&mut script, &reader, &refused, throttled(120)).await;
-        let began = Instant::now();
+        let began = clock::now();
         advance(S(31)).await;
         let error = failed(renew(&reader, &refused, None).await.unwrap());
         assert!(error.retry_after().unwrap() > S(80));
         // A new secret is no new application: the server counts on.
         script.entry(&cache);
-        reader.entry().files_changed(clock());
+        reader.entry().files_changed(Now::read());
         let error = failed(renew(&reader, &refused, Some(demand())).await.unwrap());
         assert!(error.retry_after().unwrap() > S(80));
         settle().await;
         assert!(script.is_idle());
         // What changed is tried when it is over.
-        advance(S(126) - began.elapsed()).await;
+        advance(S(126) - since(began)).await;
         let _renewal = renew(&reader, &refused, Some(demand()));
         assert_eq!(script.next().await.demand.claims, Some(demand()));
-        assert!(began.elapsed() < S(127));
+        assert!(since(began) < S(127));
     });
 }

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::refresh::clock;
 use super::script::{
-    LIMIT, Script, all_attempted, cache, rejected, renew, run, settle, throttled, token,
-    unavailable,
+    LIMIT, Script, all_attempted, cache, rejected, renew, settle, throttled, token, unavailable,
 };
 use super::slot_clocks::S;
 use super::{Supplier, TokenEntry, TokenKey, TokenReader};
+use crate::clock::still::run;
+use crate::clock::{self, Now, since};
 use crate::config::{IdentitySelector, Name, Scope};
 use crate::credential::{
     AccessToken, Acquired, ClaimsRequest, CredentialError, FirstFailure, Identity, Reason,
@@ -33,7 +31,10 @@ fn secret() -> tempfile::NamedTempFile {
 }
 
 fn fallback(entry: &TokenEntry) -> Option<String> {
-    entry.status(clock()).fallback.map(|name| name.to_string())
+    entry
+        .status(Now::read())
+        .fallback
+        .map(|name| name.to_string())
 }
 
 #[test]
@@ -47,15 +48,15 @@ fn a_token_of_the_fallback_is_named_and_renewed_within_seconds_of_a_change() {
         settle().await;
         assert_eq!(fallback(&entry).as_deref(), Some("spare"));
         std::fs::write(file.path(), "new").unwrap();
-        let changed = Instant::now();
+        let changed = clock::now();
         let asked = script.next().await;
-        assert!(changed.elapsed() <= S(5));
+        assert!(since(changed) <= S(5));
         assert_eq!(fallback(&entry).as_deref(), Some("spare"), "until it ends");
         asked.grant(token("token-2", 3600));
         settle().await;
         assert_eq!(fallback(&entry), None);
         std::fs::write(file.path(), "newer").unwrap();
-        tokio::time::sleep(S(120)).await;
+        clock::sleep(S(120)).await;
         assert!(script.is_idle(), "a valid token of the first stays");
     });
 }
@@ -69,10 +70,10 @@ fn a_token_of_the_fallback_is_renewed_at_once_after_a_reload() {
         old.next().await.grant(of_fallback("token-1"));
         settle().await;
         new.entry(&cache);
-        let reloaded = Instant::now();
+        let reloaded = clock::now();
         new.next().await.grant(token("token-2", 3600));
         settle().await;
-        assert!(reloaded.elapsed() < S(1));
+        assert!(since(reloaded) < S(1));
         assert_eq!(fallback(&entry), None);
     });
 }
@@ -85,7 +86,7 @@ fn a_fallback_is_not_named_once_its_token_has_run_out() {
         let entry = script.entry(&cache);
         script.next().await.grant(of_fallback("token-1"));
         let _never = script.next().await;
-        tokio::time::sleep(S(3600)).await;
+        clock::sleep(S(3600)).await;
         assert_eq!(fallback(&entry), None);
     });
 }
@@ -109,21 +110,21 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
         let entry = script.entry(&cache);
         let asked = script.next().await;
         assert!(asked.demand.resting.is_none());
-        let began = Instant::now();
+        let began = clock::now();
         asked.refuse(both(600));
         settle().await;
         for text in ["new", "newer"] {
             std::fs::write(file.path(), text).unwrap();
-            let changed = Instant::now();
+            let changed = clock::now();
             let asked = script.next().await;
-            assert!(changed.elapsed() <= S(5), "{:?}", changed.elapsed());
+            assert!(since(changed) <= S(5), "{:?}", since(changed));
             assert!(asked.demand.resting.is_some(), "the fallback is left alone");
             asked.refuse(both(600));
             settle().await;
         }
         other.entry(&cache);
         let asked = other.next().await;
-        assert!(began.elapsed() <= S(30) && asked.demand.resting.is_some());
+        assert!(since(began) <= S(30) && asked.demand.resting.is_some());
         asked.refuse(both(600));
         let expected = RefreshCounts::default().of("contoso", "graph");
         expected.ended(RefreshOutcome::Throttled, Duration::ZERO);
@@ -131,22 +132,26 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
         // Whoever mends the first without a new file need not wait for the fallback's quiet, either.
         let mut asked = other.next().await;
         for calls in 0..20 {
-            let since = began.elapsed();
-            assert_eq!(asked.demand.resting.is_some(), since < S(600), "{since:?}");
-            if since >= S(600) {
+            let passed = since(began);
+            assert_eq!(
+                asked.demand.resting.is_some(),
+                passed < S(600),
+                "{passed:?}"
+            );
+            if passed >= S(600) {
                 assert!(calls >= 8, "{calls}");
                 break;
             }
             asked.refuse(both(600));
-            let refused = Instant::now();
+            let refused = clock::now();
             asked = other.next().await;
-            assert!(refused.elapsed() <= S(66), "{:?}", refused.elapsed());
+            assert!(since(refused) <= S(66), "{:?}", since(refused));
         }
-        assert!(began.elapsed() <= S(610));
+        assert!(since(began) <= S(610));
         // That of the first holds whatever changes.
         asked.refuse(throttled(600));
         std::fs::write(file.path(), "newest").unwrap();
-        tokio::time::sleep(S(590)).await;
+        clock::sleep(S(590)).await;
         assert!(other.is_idle());
     });
 }
@@ -159,10 +164,10 @@ fn a_first_that_a_reload_changes_during_the_call_is_asked_at_once_in_the_fallbac
         old.entry(&cache);
         let asked = old.next().await;
         new.entry(&cache);
-        let refused = Instant::now();
+        let refused = clock::now();
         asked.refuse(both(600));
         let asked = new.next().await;
-        assert!(refused.elapsed() < S(1));
+        assert!(since(refused) < S(1));
         assert!(asked.demand.resting.is_some(), "the fallback is left alone");
     });
 }
@@ -175,14 +180,14 @@ fn quiet_of_the_fallback_after_claims_holds_up_no_first_that_has_changed() {
         let mut script = Script::watching(file.path());
         let reader = TokenReader::new(script.entry(&cache));
         script.next().await.grant(of_fallback("token-1"));
-        let bearer = reader.wait(clock(), LIMIT).await.unwrap();
+        let bearer = reader.wait(Now::read(), LIMIT).await.unwrap();
         let renewal = renew(&reader, &bearer, ClaimsRequest::parse(br#"{"nbf":1}"#));
         script.next().await.refuse(both(600));
         assert!(renewal.await.unwrap().is_err());
         std::fs::write(file.path(), "new").unwrap();
-        let changed = Instant::now();
+        let changed = clock::now();
         let asked = script.next().await;
-        assert!(changed.elapsed() <= S(5));
+        assert!(since(changed) <= S(5));
         assert!(asked.demand.resting.is_some(), "the fallback is left alone");
     });
 }
@@ -218,7 +223,7 @@ fn two_calls_of_a_pair_are_counted_as_two_each_with_its_own_time() {
     for (acquired, first, second) in cases {
         run(async move {
             let supplier = Supplier::asking(move |_| async move {
-                tokio::time::sleep(S(10)).await;
+                clock::sleep(S(10)).await;
                 acquired()
             });
             let cache = cache();

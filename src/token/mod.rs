@@ -61,6 +61,7 @@ pub use slot::FORCED_PAUSE;
 pub use status::{LastError, TokenState, TokenStatus};
 pub use supplier::Supplier;
 
+use crate::clock::Now;
 use crate::config::{Name, Scope};
 use crate::credential::Credential;
 use crate::lifeline;
@@ -122,8 +123,7 @@ impl TokenCache {
         let refreshes = refreshes.of(label.as_str(), key.scope().as_str());
         let mut kept = self.lock();
         if let Some(kept) = kept.get(&key) {
-            kept.entry
-                .repoint(label, refreshes, supplier, refresh::clock());
+            kept.entry.repoint(label, refreshes, supplier, Now::read());
             return kept.entry.clone();
         }
         let entry = TokenEntry::new(key.clone(), label.clone(), refreshes, supplier);

@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::deadline::Deadline;
 use super::entry::{Published, TokenEntry};
 use super::error::{RenewError, TokenError};
-use super::refresh::clock;
 use super::slot::Renewal;
-use crate::clock::Now;
+use crate::clock::{self, Now};
 use crate::credential::ClaimsRequest;
 
 /// What a request sends.
@@ -82,21 +80,21 @@ impl TokenReader {
         }
         let _waiting = self.entry.waiters().one_more();
         let mut phase = self.entry.watch();
-        let deadline = Instant::now() + limit;
+        let deadline = clock::now() + limit;
         let mut nudged = false;
         loop {
             let (failure, retired) = {
                 let seen = phase.borrow_and_update();
                 (seen.failure.clone(), seen.retired)
             };
-            if let Some(bearer) = self.find(clock()) {
+            if let Some(bearer) = self.find(Now::read()) {
                 return Ok(bearer);
             }
             if retired {
                 return Err(TokenError::Retired);
             }
             if let Some(failure) = failure {
-                return Err(self.entry.explain(&failure, clock()));
+                return Err(self.entry.explain(&failure, Now::read()));
             }
             if !nudged {
                 // Timers sleep as long as a suspended machine does; the refresher may not know yet
@@ -104,7 +102,7 @@ impl TokenReader {
                 self.entry.nudge();
                 nudged = true;
             }
-            if timeout_at(deadline, phase.changed()).await.is_err() {
+            if clock::until(deadline, phase.changed()).await.is_none() {
                 return Err(TokenError::Late { waited: limit });
             }
         }
@@ -123,7 +121,7 @@ impl TokenReader {
         claims: Option<&ClaimsRequest>,
         limit: Duration,
     ) -> Result<Bearer, RenewError> {
-        let now = clock();
+        let now = Now::read();
         if let Some(bearer) = self.newer(refused, now) {
             return Ok(bearer);
         }
@@ -141,20 +139,20 @@ impl TokenReader {
         }
         let _waiting = self.entry.waiters().one_more();
         self.entry.nudge();
-        let deadline = Instant::now() + limit;
+        let deadline = clock::now() + limit;
         loop {
             let seen = phase.borrow_and_update().clone();
             // A call that failed may have been followed by another before this task saw either.
             if seen.brought >= call {
-                return self.newer(refused, clock()).ok_or(RenewError::Same);
+                return self.newer(refused, Now::read()).ok_or(RenewError::Same);
             }
             if let Some(failure) = seen.failure_since(known.ended) {
-                return Err(self.entry.explain(failure, clock()).into());
+                return Err(self.entry.explain(failure, Now::read()).into());
             }
             if seen.retired {
                 return Err(TokenError::Retired.into());
             }
-            if timeout_at(deadline, phase.changed()).await.is_err() {
+            if clock::until(deadline, phase.changed()).await.is_none() {
                 return Err(TokenError::Late { waited: limit }.into());
             }
         }
@@ -164,7 +162,7 @@ impl TokenReader {
     /// it is the cached one still, it is renewed as [`Self::renew`] does it; whether one more call
     /// is made.
     pub fn disown(&self, serial: u64) -> bool {
-        let (renewal, _) = self.entry.reject(serial, None, clock());
+        let (renewal, _) = self.entry.reject(serial, None, Now::read());
         let joined = matches!(renewal, Renewal::Join(_));
         if joined {
             self.entry.nudge();

@@ -2,10 +2,10 @@
 //! and no request waits for it while a usable token is there.
 
 use std::convert::Infallible;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::entry::{Begin, Call, TokenEntry};
-use crate::clock::Now;
+use crate::clock::{self, Now};
 
 /// The wall clock is looked at this often: a suspended machine's timers sleep as long as it did.
 const LOOK: Duration = Duration::from_secs(30);
@@ -13,19 +13,11 @@ const LOOK: Duration = Duration::from_secs(30);
 /// whether it is accepted again.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Both clocks, the monotonic one as the runtime's timers see it.
-pub(super) fn clock() -> Now {
-    Now {
-        mono: tokio::time::Instant::now().into_std(),
-        wall: SystemTime::now(),
-    }
-}
-
 /// Renews the token for ever.
 pub(super) async fn run(entry: &TokenEntry) -> Infallible {
     let mut known = None;
     loop {
-        match entry.begin(clock()) {
+        match entry.begin(Now::read()) {
             Begin::Call(call) => {
                 // Taken before the call reads the files, so that no change falls in between.
                 let stamp = call.supplier.stamp().await;
@@ -36,7 +28,7 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
                 let watched = entry.watched();
                 let longest = if watched.is_some() { POLL } else { LOOK };
                 tokio::select! {
-                    () = tokio::time::sleep(pause.min(longest)) => {}
+                    () = clock::sleep(pause.min(longest)) => {}
                     () = entry.nudged() => {}
                 }
                 if let Some(supplier) = entry.watched() {
@@ -45,7 +37,7 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
                         let changed = *before != stamp;
                         known = Some(stamp.or(before));
                         if changed {
-                            entry.files_changed(clock());
+                            entry.files_changed(Now::read());
                         }
                     }
                 }
@@ -55,9 +47,9 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
 }
 
 async fn perform(entry: &TokenEntry, call: Call) {
-    let began = clock();
+    let began = Now::read();
     let acquired = call.supplier.call(call.request).await;
-    let ended = clock();
+    let ended = Now::read();
     let took = ended.mono.saturating_duration_since(began.mono);
     entry.finish(acquired, took, ended, random());
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::refresh::clock;
-use super::script::{LIMIT, Script, renew, run, settle, token, unavailable, warm};
+use super::script::{LIMIT, Script, renew, settle, token, unavailable, warm};
 use super::{FORCED_PAUSE, RenewError, TokenError, TokenReader};
+use crate::clock::still::{advance, run};
+use crate::clock::{self, Now, since};
 use crate::credential::ClaimsRequest;
 
 #[test]
@@ -16,7 +15,7 @@ fn many_refusals_of_one_token_cause_one_call_and_it_stays_in_use() {
         let (_cache, reader, refused) = warm(&mut script, 86_400).await;
         let renewals: Vec<_> = (0..1000).map(|_| renew(&reader, &refused, None)).collect();
         let asked = script.next().await;
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
         asked.grant(token("token-2", 86_400));
         for renewal in renewals {
             assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
@@ -36,7 +35,7 @@ fn the_same_token_again_is_told_apart_from_a_new_one() {
         let renewal = renew(&reader, &refused, None);
         script.next().await.grant(token("token-1", 86_000));
         assert!(matches!(renewal.await.unwrap(), Err(RenewError::Same)));
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
     });
 }
 
@@ -55,7 +54,7 @@ fn a_fresh_token_that_is_refused_too_forces_nothing_for_half_a_minute() {
         // The wall clock, which is not paused, had the smaller part left; by the other, which is, all
         // of it is.
         assert!(left <= FORCED_PAUSE);
-        tokio::time::advance(FORCED_PAUSE + Duration::from_millis(1)).await;
+        advance(FORCED_PAUSE + Duration::from_millis(1)).await;
         let renewal = renew(&reader, &second, None);
         script.next().await.grant(token("token-3", 86_400));
         assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-3");
@@ -70,7 +69,7 @@ fn a_renewal_that_fails_leaves_the_cache_as_it_was() {
         let renewal = renew(&reader, &refused, None);
         script.next().await.refuse(unavailable());
         assert!(matches!(renewal.await.unwrap(), Err(RenewError::Failed(_))));
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
         // While calls fail, further refusals are told so at once and do not add calls.
         let error = reader.renew(&refused, None, LIMIT).await.unwrap_err();
         assert!(matches!(error, RenewError::Failed(_)));
@@ -118,7 +117,7 @@ fn a_renewal_that_takes_too_long_is_given_up_by_the_request_alone() {
         assert!(matches!(renewal.await.unwrap(), Err(RenewError::Failed(_))));
         asked.grant(token("token-2", 86_400));
         settle().await;
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-2");
     });
 }
 
@@ -127,14 +126,14 @@ fn a_renewal_of_a_token_that_nobody_uses_any_more_ends_at_once() {
     run(async {
         let mut script = Script::new();
         let (cache, reader, refused) = warm(&mut script, 86_400).await;
-        let began = Instant::now();
+        let began = clock::now();
         let renewal = renew(&reader, &refused, None);
         let _never = script.next().await;
         cache.retain(&[].into());
         let ended = renewal.await.unwrap();
         let retired = matches!(ended, Err(RenewError::Failed(TokenError::Retired)));
         assert!(retired, "{ended:?}");
-        assert!(began.elapsed() < Duration::from_secs(1));
+        assert!(since(began) < Duration::from_secs(1));
     });
 }
 
@@ -146,15 +145,15 @@ fn a_credential_that_is_given_a_fallback_keeps_its_token_and_one_that_loses_it_d
         let mut pair = Script::new();
         let entry = pair.entry_with_fallback(&cache);
         let reader = TokenReader::new(entry.clone());
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-1");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
         cache.retain(&[entry.key().clone()].into());
         settle().await;
         assert!(pair.is_idle(), "it is renewed when it is due");
         pair.next().await.grant(token("token-2", 86_400));
         settle().await;
-        assert_eq!(reader.find(clock()).unwrap().header, "Bearer token-2");
+        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-2");
         // Token 2 may be the fallback's.
         let alone = TokenReader::new(script.entry(&cache));
-        assert!(alone.find(clock()).is_none());
+        assert!(alone.find(Now::read()).is_none());
     });
 }

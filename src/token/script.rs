@@ -1,18 +1,17 @@
 //! A supplier that tests answer by hand, call by call.
 
-use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::{JoinHandle, spawn_local};
 
-use super::refresh::clock;
 use super::{
     Bearer, RenewError, Supplier, TokenCache, TokenEntry, TokenError, TokenKey, TokenReader,
 };
+use crate::clock::{self, Now};
 use crate::config::{IdentitySelector, Name, Scope};
 use crate::credential::{
     AccessToken, ClaimsRequest, CredentialError, Identity, Outage, Peer, Refusal, Rejection, Stamp,
@@ -20,17 +19,9 @@ use crate::credential::{
 };
 use crate::secret::{FilePath, Secret};
 
-/// Runs a test as a worker runs requests: on one thread, with tasks that stay there. Time stands
-/// still and jumps to the next timer when nothing else is to be done.
-pub(super) fn run(test: impl Future<Output = ()>) {
-    let mut runtime = Builder::new_current_thread();
-    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-    LocalSet::new().block_on(&runtime, test);
-}
-
 /// Returns when every other task waits for something: only then does paused time move.
 pub(super) async fn settle() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    clock::sleep(Duration::from_millis(1)).await;
 }
 
 /// A cache without a token.
@@ -60,14 +51,14 @@ pub(super) async fn warm(
     let cache = cache();
     let reader = TokenReader::new(script.entry(&cache));
     script.next().await.grant(token("token-1", expires_in));
-    let bearer = reader.wait(clock(), LIMIT).await.unwrap();
+    let bearer = reader.wait(Now::read(), LIMIT).await.unwrap();
     (cache, reader, bearer)
 }
 
 /// Waits for a token, beside the test.
 pub(super) fn wait(entry: &Arc<TokenEntry>) -> JoinHandle<Result<Bearer, TokenError>> {
     let reader = TokenReader::new(entry.clone());
-    spawn_local(async move { reader.wait(clock(), LIMIT).await })
+    spawn_local(async move { reader.wait(Now::read(), LIMIT).await })
 }
 
 /// Asks for another token than the refused one, beside the test.

@@ -8,12 +8,13 @@ use tracing::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
-use super::refresh::clock;
 use super::script::{
-    Script, all_attempted, cache, renew, run, settle, throttled, token, unavailable, wait, warm,
+    Script, all_attempted, cache, renew, settle, throttled, token, unavailable, wait, warm,
 };
 use super::slot_clocks::S;
 use super::{RenewError, TokenCache, TokenError, TokenReader};
+use crate::clock::still::run;
+use crate::clock::{self, Now};
 use crate::credential::ClaimsRequest;
 
 /// A credential that has just failed without a fallback, and the same with one.
@@ -31,10 +32,10 @@ fn a_token_that_is_taken_over_keeps_its_dates() {
         let (mut alone, pair) = (Script::new(), Script::new());
         let (cache, reader, _) = warm(&mut alone, 3600).await;
         let (before, entry) = (reader.entry(), pair.entry_with_fallback(&cache));
-        let expires = |at: &super::TokenEntry| at.status(clock()).expires;
+        let expires = |at: &super::TokenEntry| at.status(Now::read()).expires;
         assert!(expires(before).is_some());
         assert_eq!(expires(&entry), expires(before));
-        let renewed = |at: &super::TokenEntry| at.status(clock()).last_renewal;
+        let renewed = |at: &super::TokenEntry| at.status(Now::read()).last_renewal;
         assert!(renewed(before).is_some());
         assert_eq!(renewed(&entry), renewed(before));
     });
@@ -94,7 +95,7 @@ fn a_token_that_no_route_uses_is_renewed_no_more() {
         let mut script = Script::new();
         let (cache, reader, _) = warm(&mut script, 3600).await;
         cache.retain(&BTreeSet::new());
-        tokio::time::sleep(S(7200)).await;
+        clock::sleep(S(7200)).await;
         assert!(script.is_idle());
         drop(reader);
     });
@@ -139,7 +140,7 @@ fn the_end_of_failures_is_told_where_a_fallback_ended_them() {
         let heir = pair.entry_with_fallback(&cache);
         pair.next().await.grant(token("token-1", 3600));
         settle().await;
-        assert!(heir.status(clock()).last_error.unwrap().over.is_some());
+        assert!(heir.status(Now::read()).last_error.unwrap().over.is_some());
         assert!(told.0.lock().unwrap().contains(&Level::INFO));
     });
 }

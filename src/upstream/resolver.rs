@@ -7,10 +7,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+
+use crate::clock;
 
 /// How long the last good answer of DNS serves when DNS itself fails.
 const LAST_GOOD_ANSWER: Duration = Duration::from_secs(300);
@@ -73,9 +74,9 @@ impl Resolver {
             return asked.answer().await;
         };
         let patience = asked.since + PATIENCE;
-        match tokio::time::timeout_at(patience, asked.answer()).await {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(_)) | Err(_) => Ok(known),
+        match clock::until(patience, asked.answer()).await {
+            Some(Ok(found)) => Ok(found),
+            Some(Err(_)) | None => Ok(known),
         }
     }
 
@@ -97,18 +98,18 @@ impl Resolver {
                 answer => answer,
             };
             if let Ok(addresses) = &answer {
-                last_good.replace(Some((Instant::now(), addresses.clone())));
+                last_good.replace(Some((clock::now(), addresses.clone())));
             }
             tell.send_replace(Some(answer.map_err(Arc::new)));
         });
-        let since = Instant::now();
+        let since = clock::now();
         asked.insert(Asked { since, told }).clone()
     }
 
     fn known(&self) -> Option<Vec<SocketAddr>> {
         let last_good = self.last_good.borrow();
         let (when, addresses) = last_good.as_ref()?;
-        (when.elapsed() < LAST_GOOD_ANSWER).then(|| addresses.clone())
+        (clock::since(*when) < LAST_GOOD_ANSWER).then(|| addresses.clone())
     }
 }
 
@@ -117,63 +118,53 @@ mod tests {
     use std::future::{pending, ready};
 
     use tokio::sync::oneshot;
-    use tokio::task::LocalSet;
 
     use super::*;
-
-    /// Runs it as long as a test may take; the clock is the runtime's and stands still.
-    async fn in_time<F: Future>(test: F) -> F::Output {
-        let local = LocalSet::new();
-        let ended = tokio::time::timeout(LAST_GOOD_ANSWER * 2, local.run_until(test)).await;
-        ended.expect("it ends in time")
-    }
+    use crate::clock::still;
 
     fn address() -> SocketAddr {
         SocketAddr::from(([192, 0, 2, 1], 443))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_look_up_goes_on_without_who_asked_and_serves_who_asks_meanwhile() {
-        let resolver = Resolver::default();
-        let served = in_time(async {
+    #[test]
+    fn a_look_up_goes_on_without_who_asked_and_serves_who_asks_meanwhile() {
+        still::run(async {
+            let resolver = Resolver::default();
             let (found, finds) = oneshot::channel();
             let look_up = async { Ok(finds.await.expect("it is told")) };
             let impatient = resolver.answer(look_up);
-            let given_up = tokio::time::timeout(Duration::from_secs(3), impatient).await;
-            assert!(given_up.is_err());
+            let patience = clock::now() + Duration::from_secs(3);
+            assert!(clock::until(patience, impatient).await.is_none());
             let (first, second) = (resolver.answer(pending()), resolver.answer(pending()));
             let told = async { found.send(vec![address()]).expect("it goes on") };
             let (first, second, ()) = tokio::join!(first, second, told);
-            (first, second)
+            assert_eq!(first.expect("it is found"), [address()]);
+            assert_eq!(second.expect("it is found"), [address()]);
         });
-        let (first, second) = served.await;
-        assert_eq!(first.expect("it is found"), [address()]);
-        assert_eq!(second.expect("it is found"), [address()]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn while_dns_is_silent_the_last_good_answer_serves_at_once() {
-        let resolver = Resolver::default();
-        in_time(async {
+    #[test]
+    fn while_dns_is_silent_the_last_good_answer_serves_at_once() {
+        still::run(async {
+            let resolver = Resolver::default();
             let found = resolver.answer(ready(Ok(vec![address()]))).await;
             found.expect("it is found");
-            let begun = Instant::now();
+            let begun = clock::now();
             for _ in 0..3 {
                 let known = resolver.answer(pending()).await;
                 assert_eq!(known.expect("it was known"), [address()]);
-                assert_eq!(begun.elapsed(), PATIENCE, "since the look-up was begun");
+                assert_eq!(clock::since(begun), PATIENCE, "since the look-up was begun");
             }
-            tokio::time::sleep(LAST_GOOD_ANSWER).await;
-            let late = tokio::time::timeout(PATIENCE, resolver.answer(pending()));
-            assert!(late.await.is_err(), "too old");
-        })
-        .await;
+            clock::sleep(LAST_GOOD_ANSWER).await;
+            let late = clock::until(clock::now() + PATIENCE, resolver.answer(pending()));
+            assert!(late.await.is_none(), "too old");
+        });
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn after_a_look_up_has_ended_or_panicked_the_next_is_begun() {
-        let resolver = Resolver::default();
-        in_time(async {
+    #[test]
+    fn after_a_look_up_has_ended_or_panicked_the_next_is_begun() {
+        still::run(async {
+            let resolver = Resolver::default();
             let failed = || ready(Err(io::Error::other("on purpose")));
             assert!(resolver.answer(failed()).await.is_err());
             let panics = async { panic!("on purpose") };
@@ -183,9 +174,8 @@ mod tests {
             assert_eq!(found.expect("it is found"), [address()]);
             let kept = resolver.answer(failed()).await;
             assert_eq!(kept.expect("it was known"), [address()]);
-            tokio::time::sleep(LAST_GOOD_ANSWER).await;
+            clock::sleep(LAST_GOOD_ANSWER).await;
             assert!(resolver.answer(failed()).await.is_err(), "too old");
-        })
-        .await;
+        });
     }
 }

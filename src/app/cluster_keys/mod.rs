@@ -7,9 +7,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::complaint::Complaint;
 use crate::admin::{Latch, Readiness};
@@ -17,6 +15,7 @@ use crate::caller::Callers;
 use crate::caller::key_set::KeySet;
 use crate::caller::keys::{self, Egress, KeysError};
 use crate::chain::Chain;
+use crate::clock;
 use crate::config::{HostName, KubernetesKeys, KubernetesSpec};
 use crate::forward_proxy::ForwardProxy;
 use crate::proxy::generation::{Generation, InForce};
@@ -60,7 +59,7 @@ async fn follow<L: Future<Output = Loaded>>(
             looked();
             let generation = in_force.load();
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
+                () = clock::sleep(LOOK) => {}
                 () = round.called_for(&generation) => {}
             }
         };
@@ -122,7 +121,7 @@ impl Round {
             self.complaint = Complaint::of(KEYS);
         }
         self.wanted = false;
-        self.last = Some((spec.clone(), Instant::now(), outcome.is_ok()));
+        self.last = Some((spec.clone(), clock::now(), outcome.is_ok()));
         match outcome {
             Ok(keys) => {
                 after.callers.set_cluster_keys(keys);
@@ -160,7 +159,7 @@ impl Round {
             (true, true) => REST,
             (true, false) => FRESH,
         };
-        at.elapsed() >= pause
+        clock::since(*at) >= pause
     }
 }
 

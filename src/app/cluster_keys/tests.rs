@@ -12,6 +12,7 @@ use super::*;
 use crate::app::prepare::prepare;
 use crate::caller::service_account::TokenError;
 use crate::caller::{CallerError, RouteCallers};
+use crate::clock::still;
 use crate::config::{self, CallerProof, CallerSpec, Name, Source};
 use crate::metrics::Metrics;
 use crate::token::TokenCache;
@@ -56,7 +57,7 @@ impl Issuer {
         let load = async |_, _, _| self.load();
         let ask = async {
             for _ in 0..seconds {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                clock::sleep(Duration::from_secs(1)).await;
                 self.verdict(key);
             }
         };
@@ -129,110 +130,124 @@ const NO_KEYS: CallerError = CallerError::Token(TokenError::NoKeys);
 /// The key is known: it is the signature that is wrong.
 const KNOWN: CallerError = CallerError::Token(TokenError::Signature);
 
-#[tokio::test(start_paused = true)]
-async fn keys_are_fetched_at_once_and_then_every_ten_minutes() {
-    let issuer = fetched();
-    let mut round = Round::default();
-    issuer.pass(&mut round, 1, "k1").await;
-    assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 1));
-    issuer.pass(&mut round, 598, "k1").await;
-    issuer.pass(&mut round, 1, "k1").await;
-    assert_eq!(issuer.calls.get(), 1);
-    // It looks as soon as it is followed again.
-    issuer.pass(&mut round, 1, "k1").await;
-    assert_eq!(issuer.calls.get(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_key_is_fetched_when_it_is_met_and_strangers_cause_one_call_a_minute() {
-    let issuer = fetched();
-    let mut round = Round::default();
-    issuer.pass(&mut round, 100, "k1").await;
-    issuer.key.replace(Some("k2".to_owned()));
-    assert_eq!(issuer.verdict("k2"), UNKNOWN);
-    issuer.pass(&mut round, 2, "k2").await;
-    assert_eq!((issuer.verdict("k2"), issuer.calls.get()), (KNOWN, 2));
-    assert_eq!(issuer.verdict("k1"), UNKNOWN, "the old key is withdrawn");
-    issuer.pass(&mut round, 600, "nobody's").await;
-    let calls = issuer.calls.get();
-    assert!((11..=12).contains(&calls), "{calls}");
-    issuer.pass(&mut round, 300, "k2").await;
-    let more = issuer.calls.get() - calls;
-    assert!(more <= 2, "only strangers before this caused any: {more}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_outage_of_the_issuer_keeps_the_keys_that_are_known() {
-    let issuer = fetched();
-    let mut round = Round::default();
-    issuer.pass(&mut round, 1, "k1").await;
-    issuer.key.replace(None);
-    issuer.pass(&mut round, 3600, "k1").await;
-    assert_eq!(issuer.verdict("k1"), KNOWN);
-    let calls = issuer.calls.get();
-    assert!((200..=320).contains(&calls), "{calls}");
-    issuer.key.replace(Some("k2".to_owned()));
-    issuer.pass(&mut round, 20, "k2").await;
-    assert_eq!(issuer.verdict("k2"), KNOWN);
-}
-
-#[tokio::test(start_paused = true)]
-async fn strangers_do_not_make_a_file_be_read_more_often() {
-    let issuer = Issuer::new(KubernetesKeys::File("unused".into()));
-    let mut round = Round::default();
-    issuer.pass(&mut round, 100, "nobody's").await;
-    let calls = issuer.calls.get();
-    assert!(calls <= 21, "{calls}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn keys_that_come_while_the_configuration_is_replaced_are_those_of_the_new_one() {
-    let issuer = fetched();
-    let mut round = Round::default();
-    issuer.pass(&mut round, 1, "k1").await;
-    tokio::time::sleep(FRESH).await;
-    issuer.key.replace(Some("k2".to_owned()));
-    let load = async |_, _, _| {
-        issuer.replace(&issuer.spec);
-        issuer.load()
-    };
-    round.look(&issuer.in_force, load).await;
-    assert_eq!(issuer.verdict("k2"), KNOWN);
-    assert_eq!(issuer.verdict("k1"), UNKNOWN, "it is withdrawn");
-}
-
-#[tokio::test(start_paused = true)]
-async fn keys_that_nobody_asks_for_any_more_are_asked_for_again_when_somebody_does() {
-    let issuer = fetched();
-    let mut round = Round::default();
-    let other = KubernetesSpec {
-        issuer: "https://other.corp".to_owned(),
-        ..issuer.spec.clone()
-    };
-    let load = async |_, _, _| {
-        issuer.replace(&other);
-        issuer.load()
-    };
-    round.look(&issuer.in_force, load).await;
-    assert_eq!(issuer.verdict("k1"), NO_KEYS, "it is another issuer's");
-    issuer.replace(&issuer.spec);
-    issuer.pass(&mut round, 1, "k1").await;
-    assert_eq!(issuer.verdict("k1"), KNOWN);
-}
-
-#[tokio::test(start_paused = true)]
-async fn keys_that_two_reloads_at_once_have_lost_are_fetched_soon() {
-    let issuer = fetched();
-    let mut round = Round::default();
-    issuer.pass(&mut round, 1, "k1").await;
-    issuer.replace(&KubernetesSpec {
-        issuer: "https://other.corp".to_owned(),
-        ..issuer.spec.clone()
+#[test]
+fn keys_are_fetched_at_once_and_then_every_ten_minutes() {
+    still::run(async {
+        let issuer = fetched();
+        let mut round = Round::default();
+        issuer.pass(&mut round, 1, "k1").await;
+        assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 1));
+        issuer.pass(&mut round, 598, "k1").await;
+        issuer.pass(&mut round, 1, "k1").await;
+        assert_eq!(issuer.calls.get(), 1);
+        // It looks as soon as it is followed again.
+        issuer.pass(&mut round, 1, "k1").await;
+        assert_eq!(issuer.calls.get(), 2);
     });
-    issuer.replace(&issuer.spec);
-    assert_eq!(issuer.verdict("k1"), NO_KEYS, "none are known");
-    issuer.pass(&mut round, 15, "k1").await;
-    assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 2));
+}
+
+#[test]
+fn a_new_key_is_fetched_when_it_is_met_and_strangers_cause_one_call_a_minute() {
+    still::run(async {
+        let issuer = fetched();
+        let mut round = Round::default();
+        issuer.pass(&mut round, 100, "k1").await;
+        issuer.key.replace(Some("k2".to_owned()));
+        assert_eq!(issuer.verdict("k2"), UNKNOWN);
+        issuer.pass(&mut round, 2, "k2").await;
+        assert_eq!((issuer.verdict("k2"), issuer.calls.get()), (KNOWN, 2));
+        assert_eq!(issuer.verdict("k1"), UNKNOWN, "the old key is withdrawn");
+        issuer.pass(&mut round, 600, "nobody's").await;
+        let calls = issuer.calls.get();
+        assert!((11..=12).contains(&calls), "{calls}");
+        issuer.pass(&mut round, 300, "k2").await;
+        let more = issuer.calls.get() - calls;
+        assert!(more <= 2, "only strangers before this caused any: {more}");
+    });
+}
+
+#[test]
+fn an_outage_of_the_issuer_keeps_the_keys_that_are_known() {
+    still::run(async {
+        let issuer = fetched();
+        let mut round = Round::default();
+        issuer.pass(&mut round, 1, "k1").await;
+        issuer.key.replace(None);
+        issuer.pass(&mut round, 3600, "k1").await;
+        assert_eq!(issuer.verdict("k1"), KNOWN);
+        let calls = issuer.calls.get();
+        assert!((200..=320).contains(&calls), "{calls}");
+        issuer.key.replace(Some("k2".to_owned()));
+        issuer.pass(&mut round, 20, "k2").await;
+        assert_eq!(issuer.verdict("k2"), KNOWN);
+    });
+}
+
+#[test]
+fn strangers_do_not_make_a_file_be_read_more_often() {
+    still::run(async {
+        let issuer = Issuer::new(KubernetesKeys::File("unused".into()));
+        let mut round = Round::default();
+        issuer.pass(&mut round, 100, "nobody's").await;
+        let calls = issuer.calls.get();
+        assert!(calls <= 21, "{calls}");
+    });
+}
+
+#[test]
+fn keys_that_come_while_the_configuration_is_replaced_are_those_of_the_new_one() {
+    still::run(async {
+        let issuer = fetched();
+        let mut round = Round::default();
+        issuer.pass(&mut round, 1, "k1").await;
+        clock::sleep(FRESH).await;
+        issuer.key.replace(Some("k2".to_owned()));
+        let load = async |_, _, _| {
+            issuer.replace(&issuer.spec);
+            issuer.load()
+        };
+        round.look(&issuer.in_force, load).await;
+        assert_eq!(issuer.verdict("k2"), KNOWN);
+        assert_eq!(issuer.verdict("k1"), UNKNOWN, "it is withdrawn");
+    });
+}
+
+#[test]
+fn keys_that_nobody_asks_for_any_more_are_asked_for_again_when_somebody_does() {
+    still::run(async {
+        let issuer = fetched();
+        let mut round = Round::default();
+        let other = KubernetesSpec {
+            issuer: "https://other.corp".to_owned(),
+            ..issuer.spec.clone()
+        };
+        let load = async |_, _, _| {
+            issuer.replace(&other);
+            issuer.load()
+        };
+        round.look(&issuer.in_force, load).await;
+        assert_eq!(issuer.verdict("k1"), NO_KEYS, "it is another issuer's");
+        issuer.replace(&issuer.spec);
+        issuer.pass(&mut round, 1, "k1").await;
+        assert_eq!(issuer.verdict("k1"), KNOWN);
+    });
+}
+
+#[test]
+fn keys_that_two_reloads_at_once_have_lost_are_fetched_soon() {
+    still::run(async {
+        let issuer = fetched();
+        let mut round = Round::default();
+        issuer.pass(&mut round, 1, "k1").await;
+        issuer.replace(&KubernetesSpec {
+            issuer: "https://other.corp".to_owned(),
+            ..issuer.spec.clone()
+        });
+        issuer.replace(&issuer.spec);
+        assert_eq!(issuer.verdict("k1"), NO_KEYS, "none are known");
+        issuer.pass(&mut round, 15, "k1").await;
+        assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 2));
+    });
 }
 
 /// Counts what is told.
@@ -245,72 +260,78 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Told {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_same_fault_of_another_issuer_is_told_again() {
-    let told = Told::default();
-    let subscriber = tracing_subscriber::registry().with(told.clone());
-    // While there is one alone, another test that comes first to where something is told decides for
-    // all threads that nobody wants to hear it.
-    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _told_here = tracing::subscriber::set_default(subscriber);
-    let issuer = fetched();
-    let mut round = Round::default();
-    issuer.key.replace(None);
-    issuer.pass(&mut round, 30, "k1").await;
-    assert_eq!(told.0.load(Ordering::Relaxed), 1);
-    issuer.replace(&KubernetesSpec {
-        issuer: "https://other.corp".to_owned(),
-        ..issuer.spec.clone()
-    });
-    issuer.pass(&mut round, 30, "k1").await;
-    assert_eq!(told.0.load(Ordering::Relaxed), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn another_way_to_the_same_issuer_is_tried_at_once() {
-    for (ca_file, token_file) in [("corrected", "unused"), ("unused", "corrected")] {
+#[test]
+fn the_same_fault_of_another_issuer_is_told_again() {
+    still::run(async {
+        let told = Told::default();
+        let subscriber = tracing_subscriber::registry().with(told.clone());
+        // While there is one alone, another test that comes first to where something is told decides for
+        // all threads that nobody wants to hear it.
+        let _another = tracing::Dispatch::new(tracing_subscriber::registry());
+        let _told_here = tracing::subscriber::set_default(subscriber);
         let issuer = fetched();
         let mut round = Round::default();
         issuer.key.replace(None);
-        issuer.pass(&mut round, 2, "k1").await;
-        assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (NO_KEYS, 1));
-        issuer.key.replace(Some("k1".to_owned()));
+        issuer.pass(&mut round, 30, "k1").await;
+        assert_eq!(told.0.load(Ordering::Relaxed), 1);
         issuer.replace(&KubernetesSpec {
-            keys: KubernetesKeys::Fetch {
-                ca_file: ca_file.into(),
-                token_file: token_file.into(),
-            },
+            issuer: "https://other.corp".to_owned(),
             ..issuer.spec.clone()
         });
-        issuer.pass(&mut round, 1, "k1").await;
-        assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 2));
-    }
+        issuer.pass(&mut round, 30, "k1").await;
+        assert_eq!(told.0.load(Ordering::Relaxed), 2);
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_issuer_that_hangs_does_not_hold_up_the_one_that_replaces_it() {
-    let issuer = fetched();
-    let good = KubernetesSpec {
-        issuer: "https://good.corp".to_owned(),
-        ..issuer.spec.clone()
-    };
-    let load = async |_, spec: KubernetesSpec, _| {
-        if spec != good {
-            std::future::pending::<()>().await;
+#[test]
+fn another_way_to_the_same_issuer_is_tried_at_once() {
+    still::run(async {
+        for (ca_file, token_file) in [("corrected", "unused"), ("unused", "corrected")] {
+            let issuer = fetched();
+            let mut round = Round::default();
+            issuer.key.replace(None);
+            issuer.pass(&mut round, 2, "k1").await;
+            assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (NO_KEYS, 1));
+            issuer.key.replace(Some("k1".to_owned()));
+            issuer.replace(&KubernetesSpec {
+                keys: KubernetesKeys::Fetch {
+                    ca_file: ca_file.into(),
+                    token_file: token_file.into(),
+                },
+                ..issuer.spec.clone()
+            });
+            issuer.pass(&mut round, 1, "k1").await;
+            assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 2));
         }
-        issuer.load()
-    };
-    let mut round = Round::default();
-    let correct = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        issuer.replace(&good);
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    };
-    tokio::select! {
-        () = follow(&issuer.in_force, &mut round, load, || {}) => {}
-        () = correct => {}
-    }
-    assert_eq!(issuer.verdict("k1"), KNOWN);
+    });
+}
+
+#[test]
+fn an_issuer_that_hangs_does_not_hold_up_the_one_that_replaces_it() {
+    still::run(async {
+        let issuer = fetched();
+        let good = KubernetesSpec {
+            issuer: "https://good.corp".to_owned(),
+            ..issuer.spec.clone()
+        };
+        let load = async |_, spec: KubernetesSpec, _| {
+            if spec != good {
+                std::future::pending::<()>().await;
+            }
+            issuer.load()
+        };
+        let mut round = Round::default();
+        let correct = async {
+            clock::sleep(Duration::from_secs(1)).await;
+            issuer.replace(&good);
+            clock::sleep(Duration::from_millis(1)).await;
+        };
+        tokio::select! {
+            () = follow(&issuer.in_force, &mut round, load, || {}) => {}
+            () = correct => {}
+        }
+        assert_eq!(issuer.verdict("k1"), KNOWN);
+    });
 }
 
 #[tokio::test]
