@@ -82,7 +82,7 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
 /// When a day of the Gregorian calendar begins, in seconds since 1970 (UTC); `None` where there is no
 /// such day, or it is not of the years 1970 to 9999.
 pub fn midnight(year: u64, month: u64, day: u64) -> Option<u64> {
-    if !(1970..=9999).contains(&year) {
+    if !((1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day)) {
         return None;
     }
     // `civil_date` the other way round. What it does not give back is no day: 30 February is 1 or 2 March.
@@ -164,7 +164,14 @@ mod tests {
         for year in [0, 1969, 10_000] {
             assert_eq!(midnight(year, 1, 1), None, "{year}");
         }
-        for (year, month, day) in [(1970, 0, 31), (2027, 2, 29), (2100, 2, 29), (1970, 1, 0)] {
+        for (year, month, day) in [
+            (1970, 0, 31),
+            (1970, 1, 0),
+            (2027, 2, 29),
+            (2100, 2, 29),
+            (2027, u64::MAX, 1),
+            (2027, 1, u64::MAX),
+        ] {
             assert_eq!(midnight(year, month, day), None, "{year}-{month}-{day}");
         }
     }
