@@ -95,13 +95,12 @@ pub fn settle(headers: &mut HeaderMap) -> Settled {
     settled
 }
 
-/// Whether [`settle`] goes by the value of a field, or gives it one. All others of that name it keeps
-/// as they are, or takes away whatever they say.
+/// Whether [`settle`] goes by the value of a field, or puts another in its place. All other fields it
+/// keeps as they are, or takes away, whatever they say; to some it adds one.
 pub fn is_settled_by_value(name: &HeaderName) -> bool {
     [
         CONNECTION,
         CONTENT_LENGTH,
-        CONTENT_SECURITY_POLICY,
         CONTENT_TYPE,
         X_CONTENT_TYPE_OPTIONS,
     ]
