@@ -96,7 +96,7 @@ fn a_token_is_found_while_its_renewal_hangs_and_swapped_when_it_ends() {
         let began = clock::now();
         let asked = script.next().await;
         assert!((S(2592)..=S(2881)).contains(&since(began)));
-        assert_eq!(asked.demand.within, S(10));
+        assert_eq!(asked.request.within, S(10));
         let first = reader.find(Now::read()).unwrap();
         assert_eq!(first.header, "Bearer token-1");
         asked.grant(token("token-2", 3600));
@@ -118,7 +118,7 @@ fn an_outage_is_not_noticed_until_the_token_is_over_and_ends_by_itself() {
         while since(began) < S(3570) {
             let asked = script.next().await;
             // An issuer that is slow is given the time it takes, once a connection cannot be to blame.
-            assert_eq!(asked.demand.within, S(if calls == 0 { 10 } else { 30 }));
+            assert_eq!(asked.request.within, S(if calls == 0 { 10 } else { 30 }));
             if since(began) < S(3570) {
                 assert_eq!(
                     reader.wait(Now::read(), LIMIT).await.unwrap().header,
@@ -136,7 +136,7 @@ fn an_outage_is_not_noticed_until_the_token_is_over_and_ends_by_itself() {
         assert!(reader.find(Now::read()).is_none());
         // Nobody asks, and it recovers.
         let asked = script.next().await;
-        assert_eq!(asked.demand.within, S(30));
+        assert_eq!(asked.request.within, S(30));
         asked.grant(token("token-2", 3600));
         settle().await;
         assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-2");
@@ -148,7 +148,7 @@ fn a_first_call_that_none_could_follow_in_time_is_not_cut_short() {
     run(async {
         let (cache, mut script) = (cache(), Script::new());
         let _reader = warm(&cache, &mut script, 180).await;
-        assert_eq!(script.next().await.demand.within, S(30));
+        assert_eq!(script.next().await.request.within, S(30));
     });
 }
 

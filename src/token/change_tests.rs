@@ -50,7 +50,7 @@ fn a_forced_renewal_is_made_again_with_the_new_secret() {
             new.entry(&cache);
             asked.refuse(rejected());
             let asked = new.next().await;
-            assert_eq!(asked.demand.claims, claims);
+            assert_eq!(asked.request.claims, claims);
             settle().await;
             asked.grant(token("token-2", 86_400));
             assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");

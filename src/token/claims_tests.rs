@@ -36,7 +36,7 @@ async fn grant(script: &mut Script, reader: &TokenReader, refused: &Bearer) {
     let demanded = clock::now();
     let renewal = renew(reader, refused, Some(demand()));
     let asked = script.next().await;
-    assert_eq!(asked.demand.claims, Some(demand()));
+    assert_eq!(asked.request.claims, Some(demand()));
     assert!(since(demanded) < S(1));
     asked.grant(token("token-2", 86_400));
     assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-2");
@@ -58,7 +58,7 @@ fn a_failed_call_with_claims_names_the_pause_that_is_kept() {
             // Then it is asked for. The wall clock, which is not paused, had the smaller part left.
             advance(wait + S(1)).await;
             let _renewal = renew(&reader, &refused, Some(demand()));
-            assert_eq!(script.next().await.demand.claims, Some(demand()));
+            assert_eq!(script.next().await.request.claims, Some(demand()));
         }
     });
 }
@@ -76,7 +76,7 @@ fn a_failed_call_with_claims_is_told_as_that_and_keeps_no_other_renewal_away() {
         failed(renew(&reader, &refused, Some(demand())).await.unwrap());
         let renewal = renew(&reader, &refused, None);
         let asked = script.next().await;
-        assert_eq!(asked.demand.claims, None);
+        assert_eq!(asked.request.claims, None);
         asked.grant(token("token-2", 86_400));
         let second = renewal.await.unwrap().unwrap();
         assert_eq!(second.header, "Bearer token-2");
@@ -97,7 +97,7 @@ fn who_only_wants_a_token_is_not_told_that_claims_were_refused() {
         let (_cache, reader, refused) = warm(&mut script, 20).await;
         refuse(&mut script, &reader, &refused, rejected()).await;
         let asked = script.next().await;
-        assert_eq!(asked.demand.claims, None);
+        assert_eq!(asked.request.claims, None);
         advance(S(20)).await;
         assert!(reader.find(Now::read()).is_none());
         let waiting = wait(reader.entry());
@@ -119,7 +119,7 @@ fn claims_that_are_demanded_during_a_retry_follow_it() {
         settle().await;
         retry.grant(token("token-2", 3600));
         let asked = script.next().await;
-        assert_eq!(asked.demand.claims, Some(demand()));
+        assert_eq!(asked.request.claims, Some(demand()));
         asked.grant(token("token-3", 3600));
         assert_eq!(renewal.await.unwrap().unwrap().header, "Bearer token-3");
     });
@@ -143,7 +143,7 @@ fn claims_that_are_demanded_during_a_retry_that_fails_hear_of_it_once_it_has() {
         settle().await;
         let second = reader.find(Now::read()).unwrap();
         let _renewal = renew(&reader, &second, Some(demand()));
-        assert_eq!(script.next().await.demand.claims, Some(demand()));
+        assert_eq!(script.next().await.request.claims, Some(demand()));
     });
 }
 
@@ -183,14 +183,14 @@ fn a_slow_call_with_claims_is_given_more_time_at_the_next() {
         for within in [10, 30] {
             let renewal = renew(&reader, &refused, Some(demand()));
             let asked = script.next().await;
-            assert_eq!(asked.demand.within, S(within));
+            assert_eq!(asked.request.within, S(within));
             asked.refuse(unavailable());
             failed(renewal.await.unwrap());
             advance(S(60)).await;
         }
         // Others are in no hurry: a connection that hangs is replaced soon.
         let _renewal = renew(&reader, &refused, None);
-        assert_eq!(script.next().await.demand.within, S(10));
+        assert_eq!(script.next().await.request.within, S(10));
     });
 }
 
@@ -214,7 +214,7 @@ fn quiet_that_the_server_asked_for_is_kept_by_every_forced_call_and_outlasts_a_c
         // What changed is tried when it is over.
         advance(S(126) - since(began)).await;
         let _renewal = renew(&reader, &refused, Some(demand()));
-        assert_eq!(script.next().await.demand.claims, Some(demand()));
+        assert_eq!(script.next().await.request.claims, Some(demand()));
         assert!(since(began) < S(127));
     });
 }

@@ -109,7 +109,7 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
             (Script::watching(file.path()), Script::watching(file.path()));
         let entry = script.entry(&cache);
         let asked = script.next().await;
-        assert!(asked.demand.resting.is_none());
+        assert!(asked.request.resting.is_none());
         let began = clock::now();
         asked.refuse(both(600));
         settle().await;
@@ -118,13 +118,16 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
             let changed = clock::now();
             let asked = script.next().await;
             assert!(since(changed) <= S(5), "{:?}", since(changed));
-            assert!(asked.demand.resting.is_some(), "the fallback is left alone");
+            assert!(
+                asked.request.resting.is_some(),
+                "the fallback is left alone"
+            );
             asked.refuse(both(600));
             settle().await;
         }
         other.entry(&cache);
         let asked = other.next().await;
-        assert!(since(began) <= S(30) && asked.demand.resting.is_some());
+        assert!(since(began) <= S(30) && asked.request.resting.is_some());
         asked.refuse(both(600));
         let expected = RefreshCounts::default().of("contoso", "graph");
         expected.ended(RefreshOutcome::Throttled, Duration::ZERO);
@@ -134,7 +137,7 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
         for calls in 0..20 {
             let passed = since(began);
             assert_eq!(
-                asked.demand.resting.is_some(),
+                asked.request.resting.is_some(),
                 passed < S(600),
                 "{passed:?}"
             );
@@ -168,7 +171,10 @@ fn a_first_that_a_reload_changes_during_the_call_is_asked_at_once_in_the_fallbac
         asked.refuse(both(600));
         let asked = new.next().await;
         assert!(since(refused) < S(1));
-        assert!(asked.demand.resting.is_some(), "the fallback is left alone");
+        assert!(
+            asked.request.resting.is_some(),
+            "the fallback is left alone"
+        );
     });
 }
 
@@ -188,7 +194,10 @@ fn quiet_of_the_fallback_after_claims_holds_up_no_first_that_has_changed() {
         let changed = clock::now();
         let asked = script.next().await;
         assert!(since(changed) <= S(5));
-        assert!(asked.demand.resting.is_some(), "the fallback is left alone");
+        assert!(
+            asked.request.resting.is_some(),
+            "the fallback is left alone"
+        );
     });
 }
 

@@ -85,11 +85,11 @@ fn demanded_claims_reach_the_call_once() {
         let claims = ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#);
         let renewal = renew(&reader, &refused, claims.clone());
         let asked = script.next().await;
-        assert_eq!(asked.demand.claims, claims);
+        assert_eq!(asked.request.claims, claims);
         asked.grant(token("token-2", 86_400));
         renewal.await.unwrap().unwrap();
         let asked = script.next().await;
-        assert_eq!(asked.demand.claims, None);
+        assert_eq!(asked.request.claims, None);
     });
 }
 

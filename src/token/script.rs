@@ -81,7 +81,7 @@ pub(super) struct Script {
 /// A call that waits for its answer.
 pub(super) struct Asked {
     /// What it asks for.
-    pub(super) demand: TokenRequest,
+    pub(super) request: TokenRequest,
     answer: oneshot::Sender<Result<AccessToken, CredentialError>>,
 }
 
@@ -94,9 +94,9 @@ impl Script {
     /// Calls for this scope.
     pub(super) fn for_scope(scope: &str) -> Self {
         let (sender, calls) = mpsc::unbounded_channel();
-        let supplier = Supplier::new(move |demand| {
+        let supplier = Supplier::new(move |request| {
             let (answer, answered) = oneshot::channel();
-            let _ = sender.send(Asked { demand, answer });
+            let _ = sender.send(Asked { request, answer });
             async move {
                 match answered.await {
                     Ok(answer) => answer,
