@@ -26,14 +26,26 @@ impl ClientSecret {
         claims: Option<&str>,
     ) -> Result<AccessToken, CredentialError> {
         let secret = read(&self.source, reader).await?;
-        let text = text_of(&secret, &self.source)?;
+        let text = self.alone(&secret)?;
         let form = Form::new(&self.client_id, scope.as_str(), claims).with("client_secret", text);
         self.endpoint.exchange(form).await
     }
 
     /// Reads the secret once.
     pub(super) fn check(&self) -> Result<(), Rejection> {
-        text_of(&self.source.read()?, &self.source).map(drop)
+        self.alone(&self.source.read()?).map(drop)
+    }
+
+    /// The secret as text. Entra makes them of printable characters: what has others is two of them, a
+    /// secret with a note below it, or UTF-16, and Entra would say no more than that it is wrong.
+    fn alone<'a>(&self, secret: &'a Secret) -> Result<&'a str, Rejection> {
+        let text = text_of(secret, &self.source)?;
+        match text.contains(char::is_control) {
+            false => Ok(text),
+            true => Err(Rejection::NotSecret {
+                source_name: self.source.to_string(),
+            }),
+        }
     }
 }
 

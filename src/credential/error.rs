@@ -94,6 +94,14 @@ pub enum Rejection {
         /// The file.
         source_name: String,
     },
+    /// What should hold a secret holds something else; nothing was sent.
+    #[error(
+        "{source_name} does not hold a secret alone, which is one line without control characters; put the secret's value there and nothing else"
+    )]
+    NotSecret {
+        /// The variable or file.
+        source_name: String,
+    },
     /// The secret or token is not text; nothing was sent.
     #[error("{source_name} does not hold text; put the value there, in UTF-8")]
     NotText {
@@ -301,6 +309,7 @@ impl CredentialError {
                 | Rejection::Secret(_)
                 | Rejection::Unread { .. }
                 | Rejection::NotToken { .. }
+                | Rejection::NotSecret { .. }
                 | Rejection::NotText { .. },
             ) => "the credential cannot be used as it is configured; the log and the status page of the proxy say why".to_owned(),
         }

@@ -246,3 +246,24 @@ async fn the_log_tells_that_a_corrected_secret_has_ended_the_failures() {
     let ended = told("token renewed, after failures");
     program.err.find("its end", ended).await;
 }
+
+#[tokio::test]
+async fn a_file_that_holds_more_than_the_secret_is_told_and_never_sent() {
+    for held in ["hunter2\n# of March\n", "h\0u\0n\0t\0e\0r\x002\0"] {
+        let (stage, folder) = stage("    client_secret_file: FILE\n", |_| held.to_owned()).await;
+        let answer = stage.get("/graph/v1.0/me").await;
+        assert_eq!(answer.status, 502, "{}", answer.text());
+        assert!(calls(&stage).is_empty());
+        let file = folder.path().join("routes.yaml");
+        let proof = folder.path().join("proof").display().to_string();
+        let own = app(&format!("    client_secret_file: {proof}\n"));
+        std::fs::write(&file, own.replace("GRAPH", "graph.microsoft.com")).unwrap();
+        let mut check = command();
+        check.args(["check", "-c"]).arg(&file);
+        let (code, _, err) = run(check).await;
+        let told = err.contains(&format!(
+            "{proof} does not hold a secret alone, which is one line"
+        ));
+        assert!(code == 2 && told && !err.contains("hunter"), "{code} {err}");
+    }
+}

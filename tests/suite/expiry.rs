@@ -53,9 +53,11 @@ async fn the_end_of_a_certificate_is_known_before_its_first_use() {
     let file = folder.path().join("pair.pem");
     let pem = include_str!("../keys/rsa_pkcs8.pem");
     fs::write(&file, pem).expect("the folder can be written");
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "hunter2\n").expect("the folder can be written");
     let own = app(&format!(
         "    client_secret_file: '{}'\n    fallback: spare\n  spare:\n    tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}\n    certificate_file: '{}'\n",
-        file.display(),
+        secret.display(),
         file.display()
     ));
     let program = Program::start(&own, "info").await;
