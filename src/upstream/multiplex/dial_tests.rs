@@ -132,3 +132,43 @@ async fn who_lacks_descriptors_is_told_although_a_stream_may_end() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn what_a_dial_that_failed_means_ends_at_its_very_time() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = multiplex(9);
+            let (_peer, _busy) = busy(&multiplex).await;
+            dials_in_vain(&multiplex, ConnectError::Fault);
+            let failed = multiplex.failed.borrow().as_ref().unwrap().0;
+            let moment = Duration::from_nanos(1);
+            let step = |begun, now| multiplex.step(begun, now, None);
+            // Ten times a second one tries again.
+            assert!(matches!(
+                step(failed, failed + PATIENCE - moment),
+                Step::Wait
+            ));
+            assert!(matches!(step(failed, failed + LIMIT), Step::Fail(_)));
+            // It is no matter of who came later.
+            let (later, late) = (failed + moment, failed + moment + LIMIT);
+            assert!(matches!(step(later, late), Step::Dial(_)));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn who_finds_no_place_in_time_gives_up() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let multiplex = multiplex(1);
+            let (_peer, _busy) = busy(&multiplex).await;
+            let begun = Instant::now();
+            let step = |now| multiplex.step(begun, now, None);
+            let soon = begun + LIMIT - Duration::from_nanos(1);
+            assert!(matches!(step(soon), Step::Wait));
+            assert!(matches!(step(begun + LIMIT), Step::GiveUp));
+        })
+        .await;
+}

@@ -281,4 +281,6 @@ impl Drop for Unused<'_> {
 #[cfg(test)]
 mod dial_tests;
 #[cfg(test)]
+mod pace_tests;
+#[cfg(test)]
 mod tests;
