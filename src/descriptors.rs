@@ -4,7 +4,8 @@ use std::io;
 
 use socket2::{Domain, Socket, Type};
 
-/// Whether something failed because no descriptor was left, to the process or to the system.
+/// Whether something failed because no descriptor was left, to the process or to the system (POSIX
+/// `EMFILE`, `ENFILE`). Outside of Unix nobody can tell, and it is never so.
 pub fn ran_out(error: &io::Error) -> bool {
     #[cfg(unix)]
     {

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 /// How long an answer wants to be left alone; `None` when it does not say, or neither in a number nor
 /// in a date. A date is counted against the sender's own `Date`, because its clock and ours may differ;
-/// without one against `now`, which is read then only.
+/// without one against `now`, which is read then only. One that has passed is no time at all.
 pub fn read(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     number(text).or_else(|| until(text, headers, now))

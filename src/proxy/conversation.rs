@@ -147,7 +147,8 @@ impl Conversation {
         }
     }
 
-    /// The caller says so, over HTTP/2.
+    /// The caller says over HTTP/2 that it has read more of an answer (WINDOW_UPDATE, RFC 9113 section
+    /// 6.9).
     pub fn caller_reads(&self) {
         self.reads.set(true);
     }

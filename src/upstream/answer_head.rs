@@ -59,7 +59,8 @@ impl Heads {
     /// where that is known already.
     ///
     /// # Errors
-    /// When it is too large or not a head. Line ends other than CRLF are not accepted.
+    /// When it is larger than 64 KiB or no head of HTTP/1.1 (RFC 9112 section 4). Line ends other than
+    /// CRLF are not accepted.
     pub fn read(&mut self, input: &mut BytesMut) -> Result<Option<Head>, Breakage> {
         // To compare nothing is slow: see `Lead`.
         if input.is_empty() {

@@ -101,7 +101,7 @@ impl Upload {
         }
     }
 
-    /// Sets the bound on the body; it ends in an error beyond.
+    /// Sets the bound on the body, in bytes; beyond it the body ends in [`BodyFault::TooLarge`].
     pub fn bound(&self, limit: u64) {
         self.limit.set(limit);
     }
@@ -184,7 +184,7 @@ impl Upload {
         (!trailers.is_empty()).then(|| Frame::trailers(trailers))
     }
 
-    /// Bytes so far.
+    /// Bytes of data that have passed so far, without the framing and trailers.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
     }
