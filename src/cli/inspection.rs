@@ -86,6 +86,9 @@ pub(super) fn inspect(path: &Path, purpose: Purpose<'_>, now: SystemTime) -> Ins
         }
         if !without_secrets {
             forward_proxy(config, &mut disk);
+            if part == Part::All {
+                local_certificate(config, &mut disk);
+            }
             let found = credentials(config, &part, &mut disk);
             if purpose == Purpose::Check {
                 endings(&found, &mut disk, now);
@@ -204,6 +207,16 @@ fn certificate(config: &Config, purpose: Purpose<'_>, disk: &mut Disk, now: Syst
             }
         }
         Err(error) => disk.refuse(&["tls", error.key()], Chain(&error).to_string()),
+    }
+}
+
+/// What keeps the certificate of `tls: local` from being made. As of the forward proxy, the
+/// environment of a pipeline without secrets says nothing of it.
+fn local_certificate(config: &Config, disk: &mut Disk) {
+    if config.tls == Some(TlsSpec::Local)
+        && let Err(error) = tls::local_folder()
+    {
+        disk.refuse(&["tls"], error.to_string());
     }
 }
 

@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use tokenferry::simulator::{Ending, Fault, GRAPH, Script};
 
+use crate::cli::{desk, with_file};
 use crate::harness::caller::Caller;
 use crate::harness::program::{Program, command, run};
 use crate::harness::stage::{AT_ONCE, Stage};
@@ -299,6 +300,26 @@ async fn a_local_certificate_is_made_kept_and_trusted_by_its_authority() {
         .await
         .unwrap();
     assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+}
+
+#[tokio::test]
+async fn a_check_tells_that_a_local_certificate_has_no_place_to_be_kept() {
+    let (_simulator, folder) = desk("tls: local\n").await;
+    let words = "`tls: local` has no folder to keep its authority in; set HOME or XDG_STATE_HOME";
+    for word in ["check", "run"] {
+        let (code, _, err) = run(with_file(&[word], folder.path())).await;
+        let told = err.contains(words) && err.contains(" | tls: local");
+        assert!(code == 2 && told, "{word}: {code} {err}");
+    }
+    let mut with_home = with_file(&["check"], folder.path());
+    with_home.env("HOME", folder.path());
+    // A pipeline without secrets has another home than the program.
+    let without_secrets = with_file(&["check", "--allow-missing-env"], folder.path());
+    for command in [with_home, without_secrets] {
+        let (code, _, err) = run(command).await;
+        assert!(code == 0 && !err.contains(words), "{code} {err}");
+    }
+    assert!(!folder.path().join(".local").exists(), "it is made");
 }
 
 #[tokio::test]

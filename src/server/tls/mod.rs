@@ -8,6 +8,7 @@ mod local;
 mod validity;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -142,7 +143,7 @@ pub fn load(spec: &TlsSpec, now: SystemTime) -> Result<Loaded, TlsError> {
             client_ca_file,
         } => files::load(certificate_file, key_file, client_ca_file.as_ref())?,
         TlsSpec::Local => {
-            let (config, origin) = local::load(&local::folder()?, now)?;
+            let (config, origin) = local::load(&local_folder()?, now)?;
             (config, origin, None)
         }
     };
@@ -152,6 +153,14 @@ pub fn load(spec: &TlsSpec, now: SystemTime) -> Result<Loaded, TlsError> {
         origin,
         validity,
     })
+}
+
+/// Where the files of `tls: local` are kept, whether or not they have been made.
+///
+/// # Errors
+/// When the environment names no such place.
+pub fn local_folder() -> Result<PathBuf, TlsError> {
+    local::folder()
 }
 
 /// What is offered to callers at this moment: TLS, or none.
