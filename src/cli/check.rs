@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::inspection::{self, Purpose};
 use super::{FINE, REFUSED};
-use crate::config::{Config, RouteSpec};
+use crate::config::{self, Config, RouteSpec};
 
 /// Checks a file: problems and warnings to `err`, the table to `out`. Returns the exit code.
 ///
@@ -29,7 +29,7 @@ pub(super) fn check(
     match found.usable() {
         Some(config) => {
             table(&config, out)?;
-            writeln!(out, "{}: fine", path.display())?;
+            writeln!(out, "{}: fine", config::shown(path))?;
             Ok(FINE)
         }
         None => Ok(REFUSED),

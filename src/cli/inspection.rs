@@ -40,8 +40,8 @@ impl Inspection {
         }
         match problems.len() {
             0 => Ok(()),
-            1 => writeln!(err, "{}: refused, 1 problem", path.display()),
-            many => writeln!(err, "{}: refused, {many} problems", path.display()),
+            1 => writeln!(err, "{}: refused, 1 problem", config::shown(path)),
+            many => writeln!(err, "{}: refused, {many} problems", config::shown(path)),
         }
     }
 

@@ -162,7 +162,7 @@ pub fn main(args: Args) -> u8 {
     if let (Some(file), Command::Demo { .. } | Command::Schema) = (&named, &command) {
         return misused(&format!(
             "--config names {}, and this command reads no configuration; leave it out",
-            file.display()
+            config::shown(file)
         ));
     }
     let config = named.unwrap_or_else(default_file);

@@ -12,7 +12,7 @@ use super::{FAILED, FINE, REFUSED, RunArgs, complain, refuse, with_runtime};
 use crate::access_log::AccessLog;
 use crate::app::{self, App, AppError, BoundListeners, Prepared};
 use crate::chain::Chain;
-use crate::config::{Config, LogFormat, Problems};
+use crate::config::{self, Config, LogFormat, Problems};
 use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
 use crate::output::{self, Format};
 use crate::secret::file_reader::{FileReader, Unread};
@@ -275,7 +275,7 @@ async fn read_aside<T: Send + 'static>(
 ) -> Result<T, Vec<String>> {
     let outcome = reader.run(work).await;
     outcome.unwrap_or_else(|why| {
-        let file = path.display();
+        let file = config::shown(path);
         let problem = match why {
             Unread::Fault => format!("{file}: {why}; the old configuration stays"),
             Unread::NoThread { .. } => format!("{file} was not read: {why}, then reload again"),

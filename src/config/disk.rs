@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::check_caller::{KEY_HELP, SHORTEST_KEY};
-use super::{Finding, NamedFile};
+use super::{Finding, NamedFile, shown};
 use crate::secret::regular_file;
 
 /// What was found on disk.
@@ -34,7 +34,7 @@ enum Holds {
 pub fn inspect(files: &[NamedFile], routes_yaml: &Path) -> Disk {
     let mut disk = Disk::default();
     if mode(routes_yaml).is_some_and(|mode| mode & 0o022 != 0) {
-        let path = routes_yaml.display();
+        let path = shown(routes_yaml);
         let message = "this file can be written by others, who could add a route: chmod go-w";
         disk.warn(&[], format!("{message} {path}"));
     }

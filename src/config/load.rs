@@ -11,7 +11,7 @@ use super::node::{Content, Entry, Key, Node};
 use super::places::{NamedFile, Places, named_files};
 use super::problem::{Problem, Problems, Severity, line_at, located};
 use super::read::Read as _;
-use super::report::{Fault, Report, Span};
+use super::report::{Fault, Report, Span, shown};
 use super::variable::{Variables, WRITTEN, substitute};
 use super::{Config, check, hidden, node};
 
@@ -229,7 +229,7 @@ fn too_large(file: &str) -> Problems {
 
 /// Reads a file and examines it against the environment of this process.
 pub fn look(path: &Path, allow_missing_env: bool, replaced: Replaced) -> Examined {
-    let file = path.display().to_string();
+    let file = shown(path);
     let refused = |problems| Examined::refused(problems, Places::unknown(&file));
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(path);

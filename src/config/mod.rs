@@ -75,7 +75,7 @@ pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelect
 pub use load::{Checked, Examined, MOST_BYTES, Replaced, Source, load, look};
 pub use places::{Finding, KeyPath, NamedFile, Places};
 pub use problem::{Position, Problem, Problems, Severity, SourceLocation};
-pub use report::printable;
+pub use report::{printable, shown};
 pub use resource::takes;
 pub use route::{
     AllowSpec, BatchRule, HeaderEdits, LATEST_RETRY, PREAUTHENTICATED_KEYS, PatternSegment,

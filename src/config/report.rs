@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
+use std::path::Path;
 
 /// Bytes of the source text, end exclusive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -123,6 +124,12 @@ pub(super) fn may_be_secret(key: &str) -> bool {
 pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.into_iter().map(quoted).collect();
     names.join(", ")
+}
+
+/// A file as it was named on the command line or by a variable, without characters that a terminal
+/// would act on: whoever checks files of others did not choose their names.
+pub fn shown(file: &Path) -> String {
+    file.to_string_lossy().chars().map(printable).collect()
 }
 
 /// The character, or a replacement for one that moves the cursor or turns the text's direction.

@@ -268,3 +268,31 @@ async fn a_reload_that_takes_tls_away_is_told_and_one_that_keeps_it_is_not() {
     let told = |line: &str| gone(line).then_some(());
     program.err.find("the warning", told).await;
 }
+
+#[tokio::test]
+async fn the_name_of_a_file_does_nothing_to_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a\u{1b}]0;owned\u{7}\u{202e}\nb.yaml");
+    let fine = "routes: [{name: a, path: /a, upstream: 'https://a.com'}]\n";
+    for words in ["check", "doctor", "run", "demo"] {
+        for text in [None, Some("routes: 1\n"), Some(fine)] {
+            if let Some(text) = text {
+                fs::write(&file, text).unwrap();
+            }
+            let mut named = command();
+            named.arg(words).arg("-c").arg(&file);
+            if words == "check" {
+                named.arg("--allow-missing-env");
+            }
+            let (_, out, err) = run(named).await;
+            let said = format!("{out}{err}");
+            assert!(said.contains("owned"), "{words}: {said}");
+            let acts = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
+            assert!(
+                !said.contains(acts) && !said.contains("\nb.yaml"),
+                "{words}: {said:?}"
+            );
+        }
+        let _ = fs::remove_file(&file);
+    }
+}
