@@ -1,13 +1,11 @@
 //! Lines of `allow` that no role of the token serves: the commonest fault of a new app is a
 //! permission that was not granted. Silent wherever a right may stand that is not known here.
 
-use std::collections::BTreeSet;
-
 use http::Method;
 
 use super::finding::{Finding, Subject};
 use super::roles::{Meeting, below_version, families, family, meet, writes};
-use super::territory::{EVERYWHERE, TERRITORIES};
+use super::territory::{EVERYWHERE, is_known};
 use crate::config::{AllowSpec, PatternSegment, RouteSpec};
 
 /// Paths inside territories that ask, also or only, for a family that is not listed there.
@@ -70,9 +68,8 @@ const MOST: usize = 5;
 
 /// What is to be said of the lines that these roles do not suffice for.
 pub(super) fn judge(roles: &[String], route: &RouteSpec) -> Option<Finding> {
-    let is_known = |role: &String| TERRITORIES.iter().any(|it| it.family == family(role));
     // That there are none is told with the token's claims.
-    if roles.is_empty() || !roles.iter().all(is_known) {
+    if roles.is_empty() || !roles.iter().all(|role| is_known(family(role))) {
         return None;
     }
     let prefix = route.upstream.prefix.as_str();
@@ -100,7 +97,7 @@ fn unserved(rule: &AllowSpec, prefix: &str, roles: &[String]) -> Option<String> 
     {
         return None;
     }
-    let mut families: BTreeSet<&str> = families(&pattern).into_iter().collect();
+    let mut families = families(&pattern);
     if families.contains("User") {
         // When users signed in is told beside them, not alone.
         families.remove("AuditLog");

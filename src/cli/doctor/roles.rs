@@ -7,7 +7,7 @@ use http::Method;
 
 use super::api::{behind_version, is_version};
 use super::finding::{Finding, Subject};
-use super::territory::{EVERYWHERE, PRIVILEGED, TERRITORIES, Territory};
+use super::territory::{EVERYWHERE, PRIVILEGED, TERRITORIES, is_known};
 use crate::config::{AllowSpec, BatchRule, PatternSegment, RouteSpec};
 
 /// What is to be said about the roles of a token that this route's requests carry.
@@ -97,8 +97,9 @@ impl Reached {
 
     fn verdict(&self, role: &str) -> Option<Excess> {
         let family = family(role);
-        TERRITORIES.iter().find(|it| it.family == family)?;
-        if !self.read.contains(family) {
+        if !is_known(family) {
+            None
+        } else if !self.read.contains(family) {
             Some(Excess::Untouched)
         } else if writes(role) && !self.written.contains(family) {
             // Sending and creating are permissions of their own, that reads need nothing of.
@@ -161,34 +162,27 @@ pub(super) fn below_version(
 
 /// The families that a pattern leads to: every one that its wildcards may stand for, and of those
 /// that it spells out the ones that are most particular. `users/*/sendMail` is mail, not users.
-pub(super) fn families(pattern: &[PatternSegment]) -> Vec<&'static str> {
-    if EVERYWHERE
-        .iter()
-        .any(|path| meet(pattern, path) != Meeting::None)
-    {
-        return TERRITORIES.iter().map(|it| it.family).collect();
+pub(super) fn families(pattern: &[PatternSegment]) -> BTreeSet<&'static str> {
+    let meets = |path: &&str| meet(pattern, path) != Meeting::None;
+    if EVERYWHERE.iter().any(meets) {
+        let all = TERRITORIES.iter().flat_map(|it| it.families);
+        return all.copied().collect();
     }
     let words = |path: &str| {
-        path.split('/')
-            .filter(|word| !word.starts_with('*'))
-            .count()
+        let words = path.split('/').filter(|word| !word.starts_with('*'));
+        words.count()
     };
-    let each = || {
-        let paths = |it: &'static Territory| it.paths.iter().map(|path| (it.family, *path));
-        TERRITORIES.iter().flat_map(paths)
-    };
-    let particular = each()
-        .filter(|(_, path)| meet(pattern, path) == Meeting::Spelt)
-        .map(|(_, path)| words(path))
-        .max();
-    each()
-        .filter(|(_, path)| match meet(pattern, path) {
-            Meeting::None => false,
-            Meeting::Possible => true,
-            Meeting::Spelt => Some(words(path)) == particular,
-        })
-        .map(|(family, _)| family)
-        .collect()
+    let met = TERRITORIES.iter().map(|it| (it, meet(pattern, it.path)));
+    let spelt = met
+        .clone()
+        .filter(|(_, meeting)| *meeting == Meeting::Spelt);
+    let particular = spelt.map(|(it, _)| words(it.path)).max();
+    let reached = met.filter(|(it, meeting)| match meeting {
+        Meeting::None => false,
+        Meeting::Possible => true,
+        Meeting::Spelt => Some(words(it.path)) == particular,
+    });
+    reached.flat_map(|(it, _)| it.families).copied().collect()
 }
 
 /// Whether a pattern and a path of a territory have a request in common.

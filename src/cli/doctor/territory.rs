@@ -1,326 +1,144 @@
-//! Which part of Microsoft Graph an application permission is for, as paths below the version
-//! (Microsoft Graph permissions reference). Families that are missing here are not judged.
+//! Which application permissions of Microsoft Graph a path is for (Microsoft Graph permissions
+//! reference). Families that are missing here are not judged.
 
-/// Permissions of one family, `Mail` in `Mail.ReadWrite`, and where they matter: `*` is one segment,
-/// `**` any number of them. Where several families serve a path, each has it.
+/// A path below the version, and the families of permissions that matter there, `Mail` of
+/// `Mail.ReadWrite`: `*` is one segment, `**` any number of them.
 pub(super) struct Territory {
-    pub(super) family: &'static str,
-    pub(super) paths: &'static [&'static str],
+    pub(super) path: &'static str,
+    pub(super) families: &'static [&'static str],
 }
 
-const fn territory(family: &'static str, paths: &'static [&'static str]) -> Territory {
-    Territory { family, paths }
+macro_rules! territories {
+    ($($path:literal: $($family:ident)+;)+) => {
+        /// The paths, in their order.
+        pub(super) const TERRITORIES: &[Territory] = &[$(Territory {
+            path: $path,
+            families: &[$(stringify!($family)),+],
+        }),+];
+    };
 }
 
-const CALENDARS: &[&str] = &[
-    "users/*/calendar/**",
-    "users/*/calendarGroups/**",
-    "users/*/calendarView/**",
-    "users/*/calendars/**",
-    "users/*/events/**",
-    "users/*/findMeetingTimes",
-    "users/*/getSchedule",
-    "users/*/reminderView/**",
-    "groups/*/calendar/**",
-    "places/**",
-];
-const CLASSIFICATIONS: &str = "servicePrincipals/*/delegatedPermissionClassifications/**";
-/// Whoever may read or restore what is deleted is asked for the permission for what it was.
-const DELETED: &str = "directory/deletedItems/**";
-const FILES: &[&str] = &[
-    "drives/**",
-    "groups/*/drive/**",
-    "groups/*/drives/**",
-    "groups/*/sites/**",
-    "shares/**",
-    "sites/*/analytics/**",
-    "sites/*/drive/**",
-    "sites/*/drives/**",
-    "sites/*/getByPath/**",
-    "sites/*/lists/**",
-    "sites/*/sites/**",
-    CHANNEL_FILES,
-    "users/*/drive/**",
-    "users/*/drives/**",
-];
-const CHANNEL_FILES: &str = "teams/*/channels/*/filesFolder";
-/// To be told all that stands in a member, an app needs the permission for what the member is.
-const MEMBERS: &str = "groups/*/members/**";
-const MEMBERS_OF_MEMBERS: &str = "groups/*/transitiveMembers/**";
-const OWNERS: &str = "groups/*/owners/**";
-const GROUPS: &[&str] = &[
-    "groups/**",
-    "groups/*/calendar/**",
-    "groups/*/drive/**",
-    "groups/*/drives/**",
-    "groups/*/events/**",
-    MEMBERS,
-    MEMBERS_OF_MEMBERS,
-    OWNERS,
-    "groups/*/appRoleAssignments/**",
-    "groups/*/planner/**",
-    "groups/*/sites/**",
-    "groups/*/team/**",
-    DELETED,
-    "groupLifecyclePolicies/**",
-    "groupSettings/**",
-    "planner/**",
-    "teams/**",
-    CHANNEL_FILES,
-    "users/*/joinedTeams",
-    "users/*/memberOf/**",
-    "users/*/planner/**",
-    "users/*/transitiveMemberOf/**",
-];
-const MAIL: &[&str] = &[
-    "users/*/getMailTips",
-    "users/*/inferenceClassification/**",
-    "users/*/mailFolders/**",
-    "users/*/messages/**",
-    "users/*/sendMail",
-];
-const TEAMS: &[&str] = &[
-    "groups/*/team/**",
-    "teams/**",
-    "users/*/joinedTeams",
-    "users/*/teamwork/associatedTeams",
-];
+territories! {
+    "administrativeUnits/**": Directory RoleManagement;
+    "applicationTemplates/**": Application;
+    "applications/**": Application Directory;
+    // Sign-ins want both the permission of AuditLog and that of Directory.
+    "auditLogs/**": AuditLog Directory Policy;
+    "chats/**": Chat;
+    "communications/**": OnlineMeetings;
+    "contacts/**": Directory;
+    "contracts/**": Directory;
+    "deviceAppManagement/**":
+        DeviceManagementApps DeviceManagementConfiguration DeviceManagementManagedDevices;
+    "deviceManagement/**":
+        DeviceManagementApps DeviceManagementConfiguration DeviceManagementManagedDevices;
+    "devices/**": Device Directory;
+    "directory/**": Directory RoleManagement;
+    // Whoever may read or restore what is deleted is asked for the permission for what it was.
+    "directory/deletedItems/**": Application Device Directory Group GroupMember User;
+    "directory/subscriptions/**": Directory Organization;
+    "directoryObjects/**": Directory;
+    "directoryRoleTemplates/**": Directory RoleManagement;
+    "directoryRoles/**": Directory RoleManagement;
+    "domains/**": Directory Domain;
+    "drives/**": Files Sites;
+    "groupLifecyclePolicies/**": Directory Group GroupMember;
+    "groupSettings/**": Directory Group GroupMember;
+    "groups/**": Directory Group GroupMember;
+    "groups/*/appRoleAssignments/**": AppRoleAssignment Application Directory Group GroupMember;
+    "groups/*/calendar/**": Calendars Group GroupMember;
+    "groups/*/drive/**": Files Group GroupMember Sites;
+    "groups/*/drives/**": Files Group GroupMember Sites;
+    "groups/*/events/**": Group GroupMember;
+    // To be told all that stands in a member, an app needs the permission for what the member is.
+    "groups/*/members/**": Directory Group GroupMember User;
+    "groups/*/onenote/**": Notes;
+    "groups/*/owners/**": Directory Group GroupMember User;
+    "groups/*/planner/**": Group GroupMember Tasks;
+    "groups/*/sites/**": Files Group GroupMember Sites;
+    "groups/*/team/**":
+        Channel ChannelMessage ChannelSettings Directory Group GroupMember Team TeamMember;
+    "groups/*/transitiveMembers/**": Directory Group GroupMember User;
+    "identity/**": Policy;
+    "invitations/**": Directory User;
+    "oauth2PermissionGrants/**": AppRoleAssignment Application Directory;
+    "organization/**": Directory Organization;
+    "places/**": Calendars;
+    "planner/**": Group GroupMember Tasks;
+    "policies/**": Policy;
+    "policies/featureRolloutPolicies/**": Directory Policy;
+    "policies/roleManagementPolicies/**": RoleManagement;
+    "policies/roleManagementPolicyAssignments/**": RoleManagement;
+    "reports/**": AuditLog Reports;
+    "reports/deviceConfigurationDeviceActivity/**":
+        DeviceManagementConfiguration DeviceManagementManagedDevices;
+    "reports/deviceConfigurationUserActivity/**":
+        DeviceManagementConfiguration DeviceManagementManagedDevices;
+    "reports/managedDeviceEnrollmentFailureDetails/**":
+        DeviceManagementConfiguration DeviceManagementManagedDevices;
+    "reports/managedDeviceEnrollmentTopFailures/**":
+        DeviceManagementConfiguration DeviceManagementManagedDevices;
+    "roleManagement/**": Directory RoleManagement;
+    "servicePrincipals/**": AppRoleAssignment Application Directory;
+    "servicePrincipals/*/delegatedPermissionClassifications/**": Application Directory Policy;
+    "shares/**": Files Sites;
+    "sites/**": Sites;
+    "sites/*/analytics/**": Files Sites;
+    "sites/*/drive/**": Files Sites;
+    "sites/*/drives/**": Files Sites;
+    "sites/*/getByPath/**": Files Notes Sites;
+    "sites/*/lists/**": Files Sites;
+    "sites/*/onenote/**": Notes Sites;
+    "sites/*/sites/**": Files Notes Sites;
+    "subscribedSkus/**": Directory Organization;
+    "teams/**": Channel ChannelMessage ChannelSettings Directory Group GroupMember Team TeamMember;
+    "teams/*/channels/*/filesFolder": Files Group GroupMember Sites;
+    "users/**": AuditLog Directory User;
+    "users/*/appRoleAssignments/**": AppRoleAssignment Application Directory User;
+    "users/*/calendar/**": Calendars;
+    "users/*/calendarGroups/**": Calendars;
+    "users/*/calendarView/**": Calendars;
+    "users/*/calendars/**": Calendars;
+    "users/*/chats/**": Chat;
+    "users/*/contactFolders/**": Contacts;
+    "users/*/contacts/**": Contacts;
+    "users/*/deviceManagementTroubleshootingEvents/**": DeviceManagementManagedDevices;
+    "users/*/drive/**": Files Sites;
+    "users/*/drives/**": Files Sites;
+    "users/*/events/**": Calendars;
+    "users/*/findMeetingTimes": Calendars;
+    "users/*/followedSites/**": Sites;
+    "users/*/getMailTips": Mail;
+    "users/*/getSchedule": Calendars;
+    "users/*/inferenceClassification/**": Mail;
+    "users/*/insights/**": Sites;
+    "users/*/joinedTeams":
+        Channel ChannelMessage ChannelSettings Directory Group GroupMember Team TeamMember User;
+    "users/*/mailFolders/**": Mail MailboxSettings;
+    "users/*/mailboxSettings/**": MailboxSettings;
+    "users/*/managedAppRegistrations/**": DeviceManagementApps;
+    "users/*/managedDevices/**": DeviceManagementManagedDevices;
+    "users/*/memberOf/**": Directory Group GroupMember RoleManagement User;
+    "users/*/messages/**": Mail;
+    "users/*/onenote/**": Notes;
+    "users/*/onlineMeetings/**": OnlineMeetings;
+    "users/*/outlook/**": MailboxSettings User;
+    "users/*/ownedDevices/**": Device Directory User;
+    "users/*/photo/**": User;
+    "users/*/planner/**": Group GroupMember Tasks;
+    "users/*/registeredDevices/**": Device Directory User;
+    "users/*/reminderView/**": Calendars;
+    "users/*/scopedRoleMemberOf/**": Directory RoleManagement User;
+    "users/*/sendMail": Mail;
+    "users/*/teamwork/associatedTeams": Channel ChannelMessage ChannelSettings Team TeamMember;
+    "users/*/todo/**": Tasks;
+    "users/*/transitiveMemberOf/**": Directory Group GroupMember RoleManagement User;
+}
 
-/// The families, in the order of their names.
-pub(super) const TERRITORIES: &[Territory] = &[
-    territory(
-        "AppRoleAssignment",
-        &[
-            "servicePrincipals/**",
-            "users/*/appRoleAssignments/**",
-            "groups/*/appRoleAssignments/**",
-            "oauth2PermissionGrants/**",
-        ],
-    ),
-    territory(
-        "Application",
-        &[
-            "applications/**",
-            "servicePrincipals/**",
-            CLASSIFICATIONS,
-            "applicationTemplates/**",
-            DELETED,
-            "groups/*/appRoleAssignments/**",
-            "oauth2PermissionGrants/**",
-            "users/*/appRoleAssignments/**",
-        ],
-    ),
-    territory("AuditLog", &["auditLogs/**", "reports/**", "users/**"]),
-    territory("Calendars", CALENDARS),
-    territory("Channel", TEAMS),
-    territory("ChannelMessage", TEAMS),
-    territory("ChannelSettings", TEAMS),
-    territory("Chat", &["chats/**", "users/*/chats/**"]),
-    territory(
-        "Contacts",
-        &["users/*/contactFolders/**", "users/*/contacts/**"],
-    ),
-    territory(
-        "Device",
-        &[
-            "devices/**",
-            DELETED,
-            "users/*/ownedDevices/**",
-            "users/*/registeredDevices/**",
-        ],
-    ),
-    territory(
-        "DeviceManagementApps",
-        &[
-            "deviceAppManagement/**",
-            "deviceManagement/**",
-            "users/*/managedAppRegistrations/**",
-        ],
-    ),
-    territory(
-        "DeviceManagementConfiguration",
-        &[
-            "deviceAppManagement/**",
-            "deviceManagement/**",
-            "reports/deviceConfigurationDeviceActivity/**",
-            "reports/deviceConfigurationUserActivity/**",
-            "reports/managedDeviceEnrollmentFailureDetails/**",
-            "reports/managedDeviceEnrollmentTopFailures/**",
-        ],
-    ),
-    territory(
-        "DeviceManagementManagedDevices",
-        &[
-            "deviceAppManagement/**",
-            "deviceManagement/**",
-            "reports/deviceConfigurationDeviceActivity/**",
-            "reports/deviceConfigurationUserActivity/**",
-            "reports/managedDeviceEnrollmentFailureDetails/**",
-            "reports/managedDeviceEnrollmentTopFailures/**",
-            "users/*/deviceManagementTroubleshootingEvents/**",
-            "users/*/managedDevices/**",
-        ],
-    ),
-    territory(
-        "Directory",
-        &[
-            "administrativeUnits/**",
-            "applications/**",
-            // Sign-ins want both permissions.
-            "auditLogs/**",
-            "contacts/**",
-            "contracts/**",
-            "devices/**",
-            "directory/**",
-            DELETED,
-            "directory/subscriptions/**",
-            "directoryObjects/**",
-            "directoryRoleTemplates/**",
-            "directoryRoles/**",
-            "domains/**",
-            "groupLifecyclePolicies/**",
-            "groupSettings/**",
-            "groups/**",
-            MEMBERS,
-            MEMBERS_OF_MEMBERS,
-            OWNERS,
-            "groups/*/appRoleAssignments/**",
-            "groups/*/team/**",
-            "invitations/**",
-            "oauth2PermissionGrants/**",
-            "organization/**",
-            "policies/featureRolloutPolicies/**",
-            "roleManagement/**",
-            "servicePrincipals/**",
-            CLASSIFICATIONS,
-            "subscribedSkus/**",
-            "teams/**",
-            "users/**",
-            "users/*/appRoleAssignments/**",
-            "users/*/joinedTeams",
-            "users/*/memberOf/**",
-            "users/*/ownedDevices/**",
-            "users/*/registeredDevices/**",
-            "users/*/scopedRoleMemberOf/**",
-            "users/*/transitiveMemberOf/**",
-        ],
-    ),
-    territory("Domain", &["domains/**"]),
-    territory("Files", FILES),
-    territory("Group", GROUPS),
-    territory("GroupMember", GROUPS),
-    territory("Mail", MAIL),
-    territory(
-        "MailboxSettings",
-        &[
-            "users/*/mailboxSettings/**",
-            "users/*/mailFolders/**",
-            "users/*/outlook/**",
-        ],
-    ),
-    territory(
-        "Notes",
-        &[
-            "users/*/onenote/**",
-            "groups/*/onenote/**",
-            "sites/*/getByPath/**",
-            "sites/*/onenote/**",
-            "sites/*/sites/**",
-        ],
-    ),
-    territory(
-        "OnlineMeetings",
-        &["users/*/onlineMeetings/**", "communications/**"],
-    ),
-    territory(
-        "Organization",
-        &[
-            "organization/**",
-            "directory/subscriptions/**",
-            "subscribedSkus/**",
-        ],
-    ),
-    territory(
-        "Policy",
-        &[
-            "policies/**",
-            "policies/featureRolloutPolicies/**",
-            "identity/**",
-            "auditLogs/**",
-            CLASSIFICATIONS,
-        ],
-    ),
-    territory("Reports", &["reports/**"]),
-    territory(
-        "RoleManagement",
-        &[
-            "administrativeUnits/**",
-            "directory/**",
-            "directoryRoleTemplates/**",
-            "directoryRoles/**",
-            "policies/roleManagementPolicies/**",
-            "policies/roleManagementPolicyAssignments/**",
-            "roleManagement/**",
-            "users/*/memberOf/**",
-            "users/*/scopedRoleMemberOf/**",
-            "users/*/transitiveMemberOf/**",
-        ],
-    ),
-    territory(
-        "Sites",
-        &[
-            "sites/**",
-            "drives/**",
-            "groups/*/drive/**",
-            "groups/*/drives/**",
-            "groups/*/sites/**",
-            "shares/**",
-            "sites/*/analytics/**",
-            "sites/*/drive/**",
-            "sites/*/drives/**",
-            "sites/*/getByPath/**",
-            "sites/*/lists/**",
-            "sites/*/sites/**",
-            CHANNEL_FILES,
-            "sites/*/onenote/**",
-            "users/*/drive/**",
-            "users/*/drives/**",
-            "users/*/followedSites/**",
-            "users/*/insights/**",
-        ],
-    ),
-    territory(
-        "Tasks",
-        &[
-            "users/*/todo/**",
-            "users/*/planner/**",
-            "planner/**",
-            "groups/*/planner/**",
-        ],
-    ),
-    territory("Team", TEAMS),
-    territory("TeamMember", TEAMS),
-    territory(
-        "User",
-        &[
-            "users/**",
-            DELETED,
-            MEMBERS,
-            MEMBERS_OF_MEMBERS,
-            OWNERS,
-            "invitations/**",
-            "users/*/appRoleAssignments/**",
-            "users/*/joinedTeams",
-            "users/*/memberOf/**",
-            "users/*/outlook/**",
-            "users/*/ownedDevices/**",
-            "users/*/photo/**",
-            "users/*/registeredDevices/**",
-            "users/*/scopedRoleMemberOf/**",
-            "users/*/transitiveMemberOf/**",
-        ],
-    ),
-];
+/// Whether a family is listed here.
+pub(super) fn is_known(family: &str) -> bool {
+    TERRITORIES.iter().any(|it| it.families.contains(&family))
+}
 
 /// Paths that serve whatever family the request names inside.
 pub(super) const EVERYWHERE: &[&str] = &["subscriptions/**", "search/**", "directoryObjects/**"];
@@ -339,9 +157,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_are_listed_once_with_paths_of_the_form_that_is_read() {
-        assert!(TERRITORIES.is_sorted_by(|a, b| a.family < b.family));
-        let paths = TERRITORIES.iter().flat_map(|it| it.paths);
+    fn paths_and_families_are_listed_once_and_in_the_form_that_is_read() {
+        assert!(TERRITORIES.is_sorted_by(|a, b| a.path < b.path));
+        for Territory { path, families } in TERRITORIES {
+            assert!(families.is_sorted_by(|a, b| a < b), "{path}");
+        }
+        let paths = TERRITORIES.iter().map(|it| &it.path);
         for path in paths.chain(EVERYWHERE) {
             assert!(!path.starts_with('/') && !path.contains("**/"), "{path}");
         }
