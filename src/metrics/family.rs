@@ -102,6 +102,36 @@ impl Family {
         family
     }
 
+    /// A counter or gauge with what is counted under each of these labels. Counts are exact up to
+    /// 2^53, as in every Prometheus.
+    pub(super) fn counts<'a, T, const N: usize>(
+        &self,
+        counted: impl Iterator<Item = ([&'a str; N], T)>,
+        count: impl Fn(T) -> u64,
+    ) -> MetricFamily {
+        self.values(counted, |it| count(it) as f64)
+    }
+
+    /// A counter or gauge with a value under each of these labels.
+    pub(super) fn values<'a, T, const N: usize>(
+        &self,
+        known: impl Iterator<Item = ([&'a str; N], T)>,
+        value: impl Fn(T) -> f64,
+    ) -> MetricFamily {
+        let samples = known.map(|(labels, it)| self.sample(&labels, value(it)));
+        self.with(samples.collect())
+    }
+
+    /// A histogram with the durations under each of these labels.
+    pub(super) fn histograms<'a, T, const N: usize>(
+        &self,
+        measured: impl Iterator<Item = ([&'a str; N], T)>,
+        totals: impl Fn(T) -> &'a DurationTotals,
+    ) -> MetricFamily {
+        let samples = measured.map(|(labels, it)| self.histogram(&labels, totals(it)));
+        self.with(samples.collect())
+    }
+
     /// A sample of a counter or gauge.
     pub(super) fn sample(&self, labels: &[&str], value: f64) -> Metric {
         let mut metric = Metric::from_label(self.pairs(labels));
@@ -117,13 +147,7 @@ impl Family {
         metric
     }
 
-    /// A sample of a counter or gauge. Counts are exact up to 2^53, as in every Prometheus.
-    pub(super) fn count(&self, labels: &[&str], count: u64) -> Metric {
-        self.sample(labels, count as f64)
-    }
-
-    /// A sample of a histogram.
-    pub(super) fn histogram(&self, labels: &[&str], totals: &DurationTotals) -> Metric {
+    fn histogram(&self, labels: &[&str], totals: &DurationTotals) -> Metric {
         let mut so_far = 0;
         let buckets = BOUNDS.iter().zip(totals.buckets).map(|(bound, count)| {
             so_far += count;

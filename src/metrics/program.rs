@@ -43,19 +43,20 @@ impl Program {
 
     pub(super) fn families(&self, log_dropped: u64) -> Vec<MetricFamily> {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let reloads = &family::RELOADS;
-        let plain =
-            |family: &family::Family, value: u64| family.with(vec![family.count(&[], value)]);
+        let plain = |family: &family::Family, value: u64| {
+            family.counts(std::iter::once(([], value)), |value| value)
+        };
+        let reloads = [
+            (["success"], read(&self.reloaded)),
+            (["failure"], read(&self.refused)),
+        ];
         let in_force = !self.last_refused.load(Ordering::Relaxed);
         let build = [env!("CARGO_PKG_VERSION"), REVISION.unwrap_or("unknown")];
         vec![
-            reloads.with(vec![
-                reloads.count(&["success"], read(&self.reloaded)),
-                reloads.count(&["failure"], read(&self.refused)),
-            ]),
+            family::RELOADS.counts(reloads.into_iter(), |count| count),
             plain(&family::RELOAD_SUCCESSFUL, u64::from(in_force)),
             plain(&family::RELOAD_TIMESTAMP, read(&self.last_read)),
-            family::BUILD.with(vec![family::BUILD.count(&build, 1)]),
+            family::BUILD.counts(std::iter::once((build, 1)), |value| value),
             plain(&family::LOG_DROPPED, log_dropped),
             plain(&family::PANICS, read(&self.panics)),
         ]

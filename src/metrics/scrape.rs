@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Metric, MetricFamily};
+use prometheus::proto::MetricFamily;
 
 use super::Store;
 use super::family::{self, Family};
@@ -41,56 +41,55 @@ impl Collector for Scrape {
         let mut families = routes(&self.store.route_totals());
         let refreshes = self.store.refreshes.totals();
         families.extend(tokens(&look_ups, &refreshes, &reading.tokens));
-        families.push(credentials(&reading.credentials));
-        families.push(fallbacks(&reading.fallbacks));
-        families.push(refusals(&self.store));
+        let expiries = named(&reading.credentials);
+        families.push(family::CREDENTIAL_EXPIRY.values(expiries, |at| unix_seconds(*at)));
+        let fallbacks = named(&reading.fallbacks);
+        families.push(family::FALLBACK.counts(fallbacks, |active| u64::from(*active)));
+        let codes = Code::ALL.iter().map(|code| [code.as_str()]);
+        let refusals = codes.zip(self.store.refusal_totals());
+        families.push(family::REFUSED.counts(refusals, |count| count));
         families.extend(self.store.program.families(reading.log_dropped));
         families
     }
 }
 
+/// What goes by one label.
+fn named<T>(all: &BTreeMap<String, T>) -> impl Iterator<Item = ([&str; 1], &T)> + Clone {
+    all.iter().map(|(name, of_it)| ([name.as_str()], of_it))
+}
+
+/// What goes by the labels of a token.
+fn of_tokens<T>(all: &BTreeMap<TokenLabels, T>) -> impl Iterator<Item = ([&str; 2], &T)> + Clone {
+    all.iter().map(|(labels, of_it)| {
+        let TokenLabels { credential, scope } = labels;
+        ([credential.as_str(), scope.as_str()], of_it)
+    })
+}
+
 fn routes(routes: &BTreeMap<String, RouteTotals>) -> Vec<MetricFamily> {
-    // What has an upstream: all but the requests that matched no route.
-    let matched = || routes.iter().filter(|(route, _)| !route.is_empty());
-    let all = |family: &Family, sample: &dyn Fn(&str, &RouteTotals) -> Metric| {
-        family.with(
-            routes
-                .iter()
-                .map(|(route, sums)| sample(route, sums))
-                .collect(),
-        )
-    };
-    let each = |family: &Family, sample: &dyn Fn(&str, &RouteTotals) -> Metric| {
-        family.with(matched().map(|(route, sums)| sample(route, sums)).collect())
-    };
     use family::*;
+    let all = named(routes);
+    // What has an upstream: all but the requests that matched no route.
+    let matched = all.clone().filter(|(route, _)| *route != [""]);
+    let retries = matched.clone().flat_map(|([route], sums)| {
+        let each = RetryReason::ALL.iter().zip(sums.retries);
+        each.map(move |(reason, count)| ([route, reason.as_str()], count))
+    });
+    let connections = matched.clone().flat_map(|([route], sums)| {
+        let each = ConnectionState::ALL.iter().zip(sums.connections);
+        each.map(move |(state, count)| ([route, state.as_str()], count))
+    });
     vec![
         requests(routes),
-        all(&REQUEST_DURATION, &|r, t| {
-            REQUEST_DURATION.histogram(&[r], &t.durations)
-        }),
-        all(&IN_FLIGHT, &|r, t| IN_FLIGHT.count(&[r], t.in_flight)),
-        all(&REQUEST_BYTES, &|r, t| {
-            REQUEST_BYTES.count(&[r], t.request_bytes)
-        }),
-        all(&RESPONSE_BYTES, &|r, t| {
-            RESPONSE_BYTES.count(&[r], t.response_bytes)
-        }),
-        each(&UPSTREAM_RESPONSE, &|r, t| {
-            UPSTREAM_RESPONSE.histogram(&[r], &t.heads)
-        }),
-        each(&THROTTLED, &|r, t| THROTTLED.count(&[r], t.throttled)),
-        each(&LINKS, &|r, t| LINKS.count(&[r], t.links)),
-        RETRIES.with(
-            matched()
-                .flat_map(|(route, sums)| retries(route, sums))
-                .collect(),
-        ),
-        CONNECTIONS.with(
-            matched()
-                .flat_map(|(route, sums)| connections(route, sums))
-                .collect(),
-        ),
+        REQUEST_DURATION.histograms(all.clone(), |sums| &sums.durations),
+        IN_FLIGHT.counts(all.clone(), |sums| sums.in_flight),
+        REQUEST_BYTES.counts(all.clone(), |sums| sums.request_bytes),
+        RESPONSE_BYTES.counts(all, |sums| sums.response_bytes),
+        UPSTREAM_RESPONSE.histograms(matched.clone(), |sums| &sums.heads),
+        THROTTLED.counts(matched.clone(), |sums| sums.throttled),
+        LINKS.counts(matched, |sums| sums.links),
+        RETRIES.counts(retries, |count| count),
+        CONNECTIONS.counts(connections, |count| count),
     ]
 }
 
@@ -98,22 +97,10 @@ fn requests(routes: &BTreeMap<String, RouteTotals>) -> MetricFamily {
     let family = &family::REQUESTS;
     let samples = routes.iter().flat_map(|(route, sums)| {
         sums.answers().map(move |(method, status, count)| {
-            family.count(&[route, method.as_str(), &status.to_string()], count)
+            family.sample(&[route, method.as_str(), &status.to_string()], count as f64)
         })
     });
     family.with(samples.collect())
-}
-
-fn retries(route: &str, sums: &RouteTotals) -> Vec<Metric> {
-    let each = RetryReason::ALL.iter().zip(sums.retries);
-    each.map(|(reason, count)| family::RETRIES.count(&[route, reason.as_str()], count))
-        .collect()
-}
-
-fn connections(route: &str, sums: &RouteTotals) -> Vec<Metric> {
-    let each = ConnectionState::ALL.iter().zip(sums.connections);
-    each.map(|(state, count)| family::CONNECTIONS.count(&[route, state.as_str()], count))
-        .collect()
 }
 
 fn tokens(
@@ -121,6 +108,7 @@ fn tokens(
     calls: &BTreeMap<TokenLabels, RefreshTotals>,
     numbers: &[TokenNumbers],
 ) -> Vec<MetricFamily> {
+    use family::*;
     // Look-ups and calls go on counting over a reload. The rest is told of tokens that are there: one that no
     // route needs any more is not a token that is missing.
     let mut kept: BTreeMap<TokenLabels, TokenNumbers> = BTreeMap::new();
@@ -128,61 +116,19 @@ fn tokens(
         let labels = TokenLabels::new(&numbers.credential, &numbers.scope);
         kept.entry(labels).or_default().merge(numbers);
     }
-    let looked_up = |family: &Family, count: &dyn Fn(&LookUps) -> u64| {
-        let sample = |(labels, sums): (&TokenLabels, &LookUps)| {
-            family.count(&[&labels.credential, &labels.scope], count(sums))
-        };
-        family.with(look_ups.iter().map(sample).collect())
-    };
-    let durations = |(labels, sums): (&TokenLabels, &RefreshTotals)| {
-        let labels = [labels.credential.as_str(), &labels.scope];
-        TOKEN_REFRESH_DURATION.histogram(&labels, &sums.durations)
-    };
-    let each = |family: &Family, sample: &dyn Fn(&[&str], &TokenNumbers) -> Metric| {
-        let of_one = |(labels, token): (&TokenLabels, &TokenNumbers)| {
-            sample(&[&labels.credential, &labels.scope], token)
-        };
-        family.with(kept.iter().map(of_one).collect())
-    };
-    use family::*;
+    let (look_ups, calls, kept) = (of_tokens(look_ups), of_tokens(calls), of_tokens(&kept));
+    let ended = calls.clone().flat_map(|([credential, scope], sums)| {
+        let each = RefreshOutcome::ALL.iter();
+        each.map(move |outcome| ([credential, scope, outcome.as_str()], sums.ended(*outcome)))
+    });
     vec![
-        looked_up(&TOKEN_HITS, &|sums| sums.hits),
-        looked_up(&TOKEN_MISSES, &|sums| sums.misses),
-        TOKEN_REFRESH_DURATION.with(calls.iter().map(durations).collect()),
-        each(&TOKEN_EXPIRY, &|l, t| {
-            TOKEN_EXPIRY.sample(l, t.expires.map_or(0.0, unix_seconds))
-        }),
-        each(&TOKEN_WAITERS, &|l, t| TOKEN_WAITERS.count(l, t.waiters)),
-        TOKEN_REFRESHES.with(calls.iter().flat_map(|(l, t)| refreshes(l, t)).collect()),
+        TOKEN_HITS.counts(look_ups.clone(), |sums| sums.hits),
+        TOKEN_MISSES.counts(look_ups, |sums| sums.misses),
+        TOKEN_REFRESHES.counts(ended, |count| count),
+        TOKEN_REFRESH_DURATION.histograms(calls, |sums| &sums.durations),
+        TOKEN_EXPIRY.values(kept.clone(), |it| it.expires.map_or(0.0, unix_seconds)),
+        TOKEN_WAITERS.counts(kept, |it| it.waiters),
     ]
-}
-
-fn refreshes(labels: &TokenLabels, sums: &RefreshTotals) -> Vec<Metric> {
-    let sample = |outcome: &RefreshOutcome| {
-        let labels = [&labels.credential, &labels.scope, outcome.as_str()];
-        family::TOKEN_REFRESHES.count(&labels, sums.ended(*outcome))
-    };
-    RefreshOutcome::ALL.iter().map(sample).collect()
-}
-
-fn credentials(expiries: &BTreeMap<String, SystemTime>) -> MetricFamily {
-    let family = &family::CREDENTIAL_EXPIRY;
-    let sample =
-        |(name, expires): (&String, &SystemTime)| family.sample(&[name], unix_seconds(*expires));
-    family.with(expiries.iter().map(sample).collect())
-}
-
-fn fallbacks(active: &BTreeMap<String, bool>) -> MetricFamily {
-    let family = &family::FALLBACK;
-    let sample = |(name, active): (&String, &bool)| family.count(&[name], u64::from(*active));
-    family.with(active.iter().map(sample).collect())
-}
-
-fn refusals(store: &Store) -> MetricFamily {
-    let family = &family::REFUSED;
-    let totals = store.refusal_totals();
-    let sample = |(code, count): (&Code, u64)| family.count(&[code.as_str()], count);
-    family.with(Code::ALL.iter().zip(totals).map(sample).collect())
 }
 
 fn unix_seconds(moment: SystemTime) -> f64 {
