@@ -180,28 +180,3 @@ impl Family {
 fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_manual_says_kind_and_labels_of_each_metric() {
-        let manual = include_str!("../../docs/operations.md");
-        let rows = manual
-            .lines()
-            .filter(|line| line.starts_with("| `tokenferry_"));
-        let rows: Vec<Vec<&str>> = rows
-            .map(|row| row.split('|').map(str::trim).collect())
-            .collect();
-        for family in ALL {
-            let name = format!("`{}`", family.name);
-            let row = rows.iter().find(|row| row[1].contains(&name));
-            let row = row.unwrap_or_else(|| panic!("{name} has no row"));
-            let labels = family.labels.iter().map(|label| format!("`{label}`"));
-            let kind = format!("{:?}", family.kind).to_lowercase();
-            assert_eq!(row[2], kind, "{name}");
-            assert_eq!(row[3], labels.collect::<Vec<_>>().join(", "), "{name}");
-        }
-    }
-}

@@ -14,8 +14,6 @@ mod label;
 #[cfg(test)]
 mod page;
 mod program;
-#[cfg(test)]
-mod promised;
 mod refusal;
 mod route;
 mod scrape;
