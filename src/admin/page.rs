@@ -10,6 +10,7 @@ use http::HeaderValue;
 
 use super::status::{RouteStatus, Snapshot, TokenStatus};
 use super::words::{Escaped, Span, Words};
+use crate::timestamp::Timestamp;
 use crate::token::TokenState;
 
 /// Seconds between two loads: about what a person watches with patience.
@@ -118,14 +119,14 @@ impl Page<'_> {
         write!(
             f,
             "<h2>Configuration</h2><p>Loaded {}.</p>",
-            configuration.loaded_at
+            Timestamp::of(configuration.loaded)
         )?;
         if let Some(refused) = &configuration.refused {
             write!(
                 f,
                 "<p><span class=\"bad\">The file as it is now was refused</span> at {}; the one \
                  before it is still in force.</p><pre>",
-                refused.at
+                Timestamp::of(refused.at)
             )?;
             for problem in &refused.problems {
                 writeln!(f, "{}", Escaped(problem))?;
@@ -262,9 +263,10 @@ fn token_row(f: &mut fmt::Formatter<'_>, token: &TokenStatus) -> fmt::Result {
 }
 
 fn route_row(f: &mut fmt::Formatter<'_>, route: &RouteStatus) -> fmt::Result {
-    write!(f, "<tr><th scope=\"row\">{}</th>", Escaped(&route.name))?;
-    write!(f, "<td><code>{}</code></td>", Escaped(&route.matches))?;
-    write!(f, "<td><code>{}</code></td>", Escaped(&route.upstream))?;
+    let own = &route.route;
+    write!(f, "<tr><th scope=\"row\">{}</th>", Escaped(&own.name))?;
+    write!(f, "<td><code>{}</code></td>", Escaped(&own.matches))?;
+    write!(f, "<td><code>{}</code></td>", Escaped(&own.upstream))?;
     write!(f, "<td>{}</td>", State(route.token))?;
     let numbers = [
         route.requests,
@@ -298,7 +300,9 @@ impl fmt::Display for State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::status::{ConfigurationStatus, RefusedStatus};
+    use std::time::UNIX_EPOCH;
+
+    use super::super::report::{Configuration, RefusedReload};
     use super::*;
 
     fn snapshot() -> Snapshot {
@@ -307,10 +311,7 @@ mod tests {
             now: "now".into(),
             ready: true,
             draining: false,
-            configuration: ConfigurationStatus {
-                loaded_at: "then".into(),
-                refused: None,
-            },
+            configuration: Configuration::loaded(UNIX_EPOCH),
             routes: Vec::new(),
             tokens: Vec::new(),
             refused: [].into(),
@@ -328,8 +329,8 @@ mod tests {
     #[test]
     fn text_of_others_cannot_become_markup() {
         let mut snapshot = snapshot();
-        snapshot.configuration.refused = Some(RefusedStatus {
-            at: "then".into(),
+        snapshot.configuration.refused = Some(RefusedReload {
+            at: UNIX_EPOCH,
             problems: vec!["<script>alert('&\"')</script>".into()],
         });
         let page = Page {

@@ -3,6 +3,9 @@
 
 use std::time::SystemTime;
 
+use serde::{Serialize, Serializer};
+
+use crate::timestamp::Timestamp;
 use crate::token::{TokenState, TokenStatus};
 
 /// The program as it stands.
@@ -17,25 +20,41 @@ pub struct Report {
 }
 
 /// The configuration that is in force, and what became of a later one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Configuration {
     /// When it was loaded.
+    #[serde(rename = "loaded_at", serialize_with = "as_timestamp")]
     pub loaded: SystemTime,
     /// The last reload, when that was refused.
     pub refused: Option<RefusedReload>,
 }
 
+impl Configuration {
+    /// One that was loaded then, and no later one was refused.
+    pub fn loaded(at: SystemTime) -> Self {
+        Self {
+            loaded: at,
+            refused: None,
+        }
+    }
+}
+
 /// A reload that was refused.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct RefusedReload {
     /// When.
+    #[serde(serialize_with = "as_timestamp")]
     pub at: SystemTime,
     /// Its problems.
     pub problems: Vec<String>,
 }
 
+fn as_timestamp<S: Serializer>(at: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(Timestamp::of(*at).as_str())
+}
+
 /// A route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Route {
     /// Its name, which is the label of its metrics.
     pub name: String,
@@ -49,6 +68,7 @@ pub struct Route {
     pub scope: String,
     /// Its token's place in [`Report::tokens`]. Routes may share one, whatever the names of their
     /// credentials.
+    #[serde(skip)]
     pub token: Option<usize>,
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::ready::Readiness;
-use super::report::{Report, Token};
+use super::report::{Configuration, Report, Route, Token};
 use crate::clock::Now;
 use crate::metrics::{Metrics, RouteTotals};
 use crate::timestamp::Timestamp;
@@ -20,7 +20,7 @@ pub(super) struct Snapshot {
     pub(super) now: String,
     pub(super) ready: bool,
     pub(super) draining: bool,
-    pub(super) configuration: ConfigurationStatus,
+    pub(super) configuration: Configuration,
     pub(super) routes: Vec<RouteStatus>,
     pub(super) tokens: Vec<TokenStatus>,
     /// Requests that were answered here, by code; those that occurred.
@@ -28,24 +28,9 @@ pub(super) struct Snapshot {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct ConfigurationStatus {
-    pub(super) loaded_at: String,
-    pub(super) refused: Option<RefusedStatus>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct RefusedStatus {
-    pub(super) at: String,
-    pub(super) problems: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
 pub(super) struct RouteStatus {
-    pub(super) name: String,
-    pub(super) matches: String,
-    pub(super) upstream: String,
-    pub(super) credential: String,
-    pub(super) scope: String,
+    #[serde(flatten)]
+    pub(super) route: Route,
     pub(super) token: TokenState,
     pub(super) requests: u64,
     pub(super) in_flight: u64,
@@ -113,7 +98,7 @@ impl Snapshot {
             now: written(now.wall),
             ready: readiness.is_ready(now),
             draining: readiness.is_draining(),
-            configuration: ConfigurationStatus::of(report),
+            configuration: report.configuration.clone(),
             routes: routes.collect(),
             tokens: report
                 .tokens
@@ -128,27 +113,10 @@ impl Snapshot {
     }
 }
 
-impl ConfigurationStatus {
-    fn of(report: &Report) -> Self {
-        let refused = report.configuration.refused.as_ref();
-        Self {
-            loaded_at: written(report.configuration.loaded),
-            refused: refused.map(|refused| RefusedStatus {
-                at: written(refused.at),
-                problems: refused.problems.clone(),
-            }),
-        }
-    }
-}
-
 impl RouteStatus {
-    fn of(report: &Report, route: &super::report::Route, totals: &RouteTotals) -> Self {
+    fn of(report: &Report, route: &Route, totals: &RouteTotals) -> Self {
         Self {
-            name: route.name.clone(),
-            matches: route.matches.clone(),
-            upstream: route.upstream.clone(),
-            credential: route.credential.clone(),
-            scope: route.scope.clone(),
+            route: route.clone(),
             token: report.token_of(route),
             requests: totals.ended,
             in_flight: totals.in_flight,

@@ -56,10 +56,7 @@ fn failed(words: &str, over: Option<SystemTime>) -> LastError {
 /// One route whose token is in `state`, one million seconds after 1970.
 fn world(state: TokenState) -> World {
     let report = Arc::new(Mutex::new(Report {
-        configuration: Configuration {
-            loaded: wall(999_000),
-            refused: None,
-        },
+        configuration: Configuration::loaded(wall(999_000)),
         routes: vec![Route {
             name: "graph".into(),
             matches: "/graph".into(),

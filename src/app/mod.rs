@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::access_log::AccessLog;
-use crate::admin::{Admin, Latch, Readiness, RefusedReload};
+use crate::admin::{Admin, Configuration, Latch, Readiness, RefusedReload};
 use crate::clock::Now;
 use crate::config::{Config, ListenAddress};
 use crate::lifeline;
@@ -37,7 +37,6 @@ use fixed_keys::FixedKeys;
 pub use prepare::{
     Outbound, PrepareError, Prepared, forward_proxy, outbound, outbound_through, prepare,
 };
-use report::State;
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +61,7 @@ pub struct App {
     tokens: TokenCache,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
-    state: Arc<Mutex<State>>,
+    configuration: Arc<Mutex<Configuration>>,
     access_log: Arc<AccessLog>,
     data_addresses: Vec<SocketAddr>,
     listening: Vec<String>,
@@ -136,11 +135,11 @@ impl App {
         };
         let readiness = Arc::new(Readiness::new(started));
         readiness.release(Latch::Configuration);
-        let state = Arc::new(Mutex::new(State::loaded(started.wall)));
+        let configuration = Arc::new(Mutex::new(Configuration::loaded(started.wall)));
         metrics.ask(report::numbers(&tokens, &plan.in_force, &plan.access_log));
         let server = Server::start(data, &plan).map_err(AppError::Threads)?;
         readiness.release(Latch::Listener);
-        let source = report::source(&plan.in_force, &tokens, &state);
+        let source = report::source(&plan.in_force, &tokens, &configuration);
         let answers = Arc::new(Admin::new(
             Arc::clone(&metrics),
             Arc::clone(&readiness),
@@ -156,7 +155,7 @@ impl App {
             tokens,
             metrics,
             readiness,
-            state,
+            configuration,
             access_log: plan.access_log,
             data_addresses,
             listening,
@@ -242,7 +241,7 @@ impl App {
         self.tls.replace(certificate);
         self.tokens.retain(&live);
         self.metrics.reload_ended(true, now);
-        *self.lock() = State::loaded(now);
+        *self.lock() = Configuration::loaded(now);
     }
 
     /// Notes that another configuration was refused; what was in force stays so.
@@ -273,8 +272,10 @@ impl App {
         self.access_log.close(Duration::from_secs(1));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Configuration> {
+        self.configuration
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,31 +1,14 @@
 //! What the running program tells about itself, gathered when somebody looks.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use crate::access_log::AccessLog;
-use crate::admin::{Configuration, RefusedReload, Report, Route, Token};
+use crate::admin::{Configuration, Report, Route, Token};
 use crate::clock::Now;
 use crate::credential::Credential;
 use crate::metrics::{Reading, TokenNumbers};
 use crate::proxy::generation::{self, Generation, InForce};
 use crate::token::{TokenCache, TokenEntry, TokenStatus};
-
-/// What became of the configuration.
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) loaded: SystemTime,
-    pub(super) refused: Option<RefusedReload>,
-}
-
-impl State {
-    pub(super) fn loaded(at: SystemTime) -> Self {
-        Self {
-            loaded: at,
-            refused: None,
-        }
-    }
-}
 
 /// What others count, for the metrics.
 pub(super) fn numbers(
@@ -69,19 +52,20 @@ pub(super) fn numbers(
 pub(super) fn source(
     in_force: &Arc<InForce>,
     tokens: &TokenCache,
-    state: &Arc<Mutex<State>>,
+    configuration: &Arc<Mutex<Configuration>>,
 ) -> Box<dyn Fn() -> Report + Send + Sync> {
-    let (in_force, tokens, state) = (Arc::clone(in_force), tokens.clone(), Arc::clone(state));
+    let (in_force, tokens) = (Arc::clone(in_force), tokens.clone());
+    let configuration = Arc::clone(configuration);
     Box::new(move || {
         let generation = in_force.load();
         let now = Now::read();
         let entries = tokens.entries();
-        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let configuration = configuration
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         Report {
-            configuration: Configuration {
-                loaded: state.loaded,
-                refused: state.refused.clone(),
-            },
+            configuration,
             routes: generation
                 .routes
                 .iter()
