@@ -13,6 +13,17 @@ pub(super) struct FixedKeys {
     timeouts: Timeouts,
 }
 
+/// The keys of a section, and whether each says something else. Every field is named, so that a new
+/// one does not compile until somebody has decided; those behind the semicolon are followed.
+macro_rules! differing {
+    ($at:literal, $old:expr, $new:expr, $section:ident {
+        $($fixed:ident,)+ $(; $($followed:ident,)+)?
+    }) => {{
+        let $section { $($fixed,)+ $($($followed: _,)+)? } = &$new;
+        [$((concat!($at, stringify!($fixed)), $old.$fixed != *$fixed)),+]
+    }};
+}
+
 impl FixedKeys {
     pub(super) fn of(config: &Config) -> Self {
         Self {
@@ -32,55 +43,27 @@ impl FixedKeys {
 
     /// The keys of which another configuration says something else.
     pub(super) fn changed_in(&self, config: &Config) -> Vec<&'static str> {
-        let (limits, new_limits) = (&self.limits, &config.limits);
-        let (log, new_log) = (&self.log, &config.log);
-        let (times, new_times) = (&self.timeouts, &config.timeouts);
-        // Every field is named, so that a new one does not compile until somebody has decided.
-        let Limits {
-            connections,
-            connections_per_peer,
-            in_flight,
-            request_line,
-            header_block,
-            headers,
-            streams,
-        } = new_limits;
-        let LogSpec { format, access } = new_log;
-        let Timeouts {
-            first_byte,
-            request_head,
-            keep_alive,
-            // These three are read where they are used, for each request.
-            request_body_idle: _,
-            token_wait: _,
-            upstream: _,
-            write_stall,
-            drain_delay,
-            drain,
-        } = new_times;
-        let keys = [
+        let mut keys = vec![
             ("listen", self.listen != config.listen),
             ("admin", self.admin != config.admin),
             ("workers", self.workers != config.workers),
-            ("limits.connections", limits.connections != *connections),
-            (
-                "limits.connections_per_peer",
-                limits.connections_per_peer != *connections_per_peer,
-            ),
-            ("limits.in_flight", limits.in_flight != *in_flight),
-            ("limits.request_line", limits.request_line != *request_line),
-            ("limits.header_block", limits.header_block != *header_block),
-            ("limits.headers", limits.headers != *headers),
-            ("limits.streams", limits.streams != *streams),
-            ("log.format", log.format != *format),
-            ("log.access", log.access != *access),
-            ("timeouts.first_byte", times.first_byte != *first_byte),
-            ("timeouts.request_head", times.request_head != *request_head),
-            ("timeouts.keep_alive", times.keep_alive != *keep_alive),
-            ("timeouts.write_stall", times.write_stall != *write_stall),
-            ("timeouts.drain_delay", times.drain_delay != *drain_delay),
-            ("timeouts.drain", times.drain != *drain),
         ];
+        keys.extend(differing! {
+            "limits.", self.limits, config.limits,
+            Limits {
+                connections, connections_per_peer, in_flight, request_line, header_block, headers,
+                streams,
+            }
+        });
+        keys.extend(differing! { "log.", self.log, config.log, LogSpec { format, access, } });
+        keys.extend(differing! {
+            "timeouts.", self.timeouts, config.timeouts,
+            // Those behind the semicolon are read where they are used, for each request.
+            Timeouts {
+                first_byte, request_head, keep_alive, write_stall, drain_delay, drain,;
+                request_body_idle, token_wait, upstream,
+            }
+        });
         let changed = keys.into_iter().filter(|(_, changed)| *changed);
         changed.map(|(key, _)| key).collect()
     }
