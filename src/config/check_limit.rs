@@ -120,34 +120,39 @@ fn head_size(
     usize::try_from(bytes).unwrap_or(default)
 }
 
+/// A time limit over its default: the key has the name of its field.
+macro_rules! limit {
+    ($raw:ident.$key:ident or $default:ident, $report:ident) => {
+        positive(stringify!($key), &$raw.$key, $default.$key, $report)
+    };
+}
+
+/// Those that the top level and a route have both.
+macro_rules! upstream_limits {
+    ($raw:ident or $default:ident, $report:ident) => {
+        UpstreamTimeouts {
+            connect: limit!($raw.connect or $default, $report),
+            response_head: limit!($raw.response_head or $default, $report),
+            response_body_idle: limit!($raw.response_body_idle or $default, $report),
+        }
+    };
+}
+
 /// The time limits of the file over the defaults.
 pub(super) fn timeouts(raw: &Field<RawTimeouts>, report: &mut Report) -> Timeouts {
     let default = Timeouts::default();
     let Some(raw) = raw.value() else {
         return default;
     };
-    let mut limit = |key, field, default| positive(key, field, default, report);
-    let upstream = default.upstream;
+    let upstream = &default.upstream;
     Timeouts {
-        first_byte: limit("first_byte", &raw.first_byte, default.first_byte),
-        request_head: limit("request_head", &raw.request_head, default.request_head),
-        keep_alive: limit("keep_alive", &raw.keep_alive, default.keep_alive),
-        request_body_idle: limit(
-            "request_body_idle",
-            &raw.request_body_idle,
-            default.request_body_idle,
-        ),
-        token_wait: limit("token_wait", &raw.token_wait, default.token_wait),
-        write_stall: limit("write_stall", &raw.write_stall, default.write_stall),
-        upstream: UpstreamTimeouts {
-            connect: limit("connect", &raw.connect, upstream.connect),
-            response_head: limit("response_head", &raw.response_head, upstream.response_head),
-            response_body_idle: limit(
-                "response_body_idle",
-                &raw.response_body_idle,
-                upstream.response_body_idle,
-            ),
-        },
+        first_byte: limit!(raw.first_byte or default, report),
+        request_head: limit!(raw.request_head or default, report),
+        keep_alive: limit!(raw.keep_alive or default, report),
+        request_body_idle: limit!(raw.request_body_idle or default, report),
+        token_wait: limit!(raw.token_wait or default, report),
+        write_stall: limit!(raw.write_stall or default, report),
+        upstream: upstream_limits!(raw or upstream, report),
         // Zero is a choice here: stop at once.
         drain_delay: raw.drain_delay.or(Time(default.drain_delay)).0,
         drain: raw.drain.or(Time(default.drain)).0,
@@ -163,16 +168,7 @@ pub(super) fn upstream_timeouts(
     let Some(raw) = raw.value() else {
         return default.clone();
     };
-    let mut limit = |key, field, default| positive(key, field, default, report);
-    UpstreamTimeouts {
-        connect: limit("connect", &raw.connect, default.connect),
-        response_head: limit("response_head", &raw.response_head, default.response_head),
-        response_body_idle: limit(
-            "response_body_idle",
-            &raw.response_body_idle,
-            default.response_body_idle,
-        ),
-    }
+    upstream_limits!(raw or default, report)
 }
 
 fn positive(key: &str, field: &Field<Time>, default: Duration, report: &mut Report) -> Duration {
