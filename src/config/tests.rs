@@ -58,33 +58,8 @@ fn a_file_that_says_no_more_than_it_must_has_every_default() {
     let config = check(EXAMPLE).unwrap().config;
     assert_eq!(config.listen, [ListenAddress::Loopback(8080)]);
     assert_eq!(config.admin, [ListenAddress::Loopback(8081)]);
-    let upstream = UpstreamTimeouts {
-        connect: Duration::from_secs(8),
-        response_head: Duration::from_secs(150),
-        response_body_idle: Duration::from_secs(60),
-    };
-    let timeouts = Timeouts {
-        first_byte: Duration::from_secs(10),
-        request_head: Duration::from_secs(15),
-        keep_alive: Duration::from_secs(120),
-        request_body_idle: Duration::from_secs(30),
-        token_wait: Duration::from_secs(15),
-        write_stall: Duration::from_secs(60),
-        drain_delay: Duration::from_secs(5),
-        drain: Duration::from_secs(20),
-        upstream: upstream.clone(),
-    };
-    assert_eq!(config.timeouts, timeouts);
-    let limits = Limits {
-        connections: 10_000,
-        connections_per_peer: 1024,
-        in_flight: 10_000,
-        request_line: 40 << 10,
-        header_block: 64 << 10,
-        headers: 100,
-        streams: 100,
-    };
-    assert_eq!(config.limits, limits);
+    assert_eq!(config.timeouts, Timeouts::default());
+    assert_eq!(config.limits, Limits::default());
     assert!(config.log.access);
     let graph = &config.routes[0];
     assert_eq!(graph.path.as_str(), "/graph");
@@ -95,7 +70,7 @@ fn a_file_that_says_no_more_than_it_must_has_every_default() {
     assert_eq!(graph.throttle, Throttle::Pass);
     assert_eq!(graph.upstream_http, UpstreamHttp::Http1);
     assert_eq!(graph.retry, None);
-    assert_eq!(graph.timeouts, upstream);
+    assert_eq!(graph.timeouts, UpstreamTimeouts::default());
     assert_eq!(graph.max_concurrency, None);
     assert_eq!(graph.max_body_bytes, None);
     assert!(graph.callers.is_empty() && graph.follow_downloads.is_empty());
