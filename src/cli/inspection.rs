@@ -95,23 +95,16 @@ pub(super) fn inspect(path: &Path, purpose: Purpose<'_>, now: SystemTime) -> Ins
             }
         }
     }
-    let severity = match without_secrets {
-        true => Severity::Warning,
-        false => Severity::Error,
-    };
+    if without_secrets {
+        disk.warnings.append(&mut disk.problems);
+    }
     let located = |findings: &[Finding], severity| -> Vec<Problem> {
         let problem = |finding| examined.places.problem(finding, severity);
         findings.iter().map(problem).collect()
     };
-    let (found, mut warned) = (
-        located(&disk.problems, severity),
-        located(&disk.warnings, Severity::Warning),
-    );
-    let mut problems = Vec::new();
-    match severity {
-        Severity::Error => problems = new(found, &examined.problems),
-        Severity::Warning => warned.extend(found),
-    }
+    let warned = located(&disk.warnings, Severity::Warning);
+    let found = located(&disk.problems, Severity::Error);
+    let problems = new(found, &examined.problems);
     let Examined {
         config,
         problems: Problems(told),
