@@ -132,8 +132,7 @@ impl Part {
             return Self::All;
         };
         let credential = config.and_then(|config| {
-            let mut routes = config.routes.iter();
-            let spec = routes.find(|spec| spec.name.as_str() == route)?;
+            let spec = config.route(route)?;
             Some(config.credentials[spec.credential].name.to_string())
         });
         Self::Token(credential)

@@ -25,11 +25,7 @@ pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
     let Some(config) = found.usable() else {
         return REFUSED;
     };
-    let Some(spec) = config
-        .routes
-        .iter()
-        .find(|spec| spec.name.as_str() == route)
-    else {
+    let Some(spec) = config.route(route) else {
         return refuse(&unknown_route(&config, route));
     };
     with_runtime(|runtime| match runtime.block_on(acquire(&config, spec)) {

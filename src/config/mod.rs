@@ -122,6 +122,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// The route of this name.
+    pub fn route(&self, name: &str) -> Option<&RouteSpec> {
+        self.routes.iter().find(|route| route.name.as_str() == name)
+    }
+
     /// Whether anything may be reached over TLS that `resolve` does not lead elsewhere, so that a
     /// forward proxy would carry it.
     pub fn leads_out(&self) -> bool {

@@ -67,13 +67,7 @@ pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
 
 /// The routes of these names, in the order of the file.
 fn chosen<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a RouteSpec>, String> {
-    let is_one = |name: &String| {
-        config
-            .routes
-            .iter()
-            .any(|route| route.name.as_str() == name)
-    };
-    if let Some(unknown) = names.iter().find(|name| !is_one(name)) {
+    if let Some(unknown) = names.iter().find(|name| config.route(name).is_none()) {
         return Err(super::token::unknown_route(config, unknown));
     }
     let wanted = |route: &&RouteSpec| {
