@@ -91,19 +91,12 @@ impl Diagnosis {
             token.write(out)?;
         }
         if let Some(probe) = &self.probe {
+            let answer = match probe.status {
+                Some(status) => format!("answered {status}"),
+                None => "was not answered".to_owned(),
+            };
             let Probe { method, path, .. } = probe;
-            match probe.status {
-                Some(status) => line(
-                    out,
-                    "upstream",
-                    &format!("{method} {path} answered {status}"),
-                )?,
-                None => line(
-                    out,
-                    "upstream",
-                    &format!("{method} {path} was not answered"),
-                )?,
-            }
+            line(out, "upstream", &format!("{method} {path} {answer}"))?;
         }
         for finding in &self.findings {
             line(out, &finding.severity.to_string(), &finding.message)?;
