@@ -13,22 +13,20 @@ pub(super) fn fallbacks(
     all: &Roster<CredentialSpec>,
     report: &mut Report,
 ) {
-    let mut next = vec![None; rows.len()];
-    for (at, (_, item)) in rows.iter().enumerate() {
-        let item = item.as_ref();
-        let Some(fallback) = item.and_then(|item| item.value.fallback.item()) else {
-            continue;
-        };
-        next[at] = all.find(fallback.value.as_str());
-        if next[at].is_none() {
+    let written = |at: usize| rows[at].1.as_ref()?.value.fallback.item();
+    let follow = |at: usize| {
+        let fallback = written(at)?;
+        let found = all.find(fallback.value.as_str());
+        if found.is_none() {
             let message = unknown("credential", fallback);
             let help = format!("credentials defined here are {}", all.names());
             report.problem(fallback.span, message, &help);
         }
-    }
-    for (at, (_, item)) in rows.iter().enumerate() {
-        let fallback = item.as_ref().and_then(|item| item.value.fallback.item());
-        if let Some((fallback, second)) = fallback.zip(next[at])
+        found
+    };
+    let next: Vec<Option<usize>> = (0..rows.len()).map(follow).collect();
+    for at in 0..rows.len() {
+        if let Some((fallback, second)) = written(at).zip(next[at])
             && next[second].is_some()
             && next[second] != Some(at)
         {
@@ -51,9 +49,7 @@ pub(super) fn fallbacks(
         );
         let help = "a credential stands in for another, not for itself";
         // Who is in a circle has a fallback.
-        let item = rows[first].1.as_ref();
-        let fallback = item.and_then(|item| item.value.fallback.item());
-        let at = fallback.map_or(credential.span, |fallback| fallback.span);
+        let at = written(first).map_or(credential.span, |fallback| fallback.span);
         report.problem(at, message, help);
     }
 }
