@@ -4,7 +4,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::node::{Content, Key, Node, Provenance};
-use super::report::{Report, Span, is_word, listed, may_be_secret, quoted, quoted_key};
+use super::report::{Report, Span, is_word, quoted, quoted_key};
 use super::value::Name;
 use super::{file, hidden, spelling, variable};
 
@@ -306,12 +306,12 @@ impl<'a> Entries<'a> {
                     continue;
                 }
                 let near = spelling::nearest(name, known);
-                let help = instead_of(name, near, known);
+                let help = spelling::instead_of(name, near, known);
                 let stray = near.is_none() && matches!(entry.value.content, Content::Empty);
                 let message = if stray {
                     "unknown key, without a value".to_owned()
                 } else {
-                    unknown_key(name, key)
+                    spelling::unknown_key(name, &key.text)
                 };
                 report.problem(entry.key.span, message, &help);
                 meant.extend(near.map(|near| (&entry.key, near.to_owned())));
@@ -369,32 +369,5 @@ pub(super) fn wrong_shape(
             _ => format!("for example {example}"),
         };
         report.wrong_shape(node.span, message, &help);
-    }
-}
-
-/// What has a digit, is no word, or stands below what is none, may be the value of a key that was
-/// damaged, and that may be a secret: its beginning is shown where it is like a key.
-fn unknown_key(name: &str, below: &Key) -> String {
-    if may_be_secret(name) {
-        return "unknown key: no key has a digit".to_owned();
-    }
-    if is_word(name) && is_word(&below.text) {
-        return format!("unknown key {}", quoted_key(name));
-    }
-    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let near = spelling::nearest(words.next().unwrap_or_default(), &file::keys());
-    let shown = near.map_or_else(String::new, |_| format!(" {}", quoted_key(name)));
-    format!("unknown key{shown}: a key is a word, then a colon and a space")
-}
-
-/// What to write instead of an unknown key.
-fn instead_of(name: &str, near: Option<&str>, known: &[&str]) -> String {
-    if let Some(near) = near {
-        return format!("did you mean {}?", quoted(near));
-    }
-    let elsewhere = spelling::nearest(name, &file::keys());
-    match elsewhere.and_then(|key| Some((key, file::home_of(key)?))) {
-        Some((key, home)) => format!("{} belongs to {home}", quoted(key)),
-        None => format!("keys here are {}", listed(known.iter().copied())),
     }
 }

@@ -1,6 +1,9 @@
-//! Guesses which known word a misspelt one was meant to be.
+//! What is said of a key that is not known, and which known one it was meant to be.
 
 use strsim::osa_distance;
+
+use super::file;
+use super::report::{is_word, listed, may_be_secret, quoted, quoted_key};
 
 /// The known word that is nearest, when it is near enough to be what was meant.
 pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
@@ -19,6 +22,33 @@ pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .filter(|(distance, _)| *distance <= bound)
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+/// What has a digit, is no word, or stands below what is none, may be the value of a key that was
+/// damaged, and that may be a secret: its beginning is shown where it is like a key.
+pub(super) fn unknown_key(name: &str, below: &str) -> String {
+    if may_be_secret(name) {
+        return "unknown key: no key has a digit".to_owned();
+    }
+    if is_word(name) && is_word(below) {
+        return format!("unknown key {}", quoted_key(name));
+    }
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let near = nearest(words.next().unwrap_or_default(), &file::keys());
+    let shown = near.map_or_else(String::new, |_| format!(" {}", quoted_key(name)));
+    format!("unknown key{shown}: a key is a word, then a colon and a space")
+}
+
+/// What to write instead of an unknown key.
+pub(super) fn instead_of(name: &str, near: Option<&str>, known: &[&str]) -> String {
+    if let Some(near) = near {
+        return format!("did you mean {}?", quoted(near));
+    }
+    let elsewhere = nearest(name, &file::keys());
+    match elsewhere.and_then(|key| Some((key, file::home_of(key)?))) {
+        Some((key, home)) => format!("{} belongs to {home}", quoted(key)),
+        None => format!("keys here are {}", listed(known.iter().copied())),
+    }
 }
 
 #[cfg(test)]
