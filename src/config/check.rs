@@ -11,7 +11,7 @@ use super::check_network::{Network, exposed, network, unreached};
 use super::check_route::route;
 use super::choice::RawTls;
 use super::file::{RawConfig, RawRoute, RawTlsFiles};
-use super::read::{Field, Item, List};
+use super::read::{Field, Item};
 use super::report::{Report, Span, quoted_key};
 use super::roster::Roster;
 use super::value::{HostPattern, Name, PathPrefix};
@@ -56,8 +56,8 @@ pub(super) fn config(
     exposed(raw, &credentials, &routes, report);
     Config {
         public_url: network.public_url.clone(),
-        hosts: plain(&raw.hosts),
-        browser_origins: plain(&raw.browser_origins),
+        hosts: raw.hosts.values(),
+        browser_origins: raw.browser_origins.values(),
         tls: tls(&raw.tls, report),
         trust_ca_file: trust(raw, report),
         limits: limits(&raw.limits, report),
@@ -75,11 +75,6 @@ pub(super) fn config(
         resolve: network.resolve,
         timeouts,
     }
-}
-
-fn plain<T: Clone>(field: &Field<List<T>>) -> Vec<T> {
-    let items = field.value().map_or(&[][..], |list| &list.items);
-    items.iter().map(|item| item.value.clone()).collect()
 }
 
 fn tls(field: &Field<RawTls>, report: &mut Report) -> Option<TlsSpec> {

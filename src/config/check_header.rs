@@ -45,7 +45,7 @@ pub(super) fn edits(
     if let Some(set) = raw.set.value() {
         edits.set = values(set, direction, report);
     }
-    for item in raw.remove.value().map_or(&[][..], |list| &list.items) {
+    for item in raw.remove.items() {
         if let Some(name) = editable(&item.value, item.span, direction, report) {
             edits.remove.push(name);
         }

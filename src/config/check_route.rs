@@ -8,7 +8,7 @@ use super::check_limit::upstream_timeouts;
 use super::check_scope;
 use super::choice::RawThrottle;
 use super::file::{RawRetry, RawRoute};
-use super::read::{Field, Item, List};
+use super::read::{Field, Item};
 use super::report::{Report, Span, quoted};
 use super::roster::unknown;
 use super::scalar::{Size, Time};
@@ -45,7 +45,7 @@ pub(super) fn route(
         link_keys: link_keys(raw, report),
         request_headers: edits(&raw.request_headers, Direction::Request, report),
         response_headers: edits(&raw.response_headers, Direction::Response, report),
-        keep_headers: kept(elements(&raw.keep_headers), report),
+        keep_headers: kept(raw.keep_headers.items(), report),
         max_concurrency: raw.max_concurrency.value().map(|most| most.0),
         throttle: throttle(raw, upstream.as_ref(), report),
         retry: retry(&raw.retry, report),
@@ -88,11 +88,6 @@ fn before_batches(raw: &RawRoute, report: &mut Report) {
             report.problem(span, message, help);
         }
     }
-}
-
-/// The elements of a list that may not be there.
-fn elements<T>(field: &Field<List<T>>) -> &[Item<T>] {
-    field.value().map_or(&[], |list| &list.items)
 }
 
 fn upstream(
@@ -188,8 +183,7 @@ fn allow(
             report.warning(line.span, message, help);
         }
     }
-    let lines = item.value.items.iter();
-    Some(lines.map(|line| line.value.clone()).collect())
+    Some(raw.allow.values())
 }
 
 fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Vec<Name> {
@@ -205,7 +199,9 @@ fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Ve
         let spec = found.and_then(|index| around.callers.entries[index].spec.as_ref());
         spec.is_some_and(|spec| matches!(spec.proof, CallerProof::ApiKey(_)))
     };
-    let kept = elements(&raw.keep_headers)
+    let kept = raw
+        .keep_headers
+        .items()
         .iter()
         .find(|header| header.value == "x-api-key");
     if let Some(header) = kept.filter(|_| item.value.items.iter().any(keys)) {
@@ -216,7 +212,6 @@ fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Ve
             "callers of this route prove themselves with X-Api-Key",
         );
     }
-    let mut names = Vec::new();
     for caller in &item.value.items {
         let name = caller.value.as_str();
         if around.callers.find(name).is_none() {
@@ -228,13 +223,12 @@ fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Ve
             };
             report.problem(caller.span, message, &help);
         }
-        names.push(caller.value.clone());
     }
-    names
+    raw.callers.values()
 }
 
 fn link_keys(raw: &RawRoute, report: &mut Report) -> Vec<String> {
-    let items = elements(&raw.link_keys);
+    let items = raw.link_keys.items();
     for item in items {
         // What JSON would escape cannot be compared byte for byte while streaming.
         let plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
@@ -360,8 +354,7 @@ fn max_body_bytes(raw: &RawRoute, report: &mut Report) -> Option<u64> {
 }
 
 fn follow_downloads(raw: &RawRoute, report: &mut Report) -> Vec<HostPattern> {
-    let items = elements(&raw.follow_downloads);
-    for item in items {
+    for item in raw.follow_downloads.items() {
         if let HostPattern::Suffix(suffix) = &item.value
             && !suffix.as_str().contains('.')
         {
@@ -373,5 +366,5 @@ fn follow_downloads(raw: &RawRoute, report: &mut Report) -> Vec<HostPattern> {
             );
         }
     }
-    items.iter().map(|item| item.value.clone()).collect()
+    raw.follow_downloads.values()
 }

@@ -106,6 +106,21 @@ impl<T> Field<T> {
     }
 }
 
+impl<T> Field<List<T>> {
+    /// The elements of a list that may not be there.
+    pub(super) fn items(&self) -> &[Item<T>] {
+        self.value().map_or(&[], |list| &list.items)
+    }
+}
+
+impl<T: Clone> Field<List<T>> {
+    /// Their values.
+    pub(super) fn values(&self) -> Vec<T> {
+        let items = self.items().iter();
+        items.map(|item| item.value.clone()).collect()
+    }
+}
+
 impl<T: Clone> Field<T> {
     pub(super) fn or(&self, default: T) -> T {
         self.value().cloned().unwrap_or(default)
