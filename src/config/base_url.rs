@@ -118,7 +118,7 @@ impl BaseUrl {
 
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.origin, self.prefix.as_str())
+        write!(f, "{}{}", self.origin, self.prefix)
     }
 }
 

@@ -10,6 +10,26 @@ pub use super::base_url::{BaseUrl, Origin, split_port};
 use super::read::Scalar as _;
 use super::scalar::Workers;
 
+/// Values that are a text of a certain form.
+macro_rules! texts {
+    ($($name:ident)+) => {$(
+        impl $name {
+            /// The value as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+};
+}
+
+texts!(HostName Name PathPrefix Scope);
+
 /// A route's or credential's name: 1 to 64 of `a-z A-Z 0-9 . _ -`. It becomes a metric label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Box<str>);
@@ -30,17 +50,6 @@ impl Name {
         } else {
             Err("a name has 1 to 64 of the characters a-z A-Z 0-9 . _ -".to_owned())
         }
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -75,11 +84,6 @@ impl PathPrefix {
             }
         }
         Ok(Self(format!("/{rest}").into()))
-    }
-
-    /// `""` for the root, else `/a/b` without a trailing slash.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -127,11 +131,6 @@ impl HostName {
         }
     }
 
-    /// The host as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// The host without the brackets of an IPv6 address: as resolvers and TLS take it.
     pub fn bare(&self) -> &str {
         self.0.trim_start_matches('[').trim_end_matches(']')
@@ -170,12 +169,6 @@ fn half_an_address(name: &str) -> bool {
             .strip_prefix("0x")
             .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
     number && name.parse::<Ipv4Addr>().is_err()
-}
-
-impl fmt::Display for HostName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// A host, or every host below a suffix.
@@ -249,20 +242,9 @@ impl Scope {
         }
     }
 
-    /// The scope as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// The part before `/.default`: what managed identity calls `resource`.
     pub fn resource(&self) -> &str {
         self.0.strip_suffix("/.default").unwrap_or(&self.0)
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
