@@ -43,20 +43,27 @@ fn word(node: &Node) -> Option<&str> {
     }
 }
 
-/// Another word than the key's: what stands in for a variable that is not set, and a problem else.
-fn other_word<T>(
+/// Reads one of these words, or else a mapping. Another word is a problem, unless it stands in for a
+/// variable that is not set: then it is the first of them.
+fn word_or<M: Read, T, const N: usize>(
     node: &Node,
     key: &Key,
-    stand_in: T,
+    words: [(&str, T); N],
+    mapping: impl FnOnce(M) -> T,
     expected: &str,
     report: &mut Report,
 ) -> Option<T> {
-    if node.provenance == Provenance::Unknown {
-        return Some(stand_in);
+    let Some(own) = word(node) else {
+        return M::read(node, key, report).map(mapping);
+    };
+    let unknown = node.provenance == Provenance::Unknown;
+    let mut words = words.into_iter();
+    let found = words.find(|(word, _)| unknown || *word == own);
+    if found.is_none() {
+        let message = format!("{} takes {expected}", quoted_key(&key.text));
+        report.problem(node.span, message, "");
     }
-    let message = format!("{} takes {expected}", quoted_key(&key.text));
-    report.problem(node.span, message, "");
-    None
+    found.map(|(_, value)| value)
 }
 
 /// What people write when they mean off.
@@ -89,16 +96,16 @@ impl Read for RawAdmin {
 
 impl Read for RawTls {
     fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
-        match word(node) {
-            None => RawTlsFiles::read(node, key, report)
-                .map(Box::new)
-                .map(Self::Files),
-            Some("local") => Some(Self::Local),
-            Some(_) => {
-                let expected = "local, or certificate_file and key_file";
-                other_word(node, key, Self::Local, expected, report)
-            }
-        }
+        let words = [("local", Self::Local)];
+        let expected = "local, or certificate_file and key_file";
+        word_or(
+            node,
+            key,
+            words,
+            |files| Self::Files(Box::new(files)),
+            expected,
+            report,
+        )
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -109,12 +116,9 @@ impl Read for RawTls {
 
 impl Read for RawThrottle {
     fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
-        match word(node) {
-            None => RawHold::read(node, key, report).map(Self::HoldFor),
-            Some("hold") => Some(Self::Hold),
-            Some("pass") => Some(Self::Pass),
-            Some(_) => other_word(node, key, Self::Pass, "pass, hold or {hold: 20s}", report),
-        }
+        let words = [("pass", Self::Pass), ("hold", Self::Hold)];
+        let expected = "pass, hold or {hold: 20s}";
+        word_or(node, key, words, Self::HoldFor, expected, report)
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -125,14 +129,9 @@ impl Read for RawThrottle {
 
 impl Read for RawManagedIdentity {
     fn read(node: &Node, key: &Key, report: &mut Report) -> Option<Self> {
-        match word(node) {
-            None => RawIdentitySelector::read(node, key, report).map(Self::Selected),
-            Some("system") => Some(Self::System),
-            Some(_) => {
-                let expected = "system, or {client_id: …}, {object_id: …} or {resource_id: …}";
-                other_word(node, key, Self::System, expected, report)
-            }
-        }
+        let words = [("system", Self::System)];
+        let expected = "system, or {client_id: …}, {object_id: …} or {resource_id: …}";
+        word_or(node, key, words, Self::Selected, expected, report)
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
