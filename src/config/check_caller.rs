@@ -12,7 +12,7 @@ use super::read::{Field, Item, Table};
 use super::report::{Report, quoted_key};
 use super::roster::{Named, Roster};
 use super::scalar::Text;
-use super::sole::{Words, sole};
+use super::sole::{Words, keys, sole};
 use super::subject;
 use super::value::{BaseUrl, Name};
 use super::variable::Variables;
@@ -114,12 +114,7 @@ fn warn_of_short_key(raw: &RawCaller, vars: Variables<'_>, report: &mut Report) 
 }
 
 fn proof(key: &Key, raw: &RawCaller, file: &RawConfig, report: &mut Report) -> Option<CallerProof> {
-    let given = [
-        ("api_key", raw.api_key.key()),
-        ("api_key_file", raw.api_key_file.key()),
-        ("client_certificate", raw.client_certificate.key()),
-        ("service_account", raw.service_account.key()),
-    ];
+    let given = keys!(raw: api_key, api_key_file, client_certificate, service_account);
     match sole(key, &WORDS, given, report)? {
         "api_key" => Some(CallerProof::ApiKey(raw.api_key.value()?.0.clone())),
         "api_key_file" => {

@@ -12,7 +12,7 @@ use super::read::{Field, Item};
 use super::report::{Report, Span, quoted};
 use super::roster::{Named, Roster};
 use super::scalar::Text;
-use super::sole::{Words, sole};
+use super::sole::{Words, keys, sole};
 use super::value::{BaseUrl, Name};
 use super::variable::Variables;
 use super::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};
@@ -74,13 +74,9 @@ fn credential(
 }
 
 fn kind(key: &Key, raw: &RawCredential, report: &mut Report) -> Option<CredentialKind> {
-    let given = [
-        ("client_secret", raw.client_secret.key()),
-        ("client_secret_file", raw.client_secret_file.key()),
-        ("certificate_file", raw.certificate_file.key()),
-        ("federated_token_file", raw.federated_token_file.key()),
-        ("managed_identity", raw.managed_identity.key()),
-    ];
+    let given = keys!(
+        raw: client_secret, client_secret_file, certificate_file, federated_token_file, managed_identity
+    );
     let kind = sole(key, &WORDS, given, report)?;
     misplaced(kind, raw, report);
     if kind == "managed_identity" {
@@ -114,27 +110,16 @@ fn misplaced(kind: &str, raw: &RawCredential, report: &mut Report) {
     let managed = kind == "managed_identity";
     let certificate = kind == "certificate_file";
     let expiring = certificate || kind.starts_with("client_secret");
+    let of_app = keys!(raw: tenant_id, client_id, authority, cloud, continuous_access);
+    let of_certificate = keys!(raw: certificate_password, certificate_password_file, send_chain);
     let rules = [
-        ("tenant_id", raw.tenant_id.key(), managed),
-        ("client_id", raw.client_id.key(), managed),
-        ("authority", raw.authority.key(), managed),
-        ("cloud", raw.cloud.key(), managed),
-        ("continuous_access", raw.continuous_access.key(), managed),
-        (
-            "certificate_password",
-            raw.certificate_password.key(),
-            !certificate,
-        ),
-        (
-            "certificate_password_file",
-            raw.certificate_password_file.key(),
-            !certificate,
-        ),
-        ("send_chain", raw.send_chain.key(), !certificate),
-        ("expires", raw.expires.key(), !expiring),
+        (managed, &of_app[..]),
+        (!certificate, &of_certificate),
+        (!expiring, &keys!(raw: expires)),
     ];
-    for (key, span, wrong) in rules {
-        if let Some(span) = span.filter(|_| wrong) {
+    let wrong = rules.iter().filter(|(wrong, _)| *wrong);
+    for (key, span) in wrong.flat_map(|(_, keys)| keys.iter().copied()) {
+        if let Some(span) = span {
             let message = format!("{} has no meaning beside {}", quoted(key), quoted(kind));
             let help = match key {
                 "client_id" => "a user-assigned identity is managed_identity: {client_id: …}",

@@ -3,6 +3,14 @@
 use super::node::Key;
 use super::report::{Report, Span, listed, quoted, quoted_key};
 
+/// Keys by their names, and where each stands if it is there.
+macro_rules! keys {
+    ($raw:ident: $($key:ident),+) => {
+        [$((stringify!($key), $raw.$key.key())),+]
+    };
+}
+pub(super) use keys;
+
 /// What these keys are, for messages.
 pub(super) struct Words {
     /// What has exactly one: "credential".
