@@ -105,22 +105,6 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_of_a_bad_file_is_shown() {
-        let (code, out, err) = run(
-            &FINE_FILE
-                .replace("GET", "FETCH")
-                .replace("/graph,", "graph,"),
-            true,
-        );
-        assert_eq!((code, out.as_str()), (2, ""));
-        assert!(
-            err.starts_with("routes.yaml:2:25: \"path\" takes a path\n    2 | "),
-            "{err}"
-        );
-        assert!(err.ends_with("routes.yaml: refused, 2 problems\n"), "{err}");
-    }
-
-    #[test]
     fn a_missing_secret_file_is_a_problem_except_in_a_pipeline() {
         let text = format!(
             "credentials:\n  a: {{tenant_id: a.com, client_id: 11111111-2222-3333-4444-555555555555, client_secret_file: /nowhere/x}}\n{FINE_FILE}"

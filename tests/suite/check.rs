@@ -254,7 +254,7 @@ routes: [{name: a, path: /a, upstream: 'https://a.com'}]
         .position(|line| line.contains("expires"))
         .unwrap()
         + 1;
-    let warning = format!(":{line}:14: warning: credential \"declared\" expired");
+    let warning = format!(":{line}:14: warning: credential \"declared\" expired on 2026-01-01");
     assert!(err.contains(&warning), "{warning} in {err}");
 }
 

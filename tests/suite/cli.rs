@@ -46,33 +46,6 @@ async fn check_prints_a_table_of_a_file_that_is_fine() {
 }
 
 #[tokio::test]
-async fn check_tells_every_problem_at_its_place() {
-    let own = "\
-routes:
-  - name: graph
-    path: /graph
-    upstream: ftp://graph.microsoft.com
-    colour: blue
-  - name: graph
-    path: /graph
-    upstream: https://graph.microsoft.com
-    scope: https://graph.microsoft.com
-";
-    let (_simulator, folder) = desk(own).await;
-    let (code, out, err) = run(with_file(&["check"], folder.path())).await;
-    assert_eq!(code, 2);
-    let all = format!("{out}{err}");
-    let file = folder.path().join("routes.yaml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let line = |what: &str| text.lines().position(|line| line.contains(what)).unwrap() + 1;
-    for what in ["ftp://", "colour", "scope: https://graph.microsoft.com"] {
-        let place = format!("{}:{}:", file.display(), line(what));
-        assert!(all.contains(&place), "{place} in {all}");
-    }
-    assert!(all.contains('^'), "{all}");
-}
-
-#[tokio::test]
 async fn check_of_a_file_without_its_variables_needs_a_word() {
     let own = "\
 credentials:
@@ -315,24 +288,6 @@ async fn check_and_run_refuse_a_credential_that_cannot_be_used() {
             assert!(err.contains(said), "{words:?} {said}: {err}");
         }
     }
-}
-
-#[tokio::test]
-async fn check_warns_of_a_secret_that_ends_soon() {
-    let proofs = tempfile::tempdir().expect("there is room for a folder");
-    let file = proofs.path().join("secret");
-    std::fs::write(&file, "secret").expect("the folder can be written");
-    let own = app(
-        "    client_secret_file: 'FILE'\n    expires: 2026-01-01\n",
-        &file,
-    );
-    let (_simulator, folder) = desk(&own).await;
-    let (code, out, err) = run(with_file(&["check"], folder.path())).await;
-    assert_eq!(code, 0, "{out}{err}");
-    assert!(
-        err.contains("credential \"app\" expired on 2026-01-01"),
-        "{err}"
-    );
 }
 
 #[tokio::test]
