@@ -2,7 +2,6 @@
 //! so that probes and scrapes are answered when the workers are busy.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -40,8 +39,6 @@ const AT_MOST: Duration = Duration::from_secs(3600);
 
 /// The open admin listeners.
 pub(super) struct AdminServer {
-    addresses: Vec<SocketAddr>,
-    listening: Vec<String>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -52,8 +49,6 @@ impl AdminServer {
         admin: &Arc<Admin>,
         in_force: &Arc<InForce>,
     ) -> Self {
-        let addresses = listeners.iter().filter_map(Listener::local_addr).collect();
-        let listening = listeners.iter().map(ToString::to_string).collect();
         let tasks = listeners
             .into_iter()
             .map(|listener| {
@@ -68,19 +63,7 @@ impl AdminServer {
                 ))
             })
             .collect();
-        Self {
-            addresses,
-            listening,
-            tasks,
-        }
-    }
-
-    pub(super) fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    pub(super) fn listening(&self) -> &[String] {
-        &self.listening
+        Self { tasks }
     }
 
     pub(super) fn stop(&self) {

@@ -63,8 +63,8 @@ pub struct App {
     readiness: Arc<Readiness>,
     configuration: Arc<Mutex<Configuration>>,
     access_log: Arc<AccessLog>,
-    data_addresses: Vec<SocketAddr>,
-    listening: Vec<String>,
+    data_addresses: Addresses,
+    admin_addresses: Addresses,
     tls: Arc<Tls>,
     watchers: Vec<JoinHandle<()>>,
 }
@@ -86,6 +86,22 @@ impl BoundListeners {
             data: bind(&config.listen, &all)?,
             admin: bind(&config.admin, &all)?,
         })
+    }
+}
+
+/// Where listeners are.
+struct Addresses {
+    tcp: Vec<SocketAddr>,
+    /// Every one, for people.
+    shown: Vec<String>,
+}
+
+impl Addresses {
+    fn of(listeners: &[Listener]) -> Self {
+        Self {
+            tcp: listeners.iter().filter_map(Listener::local_addr).collect(),
+            shown: listeners.iter().map(ToString::to_string).collect(),
+        }
     }
 }
 
@@ -113,8 +129,7 @@ impl App {
     ) -> Result<Self, AppError> {
         let started = Now::read();
         let BoundListeners { data, admin } = listeners;
-        let data_addresses = data.iter().filter_map(Listener::local_addr).collect();
-        let listening = data.iter().map(ToString::to_string).collect();
+        let (data_addresses, admin_addresses) = (Addresses::of(&data), Addresses::of(&admin));
         let metrics = Metrics::new(started.wall);
         let tokens = TokenCache::new(Handle::current(), metrics.refreshes());
         let fixed = FixedKeys::of(&prepared.config);
@@ -158,7 +173,7 @@ impl App {
             configuration,
             access_log: plan.access_log,
             data_addresses,
-            listening,
+            admin_addresses,
         })
     }
 
@@ -172,28 +187,28 @@ impl App {
 
     /// The TCP addresses of the data plane.
     pub fn data_addresses(&self) -> &[SocketAddr] {
-        &self.data_addresses
+        &self.data_addresses.tcp
     }
 
     /// Every address of the data plane, for people.
     pub fn listening(&self) -> &[String] {
-        &self.listening
+        &self.data_addresses.shown
     }
 
     /// Every address of the admin listener, for people.
     pub fn admin_listening(&self) -> &[String] {
-        self.admin.listening()
+        &self.admin_addresses.shown
     }
 
     /// The TCP addresses of the admin listener.
     pub fn admin_addresses(&self) -> &[SocketAddr] {
-        self.admin.addresses()
+        &self.admin_addresses.tcp
     }
 
     /// The routes that anybody may use who reaches an address beyond loopback.
     pub fn open_routes(&self) -> Vec<String> {
         let is_open = |address: &SocketAddr| !address.ip().is_loopback();
-        if !self.data_addresses.iter().any(is_open) {
+        if !self.data_addresses().iter().any(is_open) {
             return Vec::new();
         }
         let generation = self.in_force.load();
