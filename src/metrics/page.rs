@@ -41,11 +41,7 @@ impl Page {
     }
 
     fn sample(&mut self, line: &str, family: &str) {
-        let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
-        let (name, labels) = match series.split_once('{') {
-            Some((name, rest)) => (name, labels(rest)),
-            None => (series, Labels::new()),
-        };
+        let ((name, labels), value) = sample(line);
         let suffix = name
             .strip_prefix(family)
             .expect("samples follow their TYPE");
@@ -54,9 +50,8 @@ impl Page {
             "counter" => assert!(family.ends_with("_total") && suffix.is_empty(), "{line}"),
             _ => assert_eq!(suffix, "", "{line}"),
         }
-        let value: f64 = value.parse().expect("a value is a number");
         assert!(value.is_finite(), "{line}");
-        let twice = self.samples.insert((name.to_owned(), labels), value);
+        let twice = self.samples.insert((name, labels), value);
         assert_eq!(twice, None, "the series comes twice: {line}");
     }
 
@@ -105,6 +100,12 @@ impl Page {
             .unwrap_or_else(|| panic!("no {name} with {labels:?}"))
     }
 
+    /// Holds the page to this line; the order of its labels does not matter.
+    pub(super) fn expect(&self, line: &str) {
+        let (series, value) = sample(line);
+        assert_eq!(self.samples.get(&series), Some(&value), "{line}");
+    }
+
     /// The label names of a family's series; `le` does not count.
     pub(super) fn label_names(&self, family: &str) -> BTreeSet<String> {
         let of_family = self.samples.keys().filter(|(name, _)| {
@@ -124,6 +125,17 @@ impl Page {
             .filter(carries)
             .count()
     }
+}
+
+/// The name, labels and value of a line.
+fn sample(line: &str) -> ((String, Labels), f64) {
+    let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
+    let (name, labels) = match series.split_once('{') {
+        Some((name, rest)) => (name, labels(rest)),
+        None => (series, Labels::new()),
+    };
+    let value = value.parse().expect("a value is a number");
+    ((name.to_owned(), labels), value)
 }
 
 /// Reads `name="value",…}`, with the three escapes of the format.
