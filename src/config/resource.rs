@@ -98,44 +98,18 @@ mod tests {
 
     #[test]
     fn an_api_is_known_by_its_whole_host_or_by_the_end_of_it() {
-        for (host, scope) in [
-            (
-                "api.powerbi.com",
-                "https://analysis.windows.net/powerbi/api/.default",
-            ),
-            (
-                "contoso.vault.azure.net",
-                "https://vault.azure.net/.default",
-            ),
-            (
-                "contoso.blob.core.windows.net",
-                "https://storage.azure.com/.default",
-            ),
-            (
-                "dev.azure.com",
-                "499b84ac-1321-427f-aa17-267ca6975798/.default",
-            ),
-            (
-                "contoso.dfs.core.windows.net",
-                "https://storage.azure.com/.default",
-            ),
-            (
-                "contoso.file.core.windows.net",
-                "https://storage.azure.com/.default",
-            ),
-            (
-                "contoso.queue.core.windows.net",
-                "https://storage.azure.com/.default",
-            ),
-            (
-                "contoso.table.core.windows.net",
-                "https://storage.azure.com/.default",
-            ),
-            (
-                "contoso.servicebus.windows.net",
-                "https://servicebus.azure.net/.default",
-            ),
+        for known in [
+            "api.powerbi.com https://analysis.windows.net/powerbi/api/.default",
+            "contoso.vault.azure.net https://vault.azure.net/.default",
+            "contoso.blob.core.windows.net https://storage.azure.com/.default",
+            "dev.azure.com 499b84ac-1321-427f-aa17-267ca6975798/.default",
+            "contoso.dfs.core.windows.net https://storage.azure.com/.default",
+            "contoso.file.core.windows.net https://storage.azure.com/.default",
+            "contoso.queue.core.windows.net https://storage.azure.com/.default",
+            "contoso.table.core.windows.net https://storage.azure.com/.default",
+            "contoso.servicebus.windows.net https://servicebus.azure.net/.default",
         ] {
+            let (host, scope) = known.split_once(' ').unwrap();
             assert_eq!(Resource::of(host).unwrap().scope(), scope);
         }
         for other in [
