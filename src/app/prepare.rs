@@ -195,7 +195,7 @@ mod tests {
     async fn a_reload_keeps_quiet_and_places_of_a_route_while_its_upstream_is_the_same() {
         let route = |name: &str, upstream: &str, most: usize| {
             format!(
-                "{{name: {name}, path: /a, upstream: 'https://{upstream}', max_concurrency: {most}}}"
+                "{{name: {name}, path: /a, upstream: 'https://{upstream}', throttle: hold, max_concurrency: {most}}}"
             )
         };
         let in_force = InForce::new(generation(&route("a", "a.com", 2)));

@@ -96,8 +96,8 @@ impl Generation {
     }
 
     /// Takes over what requests of before share with requests from now on: the quiet that an
-    /// upstream asked for, as long as it is the same identity that was asked, and the places that are
-    /// taken.
+    /// upstream asked for, as long as it is the same identity that was asked and the route holds it
+    /// (one that does not ends it, for routes after it as well), and the places that are taken.
     fn inherit(&mut self, before: &Self) {
         for route in &mut self.routes {
             let known = before.routes.iter().find(|known| {
@@ -106,7 +106,8 @@ impl Generation {
             let Some(known) = known else {
                 continue;
             };
-            if known.token.key().is_of_the_same(route.token.key()) {
+            let holds = matches!(route.spec.throttle, Throttle::Hold(_));
+            if holds && known.token.key().is_of_the_same(route.token.key()) {
                 route.throttle_gate = Arc::clone(&known.throttle_gate);
             }
             let mosts = known.spec.max_concurrency.zip(route.spec.max_concurrency);

@@ -62,6 +62,19 @@ async fn a_quiet_that_another_upstream_asked_for_is_none() {
 }
 
 #[tokio::test]
+async fn a_quiet_that_a_reload_has_ended_does_not_come_back() {
+    let stage = Stage::with(&route(ORGANISATION, ", throttle: hold")).await;
+    let busy = Fault::answer(429, &[("retry-after", "600")], "busy");
+    let busy = Script::on(ORGANISATION, busy);
+    stage.simulator.script(busy.times(1));
+    stage.get("/api/sim/bytes/1").await.expect(429);
+    for keys in [", throttle: pass", ", throttle: hold"] {
+        stage.reload(&route(ORGANISATION, keys));
+        stage.get("/api/sim/bytes/1").await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn connections_of_a_route_that_is_gone_are_counted_no_more() {
     for http in [1, 2] {
         let own = route(ORGANISATION, &format!(", upstream_http: {http}"));
