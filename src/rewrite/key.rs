@@ -5,11 +5,12 @@
 //! looked at only where one is found.
 
 use memchr::memmem::Finder;
-use memchr::{memchr, memchr2, memchr3};
+use memchr::{memchr, memchr3};
 
 use super::link::LinkRoute;
 use super::name::{NameAt, whole};
 use super::spelling::{Follows, hex, short_escape};
+use super::string_end::closing_quote;
 use crate::config::{PREAUTHENTICATED_KEYS, RewriteLinks};
 
 /// What was found.
@@ -321,23 +322,6 @@ fn names(route: &LinkRoute) -> Vec<(String, What)> {
 pub(super) fn is_odd(text: &[u8], before: bool) -> bool {
     let run = text.iter().rev().take_while(|byte| **byte == b'\\').count();
     (run % 2 == 1) ^ (run == text.len() && before)
-}
-
-/// The next quote at or after `from` that no backslash escapes.
-pub(super) fn closing_quote(text: &[u8], from: usize) -> Option<usize> {
-    string_end(text, from).map(|(quote, _)| quote)
-}
-
-/// The same, and whether there is an escape in front of it.
-pub(super) fn string_end(text: &[u8], from: usize) -> Option<(usize, bool)> {
-    let (mut at, mut escaped) = (from, false);
-    loop {
-        at += memchr2(b'"', b'\\', text.get(at..)?)?;
-        if text[at] == b'"' {
-            return Some((at, escaped));
-        }
-        (at, escaped) = (at + 2, true);
-    }
 }
 
 /// Where `name` begins when the JSON text `raw` ends with it in some spelling.

@@ -23,6 +23,7 @@ mod preauthenticated;
 pub mod request;
 pub mod scan;
 mod spelling;
+mod string_end;
 mod text;
 
 #[cfg(test)]

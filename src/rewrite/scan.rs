@@ -7,9 +7,10 @@ use std::ops::Range;
 
 use super::address::{Found, Links};
 use super::grammar::{State, Then, Value};
-use super::key::{Hit, What, closing_quote, is_odd};
+use super::key::{Hit, What, is_odd};
 use super::name::NameAt;
 use super::nesting::Nesting;
+use super::string_end::{StringEnd, closing_quote};
 use super::text::Text;
 
 /// A piece of the output.
@@ -37,6 +38,8 @@ pub struct Scanner {
     edge: Edge,
     /// The undecided beginning of a string, not put out yet.
     held: Vec<u8>,
+    /// How far the end of that string was looked for.
+    end: StringEnd,
     nesting: Nesting,
     /// Where each thing looked for is next found in the input.
     next: Vec<usize>,
@@ -89,6 +92,7 @@ impl Scanner {
             window: Vec::new(),
             edge: Edge::default(),
             held: Vec::new(),
+            end: StringEnd::default(),
             nesting: Nesting::default(),
             next: Vec::new(),
             links_found: 0,
@@ -255,6 +259,7 @@ impl Scanner {
         let raw = if old > 0 {
             &self.held
         } else {
+            self.end = StringEnd::default();
             &input[cursor.at..]
         };
         let found = match self.name_at(value, raw) {
@@ -265,7 +270,7 @@ impl Scanner {
                 return self.pass_name(what, end - old, cursor);
             }
             NameAt::Cut => Found::Cut,
-            NameAt::No => self.text.find(&self.links, value, raw),
+            NameAt::No => self.text.find(&self.links, value, raw, &mut self.end),
         };
         if old == 0 && found != Found::No && cursor.kept < cursor.at {
             emit(Piece::Keep(cursor.kept..cursor.at));

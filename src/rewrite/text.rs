@@ -2,9 +2,10 @@
 
 use super::address::{Found, Links, Pieces, Way};
 use super::grammar::Value;
-use super::key::{Keys, closing_quote, string_end};
+use super::key::Keys;
 use super::preauthenticated::is_preauthenticated;
 use super::spelling::Spelling;
+use super::string_end::{StringEnd, closing_quote};
 
 /// What kind of text it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +39,21 @@ impl Text {
         }
     }
 
-    /// Whether the string that begins here is a link.
-    pub(super) fn find(&self, links: &Links, value: Value, raw: &[u8]) -> Found {
+    /// Whether the string that begins here is a link. `end` is kept while more of the same string is
+    /// waited for.
+    pub(super) fn find(
+        &self,
+        links: &Links,
+        value: Value,
+        raw: &[u8],
+        end: &mut StringEnd,
+    ) -> Found {
         let found = match self {
             Self::BatchRequest(root) if value.target => links.find_target(raw, root),
             Self::BatchRequest(_) | Self::Request => {
                 links.find(Way::ToUpstream, raw, Spelling::Json)
             }
-            Self::Answer | Self::BatchAnswer => find_link(links, value, raw),
+            Self::Answer | Self::BatchAnswer => find_link(links, value, raw, end),
         };
         match found {
             Found::Yes { len, .. } if value.doubt => match is_key(raw, len) {
@@ -75,7 +83,7 @@ impl Text {
 
 /// Whether the string that begins here is a link to be turned, which all of it decides: one that is
 /// pre-authenticated is none.
-fn find_link(links: &Links, value: Value, raw: &[u8]) -> Found {
+fn find_link(links: &Links, value: Value, raw: &[u8], end: &mut StringEnd) -> Found {
     let found = links.find(Way::ToCaller, raw, Spelling::Json);
     let Found::Yes { len, route } = found else {
         return found;
@@ -84,9 +92,9 @@ fn find_link(links: &Links, value: Value, raw: &[u8]) -> Found {
         return Found::No;
     }
     let near = &raw[..raw.len().min(LONGEST_LINK)];
-    match string_end(near, len) {
-        Some((quote, escaped)) => {
-            let spelling = match escaped {
+    match end.find(near, len) {
+        Some(quote) => {
+            let spelling = match end.escaped() {
                 true => Spelling::Json,
                 false => Spelling::Plain,
             };

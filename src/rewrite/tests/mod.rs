@@ -2,6 +2,8 @@
 
 mod batch_property;
 mod corpus;
+#[cfg(unix)]
+mod cost;
 mod decode;
 mod host;
 mod link;

@@ -1,0 +1,47 @@
+//! What scanning costs: it grows with the text and not with its square, whatever the text is and
+//! however it comes.
+
+use std::time::Duration;
+
+use crate::rewrite::address::Links;
+use crate::rewrite::sample::{graph, scan};
+use crate::rewrite::scan::Scanner;
+use crate::rewrite::text::Text;
+
+/// Of this thread: what else the machine does is not the text's fault.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("a thread's processor time is not negative")
+}
+
+/// The least that it took to scan `text` in chunks of this length.
+fn cost(links: &Links, kind: &Text, text: &str, chunk: usize) -> Duration {
+    let measured = (0..3).map(|_| {
+        let mut scanner = Scanner::of(links.clone(), kind.clone());
+        let begun = processor_time();
+        scan(&mut scanner, text.as_bytes().chunks(chunk));
+        processor_time() - begun
+    });
+    measured.min().unwrap_or_default()
+}
+
+/// Of four times the text, four times the cost is as it should be, and the square would be sixteen.
+fn assert_linear(kind: &Text, chunk: usize, text: impl Fn(usize) -> String) {
+    let links = graph();
+    let (short, long) = (text(4 << 10), text(16 << 10));
+    let few = cost(&links, kind, &short, chunk);
+    let many = cost(&links, kind, &long, chunk);
+    assert!(many < few * 8, "{few:?} and {many:?}, by {chunk}");
+}
+
+#[test]
+fn a_link_that_comes_in_many_pieces_is_not_read_again_for_each() {
+    for chunk in [1, 16] {
+        for unit in ["a", r"\/", r#"\""#] {
+            assert_linear(&Text::Answer, chunk, |length| {
+                let path = unit.repeat(length / unit.len());
+                format!(r#"{{"@odata.nextLink":"https://graph.microsoft.com/{path}"#)
+            });
+        }
+    }
+}
