@@ -205,6 +205,7 @@ impl Keys {
         odd: bool,
     ) -> Option<Hit> {
         let floor = from;
+        let odd_floor = is_odd(&text[..floor], odd);
         let mut from = from;
         loop {
             let mut first = (usize::MAX, None);
@@ -217,7 +218,7 @@ impl Keys {
                 }
             }
             let (at, needle) = (first.0, first.1?);
-            if let Some(hit) = self.look(needle, text, at, floor, odd) {
+            if let Some(hit) = self.look(needle, text, at, (floor, odd_floor), odd) {
                 return Some(hit);
             }
             // Of a run of backslashes the first and the last are looked at: the others would only
@@ -232,7 +233,7 @@ impl Keys {
         needle: &Needle,
         text: &[u8],
         at: usize,
-        floor: usize,
+        floor: (usize, bool),
         odd: bool,
     ) -> Option<Hit> {
         let length = needle.finder.needle().len();
@@ -259,11 +260,14 @@ impl Keys {
                 what: What::Value,
             }),
             Kind::Escape if is_odd(&text[..at], odd) => None,
-            Kind::Escape => self.look_escaped(text, at, floor, is_odd(&text[..floor], odd)),
+            Kind::Escape => self.look_escaped(text, at, floor),
         }
     }
 
-    fn look_escaped(&self, text: &[u8], at: usize, floor: usize, odd: bool) -> Option<Hit> {
+    /// `floor` is where the search began, and whether an odd number of backslashes stands in front of
+    /// it: counted once for all escapes behind it, because they may be thousands.
+    fn look_escaped(&self, text: &[u8], at: usize, floor: (usize, bool)) -> Option<Hit> {
+        let (floor, odd) = floor;
         if let Some(digits) = text.get(at + 2..at + 6).filter(|_| text[at + 1] == b'u') {
             let value = usize::from(hex(digits)?);
             if self.letters.get(value) == Some(&false) {

@@ -45,3 +45,12 @@ fn a_link_that_comes_in_many_pieces_is_not_read_again_for_each() {
         }
     }
 }
+
+#[test]
+fn backslashes_are_not_counted_again_for_each_escape_behind_them() {
+    assert_linear(&Text::BatchAnswer, usize::MAX, |length| {
+        let run = "\\".repeat(length / 2);
+        let escapes = r"\u0061".repeat(length / 12);
+        format!(r#"{{"responses":[{{"headers":{{"a":{run}[{escapes}"#)
+    });
+}
