@@ -246,10 +246,7 @@ impl Links {
     /// The route itself first: a page's next page comes through the route of the page. Then the
     /// others, the most specific upstream first.
     fn find_upstream(&self, authority: &Authority, raw: &[u8], spelling: Spelling) -> Found {
-        let origins = &self.map.origins;
-        let Some((_, members)) = origins.iter().find(|(origin, _)| authority.is(origin)) else {
-            return Found::No;
-        };
+        let members = self.map.members(authority);
         let own = members.iter().filter(|route| **route == self.route);
         let others = members.iter().filter(|route| **route != self.route);
         for &route in own.chain(others) {

@@ -1,6 +1,9 @@
 //! Which upstream is whose: the origins and prefixes of all routes, and where each route is reached.
 //! Built once per configuration and shared by all exchanges of it.
 
+use std::collections::BTreeMap;
+
+use super::authority::Authority;
 use super::key::Keys;
 use crate::config::{BaseUrl, Config, HostPattern, Origin, PathPrefix, RewriteLinks, RouteSpec};
 
@@ -41,8 +44,9 @@ pub struct LinkMap {
     pub(super) routes: Vec<Mapped>,
     /// Whether any route is bound to a host.
     pub(super) has_hosts: bool,
-    /// Every origin that is an upstream, with its routes, the longest upstream prefix first.
-    pub(super) origins: Vec<(Origin, Vec<usize>)>,
+    /// Every origin that is an upstream, in their order, with its routes, the longest upstream prefix
+    /// first.
+    origins: Vec<(Origin, Vec<usize>)>,
     /// What is looked for in requests.
     pub(super) request_keys: Keys,
     /// And in JSON batches.
@@ -72,14 +76,11 @@ impl LinkMap {
 
     /// The links of some routes, with `public_url` when there is one.
     pub fn new(public: Option<BaseUrl>, routes: Vec<LinkRoute>) -> Self {
-        let mut origins: Vec<(Origin, Vec<usize>)> = Vec::new();
+        let mut origins: BTreeMap<Origin, Vec<usize>> = BTreeMap::new();
         for (index, route) in routes.iter().enumerate() {
             let origin = &route.upstream.origin;
             for origin in origin.twin().into_iter().chain([origin.clone()]) {
-                match origins.iter_mut().find(|(known, _)| *known == origin) {
-                    Some((_, members)) => members.push(index),
-                    None => origins.push((origin, vec![index])),
-                }
+                origins.entry(origin).or_default().push(index);
             }
         }
         for (origin, members) in &mut origins {
@@ -105,9 +106,20 @@ impl LinkMap {
             public,
             has_hosts: routes.iter().any(|route| route.host.is_some()),
             routes: routes.into_iter().map(mapped).collect(),
-            origins,
+            origins: origins.into_iter().collect(),
             request_keys: Keys::of_requests(),
             batch_request_keys: Keys::of_batch_requests(),
         }
+    }
+    /// The routes of this upstream, the longest prefix first; none when it is nobody's.
+    pub(super) fn members(&self, authority: &Authority) -> &[usize] {
+        let Some(wanted) = authority.origin() else {
+            return &[];
+        };
+        let order = |(origin, _): &(Origin, _)| {
+            (origin.secure, origin.host.as_str(), origin.port).cmp(&wanted)
+        };
+        let found = self.origins.binary_search_by(order);
+        found.map_or(&[], |at| &self.origins[at].1)
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::rewrite::address::Links;
-use crate::rewrite::sample::{graph, scan};
+use crate::rewrite::sample::{graph, links, route, scan};
 use crate::rewrite::scan::Scanner;
 use crate::rewrite::text::Text;
 
@@ -53,4 +53,16 @@ fn backslashes_are_not_counted_again_for_each_escape_behind_them() {
         let escapes = r"\u0061".repeat(length / 12);
         format!(r#"{{"responses":[{{"headers":{{"a":{run}[{escapes}"#)
     });
+}
+
+#[test]
+fn a_link_to_nobody_is_not_compared_with_the_upstream_of_each_route() {
+    let text = r#"{"@odata.nextLink":"https://elsewhere.example/"}"#.repeat(100);
+    let among = |routes| {
+        let upstream = |at| route(&format!("/{at}"), &format!("https://a{at}.example"));
+        let links = links((0..routes).map(upstream).collect(), "localhost:8080");
+        cost(&links, &Text::Answer, &text, usize::MAX)
+    };
+    let (few, many) = (among(10), among(1000));
+    assert!(many < few * 8, "{few:?} and {many:?}");
 }
