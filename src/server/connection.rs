@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::answering::Answering;
 use super::gathered::Gathered;
+use super::heads::Heads;
 use super::plain_answer::PlainAnswer;
 use super::readers::Readers;
 use super::timed::Timed;
@@ -55,6 +56,7 @@ pub(super) struct ConnectionContext {
     pub(super) limits: Limits,
     pub(super) patience: Patience,
     pub(super) draining: Cell<Drain>,
+    pub(super) heads: Rc<Heads>,
 }
 
 impl ConnectionContext {
@@ -291,7 +293,7 @@ pub(super) async fn serve_http2<S>(
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     conversation.speaks_http2();
-    socket.count_frames();
+    socket.count_frames(&context.heads);
     let proxy = Rc::clone(&context.proxy);
     let known = Rc::clone(&conversation);
     let readers = Readers::new(context.clock.alarm(), conversation.write_stall());

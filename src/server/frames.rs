@@ -39,6 +39,8 @@ pub(super) struct Frames {
     budget: u32,
     /// Bytes sent that no WINDOW_UPDATE was counted for.
     sent: u64,
+    /// Bytes of heads that nobody has taken note of.
+    heads: usize,
     /// Requests that were counted in.
     requests: u64,
     /// Until when time was counted in.
@@ -54,6 +56,7 @@ impl Frames {
             have: 0,
             budget: MOST,
             sent: 0,
+            heads: 0,
             requests: 0,
             counted: now,
         }
@@ -67,6 +70,11 @@ impl Frames {
     /// Bytes sent that the caller has not said to have read.
     pub(super) fn unread(&self) -> u64 {
         self.sent
+    }
+
+    /// Bytes of the heads that have begun to come since this was last asked.
+    pub(super) fn take_heads(&mut self) -> usize {
+        std::mem::take(&mut self.heads)
     }
 
     /// Counts what came; false when it is too much. `requests` is how many there were so far.
@@ -93,6 +101,9 @@ impl Frames {
             self.have = 0;
             let [high, middle, low, kind, ..] = self.header;
             self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+            if matches!(kind, HEADERS | CONTINUATION) {
+                self.heads += self.skip;
+            }
             let counts = match kind {
                 DATA | HEADERS | CONTINUATION => false,
                 WINDOW_UPDATE => !self.is_called_for(),
@@ -181,6 +192,8 @@ mod tests {
         let mut frames = open(start);
         for kind in [DATA, HEADERS, CONTINUATION] {
             assert!(frames.admit(&frame(kind, 20).repeat(5000), 0, || start));
+            let heads = if kind == DATA { 0 } else { 20 * 5000 };
+            assert_eq!((frames.take_heads(), frames.take_heads()), (heads, 0));
         }
     }
 

@@ -9,6 +9,7 @@ mod answering;
 mod connection;
 mod frames;
 mod gathered;
+mod heads;
 pub mod incoming;
 pub mod listener;
 pub mod peers;

@@ -154,6 +154,7 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
             write_stall: plan.timeouts.write_stall,
         },
         draining: Cell::new(Drain::No),
+        heads: Rc::default(),
     });
     let mut sweeper = tokio::time::interval(SWEEP);
     loop {

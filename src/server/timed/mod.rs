@@ -11,12 +11,13 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
 use super::frames::Frames;
+use super::heads::Heads;
 use crate::alarm::Alarm;
 use crate::proxy::conversation::{Conversation, Stage};
 use crate::socket::PIECE;
@@ -36,7 +37,7 @@ pub(super) struct Timed<S> {
     linger: Linger,
     alarm: Alarm,
     /// What comes, when it is HTTP/2.
-    frames: Option<Frames>,
+    frames: Option<(Frames, Rc<Heads>)>,
 }
 
 enum Linger {
@@ -63,9 +64,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
         self.inner.into_inner()
     }
 
-    /// HTTP/2 is spoken from the first byte on: its frames are counted.
-    pub(super) fn count_frames(&mut self) {
-        self.frames = Some(Frames::new(Instant::now()));
+    /// HTTP/2 is spoken from the first byte on: its frames are counted, and what there is of heads
+    /// together with those of other connections.
+    pub(super) fn count_frames(&mut self, heads: &Rc<Heads>) {
+        self.frames = Some((Frames::new(Instant::now()), Rc::clone(heads)));
     }
 
     /// Whether a connection that rests for too long ends with GOAWAY, which is written above.
@@ -75,11 +77,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
 
     /// Counts what was read into `buf` after `before`. Whether it says that the caller reads.
     fn admit(&mut self, buf: &ReadBuf<'_>, before: usize) -> io::Result<bool> {
-        let Some(frames) = &mut self.frames else {
+        let Some((frames, heads)) = &mut self.frames else {
             return Ok(false);
         };
         let (requests, unread) = (self.conversation.requests(), frames.unread());
         if frames.admit(&buf.filled()[before..], requests, Instant::now) {
+            heads.count(frames.take_heads());
             let reads = frames.unread() < unread;
             if reads {
                 self.conversation.caller_reads();
@@ -146,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
         let Poll::Ready(Ok(bytes)) = outcome else {
             return;
         };
-        if let Some(frames) = &mut self.frames {
+        if let Some((frames, _)) = &mut self.frames {
             frames.sent(*bytes);
         } else if self.conversation.wrote(*bytes) {
             cx.waker().wake_by_ref();
@@ -180,6 +183,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
             buf.put_slice(&this.ahead[..fits]);
             this.ahead.drain(..fits);
             return Poll::Ready(this.admit(buf, before).map(drop));
+        }
+        if let Some((_, heads)) = &this.frames {
+            ready!(heads.poll_room(cx));
         }
         let before = buf.filled().len();
         this.inner.set_limit(PIECE as u64);
@@ -244,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         let this = self.get_mut();
         if let Linger::No = this.linger {
             let outcome = Pin::new(this.inner.get_mut()).poll_shutdown(cx);
-            std::task::ready!(this.written(cx, outcome))?;
+            ready!(this.written(cx, outcome))?;
             this.alarm.set(LINGER);
             this.linger = Linger::Reading(LINGER_BYTES);
         }

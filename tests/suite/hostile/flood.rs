@@ -8,6 +8,8 @@ use super::frame::{
     fields, frame, good,
 };
 use super::http2::{ask, status};
+use crate::harness::numbers::becomes;
+use crate::harness::program::Program;
 
 /// Before a caller that answers no PING is given up anyway.
 const AT_THE_LATEST: Duration = Duration::from_secs(15);
@@ -195,4 +197,43 @@ async fn a_flood_of_frames_costs_its_own_connection_only() {
     );
     fort.holds("a large field", &outcome.bytes).await;
     fort.stands().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn heads_of_many_callers_are_looked_at_before_all_of_them_are_read() {
+    use rustix::process::Signal;
+
+    const CALLERS: usize = 100;
+    const REQUESTS: u32 = 20;
+    /// Each takes one byte here, and a hundred in memory: 290 KB for a request, and 600 MB for all.
+    const FIELDS: usize = 2900;
+    /// KiB that the process may have in memory.
+    const RESIDENT: u64 = 120 * 1024;
+
+    let own = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH'}]\n";
+    let program = Program::start(own, "").await;
+    let mut block = fields(&good("/graph/sim/bytes/1"));
+    // `age` without a value, of the static table (RFC 7541 appendix A).
+    block.resize(block.len() + FIELDS, 0x80 | 21);
+    let flood: Vec<u8> = (0..REQUESTS)
+        .flat_map(|index| frame(HEADERS, 5, 2 * index + 1, &block))
+        .collect();
+    let mut callers = Vec::new();
+    for _ in 0..CALLERS {
+        callers.push(Speaker::connect(program.address, &[]).await);
+    }
+    // So that all is there when it goes on, as behind something that takes long.
+    program.signal(Signal::STOP);
+    for caller in &mut callers {
+        caller.send(&flood).await;
+    }
+    program.signal(Signal::CONT);
+    let refused = CALLERS as f64 * f64::from(REQUESTS);
+    becomes(program.admin, "tokenferry_refused_total", &[], refused).await;
+    assert!(
+        program.most_resident() < RESIDENT,
+        "{} KiB",
+        program.most_resident()
+    );
 }

@@ -1,0 +1,84 @@
+//! How much of HTTP/2 heads the connections of a worker read before the requests that have come are
+//! looked at.
+//!
+//! hyper decodes all that is there of a connection before the first of its requests is handled, and
+//! other connections come first that have something to read. One byte may be a field (RFC 7541 section
+//! 6.1) that takes a hundred in memory, so that ten megabytes of heads that no request may have, from a
+//! hundred callers at once, would take a gigabyte until the first is refused.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// Bytes of heads: the requests of dozens of busy connections, or 10 MB at the worst.
+const MOST: usize = 64 * 1024;
+
+/// What the connections of a worker have read of heads since its requests were last looked at.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    read: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Heads {
+    /// Waits, where much was read, until the tasks of those requests have run.
+    pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.read.get() < MOST {
+            return Poll::Ready(());
+        }
+        self.waiting.borrow_mut().push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// So many bytes were read.
+    pub(super) fn count(self: &Rc<Self>, bytes: usize) {
+        let before = self.read.get();
+        self.read.set(before.saturating_add(bytes));
+        if before < MOST && self.read.get() >= MOST {
+            tokio::task::spawn_local(Rc::clone(self).make_room());
+        }
+    }
+
+    async fn make_room(self: Rc<Self>) {
+        // The tasks of the requests are made behind this one, and come before it when it comes again.
+        tokio::task::yield_now().await;
+        self.read.set(0);
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    fn has_room(heads: &Heads) -> bool {
+        heads
+            .poll_room(&Context::from_waker(Waker::noop()))
+            .is_ready()
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_looked_at_before_more_is_read() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let heads = Rc::new(Heads::default());
+                heads.count(MOST - 1);
+                assert!(has_room(&heads));
+                let looked_at = Rc::new(Cell::new(false));
+                for _ in 0..2 {
+                    looked_at.set(false);
+                    heads.count(MOST);
+                    assert!(!has_room(&heads));
+                    let request = Rc::clone(&looked_at);
+                    tokio::task::spawn_local(async move { request.set(true) });
+                    poll_fn(|cx| heads.poll_room(cx)).await;
+                    assert!(looked_at.get());
+                    assert!(has_room(&heads));
+                }
+            })
+            .await;
+    }
+}
