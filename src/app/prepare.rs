@@ -220,4 +220,50 @@ mod tests {
             assert_eq!(Arc::ptr_eq(before, after), places, "{next}");
         }
     }
+
+    #[cfg(unix)]
+    mod cost {
+        use std::time::Duration;
+
+        use rustix::time::{ClockId, clock_gettime};
+
+        use super::*;
+        use crate::access_log::AccessLog;
+        use crate::alarm::AlarmClock;
+        use crate::proxy::{Admission, Proxy};
+
+        fn processor_time() -> Duration {
+            let time = clock_gettime(ClockId::ThreadCPUTime);
+            Duration::try_from(time).expect("a thread's processor time is not negative")
+        }
+
+        /// How much of a worker's time it takes to follow a reload of so many routes.
+        fn cost_of_a_reload(routes: usize) -> Duration {
+            let route =
+                |at| format!("{{name: r{at}, path: /r{at}, upstream: 'https://a{at}.com'}}");
+            let routes = (0..routes).map(route).collect::<Vec<_>>().join(", ");
+            let in_force = Arc::new(InForce::new(generation(&routes)));
+            let proxy = Proxy::new(
+                0,
+                Arc::clone(&in_force),
+                Metrics::new(SystemTime::now()),
+                AccessLog::off().lane(0),
+                Admission::new(1, 1),
+                AlarmClock::new(Duration::from_secs(1)),
+            );
+            let next = generation(&routes);
+            let begun = processor_time();
+            in_force.replace(next);
+            proxy.sweep();
+            processor_time() - begun
+        }
+
+        // Of eight times the routes, eight times the cost is as it should be, and the square would be 64.
+        #[tokio::test]
+        async fn a_reload_costs_a_worker_no_more_than_its_routes() {
+            let few = cost_of_a_reload(1000);
+            let many = cost_of_a_reload(8000);
+            assert!(many < few * 20, "{few:?} and {many:?}");
+        }
+    }
 }

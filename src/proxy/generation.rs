@@ -1,6 +1,7 @@
 //! A configuration made ready: everything that it decides, made once, never changed. A request sees
 //! exactly one generation from its first to its last byte.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +12,7 @@ use tokio::sync::Notify;
 use super::route_places::RoutePlaces;
 use super::throttle_gate::ThrottleGate;
 use crate::caller::{Callers, RouteCallers};
-use crate::config::{Config, RouteSpec, Throttle};
+use crate::config::{Config, Name, RouteSpec, Throttle};
 use crate::credential::Credential;
 use crate::policy::allow::Allow;
 use crate::policy::browser::BrowserPolicy;
@@ -35,6 +36,8 @@ pub struct Generation {
     pub browser_policy: BrowserPolicy,
     /// The routes, in file order.
     pub routes: Vec<Route>,
+    /// Where each route is among them.
+    names: HashMap<Name, usize>,
     /// Who may be asked for.
     pub callers: Callers,
     /// How upstreams are reached.
@@ -83,7 +86,9 @@ impl Generation {
             .zip(tokens)
             .map(|(spec, token)| Route::new(spec, token, &config))
             .collect();
+        let names = config.routes.iter().map(|route| route.name.clone());
         Self {
+            names: names.zip(0..).collect(),
             table: RouteTable::new(&config.routes),
             hosts: HostPolicy::new(&config),
             browser_policy: BrowserPolicy::new(&config),
@@ -95,15 +100,20 @@ impl Generation {
         }
     }
 
+    /// The index of the route of this name. What a reload keeps is found by it, once for each route
+    /// and worker: by going through them thousands of routes would hold up a worker's requests for
+    /// seconds.
+    pub fn named(&self, name: &Name) -> Option<usize> {
+        self.names.get(name).copied()
+    }
+
     /// Takes over what requests of before share with requests from now on: the quiet that an
     /// upstream asked for, as long as it is the same identity that was asked and the route holds it
     /// (one that does not ends it, for routes after it as well), and the places that are taken.
     fn inherit(&mut self, before: &Self) {
         for route in &mut self.routes {
-            let known = before.routes.iter().find(|known| {
-                known.spec.name == route.spec.name && known.spec.upstream == route.spec.upstream
-            });
-            let Some(known) = known else {
+            let known = before.named(&route.spec.name).map(|at| &before.routes[at]);
+            let Some(known) = known.filter(|it| it.spec.upstream == route.spec.upstream) else {
                 continue;
             };
             let holds = matches!(route.spec.throttle, Throttle::Hold(_));

@@ -57,6 +57,8 @@ impl Lane {
         clock: &Rc<AlarmClock>,
         previous: Option<&Self>,
     ) -> Self {
+        let previous =
+            previous.filter(|lane| lane.generation.egress.leads_like(&generation.egress));
         let routes = generation
             .routes
             .iter()
@@ -64,7 +66,7 @@ impl Lane {
                 let name = route.spec.name.as_str();
                 let cells = metrics.route_cells(worker, name);
                 let upstream = previous
-                    .and_then(|lane| lane.reusable(&generation, route))
+                    .and_then(|lane| lane.reusable(route))
                     .unwrap_or_else(|| {
                         Rc::new(Upstream::new(
                             route.upstream.clone(),
@@ -133,13 +135,13 @@ impl Lane {
     /// Closes the idle connections that the lane in force has not taken over: whoever is on this one
     /// has its connection already.
     pub(super) fn close_left(&self, in_force: &Self, now: Instant) {
-        let routes = &in_force.routes;
-        for own in &self.routes {
+        for (own, route) in self.routes.iter().zip(&self.generation.routes) {
             own.downloads.close_idle();
-            if !routes
-                .iter()
-                .any(|it| Rc::ptr_eq(&it.upstream, &own.upstream))
-            {
+            // Only a route of the same name takes them over.
+            let namesake = in_force.generation.named(&route.spec.name);
+            let taken =
+                namesake.is_some_and(|at| Rc::ptr_eq(&in_force.routes[at].upstream, &own.upstream));
+            if !taken {
                 own.upstream.close_idle();
                 own.upstream.sweep(now);
             }
@@ -147,16 +149,10 @@ impl Lane {
     }
 
     /// The connections of the route of the same name, when nothing about them has changed.
-    fn reusable(&self, next: &Generation, route: &Route) -> Option<Rc<Upstream>> {
-        if !self.generation.egress.leads_like(&next.egress) {
-            return None;
-        }
-        let same = |at: &usize| {
-            let known = self.route(*at);
-            known.spec.name == route.spec.name && known.upstream == route.upstream
-        };
-        let at = (0..self.routes.len()).find(same)?;
-        Some(Rc::clone(&self.routes[at].upstream))
+    fn reusable(&self, route: &Route) -> Option<Rc<Upstream>> {
+        let at = self.generation.named(&route.spec.name)?;
+        let same = self.route(at).upstream == route.upstream;
+        same.then(|| Rc::clone(&self.routes[at].upstream))
     }
 }
 
