@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use tokenferry::config::{AllowSpec, HeaderEdits, HostPattern, PathPrefix, PatternSegment};
 use tokenferry::policy::allow::Allow;
@@ -99,12 +100,9 @@ fn routes() {
         });
     }
     let prefix = PathPrefix::default();
+    let asked = PathAndQuery::from_static("/graph/v1.0/users/a/messages?$top=10");
     measure("path for the upstream", || {
-        for_upstream(
-            &prefix,
-            black_box("/v1.0/users/a/messages"),
-            Some("$top=10"),
-        )
+        for_upstream(&prefix, black_box(&asked), "/v1.0/users/a/messages", None)
     });
 }
 

@@ -28,6 +28,6 @@ fuzz_target!(|input: &[u8]| {
     assert!(!host.is_empty() && !host.ends_with('.') && !host.contains(['@', '/', '\\', ' ', ',']));
     assert_eq!(host.to_ascii_lowercase(), host.as_ref());
     let _ = HostPolicy::default().serves(host);
-    let up = for_upstream(&PathPrefix::default(), target.path, target.query);
+    let up = for_upstream(&PathPrefix::default(), target.asked, target.path, None);
     assert_eq!(up.expect("no prefix makes it longer").as_str(), uri.path_and_query().map_or("", |whole| whole.as_str()));
 });

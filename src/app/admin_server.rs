@@ -177,6 +177,6 @@ impl ConnectionContext {
             false,
             request.headers(),
         )?;
-        Ok((target.path, target.query))
+        Ok((target.path, target.asked.query()))
     }
 }

@@ -23,8 +23,8 @@ pub struct Target<'a> {
     pub authority: Authority<'a>,
     /// The raw path; begins with a slash.
     pub path: &'a str,
-    /// The raw query without its question mark.
-    pub query: Option<&'a str>,
+    /// The same with the query, as it came.
+    pub asked: &'a PathAndQuery,
 }
 
 impl<'a> Target<'a> {
@@ -47,7 +47,7 @@ impl<'a> Target<'a> {
         Ok(Self {
             authority,
             path: whole.path(),
-            query: whole.query(),
+            asked: whole,
         })
     }
 }

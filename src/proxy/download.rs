@@ -144,7 +144,7 @@ async fn pursue(
         let fields = fields(parts, &origin);
         let head = RequestHead {
             method: &parts.method,
-            target: &path,
+            target: &path.into(),
             fields: &fields,
             authorization: None,
         };
@@ -320,7 +320,7 @@ mod tests {
         downloads.known.borrow_mut().push(Rc::new(upstream));
         let head = RequestHead {
             method: &Method::GET,
-            target: &PathAndQuery::from_static("/"),
+            target: &PathAndQuery::from_static("/").into(),
             fields: &Fields::default(),
             authorization: None,
         };

@@ -239,7 +239,7 @@ impl Proxy {
         };
         exchange.caller = caller(exchange, &call)?;
         admit(&call)?;
-        let mut outgoing = Outgoing::new(&call, target.query, exchange.request_id.clone())?;
+        let mut outgoing = Outgoing::new(&call, target.asked, exchange.request_id.clone())?;
         within_body_limit(exchange, &call)?;
         screen_trailers(exchange, &call);
         if call.batch {

@@ -13,7 +13,7 @@ use crate::fields::Fields;
 use crate::policy::Refusal;
 use crate::policy::allow::OVERRIDES;
 use crate::rewrite::{DIGESTS, accept_encoding_for_upstream, request};
-use crate::route::path;
+use crate::route::path::{self, UpstreamTarget};
 use crate::token::Bearer;
 use crate::upstream::{RequestBody, RequestHead};
 
@@ -26,7 +26,7 @@ static TRAILER: HeaderName = header::TRAILER;
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
     method: &'a Method,
-    target: PathAndQuery,
+    target: UpstreamTarget<'a>,
     fields: Fields<'a>,
 }
 
@@ -37,13 +37,12 @@ impl<'a> Outgoing<'a> {
     /// When a header would change what the request means and the route does not keep it.
     pub(super) fn new(
         call: &Call<'a>,
-        query: Option<&str>,
+        asked: &'a PathAndQuery,
         request_id: HeaderValue,
     ) -> Result<Self, Refusal> {
-        let rewritten = query.and_then(|query| rewrite_query(call, query));
-        let query = rewritten.as_deref().or(query);
+        let query = asked.query().and_then(|query| rewrite_query(call, query));
         let prefix = &call.route().spec.upstream.prefix;
-        let target = path::for_upstream(prefix, call.rest, query)
+        let target = path::for_upstream(prefix, asked, call.rest, query.as_deref())
             .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;
         let fields = fields(call, request_id)?;
         Ok(Self {

@@ -249,11 +249,11 @@ fn for_http2(head: RequestHead<'_>, body: RequestBody, origin: &Origin) -> Reque
     let uri = http::Uri::builder()
         .scheme(if origin.secure { "https" } else { "http" })
         .authority(origin.authority())
-        .path_and_query(head.target.clone())
+        .path_and_query(head.target.parsed())
         .build();
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
-    *request.uri_mut() = uri.unwrap_or_else(|_| head.target.clone().into());
+    *request.uri_mut() = uri.unwrap_or_else(|_| head.target.parsed().into());
     *request.headers_mut() = head.to_map();
     request.headers_mut().remove(http::header::HOST);
     request

@@ -318,7 +318,7 @@ mod tests {
         for (body, is_whole) in [(RequestBody::Empty, true), (small, false)] {
             let head = RequestHead {
                 method: &Method::POST,
-                target: &PathAndQuery::from_static("/v1.0/me"),
+                target: &PathAndQuery::from_static("/v1.0/me").into(),
                 fields: &Fields::default(),
                 authorization: None,
             };
@@ -339,7 +339,7 @@ mod tests {
             let token = HeaderValue::from_str(&"t".repeat(length)).unwrap();
             let head = RequestHead {
                 method: &Method::GET,
-                target: &PathAndQuery::from_static("/v1.0/me"),
+                target: &PathAndQuery::from_static("/v1.0/me").into(),
                 fields: &Fields::default(),
                 authorization: Some(&token),
             };

@@ -1,10 +1,10 @@
 //! The heads of requests (RFC 9112 sections 3 and 5), and trailers, as they are written.
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 
 use crate::fields::Fields;
+use crate::route::path::UpstreamTarget;
 
 /// What ends a request line.
 const VERSION: &[u8] = b" HTTP/1.1\r\n";
@@ -15,7 +15,7 @@ pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
     /// The target.
-    pub target: &'a PathAndQuery,
+    pub target: &'a UpstreamTarget<'a>,
     /// The fields, `Host` among them.
     pub fields: &'a Fields<'a>,
     /// What goes up as `Authorization`.
@@ -95,6 +95,8 @@ fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use http::uri::PathAndQuery;
+
     use super::*;
 
     #[test]
@@ -107,7 +109,7 @@ mod tests {
         fields.append(&names[1], &values[2]);
         let head = RequestHead {
             method: &Method::PATCH,
-            target: &PathAndQuery::from_static("/v1.0/users('x')?$top=1%2F2"),
+            target: &PathAndQuery::from_static("/v1.0/users('x')?$top=1%2F2").into(),
             fields: &fields,
             authorization: Some(&values[3]),
         };

@@ -336,7 +336,7 @@ mod tests {
         let mut wire = Wire::new(stream, Rc::default(), AlarmClock::new(HOUR).alarm(), HOUR);
         let head = RequestHead {
             method: &Method::GET,
-            target: &PathAndQuery::from_static("/v1.0/me"),
+            target: &PathAndQuery::from_static("/v1.0/me").into(),
             fields: &Fields::default(),
             authorization: None,
         };

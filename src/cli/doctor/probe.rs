@@ -63,7 +63,7 @@ pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, pat
     }
     let head = RequestHead {
         method: &Method::GET,
-        target: &target,
+        target: &target.into(),
         fields: &fields,
         authorization: Some(&bearer),
     };

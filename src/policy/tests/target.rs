@@ -30,7 +30,7 @@ fn decide(
     let headers = headers(lines);
     Target::of(&method, &uri, &headers, version)
         .map(|target| {
-            let query = target.query.map(|query| format!("?{query}"));
+            let query = target.asked.query().map(|query| format!("?{query}"));
             let whole = target.path.to_owned() + &query.unwrap_or_default();
             (target.authority.host.into_owned(), whole)
         })
