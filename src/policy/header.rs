@@ -146,6 +146,10 @@ impl NameSet {
         Self(self.0 & other.0)
     }
 
+    pub(super) const fn less(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     pub(super) const fn first(self) -> Option<usize> {
         match self.0 {
             0 => None,

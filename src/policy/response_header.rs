@@ -5,7 +5,7 @@
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    X_CONTENT_TYPE_OPTIONS,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -67,6 +67,21 @@ pub struct Settled {
     found: NameSet,
     /// Whether it came with others that begin as those of the CORS protocol do.
     cross_origin: bool,
+}
+
+/// What a route takes away of all answers, and nobody reads before: it may be gone earlier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread(NameSet);
+
+impl Unread {
+    /// Takes it away from a settled head; returns what that route's rules still need to know.
+    pub fn strip(self, headers: &mut HeaderMap, settled: Settled) -> Settled {
+        NAMES.remove(settled.found.common(self.0), headers);
+        Settled {
+            found: settled.found.less(self.0),
+            ..settled
+        }
+    }
 }
 
 /// Takes away what no answer may carry on, and adds what all have: the same for each route. By the
@@ -156,6 +171,12 @@ impl ResponseRules {
             kept: keep_headers.to_vec(),
             edits: editable(edits, is_framing),
         }
+    }
+
+    /// What they take away whatever it says, but for challenges, which are read.
+    pub fn unread(&self) -> Unread {
+        let read = NAMES.position(WWW_AUTHENTICATE.as_str());
+        Unread(read.map_or(self.removed, |at| self.removed.without(at)))
     }
 
     /// Takes away from a settled head what belongs to the upstream's origin, and applies the edits.

@@ -256,6 +256,7 @@ mod tests {
 
     use super::*;
     use crate::config::UpstreamTimeouts;
+    use crate::policy::response_header::Unread;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -274,6 +275,7 @@ mod tests {
                 response_body_idle: HOUR,
             },
             connections: 9,
+            unread: Unread::default(),
         };
         let trust = crate::trust::load(None).unwrap();
         let egress = Egress::new(

@@ -137,11 +137,11 @@ impl Route {
 
     fn new(spec: &RouteSpec, token: Arc<TokenEntry>, config: &Config) -> Self {
         let authority = spec.upstream.origin.authority();
+        let response_rules = ResponseRules::new(&spec.keep_headers, &spec.response_headers);
         Self {
             callers: RouteCallers::new(&spec.callers, &config.callers),
             allow: Allow::new(spec.allow.as_deref(), &spec.keep_headers),
             request_rules: RequestRules::new(&spec.keep_headers, &spec.request_headers),
-            response_rules: ResponseRules::new(&spec.keep_headers, &spec.response_headers),
             // A checked origin holds only characters of a host and port.
             host: HeaderValue::try_from(authority)
                 .unwrap_or_else(|_| HeaderValue::from_static("invalid")),
@@ -150,7 +150,9 @@ impl Route {
                 http: spec.upstream_http,
                 timeouts: spec.timeouts.clone(),
                 connections: config.limits.in_flight,
+                unread: response_rules.unread(),
             },
+            response_rules,
             throttle_gate: Arc::default(),
             places: spec
                 .max_concurrency

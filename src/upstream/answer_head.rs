@@ -16,6 +16,7 @@ use memchr::{memchr_iter, memmem};
 use super::Breakage;
 use super::known_head::KnownHead;
 pub use super::known_head::Outcome;
+use crate::policy::response_header::Unread;
 
 /// Answers' heads: as large as what callers may send.
 const LARGEST: usize = 64 * 1024;
@@ -43,18 +44,26 @@ pub struct Heads {
     end: memmem::Finder<'static>,
     /// The likeliest first.
     known: Vec<KnownHead>,
+    /// What is missing in those that are settled when they are read.
+    unread: Unread,
 }
 
 impl Default for Heads {
     fn default() -> Self {
-        Self {
-            end: memmem::Finder::new(b"\r\n\r\n"),
-            known: Vec::new(),
-        }
+        Self::new(Unread::default())
     }
 }
 
 impl Heads {
+    /// None yet. A head that is known may come without what is `unread`.
+    pub fn new(unread: Unread) -> Self {
+        Self {
+            end: memmem::Finder::new(b"\r\n\r\n"),
+            known: Vec::new(),
+            unread,
+        }
+    }
+
     /// Takes the head of an answer out of `input`, once all of it is there; with what comes of it,
     /// where that is known already.
     ///
@@ -78,7 +87,7 @@ impl Heads {
             if let Some(length) = self.known[at].matches(window) {
                 let text = input.split_to(length).freeze();
                 self.known.swap(0, at);
-                return match self.known[0].read(&text) {
+                return match self.known[0].read(&text, self.unread) {
                     None => Ok(Some((parse(&text)?, None))),
                     head => Ok(head),
                 };

@@ -8,7 +8,7 @@ use memchr::memchr;
 
 use super::answer_head::Head;
 use super::framing::Course;
-use crate::policy::response_header::{Settled, is_settled_by_value, settle};
+use crate::policy::response_header::{Settled, Unread, is_settled_by_value, settle};
 
 /// Larger heads are not remembered: they are no service's usual ones.
 const LARGEST: usize = 4 * 1024;
@@ -200,12 +200,12 @@ impl KnownHead {
         Some(true)
     }
 
-    /// Reads the head that was found to be like this one just now. It is settled where it is known
-    /// what comes of it.
-    pub(super) fn read(&mut self, text: &Bytes) -> Option<Head> {
+    /// Reads the head that was found to be like this one just now. It is settled, and without what is
+    /// `unread`, where it is known what comes of it.
+    pub(super) fn read(&mut self, text: &Bytes, unread: Unread) -> Option<Head> {
         let template = self
             .template
-            .get_or_insert_with(|| Template::of(&self.fields, &self.varying));
+            .get_or_insert_with(|| Template::of(&self.fields, &self.varying, unread));
         let mut fields = template.fields.clone();
         let mut values = fields.values_mut();
         let mut passed = 0;
@@ -226,15 +226,15 @@ impl KnownHead {
 
 impl Template {
     /// Of fields in the order of their lines, and the numbers of those that vary.
-    fn of(fields: &HeaderMap, varying: &[usize]) -> Self {
-        Self::settled(fields, varying).unwrap_or_else(|| Self {
+    fn of(fields: &HeaderMap, varying: &[usize], unread: Unread) -> Self {
+        Self::settled(fields, varying, unread).unwrap_or_else(|| Self {
             fields: fields.clone(),
             places: varying.iter().copied().map(Some).collect(),
             outcome: None,
         })
     }
 
-    fn settled(came: &HeaderMap, varying: &[usize]) -> Option<Self> {
+    fn settled(came: &HeaderMap, varying: &[usize], unread: Unread) -> Option<Self> {
         let names: Vec<&HeaderName> = came.keys().collect();
         let matters = |name| Course::is_said_by(name) || is_settled_by_value(name);
         if varying.iter().any(|&line| matters(names[line])) {
@@ -243,6 +243,7 @@ impl Template {
         let course = Course::of(came)?;
         let mut left = came.clone();
         let settled = settle(&mut left);
+        let settled = unread.strip(&mut left, settled);
         // To take away changes the order, and the values that vary are put in one after the other.
         let mut fields = HeaderMap::with_capacity(left.len());
         for name in came.keys().chain(left.keys()) {

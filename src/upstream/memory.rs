@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use zeroize::Zeroize;
 
 use super::answer_head::Heads;
+use crate::policy::response_header::Unread;
 
 /// Room for a head, and with it for a short answer.
 const INPUT: usize = 8 * 1024;
@@ -67,6 +68,14 @@ impl Drop for Lead {
 }
 
 impl Memory {
+    /// For answers in which this may be missing.
+    pub(super) fn of(unread: Unread) -> Self {
+        Self {
+            heads: RefCell::new(Heads::new(unread)),
+            ..Self::default()
+        }
+    }
+
     /// Makes room in `input` for a head.
     pub(super) fn lend_input(&self, input: &mut BytesMut) {
         if input.capacity() == 0 {

@@ -47,7 +47,7 @@ pub use response_body::{ResponseBodyError, UpstreamBody};
 use crate::alarm::AlarmClock;
 use crate::config::{Origin, UpstreamHttp, UpstreamTimeouts};
 use crate::guid;
-use crate::policy::response_header::settle;
+use crate::policy::response_header::{Unread, settle};
 use channel::Channel;
 use connect::Connector;
 use memory::Memory;
@@ -84,6 +84,8 @@ pub struct UpstreamSpec {
     pub timeouts: UpstreamTimeouts,
     /// The most connections of one worker.
     pub connections: usize,
+    /// What may be missing in its answers.
+    pub unread: Unread,
 }
 
 /// An upstream's answer. In a box: it is handed on more often than it is made.
@@ -141,11 +143,11 @@ impl Upstream {
                 }),
             ),
             multiplex: Multiplex::new(Rc::clone(&clock), spec.connections, limit),
+            memory: Rc::new(Memory::of(spec.unread)),
             spec,
             clock,
             speaks_h2: Rc::default(),
             h2_census,
-            memory: Rc::default(),
         }
     }
 

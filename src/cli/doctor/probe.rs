@@ -13,6 +13,7 @@ use crate::alarm::AlarmClock;
 use crate::config::RouteSpec;
 use crate::fields::Fields;
 use crate::guid;
+use crate::policy::response_header::Unread;
 use crate::proxy::RefusalReport;
 use crate::secret::Secret;
 use crate::token::challenge;
@@ -74,6 +75,7 @@ pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, pat
         http: route.upstream_http,
         timeouts: route.timeouts.clone(),
         connections: 1,
+        unread: Unread::default(),
     };
     let upstream = Upstream::new(spec, egress.clone(), clock, Box::new(|_, _| {}));
     let asked = async {
