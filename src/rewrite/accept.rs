@@ -15,43 +15,40 @@ use super::decode::Coding;
 /// The `Accept-Encoding` of the upstream request; `None` when the caller sent none, which servers
 /// answer with an identity body.
 pub fn accept_encoding_for_upstream(caller: &HeaderMap) -> Option<HeaderValue> {
-    let mut sent = false;
-    let mut best = Coding::Identity;
-    for line in caller.get_all(ACCEPT_ENCODING) {
-        sent = true;
-        for element in line.to_str().unwrap_or_default().split(',') {
-            if let Some(coding) = accepted(element).filter(|coding| rank(*coding) > rank(best)) {
-                best = coding;
+    let mut lines = caller.get_all(ACCEPT_ENCODING).iter().peekable();
+    lines.peek()?;
+    let mut best = "identity";
+    for element in lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
+        match accepted(element) {
+            // Whatever follows, nothing is better.
+            Some(Coding::Gzip) => {
+                best = "gzip";
+                break;
             }
+            Some(Coding::Deflate) => best = "deflate",
+            Some(Coding::Brotli | Coding::Identity) | None => {}
         }
     }
-    let name = match best {
-        Coding::Deflate => "deflate",
-        Coding::Gzip => "gzip",
-        Coding::Brotli | Coding::Identity => "identity",
-    };
-    sent.then(|| HeaderValue::from_static(name))
-}
-
-fn rank(coding: Coding) -> u8 {
-    match coding {
-        Coding::Gzip => 2,
-        Coding::Deflate => 1,
-        Coding::Brotli | Coding::Identity => 0,
-    }
+    Some(HeaderValue::from_static(best))
 }
 
 /// The coding of one element, unless its weight is zero (RFC 9110 section 12.4.2). `*` is not read
 /// as gzip: a caller that means gzip says so.
-fn accepted(element: &str) -> Option<Coding> {
-    let (name, parameters) = element.split_once(';').unwrap_or((element, ""));
-    let refused = parameters.split(';').any(|parameter| {
-        let weight = parameter.trim().strip_prefix(['q', 'Q']);
-        weight
-            .and_then(|weight| weight.trim_start().strip_prefix('='))
-            .is_some_and(|weight| weight.trim().trim_end_matches(['0', '.']).is_empty())
-    });
-    Coding::parse(name.trim()).filter(|_| !refused)
+fn accepted(element: &[u8]) -> Option<Coding> {
+    let mut parts = element.split(|byte| *byte == b';');
+    let name = parts.next().unwrap_or_default();
+    Coding::parse(name.trim_ascii()).filter(|_| !parts.any(is_zero))
+}
+
+fn is_zero(parameter: &[u8]) -> bool {
+    let [b'q' | b'Q', rest @ ..] = parameter.trim_ascii() else {
+        return false;
+    };
+    let [b'=', weight @ ..] = rest.trim_ascii_start() else {
+        return false;
+    };
+    let mut weight = weight.trim_ascii().iter();
+    weight.all(|byte| matches!(byte, b'0' | b'.'))
 }
 
 #[cfg(test)]
@@ -73,6 +70,8 @@ mod tests {
         assert_eq!(asked(&["br, deflate;q=0.5"]).as_deref(), Some("deflate"));
         assert_eq!(asked(&["deflate"]).as_deref(), Some("deflate"));
         assert_eq!(asked(&["zstd", "GZIP;q=1.0"]).as_deref(), Some("gzip"));
+        let first = asked(&["deflate, gzip ; q=0.01, deflate"]);
+        assert_eq!(first.as_deref(), Some("gzip"));
     }
 
     #[test]

@@ -38,20 +38,20 @@ impl Coding {
         let Some(value) = values.next() else {
             return Some(Self::Identity);
         };
-        let coding = Self::parse(value.to_str().ok()?.trim());
+        let coding = Self::parse(value.as_bytes().trim_ascii());
         coding.filter(|_| values.next().is_none())
     }
 
     /// The coding of this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
-        if is("gzip") || is("x-gzip") {
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        if is(b"gzip") || is(b"x-gzip") {
             Some(Self::Gzip)
-        } else if is("br") {
+        } else if is(b"br") {
             Some(Self::Brotli)
-        } else if is("deflate") {
+        } else if is(b"deflate") {
             Some(Self::Deflate)
-        } else if is("identity") || is("") {
+        } else if is(b"identity") || is(b"") {
             Some(Self::Identity)
         } else {
             None
