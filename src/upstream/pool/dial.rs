@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::super::ConnectError;
 use super::super::wire::Wire;
 use super::{EAGER, Lease, PATIENCE, Pool};
+use crate::clock;
 
 /// Beyond [`EAGER`], one connection is dialled for so many that are open.
 const GROWTH: usize = 4;
@@ -58,7 +59,7 @@ impl Pool {
     pub(super) fn failure(&self, begun: Instant) -> Option<Rc<ConnectError>> {
         let failed = self.failed.borrow();
         let (_, error) = failed.as_ref().filter(|(at, _)| *at >= begun)?;
-        (begun.elapsed() >= self.limit).then(|| Rc::clone(error))
+        (clock::since(begun) >= self.limit).then(|| Rc::clone(error))
     }
 
     /// Whether to dial. Who can be served otherwise does not press an upstream that takes no
@@ -66,7 +67,7 @@ impl Pool {
     fn is_calm(&self) -> bool {
         let failed = self.failed.borrow();
         let Some((at, _)) = &*failed else { return true };
-        self.busy() == 0 || (self.dialling.get() == 0 && at.elapsed() >= PATIENCE)
+        self.busy() == 0 || (self.dialling.get() == 0 && clock::since(*at) >= PATIENCE)
     }
 
     /// Dials in a task of its own: a caller that leaves does not waste the handshake.
@@ -121,7 +122,7 @@ impl Drop for Dialled {
                 // Idle connections elsewhere are closed for who is told of this one.
                 let error = Rc::new(error);
                 if pool.busy() > 0 && !error.lacks_descriptors() {
-                    pool.failed.replace(Some((Instant::now(), error)));
+                    pool.failed.replace(Some((clock::now(), error)));
                     return;
                 }
                 // Each dial stands for its share of those who wait.

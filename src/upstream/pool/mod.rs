@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::ConnectError;
 use super::wire::Wire;
+use crate::clock;
 pub(super) use lease::Lease;
 
 /// Connections that are made without waiting: more than the 52 concurrent requests that Dataverse
@@ -133,7 +134,7 @@ impl Pool {
         D: Fn() -> F,
         F: Future<Output = Result<Option<Wire>, ConnectError>> + 'static,
     {
-        let begun = Instant::now();
+        let begun = clock::now();
         let waiter = Rc::new(Waiter::default());
         self.queue.borrow_mut().push_back(Rc::downgrade(&waiter));
         let mut turn = std::pin::pin!(self.turn(&waiter, &dial));
@@ -145,7 +146,7 @@ impl Pool {
             tokio::select! {
                 biased;
                 served = &mut turn => return served,
-                () = tokio::time::sleep(PATIENCE) => {}
+                () = clock::sleep(PATIENCE) => {}
             }
             if let Some(failure) = self.failure(begun) {
                 return Err(failure);

@@ -1,10 +1,10 @@
-//! How many dials run at once, and when the next one may. Time stands still, and jumps to the next
-//! timer when nothing else is to be done; how long ago a dial failed is told to the pool.
+//! How many dials run at once, and when the next one may.
 
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 
 use super::tests::HOUR;
 use super::*;
+use crate::clock::still;
 
 fn refused() -> Rc<ConnectError> {
     Rc::new(ConnectError::Timeout {
@@ -30,7 +30,7 @@ impl Hanging {
     /// The same after a dial that failed so long ago.
     fn failed(open: usize, before: Duration) -> Self {
         let hanging = Self::in_use(open);
-        let at = Instant::now() - before;
+        let at = clock::now() - before;
         hanging.pool.failed.replace(Some((at, refused())));
         hanging
     }
@@ -52,7 +52,7 @@ impl Hanging {
 
     /// How many dials there have been after so much time.
     async fn dials_after(&self, time: Duration) -> usize {
-        tokio::time::sleep(time).await;
+        clock::sleep(time).await;
         self.dials.get()
     }
 }
@@ -60,8 +60,8 @@ impl Hanging {
 /// Before who waits loses its patience.
 const SOON: Duration = Duration::from_millis(2);
 
-#[tokio::test(start_paused = true)]
-async fn up_to_a_bound_each_that_waits_dials_at_once_and_beyond_it_nobody_does() {
+#[test]
+fn up_to_a_bound_each_that_waits_dials_at_once_and_beyond_it_nobody_does() {
     let test = async {
         let none = Hanging::in_use(0);
         none.wait(EAGER - 1);
@@ -73,11 +73,11 @@ async fn up_to_a_bound_each_that_waits_dials_at_once_and_beyond_it_nobody_does()
         assert_eq!(many.dials_after(PATIENCE - SOON).await, 0);
         assert_eq!(many.dials_after(SOON * 2).await, 1, "it has waited");
     };
-    LocalSet::new().run_until(test).await;
+    still::run(test);
 }
 
-#[tokio::test(start_paused = true)]
-async fn beyond_the_bound_no_more_than_a_quarter_is_dialled_at_a_time() {
+#[test]
+fn beyond_the_bound_no_more_than_a_quarter_is_dialled_at_a_time() {
     let test = async {
         let many = Hanging::in_use(EAGER);
         many.wait(100);
@@ -85,11 +85,11 @@ async fn beyond_the_bound_no_more_than_a_quarter_is_dialled_at_a_time() {
         assert_eq!(many.dials_after(PATIENCE * 9).await, 21);
         assert_eq!(many.pool.open.get(), EAGER + 21);
     };
-    LocalSet::new().run_until(test).await;
+    still::run(test);
 }
 
-#[tokio::test(start_paused = true)]
-async fn no_more_are_dialled_than_requests_wait() {
+#[test]
+fn no_more_are_dialled_than_requests_wait() {
     let test = async {
         let few = Hanging::in_use(1);
         let first = few.wait(1);
@@ -100,11 +100,11 @@ async fn no_more_are_dialled_than_requests_wait() {
         few.wait(1);
         assert_eq!(few.dials_after(PATIENCE * 9).await, 1);
     };
-    LocalSet::new().run_until(test).await;
+    still::run(test);
 }
 
-#[tokio::test(start_paused = true)]
-async fn after_a_dial_that_failed_the_next_is_made_later_and_by_one_who_waits() {
+#[test]
+fn after_a_dial_that_failed_the_next_is_made_later_and_by_one_who_waits() {
     let test = async {
         for (open, before, dials) in [
             (1, Duration::ZERO, 0),
@@ -118,12 +118,12 @@ async fn after_a_dial_that_failed_the_next_is_made_later_and_by_one_who_waits() 
             assert_eq!(seen, dials, "{open} in use, failed {before:?} ago");
         }
     };
-    LocalSet::new().run_until(test).await;
+    still::run(test);
 }
 
 #[test]
 fn a_dial_fails_who_waited_for_it_once_the_time_for_a_connection_is_over() {
-    let now = Instant::now();
+    let now = clock::now();
     for (limit, begun_before, failed_before, fails) in [
         (PATIENCE, PATIENCE, PATIENCE, true),
         (PATIENCE, PATIENCE, Duration::ZERO, true),
@@ -141,8 +141,8 @@ fn a_dial_fails_who_waited_for_it_once_the_time_for_a_connection_is_over() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_share_of_a_dial_that_fails_is_rounded_up_and_is_the_first_that_wait() {
+#[test]
+fn the_share_of_a_dial_that_fails_is_rounded_up_and_is_the_first_that_wait() {
     let pool = Pool::new(2, HOUR, Box::new(|_| {}));
     let dials = Rc::new(Cell::new(0));
     let wait = || {
@@ -162,8 +162,8 @@ async fn the_share_of_a_dial_that_fails_is_rounded_up_and_is_the_first_that_wait
     };
     let test = async {
         let waiting = [wait(), wait(), wait()];
-        tokio::time::sleep(SOON).await;
+        clock::sleep(SOON).await;
         assert_eq!(waiting.map(|it| it.is_finished()), [true, true, false]);
     };
-    LocalSet::new().run_until(test).await;
+    still::run(test);
 }
