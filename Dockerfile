@@ -16,8 +16,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     export TOKENFERRY_REVISION="${REVISION}"; \
     if rustup component add llvm-tools; then deploy/build; \
-    else cargo build --locked --profile dist --bin tokenferry; fi \
-    && cp target/dist/tokenferry /tokenferry
+    else cargo build --locked --release --bin tokenferry; fi \
+    && cp target/release/tokenferry /tokenferry
 
 FROM ${RUNTIME_IMAGE}
 ARG REVISION=unknown

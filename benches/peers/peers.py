@@ -75,7 +75,7 @@ class Peer:
 
 
 class Tokenferry(Peer):
-    name, program, package = "tokenferry", "tokenferry", "cargo build --profile dist"
+    name, program, package = "tokenferry", "tokenferry", "cargo build --release"
     version_arguments = ["--version"]
 
     def __init__(self, program=None, name="tokenferry", route=""):
