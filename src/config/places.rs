@@ -3,7 +3,7 @@
 
 use super::node::{Content, Node, Provenance};
 use super::problem::{Problem, Severity, SourceLocation, located_at};
-use super::report::Span;
+use super::report::{Span, printable};
 use crate::secret::FilePath;
 
 /// A key by the names that lead to it: `["tls", "key_file"]`. None is the file as a whole.
@@ -81,7 +81,8 @@ impl Places {
         Problem {
             location,
             severity,
-            message: finding.words.clone(),
+            // It names files, whose names may hold what turns the text of a terminal around.
+            message: finding.words.chars().map(printable).collect(),
             help: None,
         }
     }

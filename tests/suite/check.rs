@@ -98,6 +98,19 @@ routes:
     );
 }
 
+#[tokio::test]
+async fn the_name_of_a_file_that_is_not_there_turns_no_text_around() {
+    let own = "\
+credentials:
+  one:
+    client_secret_file: \"FOLDER/\\u202enone\\u200b\"
+    APP
+routes: [{name: a, path: /a, upstream: 'https://a.com'}]
+";
+    let told = problems(own, |_| {}).await;
+    assert_told(&told, &["3:25: cannot read \u{fffd}none\u{fffd}: "]);
+}
+
 /// Each of these lines begins with the place and the words beside it.
 fn assert_told(told: &[String], expected: &[&str]) {
     let begin =
