@@ -11,7 +11,7 @@ fn sample(line: &str) -> (&str, Vec<(&str, &str)>, f64) {
     let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
     let (name, labels) = series.split_once('{').unwrap_or((series, ""));
     let labels = labels.trim_end_matches('}').split_terminator(',');
-    let labels = labels.filter_map(|label| label.split_once('='));
+    let labels = labels.map(|label| label.split_once('=').expect("a label has a value"));
     let value = value.parse().expect("a value is a number");
     (name, labels.collect(), value)
 }
