@@ -43,13 +43,20 @@ impl Heads {
         // The tasks of the requests are made behind this one, and come before it when it comes again.
         tokio::task::yield_now().await;
         self.read.set(0);
-        self.waiting.take().into_iter().for_each(Waker::wake);
+        let mut waiting = self.waiting.take();
+        // The first to wait is who read up to the bound, and would do so again before all others,
+        // for as long as its heads do not end.
+        if !waiting.is_empty() {
+            waiting.rotate_left(1);
+        }
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::task::ready;
 
     use super::*;
 
@@ -78,6 +85,31 @@ mod tests {
                     assert!(looked_at.get());
                     assert!(has_room(&heads));
                 }
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn who_has_read_much_comes_behind_who_has_waited() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let heads = Rc::new(Heads::default());
+                let turns = Rc::new(Cell::new(0));
+                let (shared, taken) = (Rc::clone(&heads), Rc::clone(&turns));
+                let greedy = poll_fn(move |cx| {
+                    while taken.get() < 100 {
+                        ready!(shared.poll_room(cx));
+                        shared.count(MOST);
+                        taken.set(taken.get() + 1);
+                    }
+                    Poll::Ready(())
+                });
+                let modest = poll_fn(move |cx| heads.poll_room(cx));
+                tokio::task::spawn_local(greedy);
+                let waited = tokio::task::spawn_local(modest).await;
+                waited.expect("it does not panic");
+                assert!(turns.get() < 3, "{}", turns.get());
             })
             .await;
     }
