@@ -77,12 +77,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
 
     /// Counts what was read into `buf` after `before`. Whether it says that the caller reads.
     fn admit(&mut self, buf: &ReadBuf<'_>, before: usize) -> io::Result<bool> {
-        let Some((frames, heads)) = &mut self.frames else {
+        let Some((frames, _)) = &mut self.frames else {
             return Ok(false);
         };
         let (requests, unread) = (self.conversation.requests(), frames.unread());
         if frames.admit(&buf.filled()[before..], requests, Instant::now) {
-            heads.count(frames.take_heads());
             let reads = frames.unread() < unread;
             if reads {
                 self.conversation.caller_reads();
@@ -194,7 +193,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
                 if buf.filled().len() > before {
                     this.conversation.bytes_arrived();
                 }
-                Poll::Ready(this.admit(buf, before).map(drop))
+                this.admit(buf, before)?;
+                // What is read in lingering nobody decodes: it takes no room.
+                if let Some((frames, heads)) = &mut this.frames {
+                    heads.count(frames.take_heads());
+                }
+                Poll::Ready(Ok(()))
             }
             Poll::Pending if this.conversation.is_overdue(cx) && !this.says_goodbye() => {
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

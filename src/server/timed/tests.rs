@@ -134,3 +134,18 @@ fn a_connection_on_which_nothing_more_came_is_closed_at_once() {
         closed.expect("it is closed").unwrap();
     });
 }
+
+#[test]
+fn heads_that_are_thrown_away_take_no_room_from_others() {
+    with_connection(|_, mut socket, mut caller| async move {
+        let heads = Rc::default();
+        socket.count_frames(&heads);
+        // The preface, and the beginning of HEADERS of 64 KiB.
+        let begun = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x01\0\0\x01\x04\0\0\0\x01";
+        caller.write_all(begun).await.unwrap();
+        drop(caller);
+        socket.shutdown().await.unwrap();
+        let room = std::future::poll_fn(|cx| Poll::Ready(heads.poll_room(cx)));
+        assert!(room.await.is_ready());
+    });
+}
