@@ -225,17 +225,11 @@ mod tests {
     mod cost {
         use std::time::Duration;
 
-        use rustix::time::{ClockId, clock_gettime};
-
         use super::*;
         use crate::access_log::AccessLog;
         use crate::alarm::AlarmClock;
+        use crate::clock::processor_time;
         use crate::proxy::{Admission, Proxy};
-
-        fn processor_time() -> Duration {
-            let time = clock_gettime(ClockId::ThreadCPUTime);
-            Duration::try_from(time).expect("a thread's processor time is not negative")
-        }
 
         /// How much of a worker's time it takes to follow a reload of so many routes.
         fn cost_of_a_reload(routes: usize) -> Duration {
@@ -261,8 +255,9 @@ mod tests {
         // Of eight times the routes, eight times the cost is as it should be, and the square would be 64.
         #[tokio::test]
         async fn a_reload_costs_a_worker_no_more_than_its_routes() {
-            let few = cost_of_a_reload(1000);
-            let many = cost_of_a_reload(8000);
+            let least = |routes| (0..3).map(|_| cost_of_a_reload(routes)).min();
+            let few = least(1000).unwrap_or_default();
+            let many = least(8000).unwrap_or_default();
             assert!(many < few * 20, "{few:?} and {many:?}");
         }
     }

@@ -58,6 +58,14 @@ pub async fn until<F: Future>(deadline: Instant, awaited: F) -> Option<F::Output
     }
 }
 
+/// What this thread has had of the processor: for tests of what grows with its input, to which it is
+/// nothing what else the machine does.
+#[cfg(all(test, unix))]
+pub(crate) fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("a thread's processor time is not negative")
+}
+
 async fn sleep_until(due: Instant) {
     #[cfg(test)]
     if still::now().is_some() {

@@ -10,15 +10,11 @@ use super::report::Span;
 use super::tests::{EVERY_KEY, check};
 use super::variable::SECRET_KEYS;
 use super::{MOST_BYTES, Source, load};
+use crate::clock::processor_time;
 
 /// Far above what it takes in an unoptimised build, far below anything that grows with the square
-/// of the file. Of this thread's processor time: what else the machine does is not the file's fault.
+/// of the file.
 const AT_MOST: Duration = Duration::from_secs(2);
-
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).expect("a thread's processor time is not negative")
-}
 
 fn refused_quickly(text: &str) -> String {
     let started = processor_time();

@@ -111,6 +111,7 @@ impl LinkMap {
             batch_request_keys: Keys::of_batch_requests(),
         }
     }
+
     /// The routes of this upstream, the longest prefix first; none when it is nobody's.
     pub(super) fn members(&self, authority: &Authority) -> &[usize] {
         let Some(wanted) = authority.origin() else {

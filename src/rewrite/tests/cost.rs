@@ -3,16 +3,11 @@
 
 use std::time::Duration;
 
+use crate::clock::processor_time;
 use crate::rewrite::address::Links;
 use crate::rewrite::sample::{graph, links, route, scan};
 use crate::rewrite::scan::Scanner;
 use crate::rewrite::text::Text;
-
-/// Of this thread: what else the machine does is not the text's fault.
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).expect("a thread's processor time is not negative")
-}
 
 /// The least that it took to scan `text` in chunks of this length.
 fn cost(links: &Links, kind: &Text, text: &str, chunk: usize) -> Duration {
