@@ -8,8 +8,6 @@ use super::frame::{
     fields, frame, good,
 };
 use super::http2::{ask, status};
-use crate::harness::numbers::becomes;
-use crate::harness::program::Program;
 
 /// Before a caller that answers no PING is given up anyway.
 const AT_THE_LATEST: Duration = Duration::from_secs(15);
@@ -203,6 +201,9 @@ async fn a_flood_of_frames_costs_its_own_connection_only() {
 #[tokio::test]
 async fn heads_of_many_callers_are_looked_at_before_all_of_them_are_read() {
     use rustix::process::Signal;
+
+    use crate::harness::numbers::becomes;
+    use crate::harness::program::Program;
 
     const CALLERS: usize = 100;
     const REQUESTS: u32 = 20;
