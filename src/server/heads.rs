@@ -59,6 +59,7 @@ mod tests {
     use std::task::ready;
 
     use super::*;
+    use crate::clock::still;
 
     fn has_room(heads: &Heads) -> bool {
         heads
@@ -66,51 +67,45 @@ mod tests {
             .is_ready()
     }
 
-    #[tokio::test]
-    async fn what_was_read_is_looked_at_before_more_is_read() {
-        let local = tokio::task::LocalSet::new();
-        local
-            .run_until(async {
-                let heads = Rc::new(Heads::default());
-                heads.count(MOST - 1);
+    #[test]
+    fn what_was_read_is_looked_at_before_more_is_read() {
+        still::run(async {
+            let heads = Rc::new(Heads::default());
+            heads.count(MOST - 1);
+            assert!(has_room(&heads));
+            let looked_at = Rc::new(Cell::new(false));
+            for _ in 0..2 {
+                looked_at.set(false);
+                heads.count(MOST);
+                assert!(!has_room(&heads));
+                let request = Rc::clone(&looked_at);
+                tokio::task::spawn_local(async move { request.set(true) });
+                poll_fn(|cx| heads.poll_room(cx)).await;
+                assert!(looked_at.get());
                 assert!(has_room(&heads));
-                let looked_at = Rc::new(Cell::new(false));
-                for _ in 0..2 {
-                    looked_at.set(false);
-                    heads.count(MOST);
-                    assert!(!has_room(&heads));
-                    let request = Rc::clone(&looked_at);
-                    tokio::task::spawn_local(async move { request.set(true) });
-                    poll_fn(|cx| heads.poll_room(cx)).await;
-                    assert!(looked_at.get());
-                    assert!(has_room(&heads));
-                }
-            })
-            .await;
+            }
+        });
     }
 
-    #[tokio::test]
-    async fn who_has_read_much_comes_behind_who_has_waited() {
-        let local = tokio::task::LocalSet::new();
-        local
-            .run_until(async {
-                let heads = Rc::new(Heads::default());
-                let turns = Rc::new(Cell::new(0));
-                let (shared, taken) = (Rc::clone(&heads), Rc::clone(&turns));
-                let greedy = poll_fn(move |cx| {
-                    while taken.get() < 100 {
-                        ready!(shared.poll_room(cx));
-                        shared.count(MOST);
-                        taken.set(taken.get() + 1);
-                    }
-                    Poll::Ready(())
-                });
-                let modest = poll_fn(move |cx| heads.poll_room(cx));
-                tokio::task::spawn_local(greedy);
-                let waited = tokio::task::spawn_local(modest).await;
-                waited.expect("it does not panic");
-                assert!(turns.get() < 3, "{}", turns.get());
-            })
-            .await;
+    #[test]
+    fn who_has_read_much_comes_behind_who_has_waited() {
+        still::run(async {
+            let heads = Rc::new(Heads::default());
+            let turns = Rc::new(Cell::new(0));
+            let (shared, taken) = (Rc::clone(&heads), Rc::clone(&turns));
+            let greedy = poll_fn(move |cx| {
+                while taken.get() < 100 {
+                    ready!(shared.poll_room(cx));
+                    shared.count(MOST);
+                    taken.set(taken.get() + 1);
+                }
+                Poll::Ready(())
+            });
+            let modest = poll_fn(move |cx| heads.poll_room(cx));
+            tokio::task::spawn_local(greedy);
+            let waited = tokio::task::spawn_local(modest).await;
+            waited.expect("it does not panic");
+            assert!(turns.get() < 3, "{}", turns.get());
+        });
     }
 }
