@@ -50,24 +50,26 @@ async fn another_bound_has_places_of_its_own() {
     first.answer("GET").await.expect(200);
 }
 
-#[tokio::test]
-async fn a_quiet_that_another_upstream_asked_for_is_none() {
+/// A route that holds back, of which the upstream has just asked for ten minutes of quiet.
+async fn asked_for_quiet() -> Stage {
     let stage = Stage::with(&route(ORGANISATION, ", throttle: hold")).await;
     let busy = Fault::answer(429, &[("retry-after", "600")], "busy");
     let busy = Script::on(ORGANISATION, busy);
     stage.simulator.script(busy.times(1));
     stage.get("/api/sim/bytes/1").await.expect(429);
+    stage
+}
+
+#[tokio::test]
+async fn a_quiet_that_another_upstream_asked_for_is_none() {
+    let stage = asked_for_quiet().await;
     stage.reload(&route(GRAPH, ", throttle: hold"));
     stage.get("/api/sim/bytes/1").await.expect(200);
 }
 
 #[tokio::test]
 async fn a_quiet_that_a_reload_has_ended_does_not_come_back() {
-    let stage = Stage::with(&route(ORGANISATION, ", throttle: hold")).await;
-    let busy = Fault::answer(429, &[("retry-after", "600")], "busy");
-    let busy = Script::on(ORGANISATION, busy);
-    stage.simulator.script(busy.times(1));
-    stage.get("/api/sim/bytes/1").await.expect(429);
+    let stage = asked_for_quiet().await;
     for keys in [", throttle: pass", ", throttle: hold"] {
         stage.reload(&route(ORGANISATION, keys));
         stage.get("/api/sim/bytes/1").await.expect(200);
