@@ -10,7 +10,7 @@ ARG REVISION=unknown
 WORKDIR /source
 COPY . .
 # Optimised for the paths that requests take where rustup can fetch the tool for it, which costs
-# five minutes more; else without that. The caches are no part of the image, so the binary is copied
+# as long again; else without that. The caches are no part of the image, so the binary is copied
 # out of them in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
