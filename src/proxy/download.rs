@@ -304,7 +304,7 @@ mod tests {
         assert!(!Rc::ptr_eq(&second, &host(1)), "it made room");
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "local")]
     async fn connections_to_hosts_of_downloads_grow_old_like_others() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -334,10 +334,8 @@ mod tests {
             peer
         };
         let upstream = downloads.to(&origin);
-        let local = tokio::task::LocalSet::new();
         let sent = upstream.send(head, RequestBody::Empty, false);
-        let both = local.run_until(async { tokio::join!(sent, answers) });
-        let (response, _peer) = both.await;
+        let (response, _peer) = tokio::join!(sent, answers);
         response.unwrap();
         downloads.sweep(Instant::now());
         assert_eq!(open.get(), 1);

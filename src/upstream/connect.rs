@@ -281,7 +281,7 @@ async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(flavor = "local")]
     async fn a_name_of_this_machine_without_tls_is_not_asked_of_a_resolver() {
         for name in ["localhost", "api.localhost"] {
             let origin = Origin {
@@ -293,8 +293,7 @@ mod tests {
             let egress = Egress::new(trust, BTreeMap::new(), ForwardProxy::none());
             let limit = Duration::from_secs(20);
             let connector = Connector::new(egress, origin, UpstreamHttp::Http1, limit);
-            let local = tokio::task::LocalSet::new();
-            let found = local.run_until(connector.look_up()).await.unwrap();
+            let found = connector.look_up().await.unwrap();
             assert_eq!(found, LOCALHOST.map(|ip| SocketAddr::new(ip, 5000)));
         }
     }

@@ -118,7 +118,6 @@ mod tests {
     use hyper_util::client::proxy::matcher::Matcher;
     use socket2::{Domain, Socket, Type};
     use tokio::net::TcpListener;
-    use tokio::task::LocalSet;
 
     use super::*;
 
@@ -142,7 +141,7 @@ mod tests {
         (address, held)
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "local")]
     async fn the_answer_to_connect_is_the_final_one() {
         let interim = "HTTP/1.1 100 Continue\r\n\r\n";
         let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
@@ -170,9 +169,7 @@ mod tests {
                 stream
             };
             let opened = open_at(&proxy, "graph.microsoft.com:443", vec![address]);
-            let local = LocalSet::new();
-            let both = local.run_until(async { tokio::join!(opened, answered) });
-            let (opened, mut proxy) = both.await;
+            let (opened, mut proxy) = tokio::join!(opened, answered);
             assert_eq!(opened.is_ok(), opens, "{answer:.80}");
             if let Ok(mut stream) = opened {
                 proxy.shutdown().await.unwrap();
@@ -183,7 +180,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "local")]
     async fn an_address_of_the_proxy_that_does_not_answer_does_not_hold_up_the_next() {
         let (first, _held) = deaf();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -197,14 +194,11 @@ mod tests {
             stream
         };
         let target = "graph.microsoft.com:443";
-        let local = LocalSet::new();
-        let opened = local.run_until(async {
-            let opened = open_at(&proxy, target, vec![first, second]);
-            let both = async { tokio::join!(opened, answered) };
-            let limit = std::time::Duration::from_secs(20);
-            tokio::time::timeout(limit, both).await.expect("in time")
-        });
-        let (opened, _answering) = opened.await;
+        let opened = open_at(&proxy, target, vec![first, second]);
+        let both = async { tokio::join!(opened, answered) };
+        let limit = std::time::Duration::from_secs(20);
+        let both = tokio::time::timeout(limit, both).await;
+        let (opened, _answering) = both.expect("in time");
         assert_eq!(opened.unwrap().peer_addr().unwrap(), second);
     }
 }

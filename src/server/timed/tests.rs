@@ -2,150 +2,136 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, DuplexStream};
 
 use super::*;
 use crate::alarm::AlarmClock;
 use crate::proxy::conversation::Patience;
 
-/// Runs with a clock whose alarms ring, on a connection whose caller has room for 64 bytes and lets
-/// a connection rest for 20 ms.
-fn with_connection<F: Future<Output = ()>>(
-    test: impl FnOnce(Rc<Conversation>, Timed<tokio::io::DuplexStream>, tokio::io::DuplexStream) -> F,
-) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let clock = AlarmClock::new(Duration::from_millis(1));
-        tokio::task::spawn_local(Rc::clone(&clock).run());
-        let long = Duration::from_secs(60);
-        let patience = Patience {
-            first_byte: long,
-            request_head: long,
-            keep_alive: Duration::from_millis(20),
-            write_stall: long,
-        };
-        let conversation = Rc::new(Conversation::new(&clock, patience, None));
-        let (ours, caller) = tokio::io::duplex(64);
-        let socket = Timed::new(ours, Rc::clone(&conversation), clock.alarm());
-        test(conversation, socket, caller).await;
-    });
+/// A connection whose caller, the other end, has room for 64 bytes and lets it rest for 20 ms, by a
+/// clock whose alarms ring.
+fn connection() -> (Rc<Conversation>, Timed<DuplexStream>, DuplexStream) {
+    let clock = AlarmClock::new(Duration::from_millis(1));
+    tokio::task::spawn_local(Rc::clone(&clock).run());
+    let long = Duration::from_secs(60);
+    let patience = Patience {
+        first_byte: long,
+        request_head: long,
+        keep_alive: Duration::from_millis(20),
+        write_stall: long,
+    };
+    let conversation = Rc::new(Conversation::new(&clock, patience, None));
+    let (ours, caller) = tokio::io::duplex(64);
+    let socket = Timed::new(ours, Rc::clone(&conversation), clock.alarm());
+    (conversation, socket, caller)
 }
 
-#[test]
-fn frames_that_wait_to_be_written_keep_no_idle_connection() {
-    with_connection(|conversation, socket, mut caller| async move {
-        conversation.speaks_http2();
-        let (_reading, mut writing) = tokio::io::split(socket);
-        conversation.exchange_began();
-        conversation.exchange_ended(false);
-        // However late a busy machine rings.
-        std::future::poll_fn(|cx| match conversation.is_overdue(cx) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
-        let frames = [0; 100];
-        let mut taken = vec![0; frames.len()];
-        let written = async {
-            // There is room for a part of it until the caller reads.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            caller.read_exact(&mut taken).await
-        };
-        let (sent, received) = tokio::join!(writing.write_all(&frames), written);
-        sent.unwrap();
-        received.unwrap();
-        let overdue = std::future::poll_fn(|cx| Poll::Ready(conversation.is_overdue(cx)));
-        assert!(overdue.await, "writing has not prolonged it");
-    });
+#[tokio::test(flavor = "local")]
+async fn frames_that_wait_to_be_written_keep_no_idle_connection() {
+    let (conversation, socket, mut caller) = connection();
+    conversation.speaks_http2();
+    let (_reading, mut writing) = tokio::io::split(socket);
+    conversation.exchange_began();
+    conversation.exchange_ended(false);
+    // However late a busy machine rings.
+    std::future::poll_fn(|cx| match conversation.is_overdue(cx) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+    let frames = [0; 100];
+    let mut taken = vec![0; frames.len()];
+    let written = async {
+        // There is room for a part of it until the caller reads.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        caller.read_exact(&mut taken).await
+    };
+    let (sent, received) = tokio::join!(writing.write_all(&frames), written);
+    sent.unwrap();
+    received.unwrap();
+    let overdue = std::future::poll_fn(|cx| Poll::Ready(conversation.is_overdue(cx)));
+    assert!(overdue.await, "writing has not prolonged it");
 }
 
-#[test]
-fn the_next_request_is_not_waited_for_while_an_answer_is_being_written() {
-    with_connection(|conversation, socket, mut caller| async move {
-        let (mut reading, mut writing) = tokio::io::split(socket);
-        conversation.exchange_began();
-        // All of the answer is given, and there is room for a part of it.
-        conversation.exchange_ended(false);
-        let answer = [b'x'; 100];
-        let mut byte = [0];
-        let mut next = std::pin::pin!(reading.read(&mut byte));
-        let mut written = std::pin::pin!(writing.write_all(&answer));
-        let rested = tokio::time::sleep(Duration::from_millis(200));
-        tokio::select! {
-            biased;
-            _ = &mut written => panic!("there is no room for it"),
-            next = &mut next => panic!("it is not time for {next:?}"),
-            () = rested => {}
-        }
-        let mut all = vec![0; answer.len()];
-        let (taken, written) = tokio::join!(caller.read_exact(&mut all), written);
-        taken.unwrap();
-        written.unwrap();
-        let overdue = next.await.unwrap_err();
-        assert_eq!(overdue.kind(), io::ErrorKind::TimedOut);
-    });
+#[tokio::test(flavor = "local")]
+async fn the_next_request_is_not_waited_for_while_an_answer_is_being_written() {
+    let (conversation, socket, mut caller) = connection();
+    let (mut reading, mut writing) = tokio::io::split(socket);
+    conversation.exchange_began();
+    // All of the answer is given, and there is room for a part of it.
+    conversation.exchange_ended(false);
+    let answer = [b'x'; 100];
+    let mut byte = [0];
+    let mut next = std::pin::pin!(reading.read(&mut byte));
+    let mut written = std::pin::pin!(writing.write_all(&answer));
+    let rested = tokio::time::sleep(Duration::from_millis(200));
+    tokio::select! {
+        biased;
+        _ = &mut written => panic!("there is no room for it"),
+        next = &mut next => panic!("it is not time for {next:?}"),
+        () = rested => {}
+    }
+    let mut all = vec![0; answer.len()];
+    let (taken, written) = tokio::join!(caller.read_exact(&mut all), written);
+    taken.unwrap();
+    written.unwrap();
+    let overdue = next.await.unwrap_err();
+    assert_eq!(overdue.kind(), io::ErrorKind::TimedOut);
 }
 
-#[test]
-fn a_caller_that_keeps_a_closed_connection_open_is_read_for_a_while_only() {
-    with_connection(|conversation, mut socket, mut caller| async move {
-        conversation.exchange_began();
-        conversation.exchange_ended(true);
-        let began = Instant::now();
-        let closed = tokio::time::timeout(4 * LINGER, socket.shutdown());
-        let send = async {
-            // More than there is room for: it is read, and no more comes.
-            caller.write_all(&[b'x'; 100]).await.unwrap();
-            assert!(began.elapsed() < LINGER);
-        };
-        let (closed, ()) = tokio::join!(closed, send);
-        closed.expect("it is not read for ever").unwrap();
-        assert!(began.elapsed() >= LINGER);
-    });
+#[tokio::test(flavor = "local")]
+async fn a_caller_that_keeps_a_closed_connection_open_is_read_for_a_while_only() {
+    let (conversation, mut socket, mut caller) = connection();
+    conversation.exchange_began();
+    conversation.exchange_ended(true);
+    let began = Instant::now();
+    let closed = tokio::time::timeout(4 * LINGER, socket.shutdown());
+    let send = async {
+        // More than there is room for: it is read, and no more comes.
+        caller.write_all(&[b'x'; 100]).await.unwrap();
+        assert!(began.elapsed() < LINGER);
+    };
+    let (closed, ()) = tokio::join!(closed, send);
+    closed.expect("it is not read for ever").unwrap();
+    assert!(began.elapsed() >= LINGER);
 }
 
-#[test]
-fn what_came_behind_the_last_request_is_read_before_the_connection_is_closed() {
-    with_connection(|conversation, mut socket, mut caller| async move {
-        conversation.exchange_began();
-        conversation.exchange_ended(false);
-        caller.write_all(&[b'x'; 64]).await.unwrap();
-        let closed = tokio::time::timeout(4 * LINGER, socket.shutdown());
-        let send = async {
-            // Else the caller's system drops what it has of the answer.
-            let sent = tokio::time::timeout(LINGER, caller.write_all(&[b'x'; 100])).await;
-            sent.expect("it is read").unwrap();
-            drop(caller);
-        };
-        let (closed, ()) = tokio::join!(closed, send);
-        closed.expect("it is not read for ever").unwrap();
-    });
-}
-
-#[test]
-fn a_connection_on_which_nothing_more_came_is_closed_at_once() {
-    with_connection(|conversation, mut socket, _caller| async move {
-        conversation.exchange_began();
-        conversation.exchange_ended(false);
-        let closed = tokio::time::timeout(LINGER / 2, socket.shutdown()).await;
-        closed.expect("it is closed").unwrap();
-    });
-}
-
-#[test]
-fn heads_that_are_thrown_away_take_no_room_from_others() {
-    with_connection(|_, mut socket, mut caller| async move {
-        let heads = Rc::default();
-        socket.count_frames(&heads);
-        // The preface, and the beginning of HEADERS of 64 KiB.
-        let begun = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x01\0\0\x01\x04\0\0\0\x01";
-        caller.write_all(begun).await.unwrap();
+#[tokio::test(flavor = "local")]
+async fn what_came_behind_the_last_request_is_read_before_the_connection_is_closed() {
+    let (conversation, mut socket, mut caller) = connection();
+    conversation.exchange_began();
+    conversation.exchange_ended(false);
+    caller.write_all(&[b'x'; 64]).await.unwrap();
+    let closed = tokio::time::timeout(4 * LINGER, socket.shutdown());
+    let send = async {
+        // Else the caller's system drops what it has of the answer.
+        let sent = tokio::time::timeout(LINGER, caller.write_all(&[b'x'; 100])).await;
+        sent.expect("it is read").unwrap();
         drop(caller);
-        socket.shutdown().await.unwrap();
-        let room = std::future::poll_fn(|cx| Poll::Ready(heads.poll_room(cx)));
-        assert!(room.await.is_ready());
-    });
+    };
+    let (closed, ()) = tokio::join!(closed, send);
+    closed.expect("it is not read for ever").unwrap();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_on_which_nothing_more_came_is_closed_at_once() {
+    let (conversation, mut socket, _caller) = connection();
+    conversation.exchange_began();
+    conversation.exchange_ended(false);
+    let closed = tokio::time::timeout(LINGER / 2, socket.shutdown()).await;
+    closed.expect("it is closed").unwrap();
+}
+
+#[tokio::test(flavor = "local")]
+async fn heads_that_are_thrown_away_take_no_room_from_others() {
+    let (_, mut socket, mut caller) = connection();
+    let heads = Rc::default();
+    socket.count_frames(&heads);
+    // The preface, and the beginning of HEADERS of 64 KiB.
+    let begun = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x01\0\0\x01\x04\0\0\0\x01";
+    caller.write_all(begun).await.unwrap();
+    drop(caller);
+    socket.shutdown().await.unwrap();
+    let room = std::future::poll_fn(|cx| Poll::Ready(heads.poll_room(cx)));
+    assert!(room.await.is_ready());
 }

@@ -32,10 +32,9 @@ async fn spoilt(multiplex: &Multiplex) -> (Silent, Stream) {
     (peer, held)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_connection_on_which_a_body_is_left_takes_no_other_stream_and_is_waited_for_by_nobody() {
-    let local = tokio::task::LocalSet::new();
-    let test = local.run_until(async {
+    let test = async {
         let multiplex = multiplex(9);
         let (_peer, _held) = spoilt(&multiplex).await;
         let now = Instant::now();
@@ -46,15 +45,14 @@ async fn a_connection_on_which_a_body_is_left_takes_no_other_stream_and_is_waite
         };
         drop(in_vain);
         assert!(matches!(multiplex.step(now, now, None), Step::Fail(_)));
-    });
+    };
     let ended = tokio::time::timeout(PATIENT, test).await;
     ended.expect("the request is heard");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_connection_on_which_nothing_but_a_body_is_left_is_closed_at_once() {
-    let local = tokio::task::LocalSet::new();
-    let test = local.run_until(async {
+    let test = async {
         let multiplex = multiplex(9);
         let (mut peer, held) = spoilt(&multiplex).await;
         multiplex.sweep(Instant::now());
@@ -63,7 +61,7 @@ async fn a_connection_on_which_nothing_but_a_body_is_left_is_closed_at_once() {
         multiplex.sweep(Instant::now());
         assert_eq!(multiplex.census(), (0, 0));
         peer.hear_end().await;
-    });
+    };
     let ended = tokio::time::timeout(PATIENT, test).await;
     ended.expect("it is closed");
 }

@@ -114,153 +114,130 @@ pub(super) async fn comes<T>(multiplex: &Multiplex, find: impl Fn() -> Option<T>
     panic!("it does not come");
 }
 
-#[tokio::test]
+/// Whether one who waits is told to look again.
+async fn is_told(turn: Pin<&mut impl Future<Output = ()>>) -> bool {
+    tokio::select! {
+        biased;
+        () = turn => true,
+        () = tokio::task::yield_now() => false,
+    }
+}
+
+#[tokio::test(flavor = "local")]
 async fn what_is_old_takes_no_other_stream() {
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let mut silent = Silent::listen().await;
-            let multiplex = multiplex(1);
-            silent.open_for(&multiplex, IDLE / 2).await;
-            let now = Instant::now();
-            assert!(multiplex.has_room(now));
-            assert!(!multiplex.has_room(now + IDLE / 2));
-            assert!(multiplex.take_stream(now + IDLE / 2, None).is_none());
-        })
-        .await;
+    let mut silent = Silent::listen().await;
+    let multiplex = multiplex(1);
+    silent.open_for(&multiplex, IDLE / 2).await;
+    let now = Instant::now();
+    assert!(multiplex.has_room(now));
+    assert!(!multiplex.has_room(now + IDLE / 2));
+    assert!(multiplex.take_stream(now + IDLE / 2, None).is_none());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn who_takes_a_place_tells_the_next_of_one_on_another_connection() {
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let multiplex = multiplex(2);
-            let mut peer = Silent::with_one(&multiplex).await;
-            peer.allow(1).await;
-            let find = || multiplex.take_stream(Instant::now(), None);
-            let held = comes(&multiplex, find).await;
-            let cx = &mut Context::from_waker(Waker::noop());
-            let mut first = pin!(multiplex.turn(None));
-            assert!(first.as_mut().poll(cx).is_pending());
-            drop(held);
-            peer.open(&multiplex).await;
-            let mut next = pin!(multiplex.turn(None));
-            assert!(next.as_mut().poll(cx).is_pending());
-            assert!(first.as_mut().poll(cx).is_ready());
-            let _taken = find().unwrap();
-            assert!(next.as_mut().poll(cx).is_ready());
-        })
-        .await;
+    let multiplex = multiplex(2);
+    let mut peer = Silent::with_one(&multiplex).await;
+    peer.allow(1).await;
+    let find = || multiplex.take_stream(Instant::now(), None);
+    let held = comes(&multiplex, find).await;
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut first = pin!(multiplex.turn(None));
+    assert!(first.as_mut().poll(cx).is_pending());
+    drop(held);
+    peer.open(&multiplex).await;
+    let mut next = pin!(multiplex.turn(None));
+    assert!(next.as_mut().poll(cx).is_pending());
+    assert!(first.as_mut().poll(cx).is_ready());
+    let _taken = find().unwrap();
+    assert!(next.as_mut().poll(cx).is_ready());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn what_is_idle_for_long_is_closed_and_what_has_a_stream_is_not() {
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let multiplex = multiplex(9);
-            let mut peer = Silent::with_one(&multiplex).await;
-            peer.open(&multiplex).await;
-            let now = Instant::now();
-            let stream = multiplex.take_stream(now, None).unwrap();
-            multiplex.sweep(now);
-            multiplex.sweep(now + IDLE / 2);
-            assert_eq!(multiplex.census(), (2, 1));
-            multiplex.sweep(now + IDLE);
-            assert_eq!(multiplex.census(), (1, 0));
-            drop(stream);
-            multiplex.sweep(now + IDLE * 3 / 2);
-            assert_eq!(multiplex.census(), (1, 1), "it was in use just now");
-            drop(multiplex.take_stream(now + IDLE * 3 / 2, None).unwrap());
-            multiplex.sweep(now + IDLE * 2);
-            multiplex.sweep(now + IDLE * 5 / 2);
-            assert_eq!(multiplex.census(), (1, 1), "it was used since");
-            multiplex.sweep(now + IDLE * 3);
-            assert_eq!(multiplex.census(), (0, 0));
-        })
-        .await;
+    let multiplex = multiplex(9);
+    let mut peer = Silent::with_one(&multiplex).await;
+    peer.open(&multiplex).await;
+    let now = Instant::now();
+    let stream = multiplex.take_stream(now, None).unwrap();
+    multiplex.sweep(now);
+    multiplex.sweep(now + IDLE / 2);
+    assert_eq!(multiplex.census(), (2, 1));
+    multiplex.sweep(now + IDLE);
+    assert_eq!(multiplex.census(), (1, 0));
+    drop(stream);
+    multiplex.sweep(now + IDLE * 3 / 2);
+    assert_eq!(multiplex.census(), (1, 1), "it was in use just now");
+    drop(multiplex.take_stream(now + IDLE * 3 / 2, None).unwrap());
+    multiplex.sweep(now + IDLE * 2);
+    multiplex.sweep(now + IDLE * 5 / 2);
+    assert_eq!(multiplex.census(), (1, 1), "it was used since");
+    multiplex.sweep(now + IDLE * 3);
+    assert_eq!(multiplex.census(), (0, 0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_peer_that_allows_no_stream_for_the_moment_is_waited_for() {
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let multiplex = multiplex(9);
-            let mut peer = Silent::listen().await;
-            let begun = Instant::now();
-            peer.open(&multiplex).await;
-            peer.allow(0).await;
-            comes(&multiplex, || {
-                let none = multiplex.take_stream(begun, None).is_none();
-                none.then_some(())
-            })
-            .await;
-            let step = |now| multiplex.step(begun, now, None);
-            assert!(matches!(step(begun), Step::Wait), "it may allow some");
-            let later = begun + LIMIT / 2;
-            assert!(matches!(step(later), Step::Dial(_)), "another may");
-            peer.allow(100).await;
-            let find = || multiplex.take_stream(begun, None);
-            let _first = comes(&multiplex, find).await;
-            let _second = comes(&multiplex, find).await;
-            assert_eq!(multiplex.census(), (1, 0));
-        })
-        .await;
+    let multiplex = multiplex(9);
+    let mut peer = Silent::listen().await;
+    let begun = Instant::now();
+    peer.open(&multiplex).await;
+    peer.allow(0).await;
+    let find = || multiplex.take_stream(begun, None);
+    comes(&multiplex, || find().is_none().then_some(())).await;
+    let step = |now| multiplex.step(begun, now, None);
+    assert!(matches!(step(begun), Step::Wait), "it may allow some");
+    let later = begun + LIMIT / 2;
+    assert!(matches!(step(later), Step::Dial(_)), "another may");
+    peer.allow(100).await;
+    let _first = comes(&multiplex, find).await;
+    let _second = comes(&multiplex, find).await;
+    assert_eq!(multiplex.census(), (1, 0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_peer_that_comes_to_allow_fewer_streams_is_asked_for_no_more() {
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let multiplex = multiplex(9);
-            let mut peer = Silent::with_one(&multiplex).await;
-            peer.allow(100).await;
-            let now = Instant::now();
-            let find = || multiplex.take_stream(now, None);
-            let first = comes(&multiplex, find).await;
-            let _second = comes(&multiplex, find).await;
-            drop(first);
-            // One stream is left, which is one too many for another.
-            for allowed in [1, 0] {
-                peer.allow(allowed).await;
-                // The task that learns of it runs behind the one that has answered.
-                tokio::task::yield_now().await;
-                assert!(find().is_none(), "{allowed}");
-                let step = multiplex.step(now, now + LIMIT / 2, None);
-                assert!(matches!(step, Step::Dial(_)), "{allowed}");
-            }
-        })
-        .await;
+    let multiplex = multiplex(9);
+    let mut peer = Silent::with_one(&multiplex).await;
+    peer.allow(100).await;
+    let now = Instant::now();
+    let find = || multiplex.take_stream(now, None);
+    let first = comes(&multiplex, find).await;
+    let _second = comes(&multiplex, find).await;
+    drop(first);
+    // One stream is left, which is one too many for another.
+    for allowed in [1, 0] {
+        peer.allow(allowed).await;
+        // The task that learns of it runs behind the one that has answered.
+        tokio::task::yield_now().await;
+        assert!(find().is_none(), "{allowed}");
+        let step = multiplex.step(now, now + LIMIT / 2, None);
+        assert!(matches!(step, Step::Dial(_)), "{allowed}");
+    }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_request_that_waits_in_a_connection_which_ends_was_not_sent() {
     for ending in [Some(GOAWAY), None] {
-        let local = tokio::task::LocalSet::new();
-        let sent = local.run_until(async {
-            let multiplex = multiplex(9);
-            let mut peer = Silent::with_one(&multiplex).await;
-            let stream = multiplex.take_stream(Instant::now(), None).unwrap();
-            peer.allow(0).await;
-            let body = RequestBody::Kept(Bytes::from_static(b"{}"));
-            let request = http::Request::post("http://graph/").body(body).unwrap();
-            let ends = async {
-                for _ in 0..9 {
-                    tokio::task::yield_now().await;
-                }
-                let mut last = peer.1.pop().unwrap();
-                if let Some(ending) = ending {
-                    last.write_all(&ending).await.unwrap();
-                    peer.1.push(last);
-                }
-            };
-            let both = async { tokio::join!(stream.send(request, LIMIT), ends) };
-            tokio::time::timeout(PATIENT, both).await
-        });
-        let (outcome, ()) = sent.await.expect("it is told");
+        let multiplex = multiplex(9);
+        let mut peer = Silent::with_one(&multiplex).await;
+        let stream = multiplex.take_stream(Instant::now(), None).unwrap();
+        peer.allow(0).await;
+        let body = RequestBody::Kept(Bytes::from_static(b"{}"));
+        let request = http::Request::post("http://graph/").body(body).unwrap();
+        let ends = async {
+            for _ in 0..9 {
+                tokio::task::yield_now().await;
+            }
+            let mut last = peer.1.pop().unwrap();
+            if let Some(ending) = ending {
+                last.write_all(&ending).await.unwrap();
+                peer.1.push(last);
+            }
+        };
+        let both = async { tokio::join!(stream.send(request, LIMIT), ends) };
+        let told = tokio::time::timeout(PATIENT, both).await;
+        let (outcome, ()) = told.expect("it is told");
         let failure = outcome.expect_err("there is no answer");
         assert!(failure.is_dead_connection(), "{failure:?}");
         assert!(failure.unprocessed, "{failure:?}");
@@ -271,10 +248,9 @@ async fn a_request_that_waits_in_a_connection_which_ends_was_not_sent() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_request_that_waits_in_a_connection_which_goes_on_may_be_sent_yet() {
-    let local = tokio::task::LocalSet::new();
-    let test = local.run_until(async {
+    let test = async {
         let multiplex = multiplex(9);
         let mut peer = Silent::with_one(&multiplex).await;
         let find = || multiplex.take_stream(Instant::now(), None);
@@ -298,12 +274,12 @@ async fn a_request_that_waits_in_a_connection_which_goes_on_may_be_sent_yet() {
         peer.say(&settings(9)).await;
         peer.hear_head().await;
         assert!(!failure.unprocessed, "{failure:?}");
-    });
+    };
     let ended = tokio::time::timeout(PATIENT, test).await;
     ended.expect("it is told and heard");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_body_that_is_let_go_tells_those_who_wait_for_its_place() {
     let clock = AlarmClock::new(LIMIT);
     let notify = Rc::new(CapacityNotify::default());
@@ -312,11 +288,7 @@ async fn a_body_that_is_let_go_tells_those_who_wait_for_its_place() {
     let place = (Rc::clone(&left), Rc::clone(&notify));
     handed.left.set(Some(place));
     let mut waiting = pin!(notify.notified());
-    tokio::select! {
-        biased;
-        () = &mut waiting => panic!("nothing has changed"),
-        () = tokio::task::yield_now() => {}
-    }
+    assert!(!is_told(waiting.as_mut()).await, "nothing has changed");
     drop(RevocableBody(handed));
     assert_eq!(left.get(), 0);
     tokio::time::timeout(PATIENT, waiting)
@@ -324,32 +296,22 @@ async fn a_body_that_is_let_go_tells_those_who_wait_for_its_place() {
         .expect("it is told");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_connection_that_breaks_at_once_is_not_taken_for_another_protocol() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
     // As one that was reset: nothing can be written.
     stream.shutdown().await.unwrap();
-    let local = tokio::task::LocalSet::new();
     let stream = UpstreamStream::Plain(stream.into());
     let multiplex = multiplex(9);
-    let opened = local.run_until(multiplex.open(stream, HOUR, TARGET)).await;
+    let opened = multiplex.open(stream, HOUR, TARGET).await;
     let words = opened.expect_err("nothing can be written").to_string();
     assert!(words.contains(TARGET) && words.contains("broke"), "{words}");
     assert!(!words.contains("speak"), "{words}");
 }
 
-/// Whether one who waits is told to look again.
-async fn is_told(turn: Pin<&mut impl Future<Output = ()>>) -> bool {
-    tokio::select! {
-        biased;
-        () = turn => true,
-        () = tokio::task::yield_now() => false,
-    }
-}
-
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn who_wants_a_younger_connection_is_told_of_news_and_of_no_place() {
     let multiplex = multiplex(9);
     let mut younger = pin!(multiplex.turn(Some(Instant::now())));
@@ -361,26 +323,20 @@ async fn who_wants_a_younger_connection_is_told_of_news_and_of_no_place() {
     assert!(is_told(younger).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn who_takes_a_place_tells_the_next_of_those_that_are_left() {
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let multiplex = multiplex(9);
-            let mut peer = Silent::with_one(&multiplex).await;
-            peer.settle(&multiplex, 2).await;
-            let mut next = pin!(multiplex.turn(None));
-            assert!(!is_told(next.as_mut()).await);
-            let _stream = multiplex.take_stream(Instant::now(), None).unwrap();
-            assert!(is_told(next).await);
-        })
-        .await;
+    let multiplex = multiplex(9);
+    let mut peer = Silent::with_one(&multiplex).await;
+    peer.settle(&multiplex, 2).await;
+    let mut next = pin!(multiplex.turn(None));
+    assert!(!is_told(next.as_mut()).await);
+    let _stream = multiplex.take_stream(Instant::now(), None).unwrap();
+    assert!(is_told(next).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn who_waits_is_told_of_what_ends_and_of_what_is_allowed() {
-    let local = tokio::task::LocalSet::new();
-    let test = local.run_until(async {
+    let test = async {
         let multiplex = multiplex(1);
         let mut peer = Silent::with_one(&multiplex).await;
         peer.settle(&multiplex, 1).await;
@@ -395,6 +351,6 @@ async fn who_waits_is_told_of_what_ends_and_of_what_is_allowed() {
         all.await;
         peer.1.clear();
         multiplex.turn(Some(Instant::now())).await;
-    });
+    };
     assert!(tokio::time::timeout(PATIENT, test).await.is_ok());
 }
