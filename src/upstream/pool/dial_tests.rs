@@ -2,6 +2,7 @@
 
 use super::tests::{HOUR, Upstream, waits};
 use super::*;
+use crate::clock::still;
 
 fn refused() -> ConnectError {
     ConnectError::Timeout {
@@ -56,33 +57,32 @@ async fn a_dial_that_nobody_waits_for_any_more_takes_no_place() {
     assert_eq!(pool.open.get(), 1);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_dial_that_fails_fails_those_who_wait_unless_a_connection_may_come_free() {
-    let upstream = Upstream::open().await;
-    let pool = Pool::new(9, HOUR, Box::new(|_| {}));
-    let dialled = Cell::new(0);
-    let is_served = || async {
-        let dial = || {
-            dialled.set(dialled.get() + 1);
-            std::future::ready(Err(refused()))
+#[test]
+fn a_dial_that_fails_fails_those_who_wait_unless_a_connection_may_come_free() {
+    still::run(async {
+        let upstream = Upstream::open().await;
+        let pool = Pool::new(9, HOUR, Box::new(|_| {}));
+        let dialled = Cell::new(0);
+        let is_served = || async {
+            let dial = || {
+                dialled.set(dialled.get() + 1);
+                std::future::ready(Err(refused()))
+            };
+            pool.wait(dial).await.is_ok()
         };
-        pool.wait(dial).await.is_ok()
-    };
-    assert!(!is_served().await, "none is in use");
-    let busy = upstream.lease(&pool).await;
-    let all = async { tokio::join!(is_served(), is_served(), is_served()) };
-    let mut all = Box::pin(all);
-    tokio::select! {
-        biased;
-        _ = &mut all => panic!("one is in use"),
-        () = tokio::time::sleep(PATIENCE * 5 / 2) => {}
-    }
-    assert!(dialled.get() <= 6, "it is not pressed: {}", dialled.get());
-    busy.give_back();
-    let served = tokio::time::timeout(Duration::from_secs(20), all).await;
-    let served = served.expect("none is in use any more");
-    assert_eq!(served, (true, false, false));
-    assert_eq!((pool.open.get(), pool.dialling.get()), (0, 0));
+        assert!(!is_served().await, "none is in use");
+        let busy = upstream.lease(&pool).await;
+        dialled.set(0);
+        let all = async { tokio::join!(is_served(), is_served(), is_served()) };
+        let mut all = Box::pin(all);
+        let soon = clock::now() + PATIENCE * 5 / 2;
+        let served = clock::until(soon, &mut all).await;
+        assert!(served.is_none(), "one is in use");
+        assert_eq!(dialled.get(), 3 + 2, "it is not pressed");
+        busy.give_back();
+        assert_eq!(all.await, (true, false, false), "none is in use any more");
+        assert_eq!((pool.open.get(), pool.dialling.get()), (0, 0));
+    });
 }
 
 #[tokio::test(flavor = "local")]
