@@ -19,26 +19,6 @@ use super::{Breakage, RequestBody, RequestHead, request_head};
 /// What stands in front of trailers.
 const LAST_CHUNK: &[u8] = b"0\r\n";
 
-/// Why a request could not be sent to its end.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SendError {
-    /// The body failed.
-    #[error(transparent)]
-    Body(BodyFault),
-    /// The connection did; an answer may be there all the same.
-    #[error(transparent)]
-    Connection(#[from] io::Error),
-}
-
-impl From<SendError> for Breakage {
-    fn from(error: SendError) -> Self {
-        match error {
-            SendError::Body(fault) => Self::Body(fault),
-            SendError::Connection(error) => Self::Io(error),
-        }
-    }
-}
-
 /// The request that is being sent.
 pub(super) struct Outflow {
     /// The head, the line before a chunk, or trailers, in memory that is borrowed. A head holds the
@@ -165,24 +145,26 @@ impl Outflow {
         (!self.written, whole.then(|| std::mem::take(&mut self.body)))
     }
 
-    /// Sends what can be sent now; ready when all is.
+    /// Sends what can be sent now; ready when all is. It fails with the body, or with the connection
+    /// ([`Breakage::Io`]): an answer may be there all the same.
     pub(super) fn poll<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), SendError>> {
+    ) -> Poll<Result<(), Breakage>> {
         self.waits = false;
         while !self.is_done() {
             // The first piece of a body goes in one write with the head.
             let waits = self.stage == Stage::Open && self.data.is_empty() && self.tail.is_empty();
             let pending = waits && self.pull(cx)?.is_pending();
             if self.has_output() {
-                ready!(self.write(stream, cx))?;
+                ready!(self.write(stream, cx)).map_err(Breakage::Io)?;
             } else if pending {
-                self.waits = Pin::new(&mut *stream).poll_flush(cx)?.is_ready();
+                let flushed = Pin::new(&mut *stream).poll_flush(cx);
+                self.waits = flushed.map_err(Breakage::Io)?.is_ready();
                 return Poll::Pending;
             } else if self.stage == Stage::Closing {
-                ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+                ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(Breakage::Io)?;
                 self.stage = Stage::Done;
                 self.body = RequestBody::Empty;
             }
@@ -241,13 +223,13 @@ impl Outflow {
     }
 
     /// Takes the next piece of the body.
-    fn pull(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SendError> {
+    fn pull(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Breakage> {
         let next = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(next) => next,
         };
         self.pulled = true;
-        let frame = next.transpose().map_err(SendError::Body)?;
+        let frame = next.transpose().map_err(Breakage::Body)?;
         let trailers = match frame.map(http_body::Frame::into_data) {
             Some(Ok(data)) => return self.take(data).map(Poll::Ready),
             Some(Err(frame)) => frame.into_trailers().ok(),
@@ -256,7 +238,7 @@ impl Outflow {
         self.stage = Stage::Closing;
         match (self.coding, trailers) {
             (Coding::Length(0), _) => {}
-            (Coding::Length(_), _) => return Err(SendError::Body(BodyFault::Broken)),
+            (Coding::Length(_), _) => return Err(Breakage::Body(BodyFault::Broken)),
             (Coding::Chunked, None) => self.tail = b"0\r\n\r\n",
             (Coding::Chunked, Some(trailers)) => {
                 self.make_room(LAST_CHUNK.len() + request_head::trailers_length(&trailers));
@@ -268,7 +250,7 @@ impl Outflow {
     }
 
     /// Frames a piece of the body.
-    fn take(&mut self, data: Bytes) -> Result<(), SendError> {
+    fn take(&mut self, data: Bytes) -> Result<(), Breakage> {
         let last = self.body.is_end_stream();
         self.progress += data.len() as u64;
         match &mut self.coding {
@@ -276,7 +258,7 @@ impl Outflow {
                 *left = left
                     .checked_sub(data.len() as u64)
                     .filter(|left| !last || *left == 0)
-                    .ok_or(SendError::Body(BodyFault::Broken))?;
+                    .ok_or(Breakage::Body(BodyFault::Broken))?;
             }
             // An empty chunk would be the last one.
             Coding::Chunked if data.is_empty() => {}
@@ -327,7 +309,7 @@ mod tests {
             // Nobody is at its other end.
             let (mut stream, _) = tokio::io::duplex(9);
             let sent = std::future::poll_fn(|cx| outflow.poll(&mut stream, cx)).await;
-            assert!(matches!(sent, Err(SendError::Connection(_))), "{sent:?}");
+            assert!(matches!(sent, Err(Breakage::Io(_))), "{sent:?}");
             let (is_unsent, body) = outflow.unsent();
             assert_eq!((is_unsent, body.is_some()), (true, is_whole));
         }

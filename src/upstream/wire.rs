@@ -20,7 +20,7 @@ use http_body::{Frame, SizeHint};
 use super::framing::conclude;
 use super::inflow::Inflow;
 use super::memory::Memory;
-use super::outflow::{Outflow, SendError};
+use super::outflow::Outflow;
 use super::stream::UpstreamStream;
 use super::{Breakage, Failure, RequestBody, RequestHead, UpstreamError};
 use crate::alarm::Alarm;
@@ -197,13 +197,11 @@ impl Wire {
     ) -> Poll<Result<Response<Settled>, Breakage>> {
         if lost.is_none() {
             match self.outflow.poll(&mut self.stream, cx) {
-                Poll::Ready(Err(SendError::Body(fault))) => {
-                    return Poll::Ready(Err(Breakage::Body(fault)));
-                }
-                Poll::Ready(Err(SendError::Connection(error))) => {
+                Poll::Ready(Err(Breakage::Io(error))) => {
                     self.alarm.set(LAST_WORDS);
                     *lost = Some(error);
                 }
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
                 Poll::Ready(Ok(())) => self.memory.return_lead(self.outflow.take_lead()),
                 Poll::Pending => {}
             }
@@ -266,10 +264,8 @@ impl Wire {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Breakage>>> {
         match self.outflow.poll(&mut self.stream, cx) {
-            Poll::Ready(Err(SendError::Body(fault))) => {
-                return Poll::Ready(Some(Err(Breakage::Body(fault))));
-            }
-            Poll::Ready(Err(SendError::Connection(error))) => self.stop_sending(error),
+            Poll::Ready(Err(Breakage::Io(error))) => self.stop_sending(error),
+            Poll::Ready(Err(failure)) => return Poll::Ready(Some(Err(failure))),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         loop {
