@@ -137,9 +137,9 @@ impl Upstream {
             pool: Pool::new(
                 spec.connections,
                 limit,
-                Box::new(move |census| {
-                    let (open, idle) = others.get();
-                    observer(census.open + open, census.idle + idle);
+                Box::new(move |open, idle| {
+                    let (others_open, others_idle) = others.get();
+                    observer(open + others_open, idle + others_idle);
                 }),
             ),
             multiplex: Multiplex::new(Rc::clone(&clock), spec.connections, limit),

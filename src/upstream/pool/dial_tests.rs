@@ -13,7 +13,7 @@ fn refused() -> ConnectError {
 #[tokio::test(flavor = "local")]
 async fn who_waits_is_served_even_when_what_was_dialled_for_it_went_to_another_and_died() {
     let upstream = Rc::new(Upstream::open().await);
-    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(1, HOUR, Box::new(|_, _| {}));
     let only = upstream.lease(&pool).await;
     let dial = || {
         let upstream = Rc::clone(&upstream);
@@ -33,7 +33,7 @@ async fn who_waits_is_served_even_when_what_was_dialled_for_it_went_to_another_a
 #[tokio::test(flavor = "local")]
 async fn a_dial_that_panics_is_told_to_those_who_wait_and_takes_no_place() {
     let upstream = Upstream::open().await;
-    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(1, HOUR, Box::new(|_, _| {}));
     let wait = || pool.wait(|| async { panic!("on purpose") });
     let both = async { tokio::join!(wait(), wait()) };
     let both = tokio::time::timeout(Duration::from_secs(20), both).await;
@@ -49,7 +49,7 @@ async fn a_dial_that_panics_is_told_to_those_who_wait_and_takes_no_place() {
 #[tokio::test(flavor = "local")]
 async fn a_dial_that_nobody_waits_for_any_more_takes_no_place() {
     let upstream = Upstream::open().await;
-    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(1, HOUR, Box::new(|_, _| {}));
     let impatient = pool.fresh(std::future::pending());
     assert!(waits(impatient).await, "nothing was made");
     assert_eq!(pool.open.get(), 0);
@@ -61,7 +61,7 @@ async fn a_dial_that_nobody_waits_for_any_more_takes_no_place() {
 fn a_dial_that_fails_fails_those_who_wait_unless_a_connection_may_come_free() {
     still::run(async {
         let upstream = Upstream::open().await;
-        let pool = Pool::new(9, HOUR, Box::new(|_| {}));
+        let pool = Pool::new(9, HOUR, Box::new(|_, _| {}));
         let dialled = Cell::new(0);
         let is_served = || async {
             let dial = || {
@@ -88,7 +88,7 @@ fn a_dial_that_fails_fails_those_who_wait_unless_a_connection_may_come_free() {
 #[tokio::test(flavor = "local")]
 async fn who_waits_for_a_connection_in_use_after_a_dial_that_failed_waits_for_a_while() {
     let upstream = Upstream::open().await;
-    let pool = Pool::new(9, PATIENCE, Box::new(|_| {}));
+    let pool = Pool::new(9, PATIENCE, Box::new(|_, _| {}));
     let wait = || pool.wait(|| std::future::ready(Err(refused())));
     let _busy = upstream.lease(&pool).await;
     let failed = tokio::time::timeout(Duration::from_secs(20), wait()).await;
@@ -98,7 +98,7 @@ async fn who_waits_for_a_connection_in_use_after_a_dial_that_failed_waits_for_a_
 #[tokio::test(flavor = "local")]
 async fn who_waits_is_told_that_http2_is_spoken() {
     // One dials, and both wait for it.
-    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(1, HOUR, Box::new(|_, _| {}));
     let dialled = Cell::new(0);
     let wait = || {
         pool.wait(|| {
@@ -115,7 +115,7 @@ async fn who_waits_is_told_that_http2_is_spoken() {
 #[tokio::test(flavor = "local")]
 async fn a_dial_that_fails_fails_its_share_of_those_who_wait() {
     let upstream = Rc::new(Upstream::open().await);
-    let pool = Pool::new(9, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(9, HOUR, Box::new(|_, _| {}));
     let fails = pool.wait(|| std::future::ready(Err(refused())));
     let succeeds = pool.wait(|| {
         let upstream = Rc::clone(&upstream);
@@ -128,7 +128,7 @@ async fn a_dial_that_fails_fails_its_share_of_those_who_wait() {
 #[tokio::test(flavor = "local")]
 async fn who_lacks_descriptors_is_told_although_a_connection_may_come_free() {
     let upstream = Upstream::open().await;
-    let pool = Pool::new(9, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(9, HOUR, Box::new(|_, _| {}));
     let lacking = || ConnectError::Descriptors {
         target: "graph.microsoft.com:443".to_owned(),
     };
@@ -141,7 +141,7 @@ async fn who_lacks_descriptors_is_told_although_a_connection_may_come_free() {
 #[tokio::test(flavor = "local")]
 async fn once_a_dial_succeeds_those_who_wait_dial_side_by_side_again() {
     let upstream = Rc::new(Upstream::open().await);
-    let pool = Pool::new(9, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(9, HOUR, Box::new(|_, _| {}));
     let dialled = Cell::new(0);
     let dial = || {
         let upstream = Rc::clone(&upstream);

@@ -19,8 +19,8 @@ use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::ConnectError;
 use super::wire::Wire;
+use super::{ConnectError, Observer};
 use crate::clock;
 pub(super) use lease::Lease;
 
@@ -30,13 +30,6 @@ const EAGER: usize = 64;
 /// How long a request waits for a used connection before it dials beyond [`EAGER`]: about what a
 /// new one costs across a WAN (TCP and TLS are two to three round trips).
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
-
-/// What the pool tells its observer: connections that have been made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Census {
-    pub(super) open: usize,
-    pub(super) idle: usize,
-}
 
 /// The pool.
 pub(super) struct Pool {
@@ -57,7 +50,7 @@ pub(super) struct Pool {
     limit: Duration,
     /// The last dial, if it failed while connections were in use, and when.
     failed: RefCell<Option<(Instant, Rc<ConnectError>)>>,
-    observer: Box<dyn Fn(Census)>,
+    observer: Observer,
 }
 
 /// What a request gets; no connection when what was dialled speaks HTTP/2.
@@ -80,7 +73,7 @@ impl Waiter {
 }
 
 impl Pool {
-    pub(super) fn new(most: usize, limit: Duration, observer: Box<dyn Fn(Census)>) -> Rc<Self> {
+    pub(super) fn new(most: usize, limit: Duration, observer: Observer) -> Rc<Self> {
         Rc::new(Self {
             idle: RefCell::default(),
             queue: RefCell::default(),
@@ -248,12 +241,10 @@ impl Pool {
         self.report();
     }
 
-    /// Tells the observer.
+    /// Tells the observer of connections that have been made.
     pub(super) fn report(&self) {
-        (self.observer)(Census {
-            open: self.open.get() - self.dialling.get() - self.apart.get(),
-            idle: self.idle.borrow().len(),
-        });
+        let open = self.open.get() - self.dialling.get() - self.apart.get();
+        (self.observer)(open, self.idle.borrow().len());
     }
 }
 

@@ -21,7 +21,7 @@ struct Hanging {
 impl Hanging {
     /// With so many connections, all in use.
     fn in_use(open: usize) -> Self {
-        let pool = Pool::new(1000, HOUR, Box::new(|_| {}));
+        let pool = Pool::new(1000, HOUR, Box::new(|_, _| {}));
         pool.open.set(open);
         let dials = Rc::default();
         Self { pool, dials }
@@ -132,7 +132,7 @@ fn a_dial_fails_who_waited_for_it_once_the_time_for_a_connection_is_over() {
         // A connection may come free yet.
         (HOUR, PATIENCE, Duration::ZERO, false),
     ] {
-        let pool = Pool::new(9, limit, Box::new(|_| {}));
+        let pool = Pool::new(9, limit, Box::new(|_, _| {}));
         let at = now - failed_before;
         pool.failed.replace(Some((at, refused())));
         let failure = pool.failure(now - begun_before);
@@ -143,7 +143,7 @@ fn a_dial_fails_who_waited_for_it_once_the_time_for_a_connection_is_over() {
 
 #[test]
 fn the_share_of_a_dial_that_fails_is_rounded_up_and_is_the_first_that_wait() {
-    let pool = Pool::new(2, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(2, HOUR, Box::new(|_, _| {}));
     let dials = Rc::new(Cell::new(0));
     let wait = || {
         let (pool, dials) = (Rc::clone(&pool), Rc::clone(&dials));

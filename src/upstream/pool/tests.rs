@@ -60,7 +60,7 @@ pub(super) async fn waits(future: impl Future) -> bool {
 async fn a_connection_that_is_old_or_was_idle_for_long_serves_no_other_request() {
     let upstream = Upstream::open().await;
     for (lifetime, after) in [(HOUR, IDLE), (Duration::from_secs(10), IDLE / 2)] {
-        let pool = Pool::new(2, HOUR, Box::new(|_| {}));
+        let pool = Pool::new(2, HOUR, Box::new(|_, _| {}));
         let lease = pool.fresh(upstream.wire(lifetime)).await.unwrap();
         lease.unwrap().give_back();
         let young = pool.take_idle(Instant::now());
@@ -74,7 +74,7 @@ async fn a_connection_that_is_old_or_was_idle_for_long_serves_no_other_request()
 #[tokio::test(flavor = "local")]
 async fn what_a_sweep_closes_is_counted_no_more() {
     let upstream = Upstream::open().await;
-    let pool = Pool::new(2, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(2, HOUR, Box::new(|_, _| {}));
     for _ in 0..2 {
         upstream.lease(&pool).await.give_back();
         pool.sweep(Instant::now() + IDLE);
@@ -97,7 +97,7 @@ async fn a_connection_that_ended_serves_none_when_the_task_has_no_budget_left() 
 #[tokio::test(flavor = "local")]
 async fn beyond_the_bound_a_request_waits_for_a_connection_that_comes_free() {
     let upstream = Upstream::open().await;
-    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(1, HOUR, Box::new(|_, _| {}));
     let only = upstream.lease(&pool).await;
     let dialled = Cell::new(0);
     let mut waiting = std::pin::pin!(pool.wait(|| {
@@ -114,7 +114,7 @@ async fn beyond_the_bound_a_request_waits_for_a_connection_that_comes_free() {
 async fn who_waits_gets_no_connection_that_was_closed_or_holds_what_nobody_asked_for() {
     for unasked in [&b""[..], b"HTTP/1.1 200 OK\r\n"] {
         let upstream = Rc::new(Upstream::open().await);
-        let pool = Pool::new(1, HOUR, Box::new(|_| {}));
+        let pool = Pool::new(1, HOUR, Box::new(|_, _| {}));
         let spoilt = pool.fresh(upstream.spoilt(unasked)).await.unwrap();
         let dialled = Cell::new(0);
         let mut waiting = std::pin::pin!(pool.wait(|| {
@@ -140,7 +140,7 @@ async fn each_connection_that_comes_back_of_no_use_is_told_to_one_who_dials_for_
             tokio::task::yield_now().await;
         }
     };
-    let pool = Pool::new(2, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(2, HOUR, Box::new(|_, _| {}));
     let one = pool.fresh(upstream.spoilt(b"")).await.unwrap().unwrap();
     let other = pool.fresh(upstream.spoilt(b"")).await.unwrap().unwrap();
     // Each in a task of its own, which nothing else wakes.
@@ -167,7 +167,7 @@ async fn a_connection_is_told_of_when_it_is_made() {
     let upstream = Rc::new(Upstream::open().await);
     let told = Rc::new(Cell::new((0, 0)));
     let known = Rc::clone(&told);
-    let observer = Box::new(move |census: Census| known.set((census.open, census.idle)));
+    let observer = Box::new(move |open, idle| known.set((open, idle)));
     let pool = Pool::new(2, HOUR, observer);
     let (gate, opens) = tokio::sync::watch::channel(false);
     let dial = || {
@@ -193,7 +193,7 @@ async fn a_pool_that_ends_counts_nothing() {
     let upstream = Upstream::open().await;
     let told = Rc::new(Cell::new((0, 0)));
     let known = Rc::clone(&told);
-    let observer = Box::new(move |census: Census| known.set((census.open, census.idle)));
+    let observer = Box::new(move |open, idle| known.set((open, idle)));
     let pool = Pool::new(1, HOUR, observer);
     upstream.lease(&pool).await.give_back();
     assert_eq!(told.get(), (1, 1));
@@ -204,7 +204,7 @@ async fn a_pool_that_ends_counts_nothing() {
 #[tokio::test(flavor = "local")]
 async fn who_wants_a_younger_connection_gets_no_older_one() {
     let upstream = Upstream::open().await;
-    let pool = Pool::new(9, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(9, HOUR, Box::new(|_, _| {}));
     upstream.lease(&pool).await.give_back();
     let now = Instant::now();
     assert!(pool.take_younger(now, Some(now + PATIENCE)).is_none());
@@ -214,7 +214,7 @@ async fn who_wants_a_younger_connection_gets_no_older_one() {
 #[tokio::test(flavor = "local")]
 async fn who_leaves_before_it_looks_leaves_its_connection_to_others() {
     let upstream = Upstream::open().await;
-    let pool = Pool::new(1, HOUR, Box::new(|_| {}));
+    let pool = Pool::new(1, HOUR, Box::new(|_, _| {}));
     let only = upstream.lease(&pool).await;
     let mut waiting = Box::pin(pool.wait(std::future::pending));
     assert!(waits(&mut waiting).await, "there is one connection only");
