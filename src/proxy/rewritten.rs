@@ -33,15 +33,8 @@ pub(super) struct Rewritten {
     /// The end of the text, until it is told.
     held: Option<Bytes>,
     trailers: Option<HeaderMap>,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// The upstream's body is read.
-    Reading,
-    /// It has ended; what was held back comes now, and the trailers.
-    Ending,
+    /// Whether the upstream's body has ended: what was held back comes now, and the trailers.
+    ended: bool,
 }
 
 impl Rewritten {
@@ -90,7 +83,7 @@ impl Rewritten {
             broken: None,
             held: None,
             trailers: None,
-            stage: Stage::Reading,
+            ended: false,
         }
     }
 
@@ -144,17 +137,10 @@ impl Rewritten {
     }
 
     fn joined(&mut self, length: usize) -> Bytes {
-        let mut frames = self
-            .ahead
-            .drain(..)
-            .filter_map(|frame| frame.into_data().ok());
-        let first = frames.next().unwrap_or_default();
-        if first.len() == length {
-            return first;
-        }
         let mut all = Vec::with_capacity(length);
-        all.extend_from_slice(&first);
-        frames.for_each(|data| all.extend_from_slice(&data));
+        for data in self.ahead.drain(..).flat_map(Frame::into_data) {
+            all.extend_from_slice(&data);
+        }
         all.into()
     }
 
@@ -166,19 +152,17 @@ impl Rewritten {
             if let Some(piece) = self.rewriter.next()? {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
-            match self.stage {
-                Stage::Reading => {
-                    let next = ready!(Pin::new(&mut self.body).poll_frame(cx));
-                    self.read(next)?;
-                }
-                Stage::Ending => return Poll::Ready(self.last().map(Ok)),
+            if self.ended {
+                return Poll::Ready(self.last().map(Ok));
             }
+            let next = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            self.read(next)?;
         }
     }
 
     /// The text is complete: what was held back, because a link might have begun there, is known.
     fn end(&mut self) -> Result<(), BodyError> {
-        self.stage = Stage::Ending;
+        self.ended = true;
         self.held = self.rewriter.finish()?;
         Ok(())
     }
