@@ -36,8 +36,11 @@ const AUTHORITY: &str = "local-ca.pem";
 const AUTHORITY_KEY: &str = "local-ca-key.pem";
 const LEAF: &str = "localhost.pem";
 
-/// Where the files of this user are kept.
-pub(super) fn folder() -> Result<PathBuf, TlsError> {
+/// Where the files of this user are kept, whether or not they have been made.
+///
+/// # Errors
+/// When the environment names no such place.
+pub fn folder() -> Result<PathBuf, TlsError> {
     let set = |name: &str| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())

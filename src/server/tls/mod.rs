@@ -8,7 +8,6 @@ mod local;
 mod validity;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +20,7 @@ use crate::chain::Chain;
 use crate::config::TlsSpec;
 use crate::secret::FilePath;
 use crate::secret::file_reader::Successive;
+pub use local::folder as local_folder;
 use validity::Validity;
 
 /// How often the files are looked at: a certificate manager replaces them days before the end.
@@ -143,7 +143,7 @@ pub fn load(spec: &TlsSpec, now: SystemTime) -> Result<Loaded, TlsError> {
             client_ca_file,
         } => files::load(certificate_file, key_file, client_ca_file.as_ref())?,
         TlsSpec::Local => {
-            let (config, origin) = local::load(&local_folder()?, now)?;
+            let (config, origin) = local::load(&local::folder()?, now)?;
             (config, origin, None)
         }
     };
@@ -155,14 +155,6 @@ pub fn load(spec: &TlsSpec, now: SystemTime) -> Result<Loaded, TlsError> {
     })
 }
 
-/// Where the files of `tls: local` are kept, whether or not they have been made.
-///
-/// # Errors
-/// When the environment names no such place.
-pub fn local_folder() -> Result<PathBuf, TlsError> {
-    local::folder()
-}
-
 /// What is offered to callers at this moment: TLS, or none.
 #[derive(Debug, Default)]
 pub struct Tls {
@@ -172,9 +164,7 @@ pub struct Tls {
 
 #[derive(Debug)]
 struct Known {
-    spec: TlsSpec,
-    origin: Origin,
-    validity: Option<Validity>,
+    loaded: Loaded,
     /// The last failure that was reported.
     reported: Option<String>,
 }
@@ -198,16 +188,14 @@ impl Tls {
         self.config
             .store(loaded.as_ref().map(|loaded| Arc::clone(&loaded.config)));
         *known = loaded.map(|loaded| Known {
-            spec: loaded.spec,
-            origin: loaded.origin,
-            validity: loaded.validity,
+            loaded,
             reported: None,
         });
     }
 
     /// Why callers refuse the certificate at `now`, or will soon.
     pub fn complaint(&self, now: SystemTime) -> Option<String> {
-        self.known().as_ref()?.validity?.complaint(now)
+        self.known().as_ref()?.loaded.complaint(now)
     }
 
     /// Looks at the files for ever.
@@ -236,32 +224,26 @@ impl Tls {
     /// What is to be looked at, if anything is, and what is offered meanwhile.
     fn due(&self, now: SystemTime) -> Option<(TlsSpec, Arc<ServerConfig>)> {
         let known = self.known();
-        let known = known.as_ref()?;
+        let offered = &known.as_ref()?.loaded;
         // Files may change at any time; what was made here is good until it ends.
-        let good = matches!(&known.origin, Origin::Local(until) if now < *until);
-        let offered = self.config.load_full()?;
-        (!good).then(|| (known.spec.clone(), offered))
+        let good = matches!(&offered.origin, Origin::Local(until) if now < *until);
+        (!good).then(|| (offered.spec.clone(), Arc::clone(&offered.config)))
     }
 
     /// Takes what has changed since this was offered, unless a reload has put another in its place: it
     /// may have asked for another certificate, or read the same files later.
     fn take(&self, offered: &Arc<ServerConfig>, outcome: Result<Loaded, String>) {
         let mut known = self.known();
-        let is_offered = self
-            .config
-            .load()
-            .as_ref()
-            .is_some_and(|it| Arc::ptr_eq(it, offered));
-        let Some(known) = known.as_mut().filter(|_| is_offered) else {
+        let Some(known) = &mut *known else { return };
+        if !Arc::ptr_eq(&known.loaded.config, offered) {
             return;
-        };
+        }
         match outcome {
             Ok(loaded) => {
                 known.reported = None;
-                if loaded.origin != known.origin {
-                    self.config.store(Some(loaded.config));
-                    known.origin = loaded.origin;
-                    known.validity = loaded.validity;
+                if loaded.origin != known.loaded.origin {
+                    self.config.store(Some(Arc::clone(&loaded.config)));
+                    known.loaded = loaded;
                     tracing::info!("the certificate for callers was renewed");
                 }
             }
