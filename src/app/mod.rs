@@ -282,7 +282,7 @@ impl App {
             watcher.abort();
         }
         self.admin.stop();
-        self.server.stop();
+        drop(self.server);
         // Lines that a blocked output does not take within a second are lost.
         self.access_log.close(Duration::from_secs(1));
     }

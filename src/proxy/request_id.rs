@@ -65,12 +65,6 @@ fn is_usable(id: &HeaderValue) -> bool {
     !id.is_empty() && id.len() <= LONGEST && id.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
-impl Default for RequestIds {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -141,13 +141,9 @@ impl Server {
             let _ = worker.orders.send(Order::Drain(drain));
         }
     }
-
-    /// Ends the workers, whatever is in flight.
-    pub fn stop(self) {
-        drop(self);
-    }
 }
 
+/// Ends the workers, whatever is in flight.
 impl Drop for Server {
     fn drop(&mut self) {
         let accepting = self
