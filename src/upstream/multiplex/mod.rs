@@ -78,12 +78,11 @@ impl Multiplex {
     pub(super) fn take_stream(&self, now: Instant, since: Option<Instant>) -> Option<Stream> {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|connection| !connection.is_idle() || connection.is_open(now));
-        let connection = connections.iter().find(|connection| {
-            let young = since.is_none_or(|since| connection.is_younger(since));
-            young && connection.is_open(now) && connection.has_room()
-        })?;
-        let stream = Stream::on(Rc::clone(connection), self.clock.alarm());
         let has_room = |it: &Rc<H2Connection>| it.is_open(now) && it.has_room();
+        let connection = connections
+            .iter()
+            .find(|it| since.is_none_or(|since| it.is_younger(since)) && has_room(it))?;
+        let stream = Stream::on(Rc::clone(connection), self.clock.alarm());
         if self.is_awaited() && connections.iter().any(has_room) {
             self.notify.wake_one();
         }
@@ -155,10 +154,8 @@ impl Multiplex {
 
     /// Whether another connection is not wanted for the moment.
     pub(super) fn has_room(&self, now: Instant) -> bool {
-        let connections = self.connections.borrow();
-        connections.iter().any(|connection| {
-            connection.is_open(now)
-                && (connection.has_room() || connection.is_settling(now, self.limit))
+        self.has_open(now, |connection| {
+            connection.has_room() || connection.is_settling(now, self.limit)
         })
     }
 
@@ -181,26 +178,23 @@ impl Multiplex {
     /// Open connections and those without a stream.
     pub(super) fn census(&self) -> (usize, usize) {
         let connections = self.connections.borrow();
-        let idle = connections
-            .iter()
-            .filter(|connection| connection.is_idle())
-            .count();
+        let idle = connections.iter().filter(|it| it.is_idle()).count();
         (connections.len(), idle)
     }
 
     /// Whether a stream may end and leave its place.
     fn is_busy(&self, now: Instant) -> bool {
-        let connections = self.connections.borrow();
-        connections
-            .iter()
-            .any(|connection| connection.is_open(now) && connection.is_busy())
+        self.has_open(now, H2Connection::is_busy)
     }
 
     fn is_settling(&self, now: Instant) -> bool {
+        self.has_open(now, |connection| connection.is_settling(now, self.limit))
+    }
+
+    /// Whether one that is open is like this.
+    fn has_open(&self, now: Instant, is_so: impl Fn(&H2Connection) -> bool) -> bool {
         let connections = self.connections.borrow();
-        connections
-            .iter()
-            .any(|connection| connection.is_open(now) && connection.is_settling(now, self.limit))
+        connections.iter().any(|it| it.is_open(now) && is_so(it))
     }
 
     /// Whether there may be another connection; closes an idle one if that is what it takes.
@@ -208,9 +202,7 @@ impl Multiplex {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|connection| !connection.is_idle() || connection.is_open(now));
         if connections.len() >= self.most
-            && let Some(idle) = connections
-                .iter()
-                .position(|connection| connection.is_idle())
+            && let Some(idle) = connections.iter().position(|it| it.is_idle())
         {
             connections.remove(idle);
         }
