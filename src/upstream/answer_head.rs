@@ -11,9 +11,10 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
-use memchr::{memchr_iter, memmem};
+use memchr::memmem;
 
 use super::Breakage;
+use super::inflow::is_strict;
 use super::known_head::KnownHead;
 pub use super::known_head::Outcome;
 use crate::policy::response_header::Unread;
@@ -125,7 +126,7 @@ fn parse(text: &Bytes) -> Result<Response<()>, Breakage> {
         return Err(Breakage::Malformed("a head of more than 100 fields"));
     }
     // Less than all of it: an empty line that ends in a bare LF came before.
-    if parsed != Ok(Status::Complete(text.len())) || has_bare_line_feed(text) {
+    if parsed != Ok(Status::Complete(text.len())) || !is_strict(text) {
         return Err(MALFORMED);
     }
     let mut fields = HeaderMap::with_capacity(head.headers.len());
@@ -149,10 +150,6 @@ fn parse(text: &Bytes) -> Result<Response<()>, Breakage> {
     }
     *response.headers_mut() = fields;
     Ok(response)
-}
-
-fn has_bare_line_feed(text: &[u8]) -> bool {
-    memchr_iter(b'\n', text).any(|at| at == 0 || text[at - 1] != b'\r')
 }
 
 #[cfg(test)]

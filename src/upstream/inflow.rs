@@ -198,13 +198,9 @@ fn all(input: &mut BytesMut) -> Option<Bytes> {
 }
 
 /// Whether each line ends with CR LF. Of a bare LF it is open whether it ends a line: httparse takes
-/// it for a part of a chunk's extension, and for the end of a trailer.
-fn is_strict(lines: &[u8]) -> bool {
-    let ends = memchr::memchr_iter(b'\n', lines);
-    ends.into_iter().all(|at| {
-        at.checked_sub(1)
-            .is_some_and(|before| lines[before] == b'\r')
-    })
+/// it for a part of a chunk's extension, and for the end of a field.
+pub(super) fn is_strict(lines: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', lines).all(|at| at > 0 && lines[at - 1] == b'\r')
 }
 
 /// The trailers, once they are complete.
