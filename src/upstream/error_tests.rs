@@ -6,6 +6,16 @@ use rustls::CertificateError;
 
 use super::{Breakage, ConnectError, UpstreamError};
 
+/// What is told of a handshake that failed so.
+fn told(source: io::Error) -> String {
+    let target = "graph.microsoft.com:443".to_owned();
+    ConnectError::Tls { target, source }.to_string()
+}
+
+fn of_tls(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
 #[test]
 fn a_certificate_that_is_not_taken_is_told_with_what_is_wrong_with_it() {
     for (certificate, words) in [
@@ -14,12 +24,7 @@ fn a_certificate_that_is_not_taken_is_told_with_what_is_wrong_with_it() {
         (CertificateError::NotValidForName, "for another name"),
         (CertificateError::UnknownIssuer, "trust.ca_file"),
     ] {
-        let refused = rustls::Error::InvalidCertificate(certificate);
-        let failed = ConnectError::Tls {
-            target: "graph.microsoft.com:443".to_owned(),
-            source: io::Error::new(io::ErrorKind::InvalidData, refused),
-        };
-        let text = failed.to_string();
+        let text = told(of_tls(rustls::Error::InvalidCertificate(certificate)));
         assert!(text.contains(words), "{text}");
         let private = words == "trust.ca_file";
         assert_eq!(text.contains("private CA"), private, "{text}");
@@ -27,43 +32,20 @@ fn a_certificate_that_is_not_taken_is_told_with_what_is_wrong_with_it() {
 }
 
 #[test]
-fn what_is_not_tls_is_not_taken_for_a_certificate() {
-    let other = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-    let failed = ConnectError::Tls {
-        target: "graph.microsoft.com:80".to_owned(),
-        source: io::Error::new(io::ErrorKind::InvalidData, other),
-    };
-    let text = failed.to_string();
-    assert!(text.contains("not TLS"), "{text}");
-    assert!(!text.contains("private CA"), "{text}");
-}
-
-#[test]
-fn a_handshake_that_broke_or_was_refused_is_not_taken_for_a_certificate() {
-    use rustls::{AlertDescription, PeerIncompatible};
-    let said = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+fn a_handshake_that_failed_for_another_reason_is_not_taken_for_a_certificate() {
+    use rustls::{AlertDescription, InvalidMessage, PeerIncompatible};
+    let other = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
+    let refused = rustls::Error::AlertReceived(AlertDescription::HandshakeFailure);
+    let old = rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13);
     for (source, words) in [
+        (of_tls(other), "not TLS"),
         (io::ErrorKind::ConnectionReset.into(), "broke in it"),
         (io::ErrorKind::UnexpectedEof.into(), "broke in it"),
-        (
-            said(rustls::Error::AlertReceived(
-                AlertDescription::HandshakeFailure,
-            )),
-            "refused there",
-        ),
-        (
-            said(rustls::Error::PeerIncompatible(
-                PeerIncompatible::ServerDoesNotSupportTls12Or13,
-            )),
-            "1.2 or 1.3",
-        ),
-        (said(rustls::Error::DecryptError), "stands between"),
+        (of_tls(refused), "refused there"),
+        (of_tls(old), "1.2 or 1.3"),
+        (of_tls(rustls::Error::DecryptError), "stands between"),
     ] {
-        let failed = ConnectError::Tls {
-            target: "graph.microsoft.com:443".to_owned(),
-            source,
-        };
-        let text = failed.to_string();
+        let text = told(source);
         assert!(text.contains(words), "{text}");
         assert!(!text.contains("private CA"), "{text}");
     }
