@@ -169,6 +169,10 @@ mod tests {
         (socket, Context::from_waker(Waker::noop()))
     }
 
+    fn write(gathered: &mut Gathered<Socket>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(gathered).poll_write(&mut Context::from_waker(Waker::noop()), bytes)
+    }
+
     fn calls(gathered: &Gathered<Socket>) -> Vec<Vec<u8>> {
         gathered.0.borrow().socket.calls.clone()
     }
@@ -177,11 +181,7 @@ mod tests {
     fn the_answers_of_one_turn_are_written_in_one_call() {
         let (mut gathered, mut cx) = socket(vec![usize::MAX]);
         for answer in [&b"one"[..], b"two", b"three"] {
-            assert!(
-                Pin::new(&mut gathered)
-                    .poll_write(&mut cx, answer)
-                    .is_ready()
-            );
+            assert!(write(&mut gathered, answer).is_ready());
             assert!(Pin::new(&mut gathered).poll_flush(&mut cx).is_ready());
         }
         assert!(calls(&gathered).is_empty());
@@ -196,14 +196,10 @@ mod tests {
 
     #[test]
     fn a_large_frame_goes_out_behind_what_waits_and_with_it() {
-        let (mut gathered, mut cx) = socket(vec![usize::MAX]);
+        let (mut gathered, _) = socket(vec![usize::MAX]);
         let large = vec![b'x'; MOST];
-        assert!(
-            Pin::new(&mut gathered)
-                .poll_write(&mut cx, b"head")
-                .is_ready()
-        );
-        let written = Pin::new(&mut gathered).poll_write(&mut cx, &large);
+        assert!(write(&mut gathered, b"head").is_ready());
+        let written = write(&mut gathered, &large);
         assert!(matches!(written, Poll::Ready(Ok(MOST))));
         assert_eq!(calls(&gathered), [[&b"head"[..], &large].concat()]);
     }
@@ -213,29 +209,17 @@ mod tests {
         let (mut gathered, mut cx) = socket(Vec::new());
         for _ in 0..4 {
             let frame = vec![b'x'; MOST / 4];
-            assert!(
-                Pin::new(&mut gathered)
-                    .poll_write(&mut cx, &frame)
-                    .is_ready()
-            );
+            assert!(write(&mut gathered, &frame).is_ready());
             assert!(gathered.poll_write_out(&mut cx).is_pending());
         }
-        assert!(
-            Pin::new(&mut gathered)
-                .poll_write(&mut cx, b"x")
-                .is_pending()
-        );
+        assert!(write(&mut gathered, b"x").is_pending());
         assert_eq!(gathered.0.borrow().waiting.capacity(), MOST);
     }
 
     #[test]
     fn what_waits_is_written_before_the_end() {
         let (mut gathered, mut cx) = socket(Vec::new());
-        assert!(
-            Pin::new(&mut gathered)
-                .poll_write(&mut cx, b"GOAWAY")
-                .is_ready()
-        );
+        assert!(write(&mut gathered, b"GOAWAY").is_ready());
         assert!(Pin::new(&mut gathered).poll_shutdown(&mut cx).is_pending());
         assert!(!gathered.0.borrow().socket.closed);
         gathered.0.borrow_mut().socket.takes = vec![3, 3];
@@ -247,7 +231,7 @@ mod tests {
     #[test]
     fn a_socket_that_takes_nothing_is_an_error() {
         let (mut gathered, mut cx) = socket(vec![0]);
-        assert!(Pin::new(&mut gathered).poll_write(&mut cx, b"x").is_ready());
+        assert!(write(&mut gathered, b"x").is_ready());
         let Poll::Ready(Err(error)) = gathered.poll_write_out(&mut cx) else {
             panic!("it would be asked for ever");
         };
@@ -266,7 +250,7 @@ mod tests {
             for length in lengths {
                 let end = given + length;
                 while given < end {
-                    match Pin::new(&mut gathered).poll_write(&mut cx, &all[given..end]) {
+                    match write(&mut gathered, &all[given..end]) {
                         Poll::Ready(written) => given += written.unwrap(),
                         // It had no room for a moment.
                         Poll::Pending => gathered.0.borrow_mut().socket.takes = vec![700, usize::MAX],
