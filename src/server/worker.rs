@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 
 use super::Plan;
@@ -156,7 +157,7 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
         draining: Cell::new(Drain::No),
         heads: Rc::default(),
     });
-    let mut sweeper = tokio::time::interval(SWEEP);
+    let mut sweeper = every(SWEEP);
     loop {
         tokio::select! {
             order = inbox.recv() => match order {
@@ -178,6 +179,14 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
             _ = sweeper.tick() => proxy.sweep(),
         }
     }
+}
+
+/// Ticks at once and again and again. What a standstill of the process left out (a container that was
+/// paused for a day) is not made up for.
+fn every(period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 async fn serve(context: Rc<ConnectionContext>, arrival: Arrival, acceptor: Option<TlsAcceptor>) {
@@ -242,5 +251,26 @@ impl Carried {
 impl Drop for Carried {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_standstill_of_the_process_left_out_is_not_made_up_for() {
+        let mut ticks = every(Duration::from_millis(1));
+        ticks.tick().await;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        ticks.tick().await;
+        assert!(ticks.tick().now_or_never().is_none(), "one is enough");
     }
 }
