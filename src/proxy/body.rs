@@ -26,7 +26,6 @@ pub enum BodyError {
 }
 
 /// The body of an answer.
-#[derive(Debug)]
 pub struct ResponseBody {
     source: Source,
     exchange: Option<Box<Exchange>>,
@@ -35,7 +34,6 @@ pub struct ResponseBody {
 }
 
 /// Where a body comes from.
-#[derive(Debug)]
 pub(super) enum Source {
     /// Ours or complete, or what is left of it.
     Own(Bytes),

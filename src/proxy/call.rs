@@ -15,7 +15,7 @@ use crate::rewrite::{Asked, Links, PublicBase};
 const FILE_NAME: HeaderName = HeaderName::from_static("x-ms-file-name");
 
 /// A request that has found its route.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     /// Its head.
     pub(super) parts: &'a Parts,

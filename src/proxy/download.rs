@@ -54,12 +54,6 @@ pub(super) struct Downloads {
     known: RefCell<Vec<Rc<Upstream>>>,
 }
 
-impl std::fmt::Debug for Downloads {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Downloads").finish_non_exhaustive()
-    }
-}
-
 impl Downloads {
     /// None yet; what they have in common with the route's upstream is in `spec`.
     pub(super) fn new(spec: &UpstreamSpec, egress: &Egress, clock: &Rc<AlarmClock>) -> Self {

@@ -23,7 +23,6 @@ use crate::policy::browser::Page;
 use crate::upstream::{Upload, request_id};
 
 /// One exchange.
-#[derive(Debug)]
 pub(super) struct Exchange {
     proxy: Rc<Proxy>,
     /// The connection it is on.
@@ -91,12 +90,6 @@ struct Answered {
 
 /// A place among `limits.in_flight`. It outlasts its exchange where some of the answer is still held.
 pub struct InFlightPermit(Rc<Proxy>);
-
-impl std::fmt::Debug for InFlightPermit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InFlightPermit").finish_non_exhaustive()
-    }
-}
 
 impl InFlightPermit {
     fn take(proxy: &Rc<Proxy>) -> Option<Self> {

@@ -18,7 +18,6 @@ use crate::token::TokenReader;
 use crate::upstream::{Observer, Upstream};
 
 /// A worker's share of a generation.
-#[derive(Debug)]
 pub(super) struct Lane {
     /// The number of the generation.
     pub(super) number: u64,
@@ -31,7 +30,6 @@ pub(super) struct Lane {
 }
 
 /// A worker's share of a route.
-#[derive(Debug)]
 pub(super) struct LaneRoute {
     /// Its connections.
     pub(super) upstream: Rc<Upstream>,

@@ -90,12 +90,6 @@ pub struct Proxy {
     ended: Cell<bool>,
 }
 
-impl std::fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proxy").finish_non_exhaustive()
-    }
-}
-
 impl Proxy {
     /// The proxy of a worker.
     pub fn new(

@@ -20,7 +20,6 @@ use crate::upstream::{ResponseBodyError, UpstreamBody};
 const SHORT: usize = 16 * 1024;
 
 /// A body that is rewritten.
-#[derive(Debug)]
 pub(super) struct Rewritten {
     body: UpstreamBody,
     rewriter: Rewriter,

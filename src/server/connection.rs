@@ -49,7 +49,6 @@ const PONG: Duration = Duration::from_secs(600);
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the connections of a worker have in common.
-#[derive(Debug)]
 pub(super) struct ConnectionContext {
     pub(super) proxy: Rc<Proxy>,
     pub(super) clock: Rc<AlarmClock>,

@@ -33,7 +33,6 @@ const LOOKS: u32 = 4;
 struct Unread;
 
 /// The answers that are on their way.
-#[derive(Debug)]
 pub(super) struct Readers {
     passages: RefCell<Vec<Weak<Passage>>>,
     alarm: Alarm,
@@ -42,7 +41,6 @@ pub(super) struct Readers {
 }
 
 /// An answer until the last of it is sent.
-#[derive(Debug)]
 struct Passage {
     body: RefCell<Option<ResponseBody>>,
     /// The place of what was let go.
@@ -55,11 +53,9 @@ struct Passage {
 }
 
 /// A body under watch.
-#[derive(Debug)]
 pub(super) struct WatchedBody(Rc<Passage>);
 
 /// A piece of it, until it is sent.
-#[derive(Debug)]
 pub(super) struct WatchedPiece {
     bytes: Bytes,
     passage: Rc<Passage>,

@@ -108,14 +108,6 @@ pub struct Upstream {
     memory: Rc<Memory>,
 }
 
-impl std::fmt::Debug for Upstream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upstream")
-            .field("spec", &self.spec)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Upstream {
     /// A way to an upstream, with no connection yet.
     pub fn new(

@@ -90,12 +90,6 @@ pub struct UpstreamBody {
     settled: Settled,
 }
 
-impl std::fmt::Debug for UpstreamBody {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UpstreamBody").finish_non_exhaustive()
-    }
-}
-
 impl UpstreamBody {
     pub(super) fn http1(
         lease: Lease,

@@ -57,12 +57,6 @@ pub(super) struct Wire {
     pub(super) alarm: Alarm,
 }
 
-impl std::fmt::Debug for Wire {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wire").finish_non_exhaustive()
-    }
-}
-
 impl Wire {
     /// Speaks HTTP/1.1 on a connected stream.
     pub(super) fn new(
