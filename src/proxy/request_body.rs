@@ -210,13 +210,14 @@ async fn prepare_from_caller(
 /// file, and the route rewrites links.
 fn may_hold_links(call: &Call<'_>) -> bool {
     let headers = &call.parts.headers;
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| call.batch || is_json(kind))
+    content_type(headers).is_some_and(|kind| call.batch || is_json(kind))
         && Coding::of(headers) == Some(Coding::Identity)
         && call.rewrites_links()
         && !call.sends_file()
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()
 }
 
 /// The body with its links of this proxy rewritten to lead to the upstream.
@@ -232,10 +233,7 @@ pub(super) fn rewrite_body(
     if Coding::of(headers) != Some(Coding::Identity) {
         return bytes;
     }
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let kind = kind.unwrap_or_default();
+    let kind = content_type(headers).unwrap_or_default();
     let rewritten = if !call.batch {
         request::body(&bytes, &links)
     } else if is_json(kind) {

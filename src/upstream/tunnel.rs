@@ -115,6 +115,7 @@ async fn read_status(stream: &mut TcpStream, room: &mut usize) -> std::io::Resul
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use http::Uri;
     use hyper_util::client::proxy::matcher::Matcher;
     use socket2::{Domain, Socket, Type};
     use tokio::net::TcpListener;
@@ -141,6 +142,12 @@ mod tests {
         (address, held)
     }
 
+    fn proxy() -> Intercept {
+        let matcher = Matcher::builder().https("http://proxy.corp:8080").build();
+        let uri = Uri::from_static("https://graph.microsoft.com/");
+        matcher.intercept(&uri).expect("it is for https")
+    }
+
     #[tokio::test(flavor = "local")]
     async fn the_answer_to_connect_is_the_final_one() {
         let interim = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -159,9 +166,7 @@ mod tests {
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let matcher = Matcher::builder().https("http://proxy.corp:8080").build();
-            let uri = "https://graph.microsoft.com/".parse().unwrap();
-            let proxy = matcher.intercept(&uri).unwrap();
+            let proxy = proxy();
             let answered = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 stream.write_all(answer.as_bytes()).await.unwrap();
@@ -185,9 +190,7 @@ mod tests {
         let (first, _held) = deaf();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let second = listener.local_addr().unwrap();
-        let matcher = Matcher::builder().https("http://proxy.corp:8080").build();
-        let uri = "https://graph.microsoft.com/".parse().unwrap();
-        let proxy = matcher.intercept(&uri).unwrap();
+        let proxy = proxy();
         let answered = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();

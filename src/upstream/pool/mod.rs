@@ -58,15 +58,15 @@ type Served = Result<Option<Box<Wire>>, Rc<ConnectError>>;
 
 #[derive(Default)]
 struct Waiter {
-    served: RefCell<Option<Served>>,
+    served: Cell<Option<Served>>,
     /// What came free for it was of no use: it may dial.
     lost: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    waker: Cell<Option<Waker>>,
 }
 
 impl Waiter {
     fn wake(&self) {
-        if let Some(waker) = self.waker.borrow_mut().take() {
+        if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
@@ -204,7 +204,7 @@ impl Pool {
                 return Some(outcome);
             };
             if let Some(waiter) = waiter.upgrade() {
-                *waiter.served.borrow_mut() = Some(outcome);
+                waiter.served.set(Some(outcome));
                 waiter.wake();
                 return None;
             }
@@ -222,13 +222,13 @@ impl Pool {
     {
         let unused = Unused(self, waiter);
         let served = std::future::poll_fn(|cx| {
-            if let Some(served) = waiter.served.borrow_mut().take() {
+            if let Some(served) = waiter.served.take() {
                 return Poll::Ready(served);
             }
             if waiter.lost.take() {
                 self.grow(dial);
             }
-            *waiter.waker.borrow_mut() = Some(cx.waker().clone());
+            waiter.waker.set(Some(cx.waker().clone()));
             Poll::Pending
         })
         .await;
@@ -264,7 +264,7 @@ struct Unused<'a>(&'a Rc<Pool>, &'a Rc<Waiter>);
 
 impl Drop for Unused<'_> {
     fn drop(&mut self) {
-        if let Some(Ok(Some(wire))) = self.1.served.borrow_mut().take() {
+        if let Some(Ok(Some(wire))) = self.1.served.take() {
             self.0.come_free(wire);
         }
     }
