@@ -23,10 +23,14 @@ fn write_pair(folder: &Path) {
 }
 
 fn spec(folder: &Path) -> TlsSpec {
+    spec_with(folder, None)
+}
+
+fn spec_with(folder: &Path, client_ca_file: Option<FilePath>) -> TlsSpec {
     TlsSpec::Files {
         certificate_file: folder.join("tls.pem").into(),
         key_file: folder.join("tls.key").into(),
-        client_ca_file: None,
+        client_ca_file,
     }
 }
 
@@ -109,20 +113,9 @@ fn files_that_do_not_serve_are_refused_by_name() {
     fs::write(folder.path().join("tls.pem"), "no certificate").unwrap();
     assert!(words(&spec(folder.path())).contains("tls.pem holds no PEM certificate"));
     write_pair(folder.path());
-    fs::write(folder.path().join("ca.pem"), "no authority").unwrap();
-    let TlsSpec::Files {
-        certificate_file,
-        key_file,
-        ..
-    } = spec(folder.path())
-    else {
-        unreachable!("it is of files")
-    };
-    let with_authority = TlsSpec::Files {
-        certificate_file,
-        key_file,
-        client_ca_file: Some(folder.path().join("ca.pem").into()),
-    };
+    let authority = folder.path().join("ca.pem");
+    fs::write(&authority, "no authority").unwrap();
+    let with_authority = spec_with(folder.path(), Some(authority.into()));
     assert!(words(&with_authority).contains("ca.pem holds no authority"));
 }
 

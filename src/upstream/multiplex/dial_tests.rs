@@ -3,12 +3,18 @@
 use super::tests::{LIMIT, Silent, TARGET, multiplex};
 use super::*;
 
-/// Dials, and comes to this; when that began.
-fn dials_in_vain(multiplex: &Rc<Multiplex>, error: ConnectError) -> Instant {
+/// Begins to dial; when that was.
+fn dials(multiplex: &Rc<Multiplex>) -> (Dialling, Instant) {
     let begun = Instant::now();
-    let Step::Dial(mut dialling) = multiplex.step(begun, begun, None) else {
+    let Step::Dial(dialling) = multiplex.step(begun, begun, None) else {
         panic!("nobody dials");
     };
+    (dialling, begun)
+}
+
+/// Dials, and comes to this; when that began.
+fn dials_in_vain(multiplex: &Rc<Multiplex>, error: ConnectError) -> Instant {
+    let (mut dialling, begun) = dials(multiplex);
     dialling.come_to(Err(error));
     begun
 }
@@ -23,11 +29,8 @@ async fn busy(multiplex: &Multiplex) -> (Silent, Stream) {
 #[tokio::test(flavor = "local")]
 async fn one_dials_at_a_time_and_not_while_a_peer_has_not_said_what_it_allows() {
     let multiplex = multiplex(9);
-    let begun = Instant::now();
+    let (mut dialling, begun) = dials(&multiplex);
     let step = |now| multiplex.step(begun, now, None);
-    let Step::Dial(mut dialling) = step(begun) else {
-        panic!("nobody dials");
-    };
     assert!(matches!(step(begun), Step::Wait));
     let _peer = Silent::with_one(&multiplex).await;
     dialling.come_to(Ok(()));
@@ -60,16 +63,9 @@ async fn beyond_the_bound_an_idle_connection_makes_room_and_a_busy_one_is_waited
 #[tokio::test(flavor = "local")]
 async fn a_dial_that_fails_fails_who_waited_for_it_and_cannot_be_served_otherwise() {
     let multiplex = multiplex(9);
-    let fails = || {
-        let begun = Instant::now();
-        let Step::Dial(dialling) = multiplex.step(begun, begun, None) else {
-            panic!("nobody dials");
-        };
-        // As one that panics.
-        drop(dialling);
-        begun
-    };
-    let begun = fails();
+    let (dialling, begun) = dials(&multiplex);
+    // As one that panics.
+    drop(dialling);
     assert!(matches!(multiplex.step(begun, begun, None), Step::Fail(_)));
     let _peer = Silent::with_one(&multiplex).await;
     let _busy = multiplex.take_stream(begun, None).unwrap();
