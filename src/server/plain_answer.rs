@@ -76,8 +76,45 @@ struct Line {
     ended: bool,
     /// Whether it is none, but the beginning of a handshake.
     is_tls: bool,
-    /// Those bytes, where it comes in pieces.
+    /// Whether a `#` was in it.
+    has_hash: bool,
+    /// Those bytes, where it comes in pieces, up to that.
     begun: Vec<u8>,
+}
+
+impl Line {
+    /// Reads on; what stands before its first `#`, once that has come.
+    fn read(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.ended {
+            return None;
+        }
+        // Empty lines before it are none (RFC 9112 section 2.2).
+        let bytes = match self.length {
+            0 => bytes.trim_ascii_start(),
+            _ => bytes,
+        };
+        if self.length == 0 {
+            self.is_tls = bytes.first() == Some(&HANDSHAKE);
+        }
+        let end = memchr::memchr(b'\n', bytes);
+        self.ended = end.is_some();
+        let piece = &bytes[..end.unwrap_or(bytes.len())];
+        self.length += piece.len();
+        if self.has_hash {
+            return None;
+        }
+        // hyper cuts the target there and says nothing.
+        let Some(at) = memchr::memchr(b'#', piece) else {
+            if !self.ended {
+                self.begun.extend_from_slice(piece);
+            }
+            return None;
+        };
+        self.has_hash = true;
+        let mut before = std::mem::take(&mut self.begun);
+        before.extend_from_slice(&piece[..at]);
+        Some(before)
+    }
 }
 
 impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
@@ -109,29 +146,8 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
         if begins {
             self.line = Line::default();
         }
-        let line = &mut self.line;
-        if line.ended {
-            return;
-        }
-        // Empty lines before it are none (RFC 9112 section 2.2).
-        let bytes = match line.length {
-            0 => bytes.trim_ascii_start(),
-            _ => bytes,
-        };
-        if line.length == 0 {
-            line.is_tls = bytes.first() == Some(&HANDSHAKE);
-        }
-        let end = memchr::memchr(b'\n', bytes);
-        line.ended = end.is_some();
-        let piece = &bytes[..end.unwrap_or(bytes.len())];
-        line.length += piece.len();
-        // hyper cuts the target there and says nothing.
-        if let Some(at) = memchr::memchr(b'#', piece) {
-            let mut before = std::mem::take(&mut line.begun);
-            before.extend_from_slice(&piece[..at]);
+        if let Some(before) = self.line.read(bytes) {
             self.conversation.saw_fragment(before);
-        } else if !line.ended {
-            line.begun.extend_from_slice(piece);
         }
     }
 
@@ -261,5 +277,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PlainAnswer<S> {
         let this = self.get_mut();
         std::task::ready!(this.poll_instead(cx))?;
         Pin::new(&mut this.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_before_the_first_hash_is_the_same_however_a_line_is_cut() {
+        let text = b"\r\nDELETE /users/anna#EXT#@contoso.example HTTP/1.1\r\nA: #\r\n";
+        for cut in 0..text.len() {
+            let mut line = Line::default();
+            let pieces = [&text[..cut], &text[cut..]];
+            let found: Vec<_> = pieces.iter().filter_map(|it| line.read(it)).collect();
+            assert_eq!(found, [b"DELETE /users/anna"], "{cut}");
+        }
     }
 }

@@ -103,6 +103,8 @@ async fn a_hash_is_seen_in_an_address_and_nowhere_else() {
     for pieces in [
         ["\r\n", "GET /graph/sim/bytes/1#2"],
         ["GET /graph/sim/b", "ytes/1#2"],
+        // Its first bytes are read alone, to see which protocol is spoken.
+        ["GET /graph/x#", "EXT#@contoso.example"],
     ] {
         let mut caller = stage.caller().await;
         for piece in pieces {
