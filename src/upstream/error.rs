@@ -98,22 +98,7 @@ impl ConnectError {
     pub fn lacks_descriptors(&self) -> bool {
         matches!(self, Self::Descriptors { .. })
     }
-}
 
-/// What an upstream does not speak, and what to do about it.
-fn lack(offered: UpstreamHttp) -> &'static str {
-    match offered {
-        UpstreamHttp::Http1 => {
-            "does not speak HTTP/1.1; set upstream_http to 2 or auto if it is a route's upstream, and take it out of follow_downloads if downloads lead there"
-        }
-        UpstreamHttp::Http2 => "does not speak HTTP/2; set the route's upstream_http to 1 or auto",
-        UpstreamHttp::Auto => {
-            "speaks neither HTTP/2 nor HTTP/1.1, as its TLS says; check the route's upstream"
-        }
-    }
-}
-
-impl ConnectError {
     /// What came of the next hop, as RFC 9209 section 2.3 names it; `None` where that is not to blame.
     fn proxy_error(&self) -> Option<&'static str> {
         match self {
@@ -134,6 +119,19 @@ impl ConnectError {
                 Some(_) => Some("tls_protocol_error"),
                 None => Some("connection_terminated"),
             },
+        }
+    }
+}
+
+/// What an upstream does not speak, and what to do about it.
+fn lack(offered: UpstreamHttp) -> &'static str {
+    match offered {
+        UpstreamHttp::Http1 => {
+            "does not speak HTTP/1.1; set upstream_http to 2 or auto if it is a route's upstream, and take it out of follow_downloads if downloads lead there"
+        }
+        UpstreamHttp::Http2 => "does not speak HTTP/2; set the route's upstream_http to 1 or auto",
+        UpstreamHttp::Auto => {
+            "speaks neither HTTP/2 nor HTTP/1.1, as its TLS says; check the route's upstream"
         }
     }
 }
