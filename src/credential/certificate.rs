@@ -12,11 +12,8 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::answer::AccessToken;
-use super::endpoint::{Endpoint, Form};
 use super::error::{CredentialError, Rejection};
 use super::key_file::{KeyFault, KeyFile};
-use crate::config::Scope;
 use crate::guid;
 use crate::secret::file_reader::FileReader;
 use crate::secret::{FilePath, SecretSource, regular_file};
@@ -30,9 +27,7 @@ const SKEW: Duration = Duration::from_secs(60);
 pub(super) struct Certificate {
     /// The app.
     pub(super) client_id: String,
-    /// Its token endpoint.
-    pub(super) endpoint: Endpoint,
-    /// The URL of that endpoint as Entra knows it.
+    /// The URL of its token endpoint as Entra knows it.
     pub(super) audience: String,
     /// Certificate and key.
     pub(super) file: FilePath,
@@ -74,18 +69,15 @@ pub enum CertificateError {
 }
 
 impl Certificate {
-    pub(super) async fn acquire(
+    /// A fresh assertion, made aside: decrypting a key takes a good part of a second on purpose, and
+    /// signing milliseconds.
+    pub(super) async fn assertion_aside(
         self: &Arc<Self>,
         reader: &FileReader,
-        scope: &Scope,
-        claims: Option<&str>,
-    ) -> Result<AccessToken, CredentialError> {
-        // Decrypting a key takes a good part of a second on purpose, and signing milliseconds.
+    ) -> Result<Zeroizing<String>, CredentialError> {
         let this = self.clone();
         let signed = reader.run(move || this.assertion(SystemTime::now())).await;
-        let assertion = signed.map_err(|why| CredentialError::unread(&self.file, why))??;
-        let form = Form::new(&self.client_id, scope.as_str(), claims).with_assertion(&assertion);
-        self.endpoint.exchange(form).await
+        Ok(signed.map_err(|why| CredentialError::unread(&self.file, why))??)
     }
 
     /// A fresh assertion (RFC 7523 section 3; "Microsoft identity platform application
@@ -155,6 +147,12 @@ impl Certificate {
         drop(parsed);
         loaded.check_expiry(now).map_err(fault)?;
         Ok(loaded)
+    }
+
+    /// The files that are read at each call.
+    pub(super) fn files(&self) -> [Option<&FilePath>; 2] {
+        let password = self.password.as_ref().and_then(SecretSource::file);
+        [Some(&self.file), password]
     }
 
     /// When what was read last can be used, if it cannot yet.

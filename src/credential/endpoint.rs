@@ -173,8 +173,13 @@ impl Endpoint {
         &self.peer
     }
 
-    /// Asks for a token with a form and sorts the answer.
-    pub(super) async fn exchange(&self, form: Form) -> Result<AccessToken, CredentialError> {
+    /// Asks for a token with a form and sorts the answer; `federated` where the proof is another issuer's
+    /// token.
+    pub(super) async fn exchange(
+        &self,
+        form: Form,
+        federated: bool,
+    ) -> Result<AccessToken, CredentialError> {
         let request = self
             .client
             .post(&self.url)
@@ -186,7 +191,7 @@ impl Endpoint {
         if reply.status == 200 {
             answer::read(&reply)
         } else {
-            Err(refusal::of_entra(&reply))
+            Err(refusal::of_entra(&reply, federated))
         }
     }
 

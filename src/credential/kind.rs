@@ -1,27 +1,28 @@
 //! The ways to prove an identity, as one closed set.
 
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::answer::AccessToken;
 use super::certificate::Certificate;
-use super::client_secret::ClientSecret;
-use super::endpoint::{Endpoint, TokenClient};
+use super::endpoint::{Endpoint, Form, TokenClient};
 use super::error::{CredentialError, Peer, Rejection};
 use super::managed::ManagedIdentity;
 use super::platform::{Platform, PlatformError};
-use super::workload::FederatedToken;
+use super::proof::Proof;
 use crate::config::{AppIdentity, CredentialKind, IdentitySelector, Scope};
 use crate::secret::file_reader::FileReader;
 use crate::secret::{FilePath, SecretSource};
 
 /// The ways to prove an identity.
 pub(super) enum Kind {
-    Certificate(Arc<Certificate>),
-    ClientSecret(ClientSecret),
-    FederatedToken(FederatedToken),
+    App {
+        client_id: String,
+        /// Its token endpoint.
+        endpoint: Endpoint,
+        proof: Proof,
+    },
     /// Or why this platform's cannot be used, to be said when somebody asks.
     ManagedIdentity(Result<ManagedIdentity, PlatformError>),
 }
@@ -46,44 +47,44 @@ impl Kind {
         client: &TokenClient,
         platform: &Platform,
     ) -> Result<(Identity, Self), reqwest::Error> {
+        let of_app = |app: &AppIdentity, proof| {
+            Ok(Self::App {
+                client_id: app.client_id.clone(),
+                endpoint: client.entra(&app.authority.origin, &token_path(app))?,
+                proof,
+            })
+        };
         Ok(match kind {
             CredentialKind::Certificate {
                 app,
                 file,
                 password,
                 send_chain,
-            } => (
-                Identity::Certificate(app.clone()),
-                Self::Certificate(Arc::new(Certificate {
+            } => {
+                let certificate = Certificate {
                     client_id: app.client_id.clone(),
-                    endpoint: token_endpoint(app, client)?,
                     audience: format!("{}{}", app.authority.origin, token_path(app)),
                     file: file.clone(),
                     password: password.clone(),
                     send_chain: *send_chain,
                     parsed: Mutex::new(None),
-                })),
-            ),
-            CredentialKind::ClientSecret { app, secret } => (
-                Identity::ClientSecret(app.clone()),
-                Self::ClientSecret(ClientSecret {
-                    client_id: app.client_id.clone(),
-                    endpoint: token_endpoint(app, client)?,
-                    source: secret.clone(),
-                }),
-            ),
-            CredentialKind::FederatedToken { app, file } => (
-                Identity::FederatedToken(app.clone()),
-                Self::FederatedToken(FederatedToken {
-                    client_id: app.client_id.clone(),
-                    endpoint: token_endpoint(app, client)?,
-                    file: SecretSource::File(file.clone()),
-                }),
-            ),
-            CredentialKind::ManagedIdentity(selector) => (
-                Identity::ManagedIdentity(selector.clone()),
-                Self::ManagedIdentity(ManagedIdentity::new(selector, platform, client)),
-            ),
+                };
+                let proof = Proof::Certificate(Arc::new(certificate));
+                (Identity::Certificate(app.clone()), of_app(app, proof)?)
+            }
+            CredentialKind::ClientSecret { app, secret } => {
+                let proof = Proof::ClientSecret(secret.clone());
+                (Identity::ClientSecret(app.clone()), of_app(app, proof)?)
+            }
+            CredentialKind::FederatedToken { app, file } => {
+                let proof = Proof::FederatedToken(SecretSource::File(file.clone()));
+                (Identity::FederatedToken(app.clone()), of_app(app, proof)?)
+            }
+            CredentialKind::ManagedIdentity(selector) => {
+                let managed = ManagedIdentity::new(selector, platform, client);
+                let identity = Identity::ManagedIdentity(selector.clone());
+                (identity, Self::ManagedIdentity(managed))
+            }
         })
     }
 
@@ -95,10 +96,17 @@ impl Kind {
         claims: Option<&str>,
     ) -> Result<AccessToken, CredentialError> {
         match self {
-            Self::Certificate(kind) => kind.acquire(reader, scope, claims).await,
-            Self::ClientSecret(kind) => kind.acquire(reader, scope, claims).await,
-            Self::FederatedToken(kind) => kind.acquire(reader, scope, claims).await,
-            Self::ManagedIdentity(Ok(kind)) => kind.acquire(reader, scope).await,
+            Self::App {
+                client_id,
+                endpoint,
+                proof,
+            } => {
+                let form = Form::new(client_id, scope.as_str(), claims);
+                let form = proof.add_to(form, reader).await?;
+                let federated = matches!(proof, Proof::FederatedToken(_));
+                endpoint.exchange(form, federated).await
+            }
+            Self::ManagedIdentity(Ok(managed)) => managed.acquire(reader, scope).await,
             Self::ManagedIdentity(Err(error)) => Err(Rejection::from(error.clone()).into()),
         }
     }
@@ -106,9 +114,7 @@ impl Kind {
     /// Loads secrets and files once, and waits for file systems.
     pub(super) fn check(&self) -> Result<(), Rejection> {
         match self {
-            Self::Certificate(kind) => kind.load(SystemTime::now()).map(drop),
-            Self::ClientSecret(kind) => kind.check(),
-            Self::FederatedToken(kind) => kind.check(),
+            Self::App { proof, .. } => proof.check(),
             Self::ManagedIdentity(Ok(_)) => Ok(()),
             Self::ManagedIdentity(Err(error)) => Err(error.clone().into()),
         }
@@ -117,10 +123,8 @@ impl Kind {
     /// Who is asked, in words.
     pub(super) fn peer(&self) -> Peer {
         match self {
-            Self::Certificate(kind) => kind.endpoint.peer().clone(),
-            Self::ClientSecret(kind) => kind.endpoint.peer().clone(),
-            Self::FederatedToken(kind) => kind.endpoint.peer().clone(),
-            Self::ManagedIdentity(Ok(kind)) => kind.endpoint.peer().clone(),
+            Self::App { endpoint, .. } => endpoint.peer().clone(),
+            Self::ManagedIdentity(Ok(managed)) => managed.endpoint.peer().clone(),
             Self::ManagedIdentity(Err(_)) => Peer::new("managed identity"),
         }
     }
@@ -128,36 +132,21 @@ impl Kind {
     /// The files that are read at each call.
     pub(super) fn files(&self) -> [Option<&FilePath>; 2] {
         match self {
-            Self::Certificate(kind) => [
-                Some(&kind.file),
-                kind.password.as_ref().and_then(SecretSource::file),
-            ],
-            Self::ClientSecret(kind) => [kind.source.file(), None],
-            Self::FederatedToken(kind) => [kind.file.file(), None],
+            Self::App { proof, .. } => proof.files(),
             Self::ManagedIdentity(_) => [None, None],
         }
     }
 
-    /// When a certificate that has been read can be used, if it cannot yet.
-    pub(super) fn begins(&self, now: SystemTime) -> Option<SystemTime> {
+    /// The certificate that proves it.
+    pub(super) fn certificate(&self) -> Option<&Certificate> {
         match self {
-            Self::Certificate(kind) => kind.begins(now),
-            Self::ClientSecret(_) | Self::FederatedToken(_) | Self::ManagedIdentity(_) => None,
+            Self::App {
+                proof: Proof::Certificate(certificate),
+                ..
+            } => Some(certificate),
+            Self::App { .. } | Self::ManagedIdentity(_) => None,
         }
     }
-
-    /// How long a certificate that has been read can be used.
-    pub(super) fn good_until(&self) -> Option<SystemTime> {
-        match self {
-            Self::Certificate(kind) => kind.good_until(SystemTime::now()),
-            Self::ClientSecret(_) | Self::FederatedToken(_) | Self::ManagedIdentity(_) => None,
-        }
-    }
-}
-
-/// `{authority}/{tenant}/oauth2/v2.0/token`.
-fn token_endpoint(app: &AppIdentity, client: &TokenClient) -> Result<Endpoint, reqwest::Error> {
-    client.entra(&app.authority.origin, &token_path(app))
 }
 
 fn token_path(app: &AppIdentity) -> String {

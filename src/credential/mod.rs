@@ -12,7 +12,6 @@ mod certificate;
 #[cfg(test)]
 mod certificate_tests;
 mod claims;
-mod client_secret;
 mod ending;
 mod endpoint;
 mod error;
@@ -33,6 +32,7 @@ mod managed_tests;
 mod members;
 mod pkcs8;
 mod platform;
+mod proof;
 mod reason;
 mod refusal;
 #[cfg(test)]
@@ -40,7 +40,6 @@ mod refusal_tests;
 mod stamp;
 #[cfg(test)]
 mod stand_in;
-mod workload;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -284,14 +283,14 @@ impl Credential {
     pub fn expiry(&self) -> Option<SystemTime> {
         match self.expires {
             Some(declared) => UNIX_EPOCH.checked_add(Duration::from_secs(declared)),
-            None => self.kind.good_until(),
+            None => self.kind.certificate()?.good_until(SystemTime::now()),
         }
     }
 
     /// When its certificate, once it has been loaded, can be used, if it cannot at `now`. Whether it is
     /// refused before that is for Entra to say, whose clock may be another.
     pub fn begins(&self, now: SystemTime) -> Option<SystemTime> {
-        self.kind.begins(now)
+        self.kind.certificate()?.begins(now)
     }
 
     /// What the files of this credential and of its fallback hold now, and since when this one has

@@ -38,9 +38,12 @@ pub struct Refusal {
     pub federated: bool,
 }
 
-/// Sorts the answer of an Entra token endpoint.
-pub(super) fn of_entra(reply: &Reply) -> CredentialError {
-    let refusal = read(reply, entra_hint);
+/// Sorts the answer of an Entra token endpoint; `federated` where the proof was another issuer's token.
+pub(super) fn of_entra(reply: &Reply, federated: bool) -> CredentialError {
+    let refusal = Refusal {
+        federated,
+        ..read(reply, entra_hint)
+    };
     let code_class = refusal.entry().map(|entry| entry.class);
     let transient = matches!(
         refusal.error.as_deref(),

@@ -19,13 +19,14 @@ fn refuse(status: u16, headers: &[(&'static str, &str)], body: &str) -> Credenti
         let value = HeaderValue::from_str(value).unwrap();
         (HeaderName::from_static(name), value)
     });
-    of_entra(&Reply {
+    let reply = Reply {
         from: Peer::new("login.test"),
         status,
         headers: HeaderMap::from_iter(headers),
         body: Zeroizing::new(body.as_bytes().to_vec()),
         received: received(),
-    })
+    };
+    of_entra(&reply, false)
 }
 
 fn document(error: &str, code: u32) -> String {
