@@ -1,27 +1,26 @@
 //! Exchanges over a real socket: what is sent, and what becomes of each kind of answer.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
-use super::endpoint::{Egress, MAX_ANSWER, TokenClient};
+use super::endpoint::MAX_ANSWER;
 use super::error::{CredentialError, Flaw, Outage};
 use super::stand_in::{
-    self, StandIn, ask, ask_within, build, client, granted, response, scope, secret_file,
-    secret_in, spec,
+    self, StandIn, app_at, ask, ask_within, build, client, client_with, granted, request, response,
+    secret_file, secret_in, spec, with_secret,
 };
-use super::{ClaimsRequest, TokenRequest};
-use crate::config::{AppIdentity, BaseUrl, CredentialKind, HostName};
-use crate::forward_proxy::ForwardProxy;
+use super::{ClaimsRequest, Credential, TokenRequest};
+use crate::config::{AppIdentity, CredentialKind, HostName};
 
 #[tokio::test]
 async fn a_secret_goes_up_form_encoded_and_only_in_the_body() {
     let entra = StandIn::start(|_| granted("token-1")).await;
-    let (_folder, file) = secret_file("s~e+c/r&e=t \n");
-    let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
-    let token = ask(credential).await.unwrap();
+    let (_folder, credential) = with_secret("s~e+c/r&e=t \n", entra.app());
+    let token = ask(&credential).await.unwrap();
     assert_eq!(token.secret.expose(), b"token-1");
     assert_eq!(token.expires_in, Duration::from_secs(3599));
     let seen = &entra.requests()[0];
@@ -42,23 +41,20 @@ async fn a_secret_goes_up_form_encoded_and_only_in_the_body() {
 #[tokio::test]
 async fn a_name_of_this_machine_is_not_asked_of_a_resolver() {
     let entra = StandIn::start(|_| granted("t")).await;
-    let (_folder, file) = secret_file("s");
-    let mut app = entra.app();
-    app.authority.origin.host = HostName::parse("entra.localhost").unwrap();
-    let credential = &build(&[spec("a", secret_in(&file, app))], &client())[0];
-    ask(credential).await.unwrap();
+    let port = entra.address.port();
+    let (_folder, credential) = with_secret("s", app_at(&format!("http://entra.localhost:{port}")));
+    ask(&credential).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_changed_file_is_used_at_the_next_call_without_a_restart() {
     let entra = StandIn::start(|_| granted("t")).await;
-    let (_folder, file) = secret_file("old");
-    let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
-    ask(credential).await.unwrap();
+    let (folder, credential) = with_secret("old", entra.app());
+    ask(&credential).await.unwrap();
     let stamp = credential.stamp().await;
-    std::fs::write(&file, "new").unwrap();
+    std::fs::write(folder.path().join("secret"), "new").unwrap();
     assert_ne!(credential.stamp().await, stamp);
-    ask(credential).await.unwrap();
+    ask(&credential).await.unwrap();
     let sent: Vec<_> = entra
         .requests()
         .iter()
@@ -67,15 +63,22 @@ async fn a_changed_file_is_used_at_the_next_call_without_a_restart() {
     assert_eq!(sent, ["old", "new"]);
 }
 
+/// A credential with a file of another issuer's, and that file.
+fn federated(text: &str, app: AppIdentity) -> (tempfile::TempDir, PathBuf, Arc<Credential>) {
+    let (folder, file) = secret_file(text);
+    let kind = CredentialKind::FederatedToken {
+        app,
+        file: file.clone().into(),
+    };
+    let credential = build(&[spec("a", kind)], &client()).remove(0);
+    (folder, file, credential)
+}
+
 #[tokio::test]
 async fn a_federated_token_stands_in_for_the_secret() {
     let entra = StandIn::start(|_| granted("t")).await;
-    let (_folder, file) = secret_file("eyJh.fake.jwt\n");
-    let kind = CredentialKind::FederatedToken {
-        app: entra.app(),
-        file: file.into(),
-    };
-    ask(&build(&[spec("a", kind)], &client())[0]).await.unwrap();
+    let (_folder, _, credential) = federated("eyJh.fake.jwt\n", entra.app());
+    ask(&credential).await.unwrap();
     let seen = &entra.requests()[0];
     assert_eq!(seen.field("client_assertion").unwrap(), "eyJh.fake.jwt");
     assert_eq!(
@@ -88,15 +91,11 @@ async fn a_federated_token_stands_in_for_the_secret() {
 #[tokio::test]
 async fn a_federated_token_in_the_json_that_it_came_in_is_not_sent() {
     let entra = StandIn::start(|_| granted("t")).await;
-    let (_folder, file) = secret_file(r#"{"count":1234,"value":"eyJh.fake.jwt"}"#);
-    let kind = CredentialKind::FederatedToken {
-        app: entra.app(),
-        file: file.clone().into(),
-    };
-    let credential = &build(&[spec("a", kind)], &client())[0];
+    let answer = r#"{"count":1234,"value":"eyJh.fake.jwt"}"#;
+    let (_folder, file, credential) = federated(answer, entra.app());
     let path = file.display().to_string();
     for error in [
-        ask(credential).await.unwrap_err(),
+        ask(&credential).await.unwrap_err(),
         credential.check().unwrap_err(),
     ] {
         let words = error.words();
@@ -114,13 +113,8 @@ async fn a_federated_token_in_the_json_that_it_came_in_is_not_sent() {
 async fn a_refused_federated_token_is_not_blamed_on_a_certificate() {
     let body = r#"{"error":"invalid_client","error_codes":[700027]}"#;
     let entra = StandIn::start(move |_| response(401, "", body)).await;
-    let (_folder, file) = secret_file("eyJh.fake.jwt");
-    let kind = CredentialKind::FederatedToken {
-        app: entra.app(),
-        file: file.into(),
-    };
-    let error = ask(&build(&[spec("a", kind)], &client())[0]).await;
-    let words = error.unwrap_err().words();
+    let (_folder, _, credential) = federated("eyJh.fake.jwt", entra.app());
+    let words = ask(&credential).await.unwrap_err().words();
     assert!(words.contains("federated_token_file"), "{words}");
     assert!(!words.contains("certificate"), "{words}");
 }
@@ -131,13 +125,10 @@ async fn demanded_claims_and_the_capability_are_sent() {
     let (_folder, file) = secret_file("s");
     let mut spec = spec("a", secret_in(&file, entra.app()));
     spec.continuous_access = true;
-    let credential = &build(&[spec], &client())[0];
-    let claims = ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#).unwrap();
+    let credential = build(&[spec], &client()).remove(0);
     let request = TokenRequest {
-        scope: scope(),
-        claims: Some(claims),
-        within: Duration::from_secs(30),
-        resting: None,
+        claims: ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#),
+        ..request()
     };
     credential.acquire(&request).await.outcome.unwrap();
     assert_eq!(
@@ -151,9 +142,8 @@ async fn a_redirect_is_not_followed_with_the_secret() {
     let other = StandIn::start(|_| granted("t")).await;
     let place = format!("Location: http://{}/x\r\n", other.address);
     let entra = StandIn::start(move |_| response(307, &place, "")).await;
-    let (_folder, file) = secret_file("s");
-    let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
-    let error = ask(credential).await.unwrap_err();
+    let (_folder, credential) = with_secret("s", entra.app());
+    let error = ask(&credential).await.unwrap_err();
     assert!(matches!(
         error,
         CredentialError::Malformed {
@@ -175,9 +165,8 @@ async fn garbage_is_malformed_and_asked_for_once() {
     ] {
         let answer = response(200, "", body);
         let entra = StandIn::start(move |_| answer.clone()).await;
-        let (_folder, file) = secret_file("s");
-        let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
-        let error = ask(credential).await.unwrap_err();
+        let (_folder, credential) = with_secret("s", entra.app());
+        let error = ask(&credential).await.unwrap_err();
         let CredentialError::Malformed { flaw: found, .. } = &error else {
             panic!("{error}");
         };
@@ -225,24 +214,16 @@ async fn answered(answer: String, stays: bool) -> CredentialError {
             std::future::pending::<()>().await;
         }
     });
-    let app = AppIdentity {
-        authority: BaseUrl::parse(&format!("http://{address}")).unwrap(),
-        tenant_id: "t".to_owned(),
-        client_id: "c".to_owned(),
-    };
-    let (_folder, file) = secret_file("s");
-    ask(&build(&[spec("a", secret_in(&file, app))], &client())[0])
-        .await
-        .unwrap_err()
+    let (_folder, credential) = with_secret("s", app_at(&format!("http://{address}")));
+    ask(&credential).await.unwrap_err()
 }
 
 #[tokio::test]
 async fn a_broken_or_absent_connection_is_an_outage_in_words() {
     let entra =
         StandIn::start(|_| "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{".to_owned()).await;
-    let (_folder, file) = secret_file("s");
-    let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
-    let error = ask(credential).await.unwrap_err();
+    let (_folder, credential) = with_secret("s", entra.app());
+    let error = ask(&credential).await.unwrap_err();
     assert!(matches!(
         error,
         CredentialError::Unavailable(Outage::Connection { .. })
@@ -252,10 +233,8 @@ async fn a_broken_or_absent_connection_is_an_outage_in_words() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     drop(socket);
-    let mut app = entra.app();
-    app.authority = BaseUrl::parse(&format!("http://{address}")).unwrap();
-    let credential = &build(&[spec("a", secret_in(&file, app))], &client())[0];
-    let words = ask(credential).await.unwrap_err().words();
+    let (_folder, credential) = with_secret("s", app_at(&format!("http://{address}")));
+    let words = ask(&credential).await.unwrap_err().words();
     assert!(
         words.starts_with(&format!("cannot reach {address}; check the network")),
         "{words}"
@@ -266,14 +245,9 @@ async fn a_broken_or_absent_connection_is_an_outage_in_words() {
 #[tokio::test]
 async fn silence_is_an_outage_after_the_time_limit() {
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (_folder, file) = secret_file("s");
-    let app = AppIdentity {
-        authority: BaseUrl::parse(&format!("http://{}", socket.local_addr().unwrap())).unwrap(),
-        tenant_id: "t".to_owned(),
-        client_id: "c".to_owned(),
-    };
-    let credential = &build(&[spec("a", secret_in(&file, app))], &client())[0];
-    let error = ask_within(credential, Duration::from_millis(50))
+    let address = socket.local_addr().unwrap();
+    let (_folder, credential) = with_secret("s", app_at(&format!("http://{address}")));
+    let error = ask_within(&credential, Duration::from_millis(50))
         .await
         .unwrap_err();
     assert!(
@@ -285,11 +259,11 @@ async fn silence_is_an_outage_after_the_time_limit() {
 #[tokio::test]
 async fn an_absent_secret_names_the_file_to_the_operator_and_not_to_the_caller() {
     let entra = StandIn::start(|_| granted("t")).await;
-    let (_folder, file) = secret_file("s");
-    let file = file.with_file_name("absent");
-    let credential = &build(&[spec("a", secret_in(&file, entra.app()))], &client())[0];
+    let (folder, credential) = with_secret("s", entra.app());
+    let file = folder.path().join("secret");
+    std::fs::remove_file(&file).unwrap();
     for error in [
-        ask(credential).await.unwrap_err(),
+        ask(&credential).await.unwrap_err(),
         credential.check().unwrap_err(),
     ] {
         let path = file.display().to_string();
@@ -325,23 +299,15 @@ async fn a_fixed_address_is_used_for_tls_with_the_real_name_and_port_in_host() {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).unwrap();
     let host = HostName::parse("login.test").unwrap();
-    let client = TokenClient::new(Egress {
-        tls: stand_in::tls(roots),
-        resolve: BTreeMap::from([((host.clone(), 443), address), ((host, 8443), address)]),
-        forward_proxy: ForwardProxy::none(),
-    })
-    .unwrap();
+    let resolve = BTreeMap::from([((host.clone(), 443), address), ((host, 8443), address)]);
+    let client = client_with(roots, resolve);
     let (_folder, file) = secret_file("s");
     for (authority, expected) in [
         ("https://login.test", "login.test"),
         ("https://login.test:8443", "login.test:8443"),
     ] {
-        let app = AppIdentity {
-            authority: BaseUrl::parse(authority).unwrap(),
-            tenant_id: "t".to_owned(),
-            client_id: "c".to_owned(),
-        };
-        let credential = &build(&[spec("a", secret_in(&file, app))], &client)[0];
+        let kind = secret_in(&file, app_at(authority));
+        let credential = &build(&[spec("a", kind)], &client)[0];
         ask(credential).await.unwrap();
         let seen = seen.lock().unwrap().pop().unwrap();
         assert_eq!(seen.headers["host"], expected);

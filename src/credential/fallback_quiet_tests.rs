@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fallback_tests::Pair;
-use super::stand_in::{ask, scope};
+use super::stand_in::{ask, request};
 use super::{AccessToken, CredentialError, TokenRequest};
 
 #[tokio::test]
@@ -39,10 +39,8 @@ async fn ask_first(
     resting: &Arc<CredentialError>,
 ) -> Result<AccessToken, CredentialError> {
     let request = TokenRequest {
-        scope: scope(),
-        claims: None,
-        within: Duration::from_secs(30),
         resting: Some(resting.clone()),
+        ..request()
     };
     pair.credential.acquire(&request).await.outcome
 }

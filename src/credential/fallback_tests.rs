@@ -8,9 +8,9 @@ use super::fallback::Fallback;
 use super::reason::Reason;
 use super::stamp::Stamp;
 use super::stand_in::{
-    Seen, StandIn, ask, build, client, granted, response, scope, secret_in, spec,
+    Seen, StandIn, app_at, ask, build, client, granted, request, response, secret_in, spec,
 };
-use super::{Acquired, Credential, CredentialError, Peer, Refusal, Rejection, TokenRequest};
+use super::{Acquired, Credential, CredentialError, Refusal, Rejection};
 use crate::config::Name;
 use crate::secret::file_reader::FileReader;
 
@@ -66,13 +66,7 @@ impl Pair {
     }
 
     async fn acquire(&self) -> Acquired {
-        let request = TokenRequest {
-            scope: scope(),
-            claims: None,
-            within: Duration::from_secs(30),
-            resting: None,
-        };
-        self.credential.acquire(&request).await
+        self.credential.acquire(&request()).await
     }
 
     fn is_active(&self) -> bool {
@@ -208,12 +202,8 @@ async fn when_both_fail_both_reasons_are_told_each_with_its_name() {
 fn fallback() -> Fallback {
     let platform = super::Platform::detect(|_| None);
     let file = PathBuf::from("/nonexistent");
-    let app = crate::config::AppIdentity {
-        authority: crate::config::BaseUrl::parse("https://login.test").unwrap(),
-        tenant_id: "t".to_owned(),
-        client_id: "c".to_owned(),
-    };
-    let second = Credential::alone(&spec("two", secret_in(&file, app)), &client(), &platform);
+    let kind = secret_in(&file, app_at("https://login.test"));
+    let second = Credential::alone(&spec("two", kind), &client(), &platform);
     Fallback::new(second.unwrap(), Instant::now())
 }
 
@@ -224,17 +214,7 @@ fn refused() -> CredentialError {
 
 fn quiet(seconds: Option<u64>) -> CredentialError {
     CredentialError::Throttled {
-        refusal: Box::new(Refusal {
-            from: Peer::new("login.test"),
-            status: 429,
-            error: None,
-            code: None,
-            trace_id: None,
-            correlation_id: None,
-            clock_ahead: None,
-            hint: "it is asked again",
-            federated: false,
-        }),
+        refusal: Box::new(Refusal::bare(429)),
         retry_after: seconds.map(Duration::from_secs),
     }
 }

@@ -55,6 +55,17 @@ fn sections(text: &str, label: &str) -> String {
     kept
 }
 
+/// A key without its certificate, as it stands in a file and as one to certify.
+fn key_alone() -> (String, rcgen::KeyPair) {
+    let key = sections(PKCS8, "KEY");
+    let pair = rcgen::KeyPair::from_pkcs8_pem_and_sign_algo(&key, &PKCS_RSA_SHA256).unwrap();
+    (key, pair)
+}
+
+fn read(text: &str) -> KeyFile {
+    KeyFile::parse(text.as_bytes(), None).ok().unwrap()
+}
+
 #[test]
 fn every_usual_form_of_an_rsa_key_is_read() {
     for (text, secret) in [
@@ -80,8 +91,8 @@ fn every_usual_form_of_an_rsa_key_is_read() {
 fn the_keys_own_certificate_leads_wherever_it_stands() {
     let other = sections(EC, "CERTIFICATE");
     let text = format!("comment\n{other}{PKCS8}{other}");
-    let file = KeyFile::parse(text.as_bytes(), None).ok().unwrap();
-    let alone = KeyFile::parse(PKCS8.as_bytes(), None).ok().unwrap();
+    let file = read(&text);
+    let alone = read(PKCS8);
     assert_eq!(chain(&file), chain(&alone));
     assert_eq!(
         file.key.public_key().as_ref(),
@@ -109,8 +120,7 @@ fn each_certificate_that_is_sent_certifies_the_one_before_it() {
     past.not_after = date_time_ymd(2020, 1, 1);
     let past = past.signed_by(&middle_key, &issuer).unwrap().pem();
     let issuer = Issuer::new(middle, &middle_key);
-    let key = sections(PKCS8, "KEY");
-    let pair = rcgen::KeyPair::from_pkcs8_pem_and_sign_algo(&key, &PKCS_RSA_SHA256).unwrap();
+    let (key, pair) = key_alone();
     let own = |year| {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.not_before = date_time_ymd(2019, 1, 1);
@@ -127,11 +137,11 @@ fn each_certificate_that_is_sent_certifies_the_one_before_it() {
         format!("{root}{namesake}{past}{middle}{past}{namesake}{old}{leaf}{key}"),
         format!("{key}{leaf}{other}{root}{middle}{middle}{old}"),
     ] {
-        let file = KeyFile::parse(text.as_bytes(), None).ok().unwrap();
+        let file = read(&text);
         assert_eq!(chain(&file), expected);
     }
-    let file = KeyFile::parse(format!("{leaf}{root}{key}").as_bytes(), None);
-    assert_eq!(chain(&file.ok().unwrap()), expected[..1], "there is a gap");
+    let file = read(&format!("{leaf}{root}{key}"));
+    assert_eq!(chain(&file), expected[..1], "there is a gap");
 }
 
 #[test]
@@ -190,7 +200,7 @@ fn what_is_not_pem_is_said_to_be_so() {
 
 #[test]
 fn an_expired_certificate_is_refused_with_its_date() {
-    let file = KeyFile::parse(PKCS8.as_bytes(), None).ok().unwrap();
+    let file = read(PKCS8);
     assert_eq!(file.check_expiry(SystemTime::now()), Ok(()));
     assert!(file.not_after > UNIX_EPOCH + Duration::from_secs(4_000_000_000));
     let late = file.not_after;
@@ -200,10 +210,7 @@ fn an_expired_certificate_is_refused_with_its_date() {
 
 #[test]
 fn of_several_certificates_of_the_key_the_one_that_is_valid_longest_counts() {
-    let begin = PKCS8.find("-----BEGIN PRIVATE KEY").unwrap();
-    let end = PKCS8.find("-----END PRIVATE KEY-----").unwrap() + 26;
-    let key = &PKCS8[begin..end];
-    let pair = rcgen::KeyPair::from_pkcs8_pem_and_sign_algo(key, &PKCS_RSA_SHA256).unwrap();
+    let (key, pair) = key_alone();
     let until = |year| {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.not_before = date_time_ymd(2019, 1, 1);
@@ -211,10 +218,9 @@ fn of_several_certificates_of_the_key_the_one_that_is_valid_longest_counts() {
         params.self_signed(&pair).unwrap().pem()
     };
     let (old, new) = (until(2020), until(2100));
-    let alone = KeyFile::parse(format!("{new}{key}").as_bytes(), None);
-    let alone = alone.ok().unwrap();
+    let alone = read(&format!("{new}{key}"));
     for text in [format!("{old}{new}{key}"), format!("{new}{old}{key}")] {
-        let file = KeyFile::parse(text.as_bytes(), None).ok().unwrap();
+        let file = read(&text);
         let now = SystemTime::now();
         assert_eq!(file.own(now).thumbprint, alone.own(now).thumbprint);
         assert_eq!(file.check_expiry(now), Ok(()));
@@ -228,21 +234,18 @@ fn of_several_certificates_of_the_key_the_one_that_is_valid_longest_counts() {
 
 #[test]
 fn a_key_is_good_until_the_first_gap_between_its_certificates() {
-    let begin = PKCS8.find("-----BEGIN PRIVATE KEY").unwrap();
-    let end = PKCS8.find("-----END PRIVATE KEY-----").unwrap() + 26;
-    let key = &PKCS8[begin..end];
-    let pair = rcgen::KeyPair::from_pkcs8_pem_and_sign_algo(key, &PKCS_RSA_SHA256).unwrap();
+    let (key, pair) = key_alone();
     let day = Duration::from_secs(86_400);
     let at = |days: u32| UNIX_EPOCH + day * days;
     let good_until = |certificates: &[(u32, u32)], now: u32| {
-        let mut text = key.to_owned();
+        let mut text = key.clone();
         for (from, until) in certificates {
             let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
             params.not_before = at(*from).into();
             params.not_after = (at(*until) - Duration::from_secs(1)).into();
             text += &format!("\n{}", params.self_signed(&pair).unwrap().pem());
         }
-        let file = KeyFile::parse(text.as_bytes(), None).ok().unwrap();
+        let file = read(&text);
         let until = file.good_until(at(now)) + Duration::from_secs(1);
         until.duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400
     };

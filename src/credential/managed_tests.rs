@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{Egress, TokenClient};
 use super::error::{CredentialError, Pace};
-use super::stand_in::{self, Seen, StandIn, ask, response, spec};
+use super::stand_in::{Seen, StandIn, ask, client, client_with, response, spec};
 use super::{Credential, Platform};
 use crate::config::{CredentialKind, HostName, IdentitySelector};
-use crate::forward_proxy::ForwardProxy;
 use crate::secret::file_reader::FileReader;
 
 const TOKEN: &str = r#"{"access_token":"t","refresh_token":"","expires_in":"86399",
@@ -22,20 +20,19 @@ fn managed(
     variables: &[(&str, String)],
 ) -> Arc<Credential> {
     let imds = (HostName::parse("169.254.169.254").unwrap(), 80);
-    let client = TokenClient::new(Egress {
-        tls: stand_in::tls(rustls::RootCertStore::empty()),
-        resolve: BTreeMap::from([(imds, stand_in.address)]),
-        forward_proxy: ForwardProxy::none(),
-    })
-    .unwrap();
-    let platform = Platform::detect(|name| {
-        let found = variables.iter().find(|(known, _)| *known == name);
-        found.map(|(_, value)| value.clone())
-    });
+    let resolve = BTreeMap::from([(imds, stand_in.address)]);
+    let client = client_with(rustls::RootCertStore::empty(), resolve);
     let spec = spec("a", CredentialKind::ManagedIdentity(selector));
-    Credential::all(&[spec], &client, &platform)
+    Credential::all(&[spec], &client, &platform(variables))
         .unwrap()
         .remove(0)
+}
+
+fn platform(variables: &[(&str, String)]) -> Platform {
+    Platform::detect(|name| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.clone())
+    })
 }
 
 fn endpoint(stand_in: &StandIn) -> (&'static str, String) {
@@ -43,6 +40,12 @@ fn endpoint(stand_in: &StandIn) -> (&'static str, String) {
         "IDENTITY_ENDPOINT",
         format!("http://{}/msi/token", stand_in.address),
     )
+}
+
+/// The variables beside an agent of Azure Arc.
+fn arc(agent: &StandIn) -> [(&'static str, String); 2] {
+    let metadata = "http://localhost:40342".to_owned();
+    [endpoint(agent), ("IMDS_ENDPOINT", metadata)]
 }
 
 #[tokio::test]
@@ -157,11 +160,7 @@ async fn an_arc_agent_gets_no_file_but_its_own_key() {
     std::fs::write(&outside, "secret").unwrap();
     let challenge = format!("WWW-Authenticate: Basic realm={}\r\n", outside.display());
     let agent = StandIn::start(move |_: &Seen| response(401, &challenge, "")).await;
-    let variables = [
-        endpoint(&agent),
-        ("IMDS_ENDPOINT", "http://localhost:40342".to_owned()),
-    ];
-    let error = ask(&managed(&agent, IdentitySelector::System, &variables))
+    let error = ask(&managed(&agent, IdentitySelector::System, &arc(&agent)))
         .await
         .unwrap_err();
     assert!(error.words().contains("it was not read"), "{error}");
@@ -174,11 +173,7 @@ async fn an_arc_agent_gets_no_file_but_its_own_key() {
 #[tokio::test]
 async fn an_arc_agent_without_a_challenge_is_a_refusal() {
     let agent = StandIn::start(|_| response(401, "", "")).await;
-    let variables = [
-        endpoint(&agent),
-        ("IMDS_ENDPOINT", "http://localhost:40342".to_owned()),
-    ];
-    let error = ask(&managed(&agent, IdentitySelector::System, &variables))
+    let error = ask(&managed(&agent, IdentitySelector::System, &arc(&agent)))
         .await
         .unwrap_err();
     assert_eq!(error.pace(), Pace::Permanent);
@@ -187,12 +182,8 @@ async fn an_arc_agent_without_a_challenge_is_a_refusal() {
 #[tokio::test]
 async fn an_arc_identity_is_the_machines_own() {
     let agent = StandIn::start(|_| response(401, "", "")).await;
-    let variables = [
-        endpoint(&agent),
-        ("IMDS_ENDPOINT", "http://localhost:40342".to_owned()),
-    ];
     let selector = IdentitySelector::ClientId("c".to_owned());
-    let error = managed(&agent, selector, &variables).check().unwrap_err();
+    let error = managed(&agent, selector, &arc(&agent)).check().unwrap_err();
     assert!(
         error.words().contains("managed_identity: system"),
         "{error}"
@@ -214,20 +205,12 @@ async fn an_arc_key_is_read_and_sent_back() {
         None => response(401, &challenge, ""),
     })
     .await;
-    let variables = [
-        endpoint(&agent),
-        ("IMDS_ENDPOINT", "http://localhost:40342".to_owned()),
-    ];
-    let platform = Platform::detect(|name| {
-        let found = variables.iter().find(|(known, _)| *known == name);
-        found.map(|(_, value)| value.clone())
-    })
-    .with_arc_keys(folder.path());
+    let platform = platform(&arc(&agent)).with_arc_keys(folder.path());
     let spec = spec(
         "a",
         CredentialKind::ManagedIdentity(IdentitySelector::System),
     );
-    let mut credential = Credential::alone(&spec, &stand_in::client(), &platform).unwrap();
+    let mut credential = Credential::alone(&spec, &client(), &platform).unwrap();
     ask(&credential).await.unwrap();
     assert_eq!(agent.requests()[1].headers["authorization"], "Basic key-1");
 

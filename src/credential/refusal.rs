@@ -210,6 +210,19 @@ impl Refusal {
         }
     }
 
+    /// One without a document.
+    #[cfg(test)]
+    pub(crate) fn bare(status: u16) -> Self {
+        let reply = Reply {
+            from: Peer::new("login.test"),
+            status,
+            headers: HeaderMap::new(),
+            body: zeroize::Zeroizing::default(),
+            received: SystemTime::UNIX_EPOCH,
+        };
+        read(&reply, entra_hint)
+    }
+
     /// Whether a change that has been made may still be on its way.
     pub(super) fn is_slow(&self) -> bool {
         self.entry().is_some_and(|entry| entry.class == Class::Slow)

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use super::endpoint::{Egress, TokenClient};
 use super::error::CredentialError;
 use super::{AccessToken, Credential, Platform, TokenRequest};
-use crate::config::{AppIdentity, BaseUrl, CredentialKind, CredentialSpec, Name, Scope};
+use crate::config::{AppIdentity, BaseUrl, CredentialKind, CredentialSpec, HostName, Name, Scope};
 use crate::forward_proxy::ForwardProxy;
 use crate::secret::SecretSource;
 
@@ -63,16 +63,21 @@ impl StandIn {
 
     /// An app at this endpoint.
     pub(super) fn app(&self) -> AppIdentity {
-        AppIdentity {
-            authority: BaseUrl::parse(&format!("http://{}", self.address)).unwrap(),
-            tenant_id: "tenant-1".to_owned(),
-            client_id: "client-1".to_owned(),
-        }
+        app_at(&format!("http://{}", self.address))
     }
 
     /// Every request so far.
     pub(super) fn requests(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+}
+
+/// An app of this authority.
+pub(super) fn app_at(authority: &str) -> AppIdentity {
+    AppIdentity {
+        authority: BaseUrl::parse(authority).unwrap(),
+        tenant_id: "tenant-1".to_owned(),
+        client_id: "client-1".to_owned(),
     }
 }
 
@@ -135,8 +140,7 @@ pub(super) fn granted(token: &str) -> String {
     response(200, "Content-Type: application/json\r\n", &body)
 }
 
-/// A TLS configuration that trusts these roots.
-pub(super) fn tls(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
+fn tls(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -148,16 +152,20 @@ pub(super) fn tls(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
 
 /// Clients that reach loopback.
 pub(super) fn client() -> TokenClient {
+    client_with(rustls::RootCertStore::empty(), BTreeMap::new())
+}
+
+/// Clients that trust these roots and know these addresses.
+pub(super) fn client_with(
+    roots: rustls::RootCertStore,
+    resolve: BTreeMap<(HostName, u16), SocketAddr>,
+) -> TokenClient {
     TokenClient::new(Egress {
-        tls: tls(rustls::RootCertStore::empty()),
-        resolve: BTreeMap::new(),
+        tls: tls(roots),
+        resolve,
         forward_proxy: ForwardProxy::none(),
     })
     .unwrap()
-}
-
-pub(super) fn scope() -> Scope {
-    Scope::parse("https://graph.test/.default").unwrap()
 }
 
 pub(super) fn spec(name: &str, kind: CredentialKind) -> CredentialSpec {
@@ -183,7 +191,7 @@ pub(super) fn build(specs: &[CredentialSpec], client: &TokenClient) -> Vec<Arc<C
 }
 
 pub(super) async fn ask(credential: &Credential) -> Result<AccessToken, CredentialError> {
-    ask_within(credential, Duration::from_secs(30)).await
+    credential.acquire(&request()).await.outcome
 }
 
 pub(super) async fn ask_within(
@@ -191,12 +199,27 @@ pub(super) async fn ask_within(
     within: Duration,
 ) -> Result<AccessToken, CredentialError> {
     let request = TokenRequest {
-        scope: scope(),
-        claims: None,
         within,
-        resting: None,
+        ..request()
     };
     credential.acquire(&request).await.outcome
+}
+
+/// A token request without claims.
+pub(super) fn request() -> TokenRequest {
+    TokenRequest {
+        scope: Scope::parse("https://graph.test/.default").unwrap(),
+        claims: None,
+        within: Duration::from_secs(30),
+        resting: None,
+    }
+}
+
+/// A credential with this secret in a file, in a folder that lives as long as the test.
+pub(super) fn with_secret(text: &str, app: AppIdentity) -> (tempfile::TempDir, Arc<Credential>) {
+    let (folder, file) = secret_file(text);
+    let credential = build(&[spec("a", secret_in(&file, app))], &client()).remove(0);
+    (folder, credential)
 }
 
 /// A file with a secret, in a folder that lives as long as the test.

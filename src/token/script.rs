@@ -205,17 +205,7 @@ pub(super) fn rejected() -> CredentialError {
 /// Asked too often, with the quiet that is wanted.
 pub(super) fn throttled(seconds: u64) -> CredentialError {
     CredentialError::Throttled {
-        refusal: Box::new(Refusal {
-            from: Peer::new("login.test"),
-            status: 429,
-            error: None,
-            code: None,
-            trace_id: None,
-            correlation_id: None,
-            clock_ahead: None,
-            hint: "it is asked again",
-            federated: false,
-        }),
+        refusal: Box::new(Refusal::bare(429)),
         retry_after: Some(Duration::from_secs(seconds)),
     }
 }
