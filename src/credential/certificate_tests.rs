@@ -110,15 +110,6 @@ async fn an_assertion_is_for_this_endpoint_short_lived_dated_back_and_fresh() {
 }
 
 #[tokio::test]
-async fn the_chain_is_sent_when_asked_for() {
-    let (_, sent) = assertions(PKCS8, true, 1).await;
-    let chain = json(&sent[0], 0)["x5c"].as_array().unwrap().clone();
-    assert_eq!(chain.len(), 1);
-    let der = BASE64_STANDARD.decode(chain[0].as_str().unwrap()).unwrap();
-    assert_eq!(der[..2], [0x30, 0x82]);
-}
-
-#[tokio::test]
 async fn a_replaced_file_is_used_and_a_broken_one_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.pem");

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
+use super::Credential;
 use super::endpoint::MAX_ANSWER;
 use super::error::{CredentialError, Flaw, Outage};
 use super::stand_in::{
-    self, StandIn, app_at, ask, ask_within, build, client, client_with, granted, request, response,
+    self, StandIn, app_at, ask, ask_within, build, client, client_with, granted, response,
     secret_file, secret_in, spec, with_secret,
 };
-use super::{ClaimsRequest, Credential, TokenRequest};
 use crate::config::{AppIdentity, CredentialKind, HostName};
 
 #[tokio::test]
@@ -46,23 +46,6 @@ async fn a_name_of_this_machine_is_not_asked_of_a_resolver() {
     ask(&credential).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_changed_file_is_used_at_the_next_call_without_a_restart() {
-    let entra = StandIn::start(|_| granted("t")).await;
-    let (folder, credential) = with_secret("old", entra.app());
-    ask(&credential).await.unwrap();
-    let stamp = credential.stamp().await;
-    std::fs::write(folder.path().join("secret"), "new").unwrap();
-    assert_ne!(credential.stamp().await, stamp);
-    ask(&credential).await.unwrap();
-    let sent: Vec<_> = entra
-        .requests()
-        .iter()
-        .map(|r| r.field("client_secret").unwrap())
-        .collect();
-    assert_eq!(sent, ["old", "new"]);
-}
-
 /// A credential with a file of another issuer's, and that file.
 fn federated(text: &str, app: AppIdentity) -> (tempfile::TempDir, PathBuf, Arc<Credential>) {
     let (folder, file) = secret_file(text);
@@ -72,20 +55,6 @@ fn federated(text: &str, app: AppIdentity) -> (tempfile::TempDir, PathBuf, Arc<C
     };
     let credential = build(&[spec("a", kind)], &client()).remove(0);
     (folder, file, credential)
-}
-
-#[tokio::test]
-async fn a_federated_token_stands_in_for_the_secret() {
-    let entra = StandIn::start(|_| granted("t")).await;
-    let (_folder, _, credential) = federated("eyJh.fake.jwt\n", entra.app());
-    ask(&credential).await.unwrap();
-    let seen = &entra.requests()[0];
-    assert_eq!(seen.field("client_assertion").unwrap(), "eyJh.fake.jwt");
-    assert_eq!(
-        seen.field("client_assertion_type").unwrap(),
-        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-    );
-    assert_eq!(seen.field("client_secret"), None);
 }
 
 #[tokio::test]
@@ -117,24 +86,6 @@ async fn a_refused_federated_token_is_not_blamed_on_a_certificate() {
     let words = ask(&credential).await.unwrap_err().words();
     assert!(words.contains("federated_token_file"), "{words}");
     assert!(!words.contains("certificate"), "{words}");
-}
-
-#[tokio::test]
-async fn demanded_claims_and_the_capability_are_sent() {
-    let entra = StandIn::start(|_| granted("t")).await;
-    let (_folder, file) = secret_file("s");
-    let mut spec = spec("a", secret_in(&file, entra.app()));
-    spec.continuous_access = true;
-    let credential = build(&[spec], &client()).remove(0);
-    let request = TokenRequest {
-        claims: ClaimsRequest::parse(br#"{"access_token":{"nbf":{"essential":true}}}"#),
-        ..request()
-    };
-    credential.acquire(&request).await.outcome.unwrap();
-    assert_eq!(
-        entra.requests()[0].field("claims").unwrap(),
-        r#"{"access_token":{"nbf":{"essential":true},"xms_cc":{"values":["cp1"]}}}"#
-    );
 }
 
 #[tokio::test]

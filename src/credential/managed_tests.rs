@@ -49,60 +49,6 @@ fn arc(agent: &StandIn) -> [(&'static str, String); 2] {
 }
 
 #[tokio::test]
-async fn a_virtual_machine_asks_the_metadata_service() {
-    let imds = StandIn::start(|_| response(200, "", TOKEN)).await;
-    let token = ask(&managed(&imds, IdentitySelector::System, &[]))
-        .await
-        .unwrap();
-    assert_eq!(token.expires_in, Duration::from_secs(86_399));
-    let seen = &imds.requests()[0];
-    let line = "GET /metadata/identity/oauth2/token?api-version=2018-02-01\
-        &resource=https%3A%2F%2Fgraph.test HTTP/1.1";
-    assert_eq!(seen.line, line);
-    assert_eq!(seen.headers["metadata"], "true");
-    assert_eq!(seen.headers["host"], "169.254.169.254");
-}
-
-#[tokio::test]
-async fn app_service_is_asked_with_its_header_and_its_spelling() {
-    let service = StandIn::start(|_| {
-        response(
-            200,
-            "",
-            r#"{"access_token":"t","expires_on":"4102444800","token_type":"Bearer"}"#,
-        )
-    })
-    .await;
-    let variables = [
-        endpoint(&service),
-        ("IDENTITY_HEADER", "header-1".to_owned()),
-    ];
-    for (selector, parameter) in [
-        (IdentitySelector::System, ""),
-        (IdentitySelector::ClientId("c".to_owned()), "&client_id=c"),
-        (IdentitySelector::ObjectId("o".to_owned()), "&object_id=o"),
-        (
-            IdentitySelector::ResourceId("/r/1".to_owned()),
-            "&mi_res_id=%2Fr%2F1",
-        ),
-    ] {
-        let token = ask(&managed(&service, selector, &variables)).await.unwrap();
-        assert_eq!(token.expires_in, Duration::from_secs(172_800));
-        let seen = service.requests().pop().unwrap();
-        assert_eq!(seen.headers["x-identity-header"], "header-1");
-        let query = "api-version=2019-08-01&resource=https%3A%2F%2Fgraph.test";
-        assert_eq!(
-            seen.line,
-            format!("GET /msi/token?{query}{parameter} HTTP/1.1")
-        );
-    }
-    let imds = StandIn::start(|_| response(200, "", TOKEN)).await;
-    let selector = IdentitySelector::ResourceId("r".to_owned());
-    ask(&managed(&imds, selector, &[])).await.unwrap();
-    assert!(imds.requests()[0].line.contains("&msi_res_id=r "));
-}
-
-#[tokio::test]
 async fn a_name_below_localhost_is_this_machine_whatever_a_resolver_says() {
     let service = StandIn::start(|_| response(200, "", TOKEN)).await;
     let authority = format!("identity.localhost:{}", service.address.port());
@@ -154,40 +100,12 @@ async fn an_answer_with_a_status_in_between_is_malformed() {
 }
 
 #[tokio::test]
-async fn an_arc_agent_gets_no_file_but_its_own_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let outside = folder.path().join("secret.key");
-    std::fs::write(&outside, "secret").unwrap();
-    let challenge = format!("WWW-Authenticate: Basic realm={}\r\n", outside.display());
-    let agent = StandIn::start(move |_: &Seen| response(401, &challenge, "")).await;
-    let error = ask(&managed(&agent, IdentitySelector::System, &arc(&agent)))
-        .await
-        .unwrap_err();
-    assert!(error.words().contains("it was not read"), "{error}");
-    let seen = agent.requests();
-    assert_eq!(seen.len(), 1);
-    assert_eq!(seen[0].headers["metadata"], "true");
-    assert!(!seen[0].headers.contains_key("authorization"));
-}
-
-#[tokio::test]
 async fn an_arc_agent_without_a_challenge_is_a_refusal() {
     let agent = StandIn::start(|_| response(401, "", "")).await;
     let error = ask(&managed(&agent, IdentitySelector::System, &arc(&agent)))
         .await
         .unwrap_err();
     assert_eq!(error.pace(), Pace::Permanent);
-}
-
-#[tokio::test]
-async fn an_arc_identity_is_the_machines_own() {
-    let agent = StandIn::start(|_| response(401, "", "")).await;
-    let selector = IdentitySelector::ClientId("c".to_owned());
-    let error = managed(&agent, selector, &arc(&agent)).check().unwrap_err();
-    assert!(
-        error.words().contains("managed_identity: system"),
-        "{error}"
-    );
 }
 
 #[tokio::test]

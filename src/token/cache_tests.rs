@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::script::{
-    Asked, LIMIT, Script, all_attempted, cache, rejected, settle, throttled, token, unavailable,
-    wait,
+    Asked, LIMIT, Script, all_attempted, cache, rejected, settle, token, unavailable, wait,
 };
 use super::slot_clocks::S;
 use super::{Supplier, TokenCache, TokenError, TokenReader, TokenState};
@@ -14,7 +13,6 @@ use crate::clock::still::run;
 use crate::clock::{self, Now, since};
 use crate::code::Code;
 use crate::config::Name;
-use crate::credential::{CredentialError, Flaw, Peer};
 use crate::lifeline;
 use crate::metrics::RefreshOutcome;
 
@@ -24,68 +22,6 @@ async fn warm(cache: &TokenCache, script: &mut Script, expires_in: u64) -> Token
     script.next().await.grant(token("token-1", expires_in));
     reader.wait(Now::read(), LIMIT).await.unwrap();
     reader
-}
-
-#[test]
-fn ten_thousand_waiters_share_one_call_and_its_token() {
-    run(async {
-        let (cache, mut script) = (cache(), Script::new());
-        let entry = script.entry(&cache);
-        let waiters: Vec<_> = (0..10_000).map(|_| wait(&entry)).collect();
-        let asked = script.next().await;
-        settle().await;
-        assert_eq!(entry.waiters().count(), 10_000);
-        asked.grant(token("token-1", 3600));
-        for waiter in waiters {
-            assert_eq!(waiter.await.unwrap().unwrap().header, "Bearer token-1");
-        }
-        assert_eq!(entry.waiters().count(), 0);
-        assert_eq!(entry.refreshes().ended(RefreshOutcome::Success), 1);
-        assert!(script.is_idle());
-    });
-}
-
-#[test]
-fn ten_thousand_waiters_share_one_failure() {
-    run(async {
-        let (cache, mut script) = (cache(), Script::new());
-        let entry = script.entry(&cache);
-        let waiters: Vec<_> = (0..10_000).map(|_| wait(&entry)).collect();
-        script.next().await.refuse(unavailable());
-        for waiter in waiters {
-            let error = waiter.await.unwrap().unwrap_err();
-            assert_eq!(error.code(), Code::TokenUnavailable);
-            assert!(error.retry_after().unwrap() >= S(1));
-        }
-        assert_eq!(entry.refreshes().ended(RefreshOutcome::Unavailable), 1);
-    });
-}
-
-#[test]
-fn a_waiter_that_goes_away_cancels_only_itself() {
-    run(async {
-        let (cache, mut script) = (cache(), Script::new());
-        let entry = script.entry(&cache);
-        let (leader, other) = (wait(&entry), wait(&entry));
-        let asked = script.next().await;
-        leader.abort();
-        assert!(leader.await.unwrap_err().is_cancelled());
-        assert_eq!(entry.waiters().count(), 1);
-        asked.grant(token("token-1", 3600));
-        assert_eq!(other.await.unwrap().unwrap().header, "Bearer token-1");
-        assert!(script.is_idle());
-    });
-}
-
-#[test]
-fn the_first_call_needs_no_request() {
-    run(async {
-        let (cache, mut script) = (cache(), Script::new());
-        let reader = TokenReader::new(script.entry(&cache));
-        script.next().await.grant(token("token-1", 3600));
-        all_attempted(&cache).await;
-        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
-    });
 }
 
 #[test]
@@ -149,42 +85,6 @@ fn a_first_call_that_none_could_follow_in_time_is_not_cut_short() {
         let (cache, mut script) = (cache(), Script::new());
         let _reader = warm(&cache, &mut script, 180).await;
         assert_eq!(script.next().await.request.within, S(30));
-    });
-}
-
-#[test]
-fn garbage_is_asked_for_again() {
-    run(async {
-        let (cache, mut script) = (cache(), Script::new());
-        let reader = TokenReader::new(script.entry(&cache));
-        for _ in 0..3 {
-            script.next().await.refuse(CredentialError::Malformed {
-                from: Peer::new("login.test"),
-                flaw: Flaw::Empty,
-            });
-        }
-        script.next().await.grant(token("token-1", 3600));
-        settle().await;
-        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
-        assert_eq!(
-            reader.entry().refreshes().ended(RefreshOutcome::Malformed),
-            3
-        );
-    });
-}
-
-#[test]
-fn a_pause_that_the_server_asks_for_is_kept() {
-    run(async {
-        let (cache, mut script) = (cache(), Script::new());
-        let reader = TokenReader::new(script.entry(&cache));
-        script.next().await.refuse(throttled(60));
-        let began = clock::now();
-        settle().await;
-        let error = reader.wait(Now::read(), LIMIT).await.unwrap_err();
-        assert!((S(60)..=S(66)).contains(&error.retry_after().unwrap()));
-        script.next().await.refuse(throttled(60));
-        assert!((S(60)..=S(66)).contains(&since(began)));
     });
 }
 

@@ -83,15 +83,6 @@ fn a_machine_that_was_suspended_renews_as_soon_as_it_looks() {
 }
 
 #[test]
-fn life_counts_from_the_start_of_the_call() {
-    let clocks = Clocks::start();
-    let mut slot = Slot::new();
-    slot.started(clocks.at(0.0)).unwrap();
-    slot.succeeded(life(100), false, 0.0).unwrap();
-    assert!(slot.usable(clocks.at(90.0)).is_none());
-}
-
-#[test]
 fn a_failure_keeps_the_valid_token_and_backs_off() {
     let clocks = Clocks::start();
     let (mut slot, held) = holding(clocks, life(3600), 0.0);
@@ -226,15 +217,6 @@ fn refusals_force_one_renewal_in_half_a_minute() {
 }
 
 #[test]
-fn the_same_bytes_again_are_the_same_generation() {
-    let clocks = Clocks::start();
-    let (mut slot, held) = holding(clocks, life(3600), 0.5);
-    slot.started(clocks.at(60.0)).unwrap();
-    let again = slot.succeeded(life(3540), true, 0.5).unwrap();
-    assert_eq!(again.serial, held.serial);
-}
-
-#[test]
 fn demanded_claims_need_a_call_that_carries_them() {
     let clocks = Clocks::start();
     let (mut slot, held) = holding(clocks, life(3600), 0.5);
@@ -312,29 +294,6 @@ fn while_calls_fail_a_refusal_does_not_add_to_them() {
     let renewal = slot.rejected(held.serial, None, clocks.at(2881.0));
     assert_eq!(renewal, Renewal::Failing);
     assert!(matches!(slot.next(clocks.at(2939.0)), Step::Wait(_)));
-}
-
-proptest! {
-    #[test]
-    fn however_many_are_refused_calls_stay_half_a_minute_apart(
-        gaps in proptest::collection::vec(0.0..20.0_f64, 1..100),
-    ) {
-        let clocks = Clocks::start();
-        let (mut slot, mut held) = holding(clocks, life(86_400), 0.5);
-        let (mut at, mut calls) = (0.0, Vec::<f64>::new());
-        for gap in gaps {
-            at += gap;
-            slot.rejected(held.serial, None, clocks.at(at));
-            if slot.next(clocks.at(at)) == Step::Call {
-                slot.started(clocks.at(at)).unwrap();
-                held = slot.succeeded(life(86_400), false, 0.5).unwrap();
-                calls.push(at);
-            }
-        }
-        for pair in calls.windows(2) {
-            prop_assert!(pair[1] - pair[0] >= 30.0);
-        }
-    }
 }
 
 proptest! {
