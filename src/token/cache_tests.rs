@@ -13,6 +13,7 @@ use crate::clock::still::run;
 use crate::clock::{self, Now, since};
 use crate::code::Code;
 use crate::config::Name;
+use crate::credential::{Acquired, TokenRequest};
 use crate::lifeline;
 use crate::metrics::RefreshOutcome;
 
@@ -220,7 +221,10 @@ fn a_renewal_that_panics_ends_the_process_and_is_named() {
     let name = "token::cache_tests::a_renewal_that_panics_ends_the_process_and_is_named";
     let alone = lifeline::tests::alone(name, || {
         run(async {
-            let supplier = Supplier::new(|_| async { panic!("on purpose") });
+            async fn fail(_: TokenRequest) -> Acquired {
+                panic!("on purpose")
+            }
+            let supplier = Supplier::new(fail);
             let key = Script::new().entry_alone().key().clone();
             let cache = cache();
             let _entry = cache.entry_from(key, &Name::parse("contoso").unwrap(), supplier);

@@ -24,7 +24,7 @@ use crate::config::Name;
 use crate::credential::{
     AccessToken, Acquired, ClaimsRequest, CredentialError, Pace, TokenRequest,
 };
-use crate::metrics::{RefreshOutcome, RefreshTotals, Refreshes};
+use crate::metrics::{RefreshOutcome, Refreshes};
 use crate::secret::Secret;
 
 /// The limit of a renewal's first call, while the cached token has time for another: a connection
@@ -145,7 +145,8 @@ impl TokenEntry {
     }
 
     /// The calls that were made under its label.
-    pub fn refreshes(&self) -> RefreshTotals {
+    #[cfg(test)]
+    pub(super) fn refreshes(&self) -> crate::metrics::RefreshTotals {
         self.lock().refreshes.totals()
     }
 

@@ -231,7 +231,7 @@ fn two_calls_of_a_pair_are_counted_as_two_each_with_its_own_time() {
     ];
     for (acquired, first, second) in cases {
         run(async move {
-            let supplier = Supplier::asking(move |_| async move {
+            let supplier = Supplier::new(move |_| async move {
                 clock::sleep(S(10)).await;
                 acquired()
             });

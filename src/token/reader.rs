@@ -51,7 +51,8 @@ impl TokenReader {
     }
 
     /// The token that is viewed.
-    pub fn entry(&self) -> &Arc<TokenEntry> {
+    #[cfg(test)]
+    pub(super) fn entry(&self) -> &Arc<TokenEntry> {
         &self.entry
     }
 

@@ -1,11 +1,11 @@
 //! Where an entry's tokens come from: a credential, seen as the few functions that a refresher
 //! needs. Tests put scripted functions in its place.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::credential::{AccessToken, Acquired, Credential, CredentialError, Stamp, TokenRequest};
+use crate::credential::{Acquired, Credential, Stamp, TokenRequest};
 
 type Called = Pin<Box<dyn Future<Output = Acquired> + Send>>;
 type Stamped = Pin<Box<dyn Future<Output = Stamp> + Send>>;
@@ -19,31 +19,24 @@ pub struct Supplier {
 
 impl Supplier {
     /// A function that gets a token, without files.
-    pub fn new<F, T>(call: F) -> Self
+    pub fn new<F, T, A>(call: F) -> Self
     where
         F: Fn(TokenRequest) -> T + Send + Sync + 'static,
-        T: Future<Output = Result<AccessToken, CredentialError>> + Send + 'static,
+        T: Future<Output = A> + Send + 'static,
+        A: Into<Acquired>,
     {
-        Self::asking(move |request| {
-            let call = call(request);
-            async move { call.await.into() }
-        })
-    }
-
-    /// The same of what may ask a fallback too.
-    pub(super) fn asking<F, T>(call: F) -> Self
-    where
-        F: Fn(TokenRequest) -> T + Send + Sync + 'static,
-        T: Future<Output = Acquired> + Send + 'static,
-    {
+        let call = move |request| -> Called {
+            let called = call(request);
+            Box::pin(async move { called.await.into() })
+        };
         Self {
-            call: Arc::new(move |request| Box::pin(call(request))),
-            stamp: Arc::new(|| Box::pin(async { Stamp::default() })),
+            call: Arc::new(call),
+            stamp: Arc::new(|| Box::pin(ready(Stamp::default()))),
         }
     }
 
     /// The same with a function that tells what its files hold.
-    pub fn with_stamp<F, T>(self, stamp: F) -> Self
+    pub(super) fn with_stamp<F, T>(self, stamp: F) -> Self
     where
         F: Fn() -> T + Send + Sync + 'static,
         T: Future<Output = Stamp> + Send + 'static,
@@ -55,7 +48,7 @@ impl Supplier {
     }
 
     /// A credential.
-    pub fn of(credential: &Arc<Credential>) -> Self {
+    pub(super) fn of(credential: &Arc<Credential>) -> Self {
         let (caller, files) = (credential.clone(), credential.clone());
         let call = move |request: TokenRequest| {
             let credential = caller.clone();
@@ -65,7 +58,7 @@ impl Supplier {
             let credential = files.clone();
             async move { credential.stamp().await }
         };
-        Self::asking(call).with_stamp(stamp)
+        Self::new(call).with_stamp(stamp)
     }
 
     pub(super) async fn call(&self, request: TokenRequest) -> Acquired {
