@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::script::{
-    Asked, LIMIT, Script, all_attempted, cache, rejected, settle, token, unavailable, wait,
+    Asked, LIMIT, Script, all_attempted, cache, rejected, settle, token, unavailable, wait, warm,
 };
 use super::slot_clocks::S;
-use super::{Supplier, TokenCache, TokenError, TokenReader, TokenState};
+use super::{Supplier, TokenError, TokenReader, TokenState};
 use crate::clock::still::run;
 use crate::clock::{self, Now, since};
 use crate::code::Code;
@@ -17,19 +17,11 @@ use crate::credential::{Acquired, TokenRequest};
 use crate::lifeline;
 use crate::metrics::RefreshOutcome;
 
-/// A reader whose first call was answered.
-async fn warm(cache: &TokenCache, script: &mut Script, expires_in: u64) -> TokenReader {
-    let reader = TokenReader::new(script.entry(cache));
-    script.next().await.grant(token("token-1", expires_in));
-    reader.wait(Now::read(), LIMIT).await.unwrap();
-    reader
-}
-
 #[test]
 fn a_token_is_found_while_its_renewal_hangs_and_swapped_when_it_ends() {
     run(async {
-        let (cache, mut script) = (cache(), Script::new());
-        let reader = warm(&cache, &mut script, 3600).await;
+        let mut script = Script::new();
+        let (_cache, reader, _) = warm(&mut script, 3600).await;
         let began = clock::now();
         let asked = script.next().await;
         assert!((S(2592)..=S(2881)).contains(&since(began)));
@@ -47,8 +39,8 @@ fn a_token_is_found_while_its_renewal_hangs_and_swapped_when_it_ends() {
 #[test]
 fn an_outage_is_not_noticed_until_the_token_is_over_and_ends_by_itself() {
     run(async {
-        let (cache, mut script) = (cache(), Script::new());
-        let reader = warm(&cache, &mut script, 3600).await;
+        let mut script = Script::new();
+        let (_cache, reader, _) = warm(&mut script, 3600).await;
         let began = clock::now();
         // Every call fails until the token is over.
         let mut calls = 0;
@@ -83,8 +75,8 @@ fn an_outage_is_not_noticed_until_the_token_is_over_and_ends_by_itself() {
 #[test]
 fn a_first_call_that_none_could_follow_in_time_is_not_cut_short() {
     run(async {
-        let (cache, mut script) = (cache(), Script::new());
-        let _reader = warm(&cache, &mut script, 180).await;
+        let mut script = Script::new();
+        let _warm = warm(&mut script, 180).await;
         assert_eq!(script.next().await.request.within, S(30));
     });
 }
@@ -167,8 +159,10 @@ fn one_scope_that_hangs_does_not_touch_another() {
         );
         let _entry = stuck.entry(&cache);
         let _never: Asked = stuck.next().await;
-        let reader = warm(&cache, &mut fine, 3600).await;
-        assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
+        let reader = TokenReader::new(fine.entry(&cache));
+        fine.next().await.grant(token("token-1", 3600));
+        let bearer = reader.wait(Now::read(), LIMIT).await.unwrap();
+        assert_eq!(bearer.header, "Bearer token-1");
         assert_eq!(cache.entries().len(), 2);
     });
 }
@@ -176,8 +170,8 @@ fn one_scope_that_hangs_does_not_touch_another() {
 #[test]
 fn a_new_secret_keeps_the_valid_token_and_is_used_at_the_next_call() {
     run(async {
-        let (cache, mut old, mut new) = (cache(), Script::new(), Script::new());
-        let reader = warm(&cache, &mut old, 3600).await;
+        let (mut old, mut new) = (Script::new(), Script::new());
+        let (cache, reader, _) = warm(&mut old, 3600).await;
         let entry = new.entry(&cache);
         assert!(Arc::ptr_eq(&entry, reader.entry()));
         assert_eq!(reader.find(Now::read()).unwrap().header, "Bearer token-1");
@@ -245,7 +239,8 @@ fn the_status_tells_what_is_served_and_what_failed() {
         let (cache, mut script) = (cache(), Script::new());
         let entry = script.entry(&cache);
         assert_eq!(entry.status(Now::read()).state, TokenState::Pending);
-        warm(&cache, &mut script, 3600).await;
+        script.next().await.grant(token("token-1", 3600));
+        settle().await;
         let status = entry.status(Now::read());
         assert_eq!(status.state, TokenState::Valid);
         assert!(status.last_error.is_none() && status.last_renewal.is_some());
@@ -284,9 +279,8 @@ fn the_last_error_is_kept_when_it_is_over_and_told_as_over_since_the_first_token
 #[test]
 fn no_print_of_a_reader_shows_the_token() {
     run(async {
-        let (cache, mut script) = (cache(), Script::new());
-        let reader = warm(&cache, &mut script, 3600).await;
-        let bearer = reader.find(Now::read()).unwrap();
+        let mut script = Script::new();
+        let (cache, reader, bearer) = warm(&mut script, 3600).await;
         assert!(bearer.header.is_sensitive());
         let shown = format!(
             "{bearer:?} {reader:?} {:?}",
