@@ -46,10 +46,13 @@ fn number(text: &str) -> Option<Duration> {
 
 fn until(text: &str, headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
     let then = httpdate::parse_http_date(text).ok()?;
-    let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-    let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-    let left = then.duration_since(date.unwrap_or_else(now));
+    let left = then.duration_since(date(headers).unwrap_or_else(now));
     Some(left.unwrap_or_default())
+}
+
+/// What the sender's clock showed (RFC 9110 section 6.6.1).
+pub fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 #[cfg(test)]

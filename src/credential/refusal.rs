@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use http::header::{DATE, HeaderMap};
+use http::HeaderMap;
 use serde_json::Value;
 
 use super::aadsts::{self, Blamed, Class};
@@ -169,13 +169,9 @@ pub(super) fn retry_after(headers: &HeaderMap, received: SystemTime) -> Option<D
     retry_after::read(headers, || received).map(|quiet| quiet.min(DAY))
 }
 
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
-}
-
 /// Seconds that this machine is ahead of the server, when it is enough to matter.
 fn clock_ahead(reply: &Reply) -> Option<i64> {
-    let there = date(&reply.headers)?;
+    let there = retry_after::date(&reply.headers)?;
     let ahead = match reply.received.duration_since(there) {
         Ok(ahead) => i64::try_from(ahead.as_secs()).ok()?,
         Err(behind) => -i64::try_from(behind.duration().as_secs()).ok()?,
