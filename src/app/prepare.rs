@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::caller::Callers;
 use crate::caller::api_keys::ApiKeyError;
 use crate::config::{Config, RouteSpec};
-use crate::credential::{self, Credential, Platform, TokenClient};
+use crate::credential::{self, Credential, Platform};
 use crate::forward_proxy::{ForwardProxy, ProxyVariableError};
 use crate::proxy::generation::Generation;
 use crate::server::tls::{self, Loaded, TlsError};
@@ -87,14 +87,14 @@ pub fn outbound_through(
 ) -> Result<Outbound, PrepareError> {
     trust::install_provider();
     let trust = trust::load(config.trust_ca_file.as_ref())?;
-    let client = TokenClient::new(credential::Egress {
-        tls: Arc::new(trust.client.clone()),
+    let for_tokens = credential::Egress {
+        tls: trust.client.clone(),
         resolve: config.resolve.clone(),
         forward_proxy: forward_proxy.clone(),
-    })?;
+    };
     let platform = Platform::detect(|name| std::env::var(name).ok());
     Ok(Outbound {
-        credentials: Credential::all(&config.credentials, &client, &platform)?,
+        credentials: Credential::all(&config.credentials, &for_tokens, &platform)?,
         doubt: trust.doubt.clone(),
         egress: Egress::new(trust, config.resolve.clone(), forward_proxy),
     })

@@ -10,7 +10,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 use x509_parser::pem::Pem;
 
-use super::stand_in::{StandIn, ask, build, client, granted, spec};
+use super::stand_in::{StandIn, ask, build, egress, granted, spec};
 use crate::config::CredentialKind;
 use crate::secret::SecretSource;
 
@@ -42,7 +42,7 @@ async fn assertions(text: &str, send_chain: bool, calls: usize) -> (StandIn, Vec
     std::fs::write(&file, text).unwrap();
     let entra = StandIn::start(|_| granted("t")).await;
     let kind = certificate(&entra, &file, send_chain);
-    let credential = &build(&[spec("a", kind)], &client())[0];
+    let credential = &build(&[spec("a", kind)], &egress())[0];
     for _ in 0..calls {
         ask(credential).await.unwrap();
     }
@@ -115,7 +115,7 @@ async fn a_replaced_file_is_used_and_a_broken_one_is_named() {
     let file = folder.path().join("app.pem");
     std::fs::write(&file, AES_256).unwrap();
     let entra = StandIn::start(|_| granted("t")).await;
-    let credential = &build(&[spec("a", certificate(&entra, &file, false))], &client())[0];
+    let credential = &build(&[spec("a", certificate(&entra, &file, false))], &egress())[0];
     let error = ask(credential).await.unwrap_err();
     let words = format!(
         "the key is encrypted; set certificate_password, or certificate_password_file, for {}",
@@ -152,7 +152,7 @@ async fn a_password_file_decrypts_the_key() {
         password: Some(SecretSource::File((&password).into())),
         send_chain: false,
     };
-    let credential = &build(&[spec("a", kind)], &client())[0];
+    let credential = &build(&[spec("a", kind)], &egress())[0];
     credential.check().unwrap();
     ask(credential).await.unwrap();
     std::fs::write(&password, "another").unwrap();

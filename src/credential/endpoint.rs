@@ -4,9 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -34,49 +32,27 @@ const REFUSAL_TEXT: Duration = Duration::from_secs(2);
 const CONNECT_METADATA: Duration = Duration::from_secs(2);
 
 /// How this process reaches the outside, for token calls.
-#[derive(Clone)]
 pub struct Egress {
     /// The one TLS configuration of the process; its ALPN list is ignored.
-    pub tls: Arc<rustls::ClientConfig>,
+    pub tls: rustls::ClientConfig,
     /// Fixed addresses for `host:port`.
     pub resolve: BTreeMap<(HostName, u16), SocketAddr>,
     /// What Entra is reached through.
     pub forward_proxy: ForwardProxy,
 }
 
-/// What the HTTP clients of all credentials are made with. Built once per configuration.
-#[derive(Clone)]
-pub struct TokenClient {
-    egress: Egress,
-    metadata: Client,
-}
-
-impl TokenClient {
-    /// Builds the one for metadata endpoints.
-    ///
-    /// # Errors
-    /// When the HTTP library refuses the TLS configuration.
-    pub fn new(egress: Egress) -> Result<Self, reqwest::Error> {
-        Ok(Self {
-            metadata: client(&egress.tls, CONNECT_METADATA).no_proxy().build()?,
-            egress,
-        })
-    }
-
+impl Egress {
     /// An Entra endpoint: `path` below `origin`.
     pub(super) fn entra(&self, origin: &Origin, path: &str) -> Result<Endpoint, reqwest::Error> {
         let peer = Peer::new(&origin.authority());
         let hint = "check the network, DNS, HTTPS_PROXY and `trust`";
-        let pinned = self.egress.resolve.get(&(origin.host.clone(), origin.port));
-        let client = client(&self.egress.tls, CONNECT);
+        let pinned = self.resolve.get(&(origin.host.clone(), origin.port));
+        let client = client(&self.tls, CONNECT);
         let client = match pinned {
             Some(address) if origin.secure => {
                 client.no_proxy().resolve(origin.host.as_str(), *address)
             }
-            None if origin.secure => {
-                let forward_proxy = &self.egress.forward_proxy;
-                forward_proxy.lead(client, &origin.authority())?
-            }
+            None if origin.secure => self.forward_proxy.lead(client, &origin.authority())?,
             // On this machine, without TLS: a proxy would read the secret.
             _ => here(client, origin.host.as_str()),
         };
@@ -91,19 +67,15 @@ impl TokenClient {
             origin.authority()
         ));
         let hint = "managed identity works only where Azure provides one";
-        let pinned = self.egress.resolve.get(&(origin.host.clone(), origin.port));
+        let pinned = self.resolve.get(&(origin.host.clone(), origin.port));
+        let client = client(&self.tls, CONNECT_METADATA);
         let host = &origin.host;
         let client = match host.is_loopback() && !host.is_address() {
-            true => here(client(&self.egress.tls, CONNECT_METADATA), host.as_str()).build()?,
-            false => self.metadata.clone(),
+            true => here(client, host.as_str()),
+            false => client.no_proxy(),
         };
+        let client = client.build()?;
         Ok(Endpoint::new(client, origin, pinned, path, peer, hint))
-    }
-}
-
-impl fmt::Debug for TokenClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenClient").finish_non_exhaustive()
     }
 }
 

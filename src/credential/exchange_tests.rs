@@ -11,7 +11,7 @@ use super::Credential;
 use super::endpoint::MAX_ANSWER;
 use super::error::{CredentialError, Flaw, Outage};
 use super::stand_in::{
-    self, StandIn, app_at, ask, ask_within, build, client, client_with, granted, response,
+    self, StandIn, app_at, ask, ask_within, build, egress, egress_with, granted, response,
     secret_file, secret_in, spec, with_secret,
 };
 use crate::config::{AppIdentity, CredentialKind, HostName};
@@ -53,7 +53,7 @@ fn federated(text: &str, app: AppIdentity) -> (tempfile::TempDir, PathBuf, Arc<C
         app,
         file: file.clone().into(),
     };
-    let credential = build(&[spec("a", kind)], &client()).remove(0);
+    let credential = build(&[spec("a", kind)], &egress()).remove(0);
     (folder, file, credential)
 }
 
@@ -251,14 +251,14 @@ async fn a_fixed_address_is_used_for_tls_with_the_real_name_and_port_in_host() {
     roots.add(certificate).unwrap();
     let host = HostName::parse("login.test").unwrap();
     let resolve = BTreeMap::from([((host.clone(), 443), address), ((host, 8443), address)]);
-    let client = client_with(roots, resolve);
+    let egress = egress_with(roots, resolve);
     let (_folder, file) = secret_file("s");
     for (authority, expected) in [
         ("https://login.test", "login.test"),
         ("https://login.test:8443", "login.test:8443"),
     ] {
         let kind = secret_in(&file, app_at(authority));
-        let credential = &build(&[spec("a", kind)], &client)[0];
+        let credential = &build(&[spec("a", kind)], &egress)[0];
         ask(credential).await.unwrap();
         let seen = seen.lock().unwrap().pop().unwrap();
         assert_eq!(seen.headers["host"], expected);

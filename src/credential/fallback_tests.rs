@@ -8,7 +8,7 @@ use super::fallback::Fallback;
 use super::reason::Reason;
 use super::stamp::Stamp;
 use super::stand_in::{
-    Seen, StandIn, app_at, ask, build, client, granted, request, response, secret_in, spec,
+    Seen, StandIn, app_at, ask, build, egress, granted, request, response, secret_in, spec,
 };
 use super::{Acquired, Credential, CredentialError, Refusal, Rejection};
 use crate::config::Name;
@@ -50,7 +50,7 @@ impl Pair {
         let mut one = spec("one", secret_in(&file("one", first), entra.app()));
         one.fallback = Some(Name::parse("two").unwrap());
         let two = spec("two", secret_in(&file("two", second), entra.app()));
-        let credential = build(&[one, two], &client()).remove(0);
+        let credential = build(&[one, two], &egress()).remove(0);
         Self {
             entra,
             folder,
@@ -203,7 +203,7 @@ fn fallback() -> Fallback {
     let platform = super::Platform::detect(|_| None);
     let file = PathBuf::from("/nonexistent");
     let kind = secret_in(&file, app_at("https://login.test"));
-    let second = Credential::alone(&spec("two", kind), &client(), &platform);
+    let second = Credential::alone(&spec("two", kind), &egress(), &platform);
     Fallback::new(second.unwrap(), Instant::now())
 }
 

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::answer::AccessToken;
 use super::certificate::Certificate;
-use super::endpoint::{Endpoint, Form, TokenClient};
+use super::endpoint::{Egress, Endpoint, Form};
 use super::error::{CredentialError, Peer, Rejection};
 use super::managed::ManagedIdentity;
 use super::platform::{Platform, PlatformError};
@@ -44,13 +44,13 @@ impl Kind {
     /// What a configuration describes.
     pub(super) fn of(
         kind: &CredentialKind,
-        client: &TokenClient,
+        egress: &Egress,
         platform: &Platform,
     ) -> Result<(Identity, Self), reqwest::Error> {
         let of_app = |app: &AppIdentity, proof| {
             Ok(Self::App {
                 client_id: app.client_id.clone(),
-                endpoint: client.entra(&app.authority.origin, &token_path(app))?,
+                endpoint: egress.entra(&app.authority.origin, &token_path(app))?,
                 proof,
             })
         };
@@ -81,7 +81,7 @@ impl Kind {
                 (Identity::FederatedToken(app.clone()), of_app(app, proof)?)
             }
             CredentialKind::ManagedIdentity(selector) => {
-                let managed = ManagedIdentity::new(selector, platform, client);
+                let managed = ManagedIdentity::new(selector, platform, egress);
                 let identity = Identity::ManagedIdentity(selector.clone());
                 (identity, Self::ManagedIdentity(managed))
             }

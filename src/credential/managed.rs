@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHEN
 
 use super::answer::{self, AccessToken};
 use super::arc_key;
-use super::endpoint::{Endpoint, Reply, TokenClient};
+use super::endpoint::{Egress, Endpoint, Reply};
 use super::error::{CredentialError, Flaw, Rejection};
 use super::platform::{Platform, PlatformError, Source};
 use super::refusal;
@@ -37,7 +37,7 @@ impl ManagedIdentity {
     pub(super) fn new(
         selector: &IdentitySelector,
         platform: &Platform,
-        client: &TokenClient,
+        egress: &Egress,
     ) -> Result<Self, PlatformError> {
         let source = platform.source()?.clone();
         let url = match &source {
@@ -48,7 +48,7 @@ impl ManagedIdentity {
             | Source::Arc { endpoint, .. }
             | Source::Imds { endpoint } => endpoint,
         };
-        let endpoint = client.metadata(&url.origin, url.prefix.as_str());
+        let endpoint = egress.metadata(&url.origin, url.prefix.as_str());
         let endpoint = endpoint.map_err(|_| PlatformError::Endpoint)?;
         Ok(Self {
             selector: selector.clone(),

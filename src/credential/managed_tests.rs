@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{CredentialError, Pace};
-use super::stand_in::{Seen, StandIn, ask, client, client_with, response, spec};
+use super::stand_in::{Seen, StandIn, ask, egress, egress_with, response, spec};
 use super::{Credential, Platform};
 use crate::config::{CredentialKind, HostName, IdentitySelector};
 use crate::secret::file_reader::FileReader;
@@ -21,9 +21,9 @@ fn managed(
 ) -> Arc<Credential> {
     let imds = (HostName::parse("169.254.169.254").unwrap(), 80);
     let resolve = BTreeMap::from([(imds, stand_in.address)]);
-    let client = client_with(rustls::RootCertStore::empty(), resolve);
+    let egress = egress_with(rustls::RootCertStore::empty(), resolve);
     let spec = spec("a", CredentialKind::ManagedIdentity(selector));
-    Credential::all(&[spec], &client, &platform(variables))
+    Credential::all(&[spec], &egress, &platform(variables))
         .unwrap()
         .remove(0)
 }
@@ -128,7 +128,7 @@ async fn an_arc_key_is_read_and_sent_back() {
         "a",
         CredentialKind::ManagedIdentity(IdentitySelector::System),
     );
-    let mut credential = Credential::alone(&spec, &client(), &platform).unwrap();
+    let mut credential = Credential::alone(&spec, &egress(), &platform).unwrap();
     ask(&credential).await.unwrap();
     assert_eq!(agent.requests()[1].headers["authorization"], "Basic key-1");
 

@@ -50,7 +50,7 @@ pub use arc_key::ArcKeyError;
 pub use certificate::CertificateError;
 pub use claims::{ClaimsRequest, MAX_CLAIMS};
 pub use ending::{beginning, ending};
-pub use endpoint::{Egress, TokenClient};
+pub use endpoint::Egress;
 pub use error::{CredentialError, Flaw, Outage, Pace, Peer, Rejection};
 pub use fallback::FIRST_NEXT;
 pub use key_file::KeyFault;
@@ -97,21 +97,21 @@ impl Credential {
     /// count: there are two at most.
     ///
     /// # Errors
-    /// When an HTTP client for a fixed address cannot be built.
+    /// When the HTTP library refuses the TLS configuration or a forward proxy's address.
     pub fn all(
         specs: &[CredentialSpec],
-        client: &TokenClient,
+        egress: &Egress,
         platform: &Platform,
     ) -> Result<Vec<Arc<Self>>, reqwest::Error> {
         specs
             .iter()
             .map(|spec| {
-                let mut credential = Self::alone(spec, client, platform)?;
+                let mut credential = Self::alone(spec, egress, platform)?;
                 let second = specs
                     .iter()
                     .find(|s| spec.fallback.as_ref() == Some(&s.name));
                 if let Some(second) = second {
-                    let second = Self::alone(second, client, platform)?;
+                    let second = Self::alone(second, egress, platform)?;
                     credential.fallback = Some(Fallback::new(second, Now::read().mono));
                 }
                 Ok(Arc::new(credential))
@@ -121,10 +121,10 @@ impl Credential {
 
     fn alone(
         spec: &CredentialSpec,
-        client: &TokenClient,
+        egress: &Egress,
         platform: &Platform,
     ) -> Result<Self, reqwest::Error> {
-        let (identity, kind) = Kind::of(&spec.kind, client, platform)?;
+        let (identity, kind) = Kind::of(&spec.kind, egress, platform)?;
         Ok(Self {
             name: spec.name.clone(),
             identity,

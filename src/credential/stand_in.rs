@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::endpoint::{Egress, TokenClient};
+use super::endpoint::Egress;
 use super::error::CredentialError;
 use super::{AccessToken, Credential, Platform, TokenRequest};
 use crate::config::{AppIdentity, BaseUrl, CredentialKind, CredentialSpec, HostName, Name, Scope};
@@ -140,32 +140,27 @@ pub(super) fn granted(token: &str) -> String {
     response(200, "Content-Type: application/json\r\n", &body)
 }
 
-fn tls(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
+/// A way to loopback.
+pub(super) fn egress() -> Egress {
+    egress_with(rustls::RootCertStore::empty(), BTreeMap::new())
+}
+
+/// One that trusts these roots and knows these addresses.
+pub(super) fn egress_with(
+    roots: rustls::RootCertStore,
+    resolve: BTreeMap<(HostName, u16), SocketAddr>,
+) -> Egress {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Arc::new(config)
-}
-
-/// Clients that reach loopback.
-pub(super) fn client() -> TokenClient {
-    client_with(rustls::RootCertStore::empty(), BTreeMap::new())
-}
-
-/// Clients that trust these roots and know these addresses.
-pub(super) fn client_with(
-    roots: rustls::RootCertStore,
-    resolve: BTreeMap<(HostName, u16), SocketAddr>,
-) -> TokenClient {
-    TokenClient::new(Egress {
-        tls: tls(roots),
+    Egress {
+        tls,
         resolve,
         forward_proxy: ForwardProxy::none(),
-    })
-    .unwrap()
+    }
 }
 
 pub(super) fn spec(name: &str, kind: CredentialKind) -> CredentialSpec {
@@ -185,9 +180,9 @@ pub(super) fn secret_in(file: &Path, app: AppIdentity) -> CredentialKind {
     }
 }
 
-pub(super) fn build(specs: &[CredentialSpec], client: &TokenClient) -> Vec<Arc<Credential>> {
+pub(super) fn build(specs: &[CredentialSpec], egress: &Egress) -> Vec<Arc<Credential>> {
     let platform = Platform::detect(|_| None);
-    Credential::all(specs, client, &platform).unwrap()
+    Credential::all(specs, egress, &platform).unwrap()
 }
 
 pub(super) async fn ask(credential: &Credential) -> Result<AccessToken, CredentialError> {
@@ -218,7 +213,7 @@ pub(super) fn request() -> TokenRequest {
 /// A credential with this secret in a file, in a folder that lives as long as the test.
 pub(super) fn with_secret(text: &str, app: AppIdentity) -> (tempfile::TempDir, Arc<Credential>) {
     let (folder, file) = secret_file(text);
-    let credential = build(&[spec("a", secret_in(&file, app))], &client()).remove(0);
+    let credential = build(&[spec("a", secret_in(&file, app))], &egress()).remove(0);
     (folder, credential)
 }
 
