@@ -29,7 +29,7 @@ fn warm(runtime: &tokio::runtime::Runtime) -> (TokenCache, Arc<TokenEntry>) {
         })
     });
     let label = Name::parse("bench").expect("a name");
-    let entry = cache.entry_from(TokenKey::plain(identity, scope), &label, supplier);
+    let entry = cache.entry_from(TokenKey::plain(identity, None, scope), &label, supplier);
     let first = TokenReader::new(Arc::clone(&entry));
     let came = runtime.block_on(first.wait(Now::read(), Duration::from_secs(1)));
     came.expect("the supplier gives one");

@@ -12,7 +12,6 @@ use super::{Supplier, TokenError, TokenReader, TokenState};
 use crate::clock::still::run;
 use crate::clock::{self, Now, since};
 use crate::code::Code;
-use crate::config::Name;
 use crate::credential::{Acquired, TokenRequest};
 use crate::lifeline;
 use crate::metrics::RefreshOutcome;
@@ -218,10 +217,8 @@ fn a_renewal_that_panics_ends_the_process_and_is_named() {
             async fn fail(_: TokenRequest) -> Acquired {
                 panic!("on purpose")
             }
-            let supplier = Supplier::new(fail);
-            let key = Script::new().entry_alone().key().clone();
             let cache = cache();
-            let _entry = cache.entry_from(key, &Name::parse("contoso").unwrap(), supplier);
+            let _entry = Script::entry_of(&cache, Supplier::new(fail));
             // If nothing ends it, it ends well.
             let _ = clock::until(clock::now() + LIMIT, all_attempted(&cache)).await;
         });

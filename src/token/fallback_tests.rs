@@ -7,12 +7,12 @@ use super::script::{
     LIMIT, Script, all_attempted, cache, rejected, renew, settle, throttled, token, unavailable,
 };
 use super::slot_clocks::S;
-use super::{Supplier, TokenEntry, TokenKey, TokenReader};
+use super::{Supplier, TokenEntry, TokenReader};
 use crate::clock::still::run;
 use crate::clock::{self, Now, since};
-use crate::config::{IdentitySelector, Name, Scope};
+use crate::config::Name;
 use crate::credential::{
-    AccessToken, Acquired, ClaimsRequest, CredentialError, FirstFailure, Identity, Reason,
+    AccessToken, Acquired, ClaimsRequest, CredentialError, FirstFailure, Reason,
 };
 use crate::metrics::{RefreshCounts, RefreshOutcome};
 
@@ -236,10 +236,7 @@ fn two_calls_of_a_pair_are_counted_as_two_each_with_its_own_time() {
                 acquired()
             });
             let cache = cache();
-            let identity = Identity::ManagedIdentity(IdentitySelector::System);
-            let scope = Scope::parse("https://graph.test/.default").unwrap();
-            let key = TokenKey::plain(identity, scope);
-            let entry = cache.entry_from(key, &Name::parse("contoso").unwrap(), supplier);
+            let entry = Script::entry_of(&cache, supplier);
             all_attempted(&cache).await;
             let expected = RefreshCounts::default().of("contoso", "graph");
             expected.ended(first, S(9));

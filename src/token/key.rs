@@ -27,20 +27,11 @@ impl TokenKey {
         }
     }
 
-    /// The same with a fallback.
-    #[cfg(test)]
-    pub(super) fn with_fallback(self, second: Identity) -> Self {
-        Self {
-            fallback: Some(second),
-            ..self
-        }
-    }
-
-    /// The key of an identity without a fallback and without declared capability.
-    pub fn plain(identity: Identity, scope: Scope) -> Self {
+    /// The key of an identity, and perhaps of its fallback's, without declared capability.
+    pub fn plain(identity: Identity, fallback: Option<Identity>, scope: Scope) -> Self {
         Self {
             identity,
-            fallback: None,
+            fallback,
             scope,
             continuous_access: false,
         }

@@ -91,6 +91,15 @@ impl Script {
         Self::for_scope("https://graph.test/.default")
     }
 
+    /// The entry of calls that this function makes.
+    pub(super) fn entry_of(cache: &TokenCache, supplier: Supplier) -> Arc<TokenEntry> {
+        let script = Self {
+            supplier,
+            ..Self::new()
+        };
+        script.entry(cache)
+    }
+
     /// Calls for this scope.
     pub(super) fn for_scope(scope: &str) -> Self {
         let (sender, calls) = mpsc::unbounded_channel();
@@ -127,29 +136,25 @@ impl Script {
 
     /// Its entry in a cache.
     pub(super) fn entry(&self, cache: &TokenCache) -> Arc<TokenEntry> {
-        let label = Name::parse("contoso").unwrap();
-        cache.entry_from(self.key(), &label, self.supplier.clone())
+        cache.entry_from(self.key(None), &label(), self.supplier.clone())
     }
 
     /// Its entry as the first credential of a pair.
     pub(super) fn entry_with_fallback(&self, cache: &TokenCache) -> Arc<TokenEntry> {
-        let selector = IdentitySelector::ClientId("second".to_owned());
-        let key = self
-            .key()
-            .with_fallback(Identity::ManagedIdentity(selector));
-        cache.entry_from(key, &Name::parse("contoso").unwrap(), self.supplier.clone())
+        let second = IdentitySelector::ClientId("second".to_owned());
+        cache.entry_from(self.key(Some(second)), &label(), self.supplier.clone())
     }
 
     /// Its entry, for which nobody makes calls.
     pub(super) fn entry_alone(&self) -> Arc<TokenEntry> {
-        let (label, supplier) = (Name::parse("contoso").unwrap(), self.supplier.clone());
-        let entry = TokenEntry::new(self.key(), label, Arc::default(), supplier);
-        Arc::new(entry)
+        let supplier = self.supplier.clone();
+        TokenEntry::new(self.key(None), label(), Arc::default(), supplier).into()
     }
 
-    fn key(&self) -> TokenKey {
+    fn key(&self, second: Option<IdentitySelector>) -> TokenKey {
         let identity = Identity::ManagedIdentity(IdentitySelector::System);
-        TokenKey::plain(identity, self.scope.clone())
+        let second = second.map(Identity::ManagedIdentity);
+        TokenKey::plain(identity, second, self.scope.clone())
     }
 
     /// The next call, whenever it comes.
@@ -161,6 +166,10 @@ impl Script {
     pub(super) fn is_idle(&self) -> bool {
         self.calls.is_empty()
     }
+}
+
+fn label() -> Name {
+    Name::parse("contoso").unwrap()
 }
 
 impl Asked {
