@@ -10,6 +10,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 use x509_parser::pem::Pem;
 
+use super::key_file_tests::key_alone;
 use super::stand_in::{StandIn, ask, build, egress, granted, spec};
 use crate::config::CredentialKind;
 use crate::secret::SecretSource;
@@ -164,24 +165,21 @@ async fn a_password_file_decrypts_the_key() {
 }
 
 /// A certificate of this key for these years, and its `x5t#S256`.
-fn certificate_of(key: &str, from: i32, until: i32) -> (String, String) {
-    let key = rcgen::KeyPair::from_pkcs8_pem_and_sign_algo(key, &rcgen::PKCS_RSA_SHA256).unwrap();
+fn certificate_of(key: &rcgen::KeyPair, from: i32, until: i32) -> (String, String) {
     let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
     params.not_before = rcgen::date_time_ymd(from, 1, 1);
     params.not_after = rcgen::date_time_ymd(until, 1, 1);
-    let made = params.self_signed(&key).unwrap();
+    let made = params.self_signed(key).unwrap();
     let thumbprint = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, made.der()));
     (made.pem(), thumbprint)
 }
 
 #[tokio::test]
 async fn a_certificate_that_is_not_valid_yet_stands_in_no_ones_way() {
-    let begin = PKCS8.find("-----BEGIN PRIVATE KEY").unwrap();
-    let end = PKCS8.find("-----END PRIVATE KEY-----").unwrap() + 26;
-    let key = &PKCS8[begin..end];
-    let (early, _) = certificate_of(key, 2019, 2080);
-    let (next, thumbprint_of_next) = certificate_of(key, 2090, 2100);
-    let (own, thumbprint) = certificate_of(key, 2019, 2085);
+    let (key, pair) = key_alone();
+    let (early, _) = certificate_of(&pair, 2019, 2080);
+    let (next, thumbprint_of_next) = certificate_of(&pair, 2090, 2100);
+    let (own, thumbprint) = certificate_of(&pair, 2019, 2085);
     for text in [
         format!("{next}{early}{own}{key}"),
         format!("{early}{own}{next}{key}"),

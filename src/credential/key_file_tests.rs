@@ -56,7 +56,7 @@ fn sections(text: &str, label: &str) -> String {
 }
 
 /// A key without its certificate, as it stands in a file and as one to certify.
-fn key_alone() -> (String, rcgen::KeyPair) {
+pub(super) fn key_alone() -> (String, rcgen::KeyPair) {
     let key = sections(PKCS8, "KEY");
     let pair = rcgen::KeyPair::from_pkcs8_pem_and_sign_algo(&key, &PKCS_RSA_SHA256).unwrap();
     (key, pair)
