@@ -193,24 +193,10 @@ impl Write for Event {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use tracing::{debug, error, info, trace, warn};
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Memory(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Memory {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::output::tests::Memory;
 
     /// What is logged while `events` runs.
     fn logged(format: Format, levels: &str, events: impl FnOnce()) -> String {
@@ -220,7 +206,7 @@ mod tests {
         let subscriber = subscriber(output.lane(0), format, false, &levels);
         tracing::subscriber::with_default(subscriber, events);
         assert!(output.close(Duration::from_secs(20)));
-        String::from_utf8(memory.0.lock().unwrap().clone()).unwrap()
+        memory.text()
     }
 
     #[test]

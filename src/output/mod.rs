@@ -229,4 +229,4 @@ fn gather(closing: &AtomicBool) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

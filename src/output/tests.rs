@@ -7,8 +7,15 @@ use super::*;
 /// Long enough for any machine; a test that waits this long has failed.
 const LONG: Duration = Duration::from_secs(20);
 
+/// A sink that keeps what it is given.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Memory {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("no writer fails").clone()).expect("it is text")
+    }
+}
 
 impl Write for Memory {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -66,7 +73,7 @@ fn closing_writes_every_line_of_every_lane_in_its_order() {
     });
     assert!(output.close(LONG));
     assert_eq!(output.dropped(), 0);
-    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    let text = memory.text();
     for worker in 0..3 {
         let prefix = format!("{worker} ");
         let of_lane: Vec<_> = text.lines().filter(|l| l.starts_with(&prefix)).collect();
