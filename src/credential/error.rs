@@ -44,13 +44,8 @@ pub enum CredentialError {
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// Asked too often.
-    #[error("{refusal}")]
-    Throttled {
-        /// What was answered.
-        refusal: Box<Refusal>,
-        /// How long the server wants quiet.
-        retry_after: Option<Duration>,
-    },
+    #[error("{0}")]
+    Throttled(Box<Refusal>),
     /// An outage, here, there or in between.
     #[error(transparent)]
     Unavailable(#[from] Outage),
@@ -114,13 +109,8 @@ pub enum Rejection {
 #[derive(Debug, thiserror::Error)]
 pub enum Outage {
     /// The server answered that it is unwell.
-    #[error("{refusal}")]
-    Answer {
-        /// What was answered.
-        refusal: Box<Refusal>,
-        /// How long the server wants quiet.
-        retry_after: Option<Duration>,
-    },
+    #[error("{0}")]
+    Answer(Box<Refusal>),
     /// No connection, or one that broke.
     #[error("cannot reach {to}; {hint}")]
     Connection {
@@ -250,7 +240,7 @@ impl CredentialError {
         match self {
             Self::Both { second, .. } => second.needs_a_person(),
             Self::Rejected(_) => true,
-            Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => false,
+            Self::Malformed { .. } | Self::Throttled(_) | Self::Unavailable(_) => false,
         }
     }
 
@@ -300,7 +290,7 @@ impl CredentialError {
             }
             Self::Rejected(Rejection::Answer(_) | Rejection::Identity(_))
             | Self::Malformed { .. }
-            | Self::Throttled { .. }
+            | Self::Throttled(_)
             | Self::Unavailable(_) => self.to_string(),
             Self::Rejected(
                 Rejection::ArcKey(_)
@@ -319,8 +309,9 @@ impl CredentialError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Both { second, .. } => second.retry_after(),
-            Self::Throttled { retry_after, .. }
-            | Self::Unavailable(Outage::Answer { retry_after, .. }) => *retry_after,
+            Self::Throttled(refusal) | Self::Unavailable(Outage::Answer(refusal)) => {
+                refusal.retry_after
+            }
             Self::Malformed { .. } | Self::Rejected(_) | Self::Unavailable(_) => None,
         }
     }
@@ -341,8 +332,8 @@ impl CredentialError {
             // Nobody has refused anything yet.
             Self::Rejected(Rejection::Unread { .. }) => Pace::Soon,
             Self::Rejected(_) => Pace::Permanent,
-            Self::Throttled { refusal, .. } if refusal.is_of_a_loop() => Pace::Slow,
-            Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => Pace::Soon,
+            Self::Throttled(refusal) if refusal.is_of_a_loop() => Pace::Slow,
+            Self::Malformed { .. } | Self::Throttled(_) | Self::Unavailable(_) => Pace::Soon,
         }
     }
 
@@ -353,7 +344,7 @@ impl CredentialError {
             Self::Both { second, .. } => second.refuses_credential(),
             Self::Rejected(Rejection::Answer(refusal)) => refusal.refuses_credential(),
             Self::Rejected(_) => true,
-            Self::Malformed { .. } | Self::Throttled { .. } | Self::Unavailable(_) => false,
+            Self::Malformed { .. } | Self::Throttled(_) | Self::Unavailable(_) => false,
         }
     }
 }

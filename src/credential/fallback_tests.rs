@@ -213,10 +213,10 @@ fn refused() -> CredentialError {
 }
 
 fn quiet(seconds: Option<u64>) -> CredentialError {
-    CredentialError::Throttled {
-        refusal: Box::new(Refusal::bare(429)),
+    CredentialError::Throttled(Box::new(Refusal {
         retry_after: seconds.map(Duration::from_secs),
-    }
+        ..Refusal::bare(429)
+    }))
 }
 
 #[test]

@@ -10,7 +10,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHEN
 use super::answer::{self, AccessToken};
 use super::arc_key;
 use super::endpoint::{Egress, Endpoint, Reply};
-use super::error::{CredentialError, Flaw, Rejection};
+use super::error::{CredentialError, Flaw, Outage, Rejection};
 use super::platform::{Platform, PlatformError, Source};
 use super::refusal;
 use crate::config::{IdentitySelector, Scope};
@@ -118,13 +118,15 @@ fn read(reply: &Reply) -> Result<AccessToken, CredentialError> {
 
 /// Sorts an answer that is not a token, as "How to use managed identities on an Azure VM" says.
 fn sort(reply: &Reply) -> CredentialError {
-    let refusal = refusal::read(reply, hint);
-    let asked = refusal::retry_after(&reply.headers, reply.received);
+    let mut refusal = Box::new(refusal::read(reply, hint));
     match reply.status {
-        429 => refusal::throttled(reply, refusal),
-        410 => refusal::unavailable(refusal, asked.or(Some(GONE_AGAIN))),
-        404 | 408 | 500.. => refusal::unavailable(refusal, asked),
-        400..=499 => Rejection::Identity(Box::new(refusal)).into(),
+        429 => CredentialError::Throttled(refusal),
+        410 => {
+            refusal.retry_after.get_or_insert(GONE_AGAIN);
+            Outage::Answer(refusal).into()
+        }
+        404 | 408 | 500.. => Outage::Answer(refusal).into(),
+        400..=499 => Rejection::Identity(refusal).into(),
         status => CredentialError::Malformed {
             from: reply.from.clone(),
             flaw: Flaw::Status(status),

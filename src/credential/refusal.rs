@@ -3,9 +3,8 @@
 //! kept, so that no text of a server reaches a log or a caller.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::HeaderMap;
 use serde_json::Value;
 
 use super::aadsts::{self, Blamed, Class};
@@ -30,6 +29,8 @@ pub struct Refusal {
     pub trace_id: Option<String>,
     /// For Microsoft's support.
     pub correlation_id: Option<String>,
+    /// How long the server wants quiet.
+    pub retry_after: Option<Duration>,
     /// Seconds that this machine's clock is ahead of the server's, when that is what is wrong.
     pub clock_ahead: Option<i64>,
     /// What to do when there is no code.
@@ -49,13 +50,13 @@ pub(super) fn of_entra(reply: &Reply, federated: bool) -> CredentialError {
         refusal.error.as_deref(),
         Some("temporarily_unavailable" | "server_error" | "request_timeout")
     ) || code_class == Some(Class::Transient);
-    let later = |refusal| unavailable(refusal, retry_after(&reply.headers, reply.received));
+    let refusal = Box::new(refusal);
     match (reply.status, code_class) {
-        (429, _) => throttled(reply, refusal),
-        (408 | 500.., _) => later(refusal),
-        (400..=499, _) if transient => later(refusal),
-        (400..=499, Some(Class::Throttled)) => throttled(reply, refusal),
-        (400..=499, _) => Rejection::Answer(Box::new(refusal)).into(),
+        (429, _) => CredentialError::Throttled(refusal),
+        (408 | 500.., _) => Outage::Answer(refusal).into(),
+        (400..=499, _) if transient => Outage::Answer(refusal).into(),
+        (400..=499, Some(Class::Throttled)) => CredentialError::Throttled(refusal),
+        (400..=499, _) => Rejection::Answer(refusal).into(),
         _ => CredentialError::Malformed {
             from: reply.from.clone(),
             flaw: Flaw::Status(reply.status),
@@ -81,6 +82,8 @@ pub(super) fn read(reply: &Reply, hint: fn(u16, Option<&str>) -> &'static str) -
         correlation_id: id(document["correlation_id"].as_str())
             .or_else(|| id(behind("Correlation ID: ", description)))
             .or_else(|| id(reply.headers.get("client-request-id")?.to_str().ok())),
+        retry_after: retry_after::read(&reply.headers, || reply.received)
+            .map(|quiet| quiet.min(DAY)),
         clock_ahead: (code == Some(ASSERTION_EXPIRED))
             .then(|| clock_ahead(reply))
             .flatten(),
@@ -92,20 +95,8 @@ pub(super) fn read(reply: &Reply, hint: fn(u16, Option<&str>) -> &'static str) -
 /// "Client assertion is not within its valid time range".
 const ASSERTION_EXPIRED: u32 = 700_024;
 
-pub(super) fn throttled(reply: &Reply, refusal: Refusal) -> CredentialError {
-    CredentialError::Throttled {
-        retry_after: retry_after(&reply.headers, reply.received),
-        refusal: Box::new(refusal),
-    }
-}
-
-pub(super) fn unavailable(refusal: Refusal, retry_after: Option<Duration>) -> CredentialError {
-    Outage::Answer {
-        refusal: Box::new(refusal),
-        retry_after,
-    }
-    .into()
-}
+/// Quiet that is believed: far above the hour that anybody obeys.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// `error_codes`, else the numbers behind `AADSTS` anywhere in `error_description`, which some
 /// gateways put words before; of several the first that is known here and says why.
@@ -163,12 +154,6 @@ fn id(text: Option<&str>) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// How long the server wants quiet. A day is far above the hour that anybody obeys.
-pub(super) fn retry_after(headers: &HeaderMap, received: SystemTime) -> Option<Duration> {
-    const DAY: Duration = Duration::from_secs(86_400);
-    retry_after::read(headers, || received).map(|quiet| quiet.min(DAY))
-}
-
 /// Seconds that this machine is ahead of the server, when it is enough to matter.
 fn clock_ahead(reply: &Reply) -> Option<i64> {
     let there = retry_after::date(&reply.headers)?;
@@ -212,9 +197,9 @@ impl Refusal {
         let reply = Reply {
             from: Peer::new("login.test"),
             status,
-            headers: HeaderMap::new(),
+            headers: http::HeaderMap::new(),
             body: zeroize::Zeroizing::default(),
-            received: SystemTime::UNIX_EPOCH,
+            received: std::time::UNIX_EPOCH,
         };
         read(&reply, entra_hint)
     }

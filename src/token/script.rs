@@ -213,8 +213,8 @@ pub(super) fn rejected() -> CredentialError {
 
 /// Asked too often, with the quiet that is wanted.
 pub(super) fn throttled(seconds: u64) -> CredentialError {
-    CredentialError::Throttled {
-        refusal: Box::new(Refusal::bare(429)),
+    CredentialError::Throttled(Box::new(Refusal {
         retry_after: Some(Duration::from_secs(seconds)),
-    }
+        ..Refusal::bare(429)
+    }))
 }
