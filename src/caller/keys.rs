@@ -50,6 +50,14 @@ pub enum KeysError {
     /// The answer does not end.
     #[error("the issuer's answer is larger than 1 MiB; check kubernetes.issuer")]
     TooLarge,
+    /// The file of the token for the API server holds something else.
+    #[error(
+        "{path} does not hold a token alone; put the token for the issuer there, as Kubernetes projects it, or correct kubernetes.token_file"
+    )]
+    NotToken {
+        /// The file.
+        path: FilePath,
+    },
     /// The token for the API server cannot be read.
     #[error("the token for the issuer cannot be read; check kubernetes.token_file")]
     Token(#[from] SecretError),
@@ -99,9 +107,13 @@ pub fn read(path: &FilePath) -> Result<KeySet, KeysError> {
 /// Reads the token that the issuer may ask for, from `kubernetes.token_file`.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When it cannot be read, or no header can hold what is read: a token has no spaces and no line ends.
 pub fn token(path: &FilePath) -> Result<Secret, KeysError> {
-    Ok(SecretSource::File(path.clone()).read()?)
+    let token = SecretSource::File(path.clone()).read()?;
+    match token.expose().iter().all(u8::is_ascii_graphic) {
+        true => Ok(token),
+        false => Err(KeysError::NotToken { path: path.clone() }),
+    }
 }
 
 /// How an issuer is reached.

@@ -156,6 +156,30 @@ async fn an_issuer_with_public_keys_never_sees_the_token() {
 }
 
 #[tokio::test]
+async fn a_token_file_that_holds_more_than_a_token_is_named_and_not_the_issuers_certificate() {
+    let cluster = Cluster::start(|origin, path, shown| match shown {
+        true => documents(origin, path),
+        false => (401, String::new()),
+    })
+    .await;
+    for held in [
+        "hunter2\n# of March",
+        "{\"token\": \"hunter2\"}",
+        "hunter\u{e4}",
+    ] {
+        std::fs::write(cluster.token.path(), held).unwrap();
+        let error = cluster.load().await.unwrap_err();
+        let words = crate::chain::Chain(&error).to_string();
+        let place = cluster.token.path().display().to_string();
+        assert!(
+            words.contains(&place) && !words.contains("hunter"),
+            "{words}"
+        );
+        assert!(!words.contains("ca_file"), "{words}");
+    }
+}
+
+#[tokio::test]
 async fn who_asks_for_the_token_without_a_certificate_of_the_cluster_does_not_get_it() {
     for keys_only in [false, true] {
         let stranger = Cluster::start(move |origin, path, shown| {
