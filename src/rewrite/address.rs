@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::authority::{Authority, Read};
 use super::key::Keys;
-use super::link::{LinkMap, LinkRoute, Mapped};
+use super::link::{LinkMap, Mapped};
+use super::site::Paths;
 use super::spelling::{Follows, Spelling, Step};
 use crate::config::value::split_port;
-use crate::config::{BaseUrl, HostPattern, Origin, PathPrefix};
+use crate::config::{BaseUrl, HostPattern, Origin};
 
 /// How the caller addressed this proxy.
 #[derive(Clone, Debug)]
@@ -52,19 +53,6 @@ impl PublicBase {
     fn split(&self) -> (&str, Option<u16>) {
         let (host, port) = split_port(self.authority()).unwrap_or_default();
         (without_dot(host), port)
-    }
-
-    fn is_at(&self, pattern: &HostPattern) -> bool {
-        pattern.matches(&self.split().0.to_ascii_lowercase())
-    }
-}
-
-/// How closely a route is bound to its hosts: the closest answers for a host.
-fn rank(route: &LinkRoute) -> usize {
-    match &route.host {
-        None => 0,
-        Some(HostPattern::Suffix(name)) => name.as_str().len(),
-        Some(HostPattern::Exact(_)) => usize::MAX,
     }
 }
 
@@ -246,20 +234,15 @@ impl Links {
     /// The route itself first: a page's next page comes through the route of the page. Then the
     /// others, the most specific upstream first.
     fn find_upstream(&self, authority: &Authority, raw: &[u8], spelling: Spelling) -> Found {
-        let members = self.map.members(authority);
-        let own = members.iter().filter(|route| **route == self.route);
-        let others = members.iter().filter(|route| **route != self.route);
-        for &route in own.chain(others) {
-            let prefix = self.map.routes[route].route.upstream.prefix.as_str();
-            match spelling.follows(raw, authority.end, prefix) {
-                Follows::Cut => return Found::Cut,
-                Follows::Yes(len) if self.address(route).is_some() => {
-                    return Found::Yes { len, route };
-                }
-                Follows::No | Follows::Yes(_) => {}
-            }
+        let Some(prefixes) = self.map.upstreams(authority) else {
+            return Found::No;
+        };
+        let find =
+            |will_do: &dyn Fn(usize) -> bool| prefixes.find(raw, authority.end, spelling, will_do);
+        match find(&|route| self.is_own(route)) {
+            Found::No => find(&|route| self.address(route).is_some()),
+            found => found,
         }
-        Found::No
     }
 
     /// Where a route is reached from outside; `None` when nothing in this exchange says so.
@@ -290,18 +273,17 @@ impl Links {
         if index == self.route || !self.map.has_hosts {
             return true;
         }
-        let is_at = |route: &LinkRoute| {
-            let host = route.host.as_ref();
-            host.is_none_or(|pattern| self.base.is_at(pattern))
-        };
         let route = &self.map.routes[index].route;
-        let is_hidden = |other: &Mapped| {
-            let other = &other.route;
-            let path = route.path.as_str().as_bytes();
-            let cover = Spelling::Plain.follows(path, 0, other.path.as_str());
-            rank(other) > rank(route) && matches!(cover, Follows::Yes(_)) && is_at(other)
-        };
-        is_at(route) && !self.map.routes.iter().any(is_hidden)
+        let host = self.base.split().0.to_ascii_lowercase();
+        let path = route.path.as_str().as_bytes();
+        let is_at = route.host.as_ref().is_none_or(|it| it.matches(&host));
+        let mut closer = self
+            .map
+            .sites
+            .at(&host)
+            .take_while(|(bound, _)| *bound != route.host);
+        let hides = |paths: &Paths| paths.find(path, 0, Spelling::Plain, |_| true) != Found::No;
+        is_at && !closer.any(|(_, paths)| hides(paths))
     }
 
     /// `:port` of the public base, as it is written there.
@@ -321,32 +303,35 @@ impl Links {
             return Found::No;
         };
         let host = without_dot(host);
-        let mut best = None;
-        for (index, mapped) in self.map.routes.iter().enumerate() {
-            let route = &mapped.route;
-            if route.host.as_ref().is_some_and(|it| !it.matches(host)) {
-                continue;
-            }
-            for prefix in self.prefixes(route, authority, host, port) {
-                let end = match follows_both(spelling, raw, authority.end, prefix, &route.path) {
+        for (bound, paths) in self.map.sites.at(host) {
+            let mut best = None;
+            for prefix in self.prefixes(bound.as_ref(), authority, host, port) {
+                let found = match spelling.follows(raw, authority.end, prefix) {
                     Follows::Cut => return Found::Cut,
                     Follows::No => continue,
-                    Follows::Yes(end) => end,
+                    Follows::Yes(at) => paths.find(raw, at, spelling, |_| true),
                 };
-                let score = (rank(route), route.path.as_str().len(), end);
-                if best.is_none_or(|(known, _)| known < score) {
-                    best = Some((score, index));
+                match found {
+                    Found::Cut => return Found::Cut,
+                    Found::No => {}
+                    Found::Yes { len, route } => {
+                        let path = self.map.routes[route].route.path.as_str();
+                        best = best.max(Some((path.len(), len, route)));
+                    }
                 }
             }
+            if let Some((_, len, route)) = best {
+                return Found::Yes { len, route };
+            }
         }
-        best.map_or(Found::No, |((_, _, len), route)| Found::Yes { len, route })
+        Found::No
     }
 
-    /// In front of which prefixes the route's path may stand in a URL with this authority: none when
-    /// the authority is not ours.
+    /// In front of which prefixes the path of a route that is bound to this host may stand in a URL
+    /// with this authority: none when the authority is not ours.
     fn prefixes<'a>(
         &'a self,
-        route: &LinkRoute,
+        bound: Option<&HostPattern>,
         authority: &Authority,
         host: &str,
         port: u16,
@@ -356,32 +341,19 @@ impl Links {
         // A front end may have taken the TLS off: then scheme and default port differ, the text does not.
         let as_asked = authority.text().eq_ignore_ascii_case(self.base.authority())
             || (host.eq_ignore_ascii_case(own_host) && port == own_port.unwrap_or(own_default));
-        let as_named = matches!(&route.host, Some(HostPattern::Exact(_)))
+        let as_named = matches!(bound, Some(HostPattern::Exact(_)))
             && split_port(authority.text()).ok().and_then(|(_, port)| port)
                 == self
                     .port()
                     .strip_prefix(':')
                     .and_then(|port| port.parse().ok());
         let public = self.map.public.as_ref().filter(|base| {
-            host == base.origin.host.as_str() && port == base.origin.port && route.host.is_none()
+            host == base.origin.host.as_str() && port == base.origin.port && bound.is_none()
         });
         let bare = (as_asked || as_named).then_some("");
         public
             .map(|base| base.prefix.as_str())
             .into_iter()
             .chain(bare)
-    }
-}
-
-fn follows_both(
-    spelling: Spelling,
-    raw: &[u8],
-    at: usize,
-    prefix: &str,
-    path: &PathPrefix,
-) -> Follows {
-    match spelling.follows(raw, at, prefix) {
-        Follows::Yes(at) => spelling.follows(raw, at, path.as_str()),
-        other => other,
     }
 }

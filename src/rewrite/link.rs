@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::authority::Authority;
 use super::key::Keys;
+use super::site::{Paths, Sites};
 use crate::config::{BaseUrl, Config, HostPattern, Origin, PathPrefix, RewriteLinks, RouteSpec};
 
 /// What link rewriting needs to know of a route.
@@ -42,11 +43,12 @@ pub struct LinkMap {
     /// Scheme, authority and prefix of `public` as text.
     pub(super) public_text: String,
     pub(super) routes: Vec<Mapped>,
+    /// Where the routes are met here.
+    pub(super) sites: Sites,
     /// Whether any route is bound to a host.
     pub(super) has_hosts: bool,
-    /// Every origin that is an upstream, in their order, with its routes, the longest upstream prefix
-    /// first.
-    origins: Vec<(Origin, Vec<usize>)>,
+    /// Every origin that is an upstream, in their order, with the prefixes there.
+    origins: Vec<(Origin, Paths)>,
     /// What is looked for in requests.
     pub(super) request_keys: Keys,
     /// And in JSON batches.
@@ -83,14 +85,17 @@ impl LinkMap {
                 origins.entry(origin).or_default().push(index);
             }
         }
-        for (origin, members) in &mut origins {
+        let prefixes = |(origin, mut members): (Origin, Vec<usize>)| {
             // Of equals the one that has this very name, and not that of its twin.
-            members.sort_by_key(|index| {
-                let upstream = &routes[*index].upstream;
-                let length = upstream.prefix.as_str().len();
-                (std::cmp::Reverse(length), upstream.origin != *origin)
-            });
-        }
+            members.sort_by_key(|index| routes[*index].upstream.origin != origin);
+            let prefix = |index: usize| (routes[index].upstream.prefix.as_str().into(), index);
+            (
+                origin,
+                Paths::new(members.into_iter().map(prefix).collect()),
+            )
+        };
+        let origins = origins.into_iter().map(prefixes).collect();
+        let sites = Sites::new(&routes);
         let mapped = |route: LinkRoute| Mapped {
             keys: Keys::of_answers(&route),
             batch_keys: Keys::of_batch_answers(&route),
@@ -104,23 +109,22 @@ impl LinkMap {
                 .unwrap_or_default(),
             public_text: public.as_ref().map(BaseUrl::to_string).unwrap_or_default(),
             public,
-            has_hosts: routes.iter().any(|route| route.host.is_some()),
+            has_hosts: sites.has_hosts(),
+            sites,
             routes: routes.into_iter().map(mapped).collect(),
-            origins: origins.into_iter().collect(),
+            origins,
             request_keys: Keys::of_requests(),
             batch_request_keys: Keys::of_batch_requests(),
         }
     }
 
-    /// The routes of this upstream, the longest prefix first; none when it is nobody's.
-    pub(super) fn members(&self, authority: &Authority) -> &[usize] {
-        let Some(wanted) = authority.origin() else {
-            return &[];
-        };
+    /// The upstream prefixes there, with their routes; `None` when it is nobody's upstream.
+    pub(super) fn upstreams(&self, authority: &Authority) -> Option<&Paths> {
+        let wanted = authority.origin()?;
         let order = |(origin, _): &(Origin, _)| {
             (origin.secure, origin.host.as_str(), origin.port).cmp(&wanted)
         };
-        let found = self.origins.binary_search_by(order);
-        found.map_or(&[], |at| &self.origins[at].1)
+        let at = self.origins.binary_search_by(order).ok()?;
+        Some(&self.origins[at].1)
     }
 }

@@ -22,6 +22,7 @@ mod plan;
 mod preauthenticated;
 pub mod request;
 pub mod scan;
+mod site;
 mod spelling;
 mod string_end;
 mod text;

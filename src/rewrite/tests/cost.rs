@@ -61,3 +61,29 @@ fn a_link_to_nobody_is_not_compared_with_the_upstream_of_each_route() {
     let (few, many) = (among(10), among(1000));
     assert!(many < few * 8, "{few:?} and {many:?}");
 }
+
+#[test]
+fn a_link_is_not_compared_with_each_route_that_it_may_lead_to() {
+    let reference = r#"{"@odata.id":"http://a.corp/elsewhere"}"#.repeat(100);
+    let link = r#"{"@odata.nextLink":"https://a.example/b/c"}"#.repeat(100);
+    let among = |hosts: bool, kind: &Text, text: &str, routes| {
+        let place = |at: usize| match hosts {
+            true => format!("*.b{at}.corp/r"),
+            false => format!("/r{at}"),
+        };
+        let upstream = |at| route(&place(at), &format!("https://a.example/a{at}"));
+        let mut routes: Vec<_> = (0..routes).map(upstream).collect();
+        routes.push(route("*.corp/r", "https://a.example/b"));
+        let links = links(routes, "a.corp");
+        cost(&links, kind, text, usize::MAX)
+    };
+    for hosts in [false, true] {
+        for (kind, text) in [(Text::Request, &reference), (Text::Answer, &link)] {
+            let (few, many) = (
+                among(hosts, &kind, text, 10),
+                among(hosts, &kind, text, 1000),
+            );
+            assert!(many < few * 8, "{kind:?}, {hosts}: {few:?} and {many:?}");
+        }
+    }
+}
