@@ -3,7 +3,7 @@
 //! default port the same as none. What has a user name, or anything else than host and port, is
 //! nobody's authority.
 
-use super::spelling::{Spelling, Step};
+use super::spelling::{Follows, Spelling, Step};
 use crate::config::Origin;
 use crate::config::value::split_port;
 
@@ -51,14 +51,11 @@ impl Authority {
         if let Step::Char(b's' | b'S', next) = spelling.step(raw, at) {
             (secure, at) = (true, next);
         }
-        for wanted in b"://" {
-            match spelling.step(raw, at) {
-                Step::Char(found, next) if found == *wanted => at = next,
-                Step::Char(..) | Step::End => return Read::No,
-                Step::Cut => return Read::Cut,
-            }
+        match spelling.stands(raw, at, "://") {
+            Follows::Cut => Read::Cut,
+            Follows::No => Read::No,
+            Follows::Yes(at) => Self::read_host(raw, at, spelling, secure),
         }
-        Self::read_host(raw, at, spelling, secure)
     }
 
     fn read_host(raw: &[u8], mut at: usize, spelling: Spelling, secure: bool) -> Read {

@@ -22,14 +22,10 @@ pub(super) enum NameAt {
 
 /// Whether `raw` is this name in some spelling and the quote that ends it.
 pub(super) fn whole(raw: &[u8], name: &str) -> Follows {
-    let mut at = 0;
-    for wanted in name.bytes() {
-        match Spelling::Json.step(raw, at) {
-            Step::Char(byte, next) if byte == wanted => at = next,
-            Step::Char(..) | Step::End => return Follows::No,
-            Step::Cut => return Follows::Cut,
-        }
-    }
+    let at = match Spelling::Json.stands(raw, 0, name) {
+        Follows::Yes(at) => at,
+        other => return other,
+    };
     match Spelling::Json.step(raw, at) {
         Step::End => Follows::Yes(at + 1),
         Step::Cut => Follows::Cut,

@@ -45,17 +45,26 @@ impl Spelling {
         }
     }
 
-    /// Whether `prefix` stands at `at` and is a whole number of path segments there: followed by
-    /// `/`, `?`, `#` or the end. The index after it, or `Cut` when the bytes do not tell yet.
-    pub(super) fn follows(self, raw: &[u8], at: usize, prefix: &str) -> Follows {
+    /// Whether `text` stands at `at`: the index after it, or `Cut` when the bytes do not tell yet.
+    pub(super) fn stands(self, raw: &[u8], at: usize, text: &str) -> Follows {
         let mut at = at;
-        for wanted in prefix.bytes() {
+        for wanted in text.bytes() {
             match self.step(raw, at) {
                 Step::Char(found, next) if found == wanted => at = next,
                 Step::Char(..) | Step::End => return Follows::No,
                 Step::Cut => return Follows::Cut,
             }
         }
+        Follows::Yes(at)
+    }
+
+    /// Whether `prefix` stands at `at` and is a whole number of path segments there: followed by
+    /// `/`, `?`, `#` or the end.
+    pub(super) fn follows(self, raw: &[u8], at: usize, prefix: &str) -> Follows {
+        let at = match self.stands(raw, at, prefix) {
+            Follows::Yes(at) => at,
+            other => return other,
+        };
         match self.step(raw, at) {
             Step::Char(b'/' | b'?' | b'#', _) | Step::End => Follows::Yes(at),
             Step::Char(..) => Follows::No,
