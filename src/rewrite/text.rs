@@ -5,7 +5,7 @@ use super::grammar::Value;
 use super::key::Keys;
 use super::preauthenticated::is_preauthenticated;
 use super::spelling::Spelling;
-use super::string_end::{StringEnd, closing_quote};
+use super::string_end::StringEnd;
 
 /// What kind of text it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Text {
             Self::Answer | Self::BatchAnswer => find_link(links, value, raw, end),
         };
         match found {
-            Found::Yes { len, .. } if value.doubt => match is_key(raw, len) {
+            Found::Yes { len, .. } if value.doubt => match is_key(raw, end.find(raw, len)) {
                 Some(true) => Found::No,
                 Some(false) => found,
                 None => Found::Cut,
@@ -108,14 +108,13 @@ fn find_link(links: &Links, value: Value, raw: &[u8], end: &mut StringEnd) -> Fo
     }
 }
 
-/// Whether a colon follows the string; `None` when the bytes do not tell yet.
-fn is_key(raw: &[u8], from: usize) -> Option<bool> {
+/// Whether a colon follows the string that ends with this quote; `None` when the bytes do not tell yet.
+fn is_key(raw: &[u8], quote: Option<usize>) -> Option<bool> {
     let near = &raw[..raw.len().min(LONGEST_DOUBT)];
-    let colon = closing_quote(near, from)
+    let colon = quote
         .and_then(|quote| {
-            near[quote + 1..]
-                .iter()
-                .find(|byte| !byte.is_ascii_whitespace())
+            let mut after = near.get(quote + 1..)?.iter();
+            after.find(|byte| !byte.is_ascii_whitespace())
         })
         .map(|byte| *byte == b':');
     match colon {
