@@ -42,7 +42,24 @@ impl Reader {
         }
     }
 
-    fn whole(&mut self, text: &[u8], mut emit: impl FnMut(Piece<'_>)) {
+    /// What a text comes to that is there as a whole; `None` when it stays as it is.
+    pub(super) fn whole(&mut self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut same = false;
+        let mut out = Vec::new();
+        let mut emit = |piece: Piece<'_>| {
+            let bytes = match piece {
+                Piece::Keep(range) if range.len() == text.len() => {
+                    same = true;
+                    return;
+                }
+                Piece::Keep(range) => &text[range],
+                Piece::Add(bytes) => bytes,
+            };
+            if out.capacity() == 0 {
+                out = Vec::with_capacity(text.len() + LONGER);
+            }
+            out.extend_from_slice(bytes);
+        };
         match self {
             Self::Json(scanner) => scanner.whole(text, emit),
             Self::Multipart(multipart) => {
@@ -50,6 +67,7 @@ impl Reader {
                 multipart.finish(emit);
             }
         }
+        (!same).then_some(out)
     }
 
     fn finish(&mut self, emit: impl FnMut(Piece<'_>)) {
@@ -59,7 +77,7 @@ impl Reader {
         }
     }
 
-    fn links_found(&self) -> u64 {
+    pub(super) fn links_found(&self) -> u64 {
         match self {
             Self::Json(scanner) => scanner.links_found(),
             Self::Multipart(multipart) => multipart.links_found(),
@@ -82,23 +100,8 @@ impl Rewriter {
         if self.decoder.is_some() {
             return None;
         }
-        let mut same = false;
-        let mut out = Vec::new();
-        self.reader.whole(text, |piece| {
-            let bytes = match piece {
-                Piece::Keep(range) if range.len() == text.len() => {
-                    same = true;
-                    return;
-                }
-                Piece::Keep(range) => &text[range],
-                Piece::Add(bytes) => bytes,
-            };
-            if out.capacity() == 0 {
-                out = Vec::with_capacity(text.len() + LONGER);
-            }
-            out.extend_from_slice(bytes);
-        });
-        Some(if same { text.clone() } else { out.into() })
+        let changed = self.reader.whole(text);
+        Some(changed.map_or_else(|| text.clone(), Bytes::from))
     }
 
     /// Gives the next chunk. What the last one came to has been taken by then.

@@ -5,8 +5,9 @@
 use bytes::Bytes;
 
 use super::address::{Found, Links, Way};
+use super::body::Reader;
 use super::multipart::{self, Multipart};
-use super::scan::{Piece, Scanner};
+use super::scan::Scanner;
 use super::spelling::{Follows, Spelling};
 use super::text::Text;
 
@@ -46,33 +47,17 @@ pub fn json_batch(body: &[u8], root: &str, links: &Links) -> Option<Bytes> {
 /// in its bodies turned back. `None` when nothing changes.
 pub fn multipart_batch(body: &[u8], content_type: &str, links: &Links) -> Option<Bytes> {
     let boundary = multipart::boundary(content_type)?;
-    let mut multipart = Multipart::new(links.clone(), Way::ToUpstream, &boundary);
-    let mut out = Vec::with_capacity(body.len());
-    multipart.push(body, |piece| put(&mut out, body, &piece));
-    multipart.finish(|piece| put(&mut out, body, &piece));
-    (multipart.links_found() > 0).then(|| out.into())
+    let multipart = Multipart::new(links.clone(), Way::ToUpstream, &boundary);
+    turned(body, Reader::Multipart(Box::new(multipart)))
 }
 
 fn scanned(body: &[u8], links: &Links, text: Text) -> Option<Bytes> {
-    let mut scanner = Scanner::of(links.clone(), text);
-    let mut out = Vec::new();
-    scanner.push(body, |piece| {
-        if out.capacity() == 0 && piece != Piece::Keep(0..body.len()) {
-            out.reserve(body.len() + 64);
-        }
-        if out.capacity() > 0 {
-            put(&mut out, body, &piece);
-        }
-    });
-    scanner.finish(|piece| put(&mut out, body, &piece));
-    (scanner.links_found() > 0).then(|| out.into())
+    turned(body, Reader::Json(Scanner::of(links.clone(), text)))
 }
 
-fn put(out: &mut Vec<u8>, body: &[u8], piece: &Piece<'_>) {
-    out.extend_from_slice(match piece {
-        Piece::Add(bytes) => bytes,
-        Piece::Keep(range) => &body[range.clone()],
-    });
+fn turned(body: &[u8], mut reader: Reader) -> Option<Bytes> {
+    let turned = reader.whole(body)?;
+    (reader.links_found() > 0).then(|| turned.into())
 }
 
 fn is_reference(name: &str) -> bool {
