@@ -23,7 +23,6 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    pub(super) trailers: Option<HeaderMap>,
 }
 
 impl Reply {
@@ -107,12 +106,10 @@ impl Client {
         };
         let (parts, body) = response.into_parts();
         let body = body.collect().await?;
-        let trailers = body.trailers().cloned();
         Ok(Reply {
             status: parts.status,
             headers: parts.headers,
             body: body.to_bytes(),
-            trailers,
         })
     }
 }

@@ -308,29 +308,6 @@ async fn app_service_and_arc_ask_for_their_proof() {
 }
 
 #[tokio::test]
-async fn the_apis_answer_without_tls_to_a_loopback_name() {
-    let simulator = Simulator::start().await.unwrap();
-    let origin = format!("http://{}", simulator.metadata_address());
-    let form = client::form(&simulator, &format!("{origin}/.default"));
-    let token = client::ask(&simulator, &form).await.json();
-    let mut tcp = TcpStream::connect(simulator.metadata_address())
-        .await
-        .unwrap();
-    let head = format!(
-        "GET /v1.0/users?$top=1 HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
-        simulator.metadata_address(),
-        token["access_token"].as_str().unwrap()
-    );
-    tcp.write_all(head.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    tcp.read_to_string(&mut text).await.unwrap();
-    assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
-    let link = format!("\"@odata.nextLink\":\"{origin}/v1.0/users?$top=1&$skiptoken=");
-    assert!(text.contains(&link), "{text}");
-    assert_eq!(simulator.violations(), []);
-}
-
-#[tokio::test]
 async fn the_set_of_a_table_is_looked_up_by_its_name() {
     let simulator = Simulator::start().await.unwrap();
     for (name, sets) in [("account", &["accounts"][..]), ("accounts", &[])] {

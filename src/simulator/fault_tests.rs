@@ -1,10 +1,10 @@
 //! What goes wrong on request goes wrong on the wire exactly so, and nothing else does.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::client::{Client, bearer, get, once, status};
+use super::client::{Client, bearer, get, status};
 use super::*;
 
 /// The target of one user.
@@ -98,23 +98,6 @@ async fn an_answer_can_be_ended_by_its_connection_alone() {
 }
 
 #[tokio::test]
-async fn bytes_can_be_written_in_front_of_an_answer_and_in_its_place() {
-    let simulator = Simulator::start().await.unwrap();
-    let hints = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n".to_vec();
-    simulator.script(Script::on(GRAPH, Fault::Interim(hints)).times(1));
-    let bearer = bearer(&simulator, GRAPH).await;
-    let mut client = Client::open(&simulator, GRAPH, false).await.unwrap();
-    // hyper's client reads past interim answers; the next request shows that the connection lives.
-    for _ in 0..2 {
-        assert_eq!(client.status(get(GRAPH, USER, &bearer)).await, 200);
-    }
-    let raw = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_vec();
-    simulator.script(Script::on(GRAPH, Fault::Raw(raw.clone(), Ending::Close)).times(1));
-    let (bytes, _) = read_raw(&simulator, "/v1.0/users").await;
-    assert_eq!(bytes, raw);
-}
-
-#[tokio::test]
 async fn scripts_choose_their_requests_and_wear_off() {
     let simulator = Simulator::start().await.unwrap();
     let bearer = bearer(&simulator, GRAPH).await;
@@ -148,25 +131,6 @@ async fn scripts_choose_their_requests_and_wear_off() {
     assert_eq!(client::ask(&simulator, &form).await.status, 200);
     // A call that a script answers has been made all the same.
     assert_eq!(simulator.token_calls(), 3);
-}
-
-#[tokio::test]
-async fn a_held_request_goes_on_when_its_gate_opens() {
-    let simulator = Simulator::start().await.unwrap();
-    let bearer = bearer(&simulator, GRAPH).await;
-    let gate = Gate::new();
-    simulator.script(Script::on(GRAPH, Fault::Hold(gate.clone())));
-    let exchange = once(&simulator, get(GRAPH, "/v1.0/users", &bearer));
-    let open = async {
-        let held = simulator
-            .wait_for(|seen| seen.target() == "/v1.0/users")
-            .await
-            .unwrap();
-        assert_eq!(held.status, None);
-        gate.open();
-    };
-    let (reply, ()) = tokio::join!(exchange, open);
-    assert_eq!(reply.unwrap().status, 200);
 }
 
 #[tokio::test]
@@ -247,18 +211,6 @@ async fn certificates_can_be_wrong_in_each_way() {
 }
 
 #[tokio::test]
-async fn idle_connections_can_be_closed() {
-    let simulator = Simulator::start().await.unwrap();
-    let bearer = bearer(&simulator, GRAPH).await;
-    let mut client = Client::open(&simulator, GRAPH, false).await.unwrap();
-    client.send(get(GRAPH, USER, &bearer)).await.unwrap();
-    assert_eq!(simulator.connections(GRAPH), 1);
-    assert_eq!(simulator.close_idle(GRAPH, Ending::Close), 1);
-    assert!(client.send(get(GRAPH, USER, &bearer)).await.is_err());
-    assert_eq!(simulator.connections(GRAPH), 0);
-}
-
-#[tokio::test]
 async fn http_2_streams_are_reset_refused_and_sent_away() {
     let simulator = Simulator::start().await.unwrap();
     let bearer = bearer(&simulator, GRAPH).await;
@@ -301,28 +253,5 @@ async fn http_1_connections_are_sent_away_with_a_word() {
         String::from_utf8(bytes)
             .unwrap()
             .contains("connection: close")
-    );
-}
-
-#[tokio::test]
-async fn latency_and_dripping_take_their_time() {
-    let simulator = Simulator::start().await.unwrap();
-    let bearer = bearer(&simulator, GRAPH).await;
-    let pause = Duration::from_millis(30);
-    simulator.script(Script::on(GRAPH, Fault::Latency(pause)).times(1));
-    let drip = Fault::Drip {
-        size: 1024,
-        every: Duration::from_millis(10),
-    };
-    simulator.script(Script::on(GRAPH, drip).times(1));
-    let begun = Instant::now();
-    let reply = once(&simulator, get(GRAPH, "/sim/bytes/4096", &bearer))
-        .await
-        .unwrap();
-    assert_eq!(reply.body.len(), 4096);
-    assert!(
-        begun.elapsed() >= Duration::from_millis(60),
-        "{:?}",
-        begun.elapsed()
     );
 }

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::client::{Client, Reply, ask, bearer, fetch, form, get, once, request, status};
+use super::client::{Reply, ask, bearer, fetch, form, get, once, request, status};
 use std::time::Duration;
 
 use super::*;
@@ -236,27 +236,6 @@ async fn files_lie_behind_a_ticket_and_must_not_see_a_token() {
     let leaked = get(DOWNLOAD, &location, &bearer);
     assert_eq!(status(&simulator, leaked).await, 401);
     assert_eq!(simulator.violations().len(), 1);
-}
-
-#[tokio::test]
-async fn an_upload_session_takes_pieces_until_the_last() {
-    let simulator = Simulator::start().await.unwrap();
-    let session = send(
-        &simulator,
-        "POST",
-        "/v1.0/drives/d/items/x/createUploadSession",
-        &json!({}),
-    )
-    .await;
-    let upload = session.json()["uploadUrl"].as_str().unwrap().to_owned();
-    let host = format!("localhost:{}", simulator.address().port());
-    let mut client = Client::open(&simulator, "localhost", false).await.unwrap();
-    for (range, expected) in [("bytes 0-3/8", 202), ("bytes 4-7/8", 201)] {
-        let put = request("PUT", &host, &upload, &[("content-range", range)], "abcd");
-        assert_eq!(client.status(put).await, expected);
-    }
-    let photo = fetch(&simulator, GRAPH, "/v1.0/users/u/photo/$value").await;
-    assert_eq!(photo.header("content-type"), "image/jpeg");
 }
 
 #[tokio::test]

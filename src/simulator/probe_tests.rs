@@ -62,41 +62,6 @@ where
 }
 
 #[tokio::test]
-async fn trailers_arrive_for_those_who_ask() {
-    let simulator = Simulator::start().await.unwrap();
-    let bearer = bearer(&simulator, GRAPH).await;
-    let headers = [("authorization", bearer.as_str()), ("te", "trailers")];
-    let get = || request("GET", GRAPH, "/sim/trailers", &headers, "");
-    for http2 in [false, true] {
-        let mut client = Client::open(&simulator, GRAPH, http2).await.unwrap();
-        let reply = client.send(get()).await.unwrap();
-        assert_eq!(&reply.body[..], b"one\ntwo\n");
-        assert_eq!(reply.trailers.unwrap()["x-sim-rows"], "2");
-    }
-    assert_eq!(simulator.violations(), []);
-}
-
-#[tokio::test]
-async fn a_feed_sends_what_the_test_sends() {
-    let simulator = Simulator::start().await.unwrap();
-    let feed = simulator.feed("one");
-    let send = async {
-        assert!(feed.send("data: 1\n\n").await);
-        assert!(feed.send("data: 2\n\n").await);
-        drop(feed);
-    };
-    let (reply, ()) = tokio::join!(fetch(&simulator, GRAPH, "/sim/feed/one"), send);
-    assert_eq!(&reply.body[..], b"data: 1\n\ndata: 2\n\n");
-    assert_eq!(reply.header("content-type"), "text/event-stream");
-    assert_eq!(fetch(&simulator, GRAPH, "/sim/feed/one").await.status, 404);
-    let bearer = bearer(&simulator, GRAPH).await;
-    let feed = simulator.feed("two");
-    let get = get(GRAPH, "/sim/feed/two", &bearer);
-    let (reply, ()) = tokio::join!(once(&simulator, get), feed.break_off());
-    assert!(reply.is_err());
-}
-
-#[tokio::test]
 async fn pages_have_about_the_size_asked_for_and_compress() {
     let simulator = Simulator::start().await.unwrap();
     let page = fetch(&simulator, GRAPH, "/sim/page/150").await;
@@ -120,40 +85,6 @@ async fn pages_have_about_the_size_asked_for_and_compress() {
     simulator.compress(false);
     let reply = once(&simulator, users()).await.unwrap();
     assert_eq!(reply.header("content-encoding"), "");
-}
-
-#[tokio::test]
-async fn echo_mirror_status_and_slow_answer_as_asked() {
-    let simulator = Simulator::start().await.unwrap();
-    let bearer = bearer(&simulator, GRAPH).await;
-    let headers = [
-        ("authorization", bearer.as_str()),
-        ("x-one", "a"),
-        ("x-one", "b"),
-    ];
-    let post = |target| request("POST", GRAPH, target, &headers, "hello");
-    let echo = once(&simulator, post("/sim/echo?a=%2f"))
-        .await
-        .unwrap()
-        .json();
-    assert_eq!(echo["target"], "/sim/echo?a=%2f");
-    assert_eq!(echo["headers"]["x-one"], serde_json::json!(["a", "b"]));
-    assert_eq!(echo["headers"]["authorization"], serde_json::json!([]));
-    assert_eq!(
-        &once(&simulator, post("/sim/mirror")).await.unwrap().body[..],
-        b"hello"
-    );
-    assert_eq!(
-        fetch(&simulator, GRAPH, "/sim/status/507").await.status,
-        507
-    );
-    let slow = fetch(&simulator, GRAPH, "/sim/slow?head_ms=1&body_ms=1")
-        .await
-        .json();
-    assert_eq!(slow["second"], 2);
-    // The probes ask for a token like everything else.
-    let bare = request("POST", GRAPH, "/sim/mirror", &[], "hello");
-    assert_eq!(status(&simulator, bare).await, 401);
 }
 
 #[tokio::test]

@@ -1,36 +1,12 @@
-//! The simulator as a whole: a token, pages through their links, the record, an outage.
+//! The simulator as a whole: pages through their links, and the record.
 
 use http::StatusCode;
 
-use super::client::{Client, ask, bearer, fetch, form, get, once, request, status};
+use super::client::{Client, bearer, get, once, request, status};
 use super::*;
 
 async fn simulator() -> Simulator {
     Simulator::start().await.unwrap()
-}
-
-#[tokio::test]
-async fn a_client_secret_buys_a_token_that_graph_accepts() {
-    let simulator = simulator().await;
-    let reply = ask(
-        &simulator,
-        &form(&simulator, "https://graph.microsoft.com/.default"),
-    )
-    .await;
-    assert_eq!(reply.status, StatusCode::OK);
-    let document = reply.json();
-    assert_eq!(document["expires_in"], 3599);
-    let token = document["access_token"].as_str().unwrap();
-    assert!(
-        token.contains(TOKEN_CANARY) && (1200..2200).contains(&token.len()),
-        "{}",
-        token.len()
-    );
-    let reply = fetch(&simulator, GRAPH, "/v1.0/users?$top=2").await;
-    assert_eq!(reply.status, StatusCode::OK);
-    assert_eq!(reply.json()["value"].as_array().unwrap().len(), 2);
-    assert_eq!(simulator.violations(), []);
-    assert_eq!(simulator.token_calls(), 2);
 }
 
 #[tokio::test]
@@ -116,25 +92,4 @@ async fn a_request_is_recorded_as_it_was_written() {
     assert!(!seen.first);
     assert_eq!(seen.connection, 1);
     assert_eq!(simulator.violations().len(), 2);
-}
-
-#[tokio::test]
-async fn an_outage_ends_connections_and_lasts_until_recovery() {
-    let simulator = simulator().await;
-    let bearer = bearer(&simulator, GRAPH).await;
-    let get = || get(GRAPH, "/v1.0/users", &bearer);
-    let mut client = Client::open(&simulator, GRAPH, false).await.unwrap();
-    assert_eq!(client.status(get()).await, StatusCode::OK);
-    simulator.outage(GRAPH);
-    assert!(client.send(get()).await.is_err());
-    assert!(Client::open(&simulator, GRAPH, false).await.is_err());
-    // Another host is not affected.
-    assert_eq!(
-        ask(&simulator, &form(&simulator, "https://localhost/.default"))
-            .await
-            .status,
-        StatusCode::OK
-    );
-    simulator.recover(GRAPH);
-    assert_eq!(status(&simulator, get()).await, StatusCode::OK);
 }
