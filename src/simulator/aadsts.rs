@@ -1,5 +1,5 @@
 //! The error documents of the token endpoint, by AADSTS code. Statuses and classes are those that
-//! were observed or documented; the sentences are our own, as clients must not read them.
+//! were observed or documented; one sentence does for all of them, as clients must not read it.
 
 use std::time::SystemTime;
 
@@ -29,45 +29,6 @@ fn class(code: u32) -> (u16, &'static str) {
     }
 }
 
-/// What a code means; `{}` stands for the thing at fault.
-fn sentence(code: u32) -> &'static str {
-    match code {
-        28003 => "The scope names several resources: {}.",
-        50013 => "The assertion is not valid: {}.",
-        50027 => "The assertion cannot be read: {}.",
-        50048 => "Issuer and subject differ: {}.",
-        50194 => "Tenant {} does not suit this grant.",
-        53003 => "Blocked by Conditional Access {}.",
-        65001 => "Nobody has consented to {}.",
-        70003 => "Grant type {} is not supported.",
-        70011 => "The scope {} is not valid.",
-        70021 => "No federated record matches {}.",
-        90002 => "Tenant '{}' was not found.",
-        90014 => "The field {} is missing or malformed.",
-        90033 => "A directory that {} needs is away.",
-        90055 => "Tenant {} sends too many requests.",
-        500_011 => "Resource principal {} was not found.",
-        500_014 => "The principal of {} is disabled.",
-        501_051 => "Application {} has no role there.",
-        700_016 => "Application '{}' was not found.",
-        700_024 => "The assertion is not valid now: {}.",
-        700_027 => "The signature cannot be verified: {}.",
-        700_211 => "No federated record matches issuer '{}'.",
-        700_212 => "No federated record matches audience '{}'.",
-        700_213 => "No federated record matches subject '{}'.",
-        900_023 => "Tenant '{}' is malformed.",
-        900_144 => "The request must contain the field {}.",
-        900_561 => "Only POST is accepted, not {}.",
-        1_002_012 => "The scope {} is not a /.default.",
-        7_000_112 => "Application '{}' is disabled.",
-        7_000_215 => "The secret of app '{}' is not valid.",
-        7_000_216 => "App '{}' shows no credential.",
-        7_000_222 => "The secrets of app '{}' are expired.",
-        7_000_229 => "App '{}' has no service principal.",
-        _ => "The request was refused: {}.",
-    }
-}
-
 /// The answer for a code; `about` is the tenant, app, scope or other thing at fault.
 pub(super) fn refuse(code: u32, about: &str, correlation: &str) -> Answer {
     let (status, error) = class(code);
@@ -76,7 +37,7 @@ pub(super) fn refuse(code: u32, about: &str, correlation: &str) -> Answer {
     // Two styles are about; which one a code has does not matter to a client, so both appear.
     let joint = if code.is_multiple_of(2) { "\r\n" } else { " " };
     let parts = [
-        format!("AADSTS{code}: {}", sentence(code).replace("{}", about)),
+        format!("AADSTS{code}: The request was refused: {about}."),
         format!("Trace ID: {trace}"),
         format!("Correlation ID: {correlation}"),
         format!("Timestamp: {stamp}"),
