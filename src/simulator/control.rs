@@ -184,11 +184,6 @@ impl Simulator {
         self.world.http2.store(on, Ordering::Relaxed);
     }
 
-    /// Whether JSON is compressed for clients that accept gzip. It is at start.
-    pub fn compress(&self, on: bool) {
-        self.world.compress.store(on, Ordering::Relaxed);
-    }
-
     /// A body to send piece by piece, for the next request to `/sim/feed/{name}`.
     pub fn feed(&self, name: &str) -> Feed {
         self.world.probe.feed(name)

@@ -1,13 +1,12 @@
 //! File columns: sent whole or in pieces, through an address that carries the session and needs the
-//! token; fetched whole or by ranges.
+//! token.
 
 use http::{Method, StatusCode};
 
 use super::answer::Answer;
 use super::call::Call;
 use super::dataverse::{error, link, missing};
-use super::download::{content_range, ranged};
-use super::graph::reads;
+use super::download::content_range;
 use super::world::World;
 
 /// Bytes in a piece, as the service proposes it.
@@ -20,24 +19,11 @@ const SESSION_OF_URLLIB3: &str = "FAKE%2BSESSION%3D";
 
 /// Whether a path below the root leads to a file column.
 pub(super) fn is_file(path: &str) -> bool {
-    path.contains(")/") && path.trim_end_matches("/$value").ends_with("filecolumn")
+    path.contains(")/") && path.ends_with("filecolumn")
 }
 
 /// Answers for file columns.
 pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
-    if reads(&call.method) {
-        let text = format!("\"@odata.nextLink\":\"{}\" file ", link(call, "accounts"));
-        let file = text.repeat(500);
-        return ranged(call, file.as_bytes())
-            .with("content-type", "application/octet-stream")
-            .with("content-disposition", "attachment; filename=\"25mb.pdf\"")
-            .with("x-ms-file-name", "25mb.pdf")
-            .with("x-ms-file-size", &file.len().to_string())
-            .with("mimetype", "application/pdf");
-    }
-    if call.method == Method::DELETE {
-        return Answer::new(StatusCode::NO_CONTENT);
-    }
     if call.method != Method::PATCH {
         return missing(call);
     }

@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::dataverse::{ROOTS, error, json, link, missing};
 use super::dataverse_shown::{KEY, Shown};
-use super::graph::{count, reads};
+use super::graph::reads;
 use super::paging::Paging;
 use super::world::World;
 use super::{bind, host};
@@ -63,12 +63,8 @@ pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
     let Some(row) = Row::parse(path) else {
         return missing(call);
     };
-    if call.option("$skip").is_some() {
-        return error(400, "0x80060888", "Skip Clause is not supported in CRM");
-    }
     match (&call.method, row.key, row.rest) {
         (method, None, "") if reads(method) => list(world, call, row.table),
-        (method, None, "$count") if reads(method) => count(ROWS),
         (&Method::POST, None, "") => create(world, call, row.table),
         (&Method::POST, None, "Microsoft.Dynamics.CRM.CreateMultiple") => {
             create_multiple(world, call)
@@ -142,10 +138,6 @@ fn list(world: &World, call: &Call, table: &str) -> Answer {
         "@Microsoft.Dynamics.CRM.globalmetadataversion": "83482801",
         "value": rows,
     });
-    if call.raw_option("$count") == Some("true") {
-        page["@odata.count"] = json!(ROWS);
-        page["@Microsoft.Dynamics.CRM.totalrecordcount"] = json!(ROWS);
-    }
     if until < top {
         page["@odata.nextLink"] = json!(COOKIE.link(call, until));
     }
@@ -219,9 +211,6 @@ fn single(world: &World, call: &Call, table: &str, key: &str) -> Answer {
         );
     }
     match *method {
-        _ if reads(method) && call.header("if-none-match") == tag.as_str() => {
-            Answer::new(StatusCode::NOT_MODIFIED)
-        }
         _ if reads(method) => {
             let mut row = Shown::of(call).row(row);
             let rest = format_args!("{table}({key})/{CONTACTS}?$skiptoken=%253c").to_string();

@@ -72,7 +72,7 @@ fn file(call: &Call) -> Answer {
 }
 
 /// Bytes, whole or the one range that the request asks for.
-pub(super) fn ranged(call: &Call, bytes: &[u8]) -> Answer {
+fn ranged(call: &Call, bytes: &[u8]) -> Answer {
     let whole = || {
         Answer::new(StatusCode::OK)
             .carrying(bytes.to_vec())

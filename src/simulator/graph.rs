@@ -80,7 +80,6 @@ pub(super) fn admitted(world: &World, call: &Call) -> Answer {
         (_, ["users"] | ["users", _]) => graph_user::answer(world, call, &place),
         (_, ["users", _, ..]) => graph_work::belongings(world, call, &place),
         (_, ["groups", ..]) => graph_work::groups(world, call, &place),
-        (_, ["teams", ..]) => graph_work::teams(world, call, &place),
         (method, ["organization"]) if reads(method) => graph_work::organisation(call, &place),
         (_, ["me", ..]) => {
             let text = "/me request is only valid with delegated authentication flow.";
@@ -107,11 +106,6 @@ fn dressed(answer: Answer, call: &Call) -> Answer {
 pub(super) fn json(status: u16, value: &Value) -> Answer {
     let status = StatusCode::from_u16(status).unwrap_or_default();
     Answer::json(status, JSON, value).chunked()
-}
-
-/// The answer to `/$count`: a number as text.
-pub(super) fn count(number: usize) -> Answer {
-    Answer::content(StatusCode::OK, "text/plain", number.to_string())
 }
 
 /// An answer in Graph's error form.

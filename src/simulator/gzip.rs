@@ -18,14 +18,11 @@ const UNPACKED: u64 = 16 * 1024 * 1024;
 
 /// The answer, compressed when it is JSON, long enough and welcome.
 pub(super) fn compressed(mut answer: Answer, request: &HeaderMap) -> Answer {
-    let accepted = request
-        .get(ACCEPT_ENCODING)
-        .and_then(|value| value.to_str().ok());
     let media_type = answer
         .headers
         .get(CONTENT_TYPE)
         .map(|value| value.as_bytes());
-    let suits = accepted.is_some_and(|accepted| accepted.contains("gzip"))
+    let suits = is_welcome(request)
         && media_type.is_some_and(|media_type| media_type.starts_with(b"application/json"))
         && answer.bytes().len() >= WORTH_IT
         && !answer.headers.contains_key(CONTENT_ENCODING);
@@ -37,6 +34,13 @@ pub(super) fn compressed(mut answer: Answer, request: &HeaderMap) -> Answer {
     };
     answer.content = Content::Bytes(packed);
     answer.with(CONTENT_ENCODING, "gzip")
+}
+
+/// Whether the client accepts it.
+pub(super) fn is_welcome(request: &HeaderMap) -> bool {
+    let accepted = request.get(ACCEPT_ENCODING);
+    let accepted = accepted.and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("gzip"))
 }
 
 /// The bytes in a gzip wrapper.

@@ -117,7 +117,7 @@ pub(super) fn answer(world: &World, call: &Call, rest: &str) -> Answer {
             Answer::json(StatusCode::OK, "application/json", &document)
         }
         "mirror" => Answer::new(StatusCode::OK).with("content-type", "application/octet-stream"),
-        "page" => ready_page(world, call, argument, welcomes_gzip(world, &call.headers)),
+        "page" => ready_page(world, call, argument, gzip::is_welcome(&call.headers)),
         "gzip-page" => ready_page(world, call, argument, true),
         "slow" => slow(call),
         "status" => {
@@ -168,14 +168,6 @@ fn echo(call: &Call) -> Answer {
         "length": call.body.length,
     });
     Answer::json(StatusCode::OK, "application/json", &document)
-}
-
-fn welcomes_gzip(world: &World, headers: &HeaderMap) -> bool {
-    let accepted = headers
-        .get("accept-encoding")
-        .and_then(|value| value.to_str().ok());
-    let on = world.compress.load(std::sync::atomic::Ordering::Relaxed);
-    on && accepted.is_some_and(|accepted| accepted.contains("gzip"))
 }
 
 fn ready_page(world: &World, call: &Call, size: &str, packed: bool) -> Answer {

@@ -79,12 +79,9 @@ async fn pages_have_about_the_size_asked_for_and_compress() {
         ("authorization", bearer.as_str()),
         ("accept-encoding", "br, gzip"),
     ];
-    let users = || request("GET", GRAPH, "/v1.0/users?$top=50", &headers, "");
-    let reply = once(&simulator, users()).await.unwrap();
+    let users = request("GET", GRAPH, "/v1.0/users?$top=50", &headers, "");
+    let reply = once(&simulator, users).await.unwrap();
     assert_eq!(reply.header("content-encoding"), "gzip");
-    simulator.compress(false);
-    let reply = once(&simulator, users()).await.unwrap();
-    assert_eq!(reply.header("content-encoding"), "");
 }
 
 #[tokio::test]

@@ -171,10 +171,7 @@ impl Exchange {
         if !answer.delay.is_zero() {
             tokio::time::sleep(answer.delay).await;
         }
-        if self.world.compress.load(Ordering::Relaxed) {
-            return Ok(gzip::compressed(answer, &call.headers));
-        }
-        Ok(answer)
+        Ok(gzip::compressed(answer, &call.headers))
     }
 
     /// Reads the body, unless that was done before.

@@ -1,11 +1,9 @@
-//! The users of the tenant: as many as asked for, always the same ones, and what was changed about
-//! them since the start.
+//! The users of the tenant: as many as asked for, always the same ones, and who came and went since
+//! the start.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::locked;
@@ -37,7 +35,6 @@ pub(super) struct Users(Mutex<State>);
 
 struct State {
     created: BTreeMap<String, Value>,
-    changed: BTreeMap<String, Value>,
     deleted: BTreeSet<String>,
     version: u64,
 }
@@ -46,7 +43,6 @@ impl Default for Users {
     fn default() -> Self {
         Self(Mutex::new(State {
             created: BTreeMap::new(),
-            changed: BTreeMap::new(),
             deleted: BTreeSet::new(),
             version: 1,
         }))
@@ -56,17 +52,6 @@ impl Default for Users {
 /// The id of a user by position.
 pub(super) fn id(index: usize) -> String {
     format!("66666666-aaaa-4bbb-8ccc-{:012x}", index.saturating_add(1))
-}
-
-/// The id of the user that a path names, by that or by the principal name of the start.
-pub(super) fn named(name: &str) -> Cow<'_, str> {
-    let name = percent_decode_str(name).decode_utf8_lossy();
-    let principal = name.strip_suffix(DOMAIN);
-    let digits = principal.and_then(|principal| principal.strip_prefix("user"));
-    match digits.and_then(|digits| digits.parse().ok()) {
-        Some(index) => id(index).into(),
-        None => name,
-    }
 }
 
 fn index(id: &str) -> Option<usize> {
@@ -103,25 +88,12 @@ impl Users {
         let until = AT_START.min(from.saturating_add(limit));
         let ids = (from..until).map(|index| (id(index), index));
         let alive = ids.filter(|(id, _)| !state.deleted.contains(id));
-        let current = |(id, index)| {
-            state
-                .changed
-                .get(&id)
-                .cloned()
-                .unwrap_or_else(|| original(index))
-        };
-        let mut users: Vec<Value> = alive.map(current).collect();
+        let mut users: Vec<Value> = alive.map(|(_, index)| original(index)).collect();
         let next = (until < AT_START).then_some(until);
         if next.is_none() {
             users.extend(state.created.values().cloned());
         }
         (users, next)
-    }
-
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        let state = locked(&self.0);
-        AT_START + state.created.len() - state.deleted.len()
     }
 
     /// One user, by id.
@@ -142,25 +114,6 @@ impl Users {
         user
     }
 
-    /// Lays members over a user, if there is one.
-    pub(super) fn change(&self, id: &str, members: &Map<String, Value>) {
-        let mut state = locked(&self.0);
-        let Some(mut user) = state.find(id) else {
-            return;
-        };
-        state.version += 1;
-        for (name, value) in members {
-            user[name.as_str()] = value.clone();
-        }
-        user["@odata.etag"] = json!(format!("W/\"{}\"", state.version));
-        let known = state.changed.contains_key(id) || state.changed.len() < CHANGES;
-        if state.created.contains_key(id) {
-            state.created.insert(id.to_owned(), user);
-        } else if known {
-            state.changed.insert(id.to_owned(), user);
-        }
-    }
-
     /// Deletes a user, if there is one.
     pub(super) fn delete(&self, id: &str) {
         let mut state = locked(&self.0);
@@ -178,18 +131,9 @@ impl State {
         if self.deleted.contains(id) {
             return None;
         }
-        let changed = self
-            .created
-            .get(id)
-            .or_else(|| self.changed.get(id))
-            .cloned();
-        changed.or_else(|| index(id).filter(|&index| index < AT_START).map(original))
+        let created = self.created.get(id).cloned();
+        created.or_else(|| index(id).filter(|&index| index < AT_START).map(original))
     }
-}
-
-/// The entity tag of a user.
-pub(super) fn etag(user: &Value) -> &str {
-    user["@odata.etag"].as_str().unwrap_or("W/\"1\"")
 }
 
 /// The user with only the members of a `$select`.

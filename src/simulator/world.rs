@@ -41,8 +41,6 @@ pub(super) struct World {
     pub(super) port: AtomicU16,
     /// Whether HTTP/2 is offered.
     pub(super) http2: AtomicBool,
-    /// Whether JSON is compressed for those who accept it.
-    pub(super) compress: AtomicBool,
     pub(super) token_calls: AtomicU64,
     links: Mutex<HashMap<u64, Weak<Link>>>,
     next_link: AtomicU64,
@@ -65,7 +63,6 @@ impl World {
             ticket: format!("v1.{TICKET_CANARY}{}", base64url(random::<18>())),
             port: AtomicU16::new(0),
             http2: AtomicBool::new(true),
-            compress: AtomicBool::new(true),
             token_calls: AtomicU64::new(0),
             links: Mutex::default(),
             next_link: AtomicU64::new(1),
