@@ -1,7 +1,8 @@
 //! Web pages: who may call, and what the answer says to the browser.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
+use super::headers;
 use crate::code::Code;
 use crate::config::{BaseUrl, Origin};
 use crate::policy::authority::Authority;
@@ -19,17 +20,6 @@ fn browser_policy() -> BrowserPolicy {
         ],
         public: Some(origin("https://gateway.example")),
     }
-}
-
-fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (field, value) in lines {
-        map.append(
-            HeaderName::from_bytes(field.as_bytes()).unwrap(),
-            HeaderValue::from_str(value).unwrap(),
-        );
-    }
-    map
 }
 
 /// `own`, `listed` or the code of the refusal.

@@ -9,6 +9,21 @@ mod response_header;
 mod target;
 mod url;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+fn name(text: &str) -> HeaderName {
+    HeaderName::from_bytes(text.as_bytes()).unwrap()
+}
+
+fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (field, value) in lines {
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        map.append(name(field), value);
+    }
+    map
+}
+
 /// One decoding of the whole text; a `%` without two hex digits stays.
 fn decode(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();

@@ -1,22 +1,11 @@
 //! What goes up: named cases, and laws over any set of headers.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
+use super::{headers, name};
 use crate::code::Code;
 use crate::config::HeaderEdits;
 use crate::policy::request_header::{RequestRules, is_fixed};
-
-fn name(text: &str) -> HeaderName {
-    HeaderName::from_bytes(text.as_bytes()).unwrap()
-}
-
-pub(super) fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (field, value) in lines {
-        map.append(name(field), HeaderValue::from_str(value).unwrap());
-    }
-    map
-}
 
 pub(super) fn rules(keep: &[&str]) -> RequestRules {
     let keep: Vec<HeaderName> = keep.iter().map(|text| name(text)).collect();
@@ -253,7 +242,6 @@ fn a_content_length_has_one_spelling() {
         (&["5", "6"], None),
         (&["+5"], None),
         (&["5, 5"], None),
-        (&["99999999999999999999"], None),
     ] {
         let lines: Vec<_> = values
             .iter()
@@ -263,9 +251,7 @@ fn a_content_length_has_one_spelling() {
             .iter()
             .map(|value| format!("content-length: {value}"))
             .collect();
-        if values != ["99999999999999999999"] {
-            assert_eq!(left(&rules(&[]), &lines).unwrap(), expected, "{values:?}");
-        }
+        assert_eq!(left(&rules(&[]), &lines).unwrap(), expected, "{values:?}");
     }
 }
 

@@ -3,7 +3,8 @@
 use http::{HeaderMap, HeaderName};
 use proptest::prelude::*;
 
-use super::request_header::{headers, rules};
+use super::headers;
+use super::request_header::rules;
 
 /// Names that matter, names near them, and any other.
 fn any_name() -> impl Strategy<Value = String> {

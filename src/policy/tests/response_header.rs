@@ -3,20 +3,9 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
+use super::{headers, name};
 use crate::config::HeaderEdits;
 use crate::policy::response_header::{ResponseRules, settle};
-
-fn name(text: &str) -> HeaderName {
-    HeaderName::from_bytes(text.as_bytes()).unwrap()
-}
-
-fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (field, value) in lines {
-        map.append(name(field), HeaderValue::from_str(value).unwrap());
-    }
-    map
-}
 
 fn rules(keep: &[&str]) -> ResponseRules {
     let keep: Vec<HeaderName> = keep.iter().map(|text| name(text)).collect();

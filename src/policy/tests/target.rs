@@ -1,22 +1,10 @@
 //! What hyper hands over and what of it passes.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version};
 
+use super::headers;
 use crate::code::Code;
 use crate::policy::target::Target;
-
-fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-    lines
-        .iter()
-        .map(|(name, value)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
-        })
-        .fold(HeaderMap::new(), |mut map, (name, value)| {
-            map.append(name, value);
-            map
-        })
-}
 
 /// The host and the path and query that pass, or the code of the refusal.
 fn decide(
