@@ -60,7 +60,7 @@ async fn a_route_that_leaves_links_alone_leaves_those_of_requests_alone() {
     send(&stage, &line, "application/json", &body)
         .await
         .expect(204);
-    let sent = stage.simulator.seen().pop().unwrap();
+    let sent = stage.last();
     assert_eq!(sent.target(), target);
     assert_eq!(sent.text(), body);
 }

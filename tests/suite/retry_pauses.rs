@@ -305,9 +305,8 @@ async fn who_waits_behind_a_refused_token_goes_up_with_the_next_one() {
     renewing.open();
     soon(first.answer("GET")).await.expect(200);
     soon(second.answer("GET")).await.expect(200);
-    let seen = stage.simulator.seen();
-    let asked = seen.iter().filter(|seen| seen.host == GRAPH);
-    let order: Vec<_> = asked.map(|seen| seen.target()).collect();
+    let asked = stage.sent_to(GRAPH);
+    let order: Vec<_> = asked.iter().map(|seen| seen.target()).collect();
     let bytes = |number| format!("/sim/bytes/{number}");
     assert_eq!(order, [9, 1, 3, 1, 2].map(bytes));
 }

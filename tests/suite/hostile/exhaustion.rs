@@ -7,24 +7,24 @@ use tokenferry::simulator::GRAPH;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::Fort;
 use super::frame::{
     END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, Speaker, WINDOW_UPDATE, fields,
     frame, good, request,
 };
 use super::wire::listen;
-use super::{Fort, settled};
 use crate::harness::caller::Caller;
 use crate::harness::stage::AT_ONCE;
-use crate::harness::until;
+use crate::harness::{soon, until};
 
 /// The first one is longer: those who are served meanwhile have it, too, also on a busy machine.
 const SHORT: &str = "timeouts: {first_byte: 1500ms, request_head: 600ms, keep_alive: 800ms, request_body_idle: 500ms, write_stall: 600ms}";
 
 async fn open(fort: &Fort, bytes: &[u8]) -> TcpStream {
-    let mut stream = settled(TcpStream::connect(fort.program.address))
+    let mut stream = soon(TcpStream::connect(fort.program.address))
         .await
         .expect("a connection");
-    settled(stream.write_all(bytes)).await.expect("it is taken");
+    soon(stream.write_all(bytes)).await.expect("it is taken");
     stream
 }
 
@@ -107,7 +107,7 @@ async fn one_byte_at_a_time_does_not_prolong_a_batch() {
     while begun.elapsed() < AT_ONCE + AT_ONCE {
         tokio::select! {
             _ = stream.readable() => break,
-            _ = pace.tick() => settled(stream.write_all(b" ")).await.expect("it is taken"),
+            _ = pace.tick() => soon(stream.write_all(b" ")).await.expect("it is taken"),
         }
     }
     assert!(begun.elapsed() < AT_ONCE + AT_ONCE, "it is read still");
@@ -238,7 +238,7 @@ async fn a_crowd_of_connections_is_served_or_waits_and_then_leaves_nothing() {
     .await;
     let mut crowd = Vec::new();
     for index in 0..400 {
-        let mut stream = settled(TcpStream::connect(fort.program.address))
+        let mut stream = soon(TcpStream::connect(fort.program.address))
             .await
             .expect("the system accepts");
         let bytes: &[u8] = match index % 4 {
@@ -271,7 +271,7 @@ async fn one_address_cannot_keep_another_from_the_probes() {
     let fort = Fort::build("").await;
     let mut crowd = Vec::new();
     for _ in 0..200 {
-        let stream = settled(TcpStream::connect(fort.program.admin)).await;
+        let stream = soon(TcpStream::connect(fort.program.admin)).await;
         crowd.push(stream.expect("the system accepts"));
     }
     let mut kubelet = Caller::neighbour(fort.program.admin).await;
@@ -285,7 +285,7 @@ async fn one_address_cannot_keep_another_from_the_probes() {
 async fn connections_that_reset_at_once_are_nothing() {
     let fort = Fort::build("").await;
     for index in 0..500 {
-        let stream = settled(TcpStream::connect(fort.program.address))
+        let stream = soon(TcpStream::connect(fort.program.address))
             .await
             .expect("the system accepts");
         if index % 2 == 0 {
@@ -316,7 +316,7 @@ async fn running_out_of_descriptors_is_a_rest_and_no_end() {
     let mut crowd = Vec::new();
     for _ in 0..150 {
         // The system accepts what the program cannot.
-        let connected = settled(TcpStream::connect(fort.program.address)).await;
+        let connected = soon(TcpStream::connect(fort.program.address)).await;
         crowd.push(connected.expect("the system accepts"));
     }
     let said = fort.program.err.find("the rest is said", |line| {

@@ -28,9 +28,9 @@ use std::time::{Duration, Instant};
 
 use tokenferry::simulator::{Ending, GRAPH, LOGIN, ORGANISATION, Seen, Simulator, TOKEN_CANARY};
 
+use crate::harness::PATIENCE;
 use crate::harness::numbers::Numbers;
 use crate::harness::program::Program;
-use crate::harness::{PATIENCE, soon};
 use wire::{Reply, talk};
 
 /// What other callers may notice of an attack.
@@ -310,9 +310,4 @@ fn get(target: &str) -> Vec<u8> {
 /// A head: the lines, without their last line end.
 fn ask(lines: &str) -> Vec<u8> {
     format!("{lines}\r\n\r\n").into_bytes()
-}
-
-/// Waits for something that a case started.
-async fn settled<T>(what: impl Future<Output = T>) -> T {
-    soon(what).await
 }
