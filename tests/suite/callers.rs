@@ -268,12 +268,7 @@ async fn files_that_others_may_read_are_warned_of_at_start() {
         key.display()
     );
     let program = Program::start(&own, "").await;
-    program
-        .err
-        .find("the warning", |line| {
-            line.contains("is open to every user").then_some(())
-        })
-        .await;
+    program.err.says("is open to every user").await;
     assert!(!program.err.text().contains("a-key-of-good-length"));
 }
 

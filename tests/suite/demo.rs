@@ -123,10 +123,7 @@ async fn the_demo_stays_up_for_the_lines_it_prints_until_a_signal() {
     let child = demo.arg("demo").stdout(Stdio::piped()).spawn().unwrap();
     let mut demo = Demo(child);
     let out = Lines::follow(demo.0.stdout.take().unwrap());
-    out.find("the last line", |line| {
-        line.contains("Ctrl-C").then_some(())
-    })
-    .await;
+    out.says("Ctrl-C").await;
     let lines = out.all();
     let mut lines: Vec<_> = lines.iter().filter_map(|line| tried(line)).collect();
     assert_eq!(lines.len(), 3, "{}", out.text());

@@ -115,12 +115,7 @@ async fn without_any(program: &Program) -> Answer {
         let other = TcpStream::connect(program.address).await;
         others.push(other.expect("the system accepts"));
     }
-    program
-        .err
-        .find("the rest is said", |line| {
-            line.contains("accepting rests").then_some(())
-        })
-        .await;
+    program.err.says("accepting rests").await;
     first.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
     first.answer("GET").await
 }

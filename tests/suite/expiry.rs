@@ -32,11 +32,8 @@ async fn a_running_program_warns_of_a_secret_that_ends_and_shows_when() {
         secret.display()
     );
     let program = Program::start(&app(&keys), "info").await;
-    let said = |line: &str| {
-        line.contains("credential \\\"app\\\" expired on 2026-01-01")
-            .then_some(())
-    };
-    program.err.find("the warning", said).await;
+    let warning = "credential \\\"app\\\" expired on 2026-01-01";
+    program.err.says(warning).await;
     let page = program.get_admin("/metrics").await.text();
     let line = "tokenferry_credential_expiry_timestamp_seconds{credential=\"app\"} 1767225600";
     assert!(page.lines().any(|own| own == line), "{page}");
@@ -70,8 +67,7 @@ async fn the_end_of_a_certificate_is_known_before_its_first_use() {
     })
     .await;
     program.signal(Signal::HUP);
-    let reloaded = |line: &str| line.contains("was reloaded").then_some(());
-    program.err.find("the reload", reloaded).await;
+    program.err.says("was reloaded").await;
     assert!(shown().await, "a reload loses nothing");
 }
 
@@ -85,8 +81,7 @@ async fn a_running_program_warns_of_a_certificate_that_ends() {
     let own = app(&format!("    certificate_file: '{}'\n", file.display()));
     let program = Program::start(&own, "info").await;
     let end = format!("credential \\\"app\\\" expires on {day}, in 9 days");
-    let said = |line: &str| line.contains(&end).then_some(());
-    program.err.find(&end, said).await;
+    program.err.says(&end).await;
     let status = program.get_admin("/status.json").await.json();
     let ends = status["tokens"][0]["credential_expires_at"].to_string();
     assert!(ends.contains(&day), "{status}");
@@ -100,8 +95,7 @@ async fn a_certificate_whose_time_has_not_come_is_told_of() {
     let own = app(&format!("    certificate_file: '{}'\n", file.display()));
     let program = Program::start(&own, "info").await;
     let early = "is not valid before 2090-01-01T00:00:00.000Z; check this machine's clock";
-    let said = |line: &str| line.contains(early).then_some(());
-    program.err.find("the warning", said).await;
+    program.err.says(early).await;
     let (code, out, err) = run(with_file(&["check"], program.folder())).await;
     assert_eq!(code, 0, "{out}{err}");
     let warning = format!("warning: credential \"app\" {early}");

@@ -155,8 +155,7 @@ async fn no_core_is_dumped_and_no_other_process_of_the_user_looks_in() {
     }
     let mut child = command.spawn().expect("the binary runs");
     let err = Lines::follow(child.stderr.take().expect("a pipe"));
-    err.find("its start", |line| line.contains("listening").then_some(()))
-        .await;
+    err.says("listening").await;
     let owner = fs::metadata(format!("/proc/{}/environ", child.id()));
     let owner = owner.expect("it is there").uid();
     let core = core_limit(child.id());
@@ -258,15 +257,15 @@ async fn an_open_door_is_told_at_the_start_and_when_a_reload_opens_it() {
 
 #[tokio::test]
 async fn a_reload_that_takes_tls_away_is_told_and_one_that_keeps_it_is_not() {
+    const GONE: &str = "tls is gone from the configuration";
     let program = Program::start("tls: local\n", "").await;
-    let gone = |line: &str| line.contains("tls is gone from the configuration");
+    let gone = |line: &str| line.contains(GONE);
     let told = |line: &str| (gone(line) || line.contains("was reloaded")).then(|| gone(line));
     program.signal(Signal::HUP);
     assert!(!program.err.find("the reload", told).await);
     program.rewrite("");
     program.signal(Signal::HUP);
-    let told = |line: &str| gone(line).then_some(());
-    program.err.find("the warning", told).await;
+    program.err.says(GONE).await;
 }
 
 #[tokio::test]

@@ -73,8 +73,7 @@ async fn neither_the_log_nor_the_status_page_shows_it_after_a_reload() {
     let program = Program::within(simulator, "", &vars).await;
     program.rewrite(&credential("client_secret_file: '${SLIP}'"));
     program.signal(Signal::HUP);
-    let refused = |line: &str| line.contains("was not reloaded").then_some(());
-    program.err.find("the refusal", refused).await;
+    program.err.says("was not reloaded").await;
     let mut said = program.err.text();
     for page in ["/status.json", "/"] {
         let page = program.get_admin(page).await.expect(200).text();
@@ -95,8 +94,7 @@ async fn a_file_that_goes_away_is_named_as_the_configuration_names_it() {
     let own = credential("client_secret_file: '${PLACE}'");
     let program = Program::within(simulator, &own, &vars).await;
     std::fs::remove_file(&file).expect("it is there");
-    let told = |line: &str| line.contains("cannot read ${PLACE}").then_some(());
-    program.err.find("the failure", told).await;
+    program.err.says("cannot read ${PLACE}").await;
     let status = program.get_admin("/status.json").await.expect(200).text();
     assert!(
         !format!("{}{status}", program.err.text()).contains(SLIP),

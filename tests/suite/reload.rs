@@ -38,12 +38,7 @@ async fn a_file_that_is_refused_changes_nothing_and_is_reported() {
     program.signal(Signal::HUP);
     reloads(&program, "failure", 1.0).await;
     program.get("/graph/sim/bytes/1").await.expect(200);
-    program
-        .err
-        .find("frobnicate", |line| {
-            line.contains("frobnicate").then_some(())
-        })
-        .await;
+    program.err.says("frobnicate").await;
     let status = program.get_admin("/status.json").await.expect(200).json();
     let problems = status["configuration"]["refused"]["problems"].as_array();
     let [problem] = problems.expect("a list").as_slice() else {
@@ -343,8 +338,7 @@ async fn a_file_that_hangs_holds_up_its_reload_and_nothing_else() {
     program.get_admin("/livez").await.expect(200);
     program.get("/graph/sim/bytes/1").await.expect(200);
     let words = "hangs: the files were not read within 10 s";
-    let said = |line: &str| line.contains(words).then_some(());
-    program.err.find(words, said).await;
+    program.err.says(words).await;
     reloads(&program, "failure", 1.0).await;
     let status = program.get_admin("/status.json").await.text();
     assert!(status.contains(words), "{status}");

@@ -22,10 +22,7 @@ async fn sigterm_lets_what_is_in_flight_finish() {
     caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
     let mut answer = caller.head().await;
     program.signal(Signal::TERM);
-    program
-        .err
-        .find("draining", |line| line.contains("draining").then_some(()))
-        .await;
+    program.err.says("draining").await;
     until("readiness ends", || async {
         (program.get_admin("/readyz").await.status == 503).then_some(())
     })
@@ -182,10 +179,7 @@ async fn a_request_that_is_coming_on_a_kept_connection_is_awaited() {
     // Connections are read in order, so that a part has come when the next one is answered.
     program.get("/none").await.expect(404);
     program.signal(Signal::INT);
-    program
-        .err
-        .find("draining", |line| line.contains("draining").then_some(()))
-        .await;
+    program.err.says("draining").await;
     until("nobody is accepted any more", || async {
         let refused = TcpStream::connect(program.address).await;
         refused.is_err().then_some(())
@@ -219,10 +213,7 @@ async fn a_second_signal_ends_at_once() {
     caller.ask("GET /graph/sim/feed/one HTTP/1.1").await;
     caller.head().await;
     program.signal(Signal::TERM);
-    program
-        .err
-        .find("draining", |line| line.contains("draining").then_some(()))
-        .await;
+    program.err.says("draining").await;
     let begun = Instant::now();
     program.signal(Signal::TERM);
     assert_eq!(program.ended().await.code(), Some(0));
@@ -244,10 +235,7 @@ async fn http2_callers_are_told_and_finish() {
         .wait_for(|seen| seen.target.ends_with(b"/sim/feed/one"));
     seen.await.expect("the request is in flight");
     program.signal(Signal::TERM);
-    program
-        .err
-        .find("draining", |line| line.contains("draining").then_some(()))
-        .await;
+    program.err.says("draining").await;
     assert!(feed.send("last").await);
     drop(feed);
     let answer = soon(streamed).await.unwrap().expect(200);
@@ -393,8 +381,7 @@ async fn sighup_during_the_start_is_a_reload_after_it() {
     pipe.write_all(&text).expect("the program reads");
     drop(pipe);
     let err = Lines::follow(child.stderr.take().expect("a pipe"));
-    let said = |line: &str| line.contains("was reloaded").then_some(());
-    err.find("the reload", said).await;
+    err.says("was reloaded").await;
     child.kill().expect("it runs");
     child.wait().expect("it is a child");
 }

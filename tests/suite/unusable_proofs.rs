@@ -157,8 +157,7 @@ async fn an_expired_certificate_is_warned_of_and_keeps_no_other_route_down() {
             }
             program.get("/other/v1.0/users?$top=1").await.expect(200);
             program.signal(Signal::HUP);
-            let reloaded = |line: &str| line.contains("was reloaded").then_some(());
-            program.err.find("the reload", reloaded).await;
+            program.err.says("was reloaded").await;
         }
         let (code, out, err) = run(with_file(&["check"], program.folder())).await;
         assert_eq!(code, 0, "{out}{err}");
@@ -246,10 +245,7 @@ async fn goes_on(case: &str, mut program: Program, spoil: impl Fn(), heal: impl 
     assert_eq!(token["state"], "failing", "{case}: {token}");
     let message = token["failure"]["message"].as_str().expect("a message");
     assert!(message.contains("proof.pem"), "{case}: {message}");
-    program
-        .err
-        .find("the file", |line| line.contains("proof.pem").then_some(()))
-        .await;
+    program.err.says("proof.pem").await;
     heal();
     until("the renewal works again", || async {
         let status = program.get_admin("/status.json").await.json();

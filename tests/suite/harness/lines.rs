@@ -79,6 +79,12 @@ impl Lines {
         }
     }
 
+    /// Waits for a line that contains this.
+    pub(crate) async fn says(&self, text: &str) {
+        self.find(text, |line| line.contains(text).then_some(()))
+            .await;
+    }
+
     /// The first JSON line in which this pointer holds this text.
     pub(crate) async fn with(&self, pointer: &str, text: &str) -> Value {
         let what = format!("{text} at {pointer}");

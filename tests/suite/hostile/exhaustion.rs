@@ -319,10 +319,7 @@ async fn running_out_of_descriptors_is_a_rest_and_no_end() {
         let connected = soon(TcpStream::connect(fort.program.address)).await;
         crowd.push(connected.expect("the system accepts"));
     }
-    let said = fort.program.err.find("the rest is said", |line| {
-        line.contains("accepting rests").then_some(())
-    });
-    said.await;
+    fort.program.err.says("accepting rests").await;
     let text = fort.program.err.text();
     assert_eq!(
         text.matches("accepting rests").count(),
