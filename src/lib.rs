@@ -31,6 +31,7 @@ pub mod forward_proxy;
 pub mod trust;
 
 pub mod alarm;
+pub mod certificate_path;
 pub mod chain;
 pub mod clock;
 pub mod code;

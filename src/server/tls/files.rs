@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::validity::Validity;
 use super::{Origin, TlsError, offer_protocols};
+use crate::certificate_path::Bounded;
 use crate::secret::{FilePath, regular_file};
 
 /// Reads the files. Callers are asked for a certificate when there is an authority to judge it by,
@@ -48,7 +49,7 @@ pub(super) fn load(
                     path: path.clone(),
                     source,
                 })?;
-            builder.with_client_cert_verifier(verifier)
+            builder.with_client_cert_verifier(Bounded::new(verifier))
         }
     };
     let mut config = builder

@@ -6,6 +6,7 @@
 
 mod batch;
 mod browser;
+mod chain;
 mod exhaustion;
 mod flood;
 pub(crate) mod frame;
