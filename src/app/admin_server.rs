@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::admin::Admin;
@@ -49,6 +50,7 @@ impl AdminServer {
         admin: &Arc<Admin>,
         in_force: &Arc<InForce>,
     ) -> Self {
+        let turns = Arc::new(Semaphore::new(1));
         let tasks = listeners
             .into_iter()
             .map(|listener| {
@@ -56,6 +58,7 @@ impl AdminServer {
                     admin: Arc::clone(admin),
                     in_force: Arc::clone(in_force),
                     uses: Arc::default(),
+                    turns: Arc::clone(&turns),
                 };
                 tokio::spawn(lifeline::tie(
                     "the admin listener",
@@ -79,6 +82,9 @@ struct ConnectionContext {
     in_force: Arc<InForce>,
     /// Counts connections and requests of this listener.
     uses: Arc<AtomicU64>,
+    /// One page is made at a time, and first come, first served. What accepts callers and renews tokens
+    /// runs between two of them, however many are asked for at once.
+    turns: Arc<Semaphore>,
 }
 
 /// A connection that is served.
@@ -133,8 +139,8 @@ where
     let task = tokio::spawn(async move {
         let service = service_fn(move |request| {
             last_use.store(next_use(&context.uses), Ordering::Relaxed);
-            let response = context.answer(&request);
-            async move { Ok::<_, Infallible>(response) }
+            let context = context.clone();
+            async move { Ok::<_, Infallible>(context.answer_in_turn(&request).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -149,6 +155,13 @@ where
 }
 
 impl ConnectionContext {
+    async fn answer_in_turn(&self, request: &Request<Body>) -> Response<Full<Bytes>> {
+        // Nobody closes it.
+        let _turn = self.turns.acquire().await;
+        tokio::task::yield_now().await;
+        self.answer(request)
+    }
+
     fn answer(&self, request: &Request<Body>) -> Response<Full<Bytes>> {
         let now = Now::read();
         match self.admit(request) {
@@ -178,5 +191,67 @@ impl ConnectionContext {
             request.headers(),
         )?;
         Ok((target.path, target.asked.query()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::time::SystemTime;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::admin::{Readiness, Report};
+    use crate::app::prepare::prepare;
+    use crate::config::{self, Source};
+    use crate::metrics::Metrics;
+    use crate::token::TokenCache;
+
+    fn context() -> ConnectionContext {
+        let source = Source {
+            allow_missing_env: true,
+            ..Source::alone("routes: [{name: a, path: /a, upstream: 'https://a.com'}]")
+        };
+        let config = config::load(&source).unwrap().config;
+        let now = Now::read();
+        let metrics = Metrics::new(now.wall);
+        let tokens = TokenCache::new(Handle::current(), metrics.refreshes());
+        let generation = prepare(config, SystemTime::now()).unwrap().build(&tokens).1;
+        let readiness = Arc::new(Readiness::new(now));
+        let report = || -> Report { unreachable!("nobody asks for it") };
+        ConnectionContext {
+            admin: Arc::new(Admin::new(metrics, readiness, Box::new(report))),
+            in_force: Arc::new(InForce::new(generation)),
+            uses: Arc::default(),
+            turns: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_between_two_pages() {
+        const PAGES: usize = 100;
+        let context = context();
+        let (mut caller, served) = tokio::io::duplex(1 << 20);
+        let asked = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(PAGES - 1)
+            + "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        caller.write_all(asked.as_bytes()).await.unwrap();
+        let turns = Rc::new(Cell::new(0));
+        let others = async {
+            loop {
+                turns.set(turns.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        };
+        let _open = serve(served, &context, ());
+        let mut answers = String::new();
+        tokio::select! {
+            read = caller.read_to_string(&mut answers) => read.unwrap(),
+            () = others => unreachable!("it goes on for ever"),
+        };
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), PAGES);
+        assert!(turns.get() >= PAGES, "{} turns", turns.get());
     }
 }
