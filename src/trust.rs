@@ -161,6 +161,12 @@ fn system_roots() -> Result<(RootCertStore, Option<String>), TrustError> {
         std::env::var_os(FOLDERS).filter(holds_path),
     );
     if let Some(file) = &file {
+        // The library waits for who writes to a pipe, and reads all that a device gives.
+        regular_file::read(file).map_err(|error| TrustError::Variable {
+            variable: FILE,
+            path: file.into(),
+            reason: error.to_string(),
+        })?;
         let found = rustls_native_certs::load_certs_from_paths(Some(Path::new(file)), None);
         usable(FILE, file, found)?;
     }

@@ -48,6 +48,11 @@ async fn variables_that_lead_to_no_certificate_are_refused_and_not_passed_over()
     fs::write(at("good.pem"), simulator.ca_pem()).expect("the folder can be written");
     fs::write(at("other.pem"), "not a certificate").expect("the folder can be written");
     fs::create_dir(at("empty")).expect("the folder can be written");
+    // Nobody will ever write to it.
+    let made = std::process::Command::new("mkfifo")
+        .arg(at("pipe"))
+        .status();
+    assert!(made.expect("the folder can be written").success());
     let (file, folders) = ("SSL_CERT_FILE", "SSL_CERT_DIR");
     for (variables, code, words) in [
         (vec![(file, "good.pem")], 0, ""),
@@ -61,6 +66,7 @@ async fn variables_that_lead_to_no_certificate_are_refused_and_not_passed_over()
             2,
             "other.pem\", where no CA certificate",
         ),
+        (vec![(file, "pipe")], 2, "only a regular file is read"),
         (
             vec![(folders, "typo")],
             2,
