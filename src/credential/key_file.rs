@@ -75,7 +75,9 @@ pub enum KeyFault {
     )]
     Binary,
     /// A PEM section that cannot be decoded.
-    #[error("a PEM section or certificate is broken in")]
+    #[error(
+        "a PEM section or certificate is broken; copy it again, with its line breaks and nothing in front of each line, to"
+    )]
     Broken,
     /// Not an RSA key.
     #[error("the key is not RSA, and Entra takes RSA only; make an RSA key and certificate for")]
@@ -108,7 +110,9 @@ impl KeyFile {
     /// # Errors
     /// What is wrong with it. Expiry is not looked at.
     pub(super) fn parse(text: &[u8], password: Option<&Secret>) -> Result<Self, KeyFault> {
-        if !text.windows(10).any(|window| window == b"-----BEGIN") {
+        let begun = text.windows(10).filter(|window| *window == b"-----BEGIN");
+        let mut begun = begun.count();
+        if begun == 0 {
             return Err(KeyFault::Binary);
         }
         // The old encrypted form has headers inside its section, which no PEM reader here takes.
@@ -119,12 +123,17 @@ impl KeyFile {
         let mut key = None;
         for section in Pem::iter_from_buffer(text) {
             let section = section.map_err(|_| KeyFault::Broken)?;
+            begun = begun.saturating_sub(1);
             if section.label == "CERTIFICATE" {
                 certificates.push(section.contents);
             } else if section.label.ends_with("PRIVATE KEY") && key.is_none() {
                 let der = Zeroizing::new(section.contents);
                 key = Some(private_key(&section.label, &der, password)?);
             }
+        }
+        // One that is indented, as from YAML, is passed over.
+        if begun > 0 && (certificates.is_empty() || key.is_none()) {
+            return Err(KeyFault::Broken);
         }
         if certificates.is_empty() {
             return Err(KeyFault::NoCertificate);

@@ -194,6 +194,11 @@ fn what_is_not_pem_is_said_to_be_so() {
     assert_eq!(fault(cut, None), KeyFault::Broken);
     let text = PKCS8.replace("BEGIN CERTIFICATE-----\nM", "BEGIN CERTIFICATE-----\n!");
     assert_eq!(fault(&text, None), KeyFault::Broken);
+    for half in ["CERTIFICATE", "PRIVATE KEY"] {
+        let begin = format!("-----BEGIN {half}-----");
+        let indented = PKCS8.replace(&begin, &format!("  {begin}"));
+        assert_eq!(fault(&indented, None), KeyFault::Broken, "{half}");
+    }
     let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     assert_eq!(fault(key, None), KeyFault::KeyUnusable);
 }
