@@ -75,6 +75,9 @@ impl PathPrefix {
             if matches!(segment, "" | "." | "..") {
                 return Err("a path has no empty, '.' or '..' segment".to_owned());
             }
+            if segment.contains('*') {
+                return Err("'*' is for allow; a path stands for all that is below it".to_owned());
+            }
             let plain = segment.bytes().all(is_path_character);
             if !plain {
                 return Err(
@@ -87,9 +90,10 @@ impl PathPrefix {
     }
 }
 
-/// RFC 3986 section 3.3, without percent-encoding, and without ';', which some servers cut at.
+/// RFC 3986 section 3.3, without percent-encoding, and without ';', which some servers cut at, and
+/// '*', which nobody means as it is written.
 fn is_path_character(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&b)
+    b.is_ascii_alphanumeric() || b"-._~!$&'()+,=:@".contains(&b)
 }
 
 /// A host name or IP literal, lower-case, without a trailing dot. IPv6 literals are kept in brackets, in
