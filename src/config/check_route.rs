@@ -181,6 +181,10 @@ fn allow(
             let message = "no path of Microsoft Graph begins like this";
             let help = "its version comes first: GET /v1.0/users/**";
             report.warning(line.span, message, help);
+        } else if let Some(segment) = line.value.parameter() {
+            let message = format!("{} stands for nothing but itself", quoted(segment));
+            let help = "'*' is any one segment: GET /v1.0/users/*";
+            report.warning(line.span, message, help);
         }
     }
     Some(raw.allow.values())

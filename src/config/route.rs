@@ -98,6 +98,20 @@ impl AllowSpec {
             matches!(pattern.next(), Some(PatternSegment::Literal(text)) if text == segment)
         })
     }
+
+    /// A segment that other programs take for a parameter, `{id}` or `:id`; here it is a text like any
+    /// other.
+    pub(super) fn parameter(&self) -> Option<&str> {
+        let mut literals = self.pattern.iter().filter_map(|segment| match segment {
+            PatternSegment::Literal(text) => Some(text.as_str()),
+            PatternSegment::AnyNumber | PatternSegment::AnyOne => None,
+        });
+        let named = |text: &&str| {
+            let braces = text.starts_with('{') && text.ends_with('}');
+            braces || text.strip_prefix(':').is_some_and(|name| !name.is_empty())
+        };
+        literals.find(named)
+    }
 }
 
 /// One segment of an `allow` pattern.
