@@ -281,11 +281,14 @@ pub(super) fn authority_fault(url: &BaseUrl, tenant: Option<&str>) -> Option<&'s
         return Some("https:// (http:// only to loopback): secrets are sent there");
     }
     let mut segments = url.prefix.as_str().split('/');
+    // A tenant by another name than `tenant_id` has, or the version that SDKs want behind it.
     let named = |segment: &str| {
         tenant.is_some_and(|tenant| tenant.eq_ignore_ascii_case(segment))
+            || is_guid(segment)
+            || segment.contains('.')
             || matches!(segment, "common" | "organizations" | "consumers" | "oauth2")
     };
     segments
         .any(named)
-        .then_some("the authority without a tenant; that is tenant_id")
+        .then_some("without tenant and version; the tenant is tenant_id")
 }
