@@ -246,6 +246,8 @@ pub(super) fn tenant_id(text: &str) -> Result<String, &'static str> {
         Err("an app that asks for itself needs its own tenant: the GUID or a verified domain")
     } else if text.len() <= 253 && text.bytes().all(plain) && !text.starts_with('.') {
         Ok(canonical(text))
+    } else if is_wrapped(text) {
+        Err(WRAPPED)
     } else {
         Err("the tenant's GUID or a verified domain, such as contoso.onmicrosoft.com")
     }
@@ -253,11 +255,23 @@ pub(super) fn tenant_id(text: &str) -> Result<String, &'static str> {
 
 /// An application ID in a form that can be sent.
 pub(super) fn client_id(text: &str) -> Result<String, &'static str> {
-    if text.len() <= 256 && text.bytes().all(|b| b.is_ascii_graphic()) {
+    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'');
+    if text.len() <= 256 && text.bytes().all(plain) {
         Ok(canonical(text))
+    } else if is_wrapped(text) {
+        Err(WRAPPED)
     } else {
         Err("the application (client) ID of the app registration, a GUID; not its display name")
     }
+}
+
+const WRAPPED: &str = "the ID alone, without the quotes or white space around it";
+
+/// Whether something stands around an ID that nobody sees where the variable alone is shown: `docker
+/// run --env-file` keeps quotes, and a file with the line ends of Windows leaves a carriage return.
+fn is_wrapped(text: &str) -> bool {
+    let around = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
+    text.starts_with(around) || text.ends_with(around)
 }
 
 fn authority(raw: &RawCredential, tenant: Option<&str>, report: &mut Report) -> Option<BaseUrl> {
