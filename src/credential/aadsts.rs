@@ -155,7 +155,7 @@ const TABLE: &[Entry] = &[
     entry(5_000_225, Permanent, Else, "the tenant is blocked, because nobody has used it for long", "have an administrator reactivate the tenant, which is possible for 20 days"),
     entry(7_000_112, Permanent, Else, "the app is disabled", "enable the app's service principal under Enterprise applications"),
     entry(7_000_214, Permanent, Credential, "the certificate was revoked", CERTIFICATE),
-    entry(7_000_215, Permanent, Credential, "the client secret is not the app's", "use the secret's value, not its id, and check client_id"),
+    entry(7_000_215, Permanent, Credential, "the client secret is not the app's", "use the secret's value, not its id and without quotes, and check client_id"),
     entry(7_000_216, Permanent, Else, "the request held no credential", "check which credential kind the app registration expects"),
     entry(7_000_218, Permanent, Else, "the request held no credential", "check which credential kind the app registration expects"),
     entry(7_000_222, Permanent, Credential, "the client secret has expired", "create a new secret for the app and put it in place of the old one"),
