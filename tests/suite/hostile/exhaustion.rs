@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokenferry::simulator::GRAPH;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -38,7 +39,9 @@ async fn every_stage_of_a_caller_has_its_time() {
         1,
         &fields(&good("/graph/sim/bytes/1"))[..5],
     );
-    for (name, bytes) in [
+    let address = fort.program.address;
+    // All at once: each waits for a limit, and none is to stand in the way of another.
+    for (name, rest) in join_all([
         ("nothing", &b""[..]),
         ("half a method", b"GE"),
         ("half a head", b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: loc"),
@@ -53,12 +56,14 @@ async fn every_stage_of_a_caller_has_its_time() {
         ("one stream, then nothing", &[&settings[..], &request(1, &good("/graph/sim/bytes/1"))].concat()),
         ("half a body", b"POST /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"),
         ("half a chunk", b"POST /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf"),
-    ] {
+    ].map(|(name, bytes)| async move {
         let begun = Instant::now();
-        let mut caller = Caller::connect(fort.program.address).await;
+        let mut caller = Caller::connect(address).await;
         caller.send(bytes).await;
         let rest = caller.rest().await;
         assert!(begun.elapsed() < AT_ONCE + AT_ONCE, "{name}: {:?}", begun.elapsed());
+        (name, rest)
+    })).await {
         fort.holds(name, &rest).await;
     }
     fort.stands().await;
