@@ -12,6 +12,7 @@ use http::Response;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::InvalidMessage;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -24,6 +25,7 @@ use super::readers::Readers;
 use super::timed::Timed;
 use crate::alarm::AlarmClock;
 use crate::caller::certificate::PeerNames;
+use crate::code::Code;
 use crate::config::Limits;
 use crate::executor::LocalExec;
 use crate::proxy::conversation::{Conversation, Patience, Stage};
@@ -134,6 +136,7 @@ async fn first_bytes(
 /// or when the end begins and the caller has not begun.
 pub(super) async fn handshake(
     context: &ConnectionContext,
+    peer: Option<IpAddr>,
     acceptor: TlsAcceptor,
     socket: Tcp,
 ) -> Option<Box<TlsStream<Tcp>>> {
@@ -158,10 +161,27 @@ pub(super) async fn handshake(
     match shaken.await? {
         Ok(socket) => Some(Box::new(socket)),
         Err(error) => {
-            tracing::debug!(%error, "a caller's handshake failed");
+            // Nothing is answered in the clear; the caller sees a protocol that it does not know.
+            if is_no_tls(&error) {
+                let reason =
+                    "the caller speaks no TLS, and this listener nothing else; call https://";
+                context.proxy.refused_unread(Code::BadRequest, peer, reason);
+            } else {
+                tracing::debug!(%error, "a caller's handshake failed");
+            }
             None
         }
     }
+}
+
+fn is_no_tls(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(
+        error,
+        Some(rustls::Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+        ))
+    )
 }
 
 /// The names in the certificate that the caller has shown and TLS has verified.

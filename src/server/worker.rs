@@ -230,7 +230,7 @@ async fn accept_tls(
     socket: Tcp,
     acceptor: TlsAcceptor,
 ) {
-    let shaken = handshake(&context, acceptor, socket).await;
+    let shaken = handshake(&context, peer, acceptor, socket).await;
     if let Some(socket) = shaken {
         let conversation = context.conversation(peer).over_tls(peer_names(&socket));
         serve_tls(context, socket, Rc::new(conversation)).await;

@@ -12,6 +12,7 @@ use crate::harness::caller::Caller;
 use crate::harness::numbers::{Numbers, becomes};
 use crate::harness::program::Program;
 use crate::harness::until;
+use crate::tls::{Authority, write_identity};
 
 const KEY: &str = "a-key-of-good-length-0001";
 
@@ -175,6 +176,25 @@ async fn a_head_that_cannot_be_read_is_counted_and_logged_with_its_address() {
         let labels = [("reason", code)];
         becomes(program.admin, "tokenferry_refused_total", &labels, count).await;
     }
+}
+
+/// All that such a caller sees is an answer that it cannot read.
+#[tokio::test]
+async fn a_caller_without_tls_is_counted_and_logged_where_there_is_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    write_identity(folder.path(), &Authority::new().identity("localhost"));
+    let shown = folder.path().display();
+    let own =
+        format!("tls: {{certificate_file: '{shown}/tls.pem', key_file: '{shown}/tls.key'}}\n");
+    let program = Program::start(&own, "").await;
+    let mut caller = program.caller().await;
+    caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+    caller.rest().await;
+    let told = |line: &str| line.contains("call https://").then(|| line.to_owned());
+    let line = program.err.find("the refusal", told).await;
+    assert!(line.contains("\"peer\":\"127.0.0.1\""), "{line}");
+    let labels = [("reason", "badRequest")];
+    becomes(program.admin, "tokenferry_refused_total", &labels, 1.0).await;
 }
 
 #[tokio::test]
