@@ -321,6 +321,7 @@ impl<'a> Entries<'a> {
                     continue;
                 }
                 let near = spelling::nearest(name, known);
+                let near = near.or_else(|| spelling::in_full(name, known));
                 let help = spelling::instead_of(name, near, known);
                 let stray = near.is_none() && matches!(entry.value.content, Content::Empty);
                 let message = if stray {

@@ -24,6 +24,18 @@ pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, candidate)| candidate)
 }
 
+/// The one known word that this is short for, part by part: `tenant`, `cert_file`.
+pub(super) fn in_full<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let begins = |candidate: &str| {
+        let mut parts = candidate.split('_');
+        // Two letters begin too many words.
+        word.split('_')
+            .all(|part| part.len() > 2 && parts.next().is_some_and(|full| full.starts_with(part)))
+    };
+    let mut found = known.iter().copied().filter(|candidate| begins(candidate));
+    found.next().filter(|_| found.next().is_none())
+}
+
 /// What has a digit, is no word, or stands below what is none, may be the value of a key that was
 /// damaged, and that may be a secret: its beginning is shown where it is like a key.
 pub(super) fn unknown_key(name: &str, below: &str) -> String {
@@ -62,6 +74,22 @@ mod tests {
         assert_eq!(nearest("clientSecret", &known), Some("client_secret"));
         assert_eq!(nearest("client-secret", &known), Some("client_secret"));
         assert_eq!(nearest("pth", &known), Some("path"));
+    }
+
+    #[test]
+    fn a_short_form_of_one_word_is_that_word() {
+        let known = [
+            "tenant_id",
+            "client_id",
+            "client_secret",
+            "certificate_file",
+            "certificate_password",
+        ];
+        assert_eq!(in_full("tenant", &known), Some("tenant_id"));
+        assert_eq!(in_full("cert_file", &known), Some("certificate_file"));
+        for word in ["client", "certificate", "c_id", "id", "", "_", "file"] {
+            assert_eq!(in_full(word, &known), None, "{word}");
+        }
     }
 
     #[test]
