@@ -159,9 +159,9 @@ async fn a_blocked_output_holds_up_no_request_and_what_is_lost_is_counted() {
     caller.exchange(&lines).await.expect(404);
     stage.log.hold(false);
     // The queue is full for a moment more.
-    until("what was queued is written", || async {
+    until("what was queued is written", async || {
         let written = stage.log.all().len() as f64;
-        (written + dropped(&stage).await == sent + 1.0).then_some(())
+        written + dropped(&stage).await == sent + 1.0
     })
     .await;
     stage

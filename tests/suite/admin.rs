@@ -4,7 +4,7 @@ use tokenferry::simulator::{Fault, GRAPH, LOGIN, Script, Simulator};
 
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
-use crate::harness::{DYNAMICS_SCOPE, GRAPH_SCOPE, until};
+use crate::harness::{DYNAMICS_SCOPE, GRAPH_SCOPE, found, until};
 
 /// A line of the page, without the quotes of its labels.
 fn sample(line: &str) -> (&str, Vec<(&str, &str)>, f64) {
@@ -102,8 +102,8 @@ async fn readiness_waits_for_the_first_attempt_and_not_for_a_token() {
     stage.ask_admin("GET /livez HTTP/1.1").await.expect(200);
     gate.open();
     stage.attempted().await;
-    until("it is ready", || async {
-        (stage.ask_admin("GET /readyz HTTP/1.1").await.status == 200).then_some(())
+    until("it is ready", async || {
+        stage.ask_admin("GET /readyz HTTP/1.1").await.status == 200
     })
     .await;
     let strict = stage
@@ -136,7 +136,7 @@ async fn status_tells_programs_what_the_page_tells_people() {
     // Once it is over, it is told as that.
     let secret = stage.simulator.add_client_secret();
     std::fs::write(stage.folder().join("secret"), secret.expose()).unwrap();
-    let token = until("a token comes", || async {
+    let token = found("a token comes", || async {
         let answer = stage.ask_admin("GET /status.json HTTP/1.1").await;
         let token = answer.json()["tokens"][0].clone();
         (token["state"] == "valid").then_some(token)
@@ -207,13 +207,13 @@ async fn an_address_has_so_many_connections_to_the_admin_listener_and_all_keep_n
         callers[0].exchange("GET /livez HTTP/1.1").await.expect(200);
     }
     drop(callers);
-    until("the places are free again", || async {
+    until("the places are free again", async || {
         let mut caller = Caller::connect(stage.admin()).await;
         let sent = caller.try_send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
         if sent.await.is_err() {
-            return None;
+            return false;
         }
-        (!caller.some().await.is_empty()).then_some(())
+        !caller.some().await.is_empty()
     })
     .await;
 }

@@ -25,8 +25,8 @@ async fn a_stream_that_nobody_reads_keeps_its_place_until_its_connection_is_clos
     assert_eq!(answer.refusal(), (503, "overloaded".to_owned()));
     let outcome = shut.until(|outcome| outcome.closed).await;
     assert_eq!(outcome.goaway, Some(0));
-    until("its place is free", || async {
-        (stage.get("/graph/sim/bytes/1").await.status == 200).then_some(())
+    until("its place is free", async || {
+        stage.get("/graph/sim/bytes/1").await.status == 200
     })
     .await;
 }

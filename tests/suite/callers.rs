@@ -88,11 +88,11 @@ async fn a_replaced_key_counts_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let stage = asking(folder.path()).await;
     fs::write(folder.path().join("key"), "a-key-of-good-length-0009").unwrap();
-    until("the new key counts", || async {
+    until("the new key counts", async || {
         let answer = stage
             .ask("GET /graph/sim/bytes/1 HTTP/1.1\nX-Api-Key: a-key-of-good-length-0009")
             .await;
-        (answer.status == 200).then_some(())
+        answer.status == 200
     })
     .await;
     let old = "GET /graph/sim/bytes/1 HTTP/1.1\nX-Api-Key: a-key-of-good-length-0001";

@@ -113,18 +113,18 @@ async fn a_refusal_inside_a_batch_renews_the_token_for_the_next_request() {
             let answer = post(&stage, "/graph/v1.0/$batch", asked_as, asked.as_bytes()).await;
             assert_eq!(answer.expect(200).text(), body);
         }
-        until("there is another token", || async {
-            (stage.simulator.token_calls() > calls).then_some(())
+        until("there is another token", async || {
+            stage.simulator.token_calls() > calls
         })
         .await;
         // At most one every 30 s.
         assert_eq!(stage.simulator.token_calls(), calls + 1);
         let used = |seen: &Seen| seen.header("authorization");
-        until("it is used", || async {
+        until("it is used", async || {
             stage.get("/graph/sim/bytes/1").await.expect(200);
             let first = stage.sent_to("/v1.0/$batch").first().and_then(used);
             let last = stage.sent_to("/sim/bytes").last().and_then(used);
-            (first != last).then_some(())
+            first != last
         })
         .await;
         let labels = [("route", "graph")];

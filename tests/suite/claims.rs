@@ -55,10 +55,7 @@ async fn a_token_that_came_before_the_challenge_is_not_taken_for_one_with_the_cl
     stage.arrive(1, "/sim/").await;
     let labels = [("scope", "https://graph.microsoft.com/.default")];
     let renewed = async || stage.number(REFRESHES, &labels).await >= 2.0;
-    until("its token is renewed", || async {
-        renewed().await.then_some(())
-    })
-    .await;
+    until("its token is renewed", renewed).await;
     gate.open();
     caller.answer("GET").await.expect(200);
 }

@@ -125,15 +125,15 @@ async fn requests_are_welcome_once_the_keys_were_asked_for() {
     let issuer = format!("https://localhost:{}", silent.local_addr().unwrap().port());
     let own = configured(&issuer, &folder.path().display().to_string());
     let program = Program::start(&own, "").await;
-    until("the token is there and the keys are not", || async {
+    until("the token is there and the keys are not", async || {
         let answer = program.get_admin("/readyz").await;
-        (answer.expect(503).json()["waiting_for"] == json!(["keys"])).then_some(())
+        answer.expect(503).json()["waiting_for"] == json!(["keys"])
     })
     .await;
     drop(silent);
     until(
         "the attempt has failed, and requests are welcome",
-        || async { (program.get_admin("/readyz").await.status == 200).then_some(()) },
+        async || program.get_admin("/readyz").await.status == 200,
     )
     .await;
 }
@@ -168,10 +168,7 @@ async fn keys_come_from_the_issuer_when_it_is_there_and_stay_when_it_is_not() {
     }
     assert!(cluster.calls() <= calls + 1, "{calls}, {}", cluster.calls());
     cluster.up.store(true, Ordering::Relaxed);
-    until("the keys are there", || async {
-        (ask().await.status == 200).then_some(())
-    })
-    .await;
+    until("the keys are there", async || ask().await.status == 200).await;
     cluster.up.store(false, Ordering::Relaxed);
     ask().await.expect(200);
     let said = program.err.text() + &program.out.text();
@@ -217,12 +214,9 @@ async fn another_issuer_that_fails_for_the_same_reason_is_told_again() {
     fs::write(folder.path().join("token"), CLUSTER_TOKEN).unwrap();
     let shown = folder.path().display().to_string();
     let program = Program::within(simulator, &first.configured(&shown), &[]).await;
-    let told = |times: usize| {
-        let said = || program.err.text();
-        until("it is told", move || async move {
-            let lines = said();
-            (lines.matches("answered 503").count() == times).then_some(())
-        })
+    let told = async |times: usize| {
+        let count = || program.err.text().matches("answered 503").count();
+        until("it is told", async || count() == times).await;
     };
     told(1).await;
     program.rewrite(&second.configured(&shown));

@@ -125,10 +125,7 @@ async fn a_caller_that_leaves_before_the_answer_ends_the_request() {
         .becomes("tokenferry_requests_in_flight", &labels, 0.0)
         .await;
     let what = "its connection to the upstream is gone";
-    until(what, || async {
-        (stage.simulator.connections(GRAPH) == 0).then_some(())
-    })
-    .await;
+    until(what, async || stage.simulator.connections(GRAPH) == 0).await;
 }
 
 #[tokio::test]
@@ -194,7 +191,7 @@ async fn a_unix_socket_serves_like_any_other() {
     );
     drop(stage);
     let what = "it is taken away at the end";
-    until(what, || async { (!path.exists()).then_some(()) }).await;
+    until(what, async || !path.exists()).await;
 }
 
 #[tokio::test]

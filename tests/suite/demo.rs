@@ -6,9 +6,9 @@ use std::process::{Child, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::caller::Caller;
+use crate::harness::found;
 use crate::harness::lines::Lines;
 use crate::harness::program::{command, run};
-use crate::harness::until;
 
 /// A demo that a failing test does not leave behind.
 struct Demo(Child);
@@ -137,7 +137,7 @@ async fn the_demo_stays_up_for_the_lines_it_prints_until_a_signal() {
     }
     kill_process(Pid::from_child(&demo.0), Signal::TERM).unwrap();
     let demo = std::cell::RefCell::new(demo);
-    let status = until("the demo ends", || async {
+    let status = found("the demo ends", || async {
         demo.borrow_mut().0.try_wait().unwrap()
     });
     assert_eq!(status.await.code(), Some(0));

@@ -21,9 +21,9 @@ async fn started(own: &str) -> Program {
 }
 
 async fn ready(program: Program) -> Program {
-    until("there is a token", || async {
+    until("there is a token", async || {
         let ready = program.get_admin("/readyz").await;
-        (ready.status == 200).then_some(())
+        ready.status == 200
     })
     .await;
     program
@@ -48,8 +48,8 @@ async fn crowd(program: &Program, host: &'static str, path: &str) {
         caller.ask(&format!("GET {path} HTTP/1.1")).await;
         callers.push(caller);
     }
-    until("all are there", || async {
-        (program.simulator.seen().len() == CROWD).then_some(())
+    until("all are there", async || {
+        program.simulator.seen().len() == CROWD
     })
     .await;
     gate.open();
@@ -81,8 +81,8 @@ async fn idle_connections_make_room_for_one_to_where_a_download_lies() {
         .expect(200);
     let before = program.open_files().await;
     crowd(&program, GRAPH, "/graph/sim/bytes/1").await;
-    until("the callers of the crowd are gone", || async {
-        (program.open_files().await < before + CROWD).then_some(())
+    until("the callers of the crowd are gone", async || {
+        program.open_files().await < before + CROWD
     })
     .await;
     program.simulator.clear_scripts();
@@ -92,8 +92,8 @@ async fn idle_connections_make_room_for_one_to_where_a_download_lies() {
     for _ in 0..CROWD {
         others.push(Caller::connect(program.address).await);
     }
-    until("the others are there", || async {
-        (program.open_files().await == kept + CROWD).then_some(())
+    until("the others are there", async || {
+        program.open_files().await == kept + CROWD
     })
     .await;
     // One of them may have a number far above.

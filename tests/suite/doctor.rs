@@ -291,8 +291,8 @@ async fn every_token_is_asked_for_at_the_same_time() {
     simulator.script(Script::on(LOGIN, Fault::Hold(gate.clone())));
     let examined = doctor(&simulator, folder.path(), &[]);
     let asked = async {
-        until("four calls are under way", || async {
-            (simulator.token_calls() == 4).then_some(())
+        until("four calls are under way", async || {
+            simulator.token_calls() == 4
         })
         .await;
         gate.open();

@@ -193,8 +193,8 @@ async fn a_request_in_flight_keeps_no_idle_connections_to_where_files_lie_over_a
     stage.get(CONTENT).await.expect(200);
     assert_eq!(stage.simulator.connections(DOWNLOAD), 1);
     stage.reload(&own);
-    let closed = until("it is closed", || async {
-        (stage.simulator.connections(DOWNLOAD) == 0).then_some(())
+    let closed = until("it is closed", async || {
+        stage.simulator.connections(DOWNLOAD) == 0
     });
     // Long before those that rest are closed anyway.
     let closed = tokio::time::timeout(AT_ONCE, closed).await;
@@ -257,9 +257,9 @@ async fn a_download_holds_no_place_at_the_upstream() {
         .script(Script::on(DOWNLOAD, Fault::Hold(gate.clone())));
     let mut first = stage.caller().await;
     first.ask(&format!("GET {CONTENT} HTTP/1.1")).await;
-    until("the download is asked for", || async {
+    until("the download is asked for", async || {
         let seen = stage.simulator.seen();
-        seen.iter().any(|seen| seen.host == DOWNLOAD).then_some(())
+        seen.iter().any(|seen| seen.host == DOWNLOAD)
     })
     .await;
     soon(stage.get("/graph/sim/bytes/1")).await.expect(200);

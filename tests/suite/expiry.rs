@@ -62,10 +62,7 @@ async fn the_end_of_a_certificate_is_known_before_its_first_use() {
         let page = program.get_admin("/metrics").await.text();
         page.contains("tokenferry_credential_expiry_timestamp_seconds{credential=\"spare\"}")
     };
-    until("the spare's end is shown", || async {
-        shown().await.then_some(())
-    })
-    .await;
+    until("the spare's end is shown", &shown).await;
     program.signal(Signal::HUP);
     program.err.says("was reloaded").await;
     assert!(shown().await, "a reload loses nothing");

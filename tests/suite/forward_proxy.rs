@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::cli::with_file;
 use crate::egress::House;
 use crate::harness::program::{Program, run};
-use crate::harness::{routes_yaml, until};
+use crate::harness::{found, routes_yaml, until};
 use crate::tls::Authority;
 
 /// A running tinyproxy.
@@ -68,7 +68,7 @@ impl Tinyproxy {
             .spawn()
             .expect("it starts");
         let running = std::cell::RefCell::new(&mut child);
-        let up = until("tinyproxy answers or ends", || async {
+        let up = found("tinyproxy answers or ends", || async {
             if running.borrow_mut().try_wait().expect("a child").is_some() {
                 return Some(false);
             }
@@ -85,9 +85,9 @@ impl Tinyproxy {
     /// Waits until it has written down a tunnel to this host.
     async fn tunnelled(&self, host: &str) {
         let log = self.folder.path().join("log");
-        until(host, || async {
+        until(host, async || {
             let text = fs::read_to_string(&log).unwrap_or_default();
-            text.contains(&format!("CONNECT {host}:443")).then_some(())
+            text.contains(&format!("CONNECT {host}:443"))
         })
         .await;
     }

@@ -269,15 +269,9 @@ async fn an_idle_connection_is_let_go() {
         .exchange("GET", "/graph/sim/bytes/1")
         .await
         .expect(200);
-    until("it is closed", || async {
-        caller.is_closed().then_some(())
-    })
-    .await;
+    until("it is closed", async || caller.is_closed()).await;
     let silent = stage.caller2().await;
-    until("it is closed", || async {
-        silent.is_closed().then_some(())
-    })
-    .await;
+    until("it is closed", async || silent.is_closed()).await;
 }
 
 #[tokio::test]
@@ -371,9 +365,9 @@ async fn a_connection_that_dies_under_many_streams_fails_only_what_cannot_be_rep
         requests.spawn(async move { (method, caller.exchange(method, "/graph/sim/sink").await) });
     }
     let what = "all are at the upstream";
-    until(what, || async {
+    until(what, async || {
         let arrived = stage.arrivals(GRAPH);
-        (arrived == held).then_some(())
+        arrived == held
     })
     .await;
     stage.simulator.outage(GRAPH);

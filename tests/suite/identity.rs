@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::{desk, with_file};
 use crate::harness::program::{Program, run};
-use crate::harness::until;
+use crate::harness::{found, until};
 
 const SELECTORS: [&str; 4] = [
     "system",
@@ -195,10 +195,10 @@ async fn statuses_that_pass_are_asked_again_by_themselves() {
             let simulator = Simulator::start().await.expect("the simulator starts");
             simulator.script(answers(code, headers));
             let program = Program::within(simulator, &managed("system"), &[]).await;
-            until("the token is there", || async {
+            until("the token is there", async || {
                 let status = program.get("/graph/v1.0/users?$top=1").await.status;
                 assert!([200, 503].contains(&status), "{code} leads to {status}");
-                (status == 200).then_some(())
+                status == 200
             })
             .await;
             assert_eq!(program.simulator.metadata_calls(), 2, "{code}");
@@ -212,7 +212,7 @@ async fn an_updating_service_is_left_alone_for_the_documented_pause() {
     let simulator = Simulator::start().await.expect("the simulator starts");
     simulator.script(answers(410, &[]));
     let program = Program::within(simulator, &managed("system"), &[]).await;
-    let token = until("the failure is shown", || async {
+    let token = found("the failure is shown", || async {
         let token = status(&program).await;
         token["failure"].is_object().then_some(token)
     })
@@ -258,9 +258,9 @@ async fn a_service_that_is_not_there_is_an_outage_and_not_a_refusal() {
     };
     simulator.script(Script::on(METADATA, fault).times(1));
     let program = Program::within(simulator, &managed("system"), &[]).await;
-    until("the token is there", || async {
+    until("the token is there", async || {
         let status = program.get("/graph/v1.0/users?$top=1").await.status;
-        (status == 200).then_some(())
+        status == 200
     })
     .await;
 }

@@ -197,9 +197,9 @@ async fn a_federated_token_is_read_at_each_call_and_may_come_late() {
             .expect("a token")
     };
     write(&file, token("first") + "\n");
-    until("the file is read", || async {
+    until("the file is read", async || {
         let status = stage.get("/graph/v1.0/users?$top=1").await.status;
-        (status == 200).then_some(())
+        status == 200
     })
     .await;
     write(&file, token("second"));
@@ -252,9 +252,9 @@ async fn a_fallback_is_seen_in_log_metric_and_status_until_the_first_works_again
             .expect("a secret")
             .expose(),
     );
-    until("the first is tried again", || async {
+    until("the first is tried again", async || {
         let page = program.get_admin("/metrics").await.text();
-        page.contains(&format!("{gauge} 0\n")).then_some(())
+        page.contains(&format!("{gauge} 0\n"))
     })
     .await;
     let message = "credential works again, its fallback steps back";

@@ -205,13 +205,13 @@ async fn what_finds_no_place_is_counted_and_logged_too() {
     let program = Program::start(own, "").await;
     let mut slow = program.caller().await;
     slow.ask("GET /graph/sim/slow?head_ms=3000 HTTP/1.1").await;
-    until("there is no place left", || async {
+    until("there is no place left", async || {
         let answer = program
             .caller()
             .await
             .exchange("GET /graph/sim/bytes/1 HTTP/1.1\nclient-request-id: one-too-many")
             .await;
-        (answer.status == 503).then_some(())
+        answer.status == 503
     })
     .await;
     let event = program.err.with("/code", "overloaded").await;

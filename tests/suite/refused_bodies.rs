@@ -59,8 +59,8 @@ async fn refused_early(http: u8, chunked: bool, idle: &str) -> (Stage, Caller) {
         .ask(&format!("POST /graph/sim/sink HTTP/1.1\n{framing}"))
         .await;
     caller.send(first).await;
-    until("the token is renewed", || async {
-        (stage.simulator.token_calls() > calls).then_some(())
+    until("the token is renewed", async || {
+        stage.simulator.token_calls() > calls
     })
     .await;
     (stage, caller)

@@ -184,9 +184,9 @@ async fn requests_go_on_while_the_file_is_reloaded_again_and_again() {
     // A busy machine takes its time for all of them, but not for a few.
     for some in 1..=25 {
         local
-            .run_until(until("some more are served", || async {
+            .run_until(until("some more are served", async || {
                 stage.reload("");
-                (served.get() >= 8 * some).then_some(())
+                served.get() >= 8 * some
             }))
             .await;
     }
@@ -307,10 +307,7 @@ async fn keys_that_a_reload_leaves_alone_are_told_as_long_as_they_differ_from_th
     for (reloads, limit, told) in [(1, 7, 1), (2, 7, 2), (3, 10_000, 2)] {
         program.rewrite(&format!("limits: {{in_flight: {limit}}}\n"));
         program.signal(Signal::HUP);
-        until("it is reloaded", || async {
-            (said("was reloaded") == reloads).then_some(())
-        })
-        .await;
+        until("it is reloaded", async || said("was reloaded") == reloads).await;
         assert_eq!(said("limits.in_flight"), told, "{}", program.err.text());
     }
 }

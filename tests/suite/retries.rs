@@ -34,12 +34,12 @@ async fn an_idle_connection_that_was_closed_costs_no_error() {
         let stage = Stage::with(ONE_WORKER).await;
         for method in ["GET", "POST", "DELETE"] {
             stage.get("/graph/sim/status/200").await;
-            until("the connection is idle, and ended", || async {
-                (stage.simulator.close_idle(GRAPH, ending) == 1).then_some(())
+            until("the connection is idle, and ended", async || {
+                stage.simulator.close_idle(GRAPH, ending) == 1
             })
             .await;
-            until("it is gone", || async {
-                (stage.simulator.connections(GRAPH) == 0).then_some(())
+            until("it is gone", async || {
+                stage.simulator.connections(GRAPH) == 0
             })
             .await;
             let lines = format!("{method} /graph/sim/sink HTTP/1.1\nContent-Length: 0");

@@ -42,8 +42,8 @@ async fn refused_behind(stage: &Stage, gate: &Gate) -> Caller {
     stage.simulator.script(slow);
     let calls = stage.simulator.token_calls();
     let caller = ask(stage, 1).await;
-    until("another token is asked for", || async {
-        (stage.simulator.token_calls() > calls).then_some(())
+    until("another token is asked for", async || {
+        stage.simulator.token_calls() > calls
     })
     .await;
     caller

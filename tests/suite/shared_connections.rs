@@ -73,8 +73,8 @@ async fn many_who_wait_for_http1_are_served_when_http2_comes() {
     while let Some(answer) = soon(asked.join_next()).await {
         answer.unwrap().expect(200);
     }
-    until("one is left", || async {
-        (stage.simulator.connections(GRAPH) == 1).then_some(())
+    until("one is left", async || {
+        stage.simulator.connections(GRAPH) == 1
     })
     .await;
 }
@@ -212,8 +212,8 @@ impl Narrow {
                         begun.fetch_add(1, Ordering::SeqCst);
                         let begun = Arc::clone(&begun);
                         tokio::spawn(async move {
-                            until("all are there", || async {
-                                (begun.load(Ordering::SeqCst) >= wanted).then_some(())
+                            until("all are there", async || {
+                                begun.load(Ordering::SeqCst) >= wanted
                             })
                             .await;
                             let head = Response::new(());
@@ -293,9 +293,9 @@ routes:
     let requests = ["a", "c", "d"]
         .map(|path| format!("GET /narrow/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     many.send(requests.concat()).await;
-    until("the first is there", || async {
+    until("the first is there", async || {
         let order = order.lock().expect("nobody panicked");
-        (order.len() == 1).then_some(())
+        order.len() == 1
     })
     .await;
     let mut others = [stage.caller().await, stage.caller().await];

@@ -23,8 +23,8 @@ async fn sigterm_lets_what_is_in_flight_finish() {
     let mut answer = caller.head().await;
     program.signal(Signal::TERM);
     program.err.says("draining").await;
-    until("readiness ends", || async {
-        (program.get_admin("/readyz").await.status == 503).then_some(())
+    until("readiness ends", async || {
+        program.get_admin("/readyz").await.status == 503
     })
     .await;
     assert!(feed.send("late").await);
@@ -46,8 +46,8 @@ async fn during_the_delay_connections_are_still_accepted_and_told_to_close() {
         .await
         .expect(200);
     program.signal(Signal::TERM);
-    until("readiness ends", || async {
-        (program.get_admin("/readyz").await.status == 503).then_some(())
+    until("readiness ends", async || {
+        program.get_admin("/readyz").await.status == 503
     })
     .await;
     let answer = program.get("/graph/sim/bytes/1").await.expect(200);
@@ -61,8 +61,8 @@ async fn during_the_delay_connections_are_still_accepted_and_told_to_close() {
 async fn an_http2_caller_who_comes_during_the_delay_is_told_at_its_end() {
     let mut program = Program::start("timeouts: {drain_delay: 4s}\n", "").await;
     program.signal(Signal::TERM);
-    until("readiness ends", || async {
-        (program.get_admin("/readyz").await.status == 503).then_some(())
+    until("readiness ends", async || {
+        program.get_admin("/readyz").await.status == 503
     })
     .await;
     let mut speaker = Speaker::connect(program.address, &[]).await;
@@ -180,9 +180,9 @@ async fn a_request_that_is_coming_on_a_kept_connection_is_awaited() {
     program.get("/none").await.expect(404);
     program.signal(Signal::INT);
     program.err.says("draining").await;
-    until("nobody is accepted any more", || async {
+    until("nobody is accepted any more", async || {
         let refused = TcpStream::connect(program.address).await;
-        refused.is_err().then_some(())
+        refused.is_err()
     })
     .await;
     caller.send("host\r\n\r\n").await;
@@ -355,9 +355,9 @@ async fn a_start_that_waits_for_a_lock_can_be_ended() {
             .spawn()
             .expect("the binary runs");
         // It has begun to start, which it cannot end.
-        until("it listens", || async {
+        until("it listens", async || {
             let called = tokio::net::UnixStream::connect(&socket).await;
-            called.is_ok().then_some(())
+            called.is_ok()
         })
         .await;
         send(&child, signal);

@@ -66,9 +66,9 @@ async fn nothing_is_left_behind_by_rounds_of_faults_and_leavers() {
         }
     }
     let halfway = halfway.expect("there are two rounds at least");
-    until("descriptors are given back", || async {
+    until("descriptors are given back", async || {
         let held = Holdings::of(&program).await;
-        (held.files <= halfway.files).then_some(())
+        held.files <= halfway.files
     })
     .await;
     let memory = program.resident();
@@ -94,9 +94,9 @@ impl Holdings {
         for gauge in ["tokenferry_requests_in_flight", "tokenferry_token_waiters"] {
             becomes(program.admin, gauge, &[], 0.0).await;
         }
-        until("upstream connections end", || async {
+        until("upstream connections end", async || {
             program.simulator.close_idle("*", Ending::Close);
-            (program.simulator.connections("*") == 0).then_some(())
+            program.simulator.connections("*") == 0
         })
         .await;
         becomes(program.admin, "tokenferry_upstream_connections", &[], 0.0).await;
@@ -149,9 +149,9 @@ fn disturb(simulator: &Simulator, round: usize) {
 /// When the faults are over all is well, after the pause that a refused connection is given.
 async fn serves_again(program: &Program) {
     for route in ["one", "two"] {
-        until("requests are answered", || async {
+        until("requests are answered", async || {
             let answer = program.get(&format!("/{route}/sim/bytes/1")).await;
-            (answer.status == 200 && answer.whole).then_some(())
+            answer.status == 200 && answer.whole
         })
         .await;
     }

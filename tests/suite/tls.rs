@@ -20,7 +20,7 @@ use crate::cli::{desk, with_file};
 use crate::harness::caller::Caller;
 use crate::harness::program::{Program, command, run};
 use crate::harness::stage::{AT_ONCE, Stage};
-use crate::harness::{soon, until};
+use crate::harness::{found, soon};
 
 /// An authority for both ends.
 pub(crate) struct Authority {
@@ -260,7 +260,7 @@ async fn a_replaced_certificate_is_shown_without_a_restart() {
             .is_err()
     );
     write_identity(folder.path(), &successor.identity("localhost"));
-    let mut stream = until("the new certificate is shown", || async {
+    let mut stream = found("the new certificate is shown", || async {
         let shaken = shake(stage.address(), &successor.pem, &[], None).await;
         shaken.ok()
     })

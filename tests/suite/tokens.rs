@@ -153,10 +153,10 @@ async fn an_outage_between_two_tokens_is_noticed_by_nobody() {
     let labels = [("scope", GRAPH_SCOPE)];
     let found = "tokenferry_token_cache_hits_total";
     assert_eq!(stage.number(found, &labels).await, requests);
-    until("the outage was real", || async {
+    until("the outage was real", async || {
         let labels = [("scope", GRAPH_SCOPE), ("outcome", "unavailable")];
         let failures = "tokenferry_token_refreshes_total";
-        (stage.number(failures, &labels).await > 0.0).then_some(())
+        stage.number(failures, &labels).await > 0.0
     })
     .await;
 }
@@ -204,9 +204,9 @@ async fn a_new_secret_in_the_file_is_tried_at_once() {
     stage.get("/graph/v1.0/users").await.expect(502);
     let secret = stage.simulator.add_client_secret();
     std::fs::write(stage.folder().join("secret"), secret.expose()).unwrap();
-    until("the new secret is used", || async {
+    until("the new secret is used", async || {
         let answer = stage.get("/graph/v1.0/users?$top=1").await;
-        (answer.status == 200).then_some(())
+        answer.status == 200
     })
     .await;
 }
@@ -278,9 +278,9 @@ async fn an_answer_that_is_no_token_is_an_error_and_not_a_token() {
             .number("tokenferry_token_refreshes_total", &labels)
             .await;
         assert_eq!(counted, 1.0, "{body}");
-        until("the next call succeeds", || async {
+        until("the next call succeeds", async || {
             let answer = stage.get("/graph/v1.0/users?$top=1").await;
-            (answer.status == 200).then_some(())
+            answer.status == 200
         })
         .await;
     });

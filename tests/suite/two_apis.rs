@@ -7,7 +7,7 @@ use serde_json::json;
 use tokenferry::simulator::{GRAPH, LOGIN, ORGANISATION, Seen};
 
 use crate::harness::stage::Stage;
-use crate::harness::{DYNAMICS_SCOPE, GRAPH_SCOPE, until};
+use crate::harness::{DYNAMICS_SCOPE, GRAPH_SCOPE, found, until};
 
 /// The token that a request went up with.
 fn token(seen: &Seen) -> String {
@@ -68,7 +68,7 @@ async fn a_token_that_expires_is_renewed_without_the_caller_noticing() {
     stage
         .simulator
         .set_token_lifetime(Duration::from_secs(3600), None);
-    let after = until("another token is used", || async {
+    let after = found("another token is used", || async {
         let answer = stage.get("/graph/v1.0/users?$top=1").await;
         answer.expect(200);
         let token = last_token(&stage, GRAPH);
@@ -89,10 +89,9 @@ async fn renewing_one_scope_leaves_the_others_token_alone() {
     stage
         .simulator
         .patch_token_reply(json!({"expires_in": 3600}));
-    until("both were renewed", || async {
-        let both = refreshes(&stage, GRAPH_SCOPE, "success").await >= 2.0
-            && refreshes(&stage, DYNAMICS_SCOPE, "success").await >= 2.0;
-        both.then_some(())
+    until("both were renewed", async || {
+        refreshes(&stage, GRAPH_SCOPE, "success").await >= 2.0
+            && refreshes(&stage, DYNAMICS_SCOPE, "success").await >= 2.0
     })
     .await;
     stage.get("/graph/v1.0/users?$top=1").await.expect(200);
@@ -124,9 +123,9 @@ async fn a_failing_identity_service_gives_a_clear_error_and_ends_nothing() {
     stage.ask_admin("GET /readyz HTTP/1.1").await.expect(200);
 
     stage.simulator.recover(LOGIN);
-    until("it works again", || async {
+    until("it works again", async || {
         let answer = stage.get("/graph/v1.0/users?$top=1").await;
-        (answer.status == 200).then_some(())
+        answer.status == 200
     })
     .await;
 }

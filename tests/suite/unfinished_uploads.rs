@@ -73,8 +73,8 @@ routes:
 
     /// Waits until so many connections are open.
     async fn keeps(&self, wanted: usize) {
-        until("the others are closed", || async {
-            (self.open.load(Ordering::SeqCst) == wanted).then_some(())
+        until("the others are closed", async || {
+            self.open.load(Ordering::SeqCst) == wanted
         })
         .await;
     }
@@ -384,8 +384,8 @@ async fn an_upload_that_stalls_while_its_upstream_leaves_is_sent_to_another_once
             .await;
         caller.send("01234").await;
         // Nothing is left on that connection, so it ends.
-        until("the upstream has left", || async {
-            (left.load(Ordering::SeqCst) == 1).then_some(())
+        until("the upstream has left", async || {
+            left.load(Ordering::SeqCst) == 1
         })
         .await;
         if ends {

@@ -247,9 +247,9 @@ async fn goes_on(case: &str, mut program: Program, spoil: impl Fn(), heal: impl 
     assert!(message.contains("proof.pem"), "{case}: {message}");
     program.err.says("proof.pem").await;
     heal();
-    until("the renewal works again", || async {
+    until("the renewal works again", async || {
         let status = program.get_admin("/status.json").await.json();
-        (status["tokens"][0]["state"] == "valid").then_some(())
+        status["tokens"][0]["state"] == "valid"
     })
     .await;
     assert!(program.runs(), "{case}");

@@ -56,8 +56,13 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
         .expect("it happens within the deadline")
 }
 
+/// Looks again and again until it holds, or the deadline has passed.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+    found(what, || async { holds().await.then_some(()) }).await;
+}
+
 /// Looks again and again until it sees what it wants, or the deadline has passed.
-pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
+pub(crate) async fn found<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
     let search = async {
         loop {
             if let Some(found) = look().await {

@@ -40,9 +40,9 @@ impl Numbers {
 /// Scrapes until the sum is what it must become.
 pub(crate) async fn becomes(admin: SocketAddr, name: &str, labels: &[(&str, &str)], wanted: f64) {
     let what = format!("{name} {labels:?} becomes {wanted}");
-    until(&what, || async {
+    until(&what, async || {
         let sum = Numbers::scrape(admin).await.sum(name, labels);
-        (sum == wanted).then_some(())
+        sum == wanted
     })
     .await;
 }

@@ -12,7 +12,7 @@ use tokenferry::simulator::Simulator;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::lines::Lines;
-use super::{allow_files, routes_yaml, until};
+use super::{allow_files, found, routes_yaml};
 
 /// A running `tokenferry`. It ends with this value.
 pub(crate) struct Program {
@@ -149,7 +149,7 @@ impl Program {
     /// Waits for the end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let child = std::cell::RefCell::new(&mut self.child);
-        until("the process ends", || async {
+        found("the process ends", || async {
             child
                 .borrow_mut()
                 .try_wait()

@@ -69,11 +69,10 @@ impl Stage {
 
     /// Waits until the first attempt for every token has ended.
     pub(crate) async fn attempted(&self) {
-        until("every token was tried", || async {
+        until("every token was tried", async || {
             let state = self.ask_admin("GET /readyz HTTP/1.1").await.json();
             let routes = state["routes"].as_array().expect("they are listed");
-            let tried = routes.iter().all(|route| route["token"] != "pending");
-            tried.then_some(())
+            routes.iter().all(|route| route["token"] != "pending")
         })
         .await;
     }
@@ -152,10 +151,7 @@ impl Stage {
     /// Waits until they are so many.
     pub(crate) async fn arrive(&self, count: usize, place: &str) {
         let what = format!("{count} at {place}");
-        until(&what, || async {
-            (self.arrivals(place) == count).then_some(())
-        })
-        .await;
+        until(&what, async || self.arrivals(place) == count).await;
     }
 
     /// The connections that requests to this host came over, each as often as it was changed to.

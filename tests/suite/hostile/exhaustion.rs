@@ -16,7 +16,7 @@ use super::frame::{
 use super::wire::listen;
 use crate::harness::caller::Caller;
 use crate::harness::stage::AT_ONCE;
-use crate::harness::{soon, until};
+use crate::harness::{found, soon, until};
 
 /// The first one is longer: those who are served meanwhile have it, too, also on a busy machine.
 const SHORT: &str = "timeouts: {first_byte: 1500ms, request_head: 600ms, keep_alive: 800ms, request_body_idle: 500ms, write_stall: 600ms}";
@@ -185,13 +185,13 @@ async fn who_does_not_read_lets_go_of_the_upstream_and_harms_nobody() {
         outcome.ended.contains(&3) && outcome.goaway.is_none(),
         "the neighbour is served"
     );
-    until("the upstream's connections are let go", || async {
-        (upstream() <= pooled + 8).then_some(())
+    until("the upstream's connections are let go", async || {
+        upstream() <= pooled + 8
     })
     .await;
-    until("nothing is in flight", || async {
+    until("nothing is in flight", async || {
         let numbers = crate::harness::numbers::Numbers::scrape(fort.program.admin).await;
-        (numbers.sum("tokenferry_requests_in_flight", &[]) == 0.0).then_some(())
+        numbers.sum("tokenferry_requests_in_flight", &[]) == 0.0
     })
     .await;
     drop((callers, shut, shared));
@@ -219,15 +219,15 @@ async fn answers_that_are_given_count_until_they_are_sent() {
         let outcome = shut.until(|outcome| outcome.closed).await;
         assert_eq!((outcome.goaway, outcome.data.len()), (Some(0), 4));
         assert!(outcome.status.iter().all(|(_, status)| *status == 200));
-        until("their places are free", || async {
-            (other().await.status == 200).then_some(())
+        until("their places are free", async || {
+            other().await.status == 200
         })
         .await;
-        until("their ends are logged", || async {
+        until("their ends are logged", async || {
             let log = fort.program.out.text();
             let given =
                 |line: &&str| line.contains("\"dropped\"") && line.contains("\"status\":200");
-            (log.lines().filter(given).count() == dropped).then_some(())
+            log.lines().filter(given).count() == dropped
         })
         .await;
     }
@@ -256,13 +256,13 @@ async fn a_crowd_of_connections_is_served_or_waits_and_then_leaves_nothing() {
         let _ = stream.write_all(bytes).await;
         crowd.push(stream);
     }
-    until("the crowd is gone", || async {
+    until("the crowd is gone", async || {
         let reply = super::talk(
             fort.program.address,
             b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         )
         .await;
-        (reply.status() == 200).then_some(())
+        reply.status() == 200
     })
     .await;
     drop(crowd);
@@ -332,7 +332,7 @@ async fn running_out_of_descriptors_is_a_rest_and_no_end() {
         "it is said once"
     );
     drop(crowd);
-    until("it accepts again", || async {
+    found("it accepts again", || async {
         let mut stream = TcpStream::connect(fort.program.address).await.ok()?;
         let good =
             b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
