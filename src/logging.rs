@@ -81,7 +81,7 @@ impl Levels {
                 None => (None, part),
             };
             let level = level.parse().map_err(|_| {
-                format!("\"{part}\" is not a level: off, error, warn, info, debug or trace, or tokenferry::MODULE=LEVEL")
+                format!("{part:?} is not a level: off, error, warn, info, debug or trace, or tokenferry::MODULE=LEVEL")
             })?;
             match module {
                 None => levels.base = level,
@@ -90,7 +90,7 @@ impl Levels {
                 }
                 Some(other) => {
                     return Err(format!(
-                        "the level of \"{other}\" cannot be set: only modules of tokenferry, as in tokenferry::token=debug; libraries may print tokens"
+                        "the level of {other:?} cannot be set: only modules of tokenferry, as in tokenferry::token=debug; libraries may print tokens"
                     ));
                 }
             }
@@ -261,6 +261,8 @@ mod tests {
             ("tokenferry=loud", "off, error, warn, info, debug or trace"),
             ("hyper=trace", "only modules of tokenferry"),
             ("tokenferryx=info", "only modules of tokenferry"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("\u{1b}[2J=info", "\\u{1b}[2J"),
         ] {
             let message = Levels::parse(text).unwrap_err();
             assert!(message.contains(hint), "{text}: {message}");
