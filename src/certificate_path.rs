@@ -11,26 +11,15 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
-};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-/// Certificates beside the peer's own: as many as the library follows to an authority, and three times
-/// what chains have. To try all orders of six takes milliseconds; of ten, beside ten thousand bytes
-/// that are none, a minute.
+/// Certificates that are looked at beside the peer's own: as many as the library follows to an authority,
+/// and three times what chains have. To try all orders of six takes milliseconds; of ten, beside ten
+/// thousand bytes that are none, a minute.
 const MOST_BESIDE: usize = 6;
 
-/// Why a chain was not looked at. TLS shows such reasons as they are written here.
-#[derive(Debug, thiserror::Error)]
-#[error("{beside} certificates came beside the peer's own, and at most {most} are looked at")]
-pub struct TooManyCertificates {
-    /// How many came beside the peer's own.
-    beside: usize,
-    /// How many may.
-    most: usize,
-}
-
-/// A verifier that is asked only about chains of a usual length.
+/// A verifier that is shown the first certificates of a chain alone. A chain begins with what leads to the
+/// authority (RFC 8446 section 4.4.2); some servers send all authorities that they know behind it.
 #[derive(Debug)]
 pub struct Bounded<V: ?Sized>(Arc<V>);
 
@@ -41,15 +30,8 @@ impl<V: ?Sized> Bounded<V> {
     }
 }
 
-fn within_bound(beside: &[CertificateDer<'_>]) -> Result<(), Error> {
-    if beside.len() <= MOST_BESIDE {
-        return Ok(());
-    }
-    let why = TooManyCertificates {
-        beside: beside.len(),
-        most: MOST_BESIDE,
-    };
-    Err(CertificateError::Other(OtherError(Arc::new(why))).into())
+fn looked_at<'a, 'b>(beside: &'a [CertificateDer<'b>]) -> &'a [CertificateDer<'b>] {
+    &beside[..beside.len().min(MOST_BESIDE)]
 }
 
 impl ServerCertVerifier for Bounded<WebPkiServerVerifier> {
@@ -61,8 +43,8 @@ impl ServerCertVerifier for Bounded<WebPkiServerVerifier> {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        within_bound(beside)?;
-        self.0.verify_server_cert(own, beside, name, ocsp, now)
+        self.0
+            .verify_server_cert(own, looked_at(beside), name, ocsp, now)
     }
 
     fn verify_tls12_signature(
@@ -107,8 +89,7 @@ impl ClientCertVerifier for Bounded<dyn ClientCertVerifier> {
         beside: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        within_bound(beside)?;
-        self.0.verify_client_cert(own, beside, now)
+        self.0.verify_client_cert(own, looked_at(beside), now)
     }
 
     fn verify_tls12_signature(
@@ -136,27 +117,35 @@ impl ClientCertVerifier for Bounded<dyn ClientCertVerifier> {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     use rustls::RootCertStore;
     use rustls::server::WebPkiClientVerifier;
 
     use super::*;
 
-    #[test]
-    fn a_chain_is_looked_at_up_to_the_bound_whoever_shows_it() {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    fn authority(name: &str) -> CertificateParams {
         let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
+        params
+    }
+
+    #[test]
+    fn what_leads_to_the_authority_is_found_among_the_first_of_a_chain_whoever_shows_it() {
+        let [root_key, between_key, own_key] = [(); 3].map(|()| KeyPair::generate().unwrap());
+        let (root, between) = (authority("Root"), authority("Between"));
         let mut roots = RootCertStore::empty();
         roots
-            .add(params.self_signed(&key).unwrap().der().clone())
+            .add(root.self_signed(&root_key).unwrap().der().clone())
             .unwrap();
-        let (roots, issuer) = (Arc::new(roots), Issuer::new(params, key));
+        let root = Issuer::new(root, root_key);
+        let link = between.signed_by(&between_key, &root).unwrap();
+        let between = Issuer::new(between, between_key);
         let own = CertificateParams::new(["a.corp".to_owned()]).unwrap();
-        let own = own
-            .signed_by(&KeyPair::generate().unwrap(), &issuer)
-            .unwrap();
+        let own = own.signed_by(&own_key, &between).unwrap();
+
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let roots = Arc::new(roots);
         let server =
             WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
         let server = Bounded::new(server.build().unwrap());
@@ -164,15 +153,14 @@ mod tests {
         let client = Bounded::new(client.build().unwrap());
         let name = ServerName::try_from("a.corp").unwrap();
         let now = UnixTime::now();
-        for (beside, fits) in [(0, true), (MOST_BESIDE, true), (MOST_BESIDE + 1, false)] {
-            let beside = vec![CertificateDer::from(vec![0x30]); beside];
+        for place in [0, MOST_BESIDE - 1, MOST_BESIDE, 99] {
+            let mut beside = vec![CertificateDer::from(vec![0x30]); 100];
+            beside[place] = link.der().clone();
             let of_server = server.verify_server_cert(own.der(), &beside, &name, &[], now);
             let of_client = client.verify_client_cert(own.der(), &beside, now);
-            for refused in [of_server.err(), of_client.err()] {
-                assert_eq!(refused.is_none(), fits, "{refused:?}");
-                let words = refused.map(|error| error.to_string()).unwrap_or_default();
-                assert!(fits || words.contains("TooManyCertificates"), "{words}");
-            }
+            let taken = (of_server.is_ok(), of_client.is_ok());
+            let found = place < MOST_BESIDE;
+            assert_eq!(taken, (found, found), "place {place}");
         }
     }
 }

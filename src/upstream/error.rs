@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use rustls::{AlertDescription, CertificateError};
 
-use crate::certificate_path::TooManyCertificates;
 use crate::config::UpstreamHttp;
 
 /// Why a connection could not be made.
@@ -196,9 +195,6 @@ fn remedy(failure: &io::Error) -> &'static str {
         }
         CertificateError::Other(other) if other.0.to_string() == USED_AS_SERVER => {
             "its certificate is that of an authority (CA:TRUE), which is not taken from a server: give it one that an authority of trust.ca_file issued, or one of its own with basicConstraints=CA:FALSE and name that there"
-        }
-        CertificateError::Other(other) if other.0.is::<TooManyCertificates>() => {
-            "it shows more certificates than are looked at: have it send its own chain alone, and check what stands between this proxy and it"
         }
         _ => PRIVATE_CA,
     }

@@ -90,8 +90,6 @@ async fn an_upstreams_certificates_that_lead_nowhere_hold_up_nobody() {
     let begun = Instant::now();
     let refused = stage.get("/a/x").await;
     assert_eq!(refused.refusal(), (502, "upstreamUnreachable".to_owned()));
-    let text = String::from_utf8_lossy(&refused.body).into_owned();
-    assert!(text.contains("more certificates than"), "{text}");
     stage.get("/graph/sim/bytes/1").await.expect(200);
     assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
 }
