@@ -146,7 +146,7 @@ pub(super) async fn answer(
     loop {
         let refusal = Refusal::read(response).await;
         let known = token.newer(&refused, Now::read());
-        let came_meanwhile = known.is_some();
+        let was_known = known.is_some();
         let renewed = match known {
             Some(bearer) => Ok(bearer),
             None => {
@@ -154,8 +154,8 @@ pub(super) async fn answer(
                 await_renewal(delivery.exchange, renewal).await
             }
         };
-        let bearer = match renewed {
-            Ok(bearer) => bearer,
+        let renewed = match renewed {
+            Ok(bearer) => bearer.serial,
             Err(RenewError::Failed(error)) => return Err(error.into()),
             Err(RenewError::Paused { left }) => {
                 return Err(refusal.ends(Verdict::Paused { left }, call));
@@ -165,7 +165,7 @@ pub(super) async fn answer(
         let Some(body) = delivery.replay.whole(limit).await? else {
             return Err(refusal.ends(Verdict::Gone, call));
         };
-        wait_for_capacity(delivery.exchange, call).await?;
+        let bearer = when_it_may_go_up(delivery.exchange, call).await?;
         call.own().cells.retried(match refusal.claims {
             Some(_) => RetryReason::Challenge,
             None => RetryReason::Token,
@@ -175,12 +175,27 @@ pub(super) async fn answer(
             return Ok(response);
         }
         // A token that came meanwhile for another reason may lack the claims as well.
+        let came_meanwhile = was_known || bearer.serial != renewed;
         let asks_for_claims = challenge::read(response.headers()).is_some();
         if !(came_meanwhile && asks_for_claims) {
             return Err(Refusal::read(response).await.ends(Verdict::Again, call));
         }
         refused = bearer;
     }
+}
+
+/// Waits until the request may be sent again; the token that is in use then. The refused one has been
+/// replaced by now, and what replaced it may be over after a wait of half a minute.
+async fn when_it_may_go_up(exchange: &mut Exchange, call: &Call<'_>) -> Result<Bearer, ProxyError> {
+    wait_for_capacity(exchange, call).await?;
+    let token = &call.own().token;
+    if let Some(bearer) = token.find(Now::read()) {
+        return Ok(bearer);
+    }
+    let bearer = await_renewal(exchange, token.wait(Now::read(), call.token_wait())).await?;
+    // More quiet may have been asked for while it waited for that.
+    wait_for_capacity(exchange, call).await?;
+    Ok(bearer)
 }
 
 /// Waits for another token, and gives the exchange's place to others when that takes long.

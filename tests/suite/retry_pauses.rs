@@ -3,8 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde_json::{Value, json};
 use tokenferry::simulator::{DOWNLOAD, Ending, Fault, GRAPH, Gate, LOGIN, Script};
 
+use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
 use crate::harness::{soon, until};
@@ -23,11 +25,11 @@ async fn ask(stage: &Stage, number: u8) -> Caller {
     caller
 }
 
-/// Asks for number 2, which is answered 429 when the gate opens.
-async fn busy_behind(stage: &Stage, gate: &Gate) -> Caller {
+/// Asks for number 2, which is answered 429 when the gate opens, with these seconds of quiet.
+async fn busy_behind(stage: &Stage, gate: &Gate, seconds: &str) -> Caller {
     let on = |fault| Script::on(GRAPH, fault).under("/sim/bytes/2");
     stage.simulator.script(on(Fault::Hold(gate.clone())));
-    let busy = Fault::answer(429, &[("retry-after", "30")], "busy");
+    let busy = Fault::answer(429, &[("retry-after", seconds)], "busy");
     stage.simulator.script(on(busy));
     let caller = ask(stage, 2).await;
     stage.arrive(1, "/sim/bytes/2").await;
@@ -187,7 +189,7 @@ async fn a_request_with_another_token_keeps_the_quiet_that_was_asked_for_meanwhi
     .await;
     stage.get("/graph/sim/bytes/9").await.expect(200);
     let (answering, renewing) = (Gate::new(), Gate::new());
-    let mut other = busy_behind(&stage, &answering).await;
+    let mut other = busy_behind(&stage, &answering, "30").await;
     let mut caller = refused_behind(&stage, &renewing).await;
     answering.open();
     soon(other.answer("GET")).await.expect(429);
@@ -243,7 +245,7 @@ async fn a_request_that_waited_for_its_first_token_keeps_the_quiet_that_was_aske
     };
     let stage = Stage::with(&route("https://graph.microsoft.com/.default")).await;
     let (answering, fetching) = (Gate::new(), Gate::new());
-    let mut other = busy_behind(&stage, &answering).await;
+    let mut other = busy_behind(&stage, &answering, "30").await;
     let slow = Script::on(LOGIN, Fault::Hold(fetching.clone()));
     stage.simulator.script(slow);
     stage.reload(&route("https://graph.microsoft.com//.default"));
@@ -326,7 +328,7 @@ async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_me
     let busy = Fault::Raw(busy.into(), Ending::Close);
     let script = Script::on(GRAPH, busy).under("/sim/bytes/1").times(1);
     stage.simulator.script(script);
-    let mut other = busy_behind(&stage, &answering).await;
+    let mut other = busy_behind(&stage, &answering, "30").await;
     let mut caller = stage.caller().await;
     caller
         .ask("GET /graph/sim/bytes/1 HTTP/1.1\nTE: trailers\nConnection: TE")
@@ -340,4 +342,39 @@ async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_me
     assert_eq!(answer.text(), "busy");
     assert_eq!(answer.trailers, [("x-check".to_owned(), "1".to_owned())]);
     assert_eq!(stage.arrivals("/sim/bytes/1"), 1);
+}
+
+/// The answer to a request whose token was refused, and whose next one is over before the quiet is; the
+/// upstream demands these claims of the one after that.
+async fn refused_before_a_long_quiet(claims: Option<Value>) -> Answer {
+    let own = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: {hold: 20s}}]\n";
+    let stage = Stage::cold(own, |simulator| {
+        simulator.set_token_lifetime(Duration::from_secs(4), None);
+    })
+    .await;
+    stage.attempted().await;
+    let (answering, renewing) = (Gate::new(), Gate::new());
+    let mut other = busy_behind(&stage, &answering, "6").await;
+    let mut caller = refused_behind(&stage, &renewing).await;
+    answering.open();
+    soon(other.answer("GET")).await.expect(429);
+    stage.simulator.demand_claims(GRAPH, claims);
+    renewing.open();
+    let answer = soon(caller.answer("GET")).await;
+    assert_eq!(stage.arrivals("/sim/bytes/1"), 2);
+    answer
+}
+
+#[tokio::test]
+async fn a_request_refused_its_token_takes_the_one_that_is_in_use_when_it_may_go_up_again() {
+    refused_before_a_long_quiet(None).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_token_that_came_in_a_quiet_is_not_taken_for_the_one_that_was_fetched_for_the_request() {
+    let claims = json!({"access_token": {"nbf": {"essential": true, "value": "1893456000"}}});
+    let answer = refused_before_a_long_quiet(Some(claims)).await;
+    assert_eq!(answer.refusal(), (502, "tokenRefused".to_owned()));
+    let message = answer.message();
+    assert!(message.contains("when Retry-After has passed"), "{message}");
 }
