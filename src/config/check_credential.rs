@@ -295,11 +295,12 @@ pub(super) fn authority_fault(url: &BaseUrl, tenant: Option<&str>) -> Option<&'s
         return Some("https:// (http:// only to loopback): secrets are sent there");
     }
     let mut segments = url.prefix.as_str().split('/');
-    // A tenant by another name than `tenant_id` has, or the version that SDKs want behind it.
+    // A tenant by another name than `tenant_id` has, or the version that SDKs want behind it. The path
+    // of a gateway may name the host that it leads to.
     let named = |segment: &str| {
         tenant.is_some_and(|tenant| tenant.eq_ignore_ascii_case(segment))
             || is_guid(segment)
-            || segment.contains('.')
+            || (segment.contains('.') && !segment.starts_with("login."))
             || matches!(segment, "common" | "organizations" | "consumers" | "oauth2")
     };
     segments
