@@ -29,8 +29,10 @@ pub(super) fn in_full<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let begins = |candidate: &str| {
         let mut parts = candidate.split('_');
         // Two letters begin too many words.
+        let stands_for =
+            |part: &str, full: &str| part == full || (part.len() > 2 && full.starts_with(part));
         word.split('_')
-            .all(|part| part.len() > 2 && parts.next().is_some_and(|full| full.starts_with(part)))
+            .all(|part| parts.next().is_some_and(|full| stands_for(part, full)))
     };
     let mut found = known.iter().copied().filter(|candidate| begins(candidate));
     found.next().filter(|_| found.next().is_none())
@@ -84,8 +86,10 @@ mod tests {
             "client_secret",
             "certificate_file",
             "certificate_password",
+            "client_ca_file",
         ];
         assert_eq!(in_full("tenant", &known), Some("tenant_id"));
+        assert_eq!(in_full("client_ca", &known), Some("client_ca_file"));
         assert_eq!(in_full("cert_file", &known), Some("certificate_file"));
         for word in ["client", "certificate", "c_id", "id", "", "_", "file"] {
             assert_eq!(in_full(word, &known), None, "{word}");
