@@ -16,7 +16,7 @@ use super::frame::{
 use super::wire::listen;
 use crate::harness::caller::Caller;
 use crate::harness::stage::AT_ONCE;
-use crate::harness::{found, soon, until};
+use crate::harness::{soon, until};
 
 /// The first one is longer: those who are served meanwhile have it, too, also on a busy machine.
 const SHORT: &str = "timeouts: {first_byte: 1500ms, request_head: 600ms, keep_alive: 800ms, request_body_idle: 500ms, write_stall: 600ms}";
@@ -316,6 +316,8 @@ async fn connections_that_reset_at_once_are_nothing() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn running_out_of_descriptors_is_a_rest_and_no_end() {
+    use crate::harness::found;
+
     let fort = Fort::build("").await;
     fort.program.limit_files(60);
     let mut crowd = Vec::new();
