@@ -117,7 +117,7 @@ fn client(roots: &Arc<RootCertStore>) -> Result<ClientConfig, TrustError> {
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))?;
-    // "Dangerous" is any verifier but the library's, and this one only asks that one less often.
+    // "Dangerous" is any verifier but the library's; this one leaves everything to it and only shows it less.
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
