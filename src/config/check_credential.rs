@@ -295,13 +295,17 @@ pub(super) fn authority_fault(url: &BaseUrl, tenant: Option<&str>) -> Option<&'s
         return Some("https:// (http:// only to loopback): secrets are sent there");
     }
     let mut segments = url.prefix.as_str().split('/');
-    // A tenant by another name than `tenant_id` has, or the version that SDKs want behind it. The path
-    // of a gateway may name the host that it leads to.
+    // A tenant by another name than `tenant_id` has, or the version that SDKs want behind it. Any other
+    // name with a dot may be the path of a gateway, such as the host that it leads to.
     let named = |segment: &str| {
         tenant.is_some_and(|tenant| tenant.eq_ignore_ascii_case(segment))
             || is_guid(segment)
-            || (segment.contains('.') && !segment.starts_with("login."))
-            || matches!(segment, "common" | "organizations" | "consumers" | "oauth2")
+            || segment.contains(".onmicrosoft.")
+            || segment.contains(".onmschina.")
+            || matches!(
+                segment,
+                "common" | "organizations" | "consumers" | "oauth2" | "v2.0"
+            )
     };
     segments
         .any(named)
