@@ -147,6 +147,29 @@ fn a_fallback_that_is_added_does_not_break_quiet_that_the_server_asked_for() {
 }
 
 #[test]
+fn a_file_that_held_something_else_for_a_moment_is_read_again_soon() {
+    run(async {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "right").unwrap();
+        let (cache, mut script) = (cache(), Script::watching(file.path()));
+        script.entry(&cache);
+        let asked = script.next().await;
+        std::fs::write(file.path(), "wrong").unwrap();
+        asked.refuse(rejected());
+        settle().await;
+        // What was refused was neither seen before the call nor is it there at the next look.
+        std::fs::write(file.path(), "right").unwrap();
+        let corrected = clock::now();
+        let asked = script.next().await;
+        assert!(since(corrected) <= S(6), "{:?}", since(corrected));
+        asked.refuse(rejected());
+        let refused = clock::now();
+        script.next().await;
+        assert!(since(refused) >= S(60), "nothing has changed since");
+    });
+}
+
+#[test]
 fn a_file_that_cannot_be_looked_at_for_a_moment_has_not_changed() {
     run(async {
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::entry::{Begin, Call, TokenEntry};
 use crate::clock::{self, Now};
+use crate::credential::Stamp;
 
 /// The wall clock is looked at this often: a suspended machine's timers sleep as long as it did.
 const LOOK: Duration = Duration::from_secs(30);
@@ -16,13 +17,16 @@ const POLL: Duration = Duration::from_secs(5);
 /// Renews the token for ever.
 pub(super) async fn run(entry: &TokenEntry) -> Infallible {
     let mut known = None;
+    // What a call sent may be neither what was seen before it nor what is there now.
+    let mut changed_during_call = false;
     loop {
         match entry.begin(Now::read()) {
             Begin::Call(call) => {
                 // Taken before the call reads the files, so that no change falls in between.
                 let stamp = call.supplier.stamp().await;
-                known = Some(known.map_or(stamp.clone(), |known| stamp.or(&known)));
-                perform(entry, call).await;
+                let stamp = known.map_or(stamp.clone(), |known| stamp.or(&known));
+                changed_during_call = perform(entry, call, &stamp).await;
+                known = Some(stamp);
             }
             Begin::Wait(pause) => {
                 let watched = entry.watched();
@@ -34,8 +38,9 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
                 if let Some(supplier) = entry.watched() {
                     let stamp = supplier.stamp().await;
                     if let Some(before) = &known {
-                        let changed = *before != stamp;
+                        let changed = *before != stamp || changed_during_call;
                         known = Some(stamp.or(before));
+                        changed_during_call = false;
                         if changed {
                             entry.files_changed(Now::read());
                         }
@@ -46,12 +51,16 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
     }
 }
 
-async fn perform(entry: &TokenEntry, call: Call) {
+/// Makes the call. Returns whether it failed and its files no longer hold what they did before it.
+async fn perform(entry: &TokenEntry, call: Call, before: &Stamp) -> bool {
     let began = Now::read();
     let acquired = call.supplier.call(call.request).await;
     let ended = Now::read();
     let took = ended.mono.saturating_duration_since(began.mono);
+    // Before anybody hears of the failure, and mends the file.
+    let changed = acquired.outcome.is_err() && call.supplier.stamp().await != *before;
     entry.finish(acquired, took, ended, random());
+    changed
 }
 
 /// A number in `0.0..1.0`.
