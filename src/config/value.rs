@@ -67,10 +67,10 @@ impl PathPrefix {
         let Some(rest) = text.strip_prefix('/') else {
             return Err("a path begins with '/', for example /graph".to_owned());
         };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.is_empty() {
             return Ok(Self::default());
         }
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
         for segment in rest.split('/') {
             if matches!(segment, "" | "." | "..") {
                 return Err("a path has no empty, '.' or '..' segment".to_owned());
