@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokenferry::simulator::{
-    CLIENT_ID, Fault, GRAPH, Gate, LOGIN, ORGANISATION, SECRET_CANARY, Script, Simulator, TENANT_ID,
+    CLIENT_ID, Ending, Fault, GRAPH, Gate, LOGIN, ORGANISATION, SECRET_CANARY, Script, Simulator,
+    TENANT_ID,
 };
 
 use crate::cli::{desk, with_file};
@@ -186,12 +187,19 @@ async fn what_an_upstream_refuses_is_interpreted() {
         (
             GRAPH,
             "graph",
-            Fault::Raw(
-                b"nonsense\r\n\r\n".to_vec(),
-                tokenferry::simulator::Ending::Close,
-            ),
+            Fault::Raw(b"nonsense\r\n\r\n".to_vec(), Ending::Close),
             1,
-            "problem",
+            "graph.microsoft.com gave no answer that can be used; check that upstream is the API's address",
+        ),
+        (
+            GRAPH,
+            "graph",
+            Fault::Break {
+                after: None,
+                ending: Ending::Close,
+            },
+            1,
+            "check that upstream is the API's address, and what stands between this machine and it",
         ),
     ] {
         simulator.clear_scripts();

@@ -10,14 +10,15 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::alarm::AlarmClock;
-use crate::config::RouteSpec;
+use crate::chain::Chain;
+use crate::config::{Origin, RouteSpec};
 use crate::fields::Fields;
 use crate::guid;
 use crate::policy::response_header::Unread;
 use crate::proxy::RefusalReport;
 use crate::secret::Secret;
 use crate::token::challenge;
-use crate::upstream::{Egress, RequestBody, RequestHead, Upstream, UpstreamSpec};
+use crate::upstream::{Egress, RequestBody, RequestHead, Upstream, UpstreamError, UpstreamSpec};
 
 /// A harmless GET takes milliseconds; a person waits.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -89,7 +90,7 @@ pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, pat
                     resource,
                 }
             }
-            Err(failure) => Answer::Failed(crate::chain::Chain(&failure.error).to_string()),
+            Err(failure) => Answer::Failed(told(&failure.error, &route.upstream.origin)),
         }
     };
     let answer = tokio::time::timeout(PATIENCE, asked).await;
@@ -98,6 +99,19 @@ pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, pat
         let (host, within) = (&route.upstream.origin.host, PATIENCE.as_secs());
         Answer::Failed(format!("{host} did not answer within {within} s"))
     })
+}
+
+/// Why there was no answer, with what to do about it, which some errors say themselves.
+fn told(error: &UpstreamError, origin: &Origin) -> String {
+    let why = Chain(error);
+    match error {
+        UpstreamError::Connect(_) => why.to_string(),
+        UpstreamError::Broken(breakage) if breakage.alert_remedy().is_some() => why.to_string(),
+        _ => format!(
+            "{} gave no answer that can be used; check that upstream is the API's address, and what stands between this machine and it: {why}",
+            origin.authority()
+        ),
+    }
 }
 
 fn bearer(token: &Secret) -> Option<HeaderValue> {
