@@ -108,4 +108,28 @@ mod tests {
             assert_eq!(loaded.is_ok(), fine, "{args:?}: {loaded:?}");
         }
     }
+
+    #[test]
+    fn what_the_command_line_replaces_may_be_wrong_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes.yaml");
+        let file = "listen: localhost\nadmin: ${NOT_SET}\n\
+                    credentials: {a: {managed_identity: system}}\n\
+                    routes: [{name: a, path: /a, upstream: 'https://a.com'}]\n";
+        std::fs::write(&path, file).unwrap();
+        for (listen, admin, problems) in [
+            (Some("localhost:1"), Some("off"), 0),
+            (None, Some("localhost:1"), 1),
+            (Some("localhost:1"), None, 1),
+            (None, None, 2),
+        ] {
+            let args = RunArgs {
+                listen: listen.map(str::to_owned),
+                admin: admin.map(str::to_owned),
+                workers: None,
+            };
+            let told = load(&path, &args, &[]).err().unwrap_or_default();
+            assert_eq!(told.len(), problems, "{args:?}: {told:?}");
+        }
+    }
 }

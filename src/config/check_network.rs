@@ -25,7 +25,7 @@ const ADMIN: ListenAddress = ListenAddress::Loopback(8081);
 // Each has an accepting task and a descriptor.
 const MOST_ADDRESSES: usize = 64;
 
-/// Reads the addresses of the top level. Those that are replaced hold nothing up, and are left out.
+/// Reads the addresses of the top level. Those that are replaced have no default either.
 pub(super) fn network(raw: &RawConfig, replaced: Replaced, report: &mut Report) -> Network {
     let listen = raw.listen.value().map_or(&[][..], |addresses| &addresses.0);
     if let Some(item) = raw.listen.item().filter(|item| item.value.0.is_empty()) {
@@ -45,8 +45,6 @@ pub(super) fn network(raw: &RawConfig, replaced: Replaced, report: &mut Report) 
     if admin_default {
         taken.push((ADMIN, " (the default of admin)"));
     }
-    let listen = if replaced.listen { &[] } else { listen };
-    let admin = if replaced.admin { &[] } else { admin };
     let listen = bound(listen, &mut taken, report);
     let admin = bound(admin, &mut taken, report);
     Network {

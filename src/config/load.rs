@@ -41,14 +41,24 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The keys of the file in whose place the command line puts something else. They have to be written
-/// as they should, and the rest of the file is not held against them.
+/// The keys of the file in whose place the command line puts something else: what the file says there
+/// is not looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replaced {
     /// `listen`.
     pub listen: bool,
     /// `admin`.
     pub admin: bool,
+}
+
+impl Replaced {
+    fn holds(self, key: &str) -> bool {
+        match key {
+            "listen" => self.listen,
+            "admin" => self.admin,
+            _ => false,
+        }
+    }
 }
 
 /// A configuration that can be used, with what is worth a second look.
@@ -186,7 +196,7 @@ fn checked(
     replaced: Replaced,
     report: &mut Report,
 ) -> Option<Config> {
-    if !matches!(root.content, Content::Mapping(_)) {
+    let Content::Mapping(entries) = &mut root.content else {
         let message = match root.content {
             Content::Empty => "the file is empty".to_owned(),
             _ => format!("the file is {}, not a mapping", root.noun()),
@@ -194,7 +204,8 @@ fn checked(
         let help = "at least routes: with name, path and upstream; see the example routes.yaml";
         report.wrong_shape(root.span, message, help);
         return None;
-    }
+    };
+    entries.retain(|entry| !replaced.holds(&entry.key.text));
     let vars = Variables {
         env: source.env,
         allow_missing: source.allow_missing_env,
