@@ -11,7 +11,7 @@ pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     if word.len() > 40 {
         return None;
     }
-    let folded = word.to_ascii_lowercase().replace('-', "_");
+    let folded = snake_case(word);
     // A third of the word may be wrong: two letters of "upstream", one of "path". Two letters that have
     // changed places count once.
     let bound = (folded.len() / 3).clamp(1, 3);
@@ -24,8 +24,27 @@ pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, candidate)| candidate)
 }
 
+/// The word as keys are written: `client-id` and `clientId` are `client_id`.
+fn snake_case(word: &str) -> String {
+    let mut written = String::new();
+    let mut before = '_';
+    for c in word.chars() {
+        if before.is_ascii_lowercase() && c.is_ascii_uppercase() {
+            written.push('_');
+        }
+        written.push(if c == '-' {
+            '_'
+        } else {
+            c.to_ascii_lowercase()
+        });
+        before = c;
+    }
+    written
+}
+
 /// The one known word that this is short for, part by part: `tenant`, `cert_file`.
 pub(super) fn in_full<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let word = snake_case(word);
     let begins = |candidate: &str| {
         let mut parts = candidate.split('_');
         // Two letters begin too many words.
@@ -91,7 +110,9 @@ mod tests {
         assert_eq!(in_full("tenant", &known), Some("tenant_id"));
         assert_eq!(in_full("client_ca", &known), Some("client_ca_file"));
         assert_eq!(in_full("cert_file", &known), Some("certificate_file"));
-        for word in ["client", "certificate", "c_id", "id", "", "_", "file"] {
+        assert_eq!(in_full("cert-file", &known), Some("certificate_file"));
+        assert_eq!(in_full("certFile", &known), Some("certificate_file"));
+        for word in ["client", "certificate", "c_id", "id", "", "_", "-", "file"] {
             assert_eq!(in_full(word, &known), None, "{word}");
         }
     }
