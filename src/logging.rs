@@ -19,7 +19,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::output::{Format, Lane, Output};
+use crate::output::{Format, Lane, Output, is_invisible};
 use crate::timestamp::Timestamp;
 
 /// The environment variable that [`Levels::parse`] is for.
@@ -177,12 +177,25 @@ impl FormatTime for Utc {
     }
 }
 
+/// Appends an event, with an escape that JSON knows as well for what shows a line as what it is not:
+/// names of files, and what servers say, are others' to choose. Control characters in it are the
+/// formatter's: it escapes those of others itself.
+fn push_visible(lines: &mut Vec<u8>, event: &[u8]) {
+    for c in String::from_utf8_lossy(event).chars() {
+        if is_invisible(c) {
+            lines.extend(format!("\\u{:04x}", c as u32).into_bytes());
+        } else {
+            lines.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
+
 /// One event on its way to the lane: the formatter writes each in one piece.
 struct Event(Lane);
 
 impl Write for Event {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(|lines| lines.extend_from_slice(bytes));
+        self.0.write(|lines| push_visible(lines, bytes));
         Ok(bytes.len())
     }
 
@@ -223,6 +236,19 @@ mod tests {
         assert_eq!(event["route"], "a\"b\n\u{1b}[2J");
         assert_eq!(event["attempts"], 2);
         assert_eq!(event["timestamp"].as_str().unwrap().len(), 24);
+    }
+
+    #[test]
+    fn what_would_turn_the_text_around_is_escaped() {
+        let path = "/run/\u{202e}mep.\u{200b}é";
+        for format in [Format::Json, Format::Text] {
+            let text = logged(format, "", || info!(file = %path, "cannot read {path}"));
+            let escaped = r"/run/\u202emep.\u200bé";
+            assert_eq!(text.matches(escaped).count(), 2, "{text}");
+        }
+        let text = logged(Format::Json, "", || info!(file = %path, "read"));
+        let event: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(event["file"], path);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::output::Format;
+use crate::output::{Format, is_invisible};
 
 /// Characters that stand for themselves in both formats.
 static PLAIN: [bool; 256] = {
@@ -149,13 +149,7 @@ impl<'a> Line<'a> {
             '"' | '\\' => true,
             ' ' => self.format == Format::Text,
             '!'..='~' => false,
-            // Line separators and direction marks: they show a line as what it is not.
-            '\u{61c}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => true,
-            _ => c.is_control(),
+            _ => c.is_control() || is_invisible(c),
         }
     }
 

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::net::Ipv6Addr;
 use std::path::Path;
 
+use crate::output::is_invisible;
+
 /// Bytes of the source text, end exclusive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Span {
@@ -134,15 +136,7 @@ pub fn shown(file: &Path) -> String {
 
 /// The character, or a replacement for one that moves the cursor or turns the text's direction.
 pub fn printable(c: char) -> char {
-    let invisible = matches!(
-        c,
-        '\u{61c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}'
-            | '\u{feff}'
-    );
-    if c.is_control() || invisible {
+    if c.is_control() || is_invisible(c) {
         '\u{fffd}'
     } else {
         c

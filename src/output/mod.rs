@@ -216,6 +216,19 @@ pub fn standard_output() -> io::Result<impl Write + Send + 'static> {
     Ok(io::stdout())
 }
 
+/// Whether a character shows a line as what it is not: it turns the text's direction, ends a line, or
+/// has no width. All of them lie below U+10000.
+pub fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}'
+    )
+}
+
 /// Waits for [`GATHER`], or less when it is time to close.
 fn gather(closing: &AtomicBool) {
     let until = Instant::now() + GATHER;
