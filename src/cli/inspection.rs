@@ -13,12 +13,13 @@ use crate::caller::api_keys::ApiKeyError;
 use crate::chain::Chain;
 use crate::config::disk::{self, Disk};
 use crate::config::{
-    self, CallerProof, Config, CredentialSpec, Examined, Finding, KubernetesKeys, Problem,
-    Problems, Replaced, Severity, TlsSpec,
+    self, CallerProof, Config, CredentialKind, CredentialSpec, Examined, Finding, KubernetesKeys,
+    Problem, Problems, Replaced, Severity, TlsSpec,
 };
 use crate::credential::{Credential, beginning, ending};
 use crate::forward_proxy::ForwardProxy;
-use crate::secret::{FilePath, SecretSource};
+use crate::guid::is_guid;
+use crate::secret::{FilePath, Secret, SecretSource};
 use crate::server::tls;
 
 /// What was found. The configuration is one to run only when there is no problem.
@@ -83,6 +84,7 @@ pub(super) fn inspect(path: &Path, purpose: Purpose<'_>, now: SystemTime) -> Ins
             certificate(config, purpose, &mut disk, now);
             cluster_keys(config, &mut disk);
             api_keys(config, &mut disk);
+            secret_ids(config, &mut disk);
         }
         if !without_secrets {
             forward_proxy(config, &mut disk);
@@ -245,6 +247,22 @@ fn api_keys(config: &Config, disk: &mut Disk) {
             second: name(second),
         };
         refuse(second, error);
+    }
+}
+
+/// Which client secrets are the ID of one. Entra shows both, and makes no value that is a GUID.
+fn secret_ids(config: &Config, disk: &mut Disk) {
+    for spec in &config.credentials {
+        let CredentialKind::ClientSecret { secret, .. } = &spec.kind else {
+            continue;
+        };
+        let is_id = |secret: Secret| secret.expose_str().is_some_and(is_guid);
+        if secret.read().is_ok_and(is_id) {
+            let words = format!(
+                "what {secret} holds looks like a secret's ID, and Entra takes its value alone: copy that, which is shown once, or make another secret"
+            );
+            disk.warn(&["credentials", spec.name.as_str(), spec.kind.key()], words);
+        }
     }
 }
 

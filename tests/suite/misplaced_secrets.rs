@@ -1,5 +1,5 @@
-//! A variable that holds a secret, where one that holds a path belongs: a newcomer's slip. Nothing
-//! that the program says shows what the variable holds.
+//! A newcomer's slips. A variable that holds a secret, where one that holds a path belongs: nothing that
+//! the program says shows what it holds. And the ID of a secret, where its value belongs.
 
 use rustix::process::Signal;
 use tokenferry::simulator::{CLIENT_ID, Simulator, TENANT_ID};
@@ -100,4 +100,36 @@ async fn a_file_that_goes_away_is_named_as_the_configuration_names_it() {
         !format!("{}{status}", program.err.text()).contains(SLIP),
         "{status}"
     );
+}
+
+#[tokio::test]
+async fn the_id_of_a_secret_in_place_of_its_value_is_warned_of() {
+    let (_simulator, folder) = desk("").await;
+    let place = format!("{}/", folder.path().display());
+    let id = "5f1c5e3b-6d1a-4b7e-9f55-0c2d3e4f5a6b";
+    let write = |name: &str, content: &str| {
+        std::fs::write(folder.path().join(name), content).expect("the folder can be written");
+    };
+    write("secret", id);
+    let own = format!(
+        "credentials:
+  one: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret: '${{SECRET}}'}}
+  two: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: {place}secret}}
+routes:
+  - {{name: a, path: /a, upstream: 'https://a.com', credential: one}}
+  - {{name: b, path: /b, upstream: 'https://b.com', credential: two}}
+"
+    );
+    write("routes.yaml", &own);
+    let told = async |secret: &str| {
+        let mut check = with_file(&["check"], folder.path());
+        check.env("SECRET", secret);
+        let (code, _, err) = run(check).await;
+        assert_eq!(code, 0, "{err}");
+        assert!(!err.contains(id), "{err}");
+        let words = " looks like a secret's ID, and Entra takes its value alone: ";
+        err.matches(words).count()
+    };
+    assert_eq!(told(id).await, 2);
+    assert_eq!(told("hunter2").await, 1);
 }
