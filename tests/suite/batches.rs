@@ -135,51 +135,6 @@ async fn the_headers_of_a_route_do_not_reach_the_operations_of_a_batch() {
 }
 
 #[tokio::test]
-async fn one_operation_that_is_not_allowed_refuses_the_whole_batch() {
-    let stage = Stage::with(LIMITED).await;
-    for spelling in [
-        "/graph/v1.0/$batch",
-        "/graph/v1.0/%24batch",
-        "/graph/beta/$BATCH",
-    ] {
-        for (method, url) in [
-            ("GET", "/groups"),
-            ("DELETE", "/users/7"),
-            ("get", "/me"),
-            ("GET", "/users/../groups"),
-        ] {
-            let batch = requests(&[("GET", "/users"), (method, url)]).to_string();
-            let answer = post(&stage, spelling, "application/json", &batch).await;
-            assert!(
-                matches!(answer.status, 400 | 403),
-                "{spelling} {method} {url}"
-            );
-            answer.code();
-        }
-    }
-    for operation in [
-        "DELETE /api/data/v9.2/accounts HTTP/1.1",
-        "GET /api/data/v9.2/contacts HTTP/1.1",
-        "GET https://other.example/api/data/v9.2/accounts HTTP/1.1",
-        "GET /api/data/v9.2/accounts HTTP/1.1\r\nMSCRMCallerID: 7",
-    ] {
-        let batch = multipart(&["GET /api/data/v9.2/accounts HTTP/1.1", operation]);
-        let answer = post(&stage, DYNAMICS_BATCH, MULTIPART, &batch).await;
-        assert_eq!(
-            answer.refusal(),
-            (403, "notAllowed".to_owned()),
-            "{operation}"
-        );
-        assert!(
-            answer.message().contains("operation 2"),
-            "{}",
-            answer.message()
-        );
-    }
-    assert_eq!(stage.arrivals(GRAPH) + stage.arrivals(ORGANISATION), 0);
-}
-
-#[tokio::test]
 async fn a_batch_that_cannot_be_read_is_refused_on_every_route() {
     let stage = Stage::open().await;
     for (kind, body) in [

@@ -30,7 +30,7 @@ Referer: http://localhost/page
 Sec-Fetch-Mode: cors
 Sec-Anything: x
 Connection: keep-alive, X-Private
-Connection: X-Other-Private, Authorization, Host
+Connection: X-Other-Private, Authorization, Host, Client-Request-Id
 Keep-Alive: timeout=5
 Proxy-Connection: keep-alive
 Upgrade: websocket
@@ -80,43 +80,6 @@ User-Agent: test/1.0";
 }
 
 #[tokio::test]
-async fn a_caller_cannot_have_our_own_fields_removed() {
-    let stage = Stage::open().await;
-    let lines = "\
-GET /graph/v1.0/users?$top=1 HTTP/1.1
-Host: localhost
-Connection: close, authorization, host, client-request-id";
-    stage.ask(lines).await.expect(200);
-    let seen = stage.last();
-    assert_eq!(seen.header_values("authorization").len(), 1);
-    assert_eq!(seen.header_values("client-request-id").len(), 1);
-}
-
-#[tokio::test]
-async fn fields_that_change_what_a_request_means_are_refused_by_name() {
-    let stage = Stage::open().await;
-    for field in [
-        "CallerObjectId: 1",
-        "MSCRMCallerID: 1",
-        "MSCRM.BypassCustomPluginExecution: true",
-        "mscrm.bypassbusinesslogicexecution: CustomSync",
-        "MSCRM.SuppressCallbackRegistrationExpanderJob: true",
-        "X-HTTP-Method: DELETE",
-        "X-HTTP-Method-Override: DELETE",
-        "X-Method-Override: DELETE",
-    ] {
-        let lines = format!("GET /dynamics/api/data/v9.2/accounts HTTP/1.1\n{field}");
-        let answer = stage.ask(&lines).await;
-        assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()), "{field}");
-        assert!(
-            answer.message().contains("keep_headers"),
-            "{}",
-            answer.message()
-        );
-    }
-}
-
-#[tokio::test]
 async fn a_request_id_is_passed_or_made_and_comes_back_in_refusals() {
     let stage = Stage::open().await;
     let id = "11111111-2222-3333-4444-555555555555";
@@ -144,11 +107,15 @@ async fn what_is_of_the_upstreams_connection_or_origin_does_not_come_down() {
         Upgrade: h2c\r\n\
         Set-Cookie: a=b\r\n\
         Set-Cookie: c=d\r\n\
+        Set-Cookie2: e=f\r\n\
+        NEL: {}\r\n\
+        Report-To: {}\r\n\
         WWW-Authenticate: Bearer\r\n\
         Strict-Transport-Security: max-age=1\r\n\
         Alt-Svc: h3=\":443\"\r\n\
         Clear-Site-Data: \"*\"\r\n\
         Access-Control-Allow-Origin: *\r\n\
+        Access-Control-Allow-Credentials: true\r\n\
         Access-Control-Expose-Headers: *\r\n\
         ETag: \"x\"\r\n\
         Retry-After: 3\r\n\
@@ -183,24 +150,6 @@ async fn what_is_of_the_upstreams_connection_or_origin_does_not_come_down() {
     assert_eq!(answer.field("x-content-type-options"), "nosniff");
     assert_eq!(answer.field("cross-origin-resource-policy"), "same-origin");
     assert_eq!(answer.text(), "ok");
-}
-
-#[tokio::test]
-async fn a_redirect_is_passed_on_and_never_followed() {
-    let stage = Stage::open().await;
-    for target in ["https://evil.example/x", "/v1.0/elsewhere"] {
-        let fault = Fault::Answer {
-            status: http::StatusCode::FOUND,
-            headers: vec![("location".into(), target.into())],
-            body: Vec::new(),
-        };
-        stage.simulator.script(Script::on(GRAPH, fault).times(1));
-        stage.simulator.clear();
-        let answer = stage.get("/graph/v1.0/file").await;
-        assert_eq!(answer.status, 302);
-        assert!(!answer.field("location").is_empty());
-        assert_eq!(stage.simulator.seen().len(), 1);
-    }
 }
 
 #[tokio::test]

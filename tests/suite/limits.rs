@@ -163,16 +163,6 @@ async fn a_body_beyond_its_bound_is_refused_declared_or_not() {
 }
 
 #[tokio::test]
-async fn a_caller_that_says_nothing_is_let_go() {
-    let stage = Stage::with("timeouts: {first_byte: 100ms}\n").await;
-    let begun = Instant::now();
-    let mut caller = stage.caller().await;
-    caller.expect_close().await;
-    // Well before the default.
-    assert!(begun.elapsed() < AT_ONCE);
-}
-
-#[tokio::test]
 async fn a_head_that_takes_too_long_is_answered_408() {
     let stage = Stage::with("timeouts: {request_head: 150ms}\n").await;
     let begun = Instant::now();
@@ -185,25 +175,6 @@ async fn a_head_that_takes_too_long_is_answered_408() {
     caller.expect_close().await;
     // Well before the default.
     assert!(begun.elapsed() < AT_ONCE);
-}
-
-#[tokio::test]
-async fn a_head_may_not_be_dripped_past_its_limit() {
-    let stage = Stage::with("timeouts: {request_head: 200ms}\n").await;
-    let mut caller = stage.caller().await;
-    caller.send("GET /graph/v1.0/users HTTP/1.1\r\n").await;
-    let begun = Instant::now();
-    while begun.elapsed() < AT_ONCE && !caller.has_come() {
-        if caller.try_send("X: 1\r\n").await.is_err() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert!(begun.elapsed() < AT_ONCE);
-    assert_eq!(
-        caller.answer("GET").await.refusal(),
-        (408, "requestTimeout".to_owned())
-    );
 }
 
 #[tokio::test]

@@ -182,27 +182,6 @@ async fn the_end_of_the_connection_ends_a_body_only_when_tls_says_so() {
 }
 
 #[tokio::test]
-async fn a_response_that_switches_protocols_is_none() {
-    let stage = Stage::open().await;
-    let text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfree text";
-    let fault = Fault::Raw(text.into(), Ending::Hang);
-    stage.simulator.script(Script::on(GRAPH, fault).times(1));
-    let answer = stage
-        .ask("GET /graph/v1.0/users HTTP/1.1\nUpgrade: websocket\nConnection: Upgrade")
-        .await;
-    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
-}
-
-#[tokio::test]
-async fn interim_answers_do_not_disturb_the_final_one() {
-    let stage = Stage::open().await;
-    let text = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
-    let fault = Fault::Interim(text.into());
-    stage.simulator.script(Script::on(GRAPH, fault).times(1));
-    stage.get("/graph/v1.0/users?$top=1").await.expect(200);
-}
-
-#[tokio::test]
 async fn a_head_request_gets_the_length_and_no_body() {
     let stage = Stage::open().await;
     let mut caller = stage.caller().await;

@@ -63,25 +63,6 @@ async fn a_body_goes_up_in_the_framing_it_came_in() {
 }
 
 #[tokio::test]
-async fn a_length_and_chunks_at_once_are_not_two_requests() {
-    let stage = Stage::open().await;
-    let mut caller = stage.caller().await;
-    caller
-        .ask("POST /graph/sim/sink HTTP/1.1\nContent-Length: 4\nTransfer-Encoding: chunked")
-        .await;
-    caller
-        .send("0\r\n\r\nGET /graph/sim/status/201 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .await;
-    let answer = caller.answer("POST").await;
-    assert!(matches!(answer.status, 200 | 400), "{answer:?}");
-    caller.rest().await;
-    for seen in stage.sent_to(GRAPH) {
-        let framings = ["content-length", "transfer-encoding"].map(|name| seen.header(name));
-        assert!(framings.contains(&None), "{framings:?}");
-    }
-}
-
-#[tokio::test]
 async fn a_body_passes_in_both_directions_at_once() {
     let stage = Stage::open().await;
     let mut caller = stage.caller().await;
@@ -313,20 +294,6 @@ async fn a_reader_that_stops_stops_the_upstream() {
         drop(feed);
         let answer = caller.answer("GET").await.expect(200);
         assert_eq!(answer.body.len(), sent * 1024 * 1024);
-    }
-}
-
-#[tokio::test]
-async fn what_an_upstream_writes_after_its_answer_is_not_the_next_answer() {
-    let stage = Stage::with("workers: 1\n").await;
-    let text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
-    let fault = Fault::Raw(text.into(), Ending::Hang);
-    stage.simulator.script(Script::on(GRAPH, fault).times(1));
-    let first = stage.get("/graph/sim/bytes/1").await.expect(200);
-    assert_eq!(first.text(), "ok");
-    for _ in 0..3 {
-        let next = stage.get("/graph/sim/bytes/1").await.expect(200);
-        assert_eq!(next.text(), "x");
     }
 }
 

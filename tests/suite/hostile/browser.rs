@@ -1,6 +1,6 @@
 //! Web pages: a rebound name, a foreign origin, and what a listed one may do.
 
-use super::Want::{Harmless, Passed, Refused};
+use super::Want::{Passed, Refused};
 use super::{Fort, ask, wire};
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn only_served_hosts_are_served() {
         (
             "served elsewhere",
             "GET http://localhost/graph/sim/bytes/1 HTTP/1.1\r\nHost: evil.example",
-            Harmless,
+            fine,
         ),
         (
             "forwarded",

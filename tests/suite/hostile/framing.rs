@@ -1,8 +1,8 @@
 //! Where one request ends and the next begins: one reading, whatever a caller writes. A request
 //! that hides in a body would show at the upstream, by its target.
 
-use super::Want::{Denied, Harmless, Passed, Refused};
-use super::{Fort, ask, talk};
+use super::Want::{Denied, Passed, Refused};
+use super::{Fort, talk};
 
 /// A request that must never be one.
 const HIDDEN: &str = "GET /graph/sim/bytes/1?smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -365,36 +365,5 @@ async fn sloppy_but_plain_framing_is_one_request() {
         assert!(fort.asked().len() < 2, "{name}");
         fort.holds(name, &reply.bytes).await;
     }
-    let two = [
-        ask("GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost"),
-        ask("GET /graph/sim/bytes/2 HTTP/1.1\r\nHost: localhost\r\nConnection: close"),
-    ]
-    .concat();
-    let reply = fort.face("two in a row", &two, Harmless).await;
-    let sizes: Vec<usize> = reply.answers.iter().map(|answer| answer.2.len()).collect();
-    assert_eq!(sizes, [1, 2]);
-    // A body that never comes whole, and a caller that goes away: the upstream sees it break off.
-    let half = post("Content-Length: 100", "half of it");
-    let mut stream = tokio::net::TcpStream::connect(fort.program.address)
-        .await
-        .expect("a connection");
-    tokio::io::AsyncWriteExt::write_all(&mut stream, &half)
-        .await
-        .expect("it is taken");
-    let begun = fort
-        .program
-        .simulator
-        .wait_for(|seen| seen.target().contains("sink"))
-        .await;
-    assert!(begun.is_ok());
-    drop(stream);
-    let aborted = tokenferry::simulator::BodyEnd::Aborted;
-    let ended = fort
-        .program
-        .simulator
-        .wait_for(|seen| seen.body.end == aborted)
-        .await;
-    assert!(ended.is_ok());
-    fort.holds("half a body", &[]).await;
     fort.stands().await;
 }

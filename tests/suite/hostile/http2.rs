@@ -63,6 +63,7 @@ async fn a_request_is_judged_as_in_the_older_protocol() {
         (":authority", "localhost/x", &[400, 0], "badRequest"),
         (":authority", "", &[400, 0], "badRequest"),
         ("host", "evil.example", &[400], "badRequest"),
+        ("host", "localhost:1", &[400], "badRequest"),
         ("host", "localhost", &[200], ""),
         ("host", "", &[400], "badRequest"),
         (":path", "*", &[400, 0], "badRequest"),

@@ -29,6 +29,8 @@ async fn what_is_no_answer_becomes_502() {
         ("a status of two digits", b"HTTP/1.1 20 OK\r\n\r\n"),
         ("half a head", b"HTTP/1.1 200 OK\r\nContent-Le"),
         ("NUL in a value", b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"),
+        ("a control character in a value", b"HTTP/1.1 200 OK\r\nX: \x01\r\nContent-Length: 0\r\n\r\n"),
+        ("a blank in a name", b"HTTP/1.1 200 OK\r\nBad Name: 1\r\nContent-Length: 0\r\n\r\n"),
         ("CR in a value", b"HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n"),
         ("two lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
         ("a negative length", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
@@ -67,50 +69,6 @@ async fn what_is_no_answer_becomes_502() {
     assert_eq!(reply.status(), 502);
     fort.holds("interim answers without end", &reply.bytes)
         .await;
-    fort.stands().await;
-}
-
-#[tokio::test]
-async fn a_truncated_answer_never_ends_politely() {
-    let fort = Fort::build("").await;
-    for (name, bytes, ending) in [
-        (
-            "less than its length",
-            &b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"[..],
-            Ending::Notify,
-        ),
-        (
-            "no last chunk",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-            Ending::Notify,
-        ),
-        (
-            "half a chunk",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhello",
-            Ending::Notify,
-        ),
-        (
-            "a wrong chunk",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
-            Ending::Notify,
-        ),
-        (
-            "no close_notify",
-            b"HTTP/1.1 200 OK\r\n\r\nhello",
-            Ending::Close,
-        ),
-        (
-            "a reset",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello",
-            Ending::Reset,
-        ),
-    ] {
-        let reply = answered(&fort, Fault::Raw(bytes.to_vec(), ending)).await;
-        let text = String::from_utf8_lossy(&reply.bytes).into_owned();
-        let polite = text.ends_with("0\r\n\r\n");
-        assert!(!polite && reply.closed, "{name}: {text}");
-        fort.holds(name, &reply.bytes).await;
-    }
     fort.stands().await;
 }
 
@@ -179,57 +137,6 @@ async fn bytes_after_an_answer_are_nobody_elses() {
 }
 
 #[tokio::test]
-async fn fields_that_act_on_a_browser_or_a_hop_are_taken_out() {
-    let fort = Fort::build("").await;
-    for (name, value) in [
-        ("set-cookie", "ARRAffinity=1"),
-        ("set-cookie2", "a=b"),
-        (
-            "www-authenticate",
-            "Bearer authorization_uri=\"https://login.evil.example\"",
-        ),
-        (
-            "strict-transport-security",
-            "max-age=31536000; includeSubDomains",
-        ),
-        ("alt-svc", "h3=\":443\""),
-        ("clear-site-data", "\"*\""),
-        (
-            "nel",
-            "{\"report_to\":\"network-errors\",\"max_age\":86400}",
-        ),
-        (
-            "report-to",
-            "{\"group\":\"network-errors\",\"max_age\":86400,\"endpoints\":[{\"url\":\"https://evil.example/\"}]}",
-        ),
-        ("access-control-allow-origin", "*"),
-        ("access-control-allow-credentials", "true"),
-        ("access-control-expose-headers", "*"),
-        ("connection", "x-secret"),
-        ("keep-alive", "timeout=5"),
-        ("proxy-authenticate", "Basic"),
-        ("upgrade", "h2c"),
-    ] {
-        let fault = Fault::answer(200, &[(name, value), ("x-secret", "1")], "ok");
-        let reply = answered(&fort, fault).await;
-        assert_eq!(reply.status(), 200, "{name}: {reply:?}");
-        let head = reply.head();
-        assert!(
-            !head.contains(&format!("\r\n{name}: {}", value.to_lowercase())),
-            "{name}: {head}"
-        );
-        assert!(head.contains("x-content-type-options: nosniff"), "{head}");
-        assert!(
-            head.contains("cross-origin-resource-policy: same-origin"),
-            "{head}"
-        );
-        assert_eq!(head.contains("x-secret: 1"), name != "connection", "{head}");
-        fort.holds(name, &reply.bytes).await;
-    }
-    fort.stands().await;
-}
-
-#[tokio::test]
 async fn a_redirect_is_passed_on_and_never_followed() {
     let fort = Fort::build("").await;
     let bait = format!("http://{}/x", fort.bait());
@@ -238,6 +145,7 @@ async fn a_redirect_is_passed_on_and_never_followed() {
             "https://evil.example/x",
             "https://graph.microsoft.com.evil.example/x",
             "//evil.example/x",
+            "/v1.0/elsewhere",
             bait.as_str(),
             "https://evil.example\\@graph.microsoft.com/",
             "javascript:alert(1)",

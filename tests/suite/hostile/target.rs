@@ -135,6 +135,8 @@ async fn nothing_in_the_request_line_chooses_the_upstream() {
             "GET /graph:443/sim/bytes/1 HTTP/1.1",
             Refused(404, "noRoute"),
         ),
+        ("GET / HTTP/1.1", Refused(404, "noRoute")),
+        ("GET /grap HTTP/1.1", Refused(404, "noRoute")),
         ("GET /graphs/sim/bytes/1 HTTP/1.1", Refused(404, "noRoute")),
         ("GET /GRAPH/sim/bytes/1 HTTP/1.1", Refused(404, "noRoute")),
         ("GET /%67raph/sim/bytes/1 HTTP/1.1", Refused(404, "noRoute")),
