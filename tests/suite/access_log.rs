@@ -27,19 +27,6 @@ async fn a_line_tells_what_a_request_was() {
 }
 
 #[tokio::test]
-async fn a_refused_request_has_a_line_with_its_code() {
-    let stage = Stage::open().await;
-    stage.get("/nowhere").await.expect(404);
-    let line = stage.log.with("/code", "noRoute").await;
-    assert_eq!(line["status"], 404);
-    assert_eq!(line["attempts"], 0);
-    assert_eq!(line["route"], serde_json::Value::Null);
-    stage.get("/graph/%2e%2e").await.expect(400);
-    let line = stage.log.with("/code", "badRequest").await;
-    assert_eq!(line["path"], "/graph/%2e%2e");
-}
-
-#[tokio::test]
 async fn the_upstreams_id_of_a_request_is_logged() {
     let stage = Stage::open().await;
     let answer = stage.get("/graph/v1.0/users?$top=1").await.expect(200);

@@ -242,18 +242,6 @@ async fn service_accounts_are_known_from_the_first_request_on_and_over_every_rel
     assert_eq!(refused.refusal(), (503, "tokenUnavailable".to_owned()));
 }
 
-#[tokio::test]
-async fn listening_beyond_loopback_without_callers_is_said_at_start() {
-    let program = Program::start("listen: '0.0.0.0:0'\n", "").await;
-    program
-        .err
-        .find("the warning", |line| {
-            let named = line.contains("without callers") && line.contains("graph, dynamics");
-            named.then_some(())
-        })
-        .await;
-}
-
 #[cfg(unix)]
 #[tokio::test]
 async fn files_that_others_may_read_are_warned_of_at_start() {

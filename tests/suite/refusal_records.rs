@@ -124,6 +124,7 @@ async fn each_refusal_is_counted_once_and_logged_once_with_who_where_and_why() {
         assert_eq!(line["code"], code, "{line}");
         assert_eq!(line["route"], told(route), "{line}");
         assert_eq!(line["caller"], told(caller), "{line}");
+        assert_eq!(line["attempts"], 0, "{line}");
         let event = program.err.with("/request_id", id).await;
         assert_eq!(event["message"], "request refused", "{event}");
         assert_eq!(event["code"], code, "{event}");

@@ -270,22 +270,6 @@ async fn a_crowd_of_connections_is_served_or_waits_and_then_leaves_nothing() {
     fort.stands().await;
 }
 
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn one_address_cannot_keep_another_from_the_probes() {
-    let fort = Fort::build("").await;
-    let mut crowd = Vec::new();
-    for _ in 0..200 {
-        let stream = soon(TcpStream::connect(fort.program.admin)).await;
-        crowd.push(stream.expect("the system accepts"));
-    }
-    let mut kubelet = Caller::neighbour(fort.program.admin).await;
-    kubelet.exchange("GET /livez HTTP/1.1").await.expect(200);
-    drop(crowd);
-    fort.holds("a crowd at the admin port", &[]).await;
-    fort.stands().await;
-}
-
 #[tokio::test]
 async fn connections_that_reset_at_once_are_nothing() {
     let fort = Fort::build("").await;
