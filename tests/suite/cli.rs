@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
-use tokenferry::simulator::{CLIENT_ID, LOGIN, SECRET_CANARY, Simulator};
+use tokenferry::simulator::{LOGIN, SECRET_CANARY, Simulator};
 
 use crate::harness::program::{command, run};
 use crate::harness::routes_yaml;
@@ -246,47 +246,6 @@ async fn the_command_line_cannot_make_an_upstream_of_the_proxy_itself() {
         let (code, _, err) = run(with_file(&words, folder.path())).await;
         assert_eq!(code, 2, "{err}");
         assert!(err.contains("this proxy itself"), "{err}");
-    }
-}
-
-/// A credential of these keys, with a route that needs it; FILE is the file with the proof.
-fn app(keys: &str, file: &Path) -> String {
-    let keys = keys.replace("FILE", &file.display().to_string());
-    format!(
-        "credentials:\n  app:\n    tenant_id: contoso.example\n    client_id: {CLIENT_ID}\n{keys}\
-         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', credential: app}}]\n"
-    )
-}
-
-#[tokio::test]
-async fn check_and_run_refuse_a_credential_that_cannot_be_used() {
-    let keys = |name: &str| {
-        std::fs::read_to_string(format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR")))
-            .expect("the key is there")
-    };
-    let proofs = tempfile::tempdir().expect("there is room for a folder");
-    let file = proofs.path().join("proof.pem");
-    for (content, own, said) in [
-        (
-            "no PEM at all".to_owned(),
-            "    certificate_file: 'FILE'\n",
-            "PEM",
-        ),
-        (keys("ec.pem"), "    certificate_file: 'FILE'\n", "RSA"),
-        (
-            keys("encrypted_aes256_sha256.pem"),
-            "    certificate_file: 'FILE'\n",
-            "certificate_password",
-        ),
-    ] {
-        std::fs::write(&file, content).expect("the folder can be written");
-        let (_simulator, folder) = desk(&app(own, &file)).await;
-        for words in [["check"], ["run"]] {
-            let (code, out, err) = run(with_file(&words, folder.path())).await;
-            assert_eq!(code, 2, "{words:?} {said}: {out}{err}");
-            assert!(err.contains("proof.pem"), "{words:?} {said}: {err}");
-            assert!(err.contains(said), "{words:?} {said}: {err}");
-        }
     }
 }
 

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokenferry::simulator::{CLIENT_ID, Fault, LOGIN, Script, Seen, Simulator, TENANT_ID};
 
@@ -43,35 +41,6 @@ async fn stage(keys: &str, proof: impl FnOnce(&Simulator) -> String) -> (Stage, 
 }
 
 #[tokio::test]
-async fn a_certificate_proves_the_app_and_its_expiry_is_shown() {
-    let (stage, _folder) = stage("    certificate_file: 'FILE'\n", |simulator| {
-        simulator.make_certificate().expect("a key can be made")
-    })
-    .await;
-    assert_eq!(stage.get("/graph/v1.0/users").await.status, 200);
-    let calls = calls(&stage);
-    assert_eq!(calls.len(), 1);
-    assert!(calls[0].text().contains("client_assertion="));
-    assert!(!calls[0].text().contains("client_secret="));
-    let expiry = stage.number(
-        "tokenferry_credential_expiry_timestamp_seconds",
-        &[("credential", "app")],
-    );
-    assert!(expiry.await > 0.0);
-}
-
-#[tokio::test]
-async fn a_token_of_another_issuer_proves_the_app() {
-    let (stage, _folder) = stage("    federated_token_file: 'FILE'\n", |simulator| {
-        simulator
-            .federated_token(&Value::Null)
-            .expect("a key can be made")
-    })
-    .await;
-    assert_eq!(stage.get("/graph/v1.0/users").await.status, 200);
-}
-
-#[tokio::test]
 async fn a_rotated_token_of_another_issuer_is_used_without_a_restart() {
     let (stage, folder) = stage("    federated_token_file: 'FILE'\n", |simulator| {
         simulator
@@ -90,20 +59,6 @@ async fn a_rotated_token_of_another_issuer_is_used_without_a_restart() {
         status == 200
     })
     .await;
-}
-
-#[tokio::test]
-async fn continuous_access_is_declared() {
-    let (stage, _folder) = stage(
-        "    client_secret_file: 'FILE'\n    continuous_access: true\n",
-        |simulator| {
-            let secret = simulator.client_secret().expect("the app has a secret");
-            secret.expose_str().expect("it is text").to_owned()
-        },
-    )
-    .await;
-    assert_eq!(stage.get("/graph/v1.0/users").await.status, 200);
-    assert!(calls(&stage)[0].text().contains("cp1"));
 }
 
 #[tokio::test]
@@ -131,30 +86,6 @@ async fn a_token_of_28_hours_is_kept_and_renewed_at_half_of_them() {
     assert!((12..=14).contains(&next), "{token}");
 }
 
-#[tokio::test]
-async fn the_platform_proves_the_identity() {
-    let own = format!("credentials: {{app: {{managed_identity: system}}}}\n{GRAPH_ONLY}");
-    let stage = Stage::with(&own).await;
-    assert_eq!(stage.get("/graph/v1.0/users").await.status, 200);
-    assert_eq!(stage.simulator.metadata_calls(), 1);
-}
-
-#[tokio::test]
-async fn the_second_credential_takes_over_when_the_first_is_refused() {
-    let folder = tempfile::tempdir().expect("there is room for a folder");
-    let file = folder.path().join("old");
-    std::fs::write(&file, "not~the~secret").expect("the folder can be written");
-    let first = format!(
-        "    client_secret_file: '{}'\n    fallback: spare\n  spare:\n    managed_identity: system\n",
-        file.display()
-    );
-    let stage = Stage::with(&app(&first)).await;
-    assert_eq!(stage.get("/graph/v1.0/users").await.status, 200);
-    assert_eq!(calls(&stage).len(), 1);
-    let status = stage.ask_admin("GET /status.json HTTP/1.1").await.text();
-    assert!(status.contains("\"fallback\":\"spare\""), "{status}");
-}
-
 /// Another credential of the app would be told the same.
 #[tokio::test]
 async fn the_second_credential_is_not_asked_when_the_first_is_not_to_blame() {
@@ -170,39 +101,6 @@ async fn the_second_credential_is_not_asked_when_the_first_is_not_to_blame() {
     let message = answer.message();
     assert!(message.contains("assigned apps only"), "{message}");
     assert_eq!(stage.simulator.metadata_calls(), 0);
-}
-
-#[tokio::test]
-async fn an_encrypted_key_and_its_chain_prove_the_app() {
-    let folder = tempfile::tempdir().expect("there is room for a folder");
-    let password = folder.path().join("password");
-    std::fs::write(&password, "correct horse").expect("the folder can be written");
-    let keys = format!(
-        "    certificate_file: 'FILE'\n    certificate_password_file: '{}'\n    send_chain: true\n",
-        password.display()
-    );
-    let (stage, _folder) = stage(&keys, |simulator| {
-        let pem = include_str!("../keys/encrypted_aes256_sha256.pem");
-        simulator
-            .register_certificate(pem)
-            .expect("there is a certificate");
-        pem.to_owned()
-    })
-    .await;
-    assert_eq!(stage.get("/graph/v1.0/users").await.status, 200);
-    let header = assertion_header(&calls(&stage)[0]);
-    assert_eq!(header["alg"], "PS256");
-    assert!(header["x5t#S256"].is_string(), "{header}");
-    assert_eq!(header["x5c"].as_array().map(Vec::len), Some(1), "{header}");
-}
-
-/// The JOSE header of the assertion in a token call.
-fn assertion_header(call: &Seen) -> Value {
-    let text = call.text();
-    let (_, assertion) = text.split_once("client_assertion=").expect("it is sent");
-    let (header, _) = assertion.split_once('.').expect("it is a JWT");
-    let json = URL_SAFE_NO_PAD.decode(header).expect("it is base64url");
-    serde_json::from_slice(&json).expect("it is JSON")
 }
 
 #[cfg(unix)]

@@ -323,32 +323,6 @@ async fn a_check_tells_that_a_local_certificate_has_no_place_to_be_kept() {
 }
 
 #[tokio::test]
-async fn a_check_tells_that_key_and_certificate_do_not_belong_together() {
-    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
-    let program = Program::start("", "").await;
-    let (one, other) = (authority.identity("a.corp"), authority.identity("b.corp"));
-    write_identity(
-        folder.path(),
-        &Identity {
-            certificate: one.certificate,
-            key: other.key,
-        },
-    );
-    let shown = folder.path().display();
-    program.rewrite(&format!(
-        "tls: {{certificate_file: '{shown}/tls.pem', key_file: '{shown}/tls.key'}}\n"
-    ));
-    let mut command = command();
-    command.arg("check").arg("-c").arg(program.file());
-    let (code, _, words) = run(command).await;
-    assert_eq!(code, 2, "{words}");
-    assert!(
-        words.contains("does not belong to the first certificate"),
-        "{words}"
-    );
-}
-
-#[tokio::test]
 async fn a_certificate_that_callers_refuse_for_its_age_is_told_by_check_and_log() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     write_identity(folder.path(), &authority.identity_until("localhost", 2025));
