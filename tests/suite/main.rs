@@ -58,7 +58,6 @@ mod reload;
 mod retries;
 mod retry_pauses;
 mod routing;
-mod secrecy;
 mod shared_connections;
 mod shutdown;
 #[cfg(target_os = "linux")]
