@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 use super::answer::Answer;
 use super::call::Call;
 use super::dataverse::{ROOTS, error, json, link, missing};
-use super::dataverse_shown::{KEY, Shown};
 use super::graph::reads;
 use super::paging::Paging;
 use super::world::World;
@@ -20,8 +19,8 @@ const ROWS: usize = 1000;
 const PAGE: usize = 5000;
 /// Where the contacts of a row are.
 const CONTACTS: &str = "contact_customer_accounts";
-/// What asks for the row in the answer to a change.
-const REPRESENTATION: &str = "return=representation";
+/// The column that is the key of every table.
+const KEY: &str = "accountid";
 
 /// Encoded twice, with bare slashes and equals signs, in both cases of hexadecimal.
 const COOKIE: Paging = Paging {
@@ -76,25 +75,25 @@ pub(super) fn answer(world: &World, call: &Call, path: &str) -> Answer {
     }
 }
 
-fn record(table: &str, index: usize) -> Value {
+fn record(index: usize) -> Value {
     let number = index + 1;
-    let mut row = json!({
+    let contact = format!("bbbb{number:04x}-0000-0000-0000-000000000000");
+    json!({
         "@odata.etag": format!("W/\"{}\"", 81_359_849 + index),
         "name": format!("Fourth Coffee {number} (fake)"),
-        "revenue@OData.Community.Display.V1.FormattedValue": "€100,000.00",
         "revenue": 100_000.0,
-        "_primarycontactid_value": null,
+        "_primarycontactid_value": index.is_multiple_of(2).then_some(contact),
         "accountid": format!("aaaa{number:04x}-0000-0000-0000-000000000000"),
-    });
-    if table != "accounts" {
-        row["@Microsoft.PowerApps.CDS.HelpLink"] =
-            json!("https://go.microsoft.com/fwlink/?LinkID=1");
-    }
-    if index.is_multiple_of(2) {
-        let prefix = "_primarycontactid_value";
-        row[prefix] = json!(format!("bbbb{number:04x}-0000-0000-0000-000000000000"));
-        row[format!("{prefix}@OData.Community.Display.V1.FormattedValue")] = json!("Ada Fake");
-        row[format!("{prefix}@Microsoft.Dynamics.CRM.lookuplogicalname")] = json!("contact");
+    })
+}
+
+/// A row with the columns of a `$select`. Its key and what OData says of it always come along.
+fn selected(call: &Call, mut row: Value) -> Value {
+    if let (Some(select), Value::Object(members)) = (call.option("$select"), &mut row) {
+        let columns: Vec<&str> = select.split(',').map(str::trim).collect();
+        members.retain(|name, _| {
+            name == KEY || name.starts_with("@odata.") || columns.contains(&name.as_str())
+        });
     }
     row
 }
@@ -103,12 +102,6 @@ fn record(table: &str, index: usize) -> Value {
 fn columns(call: &Call) -> String {
     let select = call.option("$select");
     select.map_or_else(String::new, |select| format!("({select})"))
-}
-
-/// Whether `Prefer` asks for the row in the answer to a change.
-fn wants_row(call: &Call) -> bool {
-    let prefer = call.header("prefer");
-    prefer.is_some_and(|prefer| prefer.contains(REPRESENTATION))
 }
 
 /// The page size that `Prefer` asks for.
@@ -128,20 +121,16 @@ fn list(world: &World, call: &Call, table: &str) -> Answer {
         .number_option("$top")
         .map_or(ROWS, |top| ROWS.min(top as usize));
     let until = top.min(from + size);
-    let shown = Shown::of(call);
-    let rows = (from..until).map(|index| shown.row(record(table, index)));
+    let rows = (from..until).map(|index| selected(call, record(index)));
     let rows: Vec<Value> = rows.collect();
     let mut page = json!({
         "@odata.context": link(call, format_args!("$metadata#{table}{}", columns(call))),
-        "@Microsoft.Dynamics.CRM.totalrecordcount": -1,
-        "@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded": false,
-        "@Microsoft.Dynamics.CRM.globalmetadataversion": "83482801",
         "value": rows,
     });
     if until < top {
         page["@odata.nextLink"] = json!(COOKIE.link(call, until));
     }
-    let answer = json(200, &shown.page(page));
+    let answer = json(200, &page);
     match call.header("prefer") {
         Some(prefer) => answer.with("preference-applied", prefer),
         None => answer,
@@ -149,7 +138,7 @@ fn list(world: &World, call: &Call, table: &str) -> Answer {
 }
 
 fn create(world: &World, call: &Call, table: &str) -> Answer {
-    let Some(Value::Object(mut members)) = call.json() else {
+    let Some(Value::Object(members)) = call.json() else {
         return bad_payload();
     };
     if let Some(refusal) = bound_elsewhere(world, call, &members) {
@@ -157,15 +146,6 @@ fn create(world: &World, call: &Call, table: &str) -> Answer {
     }
     let id = guid::fresh();
     let location = link(call, format_args!("{table}({id})"));
-    if wants_row(call) {
-        let context = link(call, format_args!("$metadata#{table}/$entity"));
-        let kept = kept(call, table, &id);
-        members.insert("@odata.context".to_owned(), json!(context));
-        members.insert("@odata.etag".to_owned(), kept["@odata.etag"].clone());
-        members.insert(KEY.to_owned(), json!(id));
-        let answer = json(201, &Value::Object(members)).with("location", &location);
-        return answer.with("preference-applied", REPRESENTATION);
-    }
     Answer::new(StatusCode::NO_CONTENT)
         .with("odata-entityid", &location)
         .with("location", &location)
@@ -212,7 +192,7 @@ fn single(world: &World, call: &Call, table: &str, key: &str) -> Answer {
     }
     match *method {
         _ if reads(method) => {
-            let mut row = Shown::of(call).row(row);
+            let mut row = selected(call, row);
             let rest = format_args!("{table}({key})/{CONTACTS}?$skiptoken=%253c").to_string();
             row[format!("{CONTACTS}@odata.nextLink")] = json!(link(call, rest));
             json(200, &row)
@@ -229,7 +209,7 @@ fn single(world: &World, call: &Call, table: &str, key: &str) -> Answer {
 
 /// The last page of the contacts of a row.
 fn contacts(call: &Call) -> Answer {
-    let one = Shown::of(call).row(record("contacts", 0));
+    let one = selected(call, record(0));
     let context = link(call, "$metadata#contacts");
     json(200, &json!({"@odata.context": context, "value": [one]}))
 }
@@ -242,27 +222,19 @@ fn kept(call: &Call, table: &str, key: &str) -> Value {
         .and_then(|rest| rest.strip_suffix("-0000-0000-0000-000000000000"))
         .and_then(|digits| usize::from_str_radix(digits, 16).ok())
         .filter(|number| (1..=ROWS).contains(number));
-    let mut row = record(table, number.unwrap_or(1) - 1);
+    let mut row = record(number.unwrap_or(1) - 1);
     row[KEY] = json!(key);
     row["@odata.context"] = json!(link(call, context));
     row
 }
 
-/// Changes a row: nothing is kept of it, and the answer shows it where that is asked for.
+/// Changes a row: nothing is kept of it.
 fn change(world: &World, call: &Call, table: &str, key: &str) -> Answer {
     let Some(Value::Object(members)) = call.json() else {
         return bad_payload();
     };
     if let Some(refusal) = bound_elsewhere(world, call, &members) {
         return refusal;
-    }
-    if wants_row(call) {
-        let mut row = kept(call, table, key);
-        for (name, value) in members {
-            row[name] = value;
-        }
-        let answer = json(200, &Shown::of(call).row(row));
-        return answer.with("preference-applied", REPRESENTATION);
     }
     let location = link(call, format_args!("{table}({key})"));
     Answer::new(StatusCode::NO_CONTENT).with("odata-entityid", &location)

@@ -17,7 +17,6 @@ mod dataverse_batch;
 mod dataverse_file;
 mod dataverse_metadata;
 mod dataverse_row;
-mod dataverse_shown;
 mod directory;
 mod download;
 mod entra;
