@@ -52,8 +52,6 @@ pub enum Fault {
     Goaway,
     /// Waits until the gate is open, then goes on.
     Hold(Gate),
-    /// Puts these bytes in front of the answer, such as an interim response. HTTP/1 only.
-    Interim(Vec<u8>),
     /// Waits this long before the head.
     Latency(Duration),
     /// Writes exactly these bytes in place of an answer. HTTP/1 only.
@@ -89,7 +87,6 @@ impl Fault {
             | Self::Drip { .. }
             | Self::Goaway
             | Self::Hold(_)
-            | Self::Interim(_)
             | Self::Latency(_) => false,
         }
     }

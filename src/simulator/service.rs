@@ -18,7 +18,7 @@ use super::flow::{Broken, Cut, Drip, Flow, Outflow};
 use super::host::{self, Service};
 use super::intake::Intake;
 use super::journal::BodyEnd;
-use super::wire::{Act, Ending, Link, Turn};
+use super::wire::{Ending, Link, Turn};
 use super::world::World;
 use super::{aadsts, dataverse, download, entra, graph, gzip, metadata, raw};
 
@@ -199,7 +199,7 @@ impl Exchange {
                     ending,
                 } => return self.broken(*ending).await,
                 Fault::Raw(bytes, ending) if self.http1 => {
-                    self.link.act(Act::Instead(bytes.clone(), *ending));
+                    self.link.write_instead(bytes.clone(), *ending);
                     return Ok(Some(Answer::new(StatusCode::OK)));
                 }
                 Fault::Unprocessed if self.http1 => return self.broken(Ending::Close).await,
@@ -213,8 +213,7 @@ impl Exchange {
                 Fault::Break { .. }
                 | Fault::CloseDelimited(_)
                 | Fault::Drip { .. }
-                | Fault::Goaway
-                | Fault::Interim(_) => {}
+                | Fault::Goaway => {}
             }
         }
         Ok(None)
@@ -239,10 +238,9 @@ impl Exchange {
                     // Lets the connection hear of it before the head is written.
                     tokio::task::yield_now().await;
                 }
-                Fault::Interim(bytes) if self.http1 => self.link.act(Act::Before(bytes.clone())),
                 Fault::CloseDelimited(ending) if self.http1 => {
-                    self.link
-                        .act(Act::Instead(raw::close_delimited(&answer), *ending));
+                    let bytes = raw::close_delimited(&answer);
+                    self.link.write_instead(bytes, *ending);
                 }
                 _ => {}
             }

@@ -1,11 +1,11 @@
 //! The bytes of one connection, below HTTP. A [`Wire`] keeps a copy of each request head as it was
-//! written, and can be told to put bytes in front of an answer, to send other bytes in its place, or
-//! to end the connection in a way that no HTTP library would.
+//! written, and can be told to send other bytes in the place of an answer, or to end the connection in a
+//! way that no HTTP library would.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -34,14 +34,6 @@ pub enum Ending {
     Reset,
 }
 
-/// What the wire does to the next answer.
-pub(super) enum Act {
-    /// Writes these bytes first.
-    Before(Vec<u8>),
-    /// Writes these bytes in place of the answer, then ends.
-    Instead(Vec<u8>, Ending),
-}
-
 /// What a connection's wire, its task and its exchanges share.
 pub(super) struct Link {
     /// Counts from 1 within one simulator.
@@ -52,8 +44,7 @@ pub(super) struct Link {
     begun: AtomicUsize,
     capturing: AtomicBool,
     captured: Mutex<Vec<u8>>,
-    acting: AtomicBool,
-    act: Mutex<Option<Act>>,
+    instead: OnceLock<(Vec<u8>, Ending)>,
     ending: Mutex<Option<Ending>>,
     hang_up: Notify,
     retire: Notify,
@@ -68,8 +59,7 @@ impl Link {
             begun: AtomicUsize::new(0),
             capturing: AtomicBool::new(capturing),
             captured: Mutex::default(),
-            acting: AtomicBool::new(false),
-            act: Mutex::default(),
+            instead: OnceLock::new(),
             ending: Mutex::default(),
             hang_up: Notify::new(),
             retire: Notify::new(),
@@ -81,10 +71,10 @@ impl Link {
         self.open.load(Ordering::Acquire) == 0
     }
 
-    /// Tells the wire what to do to the next answer.
-    pub(super) fn act(&self, act: Act) {
-        *locked(&self.act) = Some(act);
-        self.acting.store(true, Ordering::Release);
+    /// Has these bytes written in place of the next answer, after which the connection ends.
+    pub(super) fn write_instead(&self, bytes: Vec<u8>, ending: Ending) {
+        // It ends with the first such answer.
+        let _ = self.instead.set((bytes, ending));
     }
 
     /// Decides how the connection ends once its task lets go of it.
@@ -216,34 +206,23 @@ impl Wire {
         drop(tokio::time::timeout(LINGER, discard).await);
     }
 
-    /// Carries out the pending act. `Ready(Ok)` when the answer may be written as usual.
-    fn poll_act(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes what takes the answer's place. `Ready(Ok)` when the answer may be written as usual.
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let link = Arc::clone(&self.link);
-        let mut act = locked(&link.act);
-        let (bytes, ending) = match act.as_ref() {
-            None => return Poll::Ready(Ok(())),
-            Some(Act::Before(bytes)) => (bytes, None),
-            Some(Act::Instead(bytes, ending)) => (bytes, Some(*ending)),
+        let Some((bytes, ending)) = link.instead.get() else {
+            return Poll::Ready(Ok(()));
         };
         while self.written < bytes.len() {
             let rest = &bytes[self.written..];
             self.written += ready!(self.transport.pinned().poll_write(cx, rest))?;
         }
         ready!(self.transport.pinned().poll_flush(cx))?;
-        match ending {
-            None => {
-                *act = None;
-                self.written = 0;
-                link.acting.store(false, Ordering::Release);
-                Poll::Ready(Ok(()))
-            }
-            // Nobody wakes this again; the connection's task still hears a hang-up.
-            Some(Ending::Hang) => Poll::Pending,
-            Some(ending) => {
-                link.end_with(ending);
-                Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
-            }
+        // Nobody wakes this again; the connection's task still hears a hang-up.
+        if *ending == Ending::Hang {
+            return Poll::Pending;
         }
+        link.end_with(*ending);
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 
     fn capture(&self, bytes: &[u8]) {
@@ -284,9 +263,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.link.acting.load(Ordering::Acquire) {
-            ready!(self.poll_act(cx))?;
-        }
+        ready!(self.poll_instead(cx))?;
         self.transport.pinned().poll_write(cx, bytes)
     }
 
@@ -295,9 +272,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.link.acting.load(Ordering::Acquire) {
-            ready!(self.poll_act(cx))?;
-        }
+        ready!(self.poll_instead(cx))?;
         self.transport.pinned().poll_write_vectored(cx, parts)
     }
 
