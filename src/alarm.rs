@@ -203,55 +203,43 @@ mod tests {
         .await;
     }
 
-    fn local<F: Future>(future: F) -> F::Output {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, future)
+    #[tokio::test(flavor = "local")]
+    async fn an_alarm_rings_not_before_its_time_and_only_when_set() {
+        let clock = AlarmClock::new(Duration::from_millis(1));
+        let ticker = tokio::task::spawn_local(Rc::clone(&clock).run());
+        // Before the first alarm, with which the clock catches up: it counts from there.
+        let start = Instant::now();
+        let alarm = clock.alarm();
+        let never = clock.alarm();
+        alarm.set(Duration::from_millis(20));
+        rung(&alarm).await;
+        assert!(start.elapsed() >= Duration::from_millis(20));
+        assert!(!never.is_set());
+        alarm.clear();
+        alarm.set(Duration::from_millis(5));
+        rung(&alarm).await;
+        ticker.abort();
     }
 
-    #[test]
-    fn an_alarm_rings_not_before_its_time_and_only_when_set() {
-        local(async {
-            let clock = AlarmClock::new(Duration::from_millis(1));
-            let ticker = tokio::task::spawn_local(Rc::clone(&clock).run());
-            // Before the first alarm, with which the clock catches up: it counts from there.
-            let start = Instant::now();
-            let alarm = clock.alarm();
-            let never = clock.alarm();
-            alarm.set(Duration::from_millis(20));
-            rung(&alarm).await;
-            assert!(start.elapsed() >= Duration::from_millis(20));
-            assert!(!never.is_set());
-            alarm.clear();
-            alarm.set(Duration::from_millis(5));
-            rung(&alarm).await;
-            ticker.abort();
-        });
-    }
-
-    #[test]
-    fn a_cleared_alarm_stays_silent_while_another_rings() {
-        local(async {
-            let clock = AlarmClock::new(Duration::from_millis(1));
-            let ticker = tokio::task::spawn_local(Rc::clone(&clock).run());
-            let (first, second) = (clock.alarm(), clock.alarm());
-            first.set(Duration::from_millis(2));
-            first.clear();
-            second.set(Duration::from_millis(10));
-            tokio::select! {
-                () = rung(&first) => panic!("a cleared alarm rang"),
-                () = rung(&second) => {}
-            }
-            drop((first, second));
-            clock.advance(clock.elapsed_ticks());
-            assert!(
-                clock.slots.borrow().is_empty(),
-                "dropped alarms are forgotten"
-            );
-            ticker.abort();
-        });
+    #[tokio::test(flavor = "local")]
+    async fn a_cleared_alarm_stays_silent_while_another_rings() {
+        let clock = AlarmClock::new(Duration::from_millis(1));
+        let ticker = tokio::task::spawn_local(Rc::clone(&clock).run());
+        let (first, second) = (clock.alarm(), clock.alarm());
+        first.set(Duration::from_millis(2));
+        first.clear();
+        second.set(Duration::from_millis(10));
+        tokio::select! {
+            () = rung(&first) => panic!("a cleared alarm rang"),
+            () = rung(&second) => {}
+        }
+        drop((first, second));
+        clock.advance(clock.elapsed_ticks());
+        assert!(
+            clock.slots.borrow().is_empty(),
+            "dropped alarms are forgotten"
+        );
+        ticker.abort();
     }
 
     #[test]

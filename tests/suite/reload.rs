@@ -162,15 +162,14 @@ async fn a_new_route_gets_its_token_without_disturbing_others() {
     assert_eq!(stage.simulator.token_calls(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn requests_go_on_while_the_file_is_reloaded_again_and_again() {
     let stage = Stage::open().await;
     let address = stage.address();
     let served = std::rc::Rc::new(std::cell::Cell::new(0));
-    let local = tokio::task::LocalSet::new();
     for _ in 0..8 {
         let served = std::rc::Rc::clone(&served);
-        local.spawn_local(async move {
+        tokio::task::spawn_local(async move {
             let mut caller = crate::harness::caller::Caller::connect(address).await;
             for _ in 0..25 {
                 caller
@@ -183,12 +182,11 @@ async fn requests_go_on_while_the_file_is_reloaded_again_and_again() {
     }
     // A busy machine takes its time for all of them, but not for a few.
     for some in 1..=25 {
-        local
-            .run_until(until("some more are served", async || {
-                stage.reload("");
-                served.get() >= 8 * some
-            }))
-            .await;
+        until("some more are served", async || {
+            stage.reload("");
+            served.get() >= 8 * some
+        })
+        .await;
     }
     assert_eq!(stage.simulator.token_calls(), 2);
 }
