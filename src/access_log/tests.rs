@@ -1,7 +1,5 @@
 //! The access log's lines, whatever is in them.
 
-use std::io::Write;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::UNIX_EPOCH;
 
 use proptest::prelude::*;
@@ -122,33 +120,6 @@ fn an_absurd_duration_is_still_a_number() {
     };
     let json: serde_json::Value = serde_json::from_str(&line(Format::Json, &record)).unwrap();
     assert!(json["total_ms"].is_number());
-}
-
-struct Wire(Sender<Vec<u8>>);
-
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let _ = self.0.send(bytes.to_vec());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn what_lanes_take_arrives_before_the_log_is_closed() {
-    let (sender, lines): (_, Receiver<Vec<u8>>) = channel();
-    let log = AccessLog::start(Wire(sender), Format::Json, 2).unwrap();
-    for worker in 0..2 {
-        assert!(log.lane(worker).is_on());
-        log.lane(worker).write(&record());
-    }
-    assert!(log.close(Duration::from_secs(20)));
-    let all = lines.iter().flatten().collect::<Vec<_>>();
-    assert_eq!(String::from_utf8(all).unwrap().lines().count(), 2);
-    assert_eq!(log.dropped(), 0);
 }
 
 #[test]

@@ -68,14 +68,6 @@ fn every_metric_of_the_manual_and_no_other_is_there_at_zero_before_the_first_req
     page.expect(r#"tokenferry_token_refreshes_total{credential="contoso",scope="https://graph.microsoft.com/.default",outcome="rejected"} 0"#);
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn the_process_itself_is_on_the_page() {
-    let page = read(&metrics());
-    assert!(page.value("process_resident_memory_bytes", &[]) > 0.0);
-    assert!(page.value("process_start_time_seconds", &[]) > 0.0);
-}
-
 #[test]
 fn a_route_has_at_most_fifty_series_before_its_first_request() {
     let metrics = metrics();
@@ -277,17 +269,4 @@ fn requests_that_match_no_route_have_no_upstream() {
             .contains_key("tokenferry_upstream_response_seconds")
     );
     assert_eq!(metrics.route_totals()[""].answered(400, 500), 1);
-}
-
-#[test]
-fn faults_and_dropped_lines_are_on_the_page() {
-    let metrics = metrics();
-    metrics.panicked();
-    metrics.ask(|| Reading {
-        log_dropped: 12,
-        ..Reading::default()
-    });
-    let page = read(&metrics);
-    assert_eq!(page.value("tokenferry_panics_total", &[]), 1.0);
-    assert_eq!(page.value("tokenferry_access_log_dropped_total", &[]), 12.0);
 }
