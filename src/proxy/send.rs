@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::StatusCode;
 
 use super::call::Call;
-use super::capacity::{note_throttling, wait_to_retry};
+use super::capacity::{note_throttling, wait_for_capacity, wait_to_retry};
 use super::challenge;
 use super::error::ProxyError;
 use super::exchange::Exchange;
@@ -152,7 +152,7 @@ impl Delivery<'_, '_> {
         let own = call.own();
         exchange.sent.attempts += 1;
         exchange.sent.token_serial = bearer.serial;
-        let sent = match exchange.sent.waited {
+        let mut sent = match exchange.sent.waited {
             true => Instant::now(),
             false => exchange.opened.mono,
         };
@@ -175,6 +175,10 @@ impl Delivery<'_, '_> {
                     None => replay.whole(Duration::MAX).await?,
                 };
                 if let Some(body) = body {
+                    // Quiet may have been asked for while it was on its way.
+                    let died = Instant::now();
+                    wait_for_capacity(exchange, call).await?;
+                    sent += died.elapsed();
                     own.cells.retried(RetryReason::Connection);
                     exchange.sent.attempts += 1;
                     let head = outgoing.attempt(bearer, &body);

@@ -18,6 +18,8 @@ routes:
   - {name: free, path: /free, upstream: 'https://GRAPH'}
 ";
 
+const HOLDING: &str = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold}]\n";
+
 async fn ask(stage: &Stage, number: u8) -> Caller {
     let mut caller = stage.caller().await;
     let lines = format!("GET /graph/sim/bytes/{number} HTTP/1.1");
@@ -183,10 +185,7 @@ async fn hosts_of_downloads_are_heard_as_the_upstream_is() {
 
 #[tokio::test]
 async fn a_request_with_another_token_keeps_the_quiet_that_was_asked_for_meanwhile() {
-    let stage = Stage::with(
-        "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold}]\n",
-    )
-    .await;
+    let stage = Stage::with(HOLDING).await;
     stage.get("/graph/sim/bytes/9").await.expect(200);
     let (answering, renewing) = (Gate::new(), Gate::new());
     let mut other = busy_behind(&stage, &answering, "30").await;
@@ -202,11 +201,28 @@ async fn a_request_with_another_token_keeps_the_quiet_that_was_asked_for_meanwhi
 }
 
 #[tokio::test]
+async fn a_request_whose_connection_died_keeps_the_quiet_that_was_asked_for_meanwhile() {
+    let stage = Stage::with(HOLDING).await;
+    let (answering, dying) = (Gate::new(), Gate::new());
+    let mut other = busy_behind(&stage, &answering, "30").await;
+    let (after, ending) = (None, Ending::Close);
+    for fault in [Fault::Hold(dying.clone()), Fault::Break { after, ending }] {
+        let script = Script::on(GRAPH, fault).under("/sim/bytes/1").times(1);
+        stage.simulator.script(script);
+    }
+    let mut caller = ask(&stage, 1).await;
+    stage.arrive(1, "/sim/bytes/1").await;
+    answering.open();
+    soon(other.answer("GET")).await.expect(429);
+    dying.open();
+    let answer = soon(caller.answer("GET")).await;
+    assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
+    assert_eq!(stage.arrivals("/sim/bytes/1"), 1);
+}
+
+#[tokio::test]
 async fn an_answer_that_says_when_to_ask_again_and_not_that_it_is_busy_asks_for_no_quiet() {
-    let stage = Stage::with(
-        "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold}]\n",
-    )
-    .await;
+    let stage = Stage::with(HOLDING).await;
     for status in [202, 413, 500] {
         let later = Fault::answer(status, &[("retry-after", "600")], "");
         stage.simulator.script(Script::on(GRAPH, later).times(1));
