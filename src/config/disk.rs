@@ -3,12 +3,9 @@
 
 use std::path::Path;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-
 use super::check_caller::{KEY_HELP, SHORTEST_KEY};
 use super::{Finding, NamedFile, shown};
-use crate::secret::regular_file;
+use crate::secret::{pem, regular_file};
 
 /// What was found on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,7 +124,9 @@ impl Disk {
 }
 
 fn has_certificate(content: &[u8]) -> bool {
-    CertificateDer::pem_slice_iter(content).any(|certificate| certificate.is_ok())
+    pem::sections(content)
+        .flatten()
+        .any(|section| section.label == "CERTIFICATE" && section.decode().is_ok())
 }
 
 /// The mode of a regular file. That of a folder or a device is not for a configuration to judge.

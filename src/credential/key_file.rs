@@ -9,13 +9,11 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
-use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
-use zeroize::Zeroizing;
 
 use super::pkcs8;
-use crate::secret::Secret;
+use crate::secret::{Secret, pem};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -121,14 +119,14 @@ impl KeyFile {
         }
         let mut certificates = Vec::new();
         let mut key = None;
-        for section in Pem::iter_from_buffer(text) {
+        for section in pem::sections(text) {
             let section = section.map_err(|_| KeyFault::Broken)?;
             begun = begun.saturating_sub(1);
+            let content = section.decode().map_err(|_| KeyFault::Broken)?;
             if section.label == "CERTIFICATE" {
-                certificates.push(section.contents);
+                certificates.push(content.to_vec());
             } else if section.label.ends_with("PRIVATE KEY") && key.is_none() {
-                let der = Zeroizing::new(section.contents);
-                key = Some(private_key(&section.label, &der, password)?);
+                key = Some(private_key(section.label, &content, password)?);
             }
         }
         // One that is indented, as from YAML, is passed over.

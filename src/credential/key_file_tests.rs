@@ -294,3 +294,18 @@ proptest! {
         let _ = super::pkcs8::key_algorithm(&der);
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_of_a_key_is_left_in_memory_that_was_given_back() {
+    for label in ["PRIVATE KEY", "RSA PRIVATE KEY"] {
+        let (text, mut trace) = crate::secret::memory::section(label);
+        assert!(trace.is_left(), "it is there while it is used");
+        assert_eq!(
+            KeyFile::parse(&text, None).err(),
+            Some(KeyFault::KeyUnusable)
+        );
+        drop(text);
+        assert!(!trace.is_left(), "{label}");
+    }
+}

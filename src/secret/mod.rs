@@ -3,6 +3,9 @@
 
 mod file_path;
 pub mod file_reader;
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) mod memory;
+pub mod pem;
 pub mod regular_file;
 
 use std::fmt;

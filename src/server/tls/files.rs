@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
+use super::key::{self, Key};
 use super::validity::Validity;
 use super::{Origin, TlsError, offer_protocols};
 use crate::certificate_path::Bounded;
-use crate::secret::{FilePath, regular_file};
+use crate::secret::{FilePath, pem, regular_file};
 
 /// Reads the files. Callers are asked for a certificate when there is an authority to judge it by,
 /// and may go without; a route decides whether it needs one.
@@ -52,15 +52,14 @@ pub(super) fn load(
             builder.with_client_cert_verifier(Bounded::new(verifier))
         }
     };
-    let mut config = builder
-        .with_single_cert(chain, private)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
-                certificate: certificate.clone(),
-                key: key.clone(),
-            },
-            other => TlsError::Certificate(other),
-        })?;
+    let pair = key::pair(chain, &private).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        },
+        other => TlsError::Certificate(other),
+    })?;
+    let mut config = builder.with_cert_resolver(pair);
     if client_ca.is_some() {
         // A resumed session shows no certificate: one that has expired since would go on counting.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -95,21 +94,18 @@ fn certificates(
     path: &FilePath,
     text: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>();
-    read.map_err(|source| TlsError::Pem {
+    pem::certificates(text).map_err(|source| TlsError::Pem {
         key,
         path: path.clone(),
         source,
     })
 }
 
-fn private_key(path: &FilePath, text: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(text).map_err(|source| match source {
-        pem::Error::NoItemsFound => TlsError::NoKey(path.clone()),
-        source => TlsError::Pem {
-            key: "key_file",
-            path: path.clone(),
-            source,
-        },
-    })
+fn private_key(path: &FilePath, text: &[u8]) -> Result<Key, TlsError> {
+    let key = key::read(text).map_err(|source| TlsError::Pem {
+        key: "key_file",
+        path: path.clone(),
+        source,
+    })?;
+    key.ok_or_else(|| TlsError::NoKey(path.clone()))
 }

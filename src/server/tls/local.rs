@@ -17,12 +17,14 @@ use rcgen::{
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType,
 };
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::key::{self, Key};
 use super::validity::Validity;
 use super::{Origin, TlsError, offer_protocols};
+use crate::secret::pem;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// A new authority must be trusted by hand again, so it lives long.
@@ -81,7 +83,7 @@ pub(super) fn load(folder: &Path, now: SystemTime) -> Result<(ServerConfig, Orig
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(key::pair(chain, &key)?);
     offer_protocols(&mut config);
     let path = folder.join(AUTHORITY);
     tracing::info!(
@@ -91,20 +93,14 @@ pub(super) fn load(folder: &Path, now: SystemTime) -> Result<(ServerConfig, Orig
     Ok((config, Origin::Local(until)))
 }
 
-type Leaf = (
-    Vec<CertificateDer<'static>>,
-    PrivateKeyDer<'static>,
-    SystemTime,
-);
+type Leaf = (Vec<CertificateDer<'static>>, Key, SystemTime);
 
 /// The kept certificate with its key, unless it is missing, broken, of another authority, about to
 /// expire or of a clock that was ahead; and when the next one has to be made.
 fn read_leaf(folder: &Path, now: SystemTime) -> Option<Leaf> {
     let text = zeroize::Zeroizing::new(fs::read(folder.join(LEAF)).ok()?);
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<_, _>>()
-        .ok()?;
-    let key = PrivateKeyDer::from_pem_slice(&text).ok()?;
+    let chain = pem::certificates(&text).ok()?;
+    let key = key::read(&text).ok()??;
     let authority = fs::read(folder.join(AUTHORITY)).ok()?;
     let authority = CertificateDer::from_pem_slice(&authority).ok()?;
     if chain.get(1) != Some(&authority) {

@@ -4,6 +4,7 @@
 //! seconds; a file that has become bad is reported once and changes nothing.
 
 mod files;
+mod key;
 mod local;
 mod validity;
 
@@ -13,13 +14,13 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use rustls::ServerConfig;
-use rustls::pki_types::pem;
 use tokio_rustls::TlsAcceptor;
 
 use crate::chain::Chain;
 use crate::config::TlsSpec;
 use crate::secret::FilePath;
 use crate::secret::file_reader::Successive;
+use crate::secret::pem::PemError;
 pub use local::folder as local_folder;
 use validity::Validity;
 
@@ -76,7 +77,7 @@ pub enum TlsError {
         /// The file.
         path: FilePath,
         /// What is wrong with it.
-        source: pem::Error,
+        source: PemError,
     },
     /// A file cannot be read or written.
     #[error("cannot use {path}; check that it is there and that this user may use it")]
