@@ -38,6 +38,7 @@ pub mod code;
 pub mod descriptors;
 pub mod executor;
 pub mod fields;
+pub mod frames;
 pub mod guid;
 pub mod lifeline;
 pub mod output;

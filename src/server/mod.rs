@@ -7,7 +7,6 @@
 mod accept;
 mod answering;
 mod connection;
-mod frames;
 mod gathered;
 mod heads;
 pub mod incoming;

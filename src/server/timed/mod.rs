@@ -16,9 +16,9 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
-use super::frames::Frames;
 use super::heads::Heads;
 use crate::alarm::Alarm;
+use crate::frames::Frames;
 use crate::proxy::conversation::{Conversation, Stage};
 use crate::socket::PIECE;
 use crate::upstream::{LINGER, LINGER_BYTES};
@@ -67,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
     /// HTTP/2 is spoken from the first byte on: its frames are counted, and what there is of heads
     /// together with those of other connections.
     pub(super) fn count_frames(&mut self, heads: &Rc<Heads>) {
-        self.frames = Some((Frames::new(Instant::now()), Rc::clone(heads)));
+        self.frames = Some((Frames::of_caller(Instant::now()), Rc::clone(heads)));
     }
 
     /// Whether a connection that rests for too long ends with GOAWAY, which is written above.

@@ -173,6 +173,7 @@ impl H2Connection {
     pub(super) fn occupy(&self) {
         self.used.set(true);
         self.streams.set(self.streams.get() + 1);
+        self.closer.count_request();
     }
 
     pub(super) fn vacate(&self) {

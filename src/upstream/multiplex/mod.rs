@@ -230,6 +230,8 @@ impl Drop for Dialling {
 #[cfg(test)]
 mod dial_tests;
 #[cfg(test)]
+mod flood_tests;
+#[cfg(test)]
 mod spoilt_tests;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
-//! Counts the frames of an HTTP/2 caller that cost work and bring nothing: PING, SETTINGS, PRIORITY,
-//! RST_STREAM, types that nobody knows, and WINDOW_UPDATE beyond what the answers call for. hyper
+//! Counts the frames of an HTTP/2 peer that cost work and bring nothing: PING, SETTINGS, PRIORITY,
+//! RST_STREAM, types that nobody knows, and WINDOW_UPDATE beyond what was sent calls for; of an
+//! upstream also heads, of which it may send any number before an answer (RFC 9110 section 15.2). hyper
 //! takes any number of them; here each takes one from a budget that requests and time fill up again.
 //! Other floods are bounded by hyper's own counts.
 
@@ -9,12 +10,12 @@ use std::time::Instant;
 /// round trip and one PRIORITY for each request.
 const MOST: u32 = 1000;
 /// What each request adds: a client that reads in small pieces sends a few for each, and one that
-/// gives it up resets it once.
+/// gives it up resets it once. An answer has two heads, and a few interim ones.
 const PER_REQUEST: u32 = 32;
 /// What each second adds: PINGs that measure a window, with room to spare.
 const PER_SECOND: u32 = 50;
 
-/// Bytes sent to the caller that pay for one WINDOW_UPDATE: clients send two for a DATA frame at
+/// Bytes sent to the peer that pay for one WINDOW_UPDATE: clients send two for a DATA frame at
 /// the most, one for the stream and one for the connection, and the shortest has ten bytes.
 const PER_UPDATE: u64 = 5;
 
@@ -28,14 +29,16 @@ const HEADERS: u8 = 1;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
-/// The frames of one connection.
+/// The frames that come on one connection.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub struct Frames {
     /// Bytes until the next frame header.
     skip: usize,
     header: [u8; HEADER],
     /// How much of the header is here.
     have: usize,
+    /// Whether each head counts.
+    counts_heads: bool,
     budget: u32,
     /// Bytes sent that no WINDOW_UPDATE was counted for.
     sent: u64,
@@ -48,12 +51,22 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Nothing has come yet, not even the preface.
-    pub(super) fn new(now: Instant) -> Self {
+    /// Of a caller, of whom nothing has come yet, not even the preface.
+    pub fn of_caller(now: Instant) -> Self {
+        Self::new(PREFACE, false, now)
+    }
+
+    /// Of an upstream, of which nothing has come yet.
+    pub fn of_upstream(now: Instant) -> Self {
+        Self::new(0, true, now)
+    }
+
+    fn new(skip: usize, counts_heads: bool, now: Instant) -> Self {
         Self {
-            skip: PREFACE,
+            skip,
             header: [0; HEADER],
             have: 0,
+            counts_heads,
             budget: MOST,
             sent: 0,
             heads: 0,
@@ -63,27 +76,22 @@ impl Frames {
     }
 
     /// This many bytes were sent.
-    pub(super) fn sent(&mut self, bytes: usize) {
+    pub fn sent(&mut self, bytes: usize) {
         self.sent = self.sent.saturating_add(bytes as u64);
     }
 
-    /// Bytes sent that the caller has not said to have read.
-    pub(super) fn unread(&self) -> u64 {
+    /// Bytes sent that the peer has not said to have read.
+    pub fn unread(&self) -> u64 {
         self.sent
     }
 
     /// Bytes of the heads that have begun to come since this was last asked.
-    pub(super) fn take_heads(&mut self) -> usize {
+    pub fn take_heads(&mut self) -> usize {
         std::mem::take(&mut self.heads)
     }
 
     /// Counts what came; false when it is too much. `requests` is how many there were so far.
-    pub(super) fn admit(
-        &mut self,
-        mut bytes: &[u8],
-        requests: u64,
-        now: impl Fn() -> Instant,
-    ) -> bool {
+    pub fn admit(&mut self, mut bytes: &[u8], requests: u64, now: impl Fn() -> Instant) -> bool {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());
@@ -105,7 +113,8 @@ impl Frames {
                 self.heads += self.skip;
             }
             let counts = match kind {
-                DATA | HEADERS | CONTINUATION => false,
+                DATA | CONTINUATION => false,
+                HEADERS => self.counts_heads,
                 WINDOW_UPDATE => !self.is_called_for(),
                 _ => true,
             };
@@ -163,7 +172,7 @@ mod tests {
     }
 
     fn open(start: Instant) -> Frames {
-        let mut frames = Frames::new(start);
+        let mut frames = Frames::of_caller(start);
         assert!(frames.admit(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0, || start));
         frames
     }
@@ -195,6 +204,19 @@ mod tests {
             let heads = if kind == DATA { 0 } else { 20 * 5000 };
             assert_eq!((frames.take_heads(), frames.take_heads()), (heads, 0));
         }
+    }
+
+    #[test]
+    fn each_head_of_an_upstream_counts_and_requests_pay_for_them() {
+        let start = Instant::now();
+        let mut frames = Frames::of_upstream(start);
+        let interim = frame(HEADERS, 8);
+        for requests in 0..100 {
+            let some = interim.repeat(PER_REQUEST as usize);
+            assert!(frames.admit(&some, requests, || start));
+        }
+        let flood = interim.repeat(MOST as usize + 1);
+        assert!(!frames.admit(&flood, 100, || start));
     }
 
     #[test]
