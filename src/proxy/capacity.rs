@@ -48,6 +48,12 @@ async fn queue(exchange: &mut Exchange, route: &Route) -> Result<(), ProxyError>
     }
 }
 
+/// Whether the route keeps a quiet now. One that it kept before a reload may be nobody's.
+pub(super) fn is_quiet(route: &Route) -> bool {
+    let keeps = matches!(route.spec.throttle, Throttle::Hold(_));
+    keeps && route.throttle_gate.left(Instant::now).is_some()
+}
+
 /// Waits for the end of the quiet that the route keeps, if there is one.
 pub(super) async fn wait_for_quiet(
     exchange: &mut Exchange,
@@ -101,9 +107,7 @@ pub(super) async fn wait_to_retry(
         if placed.is_err() {
             return false;
         }
-        // One that the route kept before a reload is nobody's now.
-        let keeps = matches!(route.spec.throttle, Throttle::Hold(_));
-        if !keeps || route.throttle_gate.left(Instant::now).is_none() {
+        if !is_quiet(route) {
             return true;
         }
         exchange.place = None;

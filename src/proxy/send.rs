@@ -1,12 +1,13 @@
 //! Sending: one attempt, one silent repeat when the connection died under it, and another when the
 //! token was refused.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
 
 use super::call::Call;
-use super::capacity::{note_throttling, wait_for_capacity, wait_to_retry};
+use super::capacity::{is_quiet, note_throttling, wait_for_capacity, wait_to_retry};
 use super::challenge;
 use super::error::ProxyError;
 use super::exchange::Exchange;
@@ -19,7 +20,9 @@ use crate::config::{LATEST_RETRY, RetrySpec};
 use crate::metrics::RetryReason;
 use crate::retry_after;
 use crate::token::Bearer;
-use crate::upstream::{Failure, RequestBody, UpstreamBody, UpstreamResponse};
+use crate::upstream::{
+    Channel, ConnectError, Failure, RequestBody, RequestHead, UpstreamBody, UpstreamResponse,
+};
 
 /// A request that goes up, as often as it takes.
 pub(super) struct Delivery<'d, 'c> {
@@ -158,7 +161,15 @@ impl Delivery<'_, '_> {
         };
         exchange.sent.waited = true;
         let head = outgoing.attempt(bearer, &body);
-        let outcome = match own.upstream.send(head, body, false).await {
+        let channel = match own.upstream.ready(false) {
+            Some(channel) => Ok(channel),
+            None => Box::pin(channel(exchange, call, &mut sent, false)).await?,
+        };
+        let answer = match channel {
+            Ok(channel) => own.upstream.send_on(channel, head, body).await,
+            Err(error) => Err(Failure::unsent(error, body)),
+        };
+        let outcome = match answer {
             Err(Failure {
                 error,
                 body: Some(body),
@@ -166,7 +177,7 @@ impl Delivery<'_, '_> {
             }) if error.lacks_descriptors() => {
                 call.lane.close_idle();
                 let head = outgoing.attempt(bearer, &body);
-                Box::pin(own.upstream.send(head, body, false)).await
+                Box::pin(again(exchange, call, &mut sent, head, body, false)).await?
             }
             Err(mut failure) if may_repeat(&failure, outgoing.is_safe()) => {
                 let body = match failure.body.take() {
@@ -183,7 +194,7 @@ impl Delivery<'_, '_> {
                     exchange.sent.attempts += 1;
                     let head = outgoing.attempt(bearer, &body);
                     let fresh = failure.is_dead_connection();
-                    Box::pin(own.upstream.send(head, body, fresh)).await
+                    Box::pin(again(exchange, call, &mut sent, head, body, fresh)).await?
                 } else {
                     Err(failure)
                 }
@@ -202,6 +213,42 @@ impl Delivery<'_, '_> {
             Err(failure) => Err(explain(exchange, failure)),
         }
     }
+}
+
+/// What the request goes up on, once there is something and while the upstream wants no quiet: who
+/// waits in a burst hears what the first of it were told. `sent` is when it was ready to go.
+async fn channel(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+    sent: &mut Instant,
+    fresh: bool,
+) -> Result<Result<Channel, Rc<ConnectError>>, ProxyError> {
+    loop {
+        let channel = match call.own().upstream.acquire(fresh).await {
+            Ok(channel) if is_quiet(call.route()) => channel,
+            outcome => return Ok(outcome),
+        };
+        channel.give_back_unused();
+        exchange.sent.attempts -= 1;
+        wait_for_capacity(exchange, call).await?;
+        exchange.sent.attempts += 1;
+        *sent = Instant::now();
+    }
+}
+
+/// Sends the request on another channel.
+async fn again(
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+    sent: &mut Instant,
+    head: RequestHead<'_>,
+    body: RequestBody,
+    fresh: bool,
+) -> Result<Result<UpstreamResponse, Failure>, ProxyError> {
+    Ok(match channel(exchange, call, sent, fresh).await? {
+        Ok(channel) => call.own().upstream.send_on(channel, head, body).await,
+        Err(error) => Err(Failure::unsent(error, body)),
+    })
 }
 
 /// Whether there may be another attempt: the connection or the stream died before the answer began,

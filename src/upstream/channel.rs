@@ -19,27 +19,53 @@ use crate::config::UpstreamHttp;
 /// all are renewed at once.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// What one request is sent on: a connection of HTTP/1.1, or a stream of HTTP/2.
-pub(super) enum Channel {
+/// What one request is sent on.
+pub struct Channel(pub(super) Kind);
+
+pub(super) enum Kind {
+    /// A connection of HTTP/1.1.
     Http1(Lease),
+    /// A stream of HTTP/2.
     Http2(Stream),
+}
+
+impl Channel {
+    fn http1(lease: Lease) -> Self {
+        Self(Kind::Http1(lease))
+    }
+
+    fn http2(stream: Stream) -> Self {
+        Self(Kind::Http2(stream))
+    }
+
+    /// Gives it to others: nothing was sent on it.
+    pub fn give_back_unused(self) {
+        match self.0 {
+            Kind::Http1(lease) => lease.give_back_unused(),
+            // Its place is free as soon as it is dropped.
+            Kind::Http2(_) => {}
+        }
+    }
 }
 
 impl Upstream {
     /// A channel that is there, and that nobody waits for.
-    pub(super) fn ready(&self, fresh: bool) -> Option<Channel> {
+    pub fn ready(&self, fresh: bool) -> Option<Channel> {
         let now = self.clock.coarse();
         match self.may_speak_h2() {
             _ if fresh => None,
             true if self.multiplex.is_awaited() => None,
-            true => self.multiplex.take_stream(now, None).map(Channel::Http2),
-            false => self.pool.take_idle(now).map(Channel::Http1),
+            true => self.multiplex.take_stream(now, None).map(Channel::http2),
+            false => self.pool.take_idle(now).map(Channel::http1),
         }
     }
 
     /// A channel, on a new connection if need be. A connection that was opened meanwhile is as
     /// fresh as any.
-    pub(super) async fn acquire(&self, fresh: bool) -> Result<Channel, Rc<ConnectError>> {
+    ///
+    /// # Errors
+    /// There is none, and why.
+    pub async fn acquire(&self, fresh: bool) -> Result<Channel, Rc<ConnectError>> {
         let since = fresh.then(Instant::now);
         loop {
             let channel = match self.may_speak_h2() {
@@ -94,10 +120,10 @@ impl Upstream {
     ) -> Option<Result<Option<Channel>, Rc<ConnectError>>> {
         let now = Instant::now();
         if let Some(stream) = self.multiplex.take_stream(now, since) {
-            return Some(Ok(Some(Channel::Http2(stream))));
+            return Some(Ok(Some(Channel::http2(stream))));
         }
         if let Some(lease) = self.pool.take_younger(now, since) {
-            return Some(Ok(Some(Channel::Http1(lease))));
+            return Some(Ok(Some(Channel::http1(lease))));
         }
         if !self.may_speak_h2() {
             return Some(Ok(None));
@@ -119,16 +145,16 @@ impl Upstream {
     ) -> Result<Option<Channel>, Rc<ConnectError>> {
         let now = Instant::now();
         if let Some(lease) = self.pool.take_younger(now, since) {
-            return Ok(Some(Channel::Http1(lease)));
+            return Ok(Some(Channel::http1(lease)));
         }
         if let Some(stream) = self.multiplex.take_stream(now, since) {
-            return Ok(Some(Channel::Http2(stream)));
+            return Ok(Some(Channel::http2(stream)));
         }
         let lease = match since {
             Some(_) => self.pool.fresh(self.dial(true)).await,
             None => self.pool.wait(|| self.dial(false)).await,
         };
-        lease.map(|lease| lease.map(Channel::Http1))
+        lease.map(|lease| lease.map(Channel::http1))
     }
 
     /// Dials where HTTP/2 may be spoken.

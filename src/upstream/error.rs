@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::{AlertDescription, CertificateError};
@@ -275,7 +276,7 @@ pub enum UpstreamError {
     Coding,
     /// No connection.
     #[error(transparent)]
-    Connect(#[from] std::rc::Rc<ConnectError>),
+    Connect(#[from] Rc<ConnectError>),
     /// The connection ended, or what came was not HTTP.
     #[error("{}", broken(.0))]
     Broken(#[source] Breakage),
@@ -334,6 +335,16 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// There is no connection to send it on.
+    pub fn unsent(error: Rc<ConnectError>, body: super::RequestBody) -> Self {
+        Self {
+            error: error.into(),
+            unprocessed: true,
+            begun: false,
+            body: Some(body),
+        }
+    }
+
     /// Whether the connection ended before the first byte of an answer: on one that was kept, that
     /// may mean nothing but that it was kept for too long.
     pub fn is_dead_connection(&self) -> bool {

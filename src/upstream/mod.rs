@@ -35,6 +35,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 pub use caller_body::{BodyFault, CallerBody, Upload};
+pub use channel::Channel;
 pub use connect::Egress;
 pub use error::{Breakage, ConnectError, Failure, UpstreamError};
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
@@ -48,7 +49,7 @@ use crate::alarm::AlarmClock;
 use crate::config::{Origin, UpstreamHttp, UpstreamTimeouts};
 use crate::guid;
 use crate::policy::response_header::{Unread, settle};
-use channel::Channel;
+use channel::Kind;
 use connect::Connector;
 use memory::Memory;
 use multiplex::Multiplex;
@@ -164,22 +165,27 @@ impl Upstream {
             Some(channel) => Ok(channel),
             None => Box::pin(self.acquire(fresh)).await,
         };
-        let channel = match channel {
-            Ok(channel) => channel,
-            Err(error) => {
-                return Err(Failure {
-                    error: error.into(),
-                    unprocessed: true,
-                    begun: false,
-                    body: Some(body),
-                });
-            }
-        };
+        match channel {
+            Ok(channel) => self.send_on(channel, head, body).await,
+            Err(error) => Err(Failure::unsent(error, body)),
+        }
+    }
+
+    /// Sends one request on this channel.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_on(
+        &self,
+        channel: Channel,
+        head: RequestHead<'_>,
+        body: RequestBody,
+    ) -> Result<UpstreamResponse, Failure> {
         let limit = self.spec.timeouts.response_head;
         let idle = self.spec.timeouts.response_body_idle;
         let upload = body.upload();
-        let response = match channel {
-            Channel::Http1(mut lease) => {
+        let response = match channel.0 {
+            Kind::Http1(mut lease) => {
                 let response = lease.wire().send(head, body, limit).await?;
                 // It would turn the connection into a tunnel (RFC 9110 section 7.8).
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -187,7 +193,7 @@ impl Upstream {
                 }
                 response.map(|settled| UpstreamBody::http1(lease, idle, upload, settled))
             }
-            Channel::Http2(stream) => {
+            Kind::Http2(stream) => {
                 let request = for_http2(head, body, &self.spec.origin);
                 let mut response = Box::pin(stream.send(request, limit)).await?;
                 let settled = settle(response.headers_mut());

@@ -1,10 +1,10 @@
 //! What a busy upstream asks for, in answers that came late or from elsewhere, and what a request
 //! holds while it waits to be sent again.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
-use tokenferry::simulator::{DOWNLOAD, Ending, Fault, GRAPH, Gate, LOGIN, Script};
+use tokenferry::simulator::{DOWNLOAD, Ending, Fault, GRAPH, Gate, Handshake, LOGIN, Script};
 
 use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
@@ -218,6 +218,29 @@ async fn a_request_whose_connection_died_keeps_the_quiet_that_was_asked_for_mean
     let answer = soon(caller.answer("GET")).await;
     assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
     assert_eq!(stage.arrivals("/sim/bytes/1"), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_a_connection_keeps_the_quiet_that_was_asked_for_meanwhile() {
+    for (throttle, seconds, status) in [("hold", "30", 429), ("{hold: 20s}", "1", 200)] {
+        let stage = Stage::with(&HOLDING.replace("hold", throttle)).await;
+        let answering = Gate::new();
+        let mut busy = busy_behind(&stage, &answering, seconds).await;
+        // Its connection is the only one, and comes free with the answer.
+        stage.simulator.spoil(GRAPH, Handshake::Stall);
+        let mut caller = ask(&stage, 1).await;
+        let labels = [("route", "graph")];
+        stage
+            .becomes("tokenferry_requests_in_flight", &labels, 2.0)
+            .await;
+        let asked = Instant::now();
+        answering.open();
+        soon(busy.answer("GET")).await.expect(429);
+        soon(caller.answer("GET")).await.expect(status);
+        let went_up = stage.arrivals("/sim/bytes/1");
+        assert_eq!(went_up, usize::from(status == 200));
+        assert!(went_up == 0 || asked.elapsed() >= Duration::from_secs(1));
+    }
 }
 
 #[tokio::test]

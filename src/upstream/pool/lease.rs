@@ -34,6 +34,13 @@ impl Lease {
         self.wire.as_ref().expect(HELD)
     }
 
+    /// Ends the use of a connection on which nothing was sent: it has rested for as long as before.
+    pub(in super::super) fn give_back_unused(mut self) {
+        if let Some(wire) = self.wire.take() {
+            self.pool.come_free(wire);
+        }
+    }
+
     /// Ends the use of a connection whose exchange came to its proper end.
     pub(in super::super) fn give_back(mut self) {
         let Some(mut wire) = self.wire.take() else {
