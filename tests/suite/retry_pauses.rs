@@ -120,19 +120,34 @@ async fn a_request_that_is_sent_again_waits_for_a_place_like_any_other() {
 #[tokio::test]
 async fn what_is_waited_for_here_counts_as_no_time_of_the_upstream() {
     let stage = Stage::with(
-        "routes:
-  - {name: held, path: /held, upstream: 'https://GRAPH', throttle: {hold: 15s}}
+        "workers: 1
+routes:
+  - {name: held, path: /held, upstream: 'https://GRAPH', max_concurrency: 1, throttle: {hold: 15s}}
   - {name: again, path: /again, upstream: 'https://GRAPH', retry: {attempts: 2}}
 ",
     )
     .await;
     for (route, status) in [("held", 429), ("again", 200)] {
+        let gate = Gate::new();
+        let held = Script::on(GRAPH, Fault::Hold(gate.clone()));
+        stage.simulator.script(held.times(2));
         let busy = Fault::answer(429, &[("retry-after", "1")], "busy");
         stage.simulator.script(Script::on(GRAPH, busy).times(1));
-        let target = format!("/{route}/sim/bytes/1");
-        stage.get(&target).await.expect(status);
-        stage.get(&target).await.expect(200);
         let labels = [("route", route)];
+        let mut callers = Vec::new();
+        // Both are there when the quiet begins, so that one of them waits for all of it.
+        for (number, status) in [(1.0, status), (2.0, 200)] {
+            let mut caller = stage.caller().await;
+            let lines = format!("GET /{route}/sim/bytes/1 HTTP/1.1");
+            caller.ask(&lines).await;
+            let in_flight = "tokenferry_requests_in_flight";
+            stage.becomes(in_flight, &labels, number).await;
+            callers.push((caller, status));
+        }
+        gate.open();
+        for (mut caller, status) in callers {
+            caller.answer("GET").await.expect(status);
+        }
         let ended = "tokenferry_request_duration_seconds_count";
         stage.becomes(ended, &labels, 2.0).await;
         let whole = "tokenferry_request_duration_seconds_sum";
@@ -356,13 +371,13 @@ async fn who_waits_behind_a_refused_token_goes_up_with_the_next_one() {
 async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_meanwhile() {
     let own = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, retry: {attempts: 2, max_wait: 6s}}]\n";
     let stage = Stage::cold(own, |simulator| {
-        simulator.set_token_lifetime(Duration::from_secs(4), None);
+        simulator.patch_token_reply(json!({"expires_in": 4}));
     })
     .await;
     stage.attempted().await;
-    let (answering, renewing) = (Gate::new(), Gate::new());
-    let slow = Script::on(LOGIN, Fault::Hold(renewing.clone()));
-    stage.simulator.script(slow);
+    let (refusing, answering, renewing) = (Gate::new(), Gate::new(), Gate::new());
+    let held = Script::on(GRAPH, Fault::Hold(refusing.clone()));
+    stage.simulator.script(held.under("/sim/bytes/1").times(1));
     let busy = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nTrailer: X-Check\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\n0\r\nX-Check: 1\r\n\r\n";
     let busy = Fault::Raw(busy.into(), Ending::Close);
     let script = Script::on(GRAPH, busy).under("/sim/bytes/1").times(1);
@@ -372,6 +387,11 @@ async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_me
     caller
         .ask("GET /graph/sim/bytes/1 HTTP/1.1\nTE: trailers\nConnection: TE")
         .await;
+    stage.arrive(1, "/sim/bytes/1").await;
+    // The token is over before the pause is: no call that is answered begins from here on.
+    let slow = Script::on(LOGIN, Fault::Hold(renewing.clone()));
+    stage.simulator.script(slow);
+    refusing.open();
     stage.becomes("tokenferry_token_waiters", &[], 1.0).await;
     assert_eq!(stage.arrivals("/sim/bytes/1"), 1, "it waits to ask again");
     answering.open();
@@ -387,13 +407,12 @@ async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_me
 /// upstream demands these claims of the one after that.
 async fn refused_before_a_long_quiet(claims: Option<Value>) -> Answer {
     let own = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: {hold: 20s}}]\n";
-    let stage = Stage::cold(own, |simulator| {
-        simulator.set_token_lifetime(Duration::from_secs(4), None);
-    })
-    .await;
-    stage.attempted().await;
+    let stage = Stage::with(own).await;
     let (answering, renewing) = (Gate::new(), Gate::new());
-    let mut other = busy_behind(&stage, &answering, "6").await;
+    let mut other = busy_behind(&stage, &answering, "8").await;
+    // Renewed 4.8 s after its call began, and usable when it comes, unless that is 5.4 s after.
+    let short = json!({"expires_in": 6});
+    stage.simulator.patch_token_reply(short);
     let mut caller = refused_behind(&stage, &renewing).await;
     answering.open();
     soon(other.answer("GET")).await.expect(429);

@@ -7,8 +7,8 @@ use serde_json::json;
 use tokenferry::simulator::{Fault, GRAPH, Gate, LOGIN, ORGANISATION, Script};
 
 use crate::harness::caller::Caller;
-use crate::harness::soon;
 use crate::harness::stage::Stage;
+use crate::harness::{soon, until};
 use crate::hostile::frame::{Speaker, good, request};
 
 const THROTTLED: &str = "tokenferry_upstream_throttled_total";
@@ -289,14 +289,26 @@ async fn without_a_token_to_retry_with_the_answer_is_passed_on_and_no_retry_coun
         route("retry: {attempts: 3}")
     );
     let stage = Stage::cold(&own, |simulator| {
-        simulator.set_token_lifetime(Duration::from_secs(3), None);
+        simulator.patch_token_reply(json!({"expires_in": 3}));
     })
     .await;
     stage.attempted().await;
-    stage.simulator.outage(LOGIN);
-    let busy = Fault::answer(503, &[("retry-after", "4")], "busy");
+    let gate = Gate::new();
+    let hold = Fault::Hold(gate.clone());
+    stage.simulator.script(Script::on(ORGANISATION, hold));
+    let busy = Fault::answer(503, &[("retry-after", "0")], "busy");
     stage.simulator.script(Script::on(ORGANISATION, busy));
-    let answer = stage.get("/dynamics/sim/bytes/1").await.expect(503);
+    let mut caller = stage.caller().await;
+    caller.ask("GET /dynamics/sim/bytes/1 HTTP/1.1").await;
+    stage.arrive(1, ORGANISATION).await;
+    stage.simulator.outage(LOGIN);
+    until("its token is over", async || {
+        let ready = stage.ask_admin("GET /readyz?tokens HTTP/1.1").await;
+        ready.status == 503
+    })
+    .await;
+    gate.open();
+    let answer = caller.answer("GET").await.expect(503);
     assert_eq!(answer.text(), "busy");
     assert_eq!(stage.arrivals(ORGANISATION), 1);
     let labels = [("route", "dynamics"), ("reason", "status")];
