@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::listener::Listener;
 use crate::lifeline;
@@ -32,7 +32,26 @@ pub enum Socket {
 pub struct Incoming {
     name: String,
     registered: Registered,
-    resting: bool,
+    shortage: Shortage,
+}
+
+/// How long accepting has to go well before what it lacks is told again. Where callers come and go
+/// one descriptor or another is free for a moment, many times a second, and the want is the same one.
+const OVER: Duration = Duration::from_secs(60);
+
+/// A want of descriptors or memory, which is told once and not for every accept that fails of it.
+#[derive(Debug, Default)]
+struct Shortage {
+    /// When an accept last failed of it.
+    felt: Option<Instant>,
+}
+
+impl Shortage {
+    /// An accept failed of it. Whether that is to be told.
+    fn is_new(&mut self, now: Instant) -> bool {
+        let before = self.felt.replace(now);
+        before.is_none_or(|before| now.duration_since(before) >= OVER)
+    }
 }
 
 #[derive(Debug)]
@@ -50,7 +69,7 @@ impl Incoming {
             Ok(registered) => Self {
                 name: listener.to_string(),
                 registered,
-                resting: false,
+                shortage: Shortage::default(),
             },
             Err(error) => lifeline::end(&format!(
                 "the task that accepts at {listener} ({error}; raise the limit of open files)"
@@ -75,14 +94,10 @@ impl Incoming {
     pub async fn next(&mut self) -> (Socket, Option<IpAddr>) {
         loop {
             match self.registered.accept().await {
-                Ok(accepted) => {
-                    self.resting = false;
-                    return accepted;
-                }
+                Ok(accepted) => return accepted,
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
-                    // Said once, not ten times a second for as long as it lasts.
-                    if !std::mem::replace(&mut self.resting, true) {
+                    if self.shortage.is_new(Instant::now()) {
                         let listener = &self.name;
                         tracing::warn!(%error, %listener, "accepting rests; raise the limit of open files if this lasts");
                     }
@@ -145,6 +160,21 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
+
+    #[test]
+    fn a_shortage_is_told_once_however_often_a_descriptor_is_free_meanwhile() {
+        let mut shortage = Shortage::default();
+        let start = Instant::now();
+        assert!(shortage.is_new(start));
+        // Now and then one is accepted in between; it lasts for an hour.
+        let mut now = start;
+        for _ in 0..3600 {
+            now += Duration::from_secs(1);
+            assert!(!shortage.is_new(now));
+        }
+        assert!(!shortage.is_new(now + OVER - Duration::from_millis(1)));
+        assert!(shortage.is_new(now + 2 * OVER));
+    }
 
     #[test]
     fn what_one_connection_came_to_stops_no_accepting() {
