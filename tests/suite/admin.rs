@@ -135,7 +135,10 @@ async fn status_tells_programs_what_the_page_tells_people() {
 
     // Once it is over, it is told as that.
     let secret = stage.simulator.add_client_secret();
-    std::fs::write(stage.folder().join("secret"), secret.expose()).unwrap();
+    // Not seen before it is whole, which would be another failure.
+    let new = stage.folder().join("new");
+    std::fs::write(&new, secret.expose()).unwrap();
+    std::fs::rename(new, stage.folder().join("secret")).unwrap();
     let token = found("a token comes", || async {
         let answer = stage.ask_admin("GET /status.json HTTP/1.1").await;
         let token = answer.json()["tokens"][0].clone();
