@@ -273,7 +273,8 @@ async fn a_body_beyond_its_bound_is_refused() {
 #[tokio::test]
 async fn a_stream_that_nobody_reads_holds_the_upstream_for_a_while_only() {
     for own in BOTH_WAYS {
-        let stage = Stage::with(&format!("timeouts: {{write_stall: 300ms}}\n{own}")).await;
+        // The next request comes within as much again: then the connection is closed.
+        let stage = Stage::with(&format!("timeouts: {{write_stall: 1500ms}}\n{own}")).await;
         let caller = stage.caller2().await;
         let sent = request("GET", "/graph/sim/bytes/100000000", &[], empty());
         let held = soon(caller.send(sent)).await.unwrap();

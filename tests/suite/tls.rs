@@ -198,7 +198,7 @@ async fn a_connection_on_which_an_upgrade_was_asked_for_ends_properly() {
 #[tokio::test]
 async fn a_handshake_has_the_time_of_the_first_byte() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
-    let own = "timeouts: {first_byte: 1s}\n";
+    let own = "timeouts: {first_byte: 1500ms}\n";
     let stage = secure_stage(folder.path(), &authority, own).await;
     // Nothing, the beginning of a ClientHello, and one byte after the other.
     let begun = Instant::now();

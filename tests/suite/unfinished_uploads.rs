@@ -63,7 +63,7 @@ impl Deaf {
         Stage::with(&format!(
             "\
 workers: 1
-timeouts: {{response_head: 5s, response_body_idle: 500ms}}
+timeouts: {{response_head: 5s, response_body_idle: 1500ms}}
 routes:
   - {{name: deaf, path: /deaf, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}
 "
@@ -374,8 +374,9 @@ async fn an_upload_that_stalls_while_its_upstream_leaves_is_sent_to_another_once
                 tokio::spawn(echo(stream));
             }
         });
+        let idle = if ends { "30s" } else { "1500ms" };
         let stage = Stage::with(&format!(
-            "workers: 1\ntimeouts: {{request_body_idle: 1500ms}}\nroutes: [{{name: a, path: /a, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}]\n"
+            "workers: 1\ntimeouts: {{request_body_idle: {idle}}}\nroutes: [{{name: a, path: /a, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}]\n"
         ))
         .await;
         let mut caller = stage.caller().await;
@@ -383,7 +384,6 @@ async fn an_upload_that_stalls_while_its_upstream_leaves_is_sent_to_another_once
             .ask("POST /a/upload HTTP/1.1\nContent-Length: 10")
             .await;
         caller.send("01234").await;
-        // Nothing is left on that connection, so it ends.
         until("the upstream has left", async || {
             left.load(Ordering::SeqCst) == 1
         })

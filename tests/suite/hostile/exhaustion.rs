@@ -18,8 +18,9 @@ use crate::harness::caller::Caller;
 use crate::harness::stage::AT_ONCE;
 use crate::harness::{soon, until};
 
-/// The first one is longer: those who are served meanwhile have it, too, also on a busy machine.
-const SHORT: &str = "timeouts: {first_byte: 1500ms, request_head: 600ms, keep_alive: 800ms, request_body_idle: 500ms, write_stall: 600ms}";
+/// Those who are served meanwhile have them, too, also on a busy machine: a standstill of less than a
+/// second counts.
+const SHORT: &str = "timeouts: {first_byte: 1500ms, request_head: 1300ms, keep_alive: 1500ms, request_body_idle: 1200ms, write_stall: 1400ms}";
 
 async fn open(fort: &Fort, bytes: &[u8]) -> TcpStream {
     let mut stream = soon(TcpStream::connect(fort.program.address))
@@ -124,7 +125,7 @@ async fn one_byte_at_a_time_does_not_prolong_a_batch() {
 
 #[tokio::test]
 async fn frames_between_requests_do_not_keep_a_connection() {
-    let fort = Fort::build(SHORT).await;
+    let fort = Fort::build("timeouts: {keep_alive: 1500ms}").await;
     let ping = frame(PING, 0, 0, &[2; 8]);
     // One that each answer pays for thousands of.
     let wider = frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes());
@@ -154,7 +155,8 @@ async fn frames_between_requests_do_not_keep_a_connection() {
 
 #[tokio::test]
 async fn who_does_not_read_lets_go_of_the_upstream_and_harms_nobody() {
-    let fort = Fort::build(SHORT).await;
+    // The neighbour is served within twice of it, beside sixty large answers.
+    let fort = Fort::build("timeouts: {write_stall: 4s}").await;
     let large = "/graph/sim/bytes/50000000";
     let upstream = || fort.program.simulator.connections(GRAPH);
     let pooled = upstream();
@@ -201,7 +203,8 @@ async fn who_does_not_read_lets_go_of_the_upstream_and_harms_nobody() {
 
 #[tokio::test]
 async fn answers_that_are_given_count_until_they_are_sent() {
-    let fort = Fort::build(&format!("{SHORT}\nlimits: {{in_flight: 4}}")).await;
+    // The other is turned away within it.
+    let fort = Fort::build("timeouts: {write_stall: 2s}\nlimits: {in_flight: 4}").await;
     let other = || async {
         let mut caller = Caller::connect(fort.program.address).await;
         caller.exchange("GET /graph/sim/bytes/1 HTTP/1.1").await
