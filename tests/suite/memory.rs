@@ -137,8 +137,9 @@ async fn upload_holds_less(http: u8, most: u64) {
 }
 
 async fn program(http: u8) -> Program {
+    // A busy machine shakes hands for forty callers at once, and with the upstream for as many.
     let own = format!(
-        "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        "timeouts: {{connect: 60s}}\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
     );
     Program::start(&own, "").await
 }

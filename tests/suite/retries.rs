@@ -324,7 +324,8 @@ routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, 
     let busy = |after| Fault::answer(429, &[("retry-after", after)], "busy");
     let gate = Gate::new();
     let (short, long) = ("/sim/bytes/1", "/sim/bytes/2");
-    let shortly = Script::on(GRAPH, busy("3")).under(short).times(1);
+    // Long enough for the other answer to come meanwhile, on a machine that stands still.
+    let shortly = Script::on(GRAPH, busy("5")).under(short).times(1);
     stage.simulator.script(shortly);
     let hold = Fault::Hold(gate.clone());
     stage.simulator.script(Script::on(GRAPH, hold).under(long));

@@ -40,7 +40,7 @@ async fn sigterm_lets_what_is_in_flight_finish() {
 
 #[tokio::test]
 async fn during_the_delay_connections_are_still_accepted_and_told_to_close() {
-    let mut program = Program::start("timeouts: {drain_delay: 2s}\n", "").await;
+    let mut program = Program::start("timeouts: {drain_delay: 5s}\n", "").await;
     let mut idle = program.caller().await;
     idle.exchange("GET /graph/sim/bytes/1 HTTP/1.1")
         .await
@@ -59,7 +59,7 @@ async fn during_the_delay_connections_are_still_accepted_and_told_to_close() {
 /// GOAWAY before the first request would have made the caller connect for nothing.
 #[tokio::test]
 async fn an_http2_caller_who_comes_during_the_delay_is_told_at_its_end() {
-    let mut program = Program::start("timeouts: {drain_delay: 4s}\n", "").await;
+    let mut program = Program::start("timeouts: {drain_delay: 5s}\n", "").await;
     program.signal(Signal::TERM);
     until("readiness ends", async || {
         program.get_admin("/readyz").await.status == 503
@@ -143,7 +143,7 @@ async fn who_has_begun_to_shake_hands_by_the_end_is_served() {
     write_identity(folder.path(), &authority.identity("localhost"));
     let shown = folder.path().display();
     let own = format!(
-        "workers: 1\ntls: {{certificate_file: '{shown}/tls.pem', key_file: '{shown}/tls.key'}}\n"
+        "workers: 1\ntimeouts: {{first_byte: 60s, drain: 60s}}\ntls: {{certificate_file: '{shown}/tls.pem', key_file: '{shown}/tls.key'}}\n"
     );
     let mut program = Program::start(&own, "").await;
     let mut silent = program.caller().await;
@@ -157,7 +157,6 @@ async fn who_has_begun_to_shake_hands_by_the_end_is_served() {
         assert!(waits.await);
         callers.push(shaken);
     }
-    let begun = Instant::now();
     program.signal(Signal::INT);
     program.signal(Signal::CONT);
     for shaken in callers {
@@ -165,6 +164,7 @@ async fn who_has_begun_to_shake_hands_by_the_end_is_served() {
         let answer = get(&mut stream, "/none", "").await.expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     }
+    let begun = Instant::now();
     silent.expect_close().await;
     assert_eq!(program.ended().await.code(), Some(0));
     assert!(begun.elapsed() < AT_ONCE, "nobody waits for the silent one");

@@ -212,7 +212,7 @@ async fn heads_of_many_callers_are_looked_at_before_all_of_them_are_read() {
     /// KiB that the process may have in memory.
     const RESIDENT: u64 = 120 * 1024;
 
-    let own = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH'}]\n";
+    let own = "workers: 1\ntimeouts: {first_byte: 60s}\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH'}]\n";
     let program = Program::start(own, "").await;
     let mut block = fields(&good("/graph/sim/bytes/1"));
     // `age` without a value, of the static table (RFC 7541 appendix A).
