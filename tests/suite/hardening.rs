@@ -78,11 +78,13 @@ async fn no_core_is_dumped_and_no_other_process_of_the_user_looks_in() {
         credentials: {a: {tenant_id: contoso.com, client_id: a, client_secret: '${SECRET}'}}\n\
         routes: [{name: g, path: /g, upstream: 'http://127.0.0.1:9', scope: 'https://a.example/.default'}]\n";
     fs::write(folder.path().join("routes.yaml"), routes).unwrap();
-    fs::copy(
-        env!("CARGO_BIN_EXE_tokenferry"),
-        folder.path().join("program"),
-    )
-    .unwrap();
+    // Not by this process: what another test starts meanwhile has the copy open for writing until it
+    // has become what it is, and so long the copy cannot be run.
+    let copied = std::process::Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_tokenferry"))
+        .arg(folder.path().join("program"))
+        .status();
+    assert!(copied.expect("there is a cp").success());
     open("");
     // Root sees everything, so the program must be somebody else's.
     let user = rustix::process::getuid();
