@@ -39,8 +39,9 @@ pub(super) enum Source {
     Own(Bytes),
     /// Streamed and rewritten.
     Rewritten(Box<Rewritten>),
-    /// Streamed.
-    Upstream(UpstreamBody),
+    /// Streamed. In a box as well: an answer is moved some fifteen times until hyper has it, and most
+    /// are whole by then.
+    Upstream(Box<UpstreamBody>),
 }
 
 impl ResponseBody {
@@ -152,7 +153,9 @@ impl Body for ResponseBody {
             Source::Own(text) if text.is_empty() => Poll::Ready(None),
             Source::Own(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
             Source::Rewritten(body) => body.poll_frame(cx),
-            Source::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Upstream),
+            Source::Upstream(body) => Pin::new(&mut **body)
+                .poll_frame(cx)
+                .map_err(BodyError::Upstream),
         };
         match next {
             Poll::Pending => Poll::Pending,

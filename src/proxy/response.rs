@@ -42,7 +42,7 @@ pub(super) fn for_caller(
             let rewritten = header::rewrite_foreign(&mut parts.headers, &links);
             call.own().cells.links_rewritten(rewritten);
         }
-        Source::Upstream(body)
+        Source::Upstream(body.into())
     } else {
         rewrite_links(call, &mut parts, linked, body)
     };
@@ -55,7 +55,7 @@ pub(super) fn for_caller(
 /// Links of upstreams become links of this proxy, where the route and the kind of answer want that.
 fn rewrite_links(call: &Call<'_>, parts: &mut Parts, linked: bool, body: UpstreamBody) -> Source {
     let Some(links) = call.links() else {
-        return Source::Upstream(body);
+        return Source::Upstream(body.into());
     };
     let (cells, asked) = (&call.own().cells, call.asked());
     if linked {
@@ -63,7 +63,7 @@ fn rewrite_links(call: &Call<'_>, parts: &mut Parts, linked: bool, body: Upstrea
         cells.links_rewritten(header::rewrite(headers, parts.status, file, &links));
     }
     let Some(rewriter) = plan(&asked, parts.status, &mut parts.headers, links) else {
-        return Source::Upstream(body);
+        return Source::Upstream(body.into());
     };
     Rewritten::begin(body, rewriter, cells)
 }

@@ -47,7 +47,7 @@ enum Source {
     /// This was read and given back, and stands in front of the rest.
     Unread(Bytes, Box<Self>),
     /// Likewise, and nothing follows.
-    Trailers(HeaderMap),
+    Trailers(Box<HeaderMap>),
     /// All of it was read.
     Ended,
     /// It broke off; that is not its end.
@@ -147,7 +147,7 @@ impl UpstreamBody {
     /// Gives back what was read of it last: it comes again.
     pub fn unread(&mut self, bytes: Bytes, trailers: Option<HeaderMap>) {
         if let Some(trailers) = trailers {
-            self.source = Source::Trailers(trailers);
+            self.source = Source::Trailers(Box::new(trailers));
         }
         if !bytes.is_empty() {
             let rest = std::mem::replace(&mut self.source, Source::Ended);
@@ -217,7 +217,7 @@ impl UpstreamBody {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Source::Trailers(trailers) => {
-                let trailers = std::mem::take(trailers);
+                let trailers = std::mem::take(&mut **trailers);
                 self.source = Source::Ended;
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
