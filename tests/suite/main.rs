@@ -38,6 +38,7 @@ mod hostile;
 mod http2;
 mod identity;
 mod kept_over_reload;
+mod late_quiet;
 mod limits;
 mod link_carriers;
 mod links;

@@ -1,10 +1,10 @@
 //! What a busy upstream asks for, in answers that came late or from elsewhere, and what a request
 //! holds while it waits to be sent again.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use tokenferry::simulator::{DOWNLOAD, Ending, Fault, GRAPH, Gate, Handshake, LOGIN, Script};
+use tokenferry::simulator::{DOWNLOAD, Ending, Fault, GRAPH, Gate, LOGIN, Script};
 
 use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
@@ -18,9 +18,9 @@ routes:
   - {name: free, path: /free, upstream: 'https://GRAPH'}
 ";
 
-const HOLDING: &str = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold}]\n";
+pub(crate) const HOLDING: &str = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold}]\n";
 
-async fn ask(stage: &Stage, number: u8) -> Caller {
+pub(crate) async fn ask(stage: &Stage, number: u8) -> Caller {
     let mut caller = stage.caller().await;
     let lines = format!("GET /graph/sim/bytes/{number} HTTP/1.1");
     caller.ask(&lines).await;
@@ -28,7 +28,7 @@ async fn ask(stage: &Stage, number: u8) -> Caller {
 }
 
 /// Asks for number 2, which is answered 429 when the gate opens, with these seconds of quiet.
-async fn busy_behind(stage: &Stage, gate: &Gate, seconds: &str) -> Caller {
+pub(crate) async fn busy_behind(stage: &Stage, gate: &Gate, seconds: &str) -> Caller {
     let on = |fault| Script::on(GRAPH, fault).under("/sim/bytes/2");
     stage.simulator.script(on(Fault::Hold(gate.clone())));
     let busy = Fault::answer(429, &[("retry-after", seconds)], "busy");
@@ -39,7 +39,7 @@ async fn busy_behind(stage: &Stage, gate: &Gate, seconds: &str) -> Caller {
 }
 
 /// Asks for number 1, whose token is refused once and exchanged when the gate opens.
-async fn refused_behind(stage: &Stage, gate: &Gate) -> Caller {
+pub(crate) async fn refused_behind(stage: &Stage, gate: &Gate) -> Caller {
     let refused = Script::on(GRAPH, Fault::answer(401, &[], "")).under("/sim/bytes/1");
     stage.simulator.script(refused.times(1));
     let slow = Script::on(LOGIN, Fault::Hold(gate.clone()));
@@ -199,66 +199,6 @@ async fn hosts_of_downloads_are_heard_as_the_upstream_is() {
 }
 
 #[tokio::test]
-async fn a_request_with_another_token_keeps_the_quiet_that_was_asked_for_meanwhile() {
-    let stage = Stage::with(HOLDING).await;
-    stage.get("/graph/sim/bytes/9").await.expect(200);
-    let (answering, renewing) = (Gate::new(), Gate::new());
-    let mut other = busy_behind(&stage, &answering, "30").await;
-    let mut caller = refused_behind(&stage, &renewing).await;
-    answering.open();
-    soon(other.answer("GET")).await.expect(429);
-    renewing.open();
-    let answer = soon(caller.answer("GET")).await;
-    assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
-    let left: u64 = answer.field("retry-after").parse().expect("seconds");
-    assert!((20..=30).contains(&left), "{left}");
-    assert_eq!(stage.arrivals("/sim/bytes/1"), 1);
-}
-
-#[tokio::test]
-async fn a_request_whose_connection_died_keeps_the_quiet_that_was_asked_for_meanwhile() {
-    let stage = Stage::with(HOLDING).await;
-    let (answering, dying) = (Gate::new(), Gate::new());
-    let mut other = busy_behind(&stage, &answering, "30").await;
-    let (after, ending) = (None, Ending::Close);
-    for fault in [Fault::Hold(dying.clone()), Fault::Break { after, ending }] {
-        let script = Script::on(GRAPH, fault).under("/sim/bytes/1").times(1);
-        stage.simulator.script(script);
-    }
-    let mut caller = ask(&stage, 1).await;
-    stage.arrive(1, "/sim/bytes/1").await;
-    answering.open();
-    soon(other.answer("GET")).await.expect(429);
-    dying.open();
-    let answer = soon(caller.answer("GET")).await;
-    assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
-    assert_eq!(stage.arrivals("/sim/bytes/1"), 1);
-}
-
-#[tokio::test]
-async fn a_request_that_waits_for_a_connection_keeps_the_quiet_that_was_asked_for_meanwhile() {
-    for (throttle, seconds, status) in [("hold", "30", 429), ("{hold: 20s}", "1", 200)] {
-        let stage = Stage::with(&HOLDING.replace("hold", throttle)).await;
-        let answering = Gate::new();
-        let mut busy = busy_behind(&stage, &answering, seconds).await;
-        // Its connection is the only one, and comes free with the answer.
-        stage.simulator.spoil(GRAPH, Handshake::Stall);
-        let mut caller = ask(&stage, 1).await;
-        let labels = [("route", "graph")];
-        stage
-            .becomes("tokenferry_requests_in_flight", &labels, 2.0)
-            .await;
-        let asked = Instant::now();
-        answering.open();
-        soon(busy.answer("GET")).await.expect(429);
-        soon(caller.answer("GET")).await.expect(status);
-        let went_up = stage.arrivals("/sim/bytes/1");
-        assert_eq!(went_up, usize::from(status == 200));
-        assert!(went_up == 0 || asked.elapsed() >= Duration::from_secs(1));
-    }
-}
-
-#[tokio::test]
 async fn an_answer_that_says_when_to_ask_again_and_not_that_it_is_busy_asks_for_no_quiet() {
     let stage = Stage::with(HOLDING).await;
     for status in [202, 413, 500] {
@@ -288,32 +228,6 @@ async fn a_quiet_of_before_a_reload_holds_up_nothing_on_a_route_that_keeps_none(
         .script(Script::on(GRAPH, busy("0")).times(1));
     let mut caller = ask(&stage, 1).await;
     soon(caller.answer("GET")).await.expect(200);
-}
-
-#[tokio::test]
-async fn a_request_that_waited_for_its_first_token_keeps_the_quiet_that_was_asked_for_meanwhile() {
-    let route = |scope: &str| {
-        format!(
-            "workers: 1\nroutes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, scope: '{scope}'}}]\n"
-        )
-    };
-    let stage = Stage::with(&route("https://graph.microsoft.com/.default")).await;
-    let (answering, fetching) = (Gate::new(), Gate::new());
-    let mut other = busy_behind(&stage, &answering, "30").await;
-    let slow = Script::on(LOGIN, Fault::Hold(fetching.clone()));
-    stage.simulator.script(slow);
-    stage.reload(&route("https://graph.microsoft.com//.default"));
-    let mut caller = ask(&stage, 1).await;
-    let labels = [("route", "graph")];
-    stage
-        .becomes("tokenferry_requests_in_flight", &labels, 2.0)
-        .await;
-    answering.open();
-    soon(other.answer("GET")).await.expect(429);
-    fetching.open();
-    let answer = soon(caller.answer("GET")).await;
-    assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
-    assert_eq!(stage.arrivals("/sim/bytes/1"), 0);
 }
 
 #[tokio::test]
@@ -365,42 +279,6 @@ async fn who_waits_behind_a_refused_token_goes_up_with_the_next_one() {
     let order: Vec<_> = asked.iter().map(|seen| seen.target()).collect();
     let bytes = |number| format!("/sim/bytes/{number}");
     assert_eq!(order, [9, 1, 3, 1, 2].map(bytes));
-}
-
-#[tokio::test]
-async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_meanwhile() {
-    let own = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, retry: {attempts: 2, max_wait: 6s}}]\n";
-    let stage = Stage::cold(own, |simulator| {
-        simulator.patch_token_reply(json!({"expires_in": 4}));
-    })
-    .await;
-    stage.attempted().await;
-    let (refusing, answering, renewing) = (Gate::new(), Gate::new(), Gate::new());
-    let held = Script::on(GRAPH, Fault::Hold(refusing.clone()));
-    stage.simulator.script(held.under("/sim/bytes/1").times(1));
-    let busy = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nTrailer: X-Check\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\n0\r\nX-Check: 1\r\n\r\n";
-    let busy = Fault::Raw(busy.into(), Ending::Close);
-    let script = Script::on(GRAPH, busy).under("/sim/bytes/1").times(1);
-    stage.simulator.script(script);
-    let mut other = busy_behind(&stage, &answering, "30").await;
-    let mut caller = stage.caller().await;
-    caller
-        .ask("GET /graph/sim/bytes/1 HTTP/1.1\nTE: trailers\nConnection: TE")
-        .await;
-    stage.arrive(1, "/sim/bytes/1").await;
-    // The token is over before the pause is: no call that is answered begins from here on.
-    let slow = Script::on(LOGIN, Fault::Hold(renewing.clone()));
-    stage.simulator.script(slow);
-    refusing.open();
-    stage.becomes("tokenferry_token_waiters", &[], 1.0).await;
-    assert_eq!(stage.arrivals("/sim/bytes/1"), 1, "it waits to ask again");
-    answering.open();
-    soon(other.answer("GET")).await.expect(429);
-    renewing.open();
-    let answer = soon(caller.answer("GET")).await.expect(503);
-    assert_eq!(answer.text(), "busy");
-    assert_eq!(answer.trailers, [("x-check".to_owned(), "1".to_owned())]);
-    assert_eq!(stage.arrivals("/sim/bytes/1"), 1);
 }
 
 /// The answer to a request whose token was refused, and whose next one is over before the quiet is; the
