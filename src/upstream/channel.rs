@@ -96,18 +96,21 @@ impl Upstream {
     ) -> Result<Option<Channel>, Rc<ConnectError>> {
         let begun = Instant::now();
         // Who comes later goes later, and keeps its place in the line while it looks.
-        let mut comes_late = since.is_none() && self.multiplex.is_awaited();
-        let mut turn = pin!(self.multiplex.turn(since));
+        let mut is_for_others = since.is_none() && self.multiplex.is_awaited();
+        let number = since.is_none().then(|| self.multiplex.number());
+        let mut turn = pin!(self.multiplex.turn(number));
         loop {
-            if !std::mem::take(&mut comes_late)
-                && let Some(found) = self.look_for_h2(begun, since)
-            {
+            if !is_for_others && let Some(found) = self.look_for_h2(begun, since) {
                 return found;
             }
-            // That it is late, and that it may dial again, nobody tells.
-            if timeout(PATIENCE, turn.as_mut()).await.is_ok() {
-                turn.set(self.multiplex.turn(since));
-            }
+            is_for_others = match timeout(PATIENCE, turn.as_mut()).await {
+                Ok(()) => {
+                    turn.set(self.multiplex.turn(number));
+                    false
+                }
+                // That it is late, and that it may dial again, nobody tells.
+                Err(_) => number.is_some_and(|it| self.multiplex.is_for_others(it, Instant::now())),
+            };
         }
     }
 

@@ -126,13 +126,23 @@ impl Multiplex {
         self.notify.is_awaited()
     }
 
-    /// Waits in line for a place that comes free, or until something else is new; with `since`, when
-    /// no such place is of use, for that alone.
-    pub(super) async fn turn(&self, since: Option<Instant>) {
-        match since {
-            None => self.notify.notified().await,
-            Some(_) => self.notify.news().await,
+    /// A number in the line of those who wait for a place.
+    pub(super) fn number(&self) -> u64 {
+        self.notify.number()
+    }
+
+    /// Waits in line for a place that comes free, or until something else is new; without a number,
+    /// when no such place is of use, for that alone.
+    pub(super) async fn turn(&self, number: Option<u64>) {
+        match number {
+            Some(number) => self.notify.notified(number).await,
+            None => self.notify.news().await,
         }
+    }
+
+    /// Whether there is a place, and somebody in line before this number who was told of it.
+    pub(super) fn is_for_others(&self, number: u64, now: Instant) -> bool {
+        !self.notify.is_first(number) && self.has_open(now, H2Connection::has_room)
     }
 
     /// Speaks HTTP/2 on a connected stream and adds it.
@@ -231,6 +241,8 @@ impl Drop for Dialling {
 mod dial_tests;
 #[cfg(test)]
 mod flood_tests;
+#[cfg(test)]
+mod line_tests;
 #[cfg(test)]
 mod spoilt_tests;
 #[cfg(test)]

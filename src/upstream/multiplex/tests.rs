@@ -109,7 +109,7 @@ pub(super) async fn comes<T>(multiplex: &Multiplex, find: impl Fn() -> Option<T>
         if let Some(found) = find() {
             return found;
         }
-        drop(tokio::time::timeout(PATIENCE, multiplex.turn(None)).await);
+        drop(tokio::time::timeout(PATIENCE, multiplex.turn(Some(multiplex.number()))).await);
     }
     panic!("it does not come");
 }
@@ -142,11 +142,11 @@ async fn who_takes_a_place_tells_the_next_of_one_on_another_connection() {
     let find = || multiplex.take_stream(Instant::now(), None);
     let held = comes(&multiplex, find).await;
     let cx = &mut Context::from_waker(Waker::noop());
-    let mut first = pin!(multiplex.turn(None));
+    let mut first = pin!(multiplex.turn(Some(multiplex.number())));
     assert!(first.as_mut().poll(cx).is_pending());
     drop(held);
     peer.open(&multiplex).await;
-    let mut next = pin!(multiplex.turn(None));
+    let mut next = pin!(multiplex.turn(Some(multiplex.number())));
     assert!(next.as_mut().poll(cx).is_pending());
     assert!(first.as_mut().poll(cx).is_ready());
     let _taken = find().unwrap();
@@ -287,7 +287,7 @@ async fn a_body_that_is_let_go_tells_those_who_wait_for_its_place() {
     let handed = Rc::new(Handed::new(clock.alarm()));
     let place = (Rc::clone(&left), Rc::clone(&notify));
     handed.left.set(Some(place));
-    let mut waiting = pin!(notify.notified());
+    let mut waiting = pin!(notify.notified(0));
     assert!(!is_told(waiting.as_mut()).await, "nothing has changed");
     drop(RevocableBody(handed));
     assert_eq!(left.get(), 0);
@@ -314,8 +314,8 @@ async fn a_connection_that_breaks_at_once_is_not_taken_for_another_protocol() {
 #[tokio::test(flavor = "local")]
 async fn who_wants_a_younger_connection_is_told_of_news_and_of_no_place() {
     let multiplex = multiplex(9);
-    let mut younger = pin!(multiplex.turn(Some(Instant::now())));
-    let mut any = pin!(multiplex.turn(None));
+    let mut younger = pin!(multiplex.turn(None));
+    let mut any = pin!(multiplex.turn(Some(multiplex.number())));
     assert!(!is_told(younger.as_mut()).await && !is_told(any.as_mut()).await);
     multiplex.notify.wake_one();
     assert!(!is_told(younger.as_mut()).await && is_told(any).await);
@@ -328,7 +328,7 @@ async fn who_takes_a_place_tells_the_next_of_those_that_are_left() {
     let multiplex = multiplex(9);
     let mut peer = Silent::with_one(&multiplex).await;
     peer.settle(&multiplex, 2).await;
-    let mut next = pin!(multiplex.turn(None));
+    let mut next = pin!(multiplex.turn(Some(multiplex.number())));
     assert!(!is_told(next.as_mut()).await);
     let _stream = multiplex.take_stream(Instant::now(), None).unwrap();
     assert!(is_told(next).await);
@@ -341,16 +341,16 @@ async fn who_waits_is_told_of_what_ends_and_of_what_is_allowed() {
         let mut peer = Silent::with_one(&multiplex).await;
         peer.settle(&multiplex, 1).await;
         let stream = multiplex.take_stream(Instant::now(), None).unwrap();
-        let mut next = pin!(multiplex.turn(None));
+        let mut next = pin!(multiplex.turn(Some(multiplex.number())));
         assert!(!is_told(next.as_mut()).await);
         drop(stream);
         assert!(is_told(next).await, "a stream has ended");
-        let mut all = pin!(multiplex.turn(Some(Instant::now())));
+        let mut all = pin!(multiplex.turn(None));
         assert!(!is_told(all.as_mut()).await);
         peer.say(&settings(2)).await;
         all.await;
         peer.1.clear();
-        multiplex.turn(Some(Instant::now())).await;
+        multiplex.turn(None).await;
     };
     assert!(tokio::time::timeout(PATIENT, test).await.is_ok());
 }
