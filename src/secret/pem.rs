@@ -32,13 +32,11 @@ impl Section<'_> {
     /// What it holds.
     ///
     /// # Errors
-    /// When it is not base64 (RFC 4648 section 4) in lines.
+    /// When it is not base64 (RFC 4648 section 4), with white space anywhere (RFC 7468 section 3).
     pub fn decode(&self) -> Result<Zeroizing<Vec<u8>>, PemError> {
         // Room for all of it at once: memory that grows leaves copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(self.lines.len()));
-        for line in lines(self.lines) {
-            text.extend_from_slice(line.trim_ascii());
-        }
+        text.extend(self.lines.iter().filter(|it| !it.is_ascii_whitespace()));
         let mut content = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
         let length = BASE64_STANDARD
             .decode_slice(&text, &mut content)
@@ -92,10 +90,6 @@ fn section<'a>(begun: &'a [u8], left: &mut &'a [u8]) -> Result<Section<'a>, PemE
     }
 }
 
-fn lines(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || next_line(&mut text))
-}
-
 /// Takes the next line, whatever it ends with.
 fn next_line<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
     if text.is_empty() {
@@ -123,7 +117,7 @@ mod tests {
 
     #[test]
     fn sections_are_found_among_other_text_whatever_the_ends_of_lines() {
-        let text = "note\n-----BEGIN A B-----\nAQID\n BA==  \n-----END A B-----\n  -----BEGIN D-----\n-----BEGIN C-----\n-----END C-----";
+        let text = "note\n-----BEGIN A B-----\nAQ\tID\n BA==  \n-----END A B-----\n  -----BEGIN D-----\n-----BEGIN C-----\n-----END C-----";
         for end in ["\n", "\r\n", "\r"] {
             let expected = [("A B", vec![1, 2, 3, 4]), ("C", vec![])];
             let expected = expected.map(|(label, content)| (label.to_owned(), content));
@@ -138,10 +132,6 @@ mod tests {
             ("-----BEGIN A----\nAQID\n-----END A-----", PemError::Label),
             ("-----BEGIN A-----\nAQID\n", PemError::End),
             ("-----BEGIN A-----\nAQI\n-----END A-----", PemError::Content),
-            (
-                "-----BEGIN A-----\nAQ ID\n-----END A-----",
-                PemError::Content,
-            ),
             (
                 "-----BEGIN A-----\nx: y\n\nAQID\n-----END A-----",
                 PemError::Content,
