@@ -165,11 +165,7 @@ impl Delivery<'_, '_> {
             Some(channel) => Ok(channel),
             None => Box::pin(channel(exchange, call, &mut sent, false)).await?,
         };
-        let answer = match channel {
-            Ok(channel) => own.upstream.send_on(channel, head, body).await,
-            Err(error) => Err(Failure::unsent(error, body)),
-        };
-        let outcome = match answer {
+        let outcome = match own.upstream.send_on(channel, head, body).await {
             Err(Failure {
                 error,
                 body: Some(body),
@@ -245,10 +241,8 @@ async fn again(
     body: RequestBody,
     fresh: bool,
 ) -> Result<Result<UpstreamResponse, Failure>, ProxyError> {
-    Ok(match channel(exchange, call, sent, fresh).await? {
-        Ok(channel) => call.own().upstream.send_on(channel, head, body).await,
-        Err(error) => Err(Failure::unsent(error, body)),
-    })
+    let channel = channel(exchange, call, sent, fresh).await?;
+    Ok(call.own().upstream.send_on(channel, head, body).await)
 }
 
 /// Whether there may be another attempt: the connection or the stream died before the answer began,

@@ -336,7 +336,7 @@ pub struct Failure {
 
 impl Failure {
     /// There is no connection to send it on.
-    pub fn unsent(error: Rc<ConnectError>, body: super::RequestBody) -> Self {
+    pub(super) fn unsent(error: Rc<ConnectError>, body: super::RequestBody) -> Self {
         Self {
             error: error.into(),
             unprocessed: true,

@@ -165,22 +165,23 @@ impl Upstream {
             Some(channel) => Ok(channel),
             None => Box::pin(self.acquire(fresh)).await,
         };
-        match channel {
-            Ok(channel) => self.send_on(channel, head, body).await,
-            Err(error) => Err(Failure::unsent(error, body)),
-        }
+        self.send_on(channel, head, body).await
     }
 
-    /// Sends one request on this channel.
+    /// Sends one request on what [`acquire`](Self::acquire) came to.
     ///
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_on(
         &self,
-        channel: Channel,
+        channel: Result<Channel, Rc<ConnectError>>,
         head: RequestHead<'_>,
         body: RequestBody,
     ) -> Result<UpstreamResponse, Failure> {
+        let channel = match channel {
+            Ok(channel) => channel,
+            Err(error) => return Err(Failure::unsent(error, body)),
+        };
         let limit = self.spec.timeouts.response_head;
         let idle = self.spec.timeouts.response_body_idle;
         let upload = body.upload();
