@@ -131,8 +131,8 @@ fn list(world: &World, call: &Call, table: &str) -> Answer {
         page["@odata.nextLink"] = json!(COOKIE.link(call, until));
     }
     let answer = json(200, &page);
-    match call.header("prefer") {
-        Some(prefer) => answer.with("preference-applied", prefer),
+    match page_size(call) {
+        Some(size) => answer.with("preference-applied", &format!("odata.maxpagesize={size}")),
         None => answer,
     }
 }

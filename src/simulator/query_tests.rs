@@ -60,8 +60,9 @@ async fn older_versions_answer_with_links_of_their_own() {
     let simulator = Simulator::start().await.unwrap();
     for version in ["v9.0", "v9.1", "v9.2"] {
         let target = format!("/api/data/{version}/accounts?$top=9");
-        let prefer = ("prefer", "odata.maxpagesize=3");
+        let prefer = ("prefer", "odata.maxpagesize=3,odata.track-changes");
         let page = send(&simulator, ORGANISATION, ("GET", &target), prefer, "").await;
+        assert_eq!(page.header("preference-applied"), "odata.maxpagesize=3");
         let link = page.json()["@odata.nextLink"].as_str().unwrap().to_owned();
         assert!(
             link.contains(&format!("/api/data/{version}/accounts?")),
