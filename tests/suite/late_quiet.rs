@@ -10,6 +10,14 @@ use crate::harness::soon;
 use crate::harness::stage::Stage;
 use crate::retry_pauses::{HOLDING, ask, busy_behind, refused_behind};
 
+/// Waits until the busy upstream's request and that of the test are there.
+async fn both_wait(stage: &Stage) {
+    let labels = [("route", "graph")];
+    stage
+        .becomes("tokenferry_requests_in_flight", &labels, 2.0)
+        .await;
+}
+
 #[tokio::test]
 async fn a_request_with_another_token_keeps_the_quiet_that_was_asked_for_meanwhile() {
     let stage = Stage::with(HOLDING).await;
@@ -56,10 +64,7 @@ async fn a_request_that_waits_for_a_connection_keeps_the_quiet_that_was_asked_fo
         // Its connection is the only one, and comes free with the answer.
         stage.simulator.spoil(GRAPH, Handshake::Stall);
         let mut caller = ask(&stage, 1).await;
-        let labels = [("route", "graph")];
-        stage
-            .becomes("tokenferry_requests_in_flight", &labels, 2.0)
-            .await;
+        both_wait(&stage).await;
         let asked = Instant::now();
         answering.open();
         soon(busy.answer("GET")).await.expect(429);
@@ -84,10 +89,7 @@ async fn a_request_that_waited_for_its_first_token_keeps_the_quiet_that_was_aske
     stage.simulator.script(slow);
     stage.reload(&route("https://graph.microsoft.com//.default"));
     let mut caller = ask(&stage, 1).await;
-    let labels = [("route", "graph")];
-    stage
-        .becomes("tokenferry_requests_in_flight", &labels, 2.0)
-        .await;
+    both_wait(&stage).await;
     answering.open();
     soon(other.answer("GET")).await.expect(429);
     fetching.open();
