@@ -23,8 +23,11 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
         match entry.begin(Now::read()) {
             Begin::Call(call) => {
                 // Taken before the call reads the files, so that no change falls in between.
-                let stamp = call.supplier.stamp().await;
-                let stamp = known.map_or(stamp.clone(), |known| stamp.or(&known));
+                let seen = call.supplier.stamp().await;
+                let stamp = match &known {
+                    Some(before) => seen.or(before),
+                    None => seen,
+                };
                 changed_during_call = perform(entry, call, &stamp).await;
                 known = Some(stamp);
             }
