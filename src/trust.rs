@@ -5,25 +5,34 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{self, PemObject};
 use rustls::{CipherSuite, ClientConfig, RootCertStore, SupportedCipherSuite};
 
 use crate::certificate_path::Bounded;
+use crate::secret::pem::{self, PemError};
 use crate::secret::{FilePath, regular_file};
 
 /// Why the trust store cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The configured CA file cannot be read as PEM certificates.
+    /// The configured CA file cannot be read.
     #[error(
-        "the CA file {path} cannot be read as PEM certificates; name a readable file of CERTIFICATE blocks"
+        "the CA file {path} cannot be read; check that it is there and that this user may read it"
     )]
     Unreadable {
         /// The file.
         path: FilePath,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Broken PEM.
+    #[error(
+        "a PEM section of the CA file {path} is broken; copy the file anew from where it was made"
+    )]
+    Pem {
+        /// The file.
+        path: FilePath,
         /// What is wrong with it.
-        source: pem::Error,
+        source: PemError,
     },
     /// The configured CA file holds no certificate that can be a root.
     #[error("the CA file {0} holds no usable CA certificate; put the CA's PEM certificate there")]
@@ -136,14 +145,14 @@ fn is_aes_128(suite: &SupportedCipherSuite) -> bool {
 
 /// Those of a CA file.
 fn authorities(path: &FilePath) -> Result<RootCertStore, TrustError> {
-    let unreadable = |source| TrustError::Unreadable {
+    let text = regular_file::read(path).map_err(|source| TrustError::Unreadable {
         path: path.clone(),
         source,
-    };
-    let text = regular_file::read(path).map_err(|error| unreadable(pem::Error::Io(error)))?;
-    let certificates = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unreadable)?;
+    })?;
+    let certificates = pem::certificates(&text).map_err(|source| TrustError::Pem {
+        path: path.clone(),
+        source,
+    })?;
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(certificates);
     if added == 0 {

@@ -17,6 +17,10 @@ fn folder() -> tempfile::TempDir {
             "none.pem",
             "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
         ),
+        (
+            "cut.pem",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nAA",
+        ),
     ] {
         fs::write(folder.path().join(name), text).expect("the folder can be written");
     }
@@ -43,6 +47,11 @@ async fn a_door_that_is_configured_badly_is_told_by_check_with_its_place() {
             "kubernetes: {issuer: 'https://k', audience: a, ca_file: FOLDER/none.pem, token_file: FOLDER/long}\ncallers: {cron: {service_account: a/b}}",
             2,
             "none.pem holds no PEM certificate",
+        ),
+        (
+            "trust: {ca_file: FOLDER/cut.pem}\ncallers: {cron: {api_key_file: FOLDER/long}}",
+            2,
+            "section of the CA file cut.pem is broken; copy the file anew from where it was made: a section has no END line",
         ),
     ] {
         let text = format!(

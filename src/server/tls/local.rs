@@ -18,7 +18,6 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::key::{self, Key};
@@ -102,7 +101,7 @@ fn read_leaf(folder: &Path, now: SystemTime) -> Option<Leaf> {
     let chain = pem::certificates(&text).ok()?;
     let key = key::read(&text).ok()??;
     let authority = fs::read(folder.join(AUTHORITY)).ok()?;
-    let authority = CertificateDer::from_pem_slice(&authority).ok()?;
+    let authority = pem::certificates(&authority).ok()?.into_iter().next()?;
     if chain.get(1) != Some(&authority) {
         return None;
     }
@@ -152,12 +151,13 @@ fn authority(
     let (certificate_path, key_path) = (folder.join(AUTHORITY), folder.join(AUTHORITY_KEY));
     let kept = || {
         let text = fs::read_to_string(&certificate_path).ok()?;
-        let certificate = CertificateDer::from_pem_slice(text.as_bytes()).ok()?;
+        let certificates = pem::certificates(text.as_bytes()).ok()?;
+        let certificate = certificates.first()?;
         let key = zeroize::Zeroizing::new(fs::read_to_string(&key_path).ok()?);
         let key = KeyPair::from_pem(&key).ok()?;
-        let (_, parsed) = X509Certificate::from_der(&certificate).ok()?;
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let is_of_key = parsed.public_key().subject_public_key.data == key.public_key_raw();
-        (is_of_key && expiry(&certificate, now)? > now + LIFE).then_some((key, text))
+        (is_of_key && expiry(certificate, now)? > now + LIFE).then_some((key, text))
     };
     if let Some((key, text)) = kept() {
         return Ok((Issuer::new(authority_params(&key, now)?, key), text));
