@@ -8,7 +8,7 @@ use http::HeaderName;
 use super::HeaderEdits;
 use super::file::RawHeaderEdits;
 use super::read::{Field, Item, Table};
-use super::report::{Report, Span, quoted, quoted_key};
+use super::report::{Report, Span, is_word, quoted, quoted_key};
 
 /// Hop-by-hop and framing fields (RFC 9110 section 7.6.1, RFC 9112 section 6) and the host.
 const FRAMING: [&str; 11] = [
@@ -62,8 +62,11 @@ fn values(
     let mut seen = HashSet::new();
     for (key, value) in &set.0 {
         let Ok(name) = key.text.parse::<HeaderName>() else {
-            let message = format!("{} is not a header name", quoted_key(&key.text));
-            report.problem(key.span, message, "letters, digits and hyphens");
+            // What is no word either has been told when it was read.
+            if is_word(&key.text) {
+                let message = format!("{} is not a header name", quoted_key(&key.text));
+                report.problem(key.span, message, "letters, digits and hyphens");
+            }
             continue;
         };
         let Some(name) = editable(&name, key.span, direction, report) else {
