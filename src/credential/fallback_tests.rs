@@ -27,9 +27,12 @@ pub(super) struct Pair {
 impl Pair {
     /// Entra takes secrets that begin with `good`, answers `busy` ones with 503, `quiet` ones with 503
     /// and the wish to be left alone for ten minutes, `scope` ones with a
-    /// refusal of the scope, and `bad` ones with a code and an error that says little.
+    /// refusal of the scope, and `bad` ones with a code and an error that says little. While it
+    /// refuses a `swap`, the first's file is written anew.
     pub(super) async fn start(first: &str, second: &str) -> Self {
-        let entra = StandIn::start(|seen: &Seen| {
+        let folder = tempfile::tempdir().unwrap();
+        let of_first = folder.path().join("one");
+        let entra = StandIn::start(move |seen: &Seen| {
             let secret = seen.field("client_secret").unwrap();
             match secret.split('-').next() {
                 Some("good") => granted(&secret),
@@ -37,11 +40,14 @@ impl Pair {
                 Some("quiet") => response(503, "Retry-After: 600\r\n", ""),
                 Some("scope") => response(400, "", r#"{"error":"invalid_scope"}"#),
                 Some("bad") => response(400, "", INVALID),
+                Some("swap") => {
+                    std::fs::write(&of_first, "another").unwrap();
+                    response(401, "", EXPIRED)
+                }
                 _ => response(401, "", EXPIRED),
             }
         })
         .await;
-        let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| -> PathBuf {
             let path = folder.path().join(name);
             std::fs::write(&path, text).unwrap();
@@ -113,6 +119,19 @@ async fn the_first_is_tried_again_when_its_file_changes() {
     assert_eq!(token.refresh_in, None);
     assert_eq!(token.fallback, None);
     assert!(!pair.is_active());
+}
+
+#[tokio::test]
+async fn a_first_whose_file_changed_while_it_was_asked_is_asked_again_whatever_the_file_holds_now()
+{
+    let pair = Pair::start("swap-1", "good-2").await;
+    let file = pair.folder.path().join("one");
+    let token = ask(&pair.credential).await.unwrap();
+    assert_eq!(token.secret.expose(), b"good-2");
+    assert_eq!(std::fs::read(&file).unwrap(), b"another");
+    std::fs::write(&file, "swap-1").unwrap();
+    ask(&pair.credential).await.unwrap();
+    assert_eq!(pair.asked(), ["swap-1", "good-2", "swap-1", "good-2"]);
 }
 
 #[tokio::test]

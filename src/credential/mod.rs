@@ -174,7 +174,7 @@ impl Credential {
             return self.acquire_alone(request).await.into();
         };
         let asked = Now::read().mono;
-        let stamp = self.own_stamp().await;
+        let mut stamp = self.own_stamp().await;
         let mut first = None;
         if fallback.first_is_due(&stamp, Now::read().mono) {
             let began = Now::read().mono;
@@ -190,6 +190,11 @@ impl Credential {
                 Err(error) => error,
             };
             if error.refuses_credential() {
+                // What it sent may be neither what its files held before it nor what they hold at the next
+                // look: they count as changed then, whatever they hold.
+                if !error.is_unread() && self.own_stamp().await != stamp {
+                    stamp = Stamp::default();
+                }
                 fallback.first_refused(stamp.clone(), &error, ended);
             } else if !fallback.is_active() {
                 return Err(error).into();

@@ -62,6 +62,26 @@ fn a_token_of_the_fallback_is_named_and_renewed_within_seconds_of_a_change() {
 }
 
 #[test]
+fn a_token_of_the_fallback_is_renewed_when_a_file_changed_only_while_it_was_asked_for() {
+    run(async {
+        let file = secret();
+        let cache = cache();
+        let mut script = Script::watching(file.path());
+        let _entry = script.entry(&cache);
+        let asked = script.next().await;
+        std::fs::write(file.path(), "cut").unwrap();
+        asked.grant(of_fallback("token-1"));
+        settle().await;
+        std::fs::write(file.path(), "old").unwrap();
+        let restored = clock::now();
+        script.next().await.grant(of_fallback("token-2"));
+        assert!(since(restored) <= S(5));
+        clock::sleep(S(120)).await;
+        assert!(script.is_idle(), "nothing has changed since");
+    });
+}
+
+#[test]
 fn a_token_of_the_fallback_is_renewed_at_once_after_a_reload() {
     run(async {
         let cache = cache();

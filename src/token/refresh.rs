@@ -54,16 +54,20 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
     }
 }
 
-/// Makes the call. Returns whether it failed and its files no longer hold what they did before it.
+/// Makes the call. Returns whether it failed, or the fallback gave the token, and its files no longer hold
+/// what they did before it.
 async fn perform(entry: &TokenEntry, call: Call, before: &Stamp) -> bool {
     let began = Now::read();
     let acquired = call.supplier.call(call.request).await;
     let ended = Now::read();
     let took = ended.mono.saturating_duration_since(began.mono);
+    let token = acquired.outcome.as_ref();
+    let replaced = token.is_ok_and(|token| token.fallback.is_some());
     // Before anybody hears of the failure, and mends the file.
     let changed = acquired.outcome.is_err() && call.supplier.stamp().await != *before;
     entry.finish(acquired, took, ended, random());
-    changed
+    // No token waits for a file.
+    changed || replaced && call.supplier.stamp().await != *before
 }
 
 /// A number in `0.0..1.0`.
