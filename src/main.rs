@@ -5,9 +5,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use tokenferry::cli::{self, Args};
-
 /// An exchange makes some 25 short-lived allocations, some of them of 8 KiB. With 64 callers of 1 KB
 /// answers, glibc's allocator took 9 % of the CPU time of a worker, this one takes half of that
 /// (perf, 2-core Xeon, November 2026).
@@ -15,5 +12,5 @@ use tokenferry::cli::{self, Args};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    ExitCode::from(cli::main(Args::parse()))
+    ExitCode::from(tokenferry::cli::main())
 }

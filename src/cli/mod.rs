@@ -150,8 +150,21 @@ impl RunArgs {
     }
 }
 
-/// Runs a command and returns the exit code.
-pub fn main(args: Args) -> u8 {
+/// Does what the command line asks for and returns the exit code.
+pub fn main() -> u8 {
+    match Args::try_parse() {
+        Ok(args) => perform(args),
+        // Help and the version are output like any other: what asked for them is to know that they got lost.
+        Err(asked) if !asked.use_stderr() => written(|_| asked.print().map(|()| FINE)),
+        Err(error) => {
+            // Standard error is all there is to tell it to.
+            let _ = error.print();
+            REFUSED
+        }
+    }
+}
+
+fn perform(args: Args) -> u8 {
     let (named, early) = (args.config, args.run);
     let command = args.command.unwrap_or(Command::Run(RunArgs::default()));
     if let (false, [option, ..]) = (matches!(command, Command::Run(_)), &early.given()[..]) {

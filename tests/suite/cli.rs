@@ -194,6 +194,37 @@ async fn schema_prints_json() {
     assert!(schema["properties"]["routes"].is_object(), "{out}");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_cannot_be_written_is_no_success() {
+    let (_simulator, folder) = desk("").await;
+    for words in [
+        &["--help"][..],
+        &["--version"],
+        &["run", "--help"],
+        &["schema"],
+        &["check"],
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let mut command = if words == ["check"] {
+            with_file(words, folder.path())
+        } else {
+            command()
+        };
+        if words != ["check"] {
+            command.args(words);
+        }
+        command.stdout(full.expect("Linux has it"));
+        // `output` would take standard output for itself.
+        let child = command.stderr(std::process::Stdio::piped()).spawn();
+        let ended = tokio::task::spawn_blocking(|| child?.wait_with_output());
+        let ended = crate::harness::soon(ended).await.unwrap().unwrap();
+        let err = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{words:?}: {err}");
+        assert!(err.contains("No space left on device"), "{words:?}: {err}");
+    }
+}
+
 #[tokio::test]
 async fn the_command_line_overrides_the_addresses_of_the_file() {
     use crate::harness::lines::Lines;
