@@ -163,8 +163,7 @@ pub(super) async fn handshake(
         Err(error) => {
             // Nothing is answered in the clear; the caller sees a protocol that it does not know.
             if is_no_tls(&error) {
-                let reason =
-                    "the caller speaks no TLS, and this listener nothing else; call https://";
+                let reason = "the caller speaks no TLS, and this listener nothing else; call https://, and have what is in front of it send no PROXY protocol";
                 context.proxy.refused_unread(Code::BadRequest, peer, reason);
             } else {
                 tracing::debug!(%error, "a caller's handshake failed");
