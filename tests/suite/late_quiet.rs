@@ -9,6 +9,7 @@ use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, Handshake, LOGIN, Script
 use crate::harness::soon;
 use crate::harness::stage::Stage;
 use crate::retry_pauses::{HOLDING, ask, busy_behind, refused_behind};
+use crate::shared_connections::hold;
 
 /// Waits until the busy upstream's request and that of the test are there.
 async fn both_wait(stage: &Stage) {
@@ -72,6 +73,30 @@ async fn a_request_that_waits_for_a_connection_keeps_the_quiet_that_was_asked_fo
         let went_up = stage.arrivals("/sim/bytes/1");
         assert_eq!(went_up, usize::from(status == 200));
         assert!(went_up == 0 || asked.elapsed() >= Duration::from_secs(1));
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_a_stream_keeps_the_quiet_that_was_asked_for_meanwhile() {
+    let stage = Stage::with(&HOLDING.replace("throttle", "upstream_http: 2, throttle")).await;
+    // With the busy one as many as the simulator allows on a connection, and another never comes.
+    let (ending, mut held) = hold(&stage, 99).await;
+    let answering = Gate::new();
+    let mut busy = busy_behind(&stage, &answering, "30").await;
+    stage.simulator.spoil(GRAPH, Handshake::Stall);
+    let mut caller = ask(&stage, 3).await;
+    let labels = [("route", "graph")];
+    stage
+        .becomes("tokenferry_requests_in_flight", &labels, 101.0)
+        .await;
+    answering.open();
+    soon(busy.answer("GET")).await.expect(429);
+    let answer = soon(caller.answer("GET")).await;
+    assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
+    assert_eq!(stage.arrivals("/sim/bytes/3"), 0);
+    ending.open();
+    while let Some(answer) = soon(held.join_next()).await {
+        answer.expect("it does not panic").expect(200);
     }
 }
 

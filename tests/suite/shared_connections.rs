@@ -24,7 +24,7 @@ fn spoken(http: &str) -> String {
 }
 
 /// So many requests at once, held at the upstream until the gate opens.
-async fn hold(stage: &Stage, count: usize) -> (Gate, JoinSet<Answer>) {
+pub(crate) async fn hold(stage: &Stage, count: usize) -> (Gate, JoinSet<Answer>) {
     let gate = Gate::new();
     let script = Script::on(GRAPH, Fault::Hold(gate.clone()));
     stage.simulator.script(script.times(count));
