@@ -19,6 +19,7 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
 
 use super::key::{self, Key};
 use super::validity::Validity;
@@ -68,10 +69,10 @@ pub(super) fn load(folder: &Path, now: SystemTime) -> Result<(ServerConfig, Orig
     let lock_path = folder.join("lock");
     let lock = File::create(&lock_path).map_err(unusable(&lock_path))?;
     lock.lock().map_err(unusable(&lock_path))?;
-    let mut kept = read_leaf(folder, now);
+    let mut kept = read_leaf(folder, now)?;
     if kept.is_none() {
         make_leaf(folder, now)?;
-        kept = read_leaf(folder, now);
+        kept = read_leaf(folder, now)?;
     }
     let Some((chain, key, until)) = kept else {
         return Err(unusable(&folder.join(LEAF))(
@@ -96,12 +97,19 @@ type Leaf = (Vec<CertificateDer<'static>>, Key, SystemTime);
 
 /// The kept certificate with its key, unless it is missing, broken, of another authority, about to
 /// expire or of a clock that was ahead; and when the next one has to be made.
-fn read_leaf(folder: &Path, now: SystemTime) -> Option<Leaf> {
-    let text = zeroize::Zeroizing::new(fs::read(folder.join(LEAF)).ok()?);
-    let chain = pem::certificates(&text).ok()?;
-    let key = key::read(&text).ok()??;
-    let authority = fs::read(folder.join(AUTHORITY)).ok()?;
-    let authority = pem::certificates(&authority).ok()?.into_iter().next()?;
+fn read_leaf(folder: &Path, now: SystemTime) -> Result<Option<Leaf>, TlsError> {
+    let text = read(&folder.join(LEAF))?;
+    let authority = read(&folder.join(AUTHORITY))?;
+    let (Some(text), Some(authority)) = (text, authority) else {
+        return Ok(None);
+    };
+    Ok(leaf(&text, &authority, now))
+}
+
+fn leaf(text: &[u8], authority: &[u8], now: SystemTime) -> Option<Leaf> {
+    let chain = pem::certificates(text).ok()?;
+    let key = key::read(text).ok()??;
+    let authority = pem::certificates(authority).ok()?.into_iter().next()?;
     if chain.get(1) != Some(&authority) {
         return None;
     }
@@ -149,12 +157,12 @@ fn authority(
     now: SystemTime,
 ) -> Result<(Issuer<'static, KeyPair>, String), TlsError> {
     let (certificate_path, key_path) = (folder.join(AUTHORITY), folder.join(AUTHORITY_KEY));
+    let (text, key) = (read(&certificate_path)?, read(&key_path)?);
     let kept = || {
-        let text = fs::read_to_string(&certificate_path).ok()?;
+        let text = str::from_utf8(text.as_deref()?).ok()?.to_owned();
         let certificates = pem::certificates(text.as_bytes()).ok()?;
         let certificate = certificates.first()?;
-        let key = zeroize::Zeroizing::new(fs::read_to_string(&key_path).ok()?);
-        let key = KeyPair::from_pem(&key).ok()?;
+        let key = KeyPair::from_pem(str::from_utf8(key.as_deref()?).ok()?).ok()?;
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let is_of_key = parsed.public_key().subject_public_key.data == key.public_key_raw();
         (is_of_key && expiry(certificate, now)? > now + LIFE).then_some((key, text))
@@ -199,6 +207,17 @@ fn authority_params(key: &KeyPair, now: SystemTime) -> Result<CertificateParams,
     params.not_before = (now - DAY).into();
     params.not_after = (now + AUTHORITY_LIFE).into();
     Ok(params)
+}
+
+/// What a file holds that was kept; none where it is missing. One that is there and cannot be read, for
+/// want of a descriptor or of rights, or because a disk fails, is not made anew: every tool that trusts
+/// its authority would have to be told of another.
+fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, TlsError> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(path)(error)),
+    }
 }
 
 /// Writes a file whole or not at all.

@@ -210,6 +210,33 @@ fn broken_files_of_the_local_certificate_are_made_anew() {
     }
 }
 
+/// A loop of links stands for a disk that fails: the superuser, whom no mode stops, cannot read it either.
+#[cfg(unix)]
+#[test]
+fn files_of_the_local_certificate_that_are_there_and_cannot_be_read_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    local::load(folder.path(), now).unwrap();
+    let kept = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    let authority = kept("local-ca.pem");
+    for name in ["localhost.pem", "local-ca.pem", "local-ca-key.pem"] {
+        let (path, aside) = (folder.path().join(name), folder.path().join("aside"));
+        // Without it the authority's key is not asked for.
+        let _ = fs::remove_file(folder.path().join("localhost.pem"));
+        local::load(folder.path(), now).unwrap();
+        if name == "local-ca-key.pem" {
+            fs::remove_file(folder.path().join("localhost.pem")).unwrap();
+        }
+        fs::rename(&path, &aside).unwrap();
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let refused = local::load(folder.path(), now).unwrap_err().to_string();
+        assert!(refused.contains(name), "{refused}");
+        fs::rename(&aside, &path).unwrap();
+        local::load(folder.path(), now).unwrap();
+        assert_eq!(kept("local-ca.pem"), authority, "{name}");
+    }
+}
+
 #[test]
 fn a_local_certificate_of_a_clock_that_was_ahead_is_made_anew() {
     let folder = tempfile::tempdir().unwrap();
