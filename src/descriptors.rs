@@ -4,6 +4,9 @@ use std::io;
 
 use socket2::{Domain, Socket, Type};
 
+/// What to do about a want of them, for messages.
+pub const REMEDY: &str = "raise the limit of open files (ulimit -n, LimitNOFILE)";
+
 /// Whether something failed because no descriptor was left, to the process or to the system (POSIX
 /// `EMFILE`, `ENFILE`). Outside of Unix nobody can tell, and it is never so.
 pub fn ran_out(error: &io::Error) -> bool {

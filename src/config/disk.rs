@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::check_caller::{KEY_HELP, SHORTEST_KEY};
 use super::{Finding, NamedFile, shown};
+use crate::descriptors;
 use crate::secret::{pem, regular_file};
 
 /// What was found on disk.
@@ -90,6 +91,7 @@ impl Disk {
             Ok(content) => content,
             Err(error) => {
                 let help = match path.is_written() {
+                    _ if descriptors::ran_out(&error) => descriptors::REMEDY,
                     true => "check the path, and that this user may read it",
                     false => {
                         "check that the variable holds the path, not what belongs into the file, and that this user may read it"

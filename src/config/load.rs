@@ -2,7 +2,7 @@
 //! adds the file and the environment.
 
 use std::ffi::OsString;
-use std::io::Read as _;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 use std::string::FromUtf8Error;
 
@@ -14,6 +14,7 @@ use super::read::Read as _;
 use super::report::{Fault, Report, Span, shown};
 use super::variable::{Variables, WRITTEN, substitute};
 use super::{Config, check, hidden, node};
+use crate::descriptors;
 
 /// What a configuration is made from.
 #[derive(Clone, Copy)]
@@ -248,8 +249,11 @@ pub fn look(path: &Path, allow_missing_env: bool, replaced: Replaced) -> Examine
     let limit = MOST_BYTES as u64 + 1;
     if let Err(error) = opened.and_then(|opened| opened.take(limit).read_to_end(&mut bytes)) {
         let message = format!("cannot be read: {error}");
-        let help = "name the file with -c FILE or TOKENFERRY_CONFIG; `tokenferry demo` needs none";
-        return refused(Problems(vec![Problem::of_file(&file, message, help)]));
+        return refused(Problems(vec![Problem::of_file(
+            &file,
+            message,
+            remedy(&error),
+        )]));
     }
     match String::from_utf8(bytes) {
         Ok(text) => {
@@ -262,6 +266,17 @@ pub fn look(path: &Path, allow_missing_env: bool, replaced: Replaced) -> Examine
             examine(&source, replaced)
         }
         Err(error) => refused(not_text(&file, &error)),
+    }
+}
+
+/// What to do where the file of the configuration cannot be read.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        _ if descriptors::ran_out(error) => descriptors::REMEDY,
+        ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => {
+            "name the file with -c FILE or TOKENFERRY_CONFIG; `tokenferry demo` needs none"
+        }
+        _ => "check that this user may read it, and the file system that it is on",
     }
 }
 

@@ -12,6 +12,7 @@ use socket2::SockAddr;
 use socket2::{Domain, Socket, Type};
 
 use crate::config::ListenAddress;
+use crate::descriptors;
 
 /// Connections that the system holds until they are accepted: a burst of a thousand callers fits, and
 /// more than net.core.somaxconn (4096 by default) is not granted.
@@ -45,12 +46,19 @@ pub struct SocketFile {
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address}; check that it is free and that this user may use it, or name another with `listen` or `admin`"
-)]
+#[error("cannot listen on {address}; {}", remedy(source))]
 pub struct BindError {
     address: String,
     source: io::Error,
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    match descriptors::ran_out(source) {
+        true => descriptors::REMEDY,
+        false => {
+            "check that it is free and that this user may use it, or name another with `listen` or `admin`"
+        }
+    }
 }
 
 impl Listener {

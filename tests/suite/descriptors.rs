@@ -104,6 +104,21 @@ async fn idle_connections_make_room_for_one_to_where_a_download_lies() {
         .expect(200);
 }
 
+#[tokio::test]
+async fn a_reload_that_no_descriptor_is_left_for_is_refused_and_says_so() {
+    let program = start().await;
+    // Nothing is below this but the standard streams.
+    program.limit_files(3);
+    program.signal(rustix::process::Signal::HUP);
+    let event = program
+        .err
+        .with("/message", "the configuration was not reloaded")
+        .await;
+    let problem = event["problem"].to_string();
+    assert!(problem.contains("limit of open files"), "{problem}");
+    assert!(!problem.contains("-c FILE"), "{problem}");
+}
+
 /// What a request is told once none is left.
 async fn without_any(program: &Program) -> Answer {
     let mut caller = Caller::connect(program.address).await;
