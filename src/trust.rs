@@ -8,12 +8,17 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::{CipherSuite, ClientConfig, RootCertStore, SupportedCipherSuite};
 
 use crate::certificate_path::Bounded;
+use crate::descriptors::{REMEDY, ran_out};
 use crate::secret::pem::{self, PemError};
 use crate::secret::{FilePath, regular_file};
 
 /// Why the trust store cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
+    /// Part of the system's store was not opened, for want of a file descriptor, which says nothing of
+    /// what it holds. Without that part an upstream might not be trusted any more.
+    #[error("no file descriptor was left to read the system's trust store with; {REMEDY}")]
+    Descriptors,
     /// The configured CA file cannot be read.
     #[error(
         "the CA file {path} cannot be read; check that it is there and that this user may read it"
@@ -58,7 +63,7 @@ pub enum TrustError {
 impl TrustError {
     /// Whether the environment is to blame, and not the configuration.
     pub fn is_of_environment(&self) -> bool {
-        matches!(self, Self::Variable { .. })
+        matches!(self, Self::Descriptors | Self::Variable { .. })
     }
 }
 
@@ -171,15 +176,21 @@ fn system_roots() -> Result<(RootCertStore, Option<String>), TrustError> {
     );
     if let Some(file) = &file {
         // The library waits for who writes to a pipe, and reads all that a device gives.
-        regular_file::read(file).map_err(|error| TrustError::Variable {
-            variable: FILE,
-            path: file.into(),
-            reason: error.to_string(),
+        regular_file::read(file).map_err(|error| match ran_out(&error) {
+            true => TrustError::Descriptors,
+            false => TrustError::Variable {
+                variable: FILE,
+                path: file.into(),
+                reason: error.to_string(),
+            },
         })?;
         let found = rustls_native_certs::load_certs_from_paths(Some(Path::new(file)), None);
         usable(FILE, file, found)?;
     }
     let native = rustls_native_certs::load_native_certs();
+    if native.errors.iter().any(is_want) {
+        return Err(TrustError::Descriptors);
+    }
     if let (None, Some(folders)) = (&file, &folders) {
         let (roots, error) = usable(FOLDERS, folders, native)?;
         return Ok((roots, error.map(|error| partial(&error))));
@@ -197,6 +208,15 @@ fn system_roots() -> Result<(RootCertStore, Option<String>), TrustError> {
         }
     });
     Ok((roots, doubt))
+}
+
+/// Whether it is a want of file descriptors.
+fn is_want(error: &rustls_native_certs::Error) -> bool {
+    match &error.kind {
+        rustls_native_certs::ErrorKind::Io { inner, .. } => ran_out(inner),
+        rustls_native_certs::ErrorKind::Pem(rustls::pki_types::pem::Error::Io(inner)) => ran_out(inner),
+        _ => false,
+    }
 }
 
 fn partial(error: &rustls_native_certs::Error) -> String {
@@ -230,4 +250,60 @@ fn roots_of(
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     (roots, found.errors.into_iter().next())
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::fs::{self, File};
+    use std::process::Command;
+
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    use super::*;
+
+    /// Runs in a process of its own, which has one descriptor left; asked for by the test below.
+    const CHILD: &str = "TRUST_CHILD";
+
+    #[test]
+    fn a_store_that_no_descriptor_is_left_for_is_not_taken_in_part() {
+        if std::env::var_os(CHILD).is_some() {
+            assert!(load(None).is_ok());
+            // The lowest that is free, so that all below are taken: the folder of the store is opened,
+            // and none of the files in it.
+            let last = File::open("/dev/null").unwrap();
+            let most = u64::try_from(std::os::fd::AsRawFd::as_raw_fd(&last)).unwrap() + 1;
+            let files = getrlimit(Resource::Nofile);
+            let few = Rlimit {
+                current: Some(most),
+                ..files
+            };
+            setrlimit(Resource::Nofile, few).unwrap();
+            drop(last);
+            let refused = load(None).map(|_| ());
+            setrlimit(Resource::Nofile, files).unwrap();
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, TrustError::Descriptors), "{refused}");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (file, more) = (folder.path().join("one.pem"), folder.path().join("more"));
+        fs::create_dir(&more).unwrap();
+        for path in [&file, &more.join("two.pem")] {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::default();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            fs::write(path, params.self_signed(&key).unwrap().pem()).unwrap();
+        }
+        let name = "trust::tests::a_store_that_no_descriptor_is_left_for_is_not_taken_in_part";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .env(FILE, &file)
+            .env(FOLDERS, &more)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+    }
 }
