@@ -16,9 +16,21 @@ const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 /// # Errors
 /// When the system has no event queue or no thread for it.
 pub fn single() -> io::Result<Runtime> {
+    has_room()?;
     let runtime = builder().build()?;
     keep_a_thread(runtime.handle())?;
     Ok(runtime)
+}
+
+/// Whether there are as many descriptors as tokio takes: an event queue, what wakes it, and three for
+/// signals, which are the process's. It panics where it does not get those.
+fn has_room() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let pair = std::os::unix::net::UnixStream::pair;
+        let _at_once = [pair()?, pair()?, pair()?];
+    }
+    Ok(())
 }
 
 /// What a runtime of one thread is made with; it then needs [`keep_a_thread`].

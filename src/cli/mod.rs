@@ -150,6 +150,11 @@ impl RunArgs {
     }
 }
 
+/// What a start needs, and the system has no room for.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {0}; raise the limits of processes and open files")]
+struct NoRoom(&'static str, #[source] io::Error);
+
 /// Does what the command line asks for and returns the exit code.
 pub fn main() -> u8 {
     match Args::try_parse() {
@@ -242,6 +247,6 @@ fn with_runtime(command: impl FnOnce(&Runtime) -> u8) -> u8 {
             runtime.shutdown_background();
             code
         }
-        Err(error) => complain(&error),
+        Err(error) => complain(&NoRoom("start", error)),
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::hardening;
 use super::overlay::{Loaded, load};
 use super::signals::Signals;
-use super::{FAILED, FINE, REFUSED, RunArgs, complain, refuse, with_runtime};
+use super::{FAILED, FINE, NoRoom, REFUSED, RunArgs, complain, refuse, with_runtime};
 use crate::access_log::AccessLog;
 use crate::app::{self, App, AppError, BoundListeners, Prepared};
 use crate::chain::Chain;
@@ -45,7 +45,7 @@ async fn live(path: &Path, args: &RunArgs) -> u8 {
     // process, or is lost on the first one of a container. A SIGHUP is a reload after the start.
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(error) => return complain(&error),
+        Err(error) => return complain(&NoRoom("listen for signals", error)),
     };
     let (config, warnings) = match load_aside(path, args, &mut signals).await {
         Ok(Ok(loaded)) => loaded,
@@ -89,7 +89,8 @@ async fn aside<T: Send + 'static>(
             let _ = tell.send(work());
         });
     if let Err(error) = spawned {
-        return Err(complain(&error));
+        let what = "start the thread that reads the configuration";
+        return Err(complain(&NoRoom(what, error)));
     }
     tokio::select! {
         done = &mut told => done.map_err(|_| {
@@ -152,7 +153,7 @@ async fn serve(
     let timeouts = config.timeouts.clone();
     let access_log = match access_log(&config, format) {
         Ok(log) => log,
-        Err(error) => return complain(&error),
+        Err(error) => return complain(&NoRoom("start the access log", error)),
     };
     let app = match start(config, access_log, &mut signals).await {
         Ok(app) => app,

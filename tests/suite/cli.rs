@@ -339,3 +339,23 @@ async fn a_configuration_is_refused_where_none_is_read() {
         assert!(!out.contains("--config"), "{command}: {out}");
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_start_that_too_few_descriptors_are_left_for_says_what_to_raise() {
+    let (_simulator, folder) = desk("workers: 1\n").await;
+    // Three are the standard streams, and two workers' worth is more than all of these.
+    for most in 4..=12 {
+        let start = with_file(&["run"], folder.path());
+        let mut limited = Command::new("/bin/sh");
+        limited
+            .env_clear()
+            .args(["-c", "ulimit -n $0; exec \"$@\"", &most.to_string()])
+            .arg(start.get_program())
+            .args(start.get_args());
+        let (code, _, err) = run(limited).await;
+        assert!(code == 1 || code == 2, "{most}: {code} {err}");
+        assert!(err.contains("raise the limit"), "{most}: {err}");
+        assert!(!err.contains("panicked"), "{most}: {err}");
+    }
+}
