@@ -31,6 +31,8 @@ pub(super) struct Call<'a> {
     pub(super) secure: bool,
     /// Whether it is a `$batch`.
     pub(super) batch: bool,
+    /// Whether a body comes with it, which may be empty.
+    pub(super) has_body: bool,
     /// Whether a part of something is asked for.
     pub(super) range: bool,
 }
@@ -78,13 +80,13 @@ impl<'a> Call<'a> {
         length.to_str().ok()?.parse().ok()
     }
 
-    /// Whether trailers may follow the body: they are announced, and it is not of a known length.
+    /// Whether trailers may follow a body: they are announced, and it is not of a known length.
     pub(super) fn announces_trailers(&self) -> bool {
         let headers = &self.parts.headers;
         let chunked = || headers.contains_key(TRANSFER_ENCODING);
         let streamed =
             || self.parts.version == Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH);
-        headers.contains_key(TRAILER) && (chunked() || streamed())
+        self.has_body && headers.contains_key(TRAILER) && (chunked() || streamed())
     }
 
     /// Whether the body is a file or a part of one, whose bytes belong to somebody: as for answers,

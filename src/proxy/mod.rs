@@ -229,6 +229,7 @@ impl Proxy {
             authority: target.authority.text,
             secure: exchange.conversation.secure,
             batch: is_batch(&body, found.rest),
+            has_body: !matches!(body, RequestBody::Empty),
             range: parts.headers.contains_key(RANGE),
         };
         exchange.caller = caller(exchange, &call)?;

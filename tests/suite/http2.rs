@@ -81,6 +81,20 @@ async fn cookies_that_come_in_pieces_and_connection_fields_do_not_go_up() {
 }
 
 #[tokio::test]
+async fn trailers_that_are_announced_without_a_body_are_nothing() {
+    for own in BOTH_WAYS {
+        let stage = Stage::with(own).await;
+        let caller = stage.caller2().await;
+        let fields = [("trailer", "X-Check")];
+        let sent = request("GET", "/graph/sim/bytes/1", &fields, empty());
+        read(soon(caller.send(sent)).await.unwrap())
+            .await
+            .expect(200);
+        assert_eq!(stage.last().header("trailer"), None);
+    }
+}
+
+#[tokio::test]
 async fn trailers_come_down() {
     for own in BOTH_WAYS {
         let stage = Stage::with(own).await;
