@@ -7,6 +7,7 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Why there are no keys in a document.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +56,8 @@ struct Key {
 }
 
 impl KeySet {
-    /// Reads a key set. Keys of other kinds and for other uses are passed over.
+    /// Reads a key set. Keys of other kinds and for other uses are passed over, and what is no key
+    /// (RFC 7517 section 5).
     ///
     /// # Errors
     /// When the document is no key set, or holds no key that can be used.
@@ -65,7 +67,11 @@ impl KeySet {
                 line: error.line(),
                 column: error.column(),
             })?;
-        let keys: Vec<Key> = document.keys.iter().filter_map(RawKey::usable).collect();
+        let raw = document
+            .keys
+            .iter()
+            .filter_map(|key| RawKey::deserialize(key).ok());
+        let keys: Vec<Key> = raw.filter_map(|key| key.usable()).collect();
         if keys.is_empty() {
             return Err(KeySetError::Unusable);
         }
@@ -103,7 +109,7 @@ impl KeySet {
 
 #[derive(Deserialize)]
 struct Document {
-    keys: Vec<RawKey>,
+    keys: Vec<Value>,
 }
 
 /// A key as RFC 7517 section 4 and RFC 7518 section 6 write it.

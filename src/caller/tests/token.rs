@@ -250,3 +250,20 @@ fn keys_of_other_kinds_and_uses_are_passed_over() {
         assert!(KeySet::parse(set.as_bytes()).is_err(), "{set}");
     }
 }
+
+#[test]
+fn a_key_that_cannot_be_read_takes_no_other_with_it() {
+    let issuer = Issuer::new();
+    for odd in [
+        json!({"alg": "RS256"}),
+        json!({"kty": "AKP", "n": 7}),
+        json!({"kty": "RSA", "n": ["AQAB"], "e": "AQAB"}),
+        json!("k0"),
+        Value::Null,
+    ] {
+        let set = json!({"keys": [odd, issuer.jwk()]}).to_string();
+        let keys = KeySet::parse(set.as_bytes()).unwrap();
+        let token = issuer.token(&claims());
+        assert!(verify(&token, &spec(), &keys, now()).is_ok(), "{set}");
+    }
+}
