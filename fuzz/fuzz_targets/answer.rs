@@ -1,8 +1,14 @@
 //! Any bytes as the answer of an upstream: head and body are the same wherever the bytes are cut, no
-//! more comes out than went in, and the bytes behind an answer are left alone.
+//! more comes out than went in, the bytes behind an answer are left alone, and what is read is what
+//! the strict reader of the tests finds in them.
 #![no_main]
 
+#[allow(dead_code, reason = "it reads requests as well")]
+#[path = "../../tests/suite/hostile/grammar_model.rs"]
+mod grammar_model;
+
 use bytes::BytesMut;
+use grammar_model::End;
 use http::{HeaderMap, Method, Response};
 use libfuzzer_sys::fuzz_target;
 use tokenferry::policy::response_header::settle;
@@ -68,12 +74,43 @@ fn read(method: &Method, heads: &mut Heads, pieces: &[&[u8]]) -> Outcome {
     outcome
 }
 
+/// What was read beside what a strict reader finds in all of the text.
+fn compare(read: &Outcome, method: &Method, text: &[u8]) {
+    // Interim answers are not skipped here.
+    let Some((status @ 200.., _)) = read.head else {
+        return;
+    };
+    let found = grammar_model::answer(text, method.as_str()).expect("what is read is an answer");
+    let coded = |value: &&[u8]| !value.eq_ignore_ascii_case(b"chunked");
+    let codings = found.values("transfer-encoding");
+    let is_listed = found.values("content-length").iter().any(|value| value.contains(&b','));
+    // Other codings are refused later, and the same length twice is one (RFC 9112 section 6.3).
+    if codings.len() > 1 || codings.iter().any(coded) || is_listed {
+        return;
+    }
+    // It has bounds that the strict reader does without: 4 KiB for a line, 64 trailers.
+    if read.refused && (text.len() > 4096 || text.split(|byte| *byte == b'\n').count() > 64) {
+        return;
+    }
+    assert_eq!(status, found.status());
+    let is_whole = read.whole && !read.refused;
+    assert_eq!(is_whole, found.end == End::Whole);
+    if is_whole {
+        assert_eq!(text.len() - read.left.len(), found.length);
+    }
+    // What is broken may be refused before it ends, or with its last line.
+    if is_whole || (!read.refused && found.end == End::Partial) {
+        assert_eq!(read.data, found.body);
+    }
+}
+
 fuzz_target!(|input: (bool, &[u8], Vec<u8>)| {
     let (head, text, cuts) = input;
     let method = if head { Method::HEAD } else { Method::GET };
     // The second time the head is one that came before.
     let heads = &mut Heads::default();
     let whole = read(&method, heads, &[text]);
+    compare(&whole, &method, text);
     let mut pieces = Vec::new();
     let mut rest = text;
     for cut in cuts {
