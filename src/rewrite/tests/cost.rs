@@ -18,16 +18,20 @@ fn cost(links: &Links, kind: &Text, text: &str, chunk: usize) -> Duration {
 }
 
 /// That the second costs less than eight times the first. They take turns, and the least of each counts:
-/// a machine may be half as fast for a while, and then both are slow.
+/// a machine may be half as fast for a while, and then both are slow. Five turns do on a quiet one;
+/// where others empty its caches more of them tell, and what costs too much costs it in each.
 fn assert_cheap(what: &str, costs: [&dyn Fn() -> Duration; 2]) {
     let mut least = [Duration::MAX; 2];
-    for _ in 0..5 {
+    for turn in 1..=100 {
         for (least, cost) in least.iter_mut().zip(costs) {
             *least = cost().min(*least);
         }
+        let [few, many] = least;
+        if turn >= 5 && many < few * 8 {
+            return;
+        }
     }
-    let [few, many] = least;
-    assert!(many < few * 8, "{what}: {few:?} and {many:?}");
+    panic!("{what}: {least:?}");
 }
 
 /// Of four times the text, four times the cost is as it should be, and the square would be sixteen.
