@@ -79,7 +79,25 @@ mod tests {
     #[test]
     fn retry_after_of_nothing_switches_no_pause_off() {
         assert_eq!(pause(Pace::Soon, 9, Some(S(0)), 1.0), S(60));
-        assert_eq!(pause(Pace::Permanent, 1, Some(S(0)), 0.0), S(60));
+        let below = Duration::from_millis(999);
+        for asked in [S(0), below] {
+            assert_eq!(pause(Pace::Permanent, 1, Some(asked), 0.0), S(60));
+        }
+        assert_eq!(pause(Pace::Permanent, 1, Some(S(1)), 0.0), S(1));
+    }
+
+    #[test]
+    fn every_pace_has_its_shortest_and_its_longest_pause() {
+        for (pace, shortest, longest) in [
+            (Pace::Permanent, S(60), S(66)),
+            (Pace::Slow, S(30), S(60)),
+            (Pace::In(S(20)), S(20), S(22)),
+            (Pace::In(S(300)), S(300), S(305)),
+            (Pace::In(S(0)), S(1), Duration::from_millis(1100)),
+        ] {
+            assert_eq!(pause(pace, 1, None, 0.0), shortest, "{pace:?}");
+            assert_eq!(pause(pace, 1, None, 1.0), longest, "{pace:?}");
+        }
     }
 
     #[test]
