@@ -144,7 +144,8 @@ mod tests {
         assert_eq!(paused(10, 0), Some(11.0));
         assert_eq!(paused(30, 0), Some(30.0));
         assert_eq!(paused(31, 0), None);
-        assert_eq!(paused(10, 85), None, "the caller has left by then");
+        assert_eq!(paused(10, 79), Some(11.0));
+        assert_eq!(paused(10, 80), None, "the caller has left by then");
     }
 
     #[test]
