@@ -131,8 +131,10 @@ fn a_renewal_of_a_token_that_nobody_uses_any_more_ends_at_once() {
         let _never = script.next().await;
         cache.retain(&[].into());
         let ended = renewal.await.unwrap();
-        let retired = matches!(ended, Err(RenewError::Failed(TokenError::Retired)));
-        assert!(retired, "{ended:?}");
+        let Err(RenewError::Failed(error @ TokenError::Retired)) = ended else {
+            panic!("{ended:?}");
+        };
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
         assert!(since(began) < Duration::from_secs(1));
     });
 }
