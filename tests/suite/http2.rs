@@ -1,11 +1,12 @@
 //! Callers and upstreams that speak HTTP/2.
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use tokenferry::simulator::GRAPH;
 use tokio::sync::mpsc;
 
-use crate::harness::caller2::{Body, empty, full, read, request};
+use crate::harness::caller2::{Body, empty, full, read, request, unsized_body};
 use crate::harness::stage::Stage;
 use crate::harness::{soon, until};
 
@@ -105,6 +106,27 @@ async fn trailers_come_down() {
             .expect(200);
         assert_eq!(answer.text(), "one\ntwo\n");
         assert_eq!(answer.trailers.len(), 2, "{:?}", answer.trailers);
+    }
+}
+
+#[tokio::test]
+async fn announced_trailers_go_up_behind_a_body_of_unknown_length() {
+    let check = ("x-check".to_owned(), b"42".to_vec());
+    for own in BOTH_WAYS {
+        let stage = Stage::with(own).await;
+        let caller = stage.caller2().await;
+        let announced = ("trailer", "x-check, authorization");
+        let known = [announced, ("content-length", "5")];
+        for (fields, arrived) in [(&known[..1], &[check.clone()][..]), (&known, &[])] {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-check", HeaderValue::from_static("42"));
+            trailers.insert("authorization", HeaderValue::from_static("Bearer caller"));
+            let body = unsized_body("hello").with_trailers(async { Some(Ok(trailers)) });
+            let sent = request("POST", "/graph/sim/sink", fields, body.boxed());
+            let sunk = read(soon(caller.send(sent)).await.unwrap()).await;
+            assert_eq!(sunk.expect(200).json()["length"], 5);
+            assert_eq!(stage.last().body.trailers, arrived);
+        }
     }
 }
 
