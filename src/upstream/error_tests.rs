@@ -1,6 +1,7 @@
 //! What failures of a connection are told as.
 
 use std::io;
+use std::rc::Rc;
 
 use rustls::CertificateError;
 
@@ -10,6 +11,11 @@ use super::{Breakage, ConnectError, UpstreamError};
 fn told(source: io::Error) -> String {
     let target = "graph.microsoft.com:443".to_owned();
     ConnectError::Tls { target, source }.to_string()
+}
+
+/// What `Proxy-Status` calls it.
+fn named(failed: ConnectError) -> Option<&'static str> {
+    UpstreamError::from(Rc::new(failed)).proxy_error()
 }
 
 fn of_tls(error: rustls::Error) -> io::Error {
@@ -53,9 +59,23 @@ fn a_handshake_that_failed_for_another_reason_is_not_taken_for_a_certificate() {
 
 #[test]
 fn an_upstream_is_not_blamed_for_local_ports_that_are_used_up() {
-    for (kind, words) in [
-        (io::ErrorKind::AddrNotAvailable, "no local address and port"),
-        (io::ErrorKind::ConnectionRefused, "does not accept"),
+    let (used_up, refused) = ("no local address and port", "does not accept");
+    for (kind, words, code) in [
+        (
+            io::ErrorKind::AddrNotAvailable,
+            used_up,
+            "connection_limit_reached",
+        ),
+        (
+            io::ErrorKind::ConnectionRefused,
+            refused,
+            "connection_refused",
+        ),
+        (
+            io::ErrorKind::HostUnreachable,
+            refused,
+            "destination_ip_unroutable",
+        ),
     ] {
         let failed = ConnectError::Refused {
             target: "graph.microsoft.com:443".to_owned(),
@@ -63,7 +83,17 @@ fn an_upstream_is_not_blamed_for_local_ports_that_are_used_up() {
         };
         let text = failed.to_string();
         assert!(text.contains(words), "{text}");
+        assert_eq!(named(failed), Some(code));
     }
+}
+
+#[test]
+fn a_name_that_is_not_found_is_told_as_that() {
+    let failed = ConnectError::Dns {
+        host: "graph.microsoft.com".to_owned(),
+        source: io::Error::other("no answer").into(),
+    };
+    assert_eq!(named(failed), Some("dns_error"));
 }
 
 #[test]
