@@ -12,7 +12,7 @@ use rcgen::SanType;
 use serde_json::json;
 
 use self::certificate::certificate;
-use self::token::{Issuer, claims, now, spec};
+use self::token::{Issuer, changed, claims, now, spec};
 use super::certificate::PeerNames;
 use super::key_set::KeySet;
 use super::service_account::TokenError;
@@ -154,6 +154,17 @@ fn a_certificate_and_a_token_prove_their_callers() {
     );
     let both = [lines[0], ("x-api-key", "alice-key")];
     assert_eq!(office.ask(&["nightly", "alice"], &both, None), Ok(Some(3)));
+}
+
+#[test]
+fn a_good_token_of_another_service_account_proves_nobody() {
+    let office = Office::open();
+    for account in ["other:nightly", "reports:other", "nightly:reports"] {
+        let claims = changed(|c| c["sub"] = json!(format!("system:serviceaccount:{account}")));
+        let token = format!("Bearer {}", office.issuer.token(&claims));
+        let result = office.ask(&["nightly"], &[("authorization", &token)], None);
+        assert_eq!(result, Err(CallerError::Unknown), "{account}");
+    }
 }
 
 #[test]
