@@ -99,8 +99,10 @@ fn a_token_of_the_cluster_proves_its_service_account() {
     let issuer = Issuer::new();
     let expected = Ok("reports/nightly".to_owned());
     assert_eq!(verdict(&issuer, &issuer.token(&claims())), expected);
-    let one_audience = changed(|c| c["aud"] = json!("tokenferry"));
-    assert_eq!(verdict(&issuer, &issuer.token(&one_audience)), expected);
+    for audience in [json!("tokenferry"), json!(["vault", "tokenferry"])] {
+        let of_it = changed(|c| c["aud"] = audience.clone());
+        assert_eq!(verdict(&issuer, &issuer.token(&of_it)), expected);
+    }
     let nameless = issuer.token_with(&json!({"alg": "ES256"}), &claims());
     assert_eq!(verdict(&issuer, &nameless), expected);
 }
@@ -118,7 +120,9 @@ fn a_token_with_one_thing_wrong_proves_nothing() {
         of(|c| c["aud"] = json!(["vault"])),
         Err(TokenError::Audience)
     );
-    assert_eq!(of(|c| c["exp"] = json!(NOW - 31)), Err(TokenError::Expired));
+    assert_eq!(of(|c| c["aud"] = json!([])), Err(TokenError::Audience));
+    // At its expiry a token has expired (RFC 7519 section 4.1.4).
+    assert_eq!(of(|c| c["exp"] = json!(NOW - 30)), Err(TokenError::Expired));
     assert_eq!(of(|c| c["nbf"] = json!(NOW + 31)), Err(TokenError::NotYet));
     assert_eq!(
         of(|c| c["sub"] = json!("system:node:a")),
@@ -139,7 +143,7 @@ fn clocks_may_differ_by_half_a_minute() {
     let issuer = Issuer::new();
     for claims in [
         changed(|c| c["exp"] = json!(NOW - 29)),
-        changed(|c| c["nbf"] = json!(NOW + 29)),
+        changed(|c| c["nbf"] = json!(NOW + 30)),
         changed(|c| c["exp"] = json!(NOW as f64 + 0.5)),
     ] {
         assert!(verdict(&issuer, &issuer.token(&claims)).is_ok());
