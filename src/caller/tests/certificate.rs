@@ -133,6 +133,19 @@ fn a_subject_is_known_by_the_types_that_tools_write() {
 }
 
 #[test]
+fn of_two_common_names_none_is_the_callers_and_both_are_the_subjects() {
+    let names = certificate(|params| {
+        let name = &mut params.distinguished_name;
+        name.push(DnType::CommonName, "reporting");
+        name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), "intruder");
+    });
+    for wanted in ["reporting", "intruder", "CN=reporting", "CN=intruder"] {
+        assert!(!names.matches(wanted), "{wanted}");
+    }
+    assert!(names.matches("CN=reporting,CN=intruder"));
+}
+
+#[test]
 fn an_address_is_known_however_it_is_written() {
     let names = certificate(|params| {
         params.subject_alt_names = vec![SanType::IpAddress("2001:db8::1:a".parse().unwrap())];
