@@ -126,28 +126,34 @@ fn a_route_without_rules_lets_everything_through_and_one_with_none_nothing() {
 
 #[test]
 fn a_kept_override_is_the_method_that_counts() {
-    let kept = HeaderName::from_static("x-http-method");
-    let allow = keeping(&["POST /a", "PATCH /a"], std::slice::from_ref(&kept));
-    let request = |values: &[&'static str]| {
+    for kept in [
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+    ] {
+        let kept = HeaderName::from_static(kept);
+        let allow = keeping(&["POST /a", "PATCH /a"], std::slice::from_ref(&kept));
+        let request = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(&kept, HeaderValue::from_static(value));
+            }
+            allow.permits_request(&Method::POST, &headers, "/a")
+        };
+        assert!(request(&[]), "{kept}");
+        assert!(request(&["PATCH"]), "{kept}");
+        assert!(request(&[" patch "]), "{kept}");
+        assert!(!request(&["DELETE"]), "{kept}");
+        assert!(!request(&["delete"]), "{kept}");
+        assert!(!request(&["PATCH", "DELETE"]), "{kept}");
+        assert!(!request(&["PATCH, DELETE"]), "{kept}");
+        assert!(!request(&[""]), "{kept}");
+        // Where everything passes, a method that is none is the upstream's to refuse.
         let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(&kept, HeaderValue::from_static(value));
-        }
-        allow.permits_request(&Method::POST, &headers, "/a")
-    };
-    assert!(request(&[]));
-    assert!(request(&["PATCH"]));
-    assert!(request(&[" patch "]));
-    assert!(!request(&["DELETE"]));
-    assert!(!request(&["delete"]));
-    assert!(!request(&["PATCH", "DELETE"]));
-    assert!(!request(&["PATCH, DELETE"]));
-    assert!(!request(&[""]));
-    // Where everything passes, a method that is none is the upstream's to refuse.
-    let mut headers = HeaderMap::new();
-    headers.append(&kept, HeaderValue::from_static(""));
-    let all = Allow::new(None, &[kept]);
-    assert!(all.permits_request(&Method::POST, &headers, "/a"));
+        headers.append(&kept, HeaderValue::from_static(""));
+        let all = Allow::new(None, &[kept]);
+        assert!(all.permits_request(&Method::POST, &headers, "/a"));
+    }
 }
 
 #[test]
