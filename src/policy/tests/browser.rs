@@ -154,6 +154,8 @@ fn a_navigation_opens_the_admin_pages_only() {
         at(Listener::Admin, &Method::GET, &navigation[..1]),
         "refused"
     );
+    let embedded = [navigation[0], ("sec-fetch-mode", "no-cors")];
+    assert_eq!(at(Listener::Admin, &Method::GET, &embedded), "refused");
     let framed = [navigation[0], navigation[1], ("sec-fetch-dest", "iframe")];
     assert_eq!(at(Listener::Admin, &Method::GET, &framed), "refused");
     let with_origin = [
