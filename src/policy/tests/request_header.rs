@@ -32,6 +32,7 @@ fn nothing_of_the_caller_connection_or_browser_goes_up() {
         "X-Api-Key",
         "x-ms-authorization-auxiliary",
         "Cookie",
+        "Cookie2",
         "Forwarded",
         "X-Real-IP",
         "X-Original-URL",
