@@ -59,6 +59,7 @@ fn json_is_rewritten_on_every_status_that_has_a_body() {
         "application/problem+json",
         "application/vnd.x+JSON; a=b",
         "application/x-ndjson",
+        "Text/JSON",
     ] {
         for status in [200, 201, 202, 302, 400, 404, 410, 429, 500] {
             assert!(
@@ -115,6 +116,11 @@ fn files_are_left_alone() {
             ASKED,
             200,
             vec![("content-type", "application/json;charset=utf-16")],
+        ),
+        (
+            ASKED,
+            200,
+            vec![("content-type", "text/json; charset=\"UTF-16LE\"")],
         ),
         (ASKED, 200, vec![("content-type", "text/plain")]),
         (ASKED, 200, vec![("content-type", "application/jsonp")]),
