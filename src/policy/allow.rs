@@ -99,9 +99,6 @@ impl Rule {
             start.push_str(text);
             pattern = after;
         }
-        if spec.pattern.is_empty() {
-            start.push('/');
-        }
         Self {
             methods,
             start,
