@@ -129,6 +129,8 @@ fn a_token_with_one_thing_wrong_proves_nothing() {
         Err(TokenError::Subject)
     );
     assert_eq!(of(|c| c["exp"] = json!("soon")), Err(TokenError::Malformed));
+    let long = of(|c| c["pad"] = json!("a".repeat(16 * 1024)));
+    assert_eq!(long, Err(TokenError::Malformed));
     for field in ["iss", "aud", "exp", "sub"] {
         let without = changed(|c| drop(c.as_object_mut().unwrap().remove(field)));
         assert_eq!(
