@@ -196,6 +196,8 @@ fn targets_are_relative_to_the_version() {
         "/me\t",
         "/m\u{0}e",
         "/m\ne",
+        "/me?a=\u{1}b",
+        "/me?a=\u{7f}b",
         "/v1.0/me",
         "/beta/me",
         "/V2/me",
