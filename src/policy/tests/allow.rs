@@ -64,6 +64,7 @@ fn patterns_mean_what_the_contract_says() {
             false,
         ),
         ("GET /users/*/messages", "/users/a%5cb/messages", false),
+        ("GET /users/*/messages", "/users/a%255cb/messages", false),
         ("GET /users/*/messages", "/users/a%c0%afb/messages", false),
         ("GET /users/*/messages", "/users/a%C1%9Cb/messages", false),
         ("GET /users/*/messages", "/users/a%e0%80%af/messages", false),
