@@ -186,6 +186,14 @@ fn what_two_servers_may_take_apart_in_two_ways_is_refused() {
         ("padding", good.replace("--batch_1\r\n", "--batch_1 \r\n")),
         ("a boundary in a body", message("", "x--batch_1\r\n")),
         (
+            "a whole part behind the text of another",
+            message("", &part("batch_1", "GET /b HTTP/1.1\r\n")).replacen(
+                "\r\n--batch_1\r\n",
+                "\r\nxx--batch_1\r\n",
+                1,
+            ),
+        ),
+        (
             "a boundary after a line feed",
             message("", "x\n--batch_1\r\n"),
         ),
