@@ -84,6 +84,7 @@ fn the_documented_batch_is_read_change_set_included() {
 fn a_target_is_of_the_upstream_or_refused() {
     assert_eq!(target("/api/data/v9.2/a").unwrap(), "/api/data/v9.2/a");
     assert_eq!(target("https://org.crm4.dynamics.com/").unwrap(), "/");
+    assert_eq!(target("HTTPS://org.crm4.dynamics.com/a").unwrap(), "/a");
     // Relative to where the batch is.
     for (relative, path) in [
         ("accounts", "/api/data/v9.2/accounts"),
