@@ -214,7 +214,9 @@ fn system_roots() -> Result<(RootCertStore, Option<String>), TrustError> {
 fn is_want(error: &rustls_native_certs::Error) -> bool {
     match &error.kind {
         rustls_native_certs::ErrorKind::Io { inner, .. } => ran_out(inner),
-        rustls_native_certs::ErrorKind::Pem(rustls::pki_types::pem::Error::Io(inner)) => ran_out(inner),
+        rustls_native_certs::ErrorKind::Pem(rustls::pki_types::pem::Error::Io(inner)) => {
+            ran_out(inner)
+        }
         _ => false,
     }
 }
