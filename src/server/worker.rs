@@ -170,6 +170,9 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
                     surplus.turn_away(&proxy, plan.tls.acceptor().is_some());
                 }
                 Some(Order::Drain(drain)) => {
+                    // A request may have come while this thread did something else: the runtime looks at
+                    // its sockets first, so that none is taken for idle which has one.
+                    tokio::task::yield_now().await;
                     context.draining.set(drain);
                     proxy.say_goodbye();
                     clock.wake_all();
@@ -256,9 +259,87 @@ impl Drop for Carried {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::collections::BTreeMap;
+    use std::time::{Instant, SystemTime};
 
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::watch;
+
+    use super::super::accept::{Door, accept};
+    use super::super::listener::Listener;
     use super::*;
+    use crate::access_log::AccessLog;
+    use crate::caller::Callers;
+    use crate::config::{self, Source};
+    use crate::forward_proxy::ForwardProxy;
+    use crate::metrics::Metrics;
+    use crate::proxy::Admission;
+    use crate::proxy::generation::{Generation, InForce};
+    use crate::upstream::Egress;
+
+    const ASKS: &[u8] = b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const PATIENT: Duration = Duration::from_secs(20);
+
+    /// Of one worker, without a route.
+    fn plan() -> Plan {
+        let source = Source {
+            allow_missing_env: true,
+            ..Source::alone("routes: [{name: a, path: /a, upstream: 'https://a.com'}]")
+        };
+        let mut config = config::load(&source).unwrap().config;
+        config.routes.clear();
+        let trust = crate::trust::load(None).unwrap();
+        let egress = Egress::new(trust, BTreeMap::new(), ForwardProxy::none());
+        let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
+        let callers = Callers::new(&[], None).unwrap();
+        let generation = Generation::new(config, callers, egress, Vec::new(), Vec::new());
+        Plan {
+            workers: 1,
+            in_force: Arc::new(InForce::new(generation)),
+            metrics: Metrics::new(SystemTime::now()),
+            access_log: Arc::new(AccessLog::off()),
+            admission: Admission::new(limits.in_flight, 1),
+            limits,
+            timeouts,
+            tls: Arc::default(),
+        }
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn what_has_come_while_a_worker_was_busy_is_answered_before_its_connection_is_closed() {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let worker = Worker {
+            orders: orders.clone(),
+            load: Arc::default(),
+            thread: Mutex::default(),
+        };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_closing, closes) = watch::channel(());
+        let listener = Arc::new(Listener::Tcp(listener));
+        let door = Arc::new(Door::new(9, 9, 1));
+        tokio::task::spawn_local(accept(listener, door, [worker].into(), closes));
+        tokio::task::spawn_local(work(0, plan(), inbox));
+        let test = async {
+            let mut caller = tokio::net::TcpStream::connect(address).await.unwrap();
+            caller.write_all(ASKS).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"}}") {
+                assert!(caller.read_buf(&mut answer).await.unwrap() > 0);
+            }
+            for _ in 0..9 {
+                tokio::task::yield_now().await;
+            }
+            // Until this waits the worker does something else, and nobody looks at its sockets.
+            assert_eq!(caller.try_write(ASKS).unwrap(), ASKS.len());
+            orders.send(Order::Drain(Drain::Now)).unwrap();
+            let mut last = String::new();
+            caller.read_to_string(&mut last).await.unwrap();
+            assert!(last.starts_with("HTTP/1.1 404 "), "{last:?}");
+        };
+        tokio::time::timeout(PATIENT, test).await.unwrap();
+    }
 
     #[tokio::test]
     async fn what_a_standstill_of_the_process_left_out_is_not_made_up_for() {
