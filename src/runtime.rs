@@ -22,8 +22,8 @@ pub fn single() -> io::Result<Runtime> {
     Ok(runtime)
 }
 
-/// Whether there are as many descriptors as tokio takes: an event queue, what wakes it, and three for
-/// signals, which are the process's. It panics where it does not get those.
+/// Whether there are as many descriptors as tokio takes: an event queue twice, what wakes it, and three
+/// for signals, which are the process's. It panics where it does not get those.
 fn has_room() -> io::Result<()> {
     #[cfg(unix)]
     {
