@@ -7,11 +7,13 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{Request, Response};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::harness::soon;
 use crate::harness::stage::Stage;
+use crate::hostile::frame::frame;
 
 /// An upstream that ends each stream in a frame of its own, when `ending` has a permit for it; how
 /// many of its streams were reset before.
@@ -109,6 +111,8 @@ enum Refusal {
     Stream,
     /// The connection ends.
     Connection,
+    /// GOAWAY: neither it nor any other is acted on (RFC 9113 section 6.8).
+    Goodbye,
 }
 
 /// An upstream that lets its first request go, and answers others with their body; how many came.
@@ -118,6 +122,11 @@ async fn refuses_first(refusal: Refusal, came: Arc<Semaphore>) -> u16 {
     tokio::spawn(async move {
         let mut first = true;
         while let Ok((stream, _)) = listener.accept().await {
+            if first && matches!(refusal, Refusal::Goodbye) {
+                first = false;
+                tokio::spawn(says_goodbye(stream, Arc::clone(&came)));
+                continue;
+            }
             let Ok(mut connection) = h2::server::handshake(stream).await else {
                 continue;
             };
@@ -125,7 +134,7 @@ async fn refuses_first(refusal: Refusal, came: Arc<Semaphore>) -> u16 {
                 came.add_permits(1);
                 match (std::mem::take(&mut first), refusal) {
                     (true, Refusal::Stream) => respond.send_reset(Reason::REFUSED_STREAM),
-                    (true, Refusal::Connection) => break,
+                    (true, _) => break,
                     (false, _) => drop(tokio::spawn(echo(request, respond))),
                 }
             }
@@ -134,11 +143,30 @@ async fn refuses_first(refusal: Refusal, came: Arc<Semaphore>) -> u16 {
     port
 }
 
+/// Waits for the head of the first request, says goodbye and lets go of what comes.
+async fn says_goodbye(mut stream: TcpStream, came: Arc<Semaphore>) {
+    let head_of_first = frame(1, 4, 1, b"");
+    let mut read = Vec::new();
+    drop(stream.write_all(&frame(4, 0, 0, b"")).await);
+    while !read.windows(9).any(|head| head[3..] == head_of_first[3..]) {
+        if stream.read_buf(&mut read).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    came.add_permits(1);
+    drop(stream.write_all(&frame(7, 0, 0, &[0; 8])).await);
+    while stream.read_buf(&mut read).await.unwrap_or(0) > 0 {
+        read.clear();
+    }
+}
+
 async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     let mut body = request.into_body();
     let mut whole = Vec::new();
     while let Some(Ok(data)) = body.data().await {
         whole.extend_from_slice(&data);
+        // More than the window at first may come.
+        let _ = body.flow_control().release_capacity(data.len());
     }
     if let Ok(mut answer) = respond.send_response(Response::new(()), false) {
         let _ = answer.send_data(Bytes::from(whole), true);
@@ -169,5 +197,37 @@ routes:
         let answer = soon(caller.answer(method)).await;
         assert_eq!(answer.status, 200, "{refusal:?}: {}", answer.text());
         assert_eq!(answer.text(), "firstlater", "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_was_let_go_before_any_of_its_body_came_is_sent_again_however_large_it_is() {
+    for refusal in [Refusal::Stream, Refusal::Goodbye] {
+        let came = Arc::new(Semaphore::new(0));
+        let port = refuses_first(refusal, Arc::clone(&came)).await;
+        let stage = Stage::with(&format!(
+            "\
+workers: 1
+routes:
+  - {{name: hasty, path: /hasty, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}
+"
+        ))
+        .await;
+        let mut caller = stage.caller().await;
+        // More than is kept.
+        let body = "x".repeat(70_000);
+        let length = body.len();
+        caller
+            .ask(&format!("POST /hasty/x HTTP/1.1\nContent-Length: {length}"))
+            .await;
+        // It goes up again before any of the body is there.
+        tokio::select! {
+            came = soon(came.acquire_many(2)) => came.expect("it is open").forget(),
+            answer = caller.answer("POST") => panic!("{refusal:?}: {}", answer.text()),
+        }
+        caller.send(&body).await;
+        let answer = soon(caller.answer("POST")).await;
+        assert_eq!(answer.status, 200, "{refusal:?}: {}", answer.text());
+        assert_eq!(answer.text(), body, "{refusal:?}");
     }
 }

@@ -28,8 +28,10 @@ pub(super) struct Handed {
     /// takes a piece, which nobody else is told of.
     pub(super) alarm: Alarm,
     pub(super) limit: Cell<Duration>,
-    /// Whether hyper has taken none of it, and it is wanted back if hyper does not send it.
-    pub(super) unbegun: Cell<bool>,
+    /// Whether hyper has asked for it: not before the stream has begun.
+    pub(super) asked: Cell<bool>,
+    /// Whether hyper has taken none of it, and it is wanted back if the upstream does not act on it.
+    pub(super) untouched: Cell<bool>,
     /// Who waits for more of it.
     pub(super) waiting: Cell<Option<Waker>>,
     /// Where it counts once the exchange is over, for as long as hyper holds it, and who is told of
@@ -58,7 +60,8 @@ impl Handed {
             body: RefCell::default(),
             alarm,
             limit: Cell::default(),
-            unbegun: Cell::default(),
+            asked: Cell::default(),
+            untouched: Cell::default(),
             waiting: Cell::default(),
             left: Cell::default(),
         }
@@ -72,7 +75,7 @@ impl Handed {
 
 impl Drop for RevocableBody {
     fn drop(&mut self) {
-        if !self.0.unbegun.get() {
+        if !self.0.untouched.get() {
             self.0.empty();
         }
         if let Some((left, notify)) = self.0.left.take() {
@@ -91,7 +94,7 @@ impl Body for RevocableBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RevocableBodyError>>> {
         let handed = &self.0;
-        handed.unbegun.set(false);
+        handed.asked.set(true);
         let Some(body) = &mut *handed.body.borrow_mut() else {
             let over = h2::Error::from(h2::Reason::CANCEL);
             return Poll::Ready(Some(Err(RevocableBodyError::Over(over))));
@@ -102,6 +105,8 @@ impl Body for RevocableBody {
             // A pause of the caller is none of the upstream.
             limit = limit.saturating_add(body.longest_pause());
             handed.waiting.set(Some(cx.waker().clone()));
+        } else {
+            handed.untouched.set(false);
         }
         handed.alarm.set(limit);
         next.map_err(RevocableBodyError::Body)

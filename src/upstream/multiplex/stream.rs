@@ -52,7 +52,7 @@ impl Stream {
         let upload = request.body().upload();
         let request = request.map(|body| {
             self.handed.body.replace(Some(body));
-            self.handed.unbegun.set(true);
+            self.handed.untouched.set(true);
             RevocableBody(Rc::clone(&self.handed))
         });
         let mut sender = self.connection.sender.clone();
@@ -72,7 +72,7 @@ impl Stream {
         match outcome {
             Some(Ok(response)) => {
                 // One that hyper has let go is wanted by nobody.
-                self.handed.unbegun.set(false);
+                self.handed.untouched.set(false);
                 if Rc::strong_count(&self.handed) == 1 {
                     self.handed.empty();
                 }
@@ -88,11 +88,13 @@ impl Stream {
                 // What waits there has not begun as long as the peer allows no stream. Where that says
                 // goodbye it may allow one yet, and h2 sends what nobody wants any more.
                 let connection = &self.connection;
-                let waits = self.handed.unbegun.get() && connection.allows_none();
+                let waits = !self.handed.asked.get() && connection.allows_none();
                 let waits = waits && connection.is_over();
                 let unsent = unsent || (waits && was_let_go(&error));
-                let body = unsent.then(|| self.handed.body.take());
-                Err(explain(error, connection.alert(), body))
+                // Of a caller who has sent nothing yet nothing is lost, however large it is to be.
+                let untouched = self.handed.untouched.get();
+                let body = untouched.then(|| self.handed.body.take()).flatten();
+                Err(explain(error, connection.alert(), unsent, body))
             }
         }
     }
@@ -114,16 +116,17 @@ impl Drop for Stream {
     }
 }
 
-/// What became of a request and its connection, which an `alert` may have ended; `unsent` holds the
-/// body of one that hyper gave back.
+/// What became of a request and its connection, which an `alert` may have ended; `unsent` is one that
+/// hyper gave back, and `body` is there where nothing of it was taken.
 fn explain(
     error: hyper::Error,
     alert: Option<AlertDescription>,
-    unsent: Option<Option<RequestBody>>,
+    unsent: bool,
+    body: Option<RequestBody>,
 ) -> Failure {
     let cause = cause(&error);
     let reset = cause.is_some_and(h2::Error::is_reset);
-    let unprocessed = unsent.is_some() || cause.is_some_and(was_not_processed);
+    let unprocessed = unsent || cause.is_some_and(was_not_processed);
     Failure {
         error: match (reset, unprocessed) {
             (true, true) => UpstreamError::Refused(error),
@@ -134,7 +137,7 @@ fn explain(
         },
         unprocessed,
         begun: false,
-        body: unsent.flatten(),
+        body,
     }
 }
 
