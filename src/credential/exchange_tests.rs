@@ -178,9 +178,10 @@ async fn a_broken_or_absent_connection_is_an_outage_in_words() {
     ));
     assert_eq!(entra.requests().len(), 1);
 
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // It does not listen, and keeps its port from the tests beside this one.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = socket.local_addr().unwrap();
-    drop(socket);
     let (_folder, credential) = with_secret("s", app_at(&format!("http://{address}")));
     let words = ask(&credential).await.unwrap_err().words();
     assert!(
