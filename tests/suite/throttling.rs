@@ -354,7 +354,7 @@ async fn retries_end_with_their_attempts_and_their_budget() {
     let retries = stage
         .number("tokenferry_upstream_retries_total", &labels)
         .await;
-    // Ten in reserve, and one for every five requests until the last that is sent again.
+    // Ten in reserve, and one for every five of the 49 that do not find it full.
     assert_eq!(retries, 19.0);
     assert_eq!(stage.arrivals(ORGANISATION), 50 + retries as usize);
 }
