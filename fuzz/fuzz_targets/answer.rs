@@ -83,7 +83,10 @@ fn compare(read: &Outcome, method: &Method, text: &[u8]) {
     let found = grammar_model::answer(text, method.as_str()).expect("what is read is an answer");
     let coded = |value: &&[u8]| !value.eq_ignore_ascii_case(b"chunked");
     let codings = found.values("transfer-encoding");
-    let is_listed = found.values("content-length").iter().any(|value| value.contains(&b','));
+    let is_listed = found
+        .values("content-length")
+        .iter()
+        .any(|value| value.contains(&b','));
     // Other codings are refused later, and the same length twice is one (RFC 9112 section 6.3).
     if codings.len() > 1 || codings.iter().any(coded) || is_listed {
         return;

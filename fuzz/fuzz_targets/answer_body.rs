@@ -11,7 +11,11 @@ use libfuzzer_sys::fuzz_target;
 use links::links;
 use tokenferry::rewrite::{Asked, DecodeError, plan};
 
-const KINDS: [&str; 3] = ["application/json", "multipart/mixed; boundary=b", "application/json"];
+const KINDS: [&str; 3] = [
+    "application/json",
+    "multipart/mixed; boundary=b",
+    "application/json",
+];
 const CODINGS: [&str; 4] = ["identity", "gzip", "deflate", "br"];
 
 /// What comes out, and how many links were in it.
@@ -21,8 +25,12 @@ fn output(
     body: &[u8],
     size: usize,
 ) -> Result<(Vec<u8>, u64), DecodeError> {
-    let asked =
-        Asked { method: &Method::POST, path: "/v1.0/$batch", range: false, batch: kind > 0 };
+    let asked = Asked {
+        method: &Method::POST,
+        path: "/v1.0/$batch",
+        range: false,
+        batch: kind > 0,
+    };
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static(KINDS[kind]));
     headers.insert("content-encoding", HeaderValue::from_static(coding));

@@ -21,7 +21,11 @@ fuzz_target!(|body: &[u8]| {
         if let Some(at) = reference(target, &ids) {
             assert_eq!(at, 0, "a reference inside of {target}");
             let end = target.find(['/', '?']).unwrap_or(target.len());
-            assert_eq!(reference(&target[end..], &ids), None, "a second one in {target}");
+            assert_eq!(
+                reference(&target[end..], &ids),
+                None,
+                "a second one in {target}"
+            );
         } else if target.starts_with('/') {
             assert_eq!(operation.path, path_of(target));
             assert!(format!("{}/", operation.path).starts_with("/v1/"));
@@ -34,7 +38,10 @@ fuzz_target!(|body: &[u8]| {
 /// What was read here, if anything, beside what a lenient parser reads.
 fn pairs(upstream: &str, path: &str, body: &[u8]) -> Vec<(Operation, Value)> {
     let upstream = BaseUrl::parse(upstream).expect("a URL");
-    let context = BatchContext { upstream: &upstream, path };
+    let context = BatchContext {
+        upstream: &upstream,
+        path,
+    };
     let kind = HeaderValue::from_static("application/json");
     let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
     let Ok(operations) = read(&context, &headers, body) else {
@@ -48,7 +55,10 @@ fn pairs(upstream: &str, path: &str, body: &[u8]) -> Vec<(Operation, Value)> {
     };
     let requests = value["requests"].as_array().expect("a list of requests");
     assert_eq!(requests.len(), operations.len());
-    operations.into_iter().zip(requests.iter().cloned()).collect()
+    operations
+        .into_iter()
+        .zip(requests.iter().cloned())
+        .collect()
 }
 
 fn target(request: &Value) -> &str {

@@ -9,7 +9,10 @@ use tokenferry::policy::batch::{BatchContext, Operation, read};
 
 fuzz_target!(|body: &[u8]| {
     let upstream = BaseUrl::parse("https://org.crm.dynamics.com").expect("a URL");
-    let context = BatchContext { upstream: &upstream, path: "/api/data/v9.2/$batch" };
+    let context = BatchContext {
+        upstream: &upstream,
+        path: "/api/data/v9.2/$batch",
+    };
     let kind = HeaderValue::from_static("multipart/mixed; boundary=b");
     let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
     if let Ok(operations) = read(&context, &headers, body) {
@@ -20,13 +23,19 @@ fuzz_target!(|body: &[u8]| {
             let path = target.split('?').next().unwrap_or_default();
             assert!(!path.starts_with('/') || path == operation.path);
         }
-        assert!(operations.iter().all(|operation| operation.path.starts_with('/')));
+        assert!(
+            operations
+                .iter()
+                .all(|operation| operation.path.starts_with('/'))
+        );
         let ids: Vec<_> = operations.iter().filter_map(id).collect();
         for operation in &operations {
             let in_id = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-            let mut runs = operation.path.split('$').skip(1).map(|rest| {
-                &rest[..rest.find(|c| !in_id(c)).unwrap_or(rest.len())]
-            });
+            let mut runs = operation
+                .path
+                .split('$')
+                .skip(1)
+                .map(|rest| &rest[..rest.find(|c| !in_id(c)).unwrap_or(rest.len())]);
             assert!(!runs.any(|run| !run.is_empty() && ids.contains(&run)));
         }
     }
@@ -36,7 +45,10 @@ fuzz_target!(|body: &[u8]| {
 /// of a delimiter.
 fn lenient(body: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(body);
-    let lines = text.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty());
+    let lines = text
+        .split(['\r', '\n'])
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
     let mut boundaries = vec!["b".to_owned()];
     let mut found = Vec::new();
     let mut is_head = false;

@@ -12,13 +12,18 @@ use tokenferry::credential::ClaimsRequest;
 use tokenferry::token::challenge::read;
 
 fn lines<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> HeaderMap {
-    let values = lines.into_iter().filter_map(|line| HeaderValue::from_bytes(line).ok());
+    let values = lines
+        .into_iter()
+        .filter_map(|line| HeaderValue::from_bytes(line).ok());
     values.map(|value| (WWW_AUTHENTICATE, value)).collect()
 }
 
 /// Whether a line holds this word; escapes inside quotes are not undone here.
 fn holds(line: &[u8], word: &str) -> bool {
-    line.contains(&b'\\') || line.windows(word.len()).any(|at| at.eq_ignore_ascii_case(word.as_bytes()))
+    line.contains(&b'\\')
+        || line
+            .windows(word.len())
+            .any(|at| at.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// A quoted string of any bytes that a header may hold.
@@ -42,13 +47,21 @@ fuzz_target!(|input: (&[u8], &[u8])| {
             assert!(holds(line, word), "claims without {word}");
         }
     }
-    let around = [&b"Negotiate"[..], b"Basic realm=\"a, b\"", line, b"Bearer error=invalid_token"];
+    let around = [
+        &b"Negotiate"[..],
+        b"Basic realm=\"a, b\"",
+        line,
+        b"Bearer error=invalid_token",
+    ];
     assert_eq!(read(&lines(around)), found);
 
     let Some(claims) = ClaimsRequest::parse(other) else {
         return;
     };
-    for text in [BASE64_STANDARD.encode(other), BASE64_URL_SAFE_NO_PAD.encode(other)] {
+    for text in [
+        BASE64_STANDARD.encode(other),
+        BASE64_URL_SAFE_NO_PAD.encode(other),
+    ] {
         let mut written = b"Basic realm=".to_vec();
         written.extend(quoted(line));
         written.extend(b", Bearer realm=");

@@ -43,13 +43,20 @@ fn output(rewrite: RewriteLinks, text: &[u8], size: usize) -> (Vec<u8>, u64) {
 fn rewritten(value: Value, all: bool, link: bool) -> Value {
     match value {
         Value::String(text) => Value::String(if all || link { turned(text) } else { text }),
-        Value::Array(items) => items.into_iter().map(|item| rewritten(item, all, false)).collect(),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| rewritten(item, all, false))
+            .collect(),
         Value::Object(members) => {
             let member = |(key, value): (String, Value)| {
                 let ends = ["@odata.nextLink", "@odata.deltaLink", "@odata.context"];
                 let link = ends.iter().any(|end| key.ends_with(end)) || key == "nextLink";
                 let stays = value.is_string() && PREAUTHENTICATED_KEYS.contains(&key.as_str());
-                let value = if stays { value } else { rewritten(value, all, link) };
+                let value = if stays {
+                    value
+                } else {
+                    rewritten(value, all, link)
+                };
                 (key, value)
             };
             Value::Object(members.into_iter().map(member).collect())
@@ -65,11 +72,15 @@ fn turned(text: String) -> String {
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    let ours = ["a.b", "a.b:443"].iter().any(|own| own.eq_ignore_ascii_case(authority));
+    let ours = ["a.b", "a.b:443"]
+        .iter()
+        .any(|own| own.eq_ignore_ascii_case(authority));
     let query = rest.split('#').next().and_then(|url| url.split_once('?'));
     let mut options = query.map_or("", |(_, query)| query).split('&');
     let is_ticket = options.any(|option| {
-        let name = option.split_once('=').map(|(name, _)| name.to_ascii_lowercase());
+        let name = option
+            .split_once('=')
+            .map(|(name, _)| name.to_ascii_lowercase());
         name.is_some_and(|it| {
             ["access_token", "authtoken", "sig", "tempauth"].contains(&it.as_str())
         })
@@ -85,7 +96,10 @@ fuzz_target!(|input: (u8, &[u8])| {
     let (size, text) = input;
     for mode in [RewriteLinks::All, RewriteLinks::On] {
         let (whole, links) = output(mode, text, usize::MAX);
-        assert_eq!(output(mode, text, usize::from(size) + 1), (whole.clone(), links));
+        assert_eq!(
+            output(mode, text, usize::from(size) + 1),
+            (whole.clone(), links)
+        );
         assert!(links > 0 || whole == text);
         if let Ok(document) = serde_json::from_slice::<Value>(text) {
             let expected = rewritten(document, mode == RewriteLinks::All, false);

@@ -12,7 +12,10 @@ use tokenferry::policy::path::check;
 
 /// `GET /*`
 static ONE_SEGMENT: LazyLock<Allow> = LazyLock::new(|| {
-    let spec = AllowSpec { methods: vec![Method::GET], pattern: vec![PatternSegment::AnyOne] };
+    let spec = AllowSpec {
+        methods: vec![Method::GET],
+        pattern: vec![PatternSegment::AnyOne],
+    };
     Allow::new(Some(&[spec]), &[])
 });
 
@@ -48,7 +51,10 @@ fuzz_target!(|path: &str| {
         while decode(&whole) != whole {
             whole = decode(&whole);
         }
-        assert_eq!(whole.iter().filter(|b| matches!(b, b'/' | b'\\')).count(), 1);
+        assert_eq!(
+            whole.iter().filter(|b| matches!(b, b'/' | b'\\')).count(),
+            1
+        );
     }
     // Neither arrives in a path: hyper refuses a space, and cuts at the others.
     if !path.contains([' ', '?', '#'])

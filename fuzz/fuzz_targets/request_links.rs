@@ -29,7 +29,9 @@ fn are_alike(before: &Value, after: &Value) -> bool {
         }
         (Value::Object(before), Value::Object(after)) => {
             before.len() == after.len()
-                && before.iter().all(|(name, b)| after.get(name).is_some_and(|a| are_alike(b, a)))
+                && before
+                    .iter()
+                    .all(|(name, b)| after.get(name).is_some_and(|a| are_alike(b, a)))
         }
         (Value::String(before), Value::String(after)) if before != after => {
             let ours = before.to_ascii_lowercase().starts_with("http://c");

@@ -20,7 +20,11 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(host) = HeaderValue::from_bytes(host) {
         headers.insert("host", host);
     }
-    let version = if second { Version::HTTP_2 } else { Version::HTTP_11 };
+    let version = if second {
+        Version::HTTP_2
+    } else {
+        Version::HTTP_11
+    };
     let Ok(target) = Target::of(&Method::GET, &uri, &headers, version) else {
         return;
     };
@@ -29,5 +33,8 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(host.to_ascii_lowercase(), host.as_ref());
     let _ = HostPolicy::default().serves(host);
     let up = for_upstream(&PathPrefix::default(), target.asked, target.path, None);
-    assert_eq!(up.expect("no prefix makes it longer").as_str(), uri.path_and_query().map_or("", |whole| whole.as_str()));
+    assert_eq!(
+        up.expect("no prefix makes it longer").as_str(),
+        uri.path_and_query().map_or("", |whole| whole.as_str())
+    );
 });
