@@ -113,6 +113,10 @@ fn an_edit_has_the_last_word_but_not_on_framing() {
                 name("x-content-type-options"),
                 HeaderValue::from_static("off"),
             ),
+            (
+                name("cross-origin-resource-policy"),
+                HeaderValue::from_static("cross-origin"),
+            ),
             (name("content-length"), HeaderValue::from_static("7")),
         ],
         remove: vec![name("server"), name("trailer")],
@@ -121,7 +125,7 @@ fn an_edit_has_the_last_word_but_not_on_framing() {
     apply(&ResponseRules::new(&[], &edits), &mut map);
     let expected = [
         ("content-length", "3"),
-        ("cross-origin-resource-policy", "same-origin"),
+        ("cross-origin-resource-policy", "cross-origin"),
         ("trailer", "x"),
         ("x-content-type-options", "off"),
     ];
