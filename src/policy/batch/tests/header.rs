@@ -100,6 +100,33 @@ fn a_host_is_the_upstreams_and_nothing_frames_an_operation_anew() {
 }
 
 #[test]
+fn the_scheme_of_an_operation_and_the_port_of_its_host_are_the_upstreams() {
+    let upstream = BaseUrl::parse("http://localhost").unwrap();
+    let kind = HeaderValue::from_static("multipart/mixed;boundary=b");
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
+    let context = BatchContext {
+        upstream: &upstream,
+        path: "/$batch",
+    };
+    let refused = Err(Code::NotAllowed);
+    for (origin, host, wanted) in [
+        ("http://localhost", "localhost", Ok(())),
+        ("HTTP://localhost:80", "localhost:80", Ok(())),
+        ("https://localhost", "localhost", refused),
+        ("https://localhost:80", "localhost", refused),
+        ("http://localhost:443", "localhost", refused),
+        ("http://localhost", "localhost:443", refused),
+    ] {
+        let body = format!(
+            "--b\r\nContent-Type: application/http\r\n\r\nGET {origin}/x HTTP/1.1\r\nHost: {host}\r\n\r\n\r\n--b--\r\n"
+        );
+        let read = read(&context, &headers, body.as_bytes());
+        let read = read.map(|_| ()).map_err(|refusal| refusal.code);
+        assert_eq!(read, wanted, "{origin} {host}");
+    }
+}
+
+#[test]
 fn what_clients_write_into_operations_passes() {
     for (name, value) in [
         ("Accept", "application/json"),

@@ -154,10 +154,22 @@ fn how_many_operations_a_batch_may_have_is_the_upstreams_to_say() {
 
 #[test]
 fn a_batch_has_sixty_four_levels_and_no_more() {
-    for (inner, reads) in [(61, true), (62, false)] {
+    let reads = |body: &str| {
+        let members = format!(r#""method":"POST","url":"/me","body":{body}"#);
+        graph(&batch(&members)).is_ok()
+    };
+    for (inner, well) in [(61, true), (62, false)] {
         let body = format!("{}{}", "[".repeat(inner), "]".repeat(inner));
-        let body = batch(&format!(r#""method":"POST","url":"/me","body":{body}"#));
-        assert_eq!(graph(&body).is_ok(), reads, "{inner}");
+        assert_eq!(reads(&body), well, "{inner}");
+    }
+    // Brackets in a text open and close nothing, escaped quotes or not.
+    for inside in ["[", r#"\"["#, r#"\\","["#] {
+        let texts = vec![format!("\"{inside}\""); 100].join(",");
+        assert!(reads(&format!("[{texts}]")), "{inside}");
+    }
+    for inside in ["]", r#"\"]"#] {
+        let deep = format!("[\"{inside}\",").repeat(100) + "0" + &"]".repeat(100);
+        assert!(!reads(&deep), "{inside}");
     }
 }
 
@@ -240,6 +252,7 @@ fn outside_of_graph_a_leading_slash_names_the_root_of_the_host() {
     assert_eq!(at(graph, "/$batch", "me").unwrap(), "/me");
     assert_eq!(at(host, "/v1.0%2F$batch", "me"), None);
     assert_eq!(at(host, "/v1.0/%24Batch/", "me").unwrap(), "/v1.0/me");
+    assert_eq!(at(host, "/v1.0/$BATCH", "me").unwrap(), "/v1.0/me");
 }
 
 #[test]
@@ -308,6 +321,7 @@ fn a_compressed_or_foreign_batch_is_refused() {
             (CONTENT_ENCODING, "gzip"),
         ],
         vec![(CONTENT_TYPE, "application/json; charset=utf-16")],
+        vec![(CONTENT_TYPE, "application/json; a=b; charset =utf-16")],
         vec![(CONTENT_TYPE, "application/json; charset*=''utf-16")],
         vec![(CONTENT_TYPE, "application/json; CharSet*0=utf-16")],
         vec![
@@ -324,6 +338,14 @@ fn a_compressed_or_foreign_batch_is_refused() {
         }
         let refusal = read(&context, &headers, br#"{"requests":[]}"#).unwrap_err();
         assert_eq!(refusal.code, Code::BadRequest, "{fields:?}");
+    }
+    for kind in [
+        "application/json; odata.metadata=minimal; a=utf-16",
+        "application/json; charset=\"UTF-8\"",
+    ] {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        let operations = read(&context, &headers, br#"{"requests":[]}"#);
+        assert_eq!(operations.unwrap(), [], "{kind}");
     }
 }
 

@@ -110,7 +110,7 @@ fn a_target_is_of_the_upstream_or_refused() {
         "ftp://org.crm4.dynamics.com/a",
         "//evil.example/a",
         "org.crm4.dynamics.com:443",
-        "evil.example:a",
+        "evil+x-1.example:a",
         "*",
         "/api/data/v9.2/$batch",
         "/api/data/v9.2/%24BATCH/",

@@ -75,6 +75,8 @@ fn a_reference_stands_at_the_beginning_of_a_target_and_nowhere_else() {
         "GET /odata/Drafts/%2524%2561",
         "GET /odata/Drafts?$%61",
         "GET /odata/Drafts?$a%62",
+        "GET /odata/Drafts?$%61%2562",
+        "GET /odata/Drafts?$%2561%252562",
         "GET /odata/Drafts/%c0%a4a/Customer",
         "GET /odata/Drafts?%25c0%25a4%c1%a1",
         "GET $a/Lines/$a",
@@ -158,7 +160,11 @@ fn a_json_batch_has_references_outside_of_graph() {
         read(json!("a"), "GET $metadata").unwrap(),
         ["/odata/Orders", "/odata/$metadata"]
     );
-    for line in ["GET $a/../x", "GET $a/$batch", "GET $a/\n"] {
+    assert_eq!(
+        read(json!("a'b"), "GET $a'b/x").unwrap(),
+        ["/odata/Orders", "/odata/$a'b/x"]
+    );
+    for line in ["GET $a/../x", "GET $a/$batch", "GET $a/\n", "GET $a?x=\n"] {
         assert!(read(json!("a"), line).is_err(), "{line}");
     }
     // What could be read as another id, or as none.
