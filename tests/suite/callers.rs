@@ -4,11 +4,12 @@ use std::fs;
 
 use serde_json::json;
 use tokenferry::simulator::{FEDERATED_ISSUER, GRAPH, Simulator};
+use tokio::net::TcpStream;
 
 use crate::harness::program::Program;
 use crate::harness::stage::Stage;
 use crate::harness::until;
-use crate::tls::{Authority, get, secure_stage, shake};
+use crate::tls::{Authority, Identity, client, get, secure_stage, shake, shake_as};
 
 /// A stage whose graph route asks for `cron`, by a key in a file of `folder`.
 async fn asking(folder: &std::path::Path) -> Stage {
@@ -125,6 +126,30 @@ async fn a_client_certificate_names_its_holder() {
     );
     let line = stage.log.with("/caller", "reports").await;
     assert_eq!(line["status"], 200);
+}
+
+#[tokio::test]
+async fn a_client_certificate_without_its_key_names_nobody() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let own = "callers: {reports: {client_certificate: reports.corp}}\n\
+               routes: [{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [reports]}]\n";
+    let stage = secure_stage(folder.path(), &authority, own).await;
+    let reports = authority.identity("reports.corp");
+    let thief = Identity {
+        certificate: reports.certificate.clone(),
+        key: authority.identity("reports.corp").key,
+    };
+    for version in rustls::ALL_VERSIONS {
+        let status = async |identity| {
+            let config = client(&authority.pem, &[version], Some(identity));
+            let socket = TcpStream::connect(stage.address()).await?;
+            let mut stream = shake_as(socket, config).await?;
+            let text = get(&mut stream, "/graph/sim/bytes/1", "").await?;
+            std::io::Result::Ok(text.split(' ').nth(1).unwrap_or_default().to_owned())
+        };
+        assert_eq!(status(&reports).await.unwrap(), "200", "{version:?}");
+        assert!(status(&thief).await.is_err(), "{version:?}");
+    }
 }
 
 #[tokio::test]

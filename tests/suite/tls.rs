@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -32,6 +34,19 @@ pub(crate) struct Authority {
 pub(crate) struct Identity {
     pub(crate) certificate: String,
     pub(crate) key: String,
+}
+
+impl Identity {
+    /// What shows the certificate and signs with the key, whether they belong together or not.
+    pub(crate) fn shown(&self) -> Arc<SingleCertAndKey> {
+        tokenferry::trust::install_provider();
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key");
+        let provider = CryptoProvider::get_default().expect("it is installed");
+        let key = provider.key_provider.load_private_key(key).expect("a key");
+        let pair = CertifiedKey::new(vec![certificate.expect("a certificate")], key);
+        Arc::new(SingleCertAndKey::from(pair))
+    }
 }
 
 impl Authority {
@@ -98,25 +113,33 @@ pub(crate) async fn shake_on(
     alpn: &[&str],
     identity: Option<&Identity>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut config = client(ca_pem, rustls::ALL_VERSIONS, identity);
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    shake_as(socket, config).await
+}
+
+/// A client of these versions of TLS that trusts this authority.
+pub(crate) fn client(
+    ca_pem: &str,
+    versions: &[&'static SupportedProtocolVersion],
+    identity: Option<&Identity>,
+) -> ClientConfig {
     tokenferry::trust::install_provider();
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("a certificate");
     roots.add(authority).expect("an authority");
-    let builder = ClientConfig::builder().with_root_certificates(roots);
-    let mut config = match identity {
+    let builder =
+        ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
+    match identity {
         None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes());
-            let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes());
-            builder
-                .with_client_auth_cert(
-                    vec![certificate.expect("a certificate")],
-                    key.expect("a key"),
-                )
-                .expect("a pair")
-        }
-    };
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Some(identity) => builder.with_client_cert_resolver(identity.shown()),
+    }
+}
+
+pub(crate) async fn shake_as(
+    socket: TcpStream,
+    config: ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").expect("a name");
     soon(TlsConnector::from(Arc::new(config)).connect(name, socket)).await
 }

@@ -17,7 +17,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use crate::cli::{desk, with_file};
 use crate::harness::program::run;
 use crate::harness::stage::Stage;
-use crate::tls::Authority;
+use crate::tls::{Authority, Identity};
 
 #[tokio::test]
 async fn what_the_authorities_file_holds_counts_after_a_reload_not_only_its_name() {
@@ -187,6 +187,11 @@ async fn vouching_for_itself(is_ca: IsCa) -> (u16, String) {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key.into())
         .expect("a pair");
+    (answering(config).await, certificate.pem())
+}
+
+/// An upstream that answers 200 to everything; its port.
+async fn answering(config: ServerConfig) -> u16 {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("it is bound").port();
@@ -204,7 +209,39 @@ async fn vouching_for_itself(is_ca: IsCa) -> (u16, String) {
             });
         }
     });
-    (port, certificate.pem())
+    port
+}
+
+#[tokio::test]
+async fn an_upstream_that_shows_a_certificate_without_its_key_gets_nothing() {
+    let authority = Authority::new();
+    let (own, other) = (
+        authority.identity("localhost"),
+        authority.identity("localhost"),
+    );
+    let thief = Identity {
+        certificate: own.certificate.clone(),
+        key: other.key,
+    };
+    for version in rustls::ALL_VERSIONS {
+        for (identity, status) in [(&own, 200), (&thief, 502)] {
+            let shown = identity.shown();
+            let config = ServerConfig::builder_with_protocol_versions(&[version])
+                .with_no_client_auth()
+                .with_cert_resolver(shown);
+            let port = answering(config).await;
+            let stage = Stage::cold("workers: 1\n", |_| {}).await;
+            let file = stage.folder().join("both.pem");
+            let both = format!("{}{}", stage.simulator.ca_pem(), authority.pem);
+            fs::write(&file, both).expect("the folder can be written");
+            stage.reload(&format!(
+                "trust: {{ca_file: '{}'}}\nroutes: [{{name: a, path: /a, upstream: 'https://localhost:{port}', scope: 'https://GRAPH/.default'}}]\n",
+                file.display()
+            ));
+            let answer = stage.get("/a/x").await;
+            assert_eq!(answer.status, status, "{version:?}: {answer:?}");
+        }
+    }
 }
 
 #[tokio::test]
