@@ -111,6 +111,7 @@ mod tests {
         for value in [
             "soon",
             "-1",
+            "+5",
             "",
             "1e3",
             ".5",
