@@ -4,7 +4,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::{GzEncoder, ZlibEncoder};
+use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 
@@ -48,4 +48,33 @@ fn codings_on_top_of_each_other_are_not_undone() {
     let both = HeaderValue::from_static("gzip, br");
     let headers = HeaderMap::from_iter([(CONTENT_ENCODING, both)]);
     assert_eq!(Coding::of(&headers), None);
+}
+
+#[test]
+fn no_coding_has_a_name_and_none() {
+    for (name, coding) in [
+        ("Identity", Some(Coding::Identity)),
+        ("", Some(Coding::Identity)),
+        ("compress", None),
+    ] {
+        let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(name))]);
+        assert_eq!(Coding::of(&headers), coding, "{name}");
+    }
+}
+
+#[test]
+fn a_stored_block_is_not_taken_for_the_head_of_zlib() {
+    let mut packer = DeflateEncoder::new(Vec::new(), Compression::none());
+    packer.write_all(b"one").unwrap();
+    let text = packer.finish().unwrap();
+    assert_eq!(decoded(Coding::Deflate, text).unwrap(), b"one");
+}
+
+#[test]
+fn a_small_answer_may_expand_however_much() {
+    let blanks = vec![b' '; 1 << 20];
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    packer.write_all(&blanks).unwrap();
+    let text = packer.finish().unwrap();
+    assert!(decoded(Coding::Gzip, text).unwrap() == blanks);
 }
