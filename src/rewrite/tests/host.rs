@@ -1,7 +1,7 @@
 //! Which of several routes a link leads to where their hosts overlap: the one that answers there.
 
 use super::link::{down, up};
-use crate::rewrite::sample::{links_at, route};
+use crate::rewrite::sample::{links_at, route, two};
 
 #[test]
 fn a_more_specific_host_answers_for_itself() {
@@ -41,4 +41,40 @@ fn a_more_specific_host_answers_for_itself() {
     ] {
         assert_eq!(down(links, url), url);
     }
+}
+
+#[test]
+fn a_port_or_a_name_alone_is_not_ours() {
+    let at = |public, host| links_at(public, two(), 0, host);
+    let (asked, public) = (
+        at(None, "proxy.corp:8443"),
+        at(Some("https://api.corp:8443/base"), "inner:8080"),
+    );
+    for (links, ours, others) in [
+        (
+            &asked,
+            "http://PROXY.corp:8443/graph/x",
+            [
+                "http://other.corp:8443/graph/x",
+                "http://proxy.corp:8444/graph/x",
+            ],
+        ),
+        (
+            &public,
+            "https://api.corp:8443/base/graph/x",
+            [
+                "https://other.corp:8443/base/graph/x",
+                "https://api.corp:8444/base/graph/x",
+            ],
+        ),
+    ] {
+        assert_eq!(up(links, ours), "https://graph.microsoft.com/x");
+        for other in others {
+            assert_eq!(up(links, other), other);
+        }
+    }
+    // Where a front end took the TLS off.
+    let links = at(None, "Proxy.corp");
+    let ours = "https://proxy.CORP/graph/x";
+    assert_eq!(up(&links, ours), "https://graph.microsoft.com/x");
 }

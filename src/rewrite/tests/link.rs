@@ -395,4 +395,6 @@ fn a_host_that_could_break_out_of_a_string_is_no_base() {
         assert!(crate::rewrite::PublicBase::new(true, host).is_none());
     }
     assert!(crate::rewrite::PublicBase::new(true, "[::1]:8080").is_some());
+    let long = |length| crate::rewrite::PublicBase::new(true, &"a".repeat(length));
+    assert!(long(259).is_some() && long(260).is_none());
 }

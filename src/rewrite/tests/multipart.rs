@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::rewrite::address::Links;
+use crate::rewrite::multipart::boundary;
 use crate::rewrite::sample::{links_at, rewrite, two};
 use crate::rewrite::{Asked, plan};
 
@@ -14,13 +15,14 @@ const UP: &str = "https://contoso-fake.crm4.dynamics.com";
 const DOWN: &str = "http://localhost:8080/dynamics";
 
 /// The answer rewritten, the same for every cut. `^` is an upstream link that is rewritten, `UP`
-/// one that is not; lines end in CRLF.
+/// one that is not, `~` where the route's path is put; lines end in CRLF.
 fn check(template: &str) {
     let template = template.replace('\n', "\r\n");
-    let input = template.replace('^', UP).replace("UP", UP);
+    let input = template.replace('^', UP).replace("UP", UP).replace('~', "");
     let expected = template
         .replace('^', DOWN)
         .replace("UP", UP)
+        .replace('~', "/dynamics")
         .replace("Content-Length: 3\r\n", "");
     let output = |cuts: &[usize]| {
         let asked = Asked {
@@ -120,6 +122,14 @@ Content-Type: application/http
 
 HTTP/1.1 201 Created
 Location: /x
+
+--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 302 Found
+Location: ~/x
+Content-Location: /x
+OData-EntityId: ^/x#tempauth=1
 
 --batchresponse_1--
 "#,
@@ -267,5 +277,16 @@ fn what_has_no_end_is_not_held() {
             }
         }
         assert!(open <= 1, "{begin}");
+    }
+}
+
+#[test]
+fn only_mixed_parts_are_operations() {
+    for (kind, mixed) in [
+        ("Multipart/Mixed; a=b; Boundary=c", true),
+        ("multipart/related; boundary=c", false),
+        ("multipart/mixed", false),
+    ] {
+        assert_eq!(boundary(kind).is_some(), mixed, "{kind}");
     }
 }

@@ -203,7 +203,8 @@ fn headers_of_operations_in_a_batch_answer_are_links_too() {
     let text = r#"{"responses":[{"id":"1","headers":{"location":"^/1","Content-Type":"UP","Retry-After":3,
         "OData-EntityId" : "^/2","X-Location":"UP/3","Location":null,"Azure-AsyncOperation":"^/4"},
         "body":{"headers":{"Location":"UP/5"},"@odata.nextLink":"^/6","x":"\"headers\":{\"Location\":\"UP"}},
-        {"headers" : {"Content-Location":"^/7","a":{"Location":"UP/8"}}},{"\u0068eaders":{"Location":"^/9"}}]}"#;
+        {"headers" : {"Content-Location":"^/7","a":{"Location":"UP/8"}}},{"\u0068eaders":{"Location":"^/9"}},
+        {"headers":{"a\"":"b","c\\":"d","Location":"^/10"}}]}"#;
     check_as(&graph(), &Text::BatchAnswer, text);
     check(
         &graph(),
