@@ -61,6 +61,8 @@ fn user_text_is_never_touched() {
         "\\\"@odata.nextLink\"":"UP","@odata.nextLinks":"UP/","odata.nextLink":"UP/","@odata.nextlink":"UP/",
         "@odata.etag":"W/\"UP\"","@odata.nextLink":" UP/","x":["@odata.nextLink","UP/"]}"#,
     );
+    // The second backslash of two begins no escape.
+    check(&graph(), r#"{"\\u0040odata.nextLin\u006b":"UP/x"}"#);
 }
 
 #[test]
