@@ -155,6 +155,24 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_of_ours_is_no_longer_than_max_wait_either() {
+        let spec = RetrySpec {
+            max_wait: Duration::from_millis(700),
+            ..spec()
+        };
+        let tried = Tried {
+            attempts: 1,
+            method: &Method::GET,
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            asked: None,
+            waited: Duration::ZERO,
+        };
+        let budget = RetryBudget::default();
+        let (longest, _) = budget.pause(&spec, &tried, 1.0).unwrap();
+        assert_eq!(longest, spec.max_wait);
+    }
+
+    #[test]
     fn other_statuses_methods_and_further_attempts_are_not_retried() {
         assert_eq!(paused(1, &Method::GET, 500, None, 0), None);
         assert_eq!(paused(3, &Method::GET, 503, None, 0), None);
@@ -197,5 +215,18 @@ mod tests {
             price.pay();
         }
         assert!(ask().is_none());
+    }
+
+    #[test]
+    fn no_more_than_ten_retries_are_saved_up() {
+        let budget = RetryBudget::default();
+        let all = || std::iter::from_fn(|| budget.reserve()).collect::<Vec<_>>();
+        (0..1000).for_each(|_| budget.save());
+        let reserved = all();
+        assert_eq!(reserved.len(), 10);
+        // Nor do prices that come back meet what was saved meanwhile.
+        (0..50).for_each(|_| budget.save());
+        drop(reserved);
+        assert_eq!(all().len(), 10);
     }
 }
