@@ -204,6 +204,31 @@ mod tests {
     }
 
     #[test]
+    fn a_coding_other_than_chunked_once_is_told() {
+        let is_taken = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(line));
+            }
+            is_chunked_at_most(&headers)
+        };
+        for taken in [&[][..], &["chunked"], &["Chunked"], &[" chunked\t"]] {
+            assert!(is_taken(taken), "{taken:?}");
+        }
+        for refused in [
+            &["gzip"][..],
+            &["gzip, chunked"],
+            &["chunked, chunked"],
+            &["chunked", "chunked"],
+            &["gzip", "chunked"],
+            &["chunked", "identity"],
+            &[""],
+        ] {
+            assert!(!is_taken(refused), "{refused:?}");
+        }
+    }
+
+    #[test]
     fn lengths_that_differ_or_are_no_numbers_are_refused() {
         for value in [
             "12, 13",
