@@ -302,18 +302,26 @@ mod tests {
             let outcome = read(Framing::Chunked, &[text.as_bytes()]);
             assert!(matches!(outcome, Err(Breakage::Malformed(_))), "{text:?}");
         }
-        let long = format!("4;{}\r\nWiki\r\n0\r\n\r\n", "x".repeat(LONGEST_LINE));
-        assert_eq!(chunked(&[long.as_bytes()]), None);
-        let endless = format!("4;{}", "x".repeat(LONGEST_LINE));
-        assert!(matches!(
-            read(Framing::Chunked, &[endless.as_bytes()]),
-            Err(Breakage::Malformed(_))
-        ));
-        let endless = format!("0\r\na: {}", "x".repeat(LONGEST_TRAILERS));
-        assert!(matches!(
-            read(Framing::Chunked, &[endless.as_bytes()]),
-            Err(Breakage::Malformed(_))
-        ));
+        let [line, trailer] = [LONGEST_LINE, LONGEST_TRAILERS].map(|most| "x".repeat(most));
+        for endless in [format!("4;{line}"), format!("0\r\na: {trailer}")] {
+            let outcome = read(Framing::Chunked, &[endless.as_bytes()]);
+            assert!(matches!(outcome, Err(Breakage::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn lines_and_trailers_are_taken_up_to_their_bounds_whole_or_in_pieces() {
+        for more in [0, 1] {
+            let line = "x".repeat(LONGEST_LINE - "4;\r\n".len() + more);
+            let line = format!("4;{line}\r\nWiki\r\n0\r\n\r\n");
+            let value = "x".repeat(LONGEST_TRAILERS - "a: \r\n\r\n".len() + more);
+            let trailers = format!("0\r\na: {value}\r\n\r\n");
+            for text in [line.as_bytes(), trailers.as_bytes()] {
+                let pieces: Vec<_> = text.chunks(64).collect();
+                assert_eq!(chunked(&[text]).is_some(), more == 0);
+                assert_eq!(chunked(&pieces).is_some(), more == 0, "in pieces");
+            }
+        }
     }
 
     #[test]
