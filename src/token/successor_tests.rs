@@ -9,11 +9,12 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::script::{
-    Script, all_attempted, cache, renew, settle, throttled, token, unavailable, wait, warm,
+    Script, all_attempted, cache, rejected, renew, settle, throttled, token, unavailable, wait,
+    warm,
 };
 use super::slot_clocks::S;
 use super::{RenewError, TokenCache, TokenError, TokenReader};
-use crate::clock::still::run;
+use crate::clock::still::{advance, run};
 use crate::clock::{self, Now};
 use crate::credential::ClaimsRequest;
 
@@ -142,5 +143,32 @@ fn the_end_of_failures_is_told_where_a_fallback_ended_them() {
         settle().await;
         assert!(heir.status(Now::read()).last_error.unwrap().over.is_some());
         assert!(told.0.lock().unwrap().contains(&Level::INFO));
+    });
+}
+
+#[test]
+fn a_failure_is_told_aloud_once_per_change_of_what_it_is() {
+    let told = Told::default();
+    let heard = tracing_subscriber::registry().with(told.clone());
+    let _another = Dispatch::new(tracing_subscriber::registry());
+    let _told_here = tracing::subscriber::set_default(heard);
+    run(async {
+        let entry = Script::new().entry_alone();
+        for (outcome, level) in [
+            (Err(unavailable()), Level::WARN),
+            (Err(unavailable()), Level::DEBUG),
+            (Err(rejected()), Level::ERROR),
+            (Err(rejected()), Level::DEBUG),
+            (Err(unavailable()), Level::WARN),
+            (Ok(token("token-1", 3600)), Level::INFO),
+            (Err(unavailable()), Level::WARN),
+            (Err(unavailable()), Level::DEBUG),
+        ] {
+            advance(S(3600)).await;
+            told.0.lock().unwrap().clear();
+            entry.begin(Now::read());
+            entry.finish(outcome.into(), S(1), Now::read(), 0.5);
+            assert_eq!(*told.0.lock().unwrap(), [level]);
+        }
     });
 }
