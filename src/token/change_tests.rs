@@ -116,6 +116,24 @@ fn who_is_told_of_a_failure_although_a_call_is_due_wakes_whoever_makes_it() {
 }
 
 #[test]
+fn who_finds_the_token_over_wakes_whoever_renews_it() {
+    run(async {
+        let reader = TokenReader::new(Script::new().entry_alone());
+        let entry = reader.entry();
+        entry.begin(Now::read());
+        entry.finish(Ok(token("token-1", 3600)).into(), S(1), Now::read(), 0.5);
+        for is_over in [false, true] {
+            let _ = reader.wait(Now::read(), Duration::from_millis(1)).await;
+            let soon = clock::now() + Duration::from_millis(1);
+            let nudged = clock::until(soon, entry.nudged()).await;
+            assert_eq!(nudged.is_some(), is_over);
+            // As after a suspension, which the refresher's timer sleeps through.
+            advance(S(3600)).await;
+        }
+    });
+}
+
+#[test]
 fn a_fallback_that_is_added_does_not_break_quiet_that_the_server_asked_for() {
     run(async {
         for holds_a_token in [false, true] {
