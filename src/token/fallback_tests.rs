@@ -169,6 +169,8 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
             let refused = clock::now();
             asked = other.next().await;
             assert!(since(refused) <= S(66), "{:?}", since(refused));
+            let is_soon = since(refused) < S(60) && since(began) < S(600);
+            assert!(!is_soon, "{:?}", since(refused));
         }
         assert!(since(began) <= S(610));
         // That of the first holds whatever changes.
@@ -176,6 +178,23 @@ fn quiet_that_the_fallback_is_to_keep_holds_up_no_first_that_has_changed() {
         std::fs::write(file.path(), "newest").unwrap();
         clock::sleep(S(590)).await;
         assert!(other.is_idle());
+    });
+}
+
+#[test]
+fn a_call_of_the_first_alone_is_counted_in_the_fallbacks_quiet() {
+    run(async {
+        let (cache, mut script) = (cache(), Script::new());
+        let entry = script.entry(&cache);
+        script.next().await.refuse(both(600));
+        let asked = script.next().await;
+        assert!(asked.request.resting.is_some());
+        asked.refuse(unavailable());
+        settle().await;
+        let expected = RefreshCounts::default().of("contoso", "graph");
+        expected.ended(RefreshOutcome::Throttled, Duration::ZERO);
+        expected.ended(RefreshOutcome::Unavailable, Duration::ZERO);
+        assert_eq!(entry.refreshes(), expected.totals());
     });
 }
 
