@@ -67,7 +67,13 @@ mod tests {
         assert!(peers.place_for(one).is_none());
         let another = peers.place_for(other);
         assert!(another.is_some());
-        drop(places);
+        // Where one of several ends, the others are counted still.
+        let [first, second] = places;
+        drop(first);
+        let again = peers.place_for(one);
+        assert!(again.is_some());
+        assert!(peers.place_for(one).is_none());
+        drop((second, again));
         assert!(peers.place_for(one).is_some());
         drop(another);
         assert!(peers.counts.lock().unwrap().is_empty());
