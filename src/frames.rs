@@ -240,10 +240,16 @@ mod tests {
     #[test]
     fn the_content_of_a_frame_is_not_taken_for_frames() {
         let start = Instant::now();
-        let mut frames = open(start);
-        let mut data = vec![1, 0, 0, DATA, 0, 0, 0, 0, 1];
-        data.extend(frame(6, 8).repeat(4000).into_iter().take(65_536));
-        assert!(frames.admit(&data, 0, || start));
+        let pings = frame(6, 8).repeat(4000);
+        for (length, size) in [([1, 0, 0], 65_536), ([0, 4, 0], 1024), ([0, 0, 200], 200)] {
+            let mut frames = open(start);
+            let data = [&length, &[DATA, 0, 0, 0, 0, 1][..], &pings[..size]].concat();
+            assert!(frames.admit(&data, 0, || start), "{size}");
+            // What follows is.
+            let spent = frame(6, 8).repeat(MOST as usize);
+            assert!(frames.admit(&spent, 0, || start), "{size}");
+            assert!(!frames.admit(&frame(6, 0), 0, || start), "{size}");
+        }
     }
 
     #[test]
