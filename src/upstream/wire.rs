@@ -353,14 +353,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_reset_that_is_met_in_writing_is_not_taken_for_the_end() {
-        // More than both systems take.
-        let body = RequestBody::Kept(Bytes::from(vec![b'x'; 32 << 20]));
-        let (mut wire, other) = answered(b"HTTP/1.1 200 OK\r\n\r\nhalf", body).await;
-        poll_fn(|cx| wire.poll_body(cx)).await.unwrap().unwrap();
-        other.set_zero_linger().unwrap();
-        drop(other);
-        let end = poll_fn(|cx| wire.poll_body(cx)).await;
-        assert!(matches!(end, Some(Err(Breakage::Io(_)))), "{end:?}");
+        for has_read in [true, false] {
+            // More than both systems take.
+            let body = RequestBody::Kept(Bytes::from(vec![b'x'; 32 << 20]));
+            let (mut wire, mut other) = answered(b"HTTP/1.1 200 OK\r\n\r\n", body).await;
+            other.write_all(b"half").await.unwrap();
+            if has_read {
+                poll_fn(|cx| wire.poll_body(cx)).await.unwrap().unwrap();
+            }
+            other.set_zero_linger().unwrap();
+            drop(other);
+            // Whoever writes once more behind the reset meets a broken pipe, which is a proper end.
+            if !has_read {
+                poll_fn(|cx| wire.poll_body(cx)).await.unwrap().unwrap();
+            }
+            let end = poll_fn(|cx| wire.poll_body(cx)).await;
+            assert!(matches!(end, Some(Err(Breakage::Io(_)))), "{end:?}");
+        }
     }
 
     #[tokio::test]
