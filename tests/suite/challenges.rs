@@ -8,6 +8,7 @@ use crate::harness::answer::Answer;
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
 use crate::harness::{soon, until};
+use crate::retry_pauses::ask;
 
 const RETRIES: &str = "tokenferry_upstream_retries_total";
 
@@ -242,6 +243,30 @@ async fn an_endpoint_that_refuses_every_token_is_told_apart_and_empties_no_cache
         calls + 1,
         "one forced renewal in 30 s"
     );
+}
+
+#[tokio::test]
+async fn a_token_that_another_request_had_exchanged_is_tried_and_then_that_is_the_end() {
+    let stage = Stage::open().await;
+    let gate = Gate::new();
+    for fault in [Fault::Hold(gate.clone()), refused("too early")] {
+        let script = Script::on(GRAPH, fault).under("/sim/bytes/1").times(1);
+        stage.simulator.script(script);
+    }
+    let mut late = ask(&stage, 1).await;
+    stage.arrive(1, "/sim/bytes/1").await;
+    let other = Script::on(GRAPH, refused("no")).under("/sim/bytes/2");
+    stage.simulator.script(other.times(1));
+    stage.get("/graph/sim/bytes/2").await.expect(200);
+    let calls = stage.simulator.token_calls();
+    let again = Script::on(GRAPH, refused("no")).under("/sim/bytes/1");
+    stage.simulator.script(again.times(1));
+    gate.open();
+    let answer = soon(late.answer("GET")).await;
+    is_refused(&answer, "a token that was fetched just now is refused too");
+    assert!(answer.all("retry-after").is_empty());
+    assert_eq!(stage.simulator.token_calls(), calls);
+    assert_eq!(stage.arrivals("/sim/bytes/1"), 2);
 }
 
 #[tokio::test]
