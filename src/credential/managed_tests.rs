@@ -67,9 +67,14 @@ async fn statuses_lead_where_the_documentation_says() {
         (404, Pace::Soon, None),
         (410, Pace::Soon, Some(10)),
         (429, Pace::Soon, None),
+        (408, Pace::Soon, None),
         (500, Pace::Soon, None),
+        (503, Pace::Soon, None),
+        (599, Pace::Soon, None),
         (400, Pace::Permanent, None),
+        (401, Pace::Permanent, None),
         (403, Pace::Permanent, None),
+        (499, Pace::Permanent, None),
     ] {
         let body = r#"{"error":"invalid_request","error_description":"Identity not found"}"#;
         let imds = StandIn::start(move |_| response(status, "", body)).await;
@@ -106,6 +111,20 @@ async fn an_arc_agent_without_a_challenge_is_a_refusal() {
         .await
         .unwrap_err();
     assert_eq!(error.pace(), Pace::Permanent);
+}
+
+#[tokio::test]
+async fn an_arc_agent_is_asked_for_no_identity_but_the_machines() {
+    for selector in [
+        IdentitySelector::ClientId("c".to_owned()),
+        IdentitySelector::ObjectId("o".to_owned()),
+        IdentitySelector::ResourceId("r".to_owned()),
+    ] {
+        let agent = StandIn::start(|_| response(200, "", TOKEN)).await;
+        let credential = managed(&agent, selector, &arc(&agent));
+        ask(&credential).await.unwrap_err();
+        assert!(agent.requests().is_empty());
+    }
 }
 
 #[tokio::test]
