@@ -139,6 +139,7 @@ mod tests {
             "Basic realm=",
             "Bearer realm=/a.key",
             "Basic a.key",
+            "Basic file=/a.key",
             "Basic realm=\"/a.key",
             "Basic, Bearer realm=/a.key",
             "\"\"=\"\",,\"",
@@ -161,8 +162,12 @@ mod tests {
         };
         let good = write(keys.join("good.key"), "key");
         assert_eq!(read(&good, &keys).unwrap().expose(), b"key");
+        let largest = write(keys.join("largest.key"), &"x".repeat(4096));
+        assert_eq!(read(&largest, &keys).unwrap().expose().len(), 4096);
         let outside = write(root.path().join("outside.key"), "secret");
+        std::fs::create_dir(keys.join("folder.key")).unwrap();
         for file in [
+            keys.join("folder.key"),
             outside,
             write(keys.join("wrong.txt"), "secret"),
             write(keys.join("below").join("deep.key"), "secret"),
