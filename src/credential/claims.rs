@@ -111,6 +111,19 @@ mod tests {
             merged["access_token"]["xms_cc"]["values"],
             serde_json::json!(["other", "cp1"])
         );
+        let merged = field(true, r#"{"access_token":{"xms_cc":{"values":["other"]}}}"#);
+        assert_eq!(
+            merged["access_token"]["xms_cc"]["values"],
+            serde_json::json!(["other", "cp1"])
+        );
+    }
+
+    #[test]
+    fn of_two_demands_both_are_asked_for_and_the_first_stays_where_they_differ() {
+        let [one, other] = [r#"{"a":{"x":1},"b":2}"#, r#"{"a":{"y":3},"b":4,"c":5}"#]
+            .map(|text| ClaimsRequest::parse(text.as_bytes()).unwrap());
+        let both = br#"{"a":{"x":1,"y":3},"b":2,"c":5}"#;
+        assert_eq!(one.and(other), ClaimsRequest::parse(both).unwrap());
     }
 
     #[test]
@@ -130,8 +143,9 @@ mod tests {
         for text in ["", "[]", "\"x\"", "null", "{", "{} {}"] {
             assert_eq!(ClaimsRequest::parse(text.as_bytes()), None, "{text}");
         }
-        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_CLAIMS));
-        assert_eq!(ClaimsRequest::parse(long.as_bytes()), None);
+        let of = |size: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(size - 8));
+        assert!(ClaimsRequest::parse(of(MAX_CLAIMS).as_bytes()).is_some());
+        assert_eq!(ClaimsRequest::parse(of(MAX_CLAIMS + 1).as_bytes()), None);
         let deep = "{\"a\":".repeat(3000) + "1" + &"}".repeat(3000);
         assert_eq!(ClaimsRequest::parse(deep.as_bytes()), None);
     }
