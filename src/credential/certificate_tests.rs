@@ -129,6 +129,12 @@ async fn a_replaced_file_is_used_and_a_broken_one_is_named() {
     ask(credential).await.unwrap();
     let after = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
     assert!(credential.expiry().unwrap() > after);
+    let (key, pair) = key_alone();
+    let (next, thumbprint) = certificate_of(&pair, 2019, 2085);
+    std::fs::write(&file, next + &key).unwrap();
+    ask(credential).await.unwrap();
+    let sent = entra.requests()[1].field("client_assertion").unwrap();
+    assert_eq!(json(&sent, 0)["x5t#S256"], thumbprint);
     std::fs::remove_file(&file).unwrap();
     let words = ask(credential).await.unwrap_err().words();
     assert!(
