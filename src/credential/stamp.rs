@@ -105,6 +105,23 @@ mod tests {
     }
 
     #[test]
+    fn a_pairs_stamp_follows_the_seconds_files_and_the_refusals_of_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, name).unwrap();
+            FilePath::from(file)
+        });
+        let now = Instant::now();
+        let taken = |at| Stamp::of([&first]).of_pair(Stamp::of([&second]), at);
+        let before = taken(now);
+        assert_eq!(before, taken(now));
+        assert_ne!(before, taken(now + std::time::Duration::from_secs(1)));
+        std::fs::write(folder.path().join("second"), "new").unwrap();
+        assert_ne!(before, taken(now));
+    }
+
+    #[test]
     fn a_look_that_saw_nothing_tells_of_no_change_and_hides_none() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
