@@ -23,6 +23,12 @@ pub fn ran_out(error: &io::Error) -> bool {
     }
 }
 
+/// What to do about a failure of the system's: about a want of descriptors where it is one, and else what
+/// is told `otherwise`.
+pub fn remedy<'a>(error: &io::Error, otherwise: &'a str) -> &'a str {
+    if ran_out(error) { REMEDY } else { otherwise }
+}
+
 /// Whether none is left. The system's resolver does not say why it fails.
 pub fn are_used_up() -> bool {
     probe().is_err_and(|error| ran_out(&error))

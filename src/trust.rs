@@ -8,7 +8,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::{CipherSuite, ClientConfig, RootCertStore, SupportedCipherSuite};
 
 use crate::certificate_path::Bounded;
-use crate::descriptors::{REMEDY, ran_out};
+use crate::descriptors::{REMEDY, ran_out, remedy};
 use crate::secret::pem::{self, PemError};
 use crate::secret::{FilePath, regular_file};
 
@@ -21,7 +21,8 @@ pub enum TrustError {
     Descriptors,
     /// The configured CA file cannot be read.
     #[error(
-        "the CA file {path} cannot be read; check that it is there and that this user may read it"
+        "the CA file {path} cannot be read; {}",
+        remedy(source, "check that it is there and that this user may read it")
     )]
     Unreadable {
         /// The file.

@@ -91,12 +91,12 @@ impl Disk {
             Ok(content) => content,
             Err(error) => {
                 let help = match path.is_written() {
-                    _ if descriptors::ran_out(&error) => descriptors::REMEDY,
                     true => "check the path, and that this user may read it",
                     false => {
                         "check that the variable holds the path, not what belongs into the file, and that this user may read it"
                     }
                 };
+                let help = descriptors::remedy(&error, help);
                 self.refuse(&at, format!("cannot read {path}: {error}; {help}"));
                 return;
             }

@@ -271,13 +271,13 @@ pub fn look(path: &Path, allow_missing_env: bool, replaced: Replaced) -> Examine
 
 /// What to do where the file of the configuration cannot be read.
 fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        _ if descriptors::ran_out(error) => descriptors::REMEDY,
+    let remedy = match error.kind() {
         ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => {
             "name the file with -c FILE or TOKENFERRY_CONFIG; `tokenferry demo` needs none"
         }
         _ => "check that this user may read it, and the file system that it is on",
-    }
+    };
+    descriptors::remedy(error, remedy)
 }
 
 /// Where a file stops being text. What stands before that is text, so it has lines and columns.

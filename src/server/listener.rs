@@ -46,20 +46,14 @@ pub struct SocketFile {
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}; {}", remedy(source))]
+#[error("cannot listen on {address}; {}", descriptors::remedy(source, REMEDY))]
 pub struct BindError {
     address: String,
     source: io::Error,
 }
 
-fn remedy(source: &io::Error) -> &'static str {
-    match descriptors::ran_out(source) {
-        true => descriptors::REMEDY,
-        false => {
-            "check that it is free and that this user may use it, or name another with `listen` or `admin`"
-        }
-    }
-}
+const REMEDY: &str =
+    "check that it is free and that this user may use it, or name another with `listen` or `admin`";
 
 impl Listener {
     /// Binds one of the addresses that are listened on; `localhost:PORT` is both loopback addresses,
