@@ -2,9 +2,13 @@
 //! JSON is rewritten as by a rewriter that works on the parsed document.
 #![no_main]
 
+#[path = "../../src/rewrite/tests/model.rs"]
+mod model;
+
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
+use model::Model;
 use serde_json::Value;
 use tokenferry::config::{BaseUrl, PREAUTHENTICATED_KEYS, PathPrefix, RewriteLinks};
 use tokenferry::rewrite::scan::{Piece, Scanner};
@@ -39,36 +43,10 @@ fn output(rewrite: RewriteLinks, text: &[u8], size: usize) -> (Vec<u8>, u64) {
     (out, scanner.links_found())
 }
 
-/// The same on the parsed document.
-fn rewritten(value: Value, all: bool, link: bool) -> Value {
-    match value {
-        Value::String(text) => Value::String(if all || link { turned(text) } else { text }),
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| rewritten(item, all, false))
-            .collect(),
-        Value::Object(members) => {
-            let member = |(key, value): (String, Value)| {
-                let ends = ["@odata.nextLink", "@odata.deltaLink", "@odata.context"];
-                let link = ends.iter().any(|end| key.ends_with(end)) || key == "nextLink";
-                let stays = value.is_string() && PREAUTHENTICATED_KEYS.contains(&key.as_str());
-                let value = if stays {
-                    value
-                } else {
-                    rewritten(value, all, link)
-                };
-                (key, value)
-            };
-            Value::Object(members.into_iter().map(member).collect())
-        }
-        other => other,
-    }
-}
-
 /// What a link becomes.
-fn turned(text: String) -> String {
+fn turned(text: &str) -> String {
     let Some((front, rest)) = text.split_once("://") else {
-        return text;
+        return text.to_owned();
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
@@ -88,7 +66,7 @@ fn turned(text: String) -> String {
     if front.eq_ignore_ascii_case("https") && ours && !is_ticket {
         format!("http://c/g{rest}")
     } else {
-        text
+        text.to_owned()
     }
 }
 
@@ -102,7 +80,12 @@ fuzz_target!(|input: (u8, &[u8])| {
         );
         assert!(links > 0 || whole == text);
         if let Ok(document) = serde_json::from_slice::<Value>(text) {
-            let expected = rewritten(document, mode == RewriteLinks::All, false);
+            let model = Model {
+                all: mode == RewriteLinks::All,
+                stays: &PREAUTHENTICATED_KEYS,
+                turned,
+            };
+            let expected = model.rewritten(document, false);
             assert_eq!(serde_json::from_slice::<Value>(&whole).ok(), Some(expected));
         }
     }

@@ -7,6 +7,7 @@ mod cost;
 mod decode;
 mod host;
 mod link;
+mod model;
 mod multipart;
 mod plan;
 mod request;

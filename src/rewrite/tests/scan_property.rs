@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::model::Model;
 use crate::config::{PREAUTHENTICATED_KEYS, RewriteLinks};
 use crate::rewrite::address::Links;
 use crate::rewrite::sample::{graph_with, scan};
@@ -29,38 +30,24 @@ pub(super) fn output_of(kind: Text, links: &Links, text: &[u8], cuts: &[usize]) 
     )
 }
 
-/// The same on the parsed document: slow and plain.
+/// The same on the parsed document.
 pub(super) fn rewritten(value: Value, all: bool, link: bool) -> Value {
-    match value {
-        Value::String(text) if all || link => {
-            let front = text.get(..UP.len());
-            let rest = front
-                .filter(|front| front.eq_ignore_ascii_case(UP))
-                .map(|_| &text[UP.len()..]);
-            let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
-            let rest = rest.filter(|_| !is_preauthenticated(&text));
-            Value::String(rest.map_or(text.clone(), |rest| format!("{DOWN}{rest}")))
-        }
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| rewritten(item, all, false))
-            .collect(),
-        Value::Object(members) => {
-            let member = |(key, value): (String, Value)| {
-                let ends = ["@odata.nextLink", "@odata.deltaLink", "@odata.context"];
-                let link = ends.iter().any(|end| key.ends_with(end)) || key == "nextLink";
-                let value = match value {
-                    Value::String(text) if PREAUTHENTICATED_KEYS.contains(&key.as_str()) => {
-                        text.into()
-                    }
-                    value => rewritten(value, all, link),
-                };
-                (key, value)
-            };
-            Value::Object(members.into_iter().map(member).collect())
-        }
-        other => other,
-    }
+    let model = Model {
+        all,
+        stays: &PREAUTHENTICATED_KEYS,
+        turned,
+    };
+    model.rewritten(value, link)
+}
+
+fn turned(text: &str) -> String {
+    let front = text.get(..UP.len());
+    let rest = front
+        .filter(|front| front.eq_ignore_ascii_case(UP))
+        .map(|_| &text[UP.len()..]);
+    let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
+    let rest = rest.filter(|_| !is_preauthenticated(text));
+    rest.map_or(text.to_owned(), |rest| format!("{DOWN}{rest}"))
 }
 
 /// Whether a URL's query has `sig` or `tempauth`.
