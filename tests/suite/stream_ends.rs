@@ -173,19 +173,24 @@ async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     }
 }
 
-#[tokio::test]
-async fn a_request_that_was_let_go_before_its_body_was_there_is_sent_again_with_all_of_it() {
-    for (refusal, method) in [(Refusal::Stream, "POST"), (Refusal::Connection, "GET")] {
-        let came = Arc::new(Semaphore::new(0));
-        let port = refuses_first(refusal, Arc::clone(&came)).await;
-        let stage = Stage::with(&format!(
-            "\
+/// The proxy in front of such an upstream.
+async fn before_hasty(refusal: Refusal, came: &Arc<Semaphore>) -> Stage {
+    let port = refuses_first(refusal, Arc::clone(came)).await;
+    Stage::with(&format!(
+        "\
 workers: 1
 routes:
   - {{name: hasty, path: /hasty, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}
 "
-        ))
-        .await;
+    ))
+    .await
+}
+
+#[tokio::test]
+async fn a_request_that_was_let_go_before_its_body_was_there_is_sent_again_with_all_of_it() {
+    for (refusal, method) in [(Refusal::Stream, "POST"), (Refusal::Connection, "GET")] {
+        let came = Arc::new(Semaphore::new(0));
+        let stage = before_hasty(refusal, &came).await;
         let mut caller = stage.caller().await;
         caller
             .ask(&format!("{method} /hasty/x HTTP/1.1\nContent-Length: 10"))
@@ -204,15 +209,7 @@ routes:
 async fn a_request_that_was_let_go_before_any_of_its_body_came_is_sent_again_however_large_it_is() {
     for refusal in [Refusal::Stream, Refusal::Goodbye] {
         let came = Arc::new(Semaphore::new(0));
-        let port = refuses_first(refusal, Arc::clone(&came)).await;
-        let stage = Stage::with(&format!(
-            "\
-workers: 1
-routes:
-  - {{name: hasty, path: /hasty, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default', upstream_http: 2}}
-"
-        ))
-        .await;
+        let stage = before_hasty(refusal, &came).await;
         let mut caller = stage.caller().await;
         // More than is kept.
         let body = "x".repeat(70_000);
