@@ -110,6 +110,14 @@ impl Drop for Price<'_> {
 mod tests {
     use super::*;
 
+    const ONCE: Tried<'_> = Tried {
+        attempts: 1,
+        method: &Method::GET,
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        asked: None,
+        waited: Duration::ZERO,
+    };
+
     fn spec() -> RetrySpec {
         RetrySpec {
             attempts: 3,
@@ -160,15 +168,8 @@ mod tests {
             max_wait: Duration::from_millis(700),
             ..spec()
         };
-        let tried = Tried {
-            attempts: 1,
-            method: &Method::GET,
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            asked: None,
-            waited: Duration::ZERO,
-        };
         let budget = RetryBudget::default();
-        let (longest, _) = budget.pause(&spec, &tried, 1.0).unwrap();
+        let (longest, _) = budget.pause(&spec, &ONCE, 1.0).unwrap();
         assert_eq!(longest, spec.max_wait);
     }
 
@@ -198,14 +199,7 @@ mod tests {
     #[test]
     fn a_retry_that_is_not_made_costs_nothing() {
         let (spec, budget) = (spec(), RetryBudget::default());
-        let tried = Tried {
-            attempts: 1,
-            method: &Method::GET,
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            asked: None,
-            waited: Duration::ZERO,
-        };
-        let ask = || budget.pause(&spec, &tried, 1.0);
+        let ask = || budget.pause(&spec, &ONCE, 1.0);
         for _ in 0..100 {
             let (_, _price) = ask().expect("the budget is as it was");
         }

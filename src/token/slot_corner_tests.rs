@@ -2,7 +2,14 @@
 
 use super::slot::{Concern, Renewal, Slot, Step};
 use super::slot_clocks::{Clocks, S, claims, holding, life};
+use crate::clock::Now;
 use crate::credential::Pace;
+
+/// A demand for claims, and the call that it leads to.
+fn call_with_claims(slot: &mut Slot, serial: u64, now: Now) {
+    slot.rejected(serial, Some(&claims("nbf")), now);
+    slot.started(now).unwrap();
+}
 
 #[test]
 fn a_renewal_that_was_due_and_failed_makes_no_room_for_another_forced_one() {
@@ -40,8 +47,7 @@ fn claims_that_a_failed_call_left_unasked_for_may_be_asked_for_after_the_next() 
 fn a_change_during_a_call_with_claims_makes_no_other_call_due() {
     let clocks = Clocks::start();
     let (mut slot, held) = holding(clocks, life(3600), 0.0);
-    slot.rejected(held.serial, Some(&claims("nbf")), clocks.at(0.0));
-    slot.started(clocks.at(0.0)).unwrap();
+    call_with_claims(&mut slot, held.serial, clocks.at(0.0));
     assert!(slot.credential_changed(false, clocks.at(1.0)));
     slot.failed(Pace::Soon, None, clocks.at(2.0), 0.0);
     let again = slot.started(clocks.at(2.0)).unwrap();
@@ -56,8 +62,7 @@ fn a_refusal_of_claims_brings_no_renewal_forward() {
     // What was asked for ends long before the renewal; or nothing was, and the renewal is near.
     for (at, quiet, left) in [(0.0, Some(S(60)), 2880), (2879.0, None, 1)] {
         let (mut slot, held) = holding(clocks, life(3600), 0.0);
-        slot.rejected(held.serial, Some(&claims("nbf")), clocks.at(at));
-        slot.started(clocks.at(at)).unwrap();
+        call_with_claims(&mut slot, held.serial, clocks.at(at));
         slot.failed(Pace::Soon, quiet, clocks.at(at), 1.0);
         assert_eq!(slot.next(clocks.at(at)), Step::Wait(S(left)));
     }
@@ -67,8 +72,7 @@ fn a_refusal_of_claims_brings_no_renewal_forward() {
 fn a_change_puts_off_no_renewal_that_had_no_time_for_the_quiet() {
     let clocks = Clocks::start();
     let (mut slot, held) = holding(clocks, life(3600), 0.0);
-    slot.rejected(held.serial, Some(&claims("nbf")), clocks.at(2879.0));
-    slot.started(clocks.at(2879.0)).unwrap();
+    call_with_claims(&mut slot, held.serial, clocks.at(2879.0));
     slot.failed(Pace::Soon, Some(S(600)), clocks.at(2879.0), 0.0);
     assert!(!slot.credential_changed(true, clocks.at(2879.0)));
     assert_eq!(slot.next(clocks.at(2879.0)), Step::Wait(S(1)));
@@ -106,8 +110,7 @@ fn what_is_left_of_a_time_is_what_the_clock_that_is_ahead_leaves() {
 fn a_plain_refusal_waits_for_a_call_with_claims_and_no_refusal_waits_without_a_token() {
     let clocks = Clocks::start();
     let (mut slot, held) = holding(clocks, life(3600), 0.0);
-    slot.rejected(held.serial, Some(&claims("nbf")), clocks.at(0.0));
-    slot.started(clocks.at(0.0)).unwrap();
+    call_with_claims(&mut slot, held.serial, clocks.at(0.0));
     let renewal = slot.rejected(held.serial, None, clocks.at(1.0));
     assert_eq!(renewal, Renewal::Join(2));
     let renewal = Slot::new().rejected(held.serial, None, clocks.at(1.0));
@@ -130,8 +133,7 @@ fn a_refusal_that_finds_a_call_due_leaves_room_for_a_forced_one() {
 fn quiet_that_was_asked_for_with_claims_holds_up_no_plain_renewal_once_a_token_came() {
     let clocks = Clocks::start();
     let (mut slot, held) = holding(clocks, life(3600), 0.0);
-    slot.rejected(held.serial, Some(&claims("nbf")), clocks.at(0.0));
-    slot.started(clocks.at(0.0)).unwrap();
+    call_with_claims(&mut slot, held.serial, clocks.at(0.0));
     slot.failed(Pace::Soon, Some(S(3000)), clocks.at(0.0), 0.0);
     slot.started(clocks.at(2880.0)).unwrap();
     let held = slot.succeeded(life(3600), false, 0.0).unwrap();
@@ -143,8 +145,7 @@ fn quiet_that_was_asked_for_with_claims_holds_up_no_plain_renewal_once_a_token_c
 fn quiet_that_was_asked_for_with_claims_puts_off_no_renewal_of_a_token_that_is_over() {
     let clocks = Clocks::start();
     let (mut slot, held) = holding(clocks, life(300), 0.0);
-    slot.rejected(held.serial, Some(&claims("nbf")), clocks.at(239.0));
-    slot.started(clocks.at(239.0)).unwrap();
+    call_with_claims(&mut slot, held.serial, clocks.at(239.0));
     slot.failed(Pace::Soon, Some(S(5)), clocks.at(271.0), 0.0);
     assert_eq!(slot.next(clocks.at(271.0)), Step::Call);
 }
@@ -193,8 +194,7 @@ fn a_change_is_followed_at_once_unless_quiet_is_kept_now() {
     assert!(slot.credential_changed(true, clocks.at(61.0)));
     slot.started(clocks.at(61.0)).unwrap();
     slot.succeeded(life(3600), true, 0.0).unwrap();
-    slot.rejected(held.serial, Some(&claims("nbf")), clocks.at(61.0));
-    slot.started(clocks.at(61.0)).unwrap();
+    call_with_claims(&mut slot, held.serial, clocks.at(61.0));
     slot.failed(Pace::Soon, Some(S(60)), clocks.at(61.0), 0.0);
     // This one is not, and the renewal comes forward to its end.
     assert!(!slot.credential_changed(true, clocks.at(62.0)));
