@@ -8,8 +8,8 @@ use std::sync::Arc;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use reqwest::{ClientBuilder, Proxy};
 
-/// The variables in the order in which they count; upper case comes first in each pair.
-const NAMES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
+/// The variables in the order in which they count.
+const NAMES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Why the forward proxy that the environment names cannot be used.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -66,14 +66,15 @@ impl ForwardProxy {
         if env("REQUEST_METHOD").is_some() {
             return Ok(Self::none());
         }
-        let set = |pair: [&'static str; 2]| pair.iter().find_map(|name| Some((*name, env(name)?)));
-        let mut named = NAMES.into_iter().filter_map(set);
-        let Some((name, value)) = named.find(|(_, value)| !value.is_empty()) else {
+        // An empty one counts as unset, as in curl: container tools set what the host does not have.
+        let set = |name| Some((name, env(name).filter(|value| !value.is_empty())?));
+        let Some((name, value)) = NAMES.into_iter().find_map(set) else {
             return Ok(Self::none());
         };
         let value = value.to_string_lossy();
         judge(name, &value)?;
-        let excepted = set(["NO_PROXY", "no_proxy"]).map(|(_, value)| value);
+        let excepted = ["NO_PROXY", "no_proxy"].into_iter().find_map(set);
+        let excepted = excepted.map(|(_, value)| value);
         let excepted = exceptions(&excepted.unwrap_or_default().to_string_lossy());
         let matcher = Matcher::builder().https(value.into_owned()).no(excepted);
         Ok(Self(Arc::new(matcher.build())))

@@ -98,6 +98,33 @@ async fn token_calls_and_upstreams_go_through_the_proxy_of_the_environment() {
 }
 
 #[tokio::test]
+async fn a_variable_that_is_empty_hides_none_of_another_spelling() {
+    for [empty, named] in [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]] {
+        let simulator = Simulator::start().await.unwrap();
+        let house = House::open(&simulator, None).await;
+        let proxy = format!("http://{}", house.address);
+        let vars = [
+            (empty, ""),
+            (named, proxy.as_str()),
+            ("NO_PROXY", ""),
+            ("no_proxy", "localhost"),
+        ];
+        let own = format!(
+            "resolve: {{}}\nroutes: [{{name: local, path: /local, upstream: 'https://localhost:{}'}}]\n",
+            simulator.address().port()
+        );
+        let program = Program::within(simulator, &own, &vars).await;
+        program.get("/local/sim/bytes/1").await;
+        let asked = house.asked();
+        assert!(asked.iter().any(|head| head.contains(LOGIN)), "{asked:?}");
+        assert!(
+            !asked.iter().any(|head| head.contains("localhost")),
+            "{asked:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_upstream_without_tls_is_reached_without_the_proxy() {
     let simulator = Simulator::start().await.unwrap();
     let house = House::open(&simulator, None).await;
