@@ -10,11 +10,14 @@ use super::file::RawHeaderEdits;
 use super::read::{Field, Item, Table};
 use super::report::{Report, Span, is_word, quoted, quoted_key};
 
-/// Hop-by-hop and framing fields (RFC 9110 section 7.6.1, RFC 9112 section 6) and the host.
-const FRAMING: [&str; 11] = [
+/// Hop-by-hop and framing fields (RFC 9110 section 7.6.1, RFC 9112 section 6), the host, and what is
+/// answered here.
+const FRAMING: [&str; 13] = [
     "connection",
     "content-length",
+    "expect",
     "host",
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
@@ -96,7 +99,7 @@ fn editable(
     direction: Direction,
     report: &mut Report,
 ) -> Option<HeaderName> {
-    let reason = match name.as_str() {
+    let reason = match dashed(name).as_str() {
         "authorization" if direction == Direction::Request => {
             "it carries the token; that is what the route is for"
         }
@@ -116,14 +119,21 @@ fn editable(
     None
 }
 
+/// The name as some servers read it.
+fn dashed(name: &HeaderName) -> String {
+    name.as_str().replace('_', "-")
+}
+
 /// The headers whose default strip or refusal is lifted.
 pub(super) fn kept(items: &[Item<HeaderName>], report: &mut Report) -> Vec<HeaderName> {
     let mut kept = Vec::new();
     for item in items {
-        let name = item.value.as_str();
-        let reason = match name {
+        let reason = match dashed(&item.value).as_str() {
             "authorization" => "the route's own token takes its place",
-            _ if FRAMING.contains(&name) => "it belongs to the connection, not to the message",
+            "x-api-key" => {
+                "callers prove themselves here with it; for a key of the upstream's own, use request_headers"
+            }
+            text if FRAMING.contains(&text) => "it belongs to the connection, not to the message",
             _ => {
                 kept.push(item.value.clone());
                 continue;
@@ -131,7 +141,7 @@ pub(super) fn kept(items: &[Item<HeaderName>], report: &mut Report) -> Vec<Heade
         };
         report.problem(
             item.span,
-            format!("{} cannot be kept", quoted(name)),
+            format!("{} cannot be kept", quoted(item.value.as_str())),
             reason,
         );
     }

@@ -14,8 +14,8 @@ use super::roster::unknown;
 use super::scalar::{Size, Time};
 use super::value::{BaseUrl, HostPattern, Name};
 use super::{
-    AllowSpec, BatchRule, CallerProof, LATEST_RETRY, PREAUTHENTICATED_KEYS, PatternSegment,
-    RetrySpec, RewriteLinks, RouteSpec, Throttle, UpstreamHttp,
+    AllowSpec, BatchRule, LATEST_RETRY, PREAUTHENTICATED_KEYS, PatternSegment, RetrySpec,
+    RewriteLinks, RouteSpec, Throttle, UpstreamHttp,
 };
 
 /// Checks one route; `None` when a part that it cannot do without is wrong.
@@ -197,24 +197,6 @@ fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Ve
     if item.value.is_empty {
         let message = "an empty \"callers\" would let anybody in";
         report.problem(item.key, message, "leave the key out if that is meant");
-    }
-    let keys = |caller: &Item<Name>| {
-        let found = around.callers.find(caller.value.as_str());
-        let spec = found.and_then(|index| around.callers.entries[index].spec.as_ref());
-        spec.is_some_and(|spec| matches!(spec.proof, CallerProof::ApiKey(_)))
-    };
-    let kept = raw
-        .keep_headers
-        .items()
-        .iter()
-        .find(|header| header.value == "x-api-key");
-    if let Some(header) = kept.filter(|_| item.value.items.iter().any(keys)) {
-        let message = "the callers' own keys would go to the upstream";
-        report.problem(
-            header.span,
-            message,
-            "callers of this route prove themselves with X-Api-Key",
-        );
     }
     for caller in &item.value.items {
         let name = caller.value.as_str();
