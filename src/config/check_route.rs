@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::check::Surroundings;
 use super::check_header::{Direction, edits, kept};
 use super::check_limit::upstream_timeouts;
+use super::check_link::link_keys;
 use super::check_scope;
 use super::choice::RawThrottle;
 use super::file::{RawRetry, RawRoute};
@@ -14,8 +15,8 @@ use super::roster::unknown;
 use super::scalar::{Size, Time};
 use super::value::{BaseUrl, HostPattern, Name};
 use super::{
-    AllowSpec, BatchRule, LATEST_RETRY, PREAUTHENTICATED_KEYS, PatternSegment, RetrySpec,
-    RewriteLinks, RouteSpec, Throttle, UpstreamHttp,
+    AllowSpec, BatchRule, LATEST_RETRY, PatternSegment, RetrySpec, RewriteLinks, RouteSpec,
+    Throttle, UpstreamHttp,
 };
 
 /// Checks one route; `None` when a part that it cannot do without is wrong.
@@ -211,34 +212,6 @@ fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Ve
         }
     }
     raw.callers.values()
-}
-
-fn link_keys(raw: &RawRoute, report: &mut Report) -> Vec<String> {
-    let items = raw.link_keys.items();
-    for item in items {
-        // What JSON would escape cannot be compared byte for byte while streaming.
-        let plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
-        if item.value.0.len() > 128 || !item.value.0.bytes().all(plain) {
-            let message = "\"link_keys\" takes names of JSON members";
-            report.problem(
-                item.span,
-                message,
-                "up to 128 ASCII characters, without quotes: nextLink",
-            );
-        }
-    }
-    for item in items {
-        if PREAUTHENTICATED_KEYS.contains(&item.value.0.as_str()) {
-            let message = format!("{:?} in \"link_keys\" has no effect", item.value.0);
-            let help = "such an address needs no token, and must never get it; leave it out";
-            report.warning(item.span, message, help);
-        }
-    }
-    if let (Some(key), Some(RewriteLinks::Off)) = (raw.link_keys.key(), raw.rewrite_links.value()) {
-        let message = "\"link_keys\" has no effect with rewrite_links: false";
-        report.warning(key, message, "leave one of the two out");
-    }
-    items.iter().map(|item| item.value.0.clone()).collect()
 }
 
 fn throttle(raw: &RawRoute, upstream: Option<&BaseUrl>, report: &mut Report) -> Throttle {

@@ -15,6 +15,7 @@ mod check_fallback;
 mod check_header;
 mod check_identity;
 mod check_limit;
+mod check_link;
 mod check_network;
 mod check_route;
 mod check_scope;
