@@ -28,6 +28,7 @@ pub mod logging;
 pub mod metrics;
 
 pub mod forward_proxy;
+pub mod http_client;
 pub mod trust;
 
 pub mod alarm;

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header::HOST;
-use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect, retry};
+use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use url::Position;
 
 use super::key_set::{KeySet, KeySetError};
 use crate::config::HostName;
 use crate::forward_proxy::ForwardProxy;
+use crate::http_client;
 use crate::secret::{FilePath, Secret, SecretError, SecretSource, regular_file};
 
 /// Discovery documents and key sets have a few KiB.
@@ -137,17 +138,7 @@ impl Egress {
         document: &str,
         tls: &rustls::ClientConfig,
     ) -> Result<RequestBuilder, reqwest::Error> {
-        let mut tls = tls.clone();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .pool_max_idle_per_host(0)
-            .timeout(LIMIT)
-            .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")));
+        let client = http_client::builder(tls).timeout(LIMIT);
         let Ok(mut url) = Url::parse(document) else {
             // The library says what is wrong with it.
             return Ok(client.build()?.get(document));

@@ -20,6 +20,7 @@ use crate::chain::causes;
 use crate::config::{HostName, LOCALHOST, Origin};
 use crate::forward_proxy::{self, ForwardProxy};
 use crate::guid;
+use crate::http_client;
 
 /// Largest answer that is read: a token of 16 KiB and what else an endpoint says beside it.
 pub(super) const MAX_ANSWER: usize = 64 * 1024;
@@ -47,7 +48,7 @@ impl Egress {
         let peer = Peer::new(&origin.authority());
         let hint = "check the network, DNS, HTTPS_PROXY and `trust`";
         let pinned = self.resolve.get(&(origin.host.clone(), origin.port));
-        let client = client(&self.tls, CONNECT);
+        let client = http_client::builder(&self.tls).connect_timeout(CONNECT);
         let client = match pinned {
             Some(address) if origin.secure => {
                 client.no_proxy().resolve(origin.host.as_str(), *address)
@@ -68,7 +69,7 @@ impl Egress {
         ));
         let hint = "managed identity works only where Azure provides one";
         let pinned = self.resolve.get(&(origin.host.clone(), origin.port));
-        let client = client(&self.tls, CONNECT_METADATA);
+        let client = http_client::builder(&self.tls).connect_timeout(CONNECT_METADATA);
         let host = &origin.host;
         let client = match host.is_loopback() && !host.is_address() {
             true => here(client, host.as_str()),
@@ -77,22 +78,6 @@ impl Egress {
         let client = client.build()?;
         Ok(Endpoint::new(client, origin, pinned, path, peer, hint))
     }
-}
-
-fn client(tls: &rustls::ClientConfig, connect: Duration) -> ClientBuilder {
-    let mut tls = tls.clone();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .http1_only()
-        // A redirect would carry the secret elsewhere.
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        // Calls are an hour apart: a kept connection would only ever be a stale one.
-        .pool_max_idle_per_host(0)
-        .connect_timeout(connect)
-        .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")))
 }
 
 /// A client that goes by no proxy, and knows where this name of this machine leads: a resolver may
