@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::key::{self, Key};
 use super::validity::Validity;
-use super::{Origin, TlsError, offer_protocols};
+use super::{MadeFrom, TlsError, offer_protocols};
 use crate::certificate_path::Bounded;
 use crate::secret::{FilePath, pem, regular_file};
 
@@ -20,13 +20,13 @@ pub(super) fn load(
     certificate: &FilePath,
     key: &FilePath,
     client_ca: Option<&FilePath>,
-) -> Result<(ServerConfig, Origin, Option<Validity>), TlsError> {
+) -> Result<(ServerConfig, MadeFrom, Option<Validity>), TlsError> {
     let chain_text = read("certificate_file", certificate)?;
     let key_text = read("key_file", key)?;
     let authority_text = client_ca.map(|path| read("client_ca_file", path));
     let authority_text = authority_text.transpose()?;
     let texts = [Some(&chain_text), Some(&key_text), authority_text.as_ref()];
-    let origin = origin_of(texts.into_iter().flatten());
+    let sum = sum_of(texts.into_iter().flatten());
 
     let chain = certificates("certificate_file", certificate, &chain_text)?;
     let Some(first) = chain.first() else {
@@ -66,11 +66,11 @@ pub(super) fn load(
         config.send_tls13_tickets = 0;
     }
     offer_protocols(&mut config);
-    Ok((config, origin, validity))
+    Ok((config, MadeFrom::Files(sum), validity))
 }
 
 /// What these files say, to see whether others say something else.
-fn origin_of<'a>(texts: impl Iterator<Item = &'a Zeroizing<Vec<u8>>>) -> Origin {
+fn sum_of<'a>(texts: impl Iterator<Item = &'a Zeroizing<Vec<u8>>>) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     for text in texts {
         context.update(&text.len().to_be_bytes());
@@ -78,7 +78,7 @@ fn origin_of<'a>(texts: impl Iterator<Item = &'a Zeroizing<Vec<u8>>>) -> Origin 
     }
     let mut sum = [0; 32];
     sum.copy_from_slice(context.finish().as_ref());
-    Origin::Files(sum)
+    sum
 }
 
 fn read(key: &'static str, path: &FilePath) -> Result<Zeroizing<Vec<u8>>, TlsError> {

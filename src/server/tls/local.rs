@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use super::key::{self, Key};
 use super::validity::Validity;
-use super::{Origin, TlsError, offer_protocols};
+use super::{MadeFrom, TlsError, offer_protocols};
 use crate::secret::pem;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -63,7 +63,7 @@ pub fn folder() -> Result<PathBuf, TlsError> {
 }
 
 /// Reads the certificate from the folder, or makes it, and its authority when that is missing too.
-pub(super) fn load(folder: &Path, now: SystemTime) -> Result<(ServerConfig, Origin), TlsError> {
+pub(super) fn load(folder: &Path, now: SystemTime) -> Result<(ServerConfig, MadeFrom), TlsError> {
     fs::create_dir_all(folder).map_err(unusable(folder))?;
     // Two programs that start at once must not each make an authority.
     let lock_path = folder.join("lock");
@@ -90,7 +90,7 @@ pub(super) fn load(folder: &Path, now: SystemTime) -> Result<(ServerConfig, Orig
         ca_file = %path.display(),
         "callers reach this proxy by https://localhost; trust this file once in each tool (curl --cacert, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE, SSL_CERT_FILE) or in the system's store"
     );
-    Ok((config, Origin::Local(until)))
+    Ok((config, MadeFrom::Local(until)))
 }
 
 type Leaf = (Vec<CertificateDer<'static>>, Key, SystemTime);

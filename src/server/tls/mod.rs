@@ -111,7 +111,7 @@ pub struct Loaded {
     spec: TlsSpec,
     config: Arc<ServerConfig>,
     /// What it was made from; other bytes mean that it has to be made again.
-    origin: Origin,
+    made_from: MadeFrom,
     /// When somebody else's is valid. One of our own making is made anew in time.
     validity: Option<Validity>,
 }
@@ -125,7 +125,7 @@ impl Loaded {
 
 /// What a certificate was made from.
 #[derive(Debug, PartialEq, Eq)]
-enum Origin {
+enum MadeFrom {
     /// A digest of the files.
     Files([u8; 32]),
     /// Our own making, good until then.
@@ -137,21 +137,21 @@ enum Origin {
 /// # Errors
 /// When it cannot be used.
 pub fn load(spec: &TlsSpec, now: SystemTime) -> Result<Loaded, TlsError> {
-    let (config, origin, validity) = match spec {
+    let (config, made_from, validity) = match spec {
         TlsSpec::Files {
             certificate_file,
             key_file,
             client_ca_file,
         } => files::load(certificate_file, key_file, client_ca_file.as_ref())?,
         TlsSpec::Local => {
-            let (config, origin) = local::load(&local::folder()?, now)?;
-            (config, origin, None)
+            let (config, made_from) = local::load(&local::folder()?, now)?;
+            (config, made_from, None)
         }
     };
     Ok(Loaded {
         spec: spec.clone(),
         config: Arc::new(config),
-        origin,
+        made_from,
         validity,
     })
 }
@@ -227,7 +227,7 @@ impl Tls {
         let known = self.known();
         let offered = &known.as_ref()?.loaded;
         // Files may change at any time; what was made here is good until it ends.
-        let good = matches!(&offered.origin, Origin::Local(until) if now < *until);
+        let good = matches!(&offered.made_from, MadeFrom::Local(until) if now < *until);
         (!good).then(|| (offered.spec.clone(), Arc::clone(&offered.config)))
     }
 
@@ -242,7 +242,7 @@ impl Tls {
         match outcome {
             Ok(loaded) => {
                 known.reported = None;
-                if loaded.origin != known.loaded.origin {
+                if loaded.made_from != known.loaded.made_from {
                     self.config.store(Some(Arc::clone(&loaded.config)));
                     known.loaded = loaded;
                     tracing::info!("the certificate for callers was renewed");

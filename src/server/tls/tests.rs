@@ -182,7 +182,7 @@ fn the_local_certificate_is_kept_and_renewed_before_its_end_by_the_same_authorit
     assert_eq!(first, again);
     assert_eq!(leaf, read("localhost.pem"));
 
-    let Origin::Local(until) = first else {
+    let MadeFrom::Local(until) = first else {
         panic!("it is local")
     };
     let (_, next) = local::load(folder.path(), until).unwrap();
