@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use super::letters_digits_and;
+use crate::config::Origin;
 
 /// A host and, where it was written, a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl<'a> Authority<'a> {
 
     /// The port, or the default of the scheme (`true` for https).
     pub fn port_or_default(&self, secure: bool) -> u16 {
-        self.port.unwrap_or(if secure { 443 } else { 80 })
+        self.port.unwrap_or_else(|| Origin::default_port(secure))
     }
 }
 
