@@ -24,6 +24,16 @@ pub struct FirstFailure {
     pub took: Duration,
 }
 
+impl Acquired {
+    /// Whether something failed, and who was asked answered each time: the files were read then.
+    pub fn is_answered(&self) -> bool {
+        let first = self.first.as_ref().map(|first| &first.error);
+        let failed = self.outcome.as_ref().err().into_iter().chain(first);
+        let mut answers = failed.map(CredentialError::is_answer).peekable();
+        answers.peek().is_some() && answers.all(|answer| answer)
+    }
+}
+
 impl From<Result<AccessToken, CredentialError>> for Acquired {
     fn from(outcome: Result<AccessToken, CredentialError>) -> Self {
         Self {

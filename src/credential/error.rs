@@ -260,6 +260,18 @@ impl CredentialError {
         matches!(self, Self::Rejected(Rejection::Unread { .. }))
     }
 
+    /// Whether it is what the endpoint said, so that the files were read and sent.
+    pub(super) fn is_answer(&self) -> bool {
+        match self {
+            Self::Both { second, .. } => second.is_answer(),
+            Self::Rejected(Rejection::Answer(_) | Rejection::Identity(_))
+            | Self::Malformed { .. }
+            | Self::Throttled(_)
+            | Self::Unavailable(Outage::Answer(_) | Outage::Expired { .. }) => true,
+            Self::Rejected(_) | Self::Unavailable(_) => false,
+        }
+    }
+
     /// What happened and what to do, for the log and the status page. May name files.
     pub fn words(&self) -> String {
         if let Self::Both {

@@ -92,7 +92,7 @@ impl Fallback {
     pub(super) fn first_is_due(&self, stamp: &Stamp, now: Instant) -> bool {
         self.lock().refused.as_ref().is_none_or(|refused| {
             let since = now.saturating_duration_since(refused.at);
-            since >= refused.rest || since >= refused.quiet && refused.stamp != *stamp
+            since >= refused.rest || since >= refused.quiet && stamp.differs_from(&refused.stamp)
         })
     }
 

@@ -190,10 +190,11 @@ impl Credential {
                 Err(error) => error,
             };
             if error.refuses_credential() {
-                // What it sent may be neither what its files held before it nor what they hold at the next
-                // look: they count as changed then, whatever they hold.
-                if !error.is_unread() && self.own_stamp().await != stamp {
-                    stamp = Stamp::default();
+                if !error.is_unread() {
+                    let after = self.own_stamp().await;
+                    let (known, changed) = Stamp::after_failure(stamp, after, error.is_answer());
+                    // They count as changed at the next look, whatever they hold.
+                    stamp = if changed { Stamp::default() } else { known };
                 }
                 fallback.first_refused(stamp.clone(), &error, ended);
             } else if !fallback.is_active() {

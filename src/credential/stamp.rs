@@ -9,7 +9,7 @@ use crate::descriptors::ran_out;
 use crate::secret::{FilePath, regular_file};
 
 /// What a credential's files held when it was taken, and since when the first of a pair had not been
-/// refused. Where stamps are equal, asking again is the same as it was.
+/// refused. Where one does not differ from another, asking again is the same as it was.
 #[derive(Clone, Debug, Default)]
 pub struct Stamp {
     files: Vec<Seen>,
@@ -60,17 +60,40 @@ impl Stamp {
         }
         self
     }
-}
 
-/// Where one has seen nothing of a file, it does not tell it from another.
-impl PartialEq for Stamp {
-    fn eq(&self, other: &Self) -> bool {
-        let same = |(one, other): (&Seen, &Seen)| {
-            one == other || *one == Seen::Nothing || *other == Seen::Nothing
+    /// The same where nothing was seen of files that could not be read. Between calls, and about a call
+    /// whose answer shows that they were read, this says nothing of what they hold.
+    pub fn readable(mut self) -> Self {
+        for seen in &mut self.files {
+            if *seen == Seen::Unreadable {
+                *seen = Seen::Nothing;
+            }
+        }
+        self
+    }
+
+    /// Whether asking again may come to something else than it did earlier. A file that can be read
+    /// again is another; one that cannot be read any more has nothing else to be asked with.
+    pub fn differs_from(&self, earlier: &Self) -> bool {
+        let differs = |(now, before): (&Seen, &Seen)| match (now, before) {
+            (Seen::Holding(now), Seen::Holding(before)) => now != before,
+            (Seen::Holding(_), Seen::Unreadable) => true,
+            _ => false,
         };
-        self.accepted == other.accepted
-            && self.files.len() == other.files.len()
-            && self.files.iter().zip(&other.files).all(same)
+        self.accepted != earlier.accepted
+            || self.files.len() != earlier.files.len()
+            || self.files.iter().zip(&earlier.files).any(differs)
+    }
+
+    /// What is known of the files after a call that came to nothing, and whether they changed
+    /// meanwhile: what was sent may then be neither what was seen before it nor what is there now.
+    pub fn after_failure(before: Self, after: Self, answered: bool) -> (Self, bool) {
+        let (before, after) = match answered {
+            true => (before.readable(), after.readable()),
+            false => (before, after),
+        };
+        let changed = after.differs_from(&before);
+        (after.or(&before), changed)
     }
 }
 
@@ -90,18 +113,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_follows_contents_and_absence() {
+    fn a_stamp_follows_contents_and_what_can_be_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
         let named = FilePath::from(file.clone());
         let absent = Stamp::of([&named]);
         std::fs::write(&file, "one").unwrap();
         let one = Stamp::of([&named]);
-        assert_ne!(absent, one);
+        assert!(one.differs_from(&absent));
+        assert!(!absent.differs_from(&one), "there is nothing to ask with");
         std::fs::write(&file, "one").unwrap();
-        assert_eq!(one, Stamp::of([&named]));
+        assert!(!Stamp::of([&named]).differs_from(&one));
         std::fs::write(&file, "two").unwrap();
-        assert_ne!(one, Stamp::of([&named]));
+        assert!(Stamp::of([&named]).differs_from(&one));
     }
 
     #[test]
@@ -115,10 +139,10 @@ mod tests {
         let now = Instant::now();
         let taken = |at| Stamp::of([&first]).of_pair(Stamp::of([&second]), at);
         let before = taken(now);
-        assert_eq!(before, taken(now));
-        assert_ne!(before, taken(now + std::time::Duration::from_secs(1)));
+        assert!(!taken(now).differs_from(&before));
+        assert!(taken(now + std::time::Duration::from_secs(1)).differs_from(&before));
         std::fs::write(folder.path().join("second"), "new").unwrap();
-        assert_ne!(before, taken(now));
+        assert!(taken(now).differs_from(&before));
     }
 
     #[test]
@@ -128,13 +152,19 @@ mod tests {
         let named = FilePath::from(file.clone());
         std::fs::write(&file, "one").unwrap();
         let one = Stamp::of([&named]);
-        let unread = Stamp::of_unread(1);
-        assert_eq!(one, unread);
-        assert_eq!(unread, one);
-        let known = unread.or(&one);
-        assert_eq!(known, one);
-        std::fs::write(&file, "two").unwrap();
-        assert_ne!(known, Stamp::of([&named]));
-        assert_ne!(Stamp::default(), one, "of another number of files");
+        let unreadable = Stamp::of([&FilePath::unknown("absent")]).readable();
+        for nothing in [Stamp::of_unread(1), unreadable] {
+            assert!(!one.differs_from(&nothing));
+            assert!(!nothing.differs_from(&one));
+            let known = nothing.or(&one);
+            std::fs::write(&file, "one").unwrap();
+            assert!(!Stamp::of([&named]).differs_from(&known));
+            std::fs::write(&file, "two").unwrap();
+            assert!(Stamp::of([&named]).differs_from(&known));
+        }
+        assert!(
+            one.differs_from(&Stamp::default()),
+            "of another number of files"
+        );
     }
 }

@@ -12,7 +12,7 @@ use super::slot_clocks::S;
 use super::{Bearer, RenewError, TokenReader};
 use crate::clock::still::{advance, run};
 use crate::clock::{self, Now, since};
-use crate::credential::{ClaimsRequest, Rejection, Stamp};
+use crate::credential::{ClaimsRequest, Refusal, Rejection, Stamp};
 use crate::secret::FilePath;
 use crate::secret::file_reader::Unread;
 
@@ -227,6 +227,43 @@ fn files_that_were_not_read_in_time_are_asked_for_again_soon() {
             let refused = clock::now();
             script.next().await.refuse(unavailable());
             assert!(since(refused) <= S(10), "{:?}", since(refused));
+        }
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_read_now_and_then_has_its_refusal_asked_for_once_a_minute() {
+    run(async {
+        // Of so many looks in a row the first so many fail.
+        for (fails, of) in [(1, 2), (1, 3), (2, 3), (1, 4), (3, 5)] {
+            for first in 0..of {
+                let file = tempfile::NamedTempFile::new().unwrap();
+                let (named, looks) = (FilePath::from(file.path()), AtomicUsize::new(first));
+                let mut script = Script::stamped(move || {
+                    match looks.fetch_add(1, Ordering::Relaxed) % of < fails {
+                        true => Stamp::of([&FilePath::unknown("absent")]),
+                        false => Stamp::of([&named]),
+                    }
+                });
+                let cache = cache();
+                script.entry(&cache);
+                let mut asked = script.next().await;
+                for _ in 0..4 {
+                    asked.refuse(Rejection::Answer(Refusal::bare(401).into()).into());
+                    let refused = clock::now();
+                    asked = script.next().await;
+                    let after = since(refused);
+                    assert!(after >= S(60), "{fails} of {of} from {first}: {after:?}");
+                }
+                asked.refuse(Rejection::Answer(Refusal::bare(401).into()).into());
+                for _ in 0..30 {
+                    advance(S(1)).await;
+                }
+                std::fs::write(file.path(), "new").unwrap();
+                let changed = clock::now();
+                script.next().await;
+                assert!(since(changed) <= S(25), "{:?}", since(changed));
+            }
         }
     });
 }

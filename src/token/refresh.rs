@@ -28,7 +28,8 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
                     Some(before) => seen.or(before),
                     None => seen,
                 };
-                changed_during_call = perform(entry, call, &stamp).await;
+                let (stamp, changed) = perform(entry, call, stamp).await;
+                changed_during_call = changed;
                 known = Some(stamp);
             }
             Begin::Wait(pause) => {
@@ -39,9 +40,9 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
                     () = entry.nudged() => {}
                 }
                 if let Some(supplier) = entry.watched() {
-                    let stamp = supplier.stamp().await;
+                    let stamp = supplier.stamp().await.readable();
                     if let Some(before) = &known {
-                        let changed = *before != stamp || changed_during_call;
+                        let changed = stamp.differs_from(before) || changed_during_call;
                         known = Some(stamp.or(before));
                         changed_during_call = false;
                         if changed {
@@ -54,20 +55,31 @@ pub(super) async fn run(entry: &TokenEntry) -> Infallible {
     }
 }
 
-/// Makes the call. Returns whether it failed, or the fallback gave the token, and its files no longer hold
-/// what they did before it.
-async fn perform(entry: &TokenEntry, call: Call, before: &Stamp) -> bool {
+/// Makes the call. Returns what is known of its files, and whether it failed, or the fallback gave the
+/// token, and they no longer hold what they did before it.
+async fn perform(entry: &TokenEntry, call: Call, before: Stamp) -> (Stamp, bool) {
     let began = Now::read();
     let acquired = call.supplier.call(call.request).await;
     let ended = Now::read();
     let took = ended.mono.saturating_duration_since(began.mono);
+    let answered = acquired.is_answered();
     let token = acquired.outcome.as_ref();
     let replaced = token.is_ok_and(|token| token.fallback.is_some());
     // Before anybody hears of the failure, and mends the file.
-    let changed = acquired.outcome.is_err() && call.supplier.stamp().await != *before;
+    let after = match &acquired.outcome {
+        Err(_) => Some(call.supplier.stamp().await),
+        Ok(_) => None,
+    };
     entry.finish(acquired, took, ended, random());
-    // No token waits for a file.
-    changed || replaced && call.supplier.stamp().await != *before
+    match after {
+        Some(after) => Stamp::after_failure(before, after, answered),
+        // No token waits for a file.
+        None if replaced => {
+            let after = call.supplier.stamp().await;
+            Stamp::after_failure(before, after, answered)
+        }
+        None => (before, false),
+    }
 }
 
 /// A number in `0.0..1.0`.
