@@ -26,6 +26,7 @@ mod key_file;
 #[cfg(test)]
 mod key_file_tests;
 mod kind;
+mod look_up;
 mod managed;
 #[cfg(test)]
 mod managed_tests;
