@@ -29,6 +29,26 @@ pub fn remedy<'a>(error: &io::Error, otherwise: &'a str) -> &'a str {
     if ran_out(error) { REMEDY } else { otherwise }
 }
 
+/// What to do where the system does not take or watch a connection.
+pub fn remedy_of_connections(error: &io::Error) -> &'static str {
+    match error.kind() {
+        _ if ran_out(error) => REMEDY,
+        _ if lacks_memory(error) => "give this machine more memory, or send fewer requests at once",
+        // Of epoll_ctl(2); nothing of a connection is on a disk.
+        io::ErrorKind::StorageFull => "raise fs.epoll.max_user_watches",
+        _ => "check what confines this service, and the firewall of this machine",
+    }
+}
+
+/// Whether the system had no memory, or none that it gives to sockets.
+pub fn lacks_memory(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::OutOfMemory
+}
+
 /// Whether none is left. The system's resolver does not say why it fails.
 pub fn are_used_up() -> bool {
     probe().is_err_and(|error| ran_out(&error))
@@ -70,5 +90,21 @@ mod tests {
             assert_eq!(ran_out(&errno.into()), wanted, "{errno}");
         }
         assert!(!ran_out(&io::Error::other("no number")));
+    }
+
+    #[test]
+    fn files_are_not_blamed_for_what_else_a_connection_wants() {
+        use rustix::io::Errno;
+        for (errno, word) in [
+            (Errno::MFILE, "open files"),
+            (Errno::NFILE, "open files"),
+            (Errno::NOSPC, "max_user_watches"),
+            (Errno::NOMEM, "memory"),
+            (Errno::NOBUFS, "memory"),
+            (Errno::PERM, "firewall"),
+        ] {
+            let remedy = remedy_of_connections(&errno.into());
+            assert!(remedy.contains(word), "{errno}: {remedy}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::multiplex::{Dialling, Step, Stream};
 use super::pool::{Lease, PATIENCE};
+use super::reach::Stage;
 use super::wire::Wire;
 use super::{ConnectError, Upstream};
 use crate::config::UpstreamHttp;
@@ -200,6 +201,7 @@ impl Upstream {
     fn timeout(&self) -> ConnectError {
         ConnectError::Timeout {
             target: self.spec.origin.authority(),
+            stage: Stage::Turn,
         }
     }
 }

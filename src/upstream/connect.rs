@@ -2,6 +2,7 @@
 //!
 //! Where to connect is decided by the configuration alone; nothing of a request arrives here.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +17,8 @@ use tokio_rustls::TlsConnector;
 
 use super::ConnectError;
 use super::error::speaks_nothing_offered;
+use super::race::{first_to_answer, interleaved};
+use super::reach::Stage;
 use super::resolver::Resolver;
 use super::stream::UpstreamStream;
 use super::tunnel;
@@ -24,9 +27,6 @@ use crate::descriptors;
 use crate::forward_proxy::ForwardProxy;
 use crate::socket::{Tcp, UNSENT};
 use crate::trust::Trust;
-
-/// The pause before the next address is tried beside the one in progress (RFC 8305 section 8).
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// What every connection of the process is made with.
 #[derive(Clone)]
@@ -104,9 +104,11 @@ impl Connector {
 
     /// A stream and whether HTTP/2 is spoken on it.
     pub(super) async fn connect(&self) -> Result<(UpstreamStream, bool), ConnectError> {
+        let stage = Cell::new(Stage::Tcp);
         let attempt = async {
-            let tcp = self.reach().await?;
+            let tcp = self.reach(&stage).await?;
             if self.origin.secure {
+                stage.set(Stage::Tls);
                 self.secure(tcp).await
             } else {
                 Ok((
@@ -119,6 +121,7 @@ impl Connector {
             Ok(outcome) => outcome,
             Err(_) => Err(ConnectError::Timeout {
                 target: self.target.clone(),
+                stage: stage.get(),
             }),
         }
     }
@@ -134,16 +137,21 @@ impl Connector {
 
     /// TCP to the origin, or a tunnel to it through the forward proxy. A fixed address is one that is
     /// reached from here, and the proxy's idea of it may be another, above all of a loopback one.
-    async fn reach(&self) -> Result<TcpStream, ConnectError> {
+    async fn reach(&self, stage: &Cell<Stage>) -> Result<TcpStream, ConnectError> {
         let host = &self.origin.host;
         let fixed = self.egress.resolve.get(&(host.clone(), self.origin.port));
         let addresses = match (fixed, self.proxy()) {
             (Some(address), _) => vec![*address],
             (None, Some(proxy)) => {
+                stage.set(Stage::Tunnel);
                 return tunnel::open(&proxy, &self.target, &self.resolver).await;
             }
-            (None, None) => self.look_up().await?,
+            (None, None) => {
+                stage.set(Stage::LookUp);
+                self.look_up().await?
+            }
         };
+        stage.set(Stage::Tcp);
         first_to_answer(&addresses)
             .await
             .map_err(|source| match descriptors::ran_out(&source) {
@@ -209,74 +217,6 @@ impl Connector {
     }
 }
 
-/// IPv6 and IPv4 in turn, the resolver's order within each (RFC 8305 section 4).
-pub(super) fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut first, mut second): (Vec<_>, Vec<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
-    first.reverse();
-    second.reverse();
-    let mut mixed = Vec::with_capacity(first.len() + second.len());
-    while let Some(address) = first.pop() {
-        mixed.push(address);
-        mixed.extend(second.pop());
-    }
-    second.reverse();
-    mixed.extend(second);
-    mixed
-}
-
-/// Tries the addresses one after the other, the next joining after a pause or a failure; the first
-/// connection wins and the others are dropped.
-pub(super) async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut attempts = tokio::task::JoinSet::new();
-    let mut waiting = addresses.iter().copied();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
-    if let Some(address) = waiting.next() {
-        attempts.spawn_local(dial(address));
-    }
-    loop {
-        tokio::select! {
-            joined = attempts.join_next() => match joined {
-                None => return Err(last),
-                Some(outcome) => {
-                    let error = match outcome {
-                        Ok(Ok(stream)) => return Ok(stream),
-                        Ok(Err(error)) => error,
-                        Err(error) => io::Error::other(error),
-                    };
-                    // Of an address of a kind that this machine has none of, another tells more.
-                    let is_ours = error.kind() == io::ErrorKind::AddrNotAvailable;
-                    if !is_ours || last.kind() == io::ErrorKind::NotFound {
-                        last = error;
-                    }
-                    if let Some(address) = waiting.next() {
-                        attempts.spawn_local(dial(address));
-                    }
-                }
-            },
-            () = tokio::time::sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {
-                if let Some(address) = waiting.next() {
-                    attempts.spawn_local(dial(address));
-                }
-            }
-        }
-    }
-}
-
-async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    // A peer that vanished without a word is noticed by the kernel, not only by our time limits; and
-    // load balancers that forget idle connections after minutes are reminded.
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10));
-    socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-    Ok(stream)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,27 +238,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn address_families_take_turns_in_the_order_of_the_resolver() {
-        let parse = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<_>>();
-        let given = parse(&[
-            "[::1]:1",
-            "[::2]:1",
-            "1.1.1.1:1",
-            "[::3]:1",
-            "2.2.2.2:1",
-            "3.3.3.3:1",
-            "4.4.4.4:1",
-        ]);
-        let wanted = parse(&[
-            "[::1]:1",
-            "1.1.1.1:1",
-            "[::2]:1",
-            "2.2.2.2:1",
-            "[::3]:1",
-            "3.3.3.3:1",
-            "4.4.4.4:1",
-        ]);
-        assert_eq!(interleaved(given), wanted);
+    #[tokio::test(flavor = "local")]
+    async fn dns_that_does_not_answer_is_not_told_as_an_upstream_that_does_not() {
+        let origin = Origin {
+            secure: true,
+            host: HostName::parse("graph.microsoft.com").unwrap(),
+            port: 443,
+        };
+        let trust = crate::trust::load(None).unwrap();
+        let egress = Egress::new(trust, BTreeMap::new(), ForwardProxy::none());
+        let limit = Duration::from_millis(10);
+        let connector = Connector::new(egress, origin, UpstreamHttp::Http1, limit);
+        connector.resolver.hang().await;
+        let error = connector.connect().await.expect_err("nothing is found");
+        assert!(
+            error.to_string().starts_with("DNS had no answer"),
+            "{error}"
+        );
     }
 }

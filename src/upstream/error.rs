@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustls::{AlertDescription, CertificateError};
 
+use super::reach::{self, Stage};
 use crate::config::UpstreamHttp;
 
 /// Why a connection could not be made.
@@ -56,7 +57,7 @@ pub enum ConnectError {
         remedy: &'static str,
     },
     /// No address accepted a connection.
-    #[error("{}", refusal(target, source))]
+    #[error("{}", reach::refusal(target, source))]
     Refused {
         /// Host and port.
         target: String,
@@ -64,12 +65,12 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// It took longer than `timeouts.connect`.
-    #[error(
-        "no connection to {target} within timeouts.connect; check the network and the forward proxy, or raise it"
-    )]
+    #[error("{}", stage.overdue(target))]
     Timeout {
         /// Host and port.
         target: String,
+        /// What it waited for.
+        stage: Stage,
     },
     /// The TLS handshake failed.
     #[error("the TLS handshake with {target} failed; {}", remedy(source))]
@@ -108,12 +109,8 @@ impl ConnectError {
             Self::Dns { .. } => Some("dns_error"),
             Self::Protocol { .. } => Some("tls_protocol_error"),
             Self::Proxy { .. } => Some("destination_unavailable"),
-            Self::Refused { source, .. } => match source.kind() {
-                io::ErrorKind::ConnectionRefused => Some("connection_refused"),
-                io::ErrorKind::AddrNotAvailable => Some("connection_limit_reached"),
-                _ => Some("destination_ip_unroutable"),
-            },
-            Self::Timeout { .. } => Some("connection_timeout"),
+            Self::Refused { source, .. } => reach::proxy_error(source),
+            Self::Timeout { stage, .. } => Some(stage.proxy_error()),
             Self::Tls { source, .. } => match cause(source) {
                 Some(rustls::Error::InvalidCertificate(_)) => Some("tls_certificate_error"),
                 Some(rustls::Error::AlertReceived(_)) => Some("tls_alert_received"),
@@ -135,18 +132,6 @@ fn lack(offered: UpstreamHttp) -> &'static str {
             "speaks neither HTTP/2 nor HTTP/1.1, as its TLS says; check the route's upstream"
         }
     }
-}
-
-/// Who did not want a connection, and what to do about it.
-fn refusal(target: &str, source: &io::Error) -> String {
-    if source.kind() == io::ErrorKind::AddrNotAvailable {
-        return format!(
-            "no local address and port was left for a connection to {target}; send fewer requests at once, or widen net.ipv4.ip_local_port_range of this machine"
-        );
-    }
-    format!(
-        "{target} does not accept connections; check the network, and HTTPS_PROXY if there is a forward proxy"
-    )
 }
 
 /// Whether a handshake failed because the other side speaks nothing that was offered to it.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use rustls::CertificateError;
 
+use super::reach::Stage;
 use super::{Breakage, ConnectError, UpstreamError};
 
 /// What is told of a handshake that failed so.
@@ -57,33 +58,74 @@ fn a_handshake_that_failed_for_another_reason_is_not_taken_for_a_certificate() {
     }
 }
 
+#[cfg(unix)]
 #[test]
-fn an_upstream_is_not_blamed_for_local_ports_that_are_used_up() {
-    let (used_up, refused) = ("no local address and port", "does not accept");
-    for (kind, words, code) in [
+fn an_upstream_is_not_blamed_for_what_fails_on_this_machine() {
+    use rustix::io::Errno;
+    for (errno, words, code) in [
         (
-            io::ErrorKind::AddrNotAvailable,
-            used_up,
-            "connection_limit_reached",
+            Errno::ADDRNOTAVAIL,
+            "no local address and port",
+            Some("connection_limit_reached"),
         ),
         (
-            io::ErrorKind::ConnectionRefused,
-            refused,
-            "connection_refused",
+            Errno::CONNREFUSED,
+            "does not accept",
+            Some("connection_refused"),
         ),
         (
-            io::ErrorKind::HostUnreachable,
-            refused,
-            "destination_ip_unroutable",
+            Errno::HOSTUNREACH,
+            "has no way to",
+            Some("destination_ip_unroutable"),
         ),
+        (
+            Errno::NETUNREACH,
+            "has no way to",
+            Some("destination_ip_unroutable"),
+        ),
+        (Errno::PERM, "forbids", Some("destination_ip_prohibited")),
+        (Errno::ACCESS, "forbids", Some("destination_ip_prohibited")),
+        (Errno::NOSPC, "fs.epoll.max_user_watches", None),
+        (Errno::NOBUFS, "no memory", None),
+        (Errno::NOMEM, "no memory", None),
     ] {
         let failed = ConnectError::Refused {
             target: "graph.microsoft.com:443".to_owned(),
-            source: kind.into(),
+            source: errno.into(),
         };
         let text = failed.to_string();
         assert!(text.contains(words), "{text}");
+        assert_eq!(named(failed), code, "{text}");
+    }
+}
+
+#[test]
+fn what_did_not_end_in_time_is_told_by_what_was_waited_for() {
+    for (stage, words, code) in [
+        (Stage::LookUp, "DNS had no answer", "dns_timeout"),
+        (Stage::Tcp, "did not answer", "connection_timeout"),
+        (Stage::Tls, "the TLS handshake", "connection_timeout"),
+        (Stage::Turn, "came free", "connection_timeout"),
+        (Stage::Tunnel, "the forward proxy", "connection_timeout"),
+    ] {
+        let target = "graph.microsoft.com:443".to_owned();
+        let failed = ConnectError::Timeout { target, stage };
+        let text = failed.to_string();
+        assert!(text.contains(words), "{text}");
         assert_eq!(named(failed), Some(code));
+    }
+}
+
+#[test]
+fn an_address_of_a_kind_that_leads_nowhere_does_not_hide_what_another_said() {
+    use super::reach::is_of_its_kind;
+    for (kind, hides_nothing) in [
+        (io::ErrorKind::AddrNotAvailable, true),
+        (io::ErrorKind::NetworkUnreachable, true),
+        (io::ErrorKind::ConnectionRefused, false),
+        (io::ErrorKind::HostUnreachable, false),
+    ] {
+        assert_eq!(is_of_its_kind(&kind.into()), hides_nothing, "{kind}");
     }
 }
 

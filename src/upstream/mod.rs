@@ -22,6 +22,8 @@ mod memory;
 mod multiplex;
 mod outflow;
 mod pool;
+mod race;
+mod reach;
 mod request_body;
 mod request_head;
 mod resolver;

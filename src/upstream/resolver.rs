@@ -114,6 +114,15 @@ impl Resolver {
 }
 
 #[cfg(test)]
+impl Resolver {
+    /// A look-up begins that never ends.
+    pub(super) async fn hang(&self) {
+        let look_up = self.answer(std::future::pending());
+        assert!(clock::until(clock::now(), look_up).await.is_none());
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::ConnectError;
-use super::connect::{first_to_answer, interleaved};
+use super::race::{first_to_answer, interleaved};
 use super::resolver::Resolver;
 use crate::descriptors;
 use crate::forward_proxy;

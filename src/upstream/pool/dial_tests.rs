@@ -1,5 +1,6 @@
 //! What a dial comes to for those who wait.
 
+use super::super::reach::Stage;
 use super::tests::{HOUR, Upstream, waits};
 use super::*;
 use crate::clock::still;
@@ -7,6 +8,7 @@ use crate::clock::still;
 fn refused() -> ConnectError {
     ConnectError::Timeout {
         target: "graph.microsoft.com:443".to_owned(),
+        stage: Stage::Tcp,
     }
 }
 

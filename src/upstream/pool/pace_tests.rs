@@ -2,6 +2,7 @@
 
 use tokio::task::spawn_local;
 
+use super::super::reach::Stage;
 use super::tests::HOUR;
 use super::*;
 use crate::clock::still;
@@ -9,6 +10,7 @@ use crate::clock::still;
 fn refused() -> Rc<ConnectError> {
     Rc::new(ConnectError::Timeout {
         target: "graph.microsoft.com:443".to_owned(),
+        stage: Stage::Tcp,
     })
 }
 
