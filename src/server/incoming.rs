@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::listener::Listener;
+use crate::descriptors::remedy_of_connections;
 use crate::lifeline;
 
 /// The rest after an accept that failed for want of descriptors or memory: long enough for a
@@ -72,7 +73,8 @@ impl Incoming {
                 shortage: Shortage::default(),
             },
             Err(error) => lifeline::end(&format!(
-                "the task that accepts at {listener} ({error}; raise the limit of open files)"
+                "the task that accepts at {listener} ({error}; {})",
+                remedy_of_connections(&error)
             )),
         }
     }
@@ -98,8 +100,8 @@ impl Incoming {
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
                     if self.shortage.is_new(Instant::now()) {
-                        let listener = &self.name;
-                        tracing::warn!(%error, %listener, "accepting rests; raise the limit of open files if this lasts");
+                        let (listener, remedy) = (&self.name, remedy_of_connections(&error));
+                        tracing::warn!(%error, %listener, "accepting rests; if this lasts, {remedy}");
                     }
                     tokio::time::sleep(REST).await;
                 }

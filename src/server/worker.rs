@@ -20,6 +20,7 @@ use super::connection::{ConnectionContext, Drain, handshake, peer_names, serve_p
 use super::incoming::Socket;
 use super::turn_away::Surplus;
 use crate::alarm::AlarmClock;
+use crate::descriptors::remedy_of_connections;
 use crate::lifeline;
 use crate::proxy::Proxy;
 use crate::proxy::conversation::Patience;
@@ -213,7 +214,7 @@ async fn serve(context: Rc<ConnectionContext>, arrival: Arrival, acceptor: Optio
             (Ok(socket), Some(acceptor)) => {
                 Box::pin(accept_tls(context, peer, socket, acceptor)).await;
             }
-            (Err(error), _) => tracing::warn!(%error, "an accepted connection cannot be used"),
+            (Err(error), _) => unusable(&error),
         },
         #[cfg(unix)]
         Socket::Unix(socket) => match tokio::net::UnixStream::from_std(socket) {
@@ -221,10 +222,15 @@ async fn serve(context: Rc<ConnectionContext>, arrival: Arrival, acceptor: Optio
                 let conversation = context.conversation(peer);
                 serve_plain(context, socket, Rc::new(conversation)).await;
             }
-            Err(error) => tracing::warn!(%error, "an accepted connection cannot be used"),
+            Err(error) => unusable(&error),
         },
     }
     drop(permit);
+}
+
+fn unusable(error: &io::Error) {
+    let remedy = remedy_of_connections(error);
+    tracing::warn!(%error, "an accepted connection cannot be used; if this goes on, {remedy}");
 }
 
 async fn accept_tls(
