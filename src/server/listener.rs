@@ -157,11 +157,23 @@ fn both(
         };
         match tcp((Ipv6Addr::LOCALHOST, address.port()).into(), true) {
             Ok(v6) => return Ok(vec![v4, v6]),
-            Err(error) if error.source.kind() != io::ErrorKind::AddrInUse => return Ok(vec![v4]),
-            Err(error) if tries == 0 => return Err(error),
+            Err(error) if lacks_ipv6(&error.source) => return Ok(vec![v4]),
+            Err(error) if error.source.kind() != io::ErrorKind::AddrInUse || tries == 0 => {
+                return Err(error);
+            }
             Err(_) => {}
         }
     }
+}
+
+/// Whether this machine has no IPv6, or none on its loopback, or keeps it from this service.
+fn lacks_ipv6(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let none = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    // WSAEAFNOSUPPORT
+    #[cfg(not(unix))]
+    let none = Some(10_047);
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == none
 }
 
 #[cfg(unix)]
@@ -246,6 +258,20 @@ mod tests {
         assert_eq!(ports[0].port(), ports[1].port());
         // One that was asked for is not replaced by another.
         assert!(loopback(port).is_err());
+    }
+
+    #[test]
+    fn only_a_machine_without_ipv6_is_listened_on_at_one_loopback_address() {
+        use rustix::io::Errno;
+        for (errno, alone) in [
+            (Errno::AFNOSUPPORT, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::ADDRINUSE, false),
+            (Errno::MFILE, false),
+            (Errno::NOBUFS, false),
+        ] {
+            assert_eq!(lacks_ipv6(&errno.into()), alone, "{errno}");
+        }
     }
 
     #[test]
