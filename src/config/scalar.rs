@@ -135,6 +135,15 @@ words!(UpstreamHttp, "an HTTP version", [1, 2, "1", "2", "auto"], {
     "1" => UpstreamHttp::Http1, "2" => UpstreamHttp::Http2, "auto" => UpstreamHttp::Auto,
 });
 
+/// A host, which `true` is none of: who writes that looks for a switch, and would wait for hosts that
+/// are never served or followed.
+fn host_pattern(text: &str) -> Result<HostPattern, String> {
+    match word(text, &[("true", ()), ("false", ())]) {
+        Ok(()) => Err("name the hosts; there is no switch for all of them".to_owned()),
+        Err(_) => HostPattern::parse(text),
+    }
+}
+
 /// What an editor accepts for a text of this form, or for what a variable holds.
 fn form(pattern: &str) -> Schema {
     json_schema!({ "type": "string", "pattern": format!(r"{pattern}|\$\{{") })
@@ -142,7 +151,7 @@ fn form(pattern: &str) -> Schema {
 
 parsed! {
     json_schema!({ "type": "string" });
-    HostPattern, "a host name, or *. and a domain", "graph.corp or *.corp", "unset.invalid", Self::parse;
+    HostPattern, "a host name, or *. and a domain", "graph.corp or *.corp", "unset.invalid", host_pattern;
     ListenAddress, "an address to listen on", "localhost:8080", "localhost:0", Self::parse;
 }
 
