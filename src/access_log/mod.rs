@@ -6,6 +6,7 @@
 //! standard output does not keep up.
 
 mod line;
+mod sink;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use crate::code::Code;
 use crate::output::{Format, Lane, Output};
 
 use line::Line;
+use sink::Told;
 
 /// Bytes of a path that are logged. Longer ones are cut: Dataverse URLs reach 32 KiB.
 const PATH_BYTES: usize = 2048;
@@ -105,7 +107,7 @@ impl AccessLog {
         workers: usize,
     ) -> std::io::Result<Self> {
         Ok(Self {
-            output: Some(Output::start("access-log", sink, workers)?),
+            output: Some(Output::start("access-log", Told::of(sink), workers)?),
             format,
         })
     }

@@ -20,6 +20,9 @@ pub(super) struct Signals {
     hang_up: Signal,
     terminate: Signal,
     interrupt: Signal,
+    // Held so that it does not end the program: to a file that has reached its limit (RLIMIT_FSIZE)
+    // writing fails, and a log that is full stops no requests.
+    _file_size: Signal,
 }
 
 #[cfg(unix)]
@@ -30,6 +33,7 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

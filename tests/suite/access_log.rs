@@ -164,3 +164,32 @@ async fn dropped(stage: &Stage) -> f64 {
     let name = "tokenferry_access_log_dropped_total";
     stage.number(name, &[]).await
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_log_that_cannot_be_written_is_told_of_and_holds_up_no_request() {
+    use std::process::Stdio;
+
+    use rustix::process::Resource;
+    use tokenferry::simulator::Simulator;
+
+    use crate::harness::numbers::Numbers;
+    use crate::harness::program::Program;
+
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let limited = tempfile::tempfile();
+    for out in [full, limited] {
+        let simulator = Simulator::start().await.expect("the simulator starts");
+        let out = Stdio::from(out.expect("it can be written"));
+        let levels = [("TOKENFERRY_LOG", "info")];
+        let program = Program::writing_to(out, simulator, "", &levels).await;
+        program.limit(Resource::Fsize, 0);
+        assert_eq!(program.get("/graph/sim/bytes/1").await.status, 200);
+        let told = "standard output cannot be written";
+        let is_told = |line: &str| line.contains(told).then_some(());
+        program.err.find(told, is_told).await;
+        assert_eq!(program.get("/graph/sim/bytes/1").await.status, 200);
+        let numbers = Numbers::scrape(program.admin).await;
+        assert!(numbers.sum("tokenferry_access_log_dropped_total", &[]) >= 1.0);
+    }
+}

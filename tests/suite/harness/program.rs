@@ -54,6 +54,16 @@ impl Program {
 
     /// `run` in front of this simulator, with these variables in its environment.
     pub(crate) async fn within(simulator: Simulator, own: &str, vars: &[(&str, &str)]) -> Self {
+        Self::writing_to(Stdio::piped(), simulator, own, vars).await
+    }
+
+    /// The same with this standard output; of one that is no pipe `out` has nothing.
+    pub(crate) async fn writing_to(
+        out: Stdio,
+        simulator: Simulator,
+        own: &str,
+        vars: &[(&str, &str)],
+    ) -> Self {
         allow_files();
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let text = routes_yaml(&simulator, folder.path(), own);
@@ -65,11 +75,11 @@ impl Program {
             .arg("run")
             .arg("-c")
             .arg(&file)
-            .stdout(Stdio::piped())
+            .stdout(out)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary runs");
-        let out = Lines::follow(child.stdout.take().expect("a pipe"));
+        let out = child.stdout.take().map_or_else(Lines::new, Lines::follow);
         let err = Lines::follow(child.stderr.take().expect("a pipe"));
         let address = announced(&err, "listening").await;
         let admin = announced(&err, "metrics, probes and status page").await;
@@ -117,13 +127,19 @@ impl Program {
     /// Leaves it this many file descriptors.
     #[cfg(target_os = "linux")]
     pub(crate) fn limit_files(&self, most: u64) {
-        use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
-        let maximum = getrlimit(Resource::Nofile).maximum;
+        self.limit(rustix::process::Resource::Nofile, most);
+    }
+
+    /// Leaves it this much of something.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn limit(&self, what: rustix::process::Resource, most: u64) {
+        use rustix::process::{Rlimit, getrlimit, prlimit};
+        let maximum = getrlimit(what).maximum;
         let limit = Rlimit {
             current: Some(maximum.map_or(most, |maximum| most.min(maximum))),
             maximum,
         };
-        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit)
+        prlimit(Some(Pid::from_child(&self.child)), what, limit)
             .expect("the limit of a child can be set");
     }
 
