@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::chain::Chain;
 use crate::config::TlsSpec;
+use crate::descriptors;
 use crate::secret::FilePath;
 use crate::secret::file_reader::Successive;
 use crate::secret::pem::PemError;
@@ -80,7 +81,7 @@ pub enum TlsError {
         source: PemError,
     },
     /// A file cannot be read or written.
-    #[error("cannot use {path}; check that it is there and that this user may use it")]
+    #[error("cannot use {path}; {}", remedy(source))]
     Unusable {
         /// The key that names it; empty when the file is our own.
         key: &'static str,
@@ -89,6 +90,20 @@ pub enum TlsError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What to do about a file that cannot be used. Nothing is written but what `tls: local` keeps.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room where it is kept",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "set XDG_STATE_HOME to a folder that can be written and is kept"
+        }
+        _ => descriptors::remedy(
+            source,
+            "check that it is there and that this user may use it",
+        ),
+    }
 }
 
 impl TlsError {

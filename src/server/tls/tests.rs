@@ -288,3 +288,23 @@ fn only_the_user_reads_the_local_keys() {
         assert_eq!(mode & 0o077, 0, "{name}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_cannot_be_written_is_not_told_as_a_file_that_is_absent() {
+    use rustix::io::Errno;
+    for (errno, words) in [
+        (Errno::NOSPC, "make room"),
+        (Errno::ROFS, "XDG_STATE_HOME"),
+        (Errno::NOENT, "may use it"),
+        (Errno::MFILE, "open files"),
+    ] {
+        let failed = TlsError::Unusable {
+            key: "",
+            path: Path::new("/home/a/local-ca.pem").into(),
+            source: errno.into(),
+        };
+        let text = failed.to_string();
+        assert!(text.contains(words), "{text}");
+    }
+}
