@@ -122,6 +122,22 @@ async fn the_first_is_tried_again_when_its_file_changes() {
 }
 
 #[tokio::test]
+async fn a_first_whose_file_is_absent_for_a_moment_is_left_alone_and_asked_once_there_is_one() {
+    let pair = Pair::start("old-1", "good-2").await;
+    let file = pair.folder.path().join("one");
+    for asked in [1, 3, 4, 5] {
+        match file.exists() {
+            true => std::fs::remove_file(&file).unwrap(),
+            false => std::fs::write(&file, "old-1").unwrap(),
+        }
+        ask(&pair.credential).await.unwrap();
+        assert_eq!(pair.asked().len(), asked, "{:?}", pair.asked());
+    }
+    let asked = ["good-2", "old-1", "good-2", "good-2", "good-2"];
+    assert_eq!(pair.asked(), asked);
+}
+
+#[tokio::test]
 async fn a_first_whose_file_changed_while_it_was_asked_is_asked_again_whatever_the_file_holds_now()
 {
     let pair = Pair::start("swap-1", "good-2").await;
