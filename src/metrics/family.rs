@@ -80,7 +80,7 @@ families! {
     BUILD = "tokenferry_build_info", GAUGE, ["version", "revision"],
         "Always 1.";
     LOG_DROPPED = "tokenferry_access_log_dropped_total", COUNTER, [],
-        "Access-log lines that standard output did not take in time.";
+        "Access-log lines that standard output did not take, or not in time.";
     PANICS = "tokenferry_panics_total", COUNTER, [],
         "Faults of this program: each ended a connection, refused a reload, or left files unread.";
 }
