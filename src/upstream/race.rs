@@ -93,19 +93,15 @@ async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
 /// IPv6 and IPv4 in turn, the resolver's order within each (RFC 8305 section 4).
 pub(super) fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut first, mut second): (Vec<_>, Vec<_>) = addresses
+    let (first, second): (Vec<_>, Vec<_>) = addresses
         .into_iter()
         .partition(|address| address.is_ipv6() == first_is_v6);
-    first.reverse();
-    second.reverse();
-    let mut mixed = Vec::with_capacity(first.len() + second.len());
-    while let Some(address) = first.pop() {
-        mixed.push(address);
-        mixed.extend(second.pop());
-    }
-    second.reverse();
-    mixed.extend(second);
-    mixed
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let turns = std::iter::from_fn(|| match (first.next(), second.next()) {
+        (None, None) => None,
+        turn => Some([turn.0, turn.1]),
+    });
+    turns.flatten().flatten().collect()
 }
 
 #[cfg(test)]
