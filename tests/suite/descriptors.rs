@@ -120,13 +120,13 @@ async fn a_reload_that_no_descriptor_is_left_for_is_refused_and_says_so() {
 }
 
 /// What a request is told once none is left.
-async fn without_any(program: &Program) -> Answer {
+async fn without_any(program: &Program, target: &str) -> Answer {
     let mut caller = Caller::connect(program.address).await;
     let unrouted = caller.exchange("GET /nowhere HTTP/1.1").await;
     unrouted.expect(404);
     // Nothing is below this but the standard streams: whatever it closes now leaves it none.
     program.limit_files(3);
-    caller.exchange("GET /graph/sim/bytes/1 HTTP/1.1").await
+    caller.exchange(&format!("GET {target} HTTP/1.1")).await
 }
 
 fn lacks_descriptors(answer: &Answer) {
@@ -139,7 +139,16 @@ fn lacks_descriptors(answer: &Answer) {
 #[tokio::test]
 async fn a_request_that_no_descriptor_is_left_for_is_told_so() {
     let program = start().await;
-    lacks_descriptors(&without_any(&program).await);
+    lacks_descriptors(&without_any(&program, "/graph/sim/bytes/1").await);
+}
+
+#[tokio::test]
+async fn an_upstream_whose_name_takes_a_descriptor_to_look_up_is_not_blamed() {
+    let program = started(
+        "workers: 1\nroutes: [{name: named, path: /named, upstream: 'https://localhost:1', scope: 'https://GRAPH/.default'}]\n",
+    )
+    .await;
+    lacks_descriptors(&without_any(&program, "/named/me").await);
 }
 
 #[tokio::test]
@@ -151,5 +160,5 @@ async fn a_forward_proxy_whose_name_takes_a_descriptor_to_look_up_is_not_blamed(
     );
     let vars = [("HTTPS_PROXY", "http://localhost:1"), ("NO_PROXY", LOGIN)];
     let program = ready(Program::within(simulator, &own, &vars).await).await;
-    lacks_descriptors(&without_any(&program).await);
+    lacks_descriptors(&without_any(&program, "/graph/sim/bytes/1").await);
 }
