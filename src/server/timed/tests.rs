@@ -127,6 +127,52 @@ async fn a_connection_on_which_nothing_more_came_is_closed_at_once() {
     closed.expect("it is closed").unwrap();
 }
 
+/// A caller who sends without an end, of whom so much may be read yet.
+struct Endless(usize);
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let length = buf.initialize_unfilled().len();
+        self.0 = self.0.checked_sub(length).expect("it is read for ever");
+        buf.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_caller_that_never_pauses_in_what_nobody_reads_is_read_so_far_and_no_further() {
+    let (conversation, _, _) = connection();
+    conversation.exchange_began();
+    conversation.exchange_ended(true);
+    let endless = Endless(LINGER_BYTES + PIECE);
+    let alarm = AlarmClock::new(LINGER).alarm();
+    let mut socket = Timed::new(endless, conversation, alarm);
+    socket.shutdown().await.unwrap();
+    assert!(socket.into_inner().0 <= PIECE, "as much is read as may be");
+}
+
 #[tokio::test(flavor = "local")]
 async fn heads_that_are_thrown_away_take_no_room_from_others() {
     let (_, mut socket, mut caller) = connection();
