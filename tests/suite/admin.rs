@@ -116,6 +116,31 @@ async fn readiness_waits_for_the_first_attempt_and_not_for_a_token() {
 }
 
 #[tokio::test]
+async fn readiness_waits_for_the_slowest_of_several_tokens() {
+    let gate = tokenferry::simulator::Gate::new();
+    let stage = Stage::cold("", |simulator| {
+        simulator.script(Script::on(LOGIN, Fault::Hold(gate.clone())).times(1));
+    })
+    .await;
+    let body = found("one of them is there", async || {
+        let answer = stage.ask_admin("GET /readyz?tokens HTTP/1.1").await;
+        let body = answer.expect(503).json();
+        let mut routes = body["routes"].as_array().expect("a list").iter();
+        let is_there = routes.any(|route| route["token"] == "valid");
+        is_there.then_some(body)
+    })
+    .await;
+    assert_eq!(body["waiting_for"], serde_json::json!(["tokens"]));
+    assert_eq!(body["tokens_served"], false);
+    gate.open();
+    until("both are there", async || {
+        let answer = stage.ask_admin("GET /readyz?tokens HTTP/1.1").await;
+        answer.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn status_tells_programs_what_the_page_tells_people() {
     let stage = Stage::cold("", Simulator::expire_client_secrets).await;
     stage.attempted().await;
