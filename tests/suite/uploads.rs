@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use tokenferry::simulator::{BodyEnd, Ending, Fault, GRAPH, Gate, Script, Seen};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
@@ -152,6 +154,45 @@ async fn an_early_answer_to_an_upload_arrives() {
         assert_eq!(answer.text(), "early");
         stage.get("/graph/sim/bytes/1").await.expect(200);
     }
+}
+
+/// Answers heads, each before any of its body, and keeps the connection open; a GET with 200, if it is
+/// the first of its connection.
+async fn answer_early(mut stream: TcpStream) {
+    let mut answer: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let mut read = Vec::new();
+    while stream.read_buf(&mut read).await.unwrap_or(0) > 0 {
+        if read.starts_with(b"POST ") && read.windows(4).any(|end| end == b"\r\n\r\n") {
+            let early = b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n";
+            drop(stream.write_all(early).await);
+            answer = b"HTTP/1.1 500 In A Body\r\nContent-Length: 0\r\n\r\n";
+            read.clear();
+        } else if read.windows(4).any(|word| word == b"GET ") {
+            drop(stream.write_all(answer).await);
+            read.clear();
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_other_request_goes_up_behind_a_body_that_is_not_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer_early(stream));
+        }
+    });
+    let stage = Stage::with(&format!(
+        "workers: 1\nroutes: [{{name: early, path: /early, upstream: 'http://127.0.0.1:{port}', scope: 'https://GRAPH/.default'}}]\n"
+    ))
+    .await;
+    let mut caller = stage.caller().await;
+    caller
+        .ask("POST /early/x HTTP/1.1\nContent-Length: 100000")
+        .await;
+    caller.answer("POST").await.expect(409);
+    stage.get("/early/x").await.expect(200);
 }
 
 #[tokio::test]
