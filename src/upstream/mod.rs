@@ -186,7 +186,6 @@ impl Upstream {
         };
         let limit = self.spec.timeouts.response_head;
         let idle = self.spec.timeouts.response_body_idle;
-        let upload = body.upload();
         let response = match channel.0 {
             Kind::Http1(mut lease) => {
                 let response = lease.wire().send(head, body, limit).await?;
@@ -194,9 +193,10 @@ impl Upstream {
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return Err(UpstreamError::Upgrade.into());
                 }
-                response.map(|settled| UpstreamBody::http1(lease, idle, upload, settled))
+                response.map(|settled| UpstreamBody::http1(lease, idle, settled))
             }
             Kind::Http2(stream) => {
+                let upload = body.upload();
                 let request = for_http2(head, body, &self.spec.origin);
                 let mut response = Box::pin(stream.send(request, limit)).await?;
                 let settled = settle(response.headers_mut());

@@ -43,6 +43,8 @@ enum Source {
     Http2 {
         incoming: Incoming,
         stream: Stream,
+        /// The request body, where it may still be on its way.
+        upload: Option<Rc<Upload>>,
     },
     /// This was read and given back, and stands in front of the rest.
     Unread(Bytes, Box<Self>),
@@ -82,8 +84,6 @@ impl Source {
 pub struct UpstreamBody {
     source: Source,
     idle: Duration,
-    /// The request body, where it may still be on its way.
-    upload: Option<Rc<Upload>>,
     /// How far it had come over HTTP/1.1 when that was last looked at.
     sent: Option<u64>,
     /// Of the head that it came with.
@@ -91,18 +91,12 @@ pub struct UpstreamBody {
 }
 
 impl UpstreamBody {
-    pub(super) fn http1(
-        lease: Lease,
-        idle: Duration,
-        upload: Option<Rc<Upload>>,
-        settled: Settled,
-    ) -> Self {
+    pub(super) fn http1(lease: Lease, idle: Duration, settled: Settled) -> Self {
         lease.look().alarm.set(idle);
         let mut body = Self {
             sent: lease.look().progress(),
             source: Source::Http1(lease),
             idle,
-            upload,
             settled,
         };
         if body.is_end_stream() {
@@ -120,10 +114,13 @@ impl UpstreamBody {
     ) -> Self {
         stream.begin(idle);
         Self {
-            source: Source::Http2 { incoming, stream },
+            source: Source::Http2 {
+                incoming,
+                stream,
+                upload,
+            },
             idle,
             sent: None,
-            upload,
             settled,
         }
     }
@@ -133,7 +130,6 @@ impl UpstreamBody {
         Self {
             source: Source::Ended,
             idle: Duration::ZERO,
-            upload: None,
             sent: None,
             settled,
         }
@@ -159,9 +155,12 @@ impl UpstreamBody {
     /// that is reset instead is one of those that servers count against a client, whose connection
     /// they end when there are many (CVE-2023-44487).
     pub fn end_alone(mut self) {
+        let Source::Http2 { upload, .. } = &self.source else {
+            return;
+        };
         // The rest of a request that is not wanted is what a reset is for.
-        let is_sent = self.upload.as_ref().is_none_or(|upload| upload.ended());
-        if !is_sent || !matches!(self.source, Source::Http2 { .. }) || self.is_end_stream() {
+        let is_sent = upload.as_ref().is_none_or(|upload| upload.ended());
+        if !is_sent || self.is_end_stream() {
             return;
         }
         drop(tokio::task::spawn_local(async move {
@@ -172,13 +171,11 @@ impl UpstreamBody {
         }));
     }
 
-    /// The answer is complete. The connection can serve again unless the request is still on its
-    /// way: an upstream that answers early does not want the rest of it.
+    /// The answer is complete. The connection serves again unless the request is still on its way,
+    /// which it knows: an upstream that answers early does not want the rest of it.
     fn finish(&mut self) {
         let source = std::mem::replace(&mut self.source, Source::Ended);
-        if let Source::Http1(lease) = source
-            && self.upload.as_ref().is_none_or(|upload| upload.ended())
-        {
+        if let Source::Http1(lease) = source {
             lease.give_back();
         }
     }
