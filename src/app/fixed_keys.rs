@@ -36,9 +36,9 @@ impl FixedKeys {
         }
     }
 
-    /// Puts back what else would bound the connections to upstreams.
+    /// Puts back what requests and the connections to upstreams would be bounded by.
     pub(super) fn restore(&self, config: &mut Config) {
-        config.limits.in_flight = self.limits.in_flight;
+        config.limits = self.limits.clone();
     }
 
     /// The keys of which another configuration says something else.

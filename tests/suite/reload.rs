@@ -310,6 +310,22 @@ async fn keys_that_a_reload_leaves_alone_are_told_as_long_as_they_differ_from_th
     }
 }
 
+#[tokio::test]
+async fn limits_of_a_head_stay_as_they_were_at_the_start() {
+    let program = Program::start("", "").await;
+    program.rewrite(&format!(
+        "limits: {{request_line: 8, header_block: 8, headers: 1}}\n{TWO_ROUTES}"
+    ));
+    program.signal(Signal::HUP);
+    reloads(&program, "success", 1.0).await;
+    program.err.says("limits.request_line").await;
+    let mut caller = program.caller().await;
+    let answer = caller
+        .exchange("GET /graph/sim/bytes/1 HTTP/1.1\nAccept: */*\nX-One: 1")
+        .await;
+    answer.expect(200);
+}
+
 /// A pipe stands for a file on a file system that does not answer: whoever reads it waits for as
 /// long as what this returns is open. Comes back once somebody reads.
 async fn hanging(program: &Program) -> std::fs::File {
