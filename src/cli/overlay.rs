@@ -82,6 +82,8 @@ fn address(option: &str, text: &str, or: &str) -> Result<ListenAddress, String> 
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use super::*;
 
     #[test]
@@ -107,6 +109,25 @@ mod tests {
             let loaded = load(&path, &args, &[]);
             assert_eq!(loaded.is_ok(), fine, "{args:?}: {loaded:?}");
         }
+    }
+
+    #[test]
+    fn what_the_command_line_says_takes_the_place_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes.yaml");
+        let file = "listen: localhost:1\nadmin: localhost:2\nworkers: 1\n\
+                    credentials: {a: {managed_identity: system}}\n\
+                    routes: [{name: a, path: /a, upstream: 'https://a.com'}]\n";
+        std::fs::write(&path, file).unwrap();
+        let args = RunArgs {
+            listen: Some("localhost:3".to_owned()),
+            admin: Some("localhost:4".to_owned()),
+            workers: NonZeroUsize::new(2),
+        };
+        let (config, _) = load(&path, &args, &[]).unwrap();
+        assert_eq!(config.listen, [ListenAddress::Loopback(3)]);
+        assert_eq!(config.admin, [ListenAddress::Loopback(4)]);
+        assert_eq!(config.workers, NonZeroUsize::new(2));
     }
 
     #[test]

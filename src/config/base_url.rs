@@ -143,3 +143,39 @@ pub fn split_port(authority: &str) -> Result<(&str, Option<u16>), String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_organisations_of_dataverse_have_another_name() {
+        let twin = |host: &str| {
+            let url = BaseUrl::parse(&format!("https://{host}")).unwrap();
+            url.origin.twin().map(|twin| twin.host.as_str().to_owned())
+        };
+        for (one, other) in [
+            ("org.crm.dynamics.com", "org.api.crm.dynamics.com"),
+            ("org.crm4.dynamics.com", "org.api.crm4.dynamics.com"),
+        ] {
+            assert_eq!(twin(one).as_deref(), Some(other));
+            assert_eq!(twin(other).as_deref(), Some(one));
+        }
+        for host in [
+            "org.crm4.example.com",
+            "org.api.crm4.dynamics.com.example.com",
+            "org.crmx.dynamics.com",
+            "org.erp4.dynamics.com",
+        ] {
+            assert_eq!(twin(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_digits_and_nothing_else() {
+        assert_eq!(split_port("a.com:443"), Ok(("a.com", Some(443))));
+        for authority in ["a.com:", "a.com:+443", "a.com:-1", "a.com:65536"] {
+            assert!(split_port(authority).is_err(), "{authority}");
+        }
+    }
+}

@@ -61,6 +61,8 @@ fn a_file_that_says_no_more_than_it_must_has_every_default() {
     assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(config.limits, Limits::default());
     assert!(config.log.access);
+    let formatted = format!("log: {{format: json}}\n{EXAMPLE}");
+    assert!(check(&formatted).unwrap().config.log.access);
     let graph = &config.routes[0];
     assert_eq!(graph.path.as_str(), "/graph");
     assert_eq!(graph.allow.as_ref().map(Vec::len), Some(2));

@@ -60,6 +60,7 @@ fn a_certificate_is_known_by_any_of_its_names() {
         "CN=",
         "Reporting",
         "O=Contoso",
+        "O=reporting",
         "Contoso",
         "CN=reporting,O=Other",
         "CN=reporting,O=Contoso,C=DE",
@@ -71,6 +72,15 @@ fn a_certificate_is_known_by_any_of_its_names() {
     ] {
         assert!(!names.matches(wanted), "{wanted}");
     }
+}
+
+/// Who may choose a common name could choose it so.
+#[test]
+fn a_common_name_that_reads_like_a_subject_is_not_that_subject() {
+    let text = "reporting,O=Contoso";
+    let names = certificate(|params| params.distinguished_name.push(DnType::CommonName, text));
+    assert!(!names.matches("CN=reporting,O=Contoso"));
+    assert!(!names.matches("CN=reporting"));
 }
 
 #[test]
