@@ -101,6 +101,35 @@ async fn a_replaced_key_counts_without_a_restart() {
 }
 
 #[tokio::test]
+async fn a_new_key_that_can_be_guessed_is_told_and_so_is_one_that_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    fs::write(&key, "a-key-of-good-length-0001\n").unwrap();
+    let program = Program::start(
+        &format!(
+            "callers: {{cron: {{api_key_file: '{}'}}}}\n\
+             routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', callers: [cron]}}]\n",
+            key.display()
+        ),
+        "",
+    )
+    .await;
+    fs::write(&key, "hunter2").unwrap();
+    program
+        .err
+        .says("the new API key of a caller is short")
+        .await;
+    fs::remove_file(&key).unwrap();
+    program.err.says("those known before stay in use").await;
+    let mut caller = program.caller().await;
+    let answer = caller
+        .exchange("GET /graph/sim/bytes/1 HTTP/1.1\nX-Api-Key: hunter2")
+        .await;
+    assert_eq!(answer.status, 200);
+    assert!(!program.err.text().contains("hunter2"));
+}
+
+#[tokio::test]
 async fn a_client_certificate_names_its_holder() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     let own = "callers: {reports: {client_certificate: reports.corp}}\n\
