@@ -176,7 +176,7 @@ fn entra_hint(status: u16, error: Option<&str>) -> &'static str {
         (Some("interaction_required"), _) => {
             "a policy wants a signed-in user, which an app is not; change the policy"
         }
-        (_, 429) => "it is asked again after the pause it asked for",
+        (_, 429) => "nothing needs to be changed, it is asked again after a pause",
         (_, 408 | 500..) => "nothing needs to be changed, it is asked again",
         (None, _) => "this is no answer of Entra; check `authority` and proxies in between",
         (Some(_), _) => "look the error up with the trace id",

@@ -79,6 +79,16 @@ fn what_microsoft_asks_for_is_told_of_a_gateways_page_as_well() {
 }
 
 #[test]
+fn a_pause_that_nobody_asked_for_is_not_said_to_have_been() {
+    for headers in [&[][..], &[("retry-after", "7")]] {
+        assert_eq!(
+            refuse(429, headers, "Too Many Requests").words(),
+            "login.test answered 429; nothing needs to be changed, it is asked again after a pause"
+        );
+    }
+}
+
+#[test]
 fn an_id_that_is_no_guid_is_told_as_well() {
     let body = r#"{"error":"invalid_client","trace_id":"EST.z_7-Prod","correlation_id":"gw.42"}"#;
     let words = refuse(401, &[], body).words();
