@@ -12,7 +12,7 @@ use super::report::{Report, Span, is_word, quoted, quoted_key};
 
 /// Hop-by-hop and framing fields (RFC 9110 section 7.6.1, RFC 9112 section 6), the host, and what is
 /// answered here.
-const FRAMING: [&str; 13] = [
+const FRAMING: [&str; 14] = [
     "connection",
     "content-length",
     "expect",
@@ -20,6 +20,7 @@ const FRAMING: [&str; 13] = [
     "http2-settings",
     "keep-alive",
     "proxy-authenticate",
+    "proxy-authentication-info",
     "proxy-authorization",
     "proxy-connection",
     "te",
@@ -27,6 +28,10 @@ const FRAMING: [&str; 13] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// What the names of requests' fields begin with that are for proxies alone.
+const FOR_PROXIES: &str = "proxy-";
+const NEVER_GOES_UP: &str = "it is meant for a proxy, and never goes up";
 
 /// Whose headers are changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,6 +113,10 @@ fn editable(
         {
             "it keeps web pages of others from reading the answer"
         }
+        "client-request-id" if direction == Direction::Request => {
+            "it is the caller's own, or made here for each request"
+        }
+        text if direction == Direction::Request && text.starts_with(FOR_PROXIES) => NEVER_GOES_UP,
         text if FRAMING.contains(&text) => "it belongs to the connection, not to the message",
         _ => return Some(name.clone()),
     };
@@ -133,6 +142,7 @@ pub(super) fn kept(items: &[Item<HeaderName>], report: &mut Report) -> Vec<Heade
             "x-api-key" => {
                 "callers prove themselves here with it; for a key of the upstream's own, use request_headers"
             }
+            text if text.starts_with(FOR_PROXIES) => NEVER_GOES_UP,
             text if FRAMING.contains(&text) => "it belongs to the connection, not to the message",
             _ => {
                 kept.push(item.value.clone());

@@ -112,7 +112,7 @@ impl RequestRules {
             removed: NAMES.with(Fate::Remove),
             refused: NAMES.with(Fate::RefuseUnlessKept),
             kept: Vec::new(),
-            edits: editable(edits, |name| is_fixed(name) && name != "x-api-key"),
+            edits: editable(edits, |name| is_fixed(name) && dashed(name) != "x-api-key"),
         };
         let mut optional = NAMES.with(Fate::RemoveUnlessKept);
         for name in keep_headers.iter().filter(|name| !is_fixed(name)) {
@@ -260,12 +260,17 @@ const FORWARDED: &str = "x-forwarded-";
 /// Whether a route can neither keep nor (but for `X-Api-Key`) set a header: hop-by-hop, framing,
 /// `Host`, `Authorization`, `Expect`, callers' keys, in any spelling that a server may read so.
 pub fn is_fixed(name: &HeaderName) -> bool {
-    let dashed = name.as_str().replace('_', "-");
+    let dashed = dashed(name);
     dashed == "content-length"
         || dashed.starts_with("proxy-")
         || NAMES
             .position(&dashed)
             .is_some_and(|at| NAMES.fate(at) == Fate::Remove)
+}
+
+/// The name as some servers read it.
+fn dashed(name: &HeaderName) -> String {
+    name.as_str().replace('_', "-")
 }
 
 /// Whether a name is among these that servers read in different ways, one of them perhaps as framing.

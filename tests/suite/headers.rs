@@ -162,7 +162,7 @@ routes:
     upstream: https://GRAPH
     keep_headers: [CallerObjectId]
     request_headers:
-      set: {Prefer: odata.maxpagesize=7}
+      set: {Prefer: odata.maxpagesize=7, X_Api_Key: theirs}
       remove: [X-Noise]
     response_headers:
       set: {X-Ours: yes}
@@ -179,6 +179,7 @@ CallerObjectId: 00000000-0000-0000-0000-000000000001";
     let answer = stage.ask(lines).await.expect(200);
     let seen = stage.last();
     assert_eq!(seen.header_values("prefer"), ["odata.maxpagesize=7"]);
+    assert_eq!(seen.header_values("x_api_key"), ["theirs"]);
     assert_eq!(seen.header_values("x-noise").len(), 0);
     assert_eq!(seen.header_values("callerobjectid").len(), 1);
     assert_eq!(answer.field("x-ours"), "yes");

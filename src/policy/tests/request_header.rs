@@ -266,6 +266,7 @@ fn edits_come_last_and_touch_nothing_fixed() {
             set("authorization", "no"),
             set("transfer-encoding", "gzip"),
             set("x-api-key", "theirs"),
+            set("x_api_key", "theirs"),
         ],
         remove: vec![name("user-agent"), name("x-team"), name("content-length")],
     };
@@ -283,7 +284,8 @@ fn edits_come_last_and_touch_nothing_fixed() {
             "content-length: 3",
             "x-api-key: theirs",
             "x-forwarded-host: b",
-            "x-team: a"
+            "x-team: a",
+            "x_api_key: theirs"
         ]
     );
 }
