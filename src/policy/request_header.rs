@@ -225,7 +225,7 @@ impl RequestRules {
                 _ if self.kept.contains(name) => true,
                 Meaning::Family(Fate::RefuseUnlessKept) => return Err(refused(name.as_str())),
                 Meaning::Family(_) => false,
-                Meaning::Odd => return Err(odd(name.as_str())),
+                Meaning::Odd => return Err(odd(name)),
             };
             if passes {
                 fields.append(name, value);
@@ -344,12 +344,16 @@ fn refused(name: &str) -> Refusal {
     )
 }
 
-fn odd(name: &str) -> Refusal {
-    let shown: String = name.chars().take(64).collect();
+fn odd(name: &HeaderName) -> Refusal {
+    let shown: String = name.as_str().chars().take(64).collect();
+    let remedy = match is_fixed(name) {
+        true => "leave it out",
+        false => "rename it, or list it under keep_headers of the route",
+    };
     Refusal::new(
         Code::BadRequest,
         format!(
-            "the header name \"{shown}\" holds a character other than letters, digits, \"-\" and \".\"; servers read it in different ways; rename it, or list it under keep_headers of the route"
+            "the header name \"{shown}\" holds a character other than letters, digits, \"-\" and \".\"; servers read it in different ways; {remedy}"
         ),
     )
 }

@@ -27,6 +27,28 @@ async fn a_header_that_does_not_pass_inside_a_batch_is_refused_with_what_to_do()
     }
 }
 
+#[tokio::test]
+async fn a_name_that_servers_read_in_different_ways_is_refused_with_what_may_be_done() {
+    let stage = Stage::open().await;
+    for (name, remedy) in [
+        (
+            "X_Team",
+            "; rename it, or list it under keep_headers of the route",
+        ),
+        // `check` refuses these there.
+        ("Content_Length", "; leave it out"),
+        ("Proxy_Team", "; leave it out"),
+        ("X_Api_Key", "; leave it out"),
+    ] {
+        let answer = stage
+            .ask(&format!("GET /graph/v1.0/users HTTP/1.1\n{name}: 1"))
+            .await;
+        assert_eq!(answer.refusal(), (400, "badRequest".to_owned()), "{name}");
+        let message = answer.message();
+        assert!(message.ends_with(remedy), "{message}");
+    }
+}
+
 /// Microsoft's documents show `$search="displayName:x"`, and curl sends the quotes as they are.
 #[tokio::test]
 async fn who_does_not_encode_an_address_is_told_to() {
