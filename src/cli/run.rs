@@ -10,7 +10,7 @@ use super::overlay::{Loaded, load};
 use super::signals::Signals;
 use super::{FAILED, FINE, NoRoom, REFUSED, RunArgs, complain, refuse, with_runtime};
 use crate::access_log::AccessLog;
-use crate::app::{self, App, AppError, BoundListeners, Prepared};
+use crate::app::{self, App, BoundListeners, Prepared};
 use crate::chain::Chain;
 use crate::config::{self, Config, LogFormat, Problems};
 use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
@@ -190,7 +190,8 @@ async fn serve(
     code
 }
 
-/// Binds, prepares and begins; what may wait for a file system or a lock is done aside.
+/// Binds, prepares and begins; what may wait for a file system or a lock is done aside. The
+/// configuration has been found fit: what fails here is the machine's, and another start may succeed.
 ///
 /// # Errors
 /// The exit code, once the reason has been told, or when the end is asked for first.
@@ -198,20 +199,10 @@ async fn start(config: Config, access_log: AccessLog, signals: &mut Signals) -> 
     let addresses = config.clone();
     // Apart from what follows, so that the sockets are closed when that is not waited for.
     let listeners = aside(signals, move || BoundListeners::bind(&addresses)).await?;
-    let listeners = listeners.map_err(|error| unable(&error.into()))?;
+    let listeners = listeners.map_err(|error| complain(&error))?;
     let prepared = aside(signals, move || app::prepare(config, SystemTime::now())).await?;
-    let prepared = prepared.map_err(|error| unable(&error.into()))?;
-    App::begin(listeners, prepared, access_log).map_err(|error| unable(&error))
-}
-
-/// Tells why there is no start.
-fn unable(error: &AppError) -> u8 {
-    let code = complain(error);
-    match error {
-        // The file may be right and the machine not ready for it: another start may succeed.
-        AppError::Bind(_) | AppError::Threads(_) => code,
-        AppError::Prepare(_) => REFUSED,
-    }
+    let prepared = prepared.map_err(|error| complain(&error))?;
+    App::begin(listeners, prepared, access_log).map_err(|error| complain(&error))
 }
 
 /// The access log that the configuration asks for, on standard output.

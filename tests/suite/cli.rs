@@ -110,6 +110,18 @@ async fn an_address_that_is_taken_is_named() {
 }
 
 #[tokio::test]
+async fn a_place_that_cannot_be_written_may_be_tried_again() {
+    let (_simulator, folder) = desk("tls: local\n").await;
+    for (word, expected) in [("check", 0), ("run", 1)] {
+        let mut unwritable = with_file(&[word], folder.path());
+        unwritable.env("XDG_STATE_HOME", folder.path().join("routes.yaml"));
+        let (code, _, err) = run(unwritable).await;
+        assert_eq!(code, expected, "{word}: {err}");
+        assert_eq!(err.contains("cannot use"), word == "run", "{err}");
+    }
+}
+
+#[tokio::test]
 async fn addresses_that_cannot_be_ones_are_refused_with_their_options() {
     let (_simulator, folder) = desk("").await;
     for (listen, admin, said) in [
