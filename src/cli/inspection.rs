@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::counted;
 use crate::app;
 use crate::caller;
 use crate::caller::api_keys::ApiKeyError;
@@ -41,8 +42,7 @@ impl Inspection {
         }
         match problems.len() {
             0 => Ok(()),
-            1 => writeln!(err, "{}: refused, 1 problem", config::shown(path)),
-            many => writeln!(err, "{}: refused, {many} problems", config::shown(path)),
+            count => writeln!(err, "{}: refused, {}", config::shown(path), counted(count)),
         }
     }
 

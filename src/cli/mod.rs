@@ -233,6 +233,14 @@ fn refuse(words: &str) -> u8 {
     REFUSED
 }
 
+/// The number of problems, in words.
+fn counted(problems: usize) -> String {
+    match problems {
+        1 => "1 problem".to_owned(),
+        many => format!("{many} problems"),
+    }
+}
+
 fn tell(words: impl Display) {
     // Standard error is all there is to tell it to.
     let _ = writeln!(io::stderr(), "tokenferry: {words}");

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::hardening;
 use super::overlay::{Loaded, load};
 use super::signals::Signals;
-use super::{FAILED, FINE, NoRoom, REFUSED, RunArgs, complain, refuse, with_runtime};
+use super::{FAILED, FINE, NoRoom, RunArgs, complain, counted, refuse, with_runtime};
 use crate::access_log::AccessLog;
 use crate::app::{self, App, BoundListeners, Prepared};
 use crate::chain::Chain;
@@ -53,7 +53,7 @@ async fn live(path: &Path, args: &RunArgs) -> u8 {
         Ok(Err(problems)) => {
             // Standard error is all there is to tell it to.
             let _ = writeln!(io::stderr(), "{}", problems.join("\n"));
-            return REFUSED;
+            return refuse(&format!("not started, {}", counted(problems.len())));
         }
     };
     let format = log_format(&config);

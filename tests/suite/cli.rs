@@ -73,6 +73,10 @@ async fn a_file_that_cannot_be_used_ends_the_run_with_2() {
         let (code, _, err) = run(with_file(words, folder.path())).await;
         assert_eq!(code, 2, "{err}");
         assert!(err.contains("routes"), "{err}");
+        assert!(
+            err.ends_with("\ntokenferry: not started, 1 problem\n"),
+            "{err}"
+        );
     }
     let mut missing = command();
     missing.args(["run", "-c", "/nonexistent/routes.yaml"]);
