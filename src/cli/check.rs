@@ -141,7 +141,7 @@ mod tests {
             err.starts_with("/nowhere/routes.yaml: cannot be read"),
             "{err}"
         );
-        assert!(err.contains("name the file with -c FILE"), "{err}");
+        assert!(err.contains("name another with -c FILE"), "{err}");
     }
 
     #[cfg(unix)]

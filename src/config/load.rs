@@ -273,7 +273,7 @@ pub fn look(path: &Path, allow_missing_env: bool, replaced: Replaced) -> Examine
 fn remedy(error: &io::Error) -> &'static str {
     let remedy = match error.kind() {
         ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => {
-            "name the file with -c FILE or TOKENFERRY_CONFIG; `tokenferry demo` needs none"
+            "put it there, or name another with -c FILE or TOKENFERRY_CONFIG; `tokenferry demo` needs none"
         }
         _ => "check that this user may read it, and the file system that it is on",
     };
