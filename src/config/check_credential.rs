@@ -245,7 +245,11 @@ pub(super) fn tenant_id(text: &str) -> Result<String, &'static str> {
     ) {
         Err("an app that asks for itself needs its own tenant: the GUID or a verified domain")
     } else if text.len() <= 253 && text.bytes().all(plain) && !text.starts_with('.') {
-        Ok(canonical(text))
+        // Names of domains compare without case, and one tenant is to have one token.
+        Ok(match text.contains('.') {
+            true => text.to_ascii_lowercase(),
+            false => canonical(text),
+        })
     } else if is_wrapped(text) {
         Err(WRAPPED)
     } else {
