@@ -373,6 +373,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_that_took_no_more_of_a_request_serves_no_other() {
+        let head = b"HTTP/1.1 204 No Content\r\n\r\n";
+        let (mut wire, _other) = answered(head, RequestBody::Empty).await;
+        wire.stop_sending(io::ErrorKind::OutOfMemory.into());
+        assert!(wire.is_drained() && !wire.rest());
+    }
+
+    #[tokio::test]
     async fn a_connection_whose_end_came_with_that_of_a_body_serves_no_other_request() {
         for ends in [true, false] {
             let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
