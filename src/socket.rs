@@ -19,6 +19,17 @@ pub const PIECE: usize = 32 * 1024;
 /// What TLS takes before it is written: a piece and a head.
 pub const UNSENT: usize = PIECE + 8 * 1024;
 
+/// Whether this machine has no addresses of a kind at all, or keeps them from this service
+/// (`ipv6.disable=1`, systemd's `RestrictAddressFamilies`).
+pub fn lacks_family(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let none = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    // WSAEAFNOSUPPORT
+    #[cfg(not(unix))]
+    let none = 10_047;
+    error.raw_os_error() == Some(none)
+}
+
 /// A connected TCP stream.
 #[derive(Debug)]
 pub struct Tcp(TcpStream);

@@ -13,6 +13,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::config::ListenAddress;
 use crate::descriptors;
+use crate::socket::lacks_family;
 
 /// Connections that the system holds until they are accepted: a burst of a thousand callers fits, and
 /// more than net.core.somaxconn (4096 by default) is not granted.
@@ -168,12 +169,7 @@ fn both(
 
 /// Whether this machine has no IPv6, or none on its loopback, or keeps it from this service.
 fn lacks_ipv6(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    let none = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
-    // WSAEAFNOSUPPORT
-    #[cfg(not(unix))]
-    let none = Some(10_047);
-    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == none
+    error.kind() == io::ErrorKind::AddrNotAvailable || lacks_family(error)
 }
 
 #[cfg(unix)]

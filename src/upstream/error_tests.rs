@@ -83,6 +83,11 @@ fn an_upstream_is_not_blamed_for_what_fails_on_this_machine() {
             "has no way to",
             Some("destination_ip_unroutable"),
         ),
+        (
+            Errno::AFNOSUPPORT,
+            "has no way to",
+            Some("destination_ip_unroutable"),
+        ),
         (Errno::PERM, "forbids", Some("destination_ip_prohibited")),
         (Errno::ACCESS, "forbids", Some("destination_ip_prohibited")),
         (Errno::NOSPC, "fs.epoll.max_user_watches", None),
@@ -116,16 +121,19 @@ fn what_did_not_end_in_time_is_told_by_what_was_waited_for() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn an_address_of_a_kind_that_leads_nowhere_does_not_hide_what_another_said() {
     use super::reach::is_of_its_kind;
-    for (kind, hides_nothing) in [
-        (io::ErrorKind::AddrNotAvailable, true),
-        (io::ErrorKind::NetworkUnreachable, true),
-        (io::ErrorKind::ConnectionRefused, false),
-        (io::ErrorKind::HostUnreachable, false),
+    use rustix::io::Errno;
+    for (errno, hides_nothing) in [
+        (Errno::ADDRNOTAVAIL, true),
+        (Errno::NETUNREACH, true),
+        (Errno::AFNOSUPPORT, true),
+        (Errno::CONNREFUSED, false),
+        (Errno::HOSTUNREACH, false),
     ] {
-        assert_eq!(is_of_its_kind(&kind.into()), hides_nothing, "{kind}");
+        assert_eq!(is_of_its_kind(&errno.into()), hides_nothing, "{errno}");
     }
 }
 

@@ -4,6 +4,7 @@
 use std::io::{Error, ErrorKind};
 
 use crate::descriptors::lacks_memory;
+use crate::socket::lacks_family;
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,9 @@ pub(super) fn refusal(target: &str, source: &Error) -> String {
         ErrorKind::StorageFull => format!(
             "this machine watches no more connections of this user, and left {target} alone; raise fs.epoll.max_user_watches"
         ),
+        _ if lacks_family(source) => format!(
+            "this machine has no way to {target}, whose addresses are of a kind that is missing here (IPv6 or IPv4); check its network and what confines this service"
+        ),
         _ if lacks_memory(source) => format!(
             "this machine had no memory for a connection to {target}; send fewer requests at once, or give it more"
         ),
@@ -94,5 +98,5 @@ pub(super) fn is_of_its_kind(source: &Error) -> bool {
     matches!(
         source.kind(),
         ErrorKind::AddrNotAvailable | ErrorKind::NetworkUnreachable
-    )
+    ) || lacks_family(source)
 }
