@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -16,7 +15,6 @@ use zeroize::Zeroizing;
 
 use super::answer::{self, AccessToken};
 use super::error::{CredentialError, Flaw, Outage, Peer};
-use super::look_up::InTime;
 use super::refusal;
 use crate::chain::causes;
 use crate::config::{HostName, LOCALHOST, Origin};
@@ -50,9 +48,7 @@ impl Egress {
         let peer = Peer::new(&origin.authority());
         let hint = "check the network, DNS, HTTPS_PROXY and `trust`";
         let pinned = self.resolve.get(&(origin.host.clone(), origin.port));
-        let client = http_client::builder(&self.tls)
-            .connect_timeout(CONNECT)
-            .dns_resolver(Arc::new(InTime));
+        let client = http_client::builder(&self.tls).connect_timeout(CONNECT);
         let client = match pinned {
             Some(address) if origin.secure => {
                 client.no_proxy().resolve(origin.host.as_str(), *address)

@@ -26,7 +26,6 @@ mod key_file;
 #[cfg(test)]
 mod key_file_tests;
 mod kind;
-mod look_up;
 mod managed;
 #[cfg(test)]
 mod managed_tests;

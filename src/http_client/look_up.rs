@@ -1,6 +1,6 @@
-//! The addresses of a token endpoint. A look-up is given less time than a connection: of one that waits
-//! for both it would only be known that it took too long, and a name server that is silent is not the
-//! first that anybody thinks of.
+//! The addresses of an endpoint. A look-up is given less time than a call: of one that waits for both it
+//! would only be known that it took too long, and a name server that is silent is not the first that
+//! anybody thinks of.
 
 use std::future::Future;
 use std::io;
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// DNS that answers does so within tenths of a second. A connection may take 8 s.
+/// DNS that answers does so within tenths of a second, or after 5 s where the first name server is silent
+/// and the second is not. A connection to Entra may take 8 s, a call to a cluster's issuer 10.
 const WITHIN: Duration = Duration::from_secs(6);
 
 /// The system's resolver, in time.
