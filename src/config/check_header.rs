@@ -33,6 +33,9 @@ const FRAMING: [&str; 14] = [
 const FOR_PROXIES: &str = "proxy-";
 const NEVER_GOES_UP: &str = "it is meant for a proxy, and never goes up";
 
+const OF_CONNECTION: &str = "it belongs to the connection, not to the message";
+const AGAINST_PAGES: &str = "it keeps web pages of others from reading the answer";
+
 /// Whose headers are changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -111,13 +114,13 @@ fn editable(
         "x-content-type-options" | "cross-origin-resource-policy"
             if direction == Direction::Response =>
         {
-            "it keeps web pages of others from reading the answer"
+            AGAINST_PAGES
         }
         "client-request-id" if direction == Direction::Request => {
             "it is the caller's own, or made here for each request"
         }
         text if direction == Direction::Request && text.starts_with(FOR_PROXIES) => NEVER_GOES_UP,
-        text if FRAMING.contains(&text) => "it belongs to the connection, not to the message",
+        text if FRAMING.contains(&text) => OF_CONNECTION,
         _ => return Some(name.clone()),
     };
     report.problem(
@@ -142,8 +145,9 @@ pub(super) fn kept(items: &[Item<HeaderName>], report: &mut Report) -> Vec<Heade
             "x-api-key" => {
                 "callers prove themselves here with it; for a key of the upstream's own, use request_headers"
             }
+            "x-content-type-options" | "cross-origin-resource-policy" => AGAINST_PAGES,
             text if text.starts_with(FOR_PROXIES) => NEVER_GOES_UP,
-            text if FRAMING.contains(&text) => "it belongs to the connection, not to the message",
+            text if FRAMING.contains(&text) => OF_CONNECTION,
             _ => {
                 kept.push(item.value.clone());
                 continue;
