@@ -25,12 +25,11 @@ pub struct FirstFailure {
 }
 
 impl Acquired {
-    /// Whether something failed, and who was asked answered each time: the files were read then.
+    /// Whether everybody who was asked answered. Files of those were read; nothing is known of others'.
     pub fn is_answered(&self) -> bool {
         let first = self.first.as_ref().map(|first| &first.error);
-        let failed = self.outcome.as_ref().err().into_iter().chain(first);
-        let mut answers = failed.map(CredentialError::is_answer).peekable();
-        answers.peek().is_some() && answers.all(|answer| answer)
+        let mut failed = self.outcome.as_ref().err().into_iter().chain(first);
+        failed.all(CredentialError::is_answer)
     }
 }
 
