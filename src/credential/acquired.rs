@@ -29,7 +29,7 @@ impl Acquired {
     pub fn is_answered(&self) -> bool {
         let first = self.first.as_ref().map(|first| &first.error);
         let mut failed = self.outcome.as_ref().err().into_iter().chain(first);
-        failed.all(CredentialError::is_answer)
+        failed.all(CredentialError::is_of_endpoint)
     }
 }
 

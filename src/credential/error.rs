@@ -260,15 +260,21 @@ impl CredentialError {
         matches!(self, Self::Rejected(Rejection::Unread { .. }))
     }
 
-    /// Whether it is what the endpoint said, so that the files were read and sent.
-    pub(super) fn is_answer(&self) -> bool {
+    /// Whether it came of asking the endpoint, whatever that said, so that the files had been read.
+    pub(super) fn is_of_endpoint(&self) -> bool {
         match self {
-            Self::Both { second, .. } => second.is_answer(),
+            Self::Both { second, .. } => second.is_of_endpoint(),
             Self::Rejected(Rejection::Answer(_) | Rejection::Identity(_))
             | Self::Malformed { .. }
             | Self::Throttled(_)
-            | Self::Unavailable(Outage::Answer(_) | Outage::Expired { .. }) => true,
-            Self::Rejected(_) | Self::Unavailable(_) => false,
+            | Self::Unavailable(
+                Outage::Answer(_)
+                | Outage::Connection { .. }
+                | Outage::Expired { .. }
+                | Outage::Timeout { .. },
+            ) => true,
+            Self::Rejected(_)
+            | Self::Unavailable(Outage::NoDescriptor | Outage::NoThread { .. }) => false,
         }
     }
 

@@ -192,7 +192,8 @@ impl Credential {
             if error.refuses_credential() {
                 if !error.is_unread() {
                     let after = self.own_stamp().await;
-                    let (known, changed) = Stamp::after_failure(stamp, after, error.is_answer());
+                    let (known, changed) =
+                        Stamp::after_failure(stamp, after, error.is_of_endpoint());
                     // They count as changed at the next look, whatever they hold.
                     stamp = if changed { Stamp::default() } else { known };
                 }

@@ -267,3 +267,25 @@ fn a_file_that_cannot_be_read_now_and_then_has_its_refusal_asked_for_once_a_minu
         }
     });
 }
+
+#[test]
+fn a_file_that_cannot_be_read_now_and_then_does_not_hasten_calls_in_an_outage() {
+    run(async {
+        for first in 0..2 {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let (named, looks) = (FilePath::from(file.path()), AtomicUsize::new(first));
+            let mut script =
+                Script::stamped(move || match looks.fetch_add(1, Ordering::Relaxed) % 2 {
+                    0 => Stamp::of([&FilePath::unknown("absent")]),
+                    _ => Stamp::of([&named]),
+                });
+            let cache = cache();
+            script.entry(&cache);
+            let began = clock::now();
+            for _ in 0..20 {
+                script.next().await.refuse(unavailable());
+            }
+            assert!(since(began) >= S(60), "{:?}", since(began));
+        }
+    });
+}
