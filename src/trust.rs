@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::{CipherSuite, ClientConfig, RootCertStore, SupportedCipherSuite};
+use rustls::{CertificateError, CipherSuite, ClientConfig, RootCertStore, SupportedCipherSuite};
 
 use crate::certificate_path::Bounded;
 use crate::descriptors::{REMEDY, ran_out, remedy};
@@ -91,6 +91,20 @@ pub fn install_provider() {
     let mut byte = [0_u8];
     // Entropy that cannot be had will fail the first handshake with a proper error.
     let _ = aws_lc_rs::rand::fill(&mut byte);
+}
+
+/// What to do about a server's certificate that is refused for its time alone: a machine whose clock is
+/// wrong refuses every server.
+pub fn remedy_of_age(refused: &CertificateError) -> Option<&'static str> {
+    match refused {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            Some("its certificate has expired: renew it there, or correct this machine's clock")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Some("its certificate is not valid yet; check this machine's clock")
+        }
+        _ => None,
+    }
 }
 
 /// Trusts the system's roots, the configured CA file added, Mozilla's roots when the system has none

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +22,7 @@ use crate::config::{HostName, LOCALHOST, Origin};
 use crate::forward_proxy::{self, ForwardProxy};
 use crate::guid;
 use crate::http_client;
+use crate::trust;
 
 /// Largest answer that is read: a token of 16 KiB and what else an endpoint says beside it.
 pub(super) const MAX_ANSWER: usize = 64 * 1024;
@@ -207,7 +209,10 @@ impl Endpoint {
     fn broken(&self, error: reqwest::Error) -> CredentialError {
         Outage::Connection {
             to: self.peer.clone(),
-            hint: without_tunnel(&error).map_or(self.hint.into(), Cow::Owned),
+            hint: without_tunnel(&error)
+                .map(Cow::Owned)
+                .or_else(|| of_another_time(&error).map(Cow::Borrowed))
+                .unwrap_or(self.hint.into()),
             source: error.without_url(),
         }
         .into()
@@ -235,6 +240,23 @@ fn without_tunnel(error: &reqwest::Error) -> Option<String> {
     Some(format!(
         "the forward proxy gave no way there{shown}: {remedy}"
     ))
+}
+
+/// What to do where the other end's certificate is refused for its time alone.
+fn of_another_time(error: &reqwest::Error) -> Option<&'static str> {
+    let mut failures = causes(error).filter_map(|cause| cause.downcast_ref());
+    match failures.find_map(of_tls)? {
+        rustls::Error::InvalidCertificate(refused) => trust::remedy_of_age(refused),
+        _ => None,
+    }
+}
+
+/// The library puts one error of input and output into another.
+fn of_tls(failure: &io::Error) -> Option<&rustls::Error> {
+    let inner = failure.get_ref()?;
+    inner
+        .downcast_ref()
+        .or_else(|| of_tls(inner.downcast_ref()?))
 }
 
 /// An answer, read to its end; a refusal as far as the bounds allow.

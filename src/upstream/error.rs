@@ -9,6 +9,7 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::reach::{self, Stage};
 use crate::config::UpstreamHttp;
+use crate::trust;
 
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -170,19 +171,13 @@ fn remedy(failure: &io::Error) -> &'static str {
         }
     };
     match certificate {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired: renew it there, or correct this machine's clock"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet; check this machine's clock"
-        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "its certificate is for another name; check the route's upstream, and resolve"
         }
         CertificateError::Other(other) if other.0.to_string() == USED_AS_SERVER => {
             "its certificate is that of an authority (CA:TRUE), which is not taken from a server: give it one that an authority of trust.ca_file issued, or one of its own with basicConstraints=CA:FALSE and name that there"
         }
-        _ => PRIVATE_CA,
+        other => trust::remedy_of_age(other).unwrap_or(PRIVATE_CA),
     }
 }
 

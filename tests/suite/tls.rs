@@ -66,7 +66,7 @@ impl Authority {
     }
 
     /// One that ends with that year.
-    fn identity_until(&self, name: &str, year: i32) -> Identity {
+    pub(crate) fn identity_until(&self, name: &str, year: i32) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_after = rcgen::date_time_ymd(year, 12, 31);

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{Acceptor, WebPkiClientVerifier};
 use rustls::{CipherSuite, RootCertStore, ServerConfig};
-use tokenferry::simulator::Simulator;
+use tokenferry::simulator::{CLIENT_ID, Simulator, TENANT_ID};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
@@ -241,6 +241,34 @@ async fn an_upstream_that_shows_a_certificate_without_its_key_gets_nothing() {
             let answer = stage.get("/a/x").await;
             assert_eq!(answer.status, status, "{version:?}: {answer:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_time_has_the_clock_looked_at_whoever_shows_it() {
+    let authority = Authority::new();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_cert_resolver(authority.identity_until("localhost", 2025).shown());
+    let origin = format!("https://localhost:{}", answering(config).await);
+    let own = |entra: &str, upstream: &str| {
+        format!(
+            "credentials: {{a: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: SECRET_FILE{entra}}}}}\n\
+             routes: [{{name: a, path: /a, upstream: 'https://{upstream}', scope: 'https://GRAPH/.default'}}]\n"
+        )
+    };
+    let host = origin.trim_start_matches("https://");
+    for own in [
+        own(&format!(", authority: '{origin}'"), "GRAPH"),
+        own("", host),
+    ] {
+        let (simulator, folder) = desk(&own).await;
+        let both = format!("{}{}", simulator.ca_pem(), authority.pem);
+        fs::write(folder.path().join("ca.pem"), both).expect("the folder can be written");
+        let (code, out, err) = run(with_file(&["doctor"], folder.path())).await;
+        let words = "its certificate has expired: renew it there, or correct this machine's clock";
+        assert!(code == 1 && out.contains(words), "{out}{err}");
+        assert!(!out.contains("HTTPS_PROXY"), "{out}{err}");
     }
 }
 
