@@ -1,8 +1,8 @@
-//! Any text as a batch of Graph, and of a service of one's own: what is read is what a lenient
-//! parser reads, and what a service reads that looks for references in all of a target.
+//! Any text as a batch of Graph, and of a service of one's own: methods, headers and paths are what a
+//! lenient parser reads, and what a service reads that looks for references in all of a target.
 #![no_main]
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tokenferry::config::BaseUrl;
@@ -55,10 +55,30 @@ fn pairs(upstream: &str, path: &str, body: &[u8]) -> Vec<(Operation, Value)> {
     };
     let requests = value["requests"].as_array().expect("a list of requests");
     assert_eq!(requests.len(), operations.len());
+    for (operation, request) in operations.iter().zip(requests) {
+        let method = request["method"].as_str().expect("a method");
+        assert!(method.eq_ignore_ascii_case(operation.method.as_str()));
+        assert_eq!(operation.headers, fields(request));
+    }
     operations
         .into_iter()
         .zip(requests.iter().cloned())
         .collect()
+}
+
+/// The headers of an operation; in another case a name may come again, with the same value.
+fn fields(request: &Value) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    for (name, value) in request["headers"].as_object().into_iter().flatten() {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+        let value: HeaderValue = value
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .expect("a text");
+        let before = fields.insert(name, value.clone());
+        assert!(before.is_none_or(|before| before == value));
+    }
+    fields
 }
 
 fn target(request: &Value) -> &str {
