@@ -213,7 +213,8 @@ pub(super) fn length<'a>(mut lines: impl Iterator<Item = &'a HeaderValue>) -> Le
     };
     let plain = match first.as_bytes() {
         [digit] => digit.is_ascii_digit(),
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        // Nineteen digits are a number of 64 bits, whichever they are.
+        [b'1'..=b'9', rest @ ..] => rest.len() < 19 && rest.iter().all(u8::is_ascii_digit),
         _ => false,
     };
     let second = lines.next();
