@@ -14,6 +14,7 @@ use crate::secret::Secret;
 const PKCS8: &str = include_str!("../../tests/keys/rsa_pkcs8.pem");
 const PKCS1: &str = include_str!("../../tests/keys/rsa_pkcs1.pem");
 const AES_256: &str = include_str!("../../tests/keys/encrypted_aes256_sha256.pem");
+const AES_192: &str = include_str!("../../tests/keys/encrypted_aes192_sha512.pem");
 const AES_128: &str = include_str!("../../tests/keys/encrypted_aes128_sha1.pem");
 const DES3: &str = include_str!("../../tests/keys/encrypted_des3.pem");
 const TRADITIONAL: &str = include_str!("../../tests/keys/encrypted_traditional.pem");
@@ -72,6 +73,7 @@ fn every_usual_form_of_an_rsa_key_is_read() {
         (PKCS8, None),
         (PKCS1, None),
         (AES_256, Some(right())),
+        (AES_192, Some(right())),
         (AES_128, Some(right())),
     ] {
         let file = KeyFile::parse(text.as_bytes(), secret.as_ref()).map_err(|e| e.to_string());
