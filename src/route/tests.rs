@@ -73,6 +73,16 @@ fn a_prefix_matches_at_a_segment_boundary_only() {
 }
 
 #[test]
+fn the_longest_prefix_wins_wherever_it_stands() {
+    for order in [["/a", "/a/b"], ["/a/b", "/a"]] {
+        let places = order.map(|path| place("", path));
+        let prefix = |path| order[found(&places, "", path).unwrap().0];
+        assert_eq!(prefix("/a/b/c"), "/a/b");
+        assert_eq!(prefix("/a/c"), "/a");
+    }
+}
+
+#[test]
 fn the_root_takes_what_nothing_else_takes() {
     let places = [place("", "/"), place("", "/graph")];
     assert_eq!(found(&places, "localhost", "/"), Some((0, "/")));
@@ -169,6 +179,7 @@ proptest! {
         raw in prop::collection::vec((hosts(), paths()), 0..12),
         host in hosts(),
         path in paths(),
+        below in any::<prop::sample::Index>(),
     ) {
         let places: Vec<Place> = raw
             .iter()
@@ -177,6 +188,11 @@ proptest! {
             .collect();
         let host = host.trim_start_matches("*.");
         prop_assert_eq!(found(&places, host, &path), slowest(&places, host, &path));
+        // Of paths that are made apart hardly one lies below a long prefix.
+        if !places.is_empty() {
+            let path = format!("{}{path}", below.get(&places).1.as_str());
+            prop_assert_eq!(found(&places, host, &path), slowest(&places, host, &path));
+        }
     }
 
     #[test]
