@@ -258,10 +258,12 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let (release, hangs) = mpsc::channel::<()>();
-            let other = tokio::task::spawn_blocking(move || hangs.recv());
             let within = Duration::from_millis(20);
             let reader = FileReader::patient_for(within);
+            // What was read before is none of what is read.
+            patient(&reader).run(|| ()).await.unwrap();
+            let (release, hangs) = mpsc::channel::<()>();
+            let other = tokio::task::spawn_blocking(move || hangs.recv());
             let (tell, told) = mpsc::channel();
             for _ in 0..2 {
                 let tell = tell.clone();

@@ -141,4 +141,16 @@ mod tests {
         );
         assert_eq!(without_line_ends(b"\n"), b"");
     }
+
+    #[test]
+    fn a_file_without_a_secret_in_it_is_told_as_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        for content in ["", " \r\n\n"] {
+            std::fs::write(&path, content).unwrap();
+            let source = SecretSource::File(FilePath::from(path.to_str().unwrap()));
+            let told = source.read().unwrap_err();
+            assert!(matches!(told, SecretError::Empty(_)), "{told}");
+        }
+    }
 }
