@@ -124,9 +124,9 @@ impl Logging {
         Ok(Self { output })
     }
 
-    /// Writes what is queued; waits at most `patience`. Returns whether all of it went out.
-    pub fn close(&self, patience: Duration) -> bool {
-        self.output.close(patience)
+    /// Writes what is queued; waits at most `patience`.
+    pub fn close(&self, patience: Duration) {
+        self.output.close(patience);
     }
 }
 

@@ -133,11 +133,11 @@ impl AccessLog {
         self.output.as_ref().map_or(0, Output::dropped)
     }
 
-    /// Writes what is queued; waits at most `patience`. Returns whether all of it went out.
-    pub fn close(&self, patience: Duration) -> bool {
-        self.output
-            .as_ref()
-            .is_none_or(|output| output.close(patience))
+    /// Writes what is queued; waits at most `patience`.
+    pub fn close(&self, patience: Duration) {
+        if let Some(output) = &self.output {
+            output.close(patience);
+        }
     }
 }
 
