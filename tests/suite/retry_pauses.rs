@@ -261,6 +261,26 @@ async fn a_busy_upstream_that_answers_before_the_body_is_there_gets_it_whole_lat
 }
 
 #[tokio::test]
+async fn a_long_answer_to_half_a_body_is_passed_on_without_waiting_for_the_rest() {
+    // What the rest of a body is waited for, where that is.
+    let patient = format!("timeouts: {{token_wait: 5m}}\n{RETRYING}");
+    let stage = Stage::with(&patient).await;
+    let text = "busy ".repeat(8_000);
+    let busy = Fault::answer(503, &[], text.as_str());
+    stage
+        .simulator
+        .script(Script::on(GRAPH, busy).early().times(1));
+    let mut caller = stage.caller().await;
+    caller
+        .ask("PUT /graph/sim/sink HTTP/1.1\nContent-Length: 10")
+        .await;
+    caller.send("first").await;
+    let answer = soon(caller.answer("PUT")).await.expect(503);
+    assert_eq!(answer.text(), text);
+    assert_eq!(stage.sent_to(GRAPH).len(), 1);
+}
+
+#[tokio::test]
 async fn who_waits_behind_a_refused_token_goes_up_with_the_next_one() {
     let stage = Stage::with(RETRYING).await;
     stage.get("/graph/sim/bytes/9").await.expect(200);
