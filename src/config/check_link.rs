@@ -43,11 +43,16 @@ fn left_out(raw: &RawRoute, report: &mut Report) {
     let Some(name) = own_name(host) else {
         return;
     };
-    let listed = raw.link_keys.items().iter().any(|key| key.value.0 == name);
-    if !listed && raw.rewrite_links.or(RewriteLinks::On) == RewriteLinks::On {
+    let listed = raw.link_keys.items();
+    let is_listed = listed.iter().any(|key| key.value.0 == name);
+    if !is_listed && raw.rewrite_links.or(RewriteLinks::On) == RewriteLinks::On {
         let host = upstream.quote(host);
         let message = format!("clients of {host} follow links in {name:?} past this proxy");
-        report.warning(upstream.span, message, &format!("link_keys: [{name}]"));
+        let help = match listed.is_empty() {
+            true => format!("link_keys: [{name}]"),
+            false => format!("add {name} to link_keys"),
+        };
+        report.warning(upstream.span, message, &help);
     }
 }
 
