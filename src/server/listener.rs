@@ -167,9 +167,13 @@ fn both(
     }
 }
 
-/// Whether this machine has no IPv6, or none on its loopback, or keeps it from this service.
+/// Whether this machine has no IPv6, or none on its loopback, or keeps it from this service, as
+/// `deny network inet6` of AppArmor does: IPv4 may have the same port already.
 fn lacks_ipv6(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable || lacks_family(error)
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::PermissionDenied
+    ) || lacks_family(error)
 }
 
 #[cfg(unix)]
@@ -262,6 +266,8 @@ mod tests {
         for (errno, alone) in [
             (Errno::AFNOSUPPORT, true),
             (Errno::ADDRNOTAVAIL, true),
+            (Errno::ACCESS, true),
+            (Errno::PERM, true),
             (Errno::ADDRINUSE, false),
             (Errno::MFILE, false),
             (Errno::NOBUFS, false),
