@@ -226,6 +226,19 @@ fn every_example_is_a_valid_configuration() {
 }
 
 #[test]
+fn fuzz_targets_share_what_the_tests_are_built_of() {
+    // With another profile everything is built once more, which nothing else would show.
+    let profile = |manifest: &str| {
+        let text = fs::read_to_string(root().join(manifest)).expect("the manifest is there");
+        let (_, rest) = text.split_once("[profile.dev]").expect("it has a profile");
+        rest.split("\n\n").take(2).collect::<String>()
+    };
+    let program = profile("Cargo.toml");
+    assert!(program.contains("[profile.dev.package]"), "{program}");
+    assert_eq!(profile("fuzz/Cargo.toml"), program);
+}
+
+#[test]
 fn a_file_out_of_form_is_seen() {
     assert_eq!(wrong_form("//! Fine.\n"), [""; 0]);
     assert_eq!(wrong_form("fn main() {}\n").len(), 1);
