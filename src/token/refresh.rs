@@ -71,13 +71,13 @@ async fn perform(entry: &TokenEntry, call: Call, before: Stamp) -> (Stamp, bool)
         Ok(_) => None,
     };
     entry.finish(acquired, took, ended, random());
+    // No token waits for a file.
+    let after = match after {
+        None if replaced => Some(call.supplier.stamp().await),
+        seen => seen,
+    };
     match after {
         Some(after) => Stamp::after_failure(before, after, answered),
-        // No token waits for a file.
-        None if replaced => {
-            let after = call.supplier.stamp().await;
-            Stamp::after_failure(before, after, answered)
-        }
         None => (before, false),
     }
 }
