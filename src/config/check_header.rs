@@ -132,7 +132,7 @@ fn editable(
 }
 
 /// The name as some servers read it.
-fn dashed(name: &HeaderName) -> String {
+pub fn dashed(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
 

@@ -70,6 +70,7 @@ pub use allow::METHODS;
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 pub use certificate_name::CertificateName;
 pub use check_caller::{KEY_HELP, SHORTEST_KEY};
+pub use check_header::dashed;
 pub use check_route::MOST_BATCH_BYTES;
 pub use cloud::is_sharepoint;
 pub use credential::{AppIdentity, CredentialKind, CredentialSpec, IdentitySelector};

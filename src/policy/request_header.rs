@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use super::header::{Fate, Length, NameSet, Names, editable, edited, length, names, nominated};
 use super::{Refusal, letters_digits_and};
 use crate::code::Code;
-use crate::config::HeaderEdits;
+use crate::config::{HeaderEdits, dashed};
 use crate::fields::Fields;
 
 static NAMES: Names<45> = names! {
@@ -266,11 +266,6 @@ pub fn is_fixed(name: &HeaderName) -> bool {
         || NAMES
             .position(&dashed)
             .is_some_and(|at| NAMES.fate(at) == Fate::Remove)
-}
-
-/// The name as some servers read it.
-fn dashed(name: &HeaderName) -> String {
-    name.as_str().replace('_', "-")
 }
 
 /// Whether a name is among these that servers read in different ways, one of them perhaps as framing.
