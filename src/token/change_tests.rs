@@ -234,17 +234,10 @@ fn files_that_were_not_read_in_time_are_asked_for_again_soon() {
 #[test]
 fn a_file_that_cannot_be_read_now_and_then_has_its_refusal_asked_for_once_a_minute() {
     run(async {
-        // Of so many looks in a row the first so many fail.
         for (fails, of) in [(1, 2), (1, 3), (2, 3), (1, 4), (3, 5)] {
             for first in 0..of {
                 let file = tempfile::NamedTempFile::new().unwrap();
-                let (named, looks) = (FilePath::from(file.path()), AtomicUsize::new(first));
-                let mut script = Script::stamped(move || {
-                    match looks.fetch_add(1, Ordering::Relaxed) % of < fails {
-                        true => Stamp::of([&FilePath::unknown("absent")]),
-                        false => Stamp::of([&named]),
-                    }
-                });
+                let mut script = Script::watching_at_times(file.path(), (fails, of), first);
                 let cache = cache();
                 script.entry(&cache);
                 let mut asked = script.next().await;
@@ -273,12 +266,7 @@ fn a_file_that_cannot_be_read_now_and_then_does_not_hasten_calls_in_an_outage() 
     run(async {
         for first in 0..2 {
             let file = tempfile::NamedTempFile::new().unwrap();
-            let (named, looks) = (FilePath::from(file.path()), AtomicUsize::new(first));
-            let mut script =
-                Script::stamped(move || match looks.fetch_add(1, Ordering::Relaxed) % 2 {
-                    0 => Stamp::of([&FilePath::unknown("absent")]),
-                    _ => Stamp::of([&named]),
-                });
+            let mut script = Script::watching_at_times(file.path(), (1, 2), first);
             let cache = cache();
             script.entry(&cache);
             let began = clock::now();

@@ -1,7 +1,6 @@
 //! What is done about a token that a fallback got.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::script::{
@@ -13,10 +12,9 @@ use crate::clock::still::run;
 use crate::clock::{self, Now, since};
 use crate::config::Name;
 use crate::credential::{
-    AccessToken, Acquired, ClaimsRequest, CredentialError, FirstFailure, Reason, Stamp,
+    AccessToken, Acquired, ClaimsRequest, CredentialError, FirstFailure, Reason,
 };
 use crate::metrics::{RefreshCounts, RefreshOutcome};
-use crate::secret::FilePath;
 
 fn of_fallback(text: &str) -> AccessToken {
     AccessToken {
@@ -86,17 +84,10 @@ fn a_token_of_the_fallback_is_renewed_when_a_file_changed_only_while_it_was_aske
 #[test]
 fn a_token_of_the_fallback_is_left_alone_by_a_file_that_cannot_be_read_now_and_then() {
     run(async {
-        // Of so many looks in a row the first so many fail.
         for (fails, of) in [(1, 2), (1, 3), (2, 3), (1, 4), (3, 5)] {
             for first in 0..of {
                 let file = secret();
-                let (named, looks) = (FilePath::from(file.path()), AtomicUsize::new(first));
-                let mut script = Script::stamped(move || {
-                    match looks.fetch_add(1, Ordering::Relaxed) % of < fails {
-                        true => Stamp::of([&FilePath::unknown("absent")]),
-                        false => Stamp::of([&named]),
-                    }
-                });
+                let mut script = Script::watching_at_times(file.path(), (fails, of), first);
                 let cache = cache();
                 script.entry(&cache);
                 // The first is known to be refused, and not asked again.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -124,6 +125,22 @@ impl Script {
     pub(super) fn watching(file: &Path) -> Self {
         let file = FilePath::from(file);
         Self::stamped(move || Stamp::of([&file]))
+    }
+
+    /// The same, with a file that cannot be read now and then: of so many looks in a row, of which the
+    /// first is that at `first`, so many fail.
+    pub(super) fn watching_at_times(
+        file: &Path,
+        (fails, of): (usize, usize),
+        first: usize,
+    ) -> Self {
+        let (file, looks) = (FilePath::from(file), AtomicUsize::new(first));
+        Self::stamped(
+            move || match looks.fetch_add(1, Ordering::Relaxed) % of < fails {
+                true => Stamp::of([&FilePath::unknown("absent")]),
+                false => Stamp::of([&file]),
+            },
+        )
     }
 
     /// Calls with files of which this is seen.

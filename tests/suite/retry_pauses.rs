@@ -242,10 +242,8 @@ async fn a_request_whose_token_is_exchanged_holds_no_place_while_entra_is_silent
     soon(first.answer("GET")).await.expect(200);
 }
 
-#[tokio::test]
-async fn a_busy_upstream_that_answers_before_the_body_is_there_gets_it_whole_later() {
-    let stage = Stage::with(RETRYING).await;
-    let busy = Fault::answer(503, &[("retry-after", "0")], "busy");
+/// A caller of whose body five bytes of ten have gone up, to an upstream that answers so before the rest.
+async fn half_a_body(stage: &Stage, busy: Fault) -> Caller {
     stage
         .simulator
         .script(Script::on(GRAPH, busy).early().times(1));
@@ -254,6 +252,14 @@ async fn a_busy_upstream_that_answers_before_the_body_is_there_gets_it_whole_lat
         .ask("PUT /graph/sim/sink HTTP/1.1\nContent-Length: 10")
         .await;
     caller.send("first").await;
+    caller
+}
+
+#[tokio::test]
+async fn a_busy_upstream_that_answers_before_the_body_is_there_gets_it_whole_later() {
+    let stage = Stage::with(RETRYING).await;
+    let busy = Fault::answer(503, &[("retry-after", "0")], "busy");
+    let mut caller = half_a_body(&stage, busy).await;
     stage.arrive(1, "/sim/sink").await;
     caller.send("later").await;
     let answer = soon(caller.answer("PUT")).await.expect(200);
@@ -267,14 +273,7 @@ async fn a_long_answer_to_half_a_body_is_passed_on_without_waiting_for_the_rest(
     let stage = Stage::with(&patient).await;
     let text = "busy ".repeat(8_000);
     let busy = Fault::answer(503, &[], text.as_str());
-    stage
-        .simulator
-        .script(Script::on(GRAPH, busy).early().times(1));
-    let mut caller = stage.caller().await;
-    caller
-        .ask("PUT /graph/sim/sink HTTP/1.1\nContent-Length: 10")
-        .await;
-    caller.send("first").await;
+    let mut caller = half_a_body(&stage, busy).await;
     let answer = soon(caller.answer("PUT")).await.expect(503);
     assert_eq!(answer.text(), text);
     assert_eq!(stage.sent_to(GRAPH).len(), 1);
