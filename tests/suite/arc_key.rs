@@ -1,4 +1,4 @@
-//! The key that the agent of Azure Arc shows. Part of the feature `installed`: it is read from the
+//! The key that the agent of Azure Arc shows. Part of the binary `installed`: it is read from the
 //! agent's own folder alone, where only root may write.
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! Clients that nobody here wrote: Microsoft's SDKs for Graph and Dataverse, and DynamicsWebApi, page,
-//! create, delete, refer, upload and batch through the proxy. Part of the feature `installed`:
+//! create, delete, refer, upload and batch through the proxy. Part of the binary `installed`:
 //! `tests/clients/install` fetches what they run.
 
 use std::path::{Path, PathBuf};

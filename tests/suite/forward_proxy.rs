@@ -1,5 +1,5 @@
 //! Out through a forward proxy that others wrote and run: tinyproxy, with credentials of its own.
-//! Part of the feature `installed`: `.ci/run` installs it. Names lead to the simulator by a second proxy
+//! Part of the binary `installed`: `.ci/run` installs it. Names lead to the simulator by a second proxy
 //! behind it, as between an office and its head office.
 
 use std::fs;

@@ -5,8 +5,6 @@ mod harness;
 
 mod access_log;
 mod admin;
-#[cfg(feature = "installed")]
-mod arc_key;
 mod batches;
 mod caller_pauses;
 mod caller_streams;
@@ -15,8 +13,6 @@ mod challenges;
 mod check;
 mod claims;
 mod cli;
-#[cfg(feature = "installed")]
-mod clients;
 mod cluster;
 mod connections;
 mod credentials;
@@ -29,8 +25,6 @@ mod egress;
 mod exact_limits;
 mod expiry;
 mod fallbacks;
-#[cfg(feature = "installed")]
-mod forward_proxy;
 mod hardening;
 mod headers;
 mod held_bodies;
@@ -44,8 +38,6 @@ mod link_carriers;
 mod links;
 mod memory;
 mod misplaced_secrets;
-#[cfg(feature = "installed")]
-mod msal;
 mod operations;
 mod own_answers;
 mod panics;
