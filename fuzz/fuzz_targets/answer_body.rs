@@ -22,7 +22,7 @@ const KINDS: [&str; 3] = [
     "application/json",
 ];
 const MULTIPART: usize = 1;
-const CODINGS: [&str; 4] = ["identity", "gzip", "deflate", "br"];
+const CODINGS: [&str; 3] = ["identity", "gzip", "deflate"];
 
 /// What comes out, and how many links were in it.
 fn output(
@@ -79,27 +79,9 @@ fn coded(coding: &str, way: u8, body: &[u8]) -> Vec<u8> {
             let mut encoder = ZlibEncoder::new(Vec::new(), level);
             encoder.write_all(body).and_then(|()| encoder.finish())
         }
-        "br" => Ok(stored(body)),
         _ => Ok(body.to_vec()),
     };
     made.expect("a vector takes every byte")
-}
-
-/// The body as br that does not compress (RFC 7932 section 9): a window of 64 KiB, blocks of bytes as
-/// they are, and an empty last one.
-fn stored(body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (index, block) in body.chunks(1024).enumerate() {
-        let length = u32::try_from(block.len() - 1).expect("it is short");
-        // From the lowest bit: not the last, four nibbles of length, the length, not compressed.
-        let head = length << 3 | 1 << 19;
-        // The window's one bit stands in front of the first.
-        let head = if index == 0 { head << 1 } else { head };
-        out.extend_from_slice(&head.to_le_bytes()[..3]);
-        out.extend_from_slice(block);
-    }
-    out.push(if body.is_empty() { 0b110 } else { 0b11 });
-    out
 }
 
 /// A batch with one part that holds this JSON, in front of it and behind it.

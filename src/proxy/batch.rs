@@ -114,9 +114,7 @@ fn decoded(
 fn undecoded(error: &DecodeError) -> Refusal {
     let problem = match error {
         DecodeError::Bomb { .. } => "it expands beyond reason; send it without Content-Encoding",
-        DecodeError::CorruptBrotli | DecodeError::CorruptDeflate(_) => {
-            "it is not what its Content-Encoding says"
-        }
+        DecodeError::Corrupt(_) => "it is not what its Content-Encoding says",
         DecodeError::Trailing => "compressed as it is, it goes on after its end",
         DecodeError::Truncated => "it ends before its Content-Encoding says so",
     };

@@ -1,6 +1,6 @@
 //! Which content coding to ask the upstream for when its answer may be rewritten: one that the
 //! caller takes, so that what is not rewritten passes as it comes, and that can be undone here.
-//! gzip first, which every upstream offers. Never br, although it is undone where it comes unasked: its
+//! gzip first, which every upstream offers. Never br, and it is not undone where it comes unasked: its
 //! window takes up to 16 MiB for each answer that is on its way, where gzip takes 32 KiB.
 //!
 //! Rewritten answers go to the caller as they are, not encoded again: the way to the caller is a
@@ -26,7 +26,7 @@ pub fn accept_encoding_for_upstream(caller: &HeaderMap) -> Option<HeaderValue> {
                 break;
             }
             Some(Coding::Deflate) => best = "deflate",
-            Some(Coding::Brotli | Coding::Identity) | None => {}
+            Some(Coding::Identity) | None => {}
         }
     }
     Some(HeaderValue::from_static(best))

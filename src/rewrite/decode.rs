@@ -1,8 +1,7 @@
-//! Undoes gzip, deflate and br as the bytes arrive, so that links inside can be rewritten. Each
+//! Undoes gzip and deflate as the bytes arrive, so that links inside can be rewritten. Each
 //! step puts out one buffer of bounded size, so that a body that expands without end fills no
 //! memory; one that expands beyond reason ends in an error. A stream that is cut ends in an error too.
 
-use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use bytes::{Buf, Bytes};
 use flate2::{Decompress, FlushDecompress, Status};
 use http::HeaderMap;
@@ -15,14 +14,12 @@ const STEP: usize = 32 * 1024;
 const FREE: u64 = 16 << 20;
 
 /// How much more than its own size a larger stream may expand to. JSON that repeats one row for
-/// ever reaches 100; deflate ends at 1032, br goes on.
+/// ever reaches 100; deflate ends at 1032.
 const RATIO: u64 = 256;
 
 /// A content coding (RFC 9110 section 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// `br` (RFC 7932).
-    Brotli,
     /// `deflate`: zlib as the RFC has it, or without its header as some servers have it.
     Deflate,
     /// `gzip` (RFC 1952), also as `x-gzip`.
@@ -47,8 +44,6 @@ impl Coding {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         if is(b"gzip") || is(b"x-gzip") {
             Some(Self::Gzip)
-        } else if is(b"br") {
-            Some(Self::Brotli)
         } else if is(b"deflate") {
             Some(Self::Deflate)
         } else if is(b"identity") || is(b"") {
@@ -73,11 +68,8 @@ pub enum DecodeError {
         given: u64,
     },
     /// It is not what `Content-Encoding` says.
-    #[error("a br answer is corrupt")]
-    CorruptBrotli,
-    /// It is not what `Content-Encoding` says.
     #[error("a gzip or deflate answer is corrupt")]
-    CorruptDeflate(#[from] flate2::DecompressError),
+    Corrupt(#[from] flate2::DecompressError),
     /// Something follows the end of it.
     #[error("a compressed answer goes on after its end")]
     Trailing,
@@ -85,8 +77,6 @@ pub enum DecodeError {
     #[error("a compressed answer was cut")]
     Truncated,
 }
-
-type Brotli = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
 
 /// The decoder of one body.
 pub struct Decoder {
@@ -97,7 +87,6 @@ pub struct Decoder {
 }
 
 enum Stream {
-    Brotli(Box<Brotli>),
     Deflate(Decompress),
     Gzip(Decompress),
     Undecided,
@@ -112,14 +101,7 @@ impl std::fmt::Debug for Decoder {
 impl Decoder {
     /// A decoder; `None` for a body that is not coded.
     pub fn new(coding: Coding) -> Option<Self> {
-        let allocator = StandardAlloc::default;
         let stream = match coding {
-            // Strict: windows of up to 16 MiB as of RFC 7932, not the extension to 1 GiB.
-            Coding::Brotli => Stream::Brotli(Box::new(Brotli::new_strict(
-                allocator(),
-                allocator(),
-                allocator(),
-            ))),
             Coding::Deflate => Stream::Undecided,
             Coding::Gzip => Stream::Gzip(Decompress::new_gzip(15)),
             Coding::Identity => return None,
@@ -152,7 +134,6 @@ impl Decoder {
                     input.advance(usize::try_from(inflate.total_in() - before).unwrap_or(taken));
                     self.ended = status == Status::StreamEnd;
                 }
-                Stream::Brotli(state) => self.ended = unbrotli(state, input, &mut output, size)?,
             }
             let progress = (taken - input.len(), output.len() - given);
             self.count(progress)?;
@@ -210,35 +191,5 @@ impl Decoder {
             });
         }
         Ok(())
-    }
-}
-
-fn unbrotli(
-    state: &mut Brotli,
-    input: &mut Bytes,
-    output: &mut Vec<u8>,
-    size: usize,
-) -> Result<bool, DecodeError> {
-    let (mut left, mut read) = (input.len(), 0);
-    let mut written = output.len();
-    let mut room = size - written;
-    let mut total = 0;
-    output.resize(size, 0);
-    let result = BrotliDecompressStream(
-        &mut left,
-        &mut read,
-        input,
-        &mut room,
-        &mut written,
-        output,
-        &mut total,
-        state,
-    );
-    output.truncate(written);
-    input.advance(read);
-    match result {
-        BrotliResult::ResultFailure => Err(DecodeError::CorruptBrotli),
-        BrotliResult::ResultSuccess => Ok(true),
-        BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => Ok(false),
     }
 }
