@@ -25,7 +25,7 @@ use self::api_keys::ApiKeyError;
 use self::certificate::PeerNames;
 use self::key_set::KeySet;
 use self::service_account::{ServiceAccount, TokenError};
-use crate::config::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec, Name, SHORTEST_KEY};
+use crate::config::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec, Name};
 use crate::secret::Secret;
 
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -131,15 +131,6 @@ impl Callers {
     /// Whether a caller proves itself with an API key.
     pub fn have_api_keys(&self) -> bool {
         self.api_keys.load().iter().any(Option::is_some)
-    }
-
-    /// The callers whose API key may be guessed.
-    pub fn guessable(&self) -> Vec<Name> {
-        let keys = self.api_keys.load();
-        let is_short = |key: &Secret| key.expose().len() < SHORTEST_KEY;
-        let callers = self.specs.iter().zip(keys.iter());
-        let guessable = callers.filter(|(_, key)| key.as_ref().is_some_and(is_short));
-        guessable.map(|(spec, _)| spec.name.clone()).collect()
     }
 
     /// Reads the API keys again. One that cannot be read stays as it was and is reported; with one

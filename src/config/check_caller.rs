@@ -20,9 +20,9 @@ use super::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 use crate::secret::SecretSource;
 
 /// Bytes of an API key that nobody guesses: 16 random letters and digits are 95 bits.
-pub const SHORTEST_KEY: usize = 16;
+pub(super) const SHORTEST_KEY: usize = 16;
 /// What is better than a key that is shorter.
-pub const KEY_HELP: &str =
+pub(super) const KEY_HELP: &str =
     "use at least 16 random characters, for example from `openssl rand -hex 24`";
 
 const WORDS: Words = Words {

@@ -69,7 +69,6 @@ use crate::secret::FilePath;
 pub use allow::METHODS;
 pub use caller::{CallerProof, CallerSpec, KubernetesKeys, KubernetesSpec};
 pub use certificate_name::CertificateName;
-pub use check_caller::{KEY_HELP, SHORTEST_KEY};
 pub use check_header::dashed;
 pub use check_route::MOST_BATCH_BYTES;
 pub use cloud::is_sharepoint;
