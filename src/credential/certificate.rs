@@ -160,9 +160,9 @@ impl Certificate {
         self.parsed().and_then(|(_, loaded)| loaded.begins(now))
     }
 
-    /// How long what was read last can be used.
-    pub(super) fn good_until(&self, now: SystemTime) -> Option<SystemTime> {
-        self.parsed().map(|(_, loaded)| loaded.good_until(now))
+    /// When the last certificate of what was read last expires.
+    pub(super) fn not_after(&self) -> Option<SystemTime> {
+        self.parsed().map(|(_, loaded)| loaded.not_after)
     }
 
     fn parsed(&self) -> Option<(Digest, Arc<KeyFile>)> {

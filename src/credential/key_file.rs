@@ -15,8 +15,6 @@ use x509_parser::time::ASN1Time;
 use super::pkcs8;
 use crate::secret::{Secret, pem};
 
-const SECOND: Duration = Duration::from_secs(1);
-
 /// A certificate with its key.
 pub(super) struct KeyFile {
     /// The key.
@@ -205,24 +203,6 @@ impl KeyFile {
     /// When the key can be used at all, if it cannot yet.
     pub(super) fn begins(&self, now: SystemTime) -> Option<SystemTime> {
         Some(self.own(now).not_before).filter(|begin| now < *begin)
-    }
-
-    /// How long the key can be used from now on: until the end of its certificate that counts and of
-    /// those that follow without a gap. In a gap, since when it cannot.
-    pub(super) fn good_until(&self, now: SystemTime) -> SystemTime {
-        let all = || std::iter::once(&self.own.0).chain(&self.own.1);
-        let counts = self.own(now);
-        let ended = all().map(|own| own.not_after).filter(|end| *end <= now);
-        let mut end = match ended.max() {
-            Some(ended) if now < counts.not_before => ended,
-            _ => counts.not_after,
-        };
-        // The last second of one is valid, so that the next second is no gap.
-        let follows = |own: &&Own, end| own.not_before <= end + SECOND && own.not_after > end;
-        while let Some(next) = all().find(|own| end > now && follows(own, end)) {
-            end = next.not_after;
-        }
-        end
     }
 
     /// This certificate in DER, and each that certifies the one before (RFC 7515 section 4.1.6), as

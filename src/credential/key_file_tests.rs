@@ -239,45 +239,6 @@ fn of_several_certificates_of_the_key_the_one_that_is_valid_longest_counts() {
     }
 }
 
-#[test]
-fn a_key_is_good_until_the_first_gap_between_its_certificates() {
-    let (key, pair) = key_alone();
-    let day = Duration::from_secs(86_400);
-    let at = |days: u32| UNIX_EPOCH + day * days;
-    let good_until = |certificates: &[(u32, u32)], now: u32| {
-        let mut text = key.clone();
-        for (from, until) in certificates {
-            let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-            params.not_before = at(*from).into();
-            params.not_after = (at(*until) - Duration::from_secs(1)).into();
-            text += &format!("\n{}", params.self_signed(&pair).unwrap().pem());
-        }
-        let file = read(&text);
-        let until = file.good_until(at(now)) + Duration::from_secs(1);
-        until.duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400
-    };
-    let (first, second, third) = ((100, 200), (190, 300), (310, 400));
-    for (certificates, now, until) in [
-        (&[first][..], 150, 200),
-        (&[second, first], 150, 300),
-        // The end of a day and the begin of the next are no gap.
-        (&[first, (200, 250)], 150, 250),
-        (&[third, first], 150, 200),
-        (&[first, second, third], 150, 300),
-        (&[third, second, first], 305, 300),
-        (&[first, second, third], 350, 400),
-        (&[first, second], 350, 300),
-        // The clock of this machine may be behind.
-        (&[third], 150, 400),
-    ] {
-        assert_eq!(
-            good_until(certificates, now),
-            until,
-            "{certificates:?} at {now}"
-        );
-    }
-}
-
 proptest! {
     #[test]
     fn no_damage_to_a_file_panics(at in 0..AES_128.len(), byte in any::<u8>(), cut in any::<bool>()) {

@@ -290,7 +290,7 @@ impl Credential {
     pub fn expiry(&self) -> Option<SystemTime> {
         match self.expires {
             Some(declared) => UNIX_EPOCH.checked_add(Duration::from_secs(declared)),
-            None => self.kind.certificate()?.good_until(SystemTime::now()),
+            None => self.kind.certificate()?.not_after(),
         }
     }
 
