@@ -1,12 +1,10 @@
 //! The keys of the cluster by a clock that is set, and reloads in the midst.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue};
 use tokio::runtime::Handle;
-use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use super::*;
 use crate::app::prepare::prepare;
@@ -247,39 +245,6 @@ fn keys_that_two_reloads_at_once_have_lost_are_fetched_soon() {
         assert_eq!(issuer.verdict("k1"), NO_KEYS, "none are known");
         issuer.pass(&mut round, 15, "k1").await;
         assert_eq!((issuer.verdict("k1"), issuer.calls.get()), (KNOWN, 2));
-    });
-}
-
-/// Counts what is told.
-#[derive(Clone, Default)]
-struct Told(Arc<AtomicUsize>);
-
-impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Told {
-    fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-#[test]
-fn the_same_fault_of_another_issuer_is_told_again() {
-    still::run(async {
-        let told = Told::default();
-        let subscriber = tracing_subscriber::registry().with(told.clone());
-        // While there is one alone, another test that comes first to where something is told decides for
-        // all threads that nobody wants to hear it.
-        let _another = tracing::Dispatch::new(tracing_subscriber::registry());
-        let _told_here = tracing::subscriber::set_default(subscriber);
-        let issuer = fetched();
-        let mut round = Round::default();
-        issuer.key.replace(None);
-        issuer.pass(&mut round, 30, "k1").await;
-        assert_eq!(told.0.load(Ordering::Relaxed), 1);
-        issuer.replace(&KubernetesSpec {
-            issuer: "https://other.corp".to_owned(),
-            ..issuer.spec.clone()
-        });
-        issuer.pass(&mut round, 30, "k1").await;
-        assert_eq!(told.0.load(Ordering::Relaxed), 2);
     });
 }
 
