@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{AUTHORIZATION, HOST};
 use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use url::Position;
@@ -194,9 +194,9 @@ async fn read_out(egress: &Egress, url: &str, token: &Secret) -> Result<Vec<u8>,
     let mut answer = egress.get(url, &egress.tls)?.send().await?;
     let status = answer.status();
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-        && let Some(token) = token.expose_str()
+        && let Some(token) = token.header("Bearer ")
     {
-        let again = egress.get(url, &egress.own)?.bearer_auth(token);
+        let again = egress.get(url, &egress.own)?.header(AUTHORIZATION, token);
         let shown = again.send().await;
         answer = shown.map_err(|source| KeysError::Stranger { status, source })?;
     }

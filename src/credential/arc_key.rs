@@ -2,16 +2,15 @@
 //! a privileged user can read, and whoever sends back its contents is let in. An impostor on the
 //! agent's port must not make this process read and send any other file.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::{CredentialError, Rejection};
 use crate::secret::Secret;
 use crate::secret::file_reader::FileReader;
+use crate::secret::regular_file;
 
 /// Keys are about a hundred bytes; Microsoft's libraries refuse more than this.
-const MOST: u64 = 4096;
+const MOST: usize = 4096;
 
 /// Why a key was not read.
 #[derive(Debug, thiserror::Error)]
@@ -105,15 +104,11 @@ fn read(file: &Path, keys: &Path) -> Result<Secret, ArcKeyError> {
     if real.parent() != Some(&real_keys) || !is_key(&real) || !real.is_file() {
         return Err(refused());
     }
-    let mut contents = Vec::new();
-    File::open(&real)
-        .and_then(|file| file.take(MOST + 1).read_to_end(&mut contents))
-        .map_err(unreadable)?;
-    let key = Secret::new(contents);
-    if key.expose().len() as u64 > MOST {
+    let contents = regular_file::read(&real).map_err(unreadable)?;
+    if contents.len() > MOST {
         return Err(refused());
     }
-    Ok(key)
+    Ok(Secret::new(contents.trim_ascii().to_vec()))
 }
 
 #[cfg(test)]

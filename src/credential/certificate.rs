@@ -103,7 +103,7 @@ impl Certificate {
         });
         let part = |json: &serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
         let mut token = Zeroizing::new(format!("{}.{}", part(&header), part(&claims)));
-        let mut signature = vec![0; loaded.key.public_modulus_len()];
+        let mut signature = Zeroizing::new(vec![0; loaded.key.public_modulus_len()]);
         loaded
             .key
             .sign(

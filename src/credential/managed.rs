@@ -65,7 +65,7 @@ impl ManagedIdentity {
         let resource = scope.resource();
         let reply = match &self.source {
             Source::AppService { header, .. } => {
-                let headers = one("x-identity-header", sensitive(header.expose())?);
+                let headers = one("x-identity-header", shown(header, "")?);
                 self.ask("2019-08-01", resource, headers).await?
             }
             Source::Imds { .. } => self.ask("2018-02-01", resource, metadata()).await?,
@@ -76,7 +76,7 @@ impl ManagedIdentity {
                 };
                 let key = arc_key::read_aside(file, keys.clone(), reader).await?;
                 let mut headers = metadata();
-                headers.insert(AUTHORIZATION, basic(&key)?);
+                headers.insert(AUTHORIZATION, shown(&key, "Basic ")?);
                 self.ask("2020-06-01", resource, headers).await?
             }
         };
@@ -162,15 +162,10 @@ fn one(name: &'static str, value: HeaderValue) -> HeaderMap {
     HeaderMap::from_iter([(HeaderName::from_static(name), value)])
 }
 
-fn basic(key: &Secret) -> Result<HeaderValue, CredentialError> {
-    let text = zeroize::Zeroizing::new([b"Basic ", key.expose().trim_ascii()].concat());
-    sensitive(&text)
-}
-
-fn sensitive(bytes: &[u8]) -> Result<HeaderValue, CredentialError> {
-    let mut value = HeaderValue::from_bytes(bytes).map_err(|_| Rejection::NotText {
+/// The platform's key in a field.
+fn shown(key: &Secret, scheme: &'static str) -> Result<HeaderValue, CredentialError> {
+    let value = key.header(scheme).ok_or_else(|| Rejection::NotText {
         source_name: "the platform's identity key".to_owned(),
     })?;
-    value.set_sensitive(true);
     Ok(value)
 }

@@ -1,10 +1,12 @@
-//! For tests: whether a key is left in the memory of this process after it was read and dropped.
+//! For tests: whether a key or token is left in the memory of this process after it was used and
+//! dropped.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::engine::GeneralPurpose;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use zeroize::Zeroizing;
 
 /// As long as an RSA key of 2048 bits.
@@ -27,12 +29,7 @@ pub(crate) struct Trace {
 
 /// A PEM section of random bytes, and its trace.
 pub(crate) fn section(label: &str) -> (Zeroizing<Vec<u8>>, Trace) {
-    let mut content = Zeroizing::new(vec![0; LENGTH]);
-    aws_lc_rs::rand::fill(&mut content).expect("there is randomness");
-    let mut encoded = Zeroizing::new(vec![0; LENGTH * 4 / 3]);
-    BASE64_STANDARD
-        .encode_slice(&*content, &mut encoded)
-        .expect("it fits");
+    let (encoded, trace) = random(&BASE64_STANDARD);
     let mut text = Zeroizing::new(Vec::with_capacity(2 * encoded.len()));
     text.extend_from_slice(format!("-----BEGIN {label}-----\n").as_bytes());
     for line in encoded.chunks(64) {
@@ -40,13 +37,28 @@ pub(crate) fn section(label: &str) -> (Zeroizing<Vec<u8>>, Trace) {
         text.push(b'\n');
     }
     text.extend_from_slice(format!("-----END {label}-----\n").as_bytes());
+    (text, trace)
+}
+
+/// A token of random characters, none of which a form or a field encodes, and its trace.
+pub(crate) fn token() -> (Zeroizing<Vec<u8>>, Trace) {
+    random(&BASE64_URL_SAFE)
+}
+
+fn random(alphabet: &GeneralPurpose) -> (Zeroizing<Vec<u8>>, Trace) {
+    let mut content = Zeroizing::new(vec![0; LENGTH]);
+    aws_lc_rs::rand::fill(&mut content).expect("there is randomness");
+    let mut encoded = Zeroizing::new(vec![0; LENGTH * 4 / 3]);
+    alphabet
+        .encode_slice(&*content, &mut encoded)
+        .expect("it fits");
     let trace = Trace {
         decoded: content[PART].iter().map(|byte| !byte).collect(),
         encoded: encoded[PART].iter().map(|byte| !byte).collect(),
         maps: String::with_capacity(PIECE),
         piece: vec![0; PIECE],
     };
-    (text, trace)
+    (encoded, trace)
 }
 
 impl Trace {

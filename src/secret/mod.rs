@@ -10,6 +10,8 @@ pub mod regular_file;
 
 use std::fmt;
 
+use bytes::Bytes;
+use http::HeaderValue;
 use zeroize::Zeroizing;
 
 pub use file_path::FilePath;
@@ -32,6 +34,17 @@ impl Secret {
     /// The secret as text, when it is UTF-8.
     pub fn expose_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
+    }
+
+    /// A field's value of `scheme` and the secret, which is not shown and is wiped when the last clone
+    /// is gone; none where a field cannot hold it (RFC 9110 section 5.5).
+    pub fn header(&self, scheme: &'static str) -> Option<HeaderValue> {
+        let mut text = Zeroizing::new(Vec::with_capacity(scheme.len() + self.0.len()));
+        text.extend_from_slice(scheme.as_bytes());
+        text.extend_from_slice(&self.0);
+        let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     }
 
     /// Compares in time that depends on the lengths only.
@@ -140,6 +153,19 @@ mod tests {
             b" correct horse "
         );
         assert_eq!(without_line_ends(b"\n"), b"");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_of_a_token_is_left_in_memory_after_its_field() {
+        let (token, mut trace) = memory::token();
+        let secret = Secret(token);
+        let field = secret.header("Bearer ");
+        drop(secret);
+        assert!(trace.is_left(), "it is there while it is used");
+        assert_eq!(format!("{field:?}"), "Some(Sensitive)");
+        drop(field);
+        assert!(!trace.is_left());
     }
 
     #[test]

@@ -6,9 +6,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderValue;
-use zeroize::Zeroizing;
 
 use super::deadline::Deadline;
 use super::entry::{Published, TokenEntry};
@@ -180,15 +178,9 @@ impl TokenReader {
 
 /// A copy with bytes of its own, wiped when the last header made of them is gone.
 fn copy(token: &Published) -> Option<(Bearer, Deadline)> {
-    let secret = token.secret.expose();
-    let mut text = Zeroizing::new(Vec::with_capacity(7 + secret.len()));
-    text.extend_from_slice(b"Bearer ");
-    text.extend_from_slice(secret);
-    // The bytes were checked when the token came, so this is always a header.
-    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
-    header.set_sensitive(true);
     let bearer = Bearer {
-        header,
+        // The bytes were checked when the token came, so this is always a header.
+        header: token.secret.header("Bearer ")?,
         serial: token.serial,
     };
     Some((bearer, token.usable_until))

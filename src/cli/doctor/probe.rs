@@ -56,7 +56,8 @@ impl Answer {
 /// Sends `GET path` with this token. Runs in a `LocalSet`.
 pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, path: &str) -> Answer {
     let target = PathAndQuery::try_from(path);
-    let (Ok(target), Some(bearer), Some(own)) = (target, bearer(token), own(route)) else {
+    let (Ok(target), Some(bearer), Some(own)) = (target, token.header("Bearer "), own(route))
+    else {
         return Answer::Failed(format!("the request for {path} cannot be written"));
     };
     let mut fields = Fields::default();
@@ -112,13 +113,6 @@ fn told(error: &UpstreamError, origin: &Origin) -> String {
             origin.authority()
         ),
     }
-}
-
-fn bearer(token: &Secret) -> Option<HeaderValue> {
-    let bearer = zeroize::Zeroizing::new([b"Bearer ", token.expose()].concat());
-    let mut bearer = HeaderValue::from_bytes(&bearer).ok()?;
-    bearer.set_sensitive(true);
-    Some(bearer)
 }
 
 /// What goes along, unless the route sets it.
