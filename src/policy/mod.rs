@@ -25,7 +25,8 @@ use crate::code::Code;
 
 /// Why a request does not pass: the code of the answer and what the caller or operator can do.
 ///
-/// The message holds no secret; where it quotes the request it quotes header names only.
+/// The message holds no secret; where it quotes the request it quotes header names only, and of an
+/// operation of a batch method and path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {

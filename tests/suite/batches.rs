@@ -118,6 +118,41 @@ async fn a_batch_of_allowed_operations_goes_up_as_it_was_judged() {
 }
 
 #[tokio::test]
+async fn an_operation_that_is_not_allowed_is_named_without_its_query() {
+    let stage = Stage::with(LIMITED).await;
+    let json = |url: &str| requests(&[("GET", "/users/1"), ("patch", url)]).to_string();
+    let part = "DELETE contacts(1)?$select=word HTTP/1.1\r\n";
+    let long = format!("/groups/{}", "x".repeat(3000));
+    for (batch, kind, body, named) in [
+        (
+            GRAPH_BATCH,
+            "application/json",
+            json("/groups/2?$search=word"),
+            "2 of the batch: the route's allow does not let PATCH /v1.0/groups/2 through; ".to_owned(),
+        ),
+        (
+            DYNAMICS_BATCH,
+            MULTIPART,
+            multipart(&[part]),
+            "1 of the batch: the route's allow does not let DELETE /api/data/v9.2/contacts(1) through; "
+                .to_owned(),
+        ),
+        (
+            GRAPH_BATCH,
+            "application/json",
+            json(&long),
+            format!("PATCH /v1.0/groups/{}… through; ", "x".repeat(187)),
+        ),
+    ] {
+        let answer = post(&stage, batch, kind, &body).await;
+        assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()));
+        let message = answer.message();
+        assert!(message.contains(&named), "{message}");
+        assert!(!message.contains("word"), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn the_headers_of_a_route_do_not_reach_the_operations_of_a_batch() {
     let stage = Stage::with(
         "routes:\n- {name: graph, path: /graph, upstream: 'https://GRAPH', request_headers: {set: {X-Team: blue}, remove: [Prefer]}}\n",
