@@ -13,7 +13,9 @@ use crate::config::subject::Attribute;
 
 /// Why a certificate cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the client certificate is not X.509 in DER, or holds two alternative-name extensions")]
+#[error(
+    "the client certificate is not X.509 in DER, or holds two alternative-name extensions; issue another one"
+)]
 pub struct CertificateError;
 
 /// The names of a certificate.

@@ -33,10 +33,14 @@ pub enum TokenError {
     )]
     Expired,
     /// Of another issuer.
-    #[error("the service-account token is of another issuer than kubernetes.issuer")]
+    #[error(
+        "the service-account token is of another issuer than kubernetes.issuer; call from that cluster, or correct the key"
+    )]
     Issuer,
     /// Not a signed token of a shape that clusters make.
-    #[error("the bearer token is not a service-account token signed with RS256 or ES256")]
+    #[error(
+        "the bearer token is not a service-account token signed with RS256 or ES256; send the one that Kubernetes projects"
+    )]
     Malformed,
     /// No key of the cluster was ever had, so that no token can be judged.
     #[error(
@@ -47,10 +51,14 @@ pub enum TokenError {
     #[error("the service-account token is not valid yet; compare the clocks")]
     NotYet,
     /// The signature is wrong.
-    #[error("the signature of the service-account token does not match the cluster's key")]
+    #[error(
+        "the signature of the service-account token does not match the cluster's key; send the projected token as it is, all three parts"
+    )]
     Signature,
     /// For something other than a service account.
-    #[error("the subject of the token is not a service account")]
+    #[error(
+        "the subject of the token is not a service account; send one that is projected into a pod, not a person's"
+    )]
     Subject,
     /// Signed with a key that is not known, perhaps a new one.
     #[error(

@@ -22,9 +22,12 @@ use crate::upstream::{BodyFault, Breakage, ConnectError, UpstreamError};
 pub const LINE_TOO_LONG: &str =
     "the request line is longer than limits.request_line; long queries fit into a $batch";
 /// The message of a 431.
-pub const HEAD_TOO_LARGE: &str = "the request has more header fields than limits.headers, or more bytes of them than limits.header_block";
+pub const HEAD_TOO_LARGE: &str = "the request has more header fields than limits.headers, or more bytes of them than limits.header_block; send fewer, or raise the limit";
 /// When somebody who met a bound may ask again: other exchanges have ended by then.
 pub const SOON: Duration = Duration::from_secs(1);
+/// What a caller has to know where the upstream may have read the request.
+const DOUBT: &str =
+    "the request may or may not have been acted on, so look before a write is sent again";
 const BROKEN_BODY: &str = "the request body broke off or is malformed; send it whole";
 
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -157,16 +160,16 @@ fn of_upstream(error: &UpstreamError, who: &str) -> (Code, Cow<'static, str>, Op
         }
         UpstreamError::Broken(Breakage::Malformed(flaw)) => (
             Code::UpstreamUnreachable,
-            format!("{who} sent {flaw}; the request may or may not have been acted on"),
+            format!("{who} sent {flaw}; {DOUBT}"),
         ),
         UpstreamError::Broken(breakage) => (
             Code::UpstreamUnreachable,
             match breakage.alert_remedy() {
-                Some(remedy) => format!(
-                    "{who} refused the connection by its TLS; {remedy}; the request may or may not have been acted on"
-                ),
+                Some(remedy) => {
+                    format!("{who} refused the connection by its TLS; {remedy}; {DOUBT}")
+                }
                 None => format!(
-                    "{who} closed the connection or answered something that is not HTTP before it answered; the request may or may not have been acted on"
+                    "{who} closed the connection or answered something that is not HTTP before it answered; {DOUBT}"
                 ),
             },
         ),
@@ -179,14 +182,12 @@ fn of_upstream(error: &UpstreamError, who: &str) -> (Code, Cow<'static, str>, Op
         UpstreamError::Reset(_) => (
             Code::UpstreamUnreachable,
             format!(
-                "{who} reset the request's HTTP/2 stream before it answered, or what it sent there is not HTTP or a head of more than 64 KiB; the request may or may not have been acted on"
+                "{who} reset the request's HTTP/2 stream before it answered, or what it sent there is not HTTP or a head of more than 64 KiB; {DOUBT}"
             ),
         ),
         UpstreamError::HeadTimeout => (
             Code::UpstreamTimeout,
-            format!(
-                "{who} did not answer within timeouts.response_head; the request may or may not have been acted on"
-            ),
+            format!("{who} did not answer within timeouts.response_head; {DOUBT}"),
         ),
         UpstreamError::Coding => (
             Code::UpstreamUnreachable,
