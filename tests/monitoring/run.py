@@ -3,8 +3,8 @@
 
 The alerts are read and their own tests run; /metrics of a demo that has forwarded requests is held
 against promtool's rules of style; and a Prometheus scrapes it with the alerts loaded until each has
-been evaluated, and answers every question of the dashboard. Exit 0 when all of that holds, 1 when not. Needs Python 3.9, and prometheus and
-promtool of the distribution.
+been evaluated, and answers every question of the dashboard and of the manual. Exit 0 when all of that
+holds, 1 when not. Needs Python 3.9, and prometheus and promtool of the distribution.
 """
 
 import json
@@ -19,7 +19,9 @@ import urllib.request
 from pathlib import Path
 
 PATIENCE = 60
-MONITORING = Path(__file__).resolve().parents[2] / "deploy/monitoring"
+ROOT = Path(__file__).resolve().parents[2]
+MANUAL = ROOT / "docs/operations.md"
+MONITORING = ROOT / "deploy/monitoring"
 ALERTS = MONITORING / "rules.yaml"
 DASHBOARD = MONITORING / "dashboard.json"
 # What the demo has nothing to say of: its secret has no declared end, and there is no fallback.
@@ -126,8 +128,16 @@ def questions():
             yield panel["title"], asked.replace("$job", "tokenferry").replace("$instance", ".*")
 
 
+def questions_of_the_manual():
+    """Its PromQL, each with the comment above it, over as much as there is here."""
+    for block in re.findall(r"```promql\n(.*?)```", MANUAL.read_text(), re.DOTALL):
+        for question in block.split("\n\n"):
+            title, expression = question.split("\n", 1)
+            yield title, expression.replace("[5m]", "[4s]")
+
+
 def unanswered(api, asked):
-    """The panels that would be empty."""
+    """The questions without an answer."""
     empty = []
     for title, expression in asked:
         absent = any(metric in expression for metric in ABSENT)
@@ -155,12 +165,16 @@ def look(admin, folder):
         asked = list(questions())
         if len(asked) < 10:
             faults.append(f"the dashboard asks only {len(asked)} questions")
+        by_hand = list(questions_of_the_manual())
+        if not by_hand:
+            faults.append("the manual asks no questions")
+        asked += by_hand
         # A rate needs two scrapes; what is still empty then is named.
         try:
-            wait(lambda: not unanswered(api, asked), "answers for the dashboard")
+            wait(lambda: not unanswered(api, asked), "answers for the dashboard and the manual")
         except SystemExit as late:
             faults.append(f"{late}: {unanswered(api, asked)}")
-        print(f"{len(alerts)} alerts evaluated over a scrape of {admin}, {len(asked)} questions of the dashboard")
+        print(f"{len(alerts)} alerts evaluated over a scrape of {admin}, {len(asked)} questions of dashboard and manual")
     finally:
         process.terminate()
         process.wait()
