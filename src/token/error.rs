@@ -21,20 +21,18 @@ pub enum TokenError {
         waited: Duration,
     },
     /// A person must change something.
-    #[error("no token")]
+    #[error("no token: {}", cause.words())]
     Rejected {
         /// What was refused.
-        #[source]
         cause: Arc<CredentialError>,
     },
     /// The route is gone from the configuration, and its token with it.
     #[error("the route's token is not renewed any more; send the request again")]
     Retired,
     /// No token for now.
-    #[error("no token for now")]
+    #[error("no token for now: {}", cause.words())]
     Unavailable {
         /// What happened.
-        #[source]
         cause: Arc<CredentialError>,
         /// When the next call is due.
         retry_after: Duration,

@@ -6,7 +6,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
-use tokenferry::simulator::{Ending, Fault, GRAPH, Script};
+use tokenferry::simulator::{Ending, Fault, GRAPH, LOGIN, Script, Simulator};
 
 use crate::harness::caller::Caller;
 use crate::harness::numbers::{Numbers, becomes};
@@ -276,4 +276,18 @@ async fn an_answer_that_breaks_off_is_told_in_the_log_with_its_reason() {
         };
         program.err.find(reason, told).await;
     }
+}
+
+#[tokio::test]
+async fn a_request_without_a_token_is_logged_with_the_reason_that_the_failed_call_is_logged_with() {
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    simulator.outage(LOGIN);
+    let program = Program::within(simulator, "", &[]).await;
+    let answer = program.get("/graph/v1.0/users").await;
+    assert_eq!(answer.refusal(), (503, "tokenUnavailable".to_owned()));
+    let call = program.err.with("/message", "no new token").await;
+    let refused = program.err.with("/message", "request refused").await;
+    let reason = refused["reason"].as_str().unwrap_or_default();
+    let why = reason.strip_prefix("no token for now: ");
+    assert_eq!(why, call["reason"].as_str(), "{refused}");
 }
