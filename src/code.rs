@@ -77,6 +77,18 @@ codes! {
     UriTooLong = "uriTooLong", URI_TOO_LONG, "http_request_error";
 }
 
+impl Code {
+    /// The body of an answer: the OData error form, in the order of Microsoft's own, because people
+    /// read it raw. `date` is an RFC 3339 timestamp.
+    pub fn document(self, message: &str, request_id: &str, date: &str) -> String {
+        let [code, message, id, date] =
+            [self.as_str(), message, request_id, date].map(serde_json::Value::from);
+        format!(
+            r#"{{"error":{{"code":{code},"message":{message},"innerError":{{"request-id":{id},"date":{date}}}}}}}"#
+        )
+    }
+}
+
 impl std::fmt::Display for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

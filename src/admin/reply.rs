@@ -65,16 +65,11 @@ impl Reply {
         )
     }
 
-    /// The OData error form that all of the proxy's own answers have.
+    /// In the form of all refusals.
     pub(super) fn refusal(code: Code, message: &str, now: Now) -> Self {
-        let id = guid::fresh();
-        let mut reply = Self::json(&serde_json::json!({
-            "error": {
-                "code": code.as_str(),
-                "message": message,
-                "innerError": {"request-id": id, "date": Timestamp::of(now.wall).as_str()},
-            }
-        }));
+        let date = Timestamp::of(now.wall);
+        let document = code.document(message, &guid::fresh(), date.as_str());
+        let mut reply = Self::new("application/json", document);
         let proxy_status = format!("tokenferry; error={}", code.proxy_error());
         if let Ok(value) = HeaderValue::from_str(&proxy_status) {
             reply.headers.insert("proxy-status", value);

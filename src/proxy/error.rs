@@ -247,17 +247,10 @@ impl Answer {
         if self.code == Code::MethodNotSupported {
             headers.insert(ALLOW, HeaderValue::from_static(target::METHODS));
         }
-        let body = serde_json::json!({
-            "error": {
-                "code": self.code.as_str(),
-                "message": self.message,
-                "innerError": {
-                    "request-id": request_id.to_str().unwrap_or_default(),
-                    "date": Timestamp::of(at).as_str(),
-                }
-            }
-        });
-        (self.code.status(), headers, body.to_string())
+        let request_id = request_id.to_str().unwrap_or_default();
+        let date = Timestamp::of(at);
+        let body = self.code.document(&self.message, request_id, date.as_str());
+        (self.code.status(), headers, body)
     }
 }
 

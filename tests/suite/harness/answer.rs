@@ -49,6 +49,9 @@ impl Answer {
         let error = &document["error"];
         let code = error["code"].as_str().expect("there is a code").to_owned();
         assert!(self.status >= 400, "never less: {self:?}");
+        // For people who read it raw: what happened comes first.
+        let begin = format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"");
+        assert!(self.text().starts_with(&begin), "{self:?}");
         assert!(
             self.field("proxy-status").starts_with("tokenferry; error="),
             "{self:?}"
