@@ -61,24 +61,30 @@ fn segment(text: &str) -> Result<PatternSegment, String> {
         "**" => return Ok(PatternSegment::AnyNumber),
         _ => {}
     }
-    if text.contains('*') {
+    // OData has the key of a row in the segment of its table.
+    let named = text.strip_suffix("(*)").filter(|name| !name.is_empty());
+    let name = named.unwrap_or(text);
+    if name.contains('*') {
         return Err(
-            "'*' stands for a whole segment and '**' for any number of them; parts of a segment \
-             cannot be matched"
+            "'*' stands for a whole segment, '**' for any number of them, and NAME(*) for NAME with \
+             any key; other parts of a segment cannot be matched"
                 .to_owned(),
         );
     }
-    if text.contains(['?', '#']) {
+    if name.contains(['?', '#']) {
         return Err(
             "a pattern is a path; queries and fragments are not part of it and always pass"
                 .to_owned(),
         );
     }
-    let plain = text
+    let plain = name
         .bytes()
         .all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'<' | b'>' | b'`'));
-    match decode(text.as_bytes()) {
-        Some(decoded) if plain && !never(&decoded) => Ok(PatternSegment::Literal(text.to_owned())),
+    match decode(name.as_bytes()) {
+        Some(decoded) if plain && !never(&decoded) => Ok(match named {
+            Some(_) => PatternSegment::Keyed(name.to_owned()),
+            None => PatternSegment::Literal(name.to_owned()),
+        }),
         _ => Err(
             "no request has such a path: '.' and '..' segments, spaces, backslashes, control \
              characters, raw non-ASCII and a '%' without two hex digits are refused with 400"
@@ -149,6 +155,26 @@ mod tests {
         let segments = ["v1.0", "users('a%2Fb')", "drive", "root:", "x:", "$value"];
         let literals = segments.map(|s| PatternSegment::Literal(s.to_owned()));
         assert_eq!(allow.pattern, literals);
+    }
+
+    #[test]
+    fn a_name_with_any_key_is_a_segment_of_its_own_kind() {
+        let allow = AllowSpec::parse("GET /api/accounts(*)/**").unwrap();
+        assert_eq!(
+            allow.pattern[1],
+            PatternSegment::Keyed("accounts".to_owned())
+        );
+        for text in [
+            "GET /(*)",
+            "GET /accounts(*",
+            "GET /accounts(*)x",
+            "GET /accounts(**)",
+            "GET /accounts(a,*)",
+            "GET /acc*(*)",
+            "GET /..%2fa(*)",
+        ] {
+            assert!(AllowSpec::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]

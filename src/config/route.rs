@@ -104,7 +104,7 @@ impl AllowSpec {
     pub(super) fn parameter(&self) -> Option<&str> {
         let mut literals = self.pattern.iter().filter_map(|segment| match segment {
             PatternSegment::Literal(text) => Some(text.as_str()),
-            PatternSegment::AnyNumber | PatternSegment::AnyOne => None,
+            PatternSegment::AnyNumber | PatternSegment::AnyOne | PatternSegment::Keyed(_) => None,
         });
         let named = |text: &&str| {
             let braces = text.starts_with('{') && text.ends_with('}');
@@ -121,6 +121,9 @@ pub enum PatternSegment {
     AnyNumber,
     /// `*`: one segment without an encoded slash.
     AnyOne,
+    /// `NAME(*)`: one with this name, case counts, and in brackets a key or arguments of whatever kind,
+    /// without an encoded slash.
+    Keyed(String),
     /// This text, case counts.
     Literal(String),
 }

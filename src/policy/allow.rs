@@ -1,6 +1,6 @@
 //! `allow`: which methods and paths a route lets through, decided on the raw bytes that are
-//! forwarded. Case counts, an encoded spelling of a literal is another literal, and `*` is one
-//! non-empty segment that holds no slash at any level of encoding.
+//! forwarded. Case counts, an encoded spelling of a literal is another literal, and `*`, alone or as
+//! the key in `NAME(*)`, is not empty and holds no slash at any level of encoding.
 //!
 //! Graph decodes `%2F` before it splits a path. A path that is permitted here stays permitted after
 //! any number of decodings: literals are equal byte for byte, `*` cannot fall apart, and `**` may.
@@ -163,6 +163,14 @@ fn fits(wanted: &PatternSegment, segment: &str) -> bool {
     match wanted {
         PatternSegment::AnyNumber => false,
         PatternSegment::AnyOne => !segment.is_empty() && !hides_slash(segment.as_bytes()),
+        // As OData's own readers split a segment: the name ends at the first bracket, and the last is
+        // the end.
+        PatternSegment::Keyed(name) => {
+            let rest = segment.strip_prefix(name.as_str());
+            let rest = rest.and_then(|rest| rest.strip_prefix('('));
+            let key = rest.and_then(|rest| rest.strip_suffix(')'));
+            key.is_some_and(|key| !key.is_empty()) && !hides_slash(segment.as_bytes())
+        }
         PatternSegment::Literal(text) => text == segment,
     }
 }

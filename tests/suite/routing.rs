@@ -144,3 +144,24 @@ async fn an_upstream_on_loopback_may_be_plain() {
     assert_eq!(seen.target(), "/sim/bytes/5?chunked=1");
     assert_eq!(seen.header_values("authorization").len(), 1);
 }
+
+#[tokio::test]
+async fn rows_of_a_table_pass_where_its_name_is_listed_with_any_key() {
+    let stage = Stage::with(
+        "routes: [{name: dynamics, path: /dynamics, upstream: 'https://ORGANISATION', allow: ['GET /api/data/v9.2/accounts(*)/**']}]\n",
+    )
+    .await;
+    let row = "accounts(aaaa0001-0000-0000-0000-000000000000)";
+    let get = async |rest: &str| stage.get(&format!("/dynamics/api/data/v9.2/{rest}")).await;
+    let answer = get(row).await.expect(200);
+    assert!(answer.json()["name"].is_string());
+    let contact = row.replace("accounts", "contacts");
+    for other in ["accounts", "accounts()", contact.as_str()] {
+        let answer = get(other).await;
+        assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()), "{other}");
+    }
+    let refused = stage
+        .ask(&format!("DELETE /dynamics/api/data/v9.2/{row} HTTP/1.1"))
+        .await;
+    assert_eq!(refused.refusal(), (403, "notAllowed".to_owned()));
+}

@@ -146,6 +146,7 @@ fn path(pattern: &[PatternSegment]) -> String {
     let words = pattern.iter().map(|segment| match segment {
         PatternSegment::AnyNumber => "/**".to_owned(),
         PatternSegment::AnyOne => "/*".to_owned(),
+        PatternSegment::Keyed(name) => format!("/{name}(*)"),
         PatternSegment::Literal(word) => format!("/{word}"),
     });
     words.collect()

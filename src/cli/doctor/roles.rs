@@ -147,14 +147,13 @@ pub(super) fn below_version(
         }
         (None, _) => return None,
     };
+    let plain = |text: &str| literal(text.strip_prefix("microsoft.graph.").unwrap_or(text));
     let apart = |segment: &PatternSegment| match segment {
-        PatternSegment::Literal(text) => {
-            let text = text.strip_prefix("microsoft.graph.").unwrap_or(text);
-            match text.split_once('(') {
-                Some((name, _)) => vec![literal(name), PatternSegment::AnyOne],
-                None => vec![literal(text)],
-            }
-        }
+        PatternSegment::Keyed(name) => vec![plain(name), PatternSegment::AnyOne],
+        PatternSegment::Literal(text) => match text.split_once('(') {
+            Some((name, _)) => vec![plain(name), PatternSegment::AnyOne],
+            None => vec![plain(text)],
+        },
         other => vec![other.clone()],
     };
     Some(fixed.iter().chain(rest).flat_map(apart).collect())

@@ -13,6 +13,7 @@ fn pattern(text: &str) -> Vec<PatternSegment> {
         .map(|segment| match segment {
             "*" => PatternSegment::AnyOne,
             "**" => PatternSegment::AnyNumber,
+            "a(*)" => PatternSegment::Keyed("a".to_owned()),
             literal => PatternSegment::Literal(literal.to_owned()),
         })
         .collect()
@@ -87,6 +88,17 @@ fn patterns_mean_what_the_contract_says() {
         ("GET /users/*", "/users", false),
         ("GET /users/*", "/users/", false),
         ("GET /users/*", "/users/a/", false),
+        ("GET /a(*)/**", "/a(1)", true),
+        ("GET /a(*)/**", "/a(b='c%20(d)',e=1)/f", true),
+        ("GET /a(*)/**", "/a", false),
+        ("GET /a(*)/**", "/a()", false),
+        ("GET /a(*)/**", "/a/1", false),
+        ("GET /a(*)/**", "/A(1)", false),
+        ("GET /a(*)/**", "/ab(1)", false),
+        ("GET /a(*)/**", "/a(1)b", false),
+        ("GET /a(*)/**", "/a(1)%2Fb()", false),
+        ("GET /a(*)/**", "/a(b='c%252Fd')", false),
+        ("GET /a(*)/**", "/a%281)", false),
         ("GET /**", "", true),
         ("GET /**", "/a%2Fb/..c", true),
         ("GET /", "", true),
@@ -178,6 +190,11 @@ fn slowly(pattern: &[PatternSegment], segments: &[&str]) -> bool {
             let hidden = segment.contains("%2F") || segment.contains("%252F");
             !segment.is_empty() && !hidden && slowly(after, rest)
         }
+        ([PatternSegment::Keyed(name), after @ ..], [segment, rest @ ..]) => {
+            let is_one = segment.starts_with(&format!("{name}(")) && segment.ends_with(')');
+            let hidden = segment.contains("%2F") || segment.contains("()");
+            is_one && !hidden && slowly(after, rest)
+        }
         ([PatternSegment::Literal(text), after @ ..], [segment, rest @ ..]) => {
             text == segment && slowly(after, rest)
         }
@@ -187,14 +204,16 @@ fn slowly(pattern: &[PatternSegment], segments: &[&str]) -> bool {
 
 fn pattern_text() -> impl Strategy<Value = String> {
     prop::collection::vec(
-        prop::sample::select(vec!["a", "b", "*", "**", "a%2Fb"]),
+        prop::sample::select(vec!["a", "b", "*", "**", "a(*)", "a%2Fb"]),
         1..6,
     )
     .prop_map(|segments| format!("/{}", segments.join("/")))
 }
 
 fn path_text() -> impl Strategy<Value = String> {
-    let pieces = vec!["a", "b", "", "a%2Fb", "c%20d", "a%252Fb"];
+    let pieces = vec![
+        "a", "b", "", "a(1)", "a()", "a(%2F)", "a%2Fb", "c%20d", "a%252Fb",
+    ];
     prop::collection::vec(prop::sample::select(pieces), 1..7)
         .prop_map(|segments| format!("/{}", segments.join("/")))
 }
@@ -210,6 +229,9 @@ fn filling(text: &str) -> impl Strategy<Value = String> + use<> {
                 prop::collection::vec(any.clone().prop_map(str::to_owned), 0..3).boxed()
             }
             PatternSegment::AnyOne => one().prop_map(|piece| vec![piece.to_owned()]).boxed(),
+            PatternSegment::Keyed(name) => one()
+                .prop_map(move |piece| vec![format!("{name}({piece})")])
+                .boxed(),
             PatternSegment::Literal(text) => Just(vec![text]).boxed(),
         })
         .collect();
