@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::check::Surroundings;
+use super::check_allow::allow;
 use super::check_header::{Direction, edits, kept};
 use super::check_limit::upstream_timeouts;
 use super::check_link::link_keys;
@@ -10,14 +11,11 @@ use super::check_scope;
 use super::choice::RawThrottle;
 use super::file::{RawRetry, RawRoute};
 use super::read::{Field, Item};
-use super::report::{Report, Span, quoted};
+use super::report::{Report, Span};
 use super::roster::unknown;
 use super::scalar::{Size, Time};
 use super::value::{BaseUrl, HostPattern, Name};
-use super::{
-    AllowSpec, BatchRule, LATEST_RETRY, PatternSegment, RetrySpec, RewriteLinks, RouteSpec,
-    Throttle, UpstreamHttp,
-};
+use super::{BatchRule, LATEST_RETRY, RetrySpec, RewriteLinks, RouteSpec, Throttle, UpstreamHttp};
 
 /// Checks one route; `None` when a part that it cannot do without is wrong.
 pub(super) fn route(
@@ -144,51 +142,6 @@ fn credential(
             (all.entries.len() == 1).then_some(0)
         }
     }
-}
-
-/// Whether the pattern lets through what Graph answers with an error at best: each of its paths begins
-/// with `v1.0` or `beta`.
-fn lacks_version(upstream: &BaseUrl, line: &AllowSpec) -> bool {
-    let is_version = |text: &str| ["v1.0", "beta"].contains(&text.to_ascii_lowercase().as_str());
-    upstream.prefix.as_str().is_empty()
-        && upstream.origin.is_graph()
-        && matches!(line.pattern.first(), Some(PatternSegment::Literal(text)) if !is_version(text))
-}
-
-fn allow(
-    raw: &RawRoute,
-    upstream: Option<&BaseUrl>,
-    report: &mut Report,
-) -> Option<Vec<AllowSpec>> {
-    let item = raw.allow.item()?;
-    if item.value.is_empty {
-        let message = "an empty \"allow\" lets nothing through";
-        report.problem(
-            item.key,
-            message,
-            "leave the key out to let everything through",
-        );
-    }
-    let own = raw.path.value().map_or("", |path| path.as_str());
-    for line in &item.value.items {
-        if !own.is_empty() && line.value.begins_with(own) {
-            let message = format!(
-                "the pattern begins with the route's own path {}",
-                quoted(own)
-            );
-            let help = "patterns see the path after it is removed: GET /v1.0/users/**";
-            report.warning(line.span, message, help);
-        } else if upstream.is_some_and(|url| lacks_version(url, &line.value)) {
-            let message = "no path of Microsoft Graph begins like this";
-            let help = "its version comes first: GET /v1.0/users/**";
-            report.warning(line.span, message, help);
-        } else if let Some(segment) = line.value.parameter() {
-            let message = format!("{} stands for nothing but itself", quoted(segment));
-            let help = "'*' is any one segment: GET /v1.0/users/*";
-            report.warning(line.span, message, help);
-        }
-    }
-    Some(raw.allow.values())
 }
 
 fn callers(raw: &RawRoute, around: &Surroundings<'_>, report: &mut Report) -> Vec<Name> {

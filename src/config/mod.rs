@@ -9,6 +9,7 @@ mod base_url;
 mod caller;
 pub mod certificate_name;
 mod check;
+mod check_allow;
 mod check_caller;
 mod check_credential;
 mod check_fallback;
