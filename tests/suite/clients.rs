@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote: Microsoft's SDKs for Graph and Dataverse, and DynamicsWebApi, page,
+//! Clients that nobody here wrote: Microsoft's SDKs for Graph and Dataverse, DynamicsWebApi and two more, page,
 //! create, delete, refer, upload and batch through the proxy. Part of the binary `installed`:
 //! `tests/clients/install` fetches what they run.
 
@@ -59,18 +59,37 @@ async fn works_over_tls(mut command: Command, trust: &str, base: &str) {
     succeeds(command).await;
 }
 
-#[tokio::test]
-async fn the_python_of_the_readme_reads_every_page() {
-    let readme = include_str!("../../README.md");
-    let code = readme.split("```python\n").nth(1).expect("Python");
-    let code = code.split("```").next().expect("its end");
+/// What the Python of a page prints, block by block, each with a line of ours behind it.
+async fn python(page: &str, asks: &[&str]) -> Vec<String> {
     let stage = Stage::open().await;
     let here = format!("localhost:{}", stage.address().port());
-    let mut command = Command::new(home().join("python/bin/python"));
-    command
-        .env_clear()
-        .args(["-c", &code.replace("localhost:8080", &here)]);
-    assert_eq!(printed(command).await.lines().count(), 1000);
+    let blocks = page.split("```python\n").skip(1);
+    let blocks: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), asks.len());
+    let mut all = Vec::new();
+    for (block, ask) in blocks.into_iter().zip(asks) {
+        let code = block.replace("localhost:8080", &here) + ask;
+        let mut command = Command::new(home().join("python/bin/python"));
+        command.env_clear().args(["-c", &code]);
+        all.push(printed(command).await);
+    }
+    all
+}
+
+#[tokio::test]
+async fn the_python_of_the_readme_reads_every_page() {
+    let all = python(include_str!("../../README.md"), &[""]).await;
+    assert_eq!(all[0].lines().count(), 1000);
+}
+
+#[tokio::test]
+async fn the_classes_of_the_manual_bring_two_libraries_here() {
+    let asks = [
+        "print(len(list(account.directory().get_users(limit=None))))",
+        "print(len(client.users.get_all().execute_query()))",
+    ];
+    let all = python(include_str!("../../docs/clients.md"), &asks).await;
+    assert_eq!(all, ["1000\n", "1000\n"]);
 }
 
 #[tokio::test]
