@@ -84,11 +84,22 @@ fn coded(coding: &str, way: u8, body: &[u8]) -> Vec<u8> {
     made.expect("a vector takes every byte")
 }
 
-/// A batch with one part that holds this JSON, in front of it and behind it.
-fn around() -> (&'static [u8], &'static [u8]) {
-    let front = b"--b\r\nContent-Type: application/http\r\n\r\n\
+/// Batches with one part that holds JSON, alone and in a change set: what stands in front of it and
+/// behind it.
+fn around() -> [(Vec<u8>, &'static [u8]); 2] {
+    let part = "Content-Type: application/http\r\n\r\n\
         HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
-    (front, b"\r\n--b--\r\n")
+    let set = format!("--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n{part}");
+    [
+        (format!("--b\r\n{part}").into(), b"\r\n--b--\r\n"),
+        (set.into(), b"\r\n--c--\r\n--b--\r\n"),
+    ]
+}
+
+/// Whether a line of the body may be a delimiter of these batches.
+fn has_delimiter(body: &[u8]) -> bool {
+    let begins = |line: &[u8]| line.starts_with(b"--b") || line.starts_with(b"--c");
+    body.split(|byte| *byte == b'\n').any(begins)
 }
 
 fn hold(kind: usize, coding: &'static str, way: u8, body: &[u8]) {
@@ -105,14 +116,16 @@ fn hold(kind: usize, coding: &'static str, way: u8, body: &[u8]) {
     if kind != MULTIPART || !has(b"location") {
         assert_eq!(plain(kind, &out), (out, 0));
     }
-    if !body.starts_with(b"--b") && !has(b"\n--b") {
-        let (front, behind) = around();
-        let (alone, links) = plain(0, &[body, b"\r\n"].concat());
-        let inside = plain(MULTIPART, &[front, body, behind].concat());
-        let alone = alone
-            .strip_suffix(b"\r\n")
-            .expect("it is no part of a link");
-        assert_eq!(inside, ([front, alone, behind].concat(), links));
+    if has_delimiter(body) {
+        return;
+    }
+    let (alone, links) = plain(0, &[body, b"\r\n"].concat());
+    let alone = alone
+        .strip_suffix(b"\r\n")
+        .expect("it is no part of a link");
+    for (front, behind) in around() {
+        let inside = plain(MULTIPART, &[&front, body, behind].concat());
+        assert_eq!(inside, ([&front, alone, behind].concat(), links));
     }
 }
 

@@ -1,13 +1,24 @@
 //! Any bytes as what a request may refer by: its query, its JSON, a batch of either form. A reference
 //! that is turned back is none of this proxy any more, and nothing else in JSON or a query changes.
+//! The operations of a multipart batch that is readable afterwards are those that a lenient reader
+//! found before, and lead where plain rules say.
 #![no_main]
 
 mod links;
+mod operations;
 
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use links::links;
+use operations::{Asked, host, lenient};
 use serde_json::Value;
+use tokenferry::config::BaseUrl;
+use tokenferry::policy::batch::{BatchContext, read};
 use tokenferry::rewrite::{Links, request};
+
+/// The authorities that are this proxy's.
+const OURS: [&str; 4] = ["c", "c:80", "c.", "c.:80"];
 
 fn turned(kind: u8, bytes: &[u8], links: &Links) -> Option<Vec<u8>> {
     match kind {
@@ -60,6 +71,56 @@ fn decoded(text: &str) -> Vec<u8> {
     out
 }
 
+/// What of an address of this proxy is below the route.
+fn below(address: &[u8]) -> Option<&[u8]> {
+    OURS.iter().find_map(|authority| {
+        let base = format!("http://{authority}/g");
+        let (front, rest) = address.split_at_checked(base.len())?;
+        front.eq_ignore_ascii_case(base.as_bytes()).then_some(rest)
+    })
+}
+
+/// The path of an operation that names this proxy; `None` for another.
+fn path_here(asked: &Asked) -> Option<String> {
+    let is_ours = |host: &String| OURS.contains(&host.as_str());
+    let rest = match asked.target.starts_with('/') {
+        true if asked.host.as_ref().is_some_and(is_ours) => asked.target.strip_prefix("/g")?,
+        true => return None,
+        false => std::str::from_utf8(below(asked.target.as_bytes())?).ok()?,
+    };
+    let path = rest.split('?').next().unwrap_or_default();
+    match path {
+        "" => Some("/".to_owned()),
+        path => path.starts_with('/').then(|| path.to_owned()),
+    }
+}
+
+/// A multipart batch before and after.
+fn hold_batch(before: &[u8], after: &[u8]) {
+    let upstream = BaseUrl::parse("https://a.b").expect("a URL");
+    let context = BatchContext {
+        upstream: &upstream,
+        path: "/v1.0/$batch",
+    };
+    let kind = HeaderValue::from_static("multipart/mixed; boundary=b");
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
+    let Ok(operations) = read(&context, &headers, after) else {
+        return;
+    };
+    let found = lenient(before);
+    assert_eq!(found.len(), operations.len());
+    for (asked, operation) in found.iter().zip(&operations) {
+        assert!(asked.method.eq_ignore_ascii_case(operation.method.as_str()));
+        if let Some(path) = path_here(asked) {
+            assert_eq!(operation.path, path);
+        } else if asked.target.starts_with('/') {
+            assert_eq!(Some(&*operation.path), asked.target.split('?').next());
+        }
+        let host = host(operation);
+        assert!(host.is_none() || host.as_deref() == Some("a.b") || host == asked.host);
+    }
+}
+
 /// Whether an option of a query is the same in both, or a reference that led here in the first and
 /// leads to the upstream in the second.
 fn is_turned(before: &str, after: &str) -> bool {
@@ -69,18 +130,8 @@ fn is_turned(before: &str, after: &str) -> bool {
         return before == after;
     };
     let (old, new) = (decoded(before), decoded(after));
-    let ours = [
-        "http://c/g",
-        "http://c:80/g",
-        "http://c./g",
-        "http://c.:80/g",
-    ]
-    .iter()
-    .find(|base| {
-        let front = old.get(..base.len());
-        front.is_some_and(|front| front.eq_ignore_ascii_case(base.as_bytes()))
-    });
-    let turned = ours.map(|base| [b"https://a.b", &old[base.len()..]].concat());
+    let rest = below(&old);
+    let turned = rest.map(|rest| [b"https://a.b", rest].concat());
     let is_reference = matches!(&decoded(name)[..], b"$id" | b"@odata.id");
     name == same && (before == after || is_reference && turned == Some(new))
 }
@@ -102,6 +153,9 @@ fuzz_target!(|input: (u8, &[u8])| {
         assert_eq!(before.split('&').count(), after.split('&').count());
         let mut pairs = before.split('&').zip(after.split('&'));
         assert!(pairs.all(|(before, after)| is_turned(before, after)));
+    }
+    if kind == 3 {
+        hold_batch(bytes, &text);
     }
     if kind == 1 || kind == 2 {
         let before: Result<Value, _> = serde_json::from_slice(bytes);
