@@ -146,12 +146,7 @@ impl Endpoint {
             .header("client-request-id", guid::fresh())
             .header("return-client-request-id", "true")
             .body(form.into_body());
-        let reply = self.send(request).await?;
-        if reply.status == 200 {
-            answer::read(&reply)
-        } else {
-            Err(refusal::of_entra(&reply, federated))
-        }
+        self.send(request).await?.read_of_entra(federated)
     }
 
     /// Asks with a query and headers; the answer's status is the caller's to sort.
@@ -260,17 +255,30 @@ fn of_tls(failure: &io::Error) -> Option<&rustls::Error> {
 }
 
 /// An answer, read to its end; a refusal as far as the bounds allow.
-pub(super) struct Reply {
+pub struct Reply {
     /// Who answered.
-    pub(super) from: Peer,
+    pub from: Peer,
     /// HTTP status.
-    pub(super) status: u16,
+    pub status: u16,
     /// Header fields.
-    pub(super) headers: HeaderMap,
-    /// At most [`MAX_ANSWER`] bytes; may hold a token.
-    pub(super) body: Zeroizing<Vec<u8>>,
+    pub headers: HeaderMap,
+    /// At most 64 KiB; may hold a token.
+    pub body: Zeroizing<Vec<u8>>,
     /// When the head came.
-    pub(super) received: SystemTime,
+    pub received: SystemTime,
+}
+
+impl Reply {
+    /// The token that Entra gave; `federated` where the proof was another issuer's token.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn read_of_entra(&self, federated: bool) -> Result<AccessToken, CredentialError> {
+        match self.status {
+            200 => answer::read(self),
+            _ => Err(refusal::of_entra(self, federated)),
+        }
+    }
 }
 
 /// The fields of a token request, form-encoded and wiped after use.

@@ -72,7 +72,7 @@ impl ManagedIdentity {
             Source::Arc { keys, .. } => {
                 let challenge = self.ask("2020-06-01", resource, metadata()).await?;
                 let Some(file) = file_named_by(&challenge) else {
-                    return read(&challenge);
+                    return challenge.read_of_platform();
                 };
                 let key = arc_key::read_aside(file, keys.clone(), reader).await?;
                 let mut headers = metadata();
@@ -80,7 +80,7 @@ impl ManagedIdentity {
                 self.ask("2020-06-01", resource, headers).await?
             }
         };
-        read(&reply)
+        reply.read_of_platform()
     }
 
     async fn ask(
@@ -109,10 +109,16 @@ impl ManagedIdentity {
     }
 }
 
-fn read(reply: &Reply) -> Result<AccessToken, CredentialError> {
-    match reply.status {
-        200 => answer::read(reply),
-        _ => Err(sort(reply)),
+impl Reply {
+    /// The token that a platform's identity endpoint gave.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn read_of_platform(&self) -> Result<AccessToken, CredentialError> {
+        match self.status {
+            200 => answer::read(self),
+            _ => Err(sort(self)),
+        }
     }
 }
 

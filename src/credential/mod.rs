@@ -50,7 +50,7 @@ pub use arc_key::ArcKeyError;
 pub use certificate::CertificateError;
 pub use claims::{ClaimsRequest, MAX_CLAIMS};
 pub use ending::{beginning, ending};
-pub use endpoint::Egress;
+pub use endpoint::{Egress, Reply};
 pub use error::{CredentialError, Flaw, Outage, Pace, Peer, Rejection};
 pub use fallback::FIRST_NEXT;
 pub use key_file::KeyFault;
