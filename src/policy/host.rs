@@ -1,8 +1,8 @@
 //! Which hosts are served here. A web page that rebinds its own name to this address is same-origin
 //! to the browser and betrayed by `Host` alone, so every request is checked, on both listeners.
 //!
-//! Served are names that no stranger can own: IP literals, names without a dot, `*.localhost`, the
-//! names of Docker and Kubernetes; and what the configuration names. Any port will do: forwarding
+//! Served are names that nobody outside the network can own: IP literals, names without a dot,
+//! `*.localhost`, the names of Docker and Kubernetes; and what the configuration names. Any port will do: forwarding
 //! and container mappings change it, and rebinding is not told by it.
 
 use std::collections::HashSet;
@@ -75,7 +75,7 @@ impl HostPolicy {
     }
 }
 
-/// Dotted names that nobody outside can own, and IPv4 addresses.
+/// Dotted names that nobody outside the network can own, and IPv4 addresses.
 fn private(host: &str) -> bool {
     host.ends_with(".localhost")
         || host.ends_with(".svc")
