@@ -11,7 +11,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokenferry::config::{BaseUrl, PathPrefix, RewriteLinks};
-use tokenferry::rewrite::{Asked, LinkMap, LinkRoute, Links, PublicBase, Rewriter, plan};
+use tokenferry::rewrite::{
+    Asked, LinkMap, LinkRoute, Links, PublicBase, Representation, Rewriter, plan,
+};
 
 const CHUNK: usize = 16 * 1024;
 
@@ -120,7 +122,9 @@ fn planned(map: &Arc<LinkMap>, coding: Option<&'static str>) -> Rewriter {
         batch: false,
     };
     let links = Links::new(map.clone(), 0, base);
-    plan(&asked, StatusCode::OK, &mut headers, links).expect("JSON is rewritten")
+    let representation = Representation::of(&headers);
+    let rewriter = plan(&asked, StatusCode::OK, &mut headers, representation, links);
+    rewriter.expect("JSON is rewritten")
 }
 
 fn run(mut rewriter: Rewriter, body: &Bytes) {

@@ -18,8 +18,9 @@ pub mod upstream;
 pub mod caller;
 pub mod credential;
 pub mod policy;
-pub mod rewrite;
 pub mod route;
+
+pub mod rewrite;
 
 pub mod config;
 

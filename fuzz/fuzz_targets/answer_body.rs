@@ -14,7 +14,7 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use links::links;
-use tokenferry::rewrite::{Asked, DecodeError, plan};
+use tokenferry::rewrite::{Asked, DecodeError, Representation, plan};
 
 const KINDS: [&str; 3] = [
     "application/json",
@@ -40,8 +40,15 @@ fn output(
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static(KINDS[kind]));
     headers.insert("content-encoding", HeaderValue::from_static(coding));
-    let mut rewriter =
-        plan(&asked, StatusCode::OK, &mut headers, links()).expect("a kind that is rewritten");
+    let representation = Representation::of(&headers);
+    let rewriter = plan(
+        &asked,
+        StatusCode::OK,
+        &mut headers,
+        representation,
+        links(),
+    );
+    let mut rewriter = rewriter.expect("a kind that is rewritten");
     let mut out = Vec::new();
     for chunk in body.chunks(size) {
         rewriter.push(Bytes::copy_from_slice(chunk));

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::header::{Fate, Length, NameSet, Names, editable, edited, length, names, nominated};
 use crate::config::HeaderEdits;
+use crate::rewrite::Representation;
 
 static NAMES: Names<32> = names! {
     "connection" => Remove,
@@ -67,6 +68,18 @@ pub struct Settled {
     found: NameSet,
     /// Whether it came with others that begin as those of the CORS protocol do.
     cross_origin: bool,
+    /// What it says of its body, where that is known already.
+    representation: Option<Representation>,
+}
+
+impl Settled {
+    /// The same with what all heads like this one say of their bodies.
+    pub fn with(self, representation: Representation) -> Self {
+        Self {
+            representation: Some(representation),
+            ..self
+        }
+    }
 }
 
 /// What a route takes away of all answers, and nobody reads before: it may be gone earlier.
@@ -190,6 +203,13 @@ impl ResponseRules {
             headers.insert(name, value.clone());
         }
         settled.found.common(self.links) != NameSet::default()
+    }
+
+    /// What a head says of its body once [`Self::apply`] is done with it.
+    pub fn representation(&self, headers: &HeaderMap, settled: Settled) -> Representation {
+        let edited = edited(&self.edits).next().is_some();
+        let known = settled.representation.filter(|_| !edited);
+        known.unwrap_or_else(|| Representation::of(headers))
     }
 
     /// Takes away from response trailers whatever would not pass as a header.

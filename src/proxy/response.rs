@@ -62,7 +62,10 @@ fn rewrite_links(call: &Call<'_>, parts: &mut Parts, linked: bool, body: Upstrea
         let (headers, file) = (&mut parts.headers, asked.is_file());
         cells.links_rewritten(header::rewrite(headers, parts.status, file, &links));
     }
-    let Some(rewriter) = plan(&asked, parts.status, &mut parts.headers, links) else {
+    let (status, headers) = (parts.status, &mut parts.headers);
+    let rules = &call.route().response_rules;
+    let representation = rules.representation(headers, body.settled());
+    let Some(rewriter) = plan(&asked, status, headers, representation, links) else {
         return Source::Upstream(body.into());
     };
     Rewritten::begin(body, rewriter, cells)

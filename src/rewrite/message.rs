@@ -3,7 +3,7 @@
 use super::address::{Found, Links, Way};
 use super::header::{self, NAMES, Reach};
 use super::multipart::boundary;
-use super::plan::is_json;
+use super::representation::is_json;
 use super::request;
 use super::spelling::Spelling;
 

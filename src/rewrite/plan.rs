@@ -3,8 +3,7 @@
 //! it names a version of the resource and clients send it back in `If-Match`.
 
 use http::header::{
-    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
-    HeaderName,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
 };
 use http::{Method, StatusCode};
 
@@ -12,6 +11,7 @@ use super::address::{Links, Way};
 use super::body::{Reader, Rewriter};
 use super::decode::{Coding, Decoder};
 use super::multipart::{self, Multipart};
+use super::representation::Representation;
 use super::scan::Scanner;
 use super::text::Text;
 
@@ -49,73 +49,49 @@ impl Asked<'_> {
 }
 
 /// Decides whether an answer's body is rewritten, and if so takes away the headers that will no
-/// longer be true. An answer to HEAD loses them too, but has no body.
+/// longer be true. An answer to HEAD loses them too, but has no body. `representation` is of these
+/// headers.
 pub fn plan(
     asked: &Asked<'_>,
     status: StatusCode,
     headers: &mut HeaderMap,
+    representation: Representation,
     links: Links,
 ) -> Option<Rewriter> {
-    if is_file(asked, status, headers) {
+    if is_file(asked, status, representation) {
         return None;
     }
-    let reader = reader_of(headers, asked.batch, links)?;
-    let coding = Coding::of(headers)?;
-    amend(headers, coding);
+    let reader = if representation.json {
+        let text = if asked.batch {
+            Text::BatchAnswer
+        } else {
+            Text::Answer
+        };
+        Reader::Json(Scanner::of(links, text))
+    } else {
+        multipart(headers, asked.batch, links)?
+    };
+    let coding = representation.coding?;
+    amend(headers, representation, coding);
     if *asked.method == Method::HEAD {
         return None;
     }
     Some(Rewriter::new(Decoder::new(coding), reader))
 }
 
-fn is_file(asked: &Asked<'_>, status: StatusCode, headers: &HeaderMap) -> bool {
+fn is_file(asked: &Asked<'_>, status: StatusCode, representation: Representation) -> bool {
     let bodiless = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let attachment = headers.get(CONTENT_DISPOSITION).is_some_and(|value| {
-        let kind = value.as_bytes().split(|byte| *byte == b';').next();
-        kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"attachment"))
-    });
-    let empty = headers
-        .get(CONTENT_LENGTH)
-        .is_some_and(|value| value == "0");
-    bodiless || empty || attachment || asked.is_file() || status == StatusCode::PARTIAL_CONTENT
+    let part = status == StatusCode::PARTIAL_CONTENT;
+    bodiless || part || representation.file || asked.is_file()
 }
 
-/// What can be looked for in a body of this kind.
-fn reader_of(headers: &HeaderMap, batch: bool, links: Links) -> Option<Reader> {
-    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    if is_json(kind) {
-        let text = if batch {
-            Text::BatchAnswer
-        } else {
-            Text::Answer
-        };
-        return Some(Reader::Json(Scanner::of(links, text)));
-    }
-    let boundary = batch.then(|| multipart::boundary(kind)).flatten()?;
+/// What is looked for in the answer to a multipart batch.
+fn multipart(headers: &HeaderMap, batch: bool, links: Links) -> Option<Reader> {
+    let kind = headers.get(CONTENT_TYPE).filter(|_| batch)?.to_str().ok()?;
+    let boundary = multipart::boundary(kind)?;
     let multipart = Multipart::new(links, Way::ToCaller, &boundary);
     Some(Reader::Multipart(Box::new(multipart)))
-}
-
-/// Whether this media type is JSON in UTF-8 (RFC 9110 section 8.3.1, RFC 6839 section 3.1).
-pub fn is_json(kind: &str) -> bool {
-    let kind = kind.as_bytes();
-    let end = memchr::memchr(b';', kind).unwrap_or(kind.len());
-    let (essence, parameters) = kind.split_at(end);
-    let essence = essence.trim_ascii();
-    let is = |known: &[u8]| essence.eq_ignore_ascii_case(known);
-    let suffixed = || {
-        let suffix = essence.len().saturating_sub(b"+json".len());
-        essence[suffix..].eq_ignore_ascii_case(b"+json")
-    };
-    let json =
-        is(b"application/json") || is(b"text/json") || is(b"application/x-ndjson") || suffixed();
-    // Of what is not UTF-8 or like it, UTF-16 is the one that occurs.
-    let wide = |dash: usize| {
-        let name = parameters.get(dash.saturating_sub(3)..dash + 3);
-        name.is_some_and(|name| name.eq_ignore_ascii_case(b"utf-16"))
-    };
-    json && !memchr::memchr_iter(b'-', parameters).any(wide)
 }
 
 /// Takes the digests away; they may come as trailers as well (RFC 9530 section 2).
@@ -126,19 +102,13 @@ pub fn without_digests(fields: &mut HeaderMap) {
 }
 
 /// Takes away what no longer holds for the bytes that go down.
-fn amend(headers: &mut HeaderMap, coding: Coding) {
+fn amend(headers: &mut HeaderMap, representation: Representation, coding: Coding) {
     headers.remove(CONTENT_LENGTH);
-    // There is hardly ever one, and to look through the names costs less than to look each up.
-    let (mut ranges, mut digests) = (false, false);
-    for name in headers.keys() {
-        ranges |= *name == ACCEPT_RANGES;
-        digests |= DIGESTS.contains(name);
-    }
     // A `Range` is answered with parts of the upstream's own bytes, which do not fit to these.
-    if ranges {
+    if representation.ranges {
         headers.remove(ACCEPT_RANGES);
     }
-    if digests {
+    if representation.digests {
         without_digests(headers);
     }
     if coding != Coding::Identity {

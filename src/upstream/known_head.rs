@@ -9,6 +9,7 @@ use memchr::memchr;
 use super::answer_head::Head;
 use super::framing::Course;
 use crate::policy::response_header::{Settled, Unread, is_settled_by_value, settle};
+use crate::rewrite::Representation;
 
 /// Larger heads are not remembered: they are no service's usual ones.
 const LARGEST: usize = 4 * 1024;
@@ -253,6 +254,11 @@ impl Template {
         }
         let place = |&line: &usize| fields.keys().position(|name| name == names[line]);
         let places = varying.iter().map(place).collect();
+        let speaks = |&line: &usize| Representation::is_said_by(names[line]);
+        let settled = match varying.iter().any(speaks) {
+            true => settled,
+            false => settled.with(Representation::of(&left)),
+        };
         // Of a name that is there twice now, one value is missing.
         (fields.len() == left.len()).then_some(Self {
             fields,

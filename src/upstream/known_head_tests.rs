@@ -1,7 +1,7 @@
 //! Heads that are like one that came before.
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http::{HeaderName, HeaderValue, Method, Response};
 use proptest::prelude::*;
 
 use super::Breakage;
@@ -9,6 +9,7 @@ use super::answer_head::Heads;
 use super::framing::{Framing, conclude};
 use crate::config::HeaderEdits;
 use crate::policy::response_header::{ResponseRules, Settled};
+use crate::rewrite::Representation;
 
 type Read = (Response<Settled>, Framing, bool);
 
@@ -19,14 +20,16 @@ fn read(heads: &mut Heads, method: &Method, text: &str) -> Result<Read, Breakage
 }
 
 /// What is to be the same for all that reads it: where the answer ends, its head before these rules
-/// as far as it is read there, and after them, with whether there are links in it.
-fn outcome(read: &Read, rules: &ResponseRules) -> (Framing, bool, bool, [HeaderMap; 2]) {
+/// as far as it is read there, and after them, with whether there are links in it and what it says of
+/// its body.
+fn outcome(read: &Read, rules: &ResponseRules) -> impl PartialEq + std::fmt::Debug + use<> {
     let (response, framing, persists) = read;
     let (settled, mut ruled) = (*response.body(), response.headers().clone());
     let mut came = ruled.clone();
     rules.unread().strip(&mut came, settled);
     let linked = rules.apply(&mut ruled, settled);
-    (*framing, *persists, linked, [came, ruled])
+    let representation = rules.representation(&ruled, settled);
+    (*framing, *persists, linked, representation, [came, ruled])
 }
 
 #[test]
@@ -107,6 +110,27 @@ fn a_page_is_of_no_origin_among_answers_of_another_type() {
     }
 }
 
+#[test]
+fn what_a_head_says_of_its_body_goes_by_its_own_values_and_what_the_route_leaves_of_them() {
+    let remove = vec![HeaderName::from_static("content-disposition")];
+    let set = Vec::new();
+    for edits in [HeaderEdits { set, remove }, HeaderEdits::default()] {
+        let rules = ResponseRules::new(&[], &edits);
+        let heads = &mut Heads::new(rules.unread());
+        for kind in ["attachment", "attachment", "inline", "attachment"] {
+            let text = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: application/json\r\n\
+                 Content-Disposition: {kind}\r\n\r\n"
+            );
+            let (response, ..) = read(heads, &Method::GET, &text).unwrap();
+            let (settled, mut fields) = (*response.body(), response.into_parts().0.headers);
+            rules.apply(&mut fields, settled);
+            let said = rules.representation(&fields, settled);
+            assert_eq!(said, Representation::of(&fields), "{kind} {edits:?}");
+        }
+    }
+}
+
 /// A field of each kind that a rule is about, and some that none is.
 fn line() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
@@ -115,6 +139,10 @@ fn line() -> impl Strategy<Value = String> {
         "Transfer-Encoding",
         "Keep-Alive",
         "Content-Type",
+        "Content-Disposition",
+        "Content-Encoding",
+        "Accept-Ranges",
+        "Digest",
         "Content-Security-Policy",
         "X-Content-Type-Options",
         "Cross-Origin-Resource-Policy",
@@ -140,6 +168,9 @@ fn line() -> impl Strategy<Value = String> {
         "etag",
         "text/html",
         "application/json",
+        "attachment",
+        "gzip",
+        "0",
         "same-site",
         "a\u{b}b",
     ]);
@@ -184,6 +215,8 @@ fn rules() -> impl Strategy<Value = ResponseRules> {
             "strict-transport-security",
             "access-control-x",
             "connection",
+            "content-type",
+            "content-disposition",
             "date",
             "etag",
             "x-a",

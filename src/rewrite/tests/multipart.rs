@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use crate::rewrite::address::Links;
 use crate::rewrite::multipart::boundary;
 use crate::rewrite::sample::{links_at, rewrite, two};
-use crate::rewrite::{Asked, plan};
+use crate::rewrite::{Asked, Representation, Rewriter, plan};
 
 fn dynamics() -> Links {
     links_at(None, two(), 1, "localhost:8080")
@@ -13,6 +13,11 @@ fn dynamics() -> Links {
 
 const UP: &str = "https://contoso-fake.crm4.dynamics.com";
 const DOWN: &str = "http://localhost:8080/dynamics";
+
+fn planned(asked: &Asked<'_>, headers: &mut HeaderMap) -> Option<Rewriter> {
+    let representation = Representation::of(headers);
+    plan(asked, StatusCode::OK, headers, representation, dynamics())
+}
 
 /// The answer rewritten, the same for every cut. `^` is an upstream link that is rewritten, `UP`
 /// one that is not, `~` where the route's path is put; lines end in CRLF.
@@ -34,7 +39,7 @@ fn check(template: &str) {
         let mut headers = HeaderMap::new();
         let kind = "multipart/mixed; boundary=\"batchresponse_1\"";
         headers.insert("content-type", HeaderValue::from_static(kind));
-        let mut rewriter = plan(&asked, StatusCode::OK, &mut headers, dynamics()).unwrap();
+        let mut rewriter = planned(&asked, &mut headers).unwrap();
         let mut from = 0;
         let chunks: Vec<_> = cuts
             .iter()
@@ -176,7 +181,7 @@ fn a_head_beyond_reason_ends_the_search_for_links() {
     let text = format!("{part}A: {long}\r\nLocation: {UP}/x\r\n\r\n{part}Location: {UP}/x\r\n\r\n");
     let kind = HeaderValue::from_static("multipart/mixed; boundary=b");
     let mut headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
-    let mut rewriter = plan(&asked, StatusCode::OK, &mut headers, dynamics()).unwrap();
+    let mut rewriter = planned(&asked, &mut headers).unwrap();
     let output = rewrite(&mut rewriter, text.as_bytes().chunks(1000)).unwrap();
     assert!(output == text.as_bytes());
 }
@@ -266,7 +271,7 @@ fn what_has_no_end_is_not_held() {
     // A head, and a line that begins like a delimiter.
     for begin in [part.to_owned() + "A: ", part.to_owned() + "\r\n--b--"] {
         let mut headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind.clone())]);
-        let mut rewriter = plan(&asked, StatusCode::OK, &mut headers, dynamics()).unwrap();
+        let mut rewriter = planned(&asked, &mut headers).unwrap();
         let mut open = 0;
         for _ in 0..200 {
             let chunk = if open == 0 { begin.as_str() } else { "" }.to_owned() + &" ".repeat(1024);

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::rewrite::decode::DecodeError;
 use crate::rewrite::sample::{graph, rewrite};
-use crate::rewrite::{Asked, Rewriter, plan};
+use crate::rewrite::{Asked, Representation, Rewriter, plan};
 
 const PAGE: &str =
     r#"{"@odata.nextLink":"https://graph.microsoft.com/v1.0/users?$skip=2","value":[]}"#;
@@ -32,7 +32,9 @@ fn headers(fields: &[(&str, &str)]) -> HeaderMap {
 
 fn planned(asked: &Asked<'_>, status: u16, fields: &[(&str, &str)]) -> Option<Rewriter> {
     let status = StatusCode::from_u16(status).unwrap();
-    plan(asked, status, &mut headers(fields), graph())
+    let mut headers = headers(fields);
+    let representation = Representation::of(&headers);
+    plan(asked, status, &mut headers, representation, graph())
 }
 
 fn decoded(coding: &str, body: &[u8], step: usize) -> Result<Vec<u8>, DecodeError> {
@@ -155,7 +157,8 @@ fn headers_that_spoke_of_the_bytes_go_and_the_entity_tag_stays() {
             ..ASKED
         };
         let mut headers = headers(&fields);
-        let planned = plan(&asked, StatusCode::OK, &mut headers, graph());
+        let (status, representation) = (StatusCode::OK, Representation::of(&headers));
+        let planned = plan(&asked, status, &mut headers, representation, graph());
         assert_eq!(planned.is_some(), method == Method::GET);
         let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left.len(), 2, "{left:?}");

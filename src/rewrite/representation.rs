@@ -1,0 +1,85 @@
+//! What the head of an answer says of its body, as far as rewriting goes by it (RFC 9110 section 8):
+//! the same for all answers that say so, which are most of those of one upstream.
+
+use http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
+    HeaderName,
+};
+
+use super::decode::Coding;
+use super::plan::DIGESTS;
+
+/// What a head says of the body behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Representation {
+    /// It is JSON.
+    pub(super) json: bool,
+    /// It is a file, or empty: whatever it is, nobody looks for links in it.
+    pub(super) file: bool,
+    /// Its coding; `None` when that is not to be undone.
+    pub(super) coding: Option<Coding>,
+    /// Parts of it may be asked for.
+    pub(super) ranges: bool,
+    /// Digests came with it.
+    pub(super) digests: bool,
+}
+
+impl Representation {
+    /// What these fields say.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let kind = headers.get(CONTENT_TYPE);
+        let length = headers.get(CONTENT_LENGTH);
+        let disposition = headers.get(CONTENT_DISPOSITION);
+        // There is hardly ever one, and to look through the names costs less than to look each up.
+        let (mut ranges, mut digests) = (false, false);
+        for name in headers.keys() {
+            ranges |= *name == ACCEPT_RANGES;
+            digests |= DIGESTS.contains(name);
+        }
+        Self {
+            json: kind.is_some_and(|kind| kind.to_str().is_ok_and(is_json)),
+            file: length.is_some_and(|length| length == "0")
+                || disposition.is_some_and(|value| is_attachment(value.as_bytes())),
+            coding: Coding::of(headers),
+            ranges,
+            digests,
+        }
+    }
+
+    /// Whether the value of a field of this name has a part in it.
+    pub fn is_said_by(name: &HeaderName) -> bool {
+        [
+            CONTENT_DISPOSITION,
+            CONTENT_ENCODING,
+            CONTENT_LENGTH,
+            CONTENT_TYPE,
+        ]
+        .contains(name)
+    }
+}
+
+fn is_attachment(disposition: &[u8]) -> bool {
+    let kind = disposition.split(|byte| *byte == b';').next();
+    kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"attachment"))
+}
+
+/// Whether this media type is JSON in UTF-8 (RFC 9110 section 8.3.1, RFC 6839 section 3.1).
+pub fn is_json(kind: &str) -> bool {
+    let kind = kind.as_bytes();
+    let end = memchr::memchr(b';', kind).unwrap_or(kind.len());
+    let (essence, parameters) = kind.split_at(end);
+    let essence = essence.trim_ascii();
+    let is = |known: &[u8]| essence.eq_ignore_ascii_case(known);
+    let suffixed = || {
+        let suffix = essence.len().saturating_sub(b"+json".len());
+        essence[suffix..].eq_ignore_ascii_case(b"+json")
+    };
+    let json =
+        is(b"application/json") || is(b"text/json") || is(b"application/x-ndjson") || suffixed();
+    // Of what is not UTF-8 or like it, UTF-16 is the one that occurs.
+    let wide = |dash: usize| {
+        let name = parameters.get(dash.saturating_sub(3)..dash + 3);
+        name.is_some_and(|name| name.eq_ignore_ascii_case(b"utf-16"))
+    };
+    json && !memchr::memchr_iter(b'-', parameters).any(wide)
+}
