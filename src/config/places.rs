@@ -1,7 +1,9 @@
 //! Where the keys of a file stand, so that what is found out later (on disk, above all) is told at
 //! the place of the key that it is about.
 
-use super::node::{Content, Node, Provenance};
+use std::collections::HashSet;
+
+use super::node::{Content, Entry, Node, Provenance};
 use super::problem::{Problem, Severity, SourceLocation, located_at};
 use super::report::{Span, printable};
 use crate::secret::FilePath;
@@ -117,7 +119,7 @@ fn each_value(root: &Node, visit: &mut dyn FnMut(&[String], Span, &Node)) {
     let Content::Mapping(entries) = &root.content else {
         return;
     };
-    for entry in entries {
+    for entry in firsts(entries) {
         if SECTIONS.contains(&entry.key.text.as_str()) {
             let mut at = vec![entry.key.text.clone()];
             visit(&at, entry.key.span, &entry.value);
@@ -130,7 +132,7 @@ fn below(node: &Node, at: &mut KeyPath, visit: &mut dyn FnMut(&[String], Span, &
     let Content::Mapping(entries) = &node.content else {
         return;
     };
-    for entry in entries {
+    for entry in firsts(entries) {
         let span = match entry.value.content {
             Content::Scalar(_) => entry.value.span,
             Content::Empty | Content::List(_) | Content::Mapping(_) => entry.key.span,
@@ -140,6 +142,14 @@ fn below(node: &Node, at: &mut KeyPath, visit: &mut dyn FnMut(&[String], Span, &
         below(&entry.value, at, visit);
         at.pop();
     }
+}
+
+/// The entries that are read: of a key that is given twice the first, and the other is refused. It
+/// would be told at the place of the other what was found of the first.
+fn firsts(entries: &[Entry]) -> impl Iterator<Item = &Entry> {
+    let mut seen = HashSet::new();
+    let entries = entries.iter();
+    entries.filter(move |entry| seen.insert(entry.key.text.as_str()))
 }
 
 #[cfg(test)]

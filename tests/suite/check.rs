@@ -75,6 +75,7 @@ credentials:
   four:
     client_id: a
     client_secret_file: FOLDER/none
+  one: {client_secret_file: FOLDER/second}
 routes:
   - {name: a, path: a, upstream: 'https://a.com', credential: one}
 ";
@@ -93,7 +94,8 @@ routes:
             "16:23: credential \"three\": no private key",
             "19:3: \"tenant_id\" is missing",
             "21:25: cannot read none",
-            "23:21: \"path\" takes a path",
+            "22:3: \"one\" is given twice",
+            "24:21: \"path\" takes a path",
         ],
     );
 }
