@@ -118,6 +118,8 @@ mod tests {
     fn an_api_is_in_the_cloud_of_its_name() {
         for (host, cloud) in [
             ("graph.microsoft.us", Some(Cloud::UsGov)),
+            ("dod-graph.microsoft.us", Some(Cloud::UsGovDod)),
+            ("microsoftgraph.chinacloudapi.cn", Some(Cloud::China)),
             ("management.azure.com", Some(Cloud::Public)),
             ("management.usgovcloudapi.net", Some(Cloud::UsGov)),
             ("management.chinacloudapi.cn", Some(Cloud::China)),
