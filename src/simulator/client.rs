@@ -173,15 +173,17 @@ pub(super) fn form(simulator: &Simulator, scope: &str) -> Vec<(&'static str, Str
     ]
 }
 
+/// A form as it is sent.
+pub(super) fn form_text(form: &[(&str, String)]) -> String {
+    let mut text = url::form_urlencoded::Serializer::new(String::new());
+    text.extend_pairs(form).finish()
+}
+
 /// Sends a form to the token endpoint.
 pub(super) async fn ask(simulator: &Simulator, form: &[(&str, String)]) -> Reply {
-    let mut body = url::form_urlencoded::Serializer::new(String::new());
-    for (name, value) in form {
-        body.append_pair(name, value);
-    }
     let headers = [("content-type", "application/x-www-form-urlencoded")];
     let target = format!("/{TENANT_ID}/oauth2/v2.0/token");
-    let request = request("POST", LOGIN, &target, &headers, body.finish());
+    let request = request("POST", LOGIN, &target, &headers, form_text(form));
     once(simulator, request).await.unwrap()
 }
 

@@ -213,6 +213,17 @@ async fn a_batch_runs_operations_and_change_sets() {
     .await;
     assert_eq!(reply.status, 400);
     assert_eq!(simulator.violations().len(), 1);
+    let reads = change(1, "GET /api/data/v9.2/accounts", "");
+    let reads = format!(
+        "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n{reads}--c--\r\n--b--\r\n"
+    );
+    let own = part("GET /api/data/v9.2/accounts").replace("Accept:", "Authorization: x\r\nAccept:");
+    let own = format!("--b\r\n{own}--b--\r\n");
+    for (body, status, noted) in [(&reads, 400, 1), (&own, 200, 2)] {
+        let reply = send(&simulator, "POST", &format!("{ROOT}/$batch"), batch, body).await;
+        assert_eq!(reply.status, status, "{body}");
+        assert_eq!(simulator.violations().len(), noted, "{body}");
+    }
 }
 
 /// GETs from the metadata listener; returns head and body.
@@ -265,6 +276,38 @@ async fn a_machine_hands_out_the_same_token_until_it_has_expired() {
     assert_eq!(unknown["error_description"], "Identity not found");
     assert_eq!(simulator.metadata_calls(), 6);
     assert_eq!(simulator.token_calls(), 0);
+}
+
+#[tokio::test]
+async fn a_machine_serves_its_own_version_directly_and_for_a_resource() {
+    let simulator = Simulator::start().await.unwrap();
+    let place = "/metadata/identity/oauth2/token?resource=https%3A%2F%2Fgraph.microsoft.com";
+    let (own, forwarded) = ("Metadata: true", "Metadata: true\r\nX-Forwarded-For: a");
+    for (target, field, error) in [
+        (place.to_owned(), own, "bad_request_101"),
+        (
+            format!("{place}&api-version=2017-01-01"),
+            own,
+            "bad_request_101",
+        ),
+        (
+            format!("{place}&api-version=2018-02-01"),
+            forwarded,
+            "bad_request",
+        ),
+        (
+            format!("{place}%2F.default&api-version=2018-02-01"),
+            own,
+            "invalid_resource",
+        ),
+    ] {
+        let (head, document) = metadata(&simulator, &target, field).await;
+        assert!(head.starts_with("HTTP/1.1 400"), "{target}: {head}");
+        assert_eq!(document["error"], error, "{target}");
+    }
+    // The two that show a careless client: a forwarded call, and a scope for a resource.
+    let noted = simulator.violations();
+    assert_eq!(noted.len(), 2, "{noted:?}");
 }
 
 #[tokio::test]

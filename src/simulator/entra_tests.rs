@@ -3,6 +3,8 @@
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
@@ -115,6 +117,49 @@ async fn tenants_that_do_not_exist_are_told_apart_from_malformed_ones() {
     assert_eq!(simulator.violations().len(), 1);
 }
 
+#[tokio::test]
+async fn a_call_as_no_client_makes_it_is_refused_and_noted() {
+    let simulator = Simulator::start().await.unwrap();
+    let endpoint = format!("/{TENANT_ID}/oauth2/v2.0/token");
+    let (kind, json) = ("application/x-www-form-urlencoded", "application/json");
+    let secret = simulator.client_secret().unwrap();
+    let secret = secret.expose_str().unwrap();
+    let good = client::form_text(&form(&simulator, SCOPE));
+    for (target, media_type, more, expected) in [
+        (format!("{endpoint}?api-version=1.0"), kind, "", 90_014),
+        (endpoint.clone(), json, "", 900_144),
+        (endpoint.clone(), kind, "&scope=x", 90_014),
+        (endpoint.clone(), kind, "&client_assertion=x", 90_014),
+        (endpoint.clone(), kind, "&client_assertion_type=x", 90_014),
+    ] {
+        let noted = simulator.violations().len();
+        let fields = [("content-type", media_type)];
+        let call = request("POST", LOGIN, &target, &fields, format!("{good}{more}"));
+        let reply = once(&simulator, call).await.unwrap();
+        assert_eq!(code(&reply), expected, "{target} {media_type} {more}");
+        assert_eq!(simulator.violations().len(), noted + 1, "{more}");
+    }
+    let basic = format!("Basic {}", STANDARD.encode(format!("{CLIENT_ID}:{secret}")));
+    let fields = [("content-type", kind), ("authorization", &basic)];
+    let call = request("POST", LOGIN, &endpoint, &fields, good);
+    assert_eq!(code(&once(&simulator, call).await.unwrap()), 90_014);
+    let noted = simulator.violations();
+    assert_eq!(noted.len(), 6, "{noted:?}");
+}
+
+#[tokio::test]
+async fn an_assertion_is_not_taken_for_one_without_its_type() {
+    let simulator = Simulator::start().await.unwrap();
+    let token = simulator.federated_token(&Value::Null).unwrap();
+    let mut form = form(&simulator, SCOPE);
+    form.retain(|(name, _)| *name != "client_secret");
+    form.push(("client_assertion", token));
+    assert_eq!(code(&ask(&simulator, &form).await), 900_144);
+    let saml = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
+    form.push(("client_assertion_type", saml.to_owned()));
+    assert_eq!(code(&ask(&simulator, &form).await), 90_014);
+}
+
 /// Signs an assertion as a good client would, with some members of header and claims changed.
 fn assertion(pem: &str, header: &Value, claims: &Value) -> String {
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
@@ -161,7 +206,7 @@ async fn an_assertion_is_verified_claim_by_claim() {
     let simulator = Simulator::start().await.unwrap();
     let pem = simulator.make_certificate().unwrap();
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-    let chain = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &der);
+    let chain = STANDARD.encode(&der);
     let none = json!({});
     let good = present(&simulator, assertion(&pem, &json!({"x5c": [chain]}), &none)).await;
     assert_eq!(good.status, 200);
@@ -210,10 +255,7 @@ async fn an_assertion_of_an_older_library_is_accepted() {
     let thumbprint = digest(&SHA1_FOR_LEGACY_USE_ONLY, &der);
     let now = epoch(std::time::SystemTime::now());
     let texts = json!({"nbf": now.to_string(), "iat": now.to_string()});
-    for thumbprint in [
-        base64url(thumbprint),
-        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, thumbprint),
-    ] {
+    for thumbprint in [base64url(thumbprint), STANDARD.encode(thumbprint)] {
         let header = json!({"alg": "RS256", "x5t#S256": null, "x5t": thumbprint});
         let reply = present(&simulator, assertion(&pem, &header, &texts)).await;
         assert_eq!(reply.status, 200, "{header}");
@@ -254,6 +296,9 @@ async fn a_federated_token_has_to_match_issuer_audience_and_subject() {
             "{claims}"
         );
     }
+    let foreign = Simulator::start().await.unwrap();
+    let foreign = foreign.federated_token(&Value::Null).unwrap();
+    assert_eq!(code(&present(&simulator, foreign).await), 50_013);
     let keys = simulator.federated_keys().unwrap();
     assert_eq!(keys["keys"][0]["e"], "AQAB");
     assert_eq!(keys["keys"][0]["n"].as_str().unwrap().len(), 342);

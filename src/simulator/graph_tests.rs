@@ -215,6 +215,27 @@ async fn a_batch_runs_what_is_in_it() {
 }
 
 #[tokio::test]
+async fn a_batch_needs_an_id_of_its_own_for_each_operation() {
+    let simulator = Simulator::start().await.unwrap();
+    let reads = |id: Value| json!({"id": id, "method": "GET", "url": "/users?$top=1"});
+    for requests in [
+        [reads(json!("1")), reads(json!("1"))],
+        [reads(json!("1")), reads(Value::Null)],
+        [reads(json!("1")), reads(json!(2))],
+    ] {
+        let batch = json!({"requests": requests});
+        let reply = send(&simulator, "POST", "/v1.0/$batch", &batch).await;
+        assert_eq!(reply.status, 400, "{batch}");
+    }
+    assert_eq!(simulator.violations(), []);
+    let mut own = reads(json!("1"));
+    own["headers"] = json!({"Authorization": "Bearer x"});
+    let batch = json!({"requests": [own]});
+    send(&simulator, "POST", "/v1.0/$batch", &batch).await;
+    assert_eq!(simulator.violations().len(), 1);
+}
+
+#[tokio::test]
 async fn compressed_bodies_are_read() {
     let simulator = Simulator::start().await.unwrap();
     let bearer = bearer(&simulator, GRAPH).await;
