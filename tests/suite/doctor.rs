@@ -1,6 +1,9 @@
 //! The doctor, as the real binary runs it.
 
+use std::time::Duration;
+
 use http::StatusCode;
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, date_time_ymd};
 use serde_json::{Value, json};
 use tokenferry::simulator::{
     CLIENT_ID, Ending, Fault, GRAPH, Gate, LOGIN, ORGANISATION, SECRET_CANARY, Script, Simulator,
@@ -12,7 +15,11 @@ use crate::harness::program::run;
 use crate::harness::until;
 
 /// The exit code and what is printed, which holds no secret and no token.
-async fn doctor(simulator: &Simulator, folder: &std::path::Path, words: &[&str]) -> (i32, String) {
+pub(crate) async fn doctor(
+    simulator: &Simulator,
+    folder: &std::path::Path,
+    words: &[&str],
+) -> (i32, String) {
     let words = [&["doctor"], words].concat();
     let (code, out, err) = run(with_file(&words, folder)).await;
     let said = format!("{out}{err}");
@@ -35,7 +42,7 @@ async fn document(simulator: &Simulator, folder: &std::path::Path, words: &[&str
 }
 
 /// An answer with an OData error.
-fn refusal(status: StatusCode, code: &str) -> Fault {
+pub(crate) fn refusal(status: StatusCode, code: &str) -> Fault {
     let body = json!({"error": {"code": code, "message": "No."}});
     Fault::Answer {
         status,
@@ -242,49 +249,35 @@ routes:
 }
 
 #[tokio::test]
-async fn roles_far_beyond_allow_are_pointed_out() {
-    let own = "\
-routes:
-  - {name: graph, path: /graph, upstream: 'https://GRAPH', allow: ['GET /v1.0/users/*']}
-";
-    let (simulator, folder) = desk(own).await;
-    simulator.set_roles(&[
-        "User.Read.All",
-        "Mail.Send",
-        "Sites.FullControl.All",
-        "User.ReadWrite.All",
-    ]);
+async fn a_certificate_whose_time_has_not_come_is_told_whatever_became_of_it() {
+    let own = format!(
+        "credentials: {{app: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, certificate_file: SECRET_FILE}}}}\n\
+         routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH'}}]\n"
+    );
+    let (simulator, folder) = desk(&own).await;
+    let key = KeyPair::generate_for(&PKCS_RSA_SHA256).expect("a key can be made");
+    let mut params = CertificateParams::default();
+    params.not_before = date_time_ymd(2999, 1, 1);
+    let certificate = params.self_signed(&key).expect("it can be signed");
+    let pem = certificate.pem() + &key.serialize_pem();
+    std::fs::write(folder.path().join("secret"), pem).expect("the folder can be written");
     let (code, said) = doctor(&simulator, folder.path(), &[]).await;
-    assert_eq!(code, 0, "{said}");
-    assert!(
-        said.contains("warning    nothing in allow seems to need Mail.Send, Sites.FullControl.All"),
-        "{said}"
-    );
-    assert!(
-        said.contains(
-            "warning    allow lets only reads through where User.ReadWrite.All can write"
-        ),
-        "{said}"
-    );
+    assert_eq!(code, 1, "{said}");
+    let told = "warning    credential \"app\" is not valid before 2999-01-01T00:00:00";
+    assert!(said.contains(told), "{said}");
 }
 
 #[tokio::test]
-async fn a_permission_that_was_not_granted_is_pointed_out() {
-    let own = "\
-routes:
-  - {name: graph, path: /graph, upstream: 'https://GRAPH', allow: ['GET /v1.0/users/*', 'POST /v1.0/users/*/sendMail']}
-";
-    let (simulator, folder) = desk(own).await;
-    let note = "  note       no role of the token seems to permit POST /v1.0/users/*/sendMail (Mail.Send): ";
-    for (roles, told) in [
-        (&["User.Read.All"][..], true),
-        (&["User.Read.All", "Mail.Send"], false),
-    ] {
-        simulator.set_roles(roles);
-        let (code, said) = doctor(&simulator, folder.path(), &[]).await;
-        assert_eq!(code, 0, "{said}");
-        assert_eq!(said.contains(note), told, "{said}");
-    }
+async fn the_time_left_is_told_of_a_token_that_cannot_be_read_too() {
+    let (simulator, folder) = desk("").await;
+    simulator.set_token_lifetime(Duration::from_secs(5430), None);
+    let (_, said) = doctor(&simulator, folder.path(), &["graph"]).await;
+    assert!(said.contains("Z, in 90 min\n"), "{said}");
+    simulator.patch_token_reply(json!({"access_token": "opaque"}));
+    let (_, said) = doctor(&simulator, folder.path(), &["graph"]).await;
+    let told =
+        "\n  expires    in 90 min\n  claims     none that can be read: the token is opaque\n";
+    assert!(said.contains(told), "{said}");
 }
 
 #[tokio::test]

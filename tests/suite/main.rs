@@ -25,6 +25,7 @@ mod egress;
 mod exact_limits;
 mod expiry;
 mod fallbacks;
+mod granted_roles;
 mod hardening;
 mod headers;
 mod held_bodies;
