@@ -123,6 +123,7 @@ mod tests {
             "https://a/x?&&&access_token=",
             "https://a/x?aaccess_token=1",
             "https://a/sig=1",
+            "https://a/x&sig=1",
             "https://a?",
         ] {
             let whole = format!("{url}\"");

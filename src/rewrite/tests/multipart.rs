@@ -22,13 +22,19 @@ fn planned(asked: &Asked<'_>, headers: &mut HeaderMap) -> Option<Rewriter> {
 /// The answer rewritten, the same for every cut. `^` is an upstream link that is rewritten, `UP`
 /// one that is not, `~` where the route's path is put; lines end in CRLF.
 fn check(template: &str) {
-    let template = template.replace('\n', "\r\n");
+    check_lines(template, "\r\n");
+}
+
+/// The same with lines that end so.
+fn check_lines(template: &str, line_end: &str) {
+    let template = template.replace('\n', line_end);
+    let links = template.matches(['^', '~']).count();
     let input = template.replace('^', UP).replace("UP", UP).replace('~', "");
     let expected = template
         .replace('^', DOWN)
         .replace("UP", UP)
         .replace('~', "/dynamics")
-        .replace("Content-Length: 3\r\n", "");
+        .replace(&format!("Content-Length: 3{line_end}"), "");
     let output = |cuts: &[usize]| {
         let asked = Asked {
             method: &Method::POST,
@@ -48,7 +54,9 @@ fn check(template: &str) {
             .map(|cut| &input.as_bytes()[std::mem::replace(&mut from, cut)..cut])
             .filter(|chunk| !chunk.is_empty())
             .collect();
-        String::from_utf8(rewrite(&mut rewriter, chunks).unwrap()).unwrap()
+        let output = rewrite(&mut rewriter, chunks).unwrap();
+        assert_eq!(rewriter.links(), links as u64, "{cuts:?}");
+        String::from_utf8(output).unwrap()
     };
     assert_eq!(output(&[]), expected);
     for cut in 0..input.len() {
@@ -100,6 +108,87 @@ Content-Length: 4
 --batchresponse_1--
 epilogue "@odata.nextLink":"UP"
 "#,
+    );
+}
+
+#[test]
+fn each_change_set_is_read_up_to_its_end() {
+    check(
+        r#"--batchresponse_1
+Content-Type: multipart/mixed; boundary=c1
+
+--c1
+Content-Type: application/http
+
+HTTP/1.1 204 No Content
+Location: ^/a
+
+--c1--
+Content-Type: application/http
+
+HTTP/1.1 204 No Content
+Location: UP/b
+
+--c1
+Content-Type: application/http
+
+HTTP/1.1 204 No Content
+Location: UP/c
+
+--batchresponse_1
+Content-Type: multipart/mixed; boundary=c2
+
+--c2
+Content-Type: application/http
+
+HTTP/1.1 204 No Content
+Location: ^/d
+
+--batchresponse_1
+Content-Type: multipart/mixed; boundary=c3
+
+--c3
+Content-Type: application/http
+
+HTTP/1.1 204 No Content
+Location: ^/e
+
+--batchresponse_1--
+"#,
+    );
+}
+
+#[test]
+fn a_part_ends_at_a_delimiter_wherever_it_stands() {
+    check_lines(
+        r#"--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 204 No Content
+Content-Type: application/json
+
+--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 204 No Content
+Location: ^/0
+
+--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 200 OK
+Location: UP/a
+--batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 200 OK
+Location: ^/b
+Content-Type: application/json
+
+{"@odata.nextLink":"^/c"}
+--batchresponse_1--
+"#,
+        "\n",
     );
 }
 
@@ -202,7 +291,14 @@ Content-Type: application/json
 -
  --batchresponse_1
 ","@odata.nextLink":"^/"}
+--batchresponse_1 "@odata.nextLink":"^/"
+--batchresponse_1
+Content-Type: application/http
 
+HTTP/1.1 200 OK
+Content-Type: text/plain
+
+--batchresponse_1 "@odata.nextLink":"UP/"
 --batchresponse_1--
 "#,
     );
@@ -245,6 +341,8 @@ fn broken_batches_lose_no_byte() {
         "--batchresponse_1",
         "--batchresponse_1\n",
         "--batchresponse_1\nContent-Type: application/http\n\nHTTP/1.1 200 OK\nLocation: UP/",
+        "--batchresponse_1\nContent-Type: application/http\n\nHTTP/1.1 200 OK\n\
+         Content-Type: application/json\n\n{\"@odata.nextLink\":\"UP",
         "--batchresponse_1\n--batchresponse_1\n\n--batchresponse_1--\n",
         "--batchresponse_1--\nLocation: UP/\n",
         "--batchresponse_1\nContent-Type: multipart/mixed; boundary=\n\n--\n",
@@ -268,8 +366,10 @@ fn what_has_no_end_is_not_held() {
     };
     let kind = HeaderValue::from_static("multipart/mixed; boundary=b");
     let part = "--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 200 OK\r\n";
-    // A head, and a line that begins like a delimiter.
-    for begin in [part.to_owned() + "A: ", part.to_owned() + "\r\n--b--"] {
+    // A head, a line that begins like a delimiter, and JSON in one line.
+    let json = "Content-Type: application/json\r\n\r\n{";
+    for end in ["A: ", "\r\n--b--", json] {
+        let begin = part.to_owned() + end;
         let mut headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind.clone())]);
         let mut rewriter = planned(&asked, &mut headers).unwrap();
         let mut open = 0;
@@ -287,11 +387,19 @@ fn what_has_no_end_is_not_held() {
 
 #[test]
 fn only_mixed_parts_are_operations() {
-    for (kind, mixed) in [
-        ("Multipart/Mixed; a=b; Boundary=c", true),
-        ("multipart/related; boundary=c", false),
-        ("multipart/mixed", false),
+    let longest = "c".repeat(70);
+    for (kind, expected) in [
+        ("Multipart/Mixed; a=b; Boundary=c", Some("c")),
+        ("multipart/mixed;boundary = \"c d\" ; a=b", Some("c d")),
+        (
+            &format!("multipart/mixed; boundary={longest}"),
+            Some(&*longest),
+        ),
+        (&format!("multipart/mixed; boundary={longest}c"), None),
+        ("multipart/mixed; boundary=", None),
+        ("multipart/related; boundary=c", None),
+        ("multipart/mixed", None),
     ] {
-        assert_eq!(boundary(kind).is_some(), mixed, "{kind}");
+        assert_eq!(boundary(kind).as_deref(), expected, "{kind}");
     }
 }

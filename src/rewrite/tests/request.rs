@@ -85,7 +85,7 @@ fn the_first_line_of_a_message_is_not_its_host() {
 #[test]
 fn targets_of_a_json_batch_become_relative_to_its_root() {
     let batch = r#"{"requests":[{"id":"1","url":"http://localhost:8080/graph/v1.0/users?$top=1","body":{"url":"http://localhost:8080/graph/v1.0/b",
-        "@odata.id":"http://localhost:8080/graph/v1.0/c"}},{"url":"/me"},{"url":"http://localhost:8080/graph/beta/d"},
+        "@odata.id":"http://localhost:8080/graph/v1.0/c","a@odata.bind":["http://localhost:8080/graph/v1.0/c"]}},{"url":"/me"},{"url":"http://localhost:8080/graph/beta/d"},
         {"url":"http://localhost:8080/dynamics/v1.0/e"},{"url":"http://localhost:8080/graph/v1.0"},{"url":"http://localhost:8080/graph/v1.0/"},
         {"url":"http://localhost:8080/graph/v1.0//f"},{"url":"http://localhost:8080/graph/v1.0/?g"},{"url":"http:\/\/localhost:8080\/graph\/v1.0\/h"}]}"#;
     let rewritten = request::json_batch(batch.as_bytes(), "/v1.0", &graph()).unwrap();
@@ -148,7 +148,7 @@ fn a_route_with_an_upstream_prefix_keeps_it_in_what_is_turned_back() {
         rewritten.as_deref(),
         Some(r#"{"@odata.id":"https://graph.microsoft.com/v1.0/users/1"}"#)
     );
-    let batch = "--b\r\nContent-Type: application/http\r\n\r\nGET /g/users HTTP/1.1\r\nHost: localhost:8080\r\n\r\n\r\n--b--\r\n";
+    let batch = "--b\r\nContent-Type: application/http\r\n\r\nGET /g/users HTTP/1.1\r\nHost: localhost:8080\r\n\r\n\r\n--b--";
     let rewritten =
         request::multipart_batch(batch.as_bytes(), "multipart/mixed;boundary=b", &links);
     let expected = batch
