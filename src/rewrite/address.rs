@@ -167,7 +167,7 @@ impl Links {
 
     /// Looks a URL up.
     pub(super) fn find(&self, way: Way, raw: &[u8], spelling: Spelling) -> Found {
-        if let Some(found) = self.find_plain(way, raw, spelling) {
+        if let Some(found) = self.find_plain(way, raw) {
             return found;
         }
         let authority = match Authority::read(raw, spelling) {
@@ -219,13 +219,12 @@ impl Links {
     }
 
     /// The case that is nearly every case: the route's own upstream, spelt as in the configuration.
-    fn find_plain(&self, way: Way, raw: &[u8], spelling: Spelling) -> Option<Found> {
+    fn find_plain(&self, way: Way, raw: &[u8]) -> Option<Found> {
         let upstream = self.own().upstream.as_bytes();
         let plain = way == Way::ToCaller
-            && spelling != Spelling::Percent
             && raw.starts_with(upstream)
             && matches!(raw.get(upstream.len()), Some(b'/' | b'?' | b'#'));
-        (plain && self.address(self.route).is_some()).then_some(Found::Yes {
+        plain.then_some(Found::Yes {
             len: upstream.len(),
             route: self.route,
         })

@@ -110,9 +110,6 @@ fn rewrite_url(value: &[u8], reach: Reach, links: &Links) -> Option<Vec<u8>> {
         Found::Yes { .. } if is_preauthenticated(value, 0, Spelling::Plain) => None,
         Found::Yes { len, route } => {
             let mut text = links.text(Way::ToCaller, route).concat().into_bytes();
-            if text.is_empty() {
-                return None;
-            }
             text.extend_from_slice(&value[len..]);
             Some(text)
         }

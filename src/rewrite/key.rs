@@ -133,9 +133,6 @@ impl Keys {
         for (name, what) in &names {
             needles.push(Needle::new(&format!("\"{name}\""), Kind::Name(*what)));
         }
-        if !plain {
-            letters = [true; 256];
-        }
         Self {
             needles,
             suffixes,
@@ -164,7 +161,6 @@ impl Keys {
         let starts = ["\"h", "\"H", "\"\\"];
         let starts = starts.map(|start| Needle::new(start, Kind::Start));
         keys.needles.extend(starts);
-        keys.starts = [b'@', b'\\', b'"'];
         keys
     }
 

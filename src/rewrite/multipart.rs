@@ -242,7 +242,7 @@ impl Multipart {
         let complete = line.ends_with(b"\n");
         for (depth, boundary) in self.boundaries.iter().enumerate() {
             let Some(rest) = line.strip_prefix(boundary.as_slice()) else {
-                if !complete && boundary.starts_with(line) {
+                if boundary.starts_with(line) {
                     return Line::Undecided;
                 }
                 continue;

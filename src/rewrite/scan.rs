@@ -180,15 +180,8 @@ impl Scanner {
         self.window
             .extend_from_slice(&input[..input.len().min(keys.span)]);
         keys.search(&mut self.next, &self.window, 0);
-        let mut from = 0;
-        let found = loop {
-            let hit = keys.next(&mut self.next, &self.window, from, self.edge.odd);
-            match hit {
-                Some(hit) if hit.end < old + usize::from(hit.what != What::Value) => from = hit.end,
-                _ => break hit,
-            }
-        };
-        if let Some(hit) = found {
+        // None ends in the window: it would have been found there, and the window begins behind it.
+        if let Some(hit) = keys.next(&mut self.next, &self.window, 0, self.edge.odd) {
             let before = self.edge.after(&self.window[..hit.end - 1]).last;
             cursor.at = hit.end - old;
             self.enter(hit, before, input, cursor);
@@ -235,8 +228,8 @@ impl Scanner {
                 self.state = State::after(then);
             }
             None => {
-                let odd = input.len() >= from && is_odd(&input[from..], false);
-                self.state = State::Rest { then, escaped: odd };
+                let escaped = is_odd(&input[from..], false);
+                self.state = State::Rest { then, escaped };
                 cursor.at = input.len();
             }
         }
