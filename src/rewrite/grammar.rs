@@ -199,6 +199,7 @@ mod tests {
             "Locatio",
             "Locations",
             "X-Location",
+            "Vocation",
             r"Locatio\u006e",
             r"Location\\",
         ] {

@@ -232,3 +232,12 @@ fn large_pieces_are_handed_on_without_a_copy() {
     assert_eq!(tail.as_ptr_range().end, page.as_ptr_range().end);
     assert_eq!(rewriter.links(), 1);
 }
+
+#[test]
+fn what_is_copied_and_what_is_not_comes_in_order_and_whole() {
+    let large = " ".repeat(10_000);
+    let text = [&large, PAGE, &large, PAGE, PAGE].concat();
+    let mut rewriter = planned(&ASKED, 200, &[("content-type", "application/json")]).unwrap();
+    let output = rewrite(&mut rewriter, [text.as_bytes()]).unwrap();
+    assert!(output == text.replace(PAGE, REWRITTEN).as_bytes());
+}
