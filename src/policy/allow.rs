@@ -1,6 +1,7 @@
 //! `allow`: which methods and paths a route lets through, decided on the raw bytes that are
 //! forwarded. Case counts, an encoded spelling of a literal is another literal, and `*`, alone or as
-//! the key in `NAME(*)`, is not empty and holds no slash at any level of encoding.
+//! the key in `NAME(*)`, is not empty and holds no slash at any level of encoding. A key is not blank
+//! either.
 //!
 //! Graph decodes `%2F` before it splits a path. A path that is permitted here stays permitted after
 //! any number of decodings: literals are equal byte for byte, `*` cannot fall apart, and `**` may.
@@ -9,7 +10,7 @@ use http::header::HeaderName;
 use http::{HeaderMap, Method};
 
 use super::path::has_dots_with_parameters;
-use super::percent::hides_slash;
+use super::percent::{hides_slash, is_blank};
 use crate::config::{AllowSpec, PatternSegment};
 
 /// Headers by which some services take another method than the request line says.
@@ -169,7 +170,8 @@ fn fits(wanted: &PatternSegment, segment: &str) -> bool {
             let rest = segment.strip_prefix(name.as_str());
             let rest = rest.and_then(|rest| rest.strip_prefix('('));
             let key = rest.and_then(|rest| rest.strip_suffix(')'));
-            key.is_some_and(|key| !key.is_empty()) && !hides_slash(segment.as_bytes())
+            // To them `NAME()` is the same as NAME, with white space between the brackets as well.
+            key.is_some_and(|key| !is_blank(key.as_bytes()) && !hides_slash(key.as_bytes()))
         }
         PatternSegment::Literal(text) => text == segment,
     }

@@ -79,6 +79,14 @@ fn shows_slash(bytes: &[u8]) -> bool {
     })
 }
 
+/// Whether `segment` shows nothing of ASCII at the last level of decoding: it is empty, or white space
+/// of whatever kind.
+pub(super) fn is_blank(segment: &[u8]) -> bool {
+    let shows = |bytes: &[u8]| bytes.iter().any(u8::is_ascii_graphic);
+    let end = memchr::memchr(b'%', segment).unwrap_or(segment.len());
+    !shows(&segment[..end]) && !shows(&folded(&segment[end..]))
+}
+
 /// `bytes` decoded until nothing changes.
 fn folded(bytes: &[u8]) -> Vec<u8> {
     let mut stack = Vec::with_capacity(bytes.len());

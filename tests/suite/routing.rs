@@ -156,7 +156,11 @@ async fn rows_of_a_table_pass_where_its_name_is_listed_with_any_key() {
     let answer = get(row).await.expect(200);
     assert!(answer.json()["name"].is_string());
     let contact = row.replace("accounts", "contacts");
-    for other in ["accounts", "accounts()", contact.as_str()] {
+    let blank = ["accounts(%20)", "accounts(%E2%80%83)", "accounts(%2520)"];
+    for other in ["accounts", "accounts()", contact.as_str()]
+        .into_iter()
+        .chain(blank)
+    {
         let answer = get(other).await;
         assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()), "{other}");
     }

@@ -13,8 +13,10 @@ fn pattern(text: &str) -> Vec<PatternSegment> {
         .map(|segment| match segment {
             "*" => PatternSegment::AnyOne,
             "**" => PatternSegment::AnyNumber,
-            "a(*)" => PatternSegment::Keyed("a".to_owned()),
-            literal => PatternSegment::Literal(literal.to_owned()),
+            text => match text.strip_suffix("(*)") {
+                Some(name) => PatternSegment::Keyed(name.to_owned()),
+                None => PatternSegment::Literal(text.to_owned()),
+            },
         })
         .collect()
 }
@@ -92,6 +94,11 @@ fn patterns_mean_what_the_contract_says() {
         ("GET /a(*)/**", "/a(b='c%20(d)',e=1)/f", true),
         ("GET /a(*)/**", "/a", false),
         ("GET /a(*)/**", "/a()", false),
+        ("GET /a(*)/**", "/a(%20)", false),
+        ("GET /a(*)/**", "/a(%25%32%30%E2%80%83)/b", false),
+        ("GET /a(*)/**", "/a(%20%27b%27)", true),
+        ("GET /a%2Fb(*)", "/a%2Fb(1)", true),
+        ("GET /a%2Fb(*)", "/a%2Fb(1%2F2)", false),
         ("GET /a(*)/**", "/a/1", false),
         ("GET /a(*)/**", "/A(1)", false),
         ("GET /a(*)/**", "/ab(1)", false),
