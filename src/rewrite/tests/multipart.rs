@@ -1,5 +1,6 @@
 //! Links in the answers to multipart batches.
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::rewrite::address::Links;
@@ -14,9 +15,19 @@ fn dynamics() -> Links {
 const UP: &str = "https://contoso-fake.crm4.dynamics.com";
 const DOWN: &str = "http://localhost:8080/dynamics";
 
-fn planned(asked: &Asked<'_>, headers: &mut HeaderMap) -> Option<Rewriter> {
-    let representation = Representation::of(headers);
-    plan(asked, StatusCode::OK, headers, representation, dynamics())
+/// The rewriter of an answer of this media type.
+fn planned(kind: &'static str) -> Rewriter {
+    let asked = Asked {
+        method: &Method::POST,
+        path: "/api/data/v9.2/$batch",
+        range: false,
+        batch: true,
+    };
+    let kind = HeaderValue::from_static(kind);
+    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
+    let representation = Representation::of(&headers);
+    let (status, links) = (StatusCode::OK, dynamics());
+    plan(&asked, status, &mut headers, representation, links).unwrap()
 }
 
 /// The answer rewritten, the same for every cut. `^` is an upstream link that is rewritten, `UP`
@@ -36,16 +47,7 @@ fn check_lines(template: &str, line_end: &str) {
         .replace('~', "/dynamics")
         .replace(&format!("Content-Length: 3{line_end}"), "");
     let output = |cuts: &[usize]| {
-        let asked = Asked {
-            method: &Method::POST,
-            path: "/api/data/v9.2/$batch",
-            range: false,
-            batch: true,
-        };
-        let mut headers = HeaderMap::new();
-        let kind = "multipart/mixed; boundary=\"batchresponse_1\"";
-        headers.insert("content-type", HeaderValue::from_static(kind));
-        let mut rewriter = planned(&asked, &mut headers).unwrap();
+        let mut rewriter = planned("multipart/mixed; boundary=\"batchresponse_1\"");
         let mut from = 0;
         let chunks: Vec<_> = cuts
             .iter()
@@ -259,18 +261,10 @@ Location: UP/x
 
 #[test]
 fn a_head_beyond_reason_ends_the_search_for_links() {
-    let asked = Asked {
-        method: &Method::POST,
-        path: "/api/data/v9.2/$batch",
-        range: false,
-        batch: true,
-    };
     let part = "--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 200 OK\r\n";
     let long = "x".repeat(128 * 1024);
     let text = format!("{part}A: {long}\r\nLocation: {UP}/x\r\n\r\n{part}Location: {UP}/x\r\n\r\n");
-    let kind = HeaderValue::from_static("multipart/mixed; boundary=b");
-    let mut headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
-    let mut rewriter = planned(&asked, &mut headers).unwrap();
+    let mut rewriter = planned("multipart/mixed; boundary=b");
     let output = rewrite(&mut rewriter, text.as_bytes().chunks(1000)).unwrap();
     assert!(output == text.as_bytes());
 }
@@ -358,20 +352,12 @@ fn broken_batches_lose_no_byte() {
 
 #[test]
 fn what_has_no_end_is_not_held() {
-    let asked = Asked {
-        method: &Method::POST,
-        path: "/api/data/v9.2/$batch",
-        range: false,
-        batch: true,
-    };
-    let kind = HeaderValue::from_static("multipart/mixed; boundary=b");
     let part = "--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 200 OK\r\n";
     // A head, a line that begins like a delimiter, and JSON in one line.
     let json = "Content-Type: application/json\r\n\r\n{";
     for end in ["A: ", "\r\n--b--", json] {
         let begin = part.to_owned() + end;
-        let mut headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind.clone())]);
-        let mut rewriter = planned(&asked, &mut headers).unwrap();
+        let mut rewriter = planned("multipart/mixed; boundary=b");
         let mut open = 0;
         for _ in 0..200 {
             let chunk = if open == 0 { begin.as_str() } else { "" }.to_owned() + &" ".repeat(1024);
