@@ -55,7 +55,8 @@ fn doubt(
     } else if let Some(segment) = line.parameter() {
         (
             format!("{} stands for nothing but itself", quoted(segment)),
-            "'*' is any one segment: GET /v1.0/users/*".to_owned(),
+            "'*' is any one segment, and NAME(*) is NAME with any key: GET /v1.0/users/*"
+                .to_owned(),
         )
     } else {
         let dataverse = upstream.filter(|url| url.origin.twin().is_some())?;
@@ -75,9 +76,12 @@ fn doubt(
 /// with `v1.0` or `beta`.
 fn lacks_version(upstream: &BaseUrl, line: &AllowSpec) -> bool {
     let is_version = |text: &str| ["v1.0", "beta"].contains(&text.to_ascii_lowercase().as_str());
-    upstream.prefix.as_str().is_empty()
-        && upstream.origin.is_graph()
-        && matches!(line.pattern.first(), Some(PatternSegment::Literal(text)) if !is_version(text))
+    let lacks = match line.pattern.first() {
+        Some(PatternSegment::Literal(text)) => !is_version(text),
+        Some(PatternSegment::Keyed(_)) => true,
+        Some(PatternSegment::AnyNumber | PatternSegment::AnyOne) | None => false,
+    };
+    upstream.prefix.as_str().is_empty() && upstream.origin.is_graph() && lacks
 }
 
 /// The table of a line that ends in `/TABLE/**` and reads as if its rows passed; none where one of all
@@ -97,7 +101,8 @@ fn without_rows<'l>(
         Some(_) => return None,
         None => upstream.prefix.as_str().rsplit('/').next()?,
     };
-    let is_table = root.starts_with('v') && !table.contains(['(', '$']);
+    let is_version = matches!(root.as_bytes(), [b'v', b'0'..=b'9', ..]);
+    let is_table = is_version && !table.contains(['(', '$']);
     // A POST makes a row, and has no key.
     let is_for_rows = line.methods.iter().any(|method| method != Method::POST);
     let lets_rows_pass = |other: &Item<AllowSpec>| {

@@ -99,18 +99,19 @@ impl AllowSpec {
         })
     }
 
-    /// A segment that other programs take for a parameter, `{id}` or `:id`; here it is a text like any
-    /// other.
+    /// A segment that other programs take for a parameter or one with a parameter in it, `{id}`, `:id`
+    /// or `users({id})`; here it is a text like any other.
     pub(super) fn parameter(&self) -> Option<&str> {
-        let mut literals = self.pattern.iter().filter_map(|segment| match segment {
-            PatternSegment::Literal(text) => Some(text.as_str()),
-            PatternSegment::AnyNumber | PatternSegment::AnyOne | PatternSegment::Keyed(_) => None,
+        let mut texts = self.pattern.iter().filter_map(|segment| match segment {
+            PatternSegment::Literal(text) | PatternSegment::Keyed(text) => Some(text.as_str()),
+            PatternSegment::AnyNumber | PatternSegment::AnyOne => None,
         });
         let named = |text: &&str| {
-            let braces = text.starts_with('{') && text.ends_with('}');
+            let brace = text.find('{');
+            let braces = brace.is_some_and(|open| text[open..].contains('}'));
             braces || text.strip_prefix(':').is_some_and(|name| !name.is_empty())
         };
-        literals.find(named)
+        texts.find(named)
     }
 }
 
