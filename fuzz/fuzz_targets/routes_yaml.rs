@@ -1,7 +1,7 @@
 //! Any text as routes.yaml: what is said of it is bounded and fit for a terminal, a secret is never
-//! part of it, carets stand below what is meant, and it is the same one line further down. What is accepted stays so with a comment
-//! behind it and in a pipeline without the variables, and each value is one again as it is printed.
-//! An input is the text, or chooses the pieces of one.
+//! part of it, carets stand below what is meant, and it is the same one line further down. What is
+//! accepted stays so with a comment behind it and in a pipeline without the variables, and each value
+//! is one again as it is printed. An input is the text, or chooses the pieces of one.
 #![no_main]
 
 use std::collections::BTreeSet;

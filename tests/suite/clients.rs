@@ -1,6 +1,6 @@
-//! Clients that nobody here wrote: Microsoft's SDKs for Graph and Dataverse, DynamicsWebApi and two more, page,
-//! create, delete, refer, upload and batch through the proxy. Part of the binary `installed`:
-//! `tests/clients/install` fetches what they run.
+//! Clients that nobody here wrote: Microsoft's SDKs for Graph and Dataverse, DynamicsWebApi and two
+//! more, page, create, delete, refer, upload and batch through the proxy. Part of the binary
+//! `installed`: `tests/clients/install` fetches what they run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
