@@ -2,8 +2,8 @@
 //! to the browser and betrayed by `Host` alone, so every request is checked, on both listeners.
 //!
 //! Served are names that nobody outside the network can own: IP literals, names without a dot,
-//! `*.localhost`, the names of Docker and Kubernetes; and what the configuration names. Any port will do: forwarding
-//! and container mappings change it, and rebinding is not told by it.
+//! `*.localhost`, the names of Docker and Kubernetes; and what the configuration names. Any port
+//! will do: forwarding and container mappings change it, and rebinding is not told by it.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
