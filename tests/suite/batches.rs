@@ -80,6 +80,13 @@ async fn a_kept_method_override_on_a_batch_is_held_to_what_is_allowed() {
     let kind = "application/json\nX-HTTP-Method: DELETE";
     let answer = post(&stage, GRAPH_BATCH, kind, &body).await;
     assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()));
+    let mut inside = requests(&[("GET", "/users")]);
+    inside["requests"][0]["headers"] = json!({"X-HTTP-Method": "DELETE"});
+    let inside = inside.to_string();
+    let answer = post(&stage, GRAPH_BATCH, "application/json", &inside).await;
+    assert_eq!(answer.refusal(), (403, "notAllowed".to_owned()));
+    let named = "does not let GET /v1.0/users through with the method of its override header; ";
+    assert!(answer.message().contains(named), "{}", answer.message());
     post(&stage, GRAPH_BATCH, "application/json", &body)
         .await
         .expect(200);

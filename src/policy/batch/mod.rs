@@ -136,17 +136,27 @@ pub fn check(operations: &[Operation], allow: &Allow, rules: &RequestRules) -> R
             return Err(refused(Code::NotAllowed, number, &problem));
         }
         if !allow.permits_request(method, headers, path) {
-            // Nobody else can say which one it was: it stands in no log.
-            let end = path.floor_char_boundary(LONGEST);
-            let more = if end < path.len() { "…" } else { "" };
-            let problem = format!(
-                "the route's allow does not let {method} {}{more} through; `allow` in routes.yaml lists what it does",
-                &path[..end]
-            );
+            let problem = not_allowed(operation, allow);
             return Err(refused(Code::NotAllowed, number, &problem));
         }
     }
     Ok(())
+}
+
+/// What `allow` does not let through of an operation. Nobody else can say which one it was: what is in
+/// a batch is no line of the access log.
+fn not_allowed(operation: &Operation, allow: &Allow) -> String {
+    let Operation { method, path, .. } = operation;
+    let end = path.floor_char_boundary(LONGEST);
+    let more = if end < path.len() { "…" } else { "" };
+    let path = &path[..end];
+    let how = match allow.permits(method, &operation.path) {
+        true => " with the method of its override header",
+        false => "",
+    };
+    format!(
+        "the route's allow does not let {method} {path}{more} through{how}; `allow` in routes.yaml lists what it does"
+    )
 }
 
 /// The batch as a whole cannot be read.
