@@ -13,6 +13,8 @@ mod family;
 mod label;
 #[cfg(test)]
 mod page;
+#[cfg(target_os = "linux")]
+mod process;
 mod program;
 mod refusal;
 mod route;
@@ -83,9 +85,7 @@ impl Metrics {
             .expect("the constant table holds valid names, each once");
         #[cfg(target_os = "linux")]
         registry
-            .register(Box::new(
-                prometheus::process_collector::ProcessCollector::for_self(),
-            ))
+            .register(Box::new(process::Process::this()))
             .expect("no metric of ours has a name of the process collector");
         Arc::new(Self { registry, store })
     }

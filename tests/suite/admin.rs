@@ -73,6 +73,15 @@ async fn what_happens_is_counted() {
     assert!(stage.number("process_resident_memory_bytes", &[]).await > 0.0);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_processor_time_is_told_in_parts_of_a_second() {
+    let stage = Stage::open().await;
+    let before = stage.number("process_cpu_seconds_total", &[]).await;
+    let after = stage.number("process_cpu_seconds_total", &[]).await;
+    assert!(after > before, "a scrape takes time: {before}, {after}");
+}
+
 #[tokio::test]
 async fn labels_come_from_closed_sets() {
     let stage = Stage::open().await;
