@@ -21,7 +21,8 @@ use crate::tls::Authority;
 
 const CLUSTER_TOKEN: &str = "CANARY-cluster-token";
 
-/// An issuer on loopback that shows its keys to whoever has the token of the cluster.
+/// An issuer on loopback that shows its keys to whoever has the token of the cluster. Its name is its
+/// address: not every machine knows a `localhost`.
 struct Cluster {
     issuer: String,
     up: AtomicBool,
@@ -31,7 +32,7 @@ struct Cluster {
 
 impl Cluster {
     async fn start(authority: &Authority, keys: &Value) -> Arc<Self> {
-        let identity = authority.identity("localhost");
+        let identity = authority.identity("127.0.0.1");
         let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes());
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes());
         let config = ServerConfig::builder()
@@ -46,7 +47,7 @@ impl Cluster {
         let listener = listener.expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
         let cluster = Arc::new(Self {
-            issuer: format!("https://localhost:{port}"),
+            issuer: format!("https://127.0.0.1:{port}"),
             up: AtomicBool::new(false),
             keys: keys.to_string(),
             heads: Mutex::default(),
@@ -122,7 +123,7 @@ async fn requests_are_welcome_once_the_keys_were_asked_for() {
     fs::write(folder.path().join("token"), CLUSTER_TOKEN).unwrap();
     // Connections are made, and nobody answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let issuer = format!("https://localhost:{}", silent.local_addr().unwrap().port());
+    let issuer = format!("https://{}", silent.local_addr().unwrap());
     let own = configured(&issuer, &folder.path().display().to_string());
     let program = Program::start(&own, "").await;
     until("the token is there and the keys are not", async || {
