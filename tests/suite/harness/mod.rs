@@ -33,19 +33,25 @@ pub(crate) const GRAPH_SCOPE: &str = "https://graph.microsoft.com/.default";
 pub(crate) const DYNAMICS_SCOPE: &str = "https://contoso.crm.dynamics.com/.default";
 
 /// Lets this process open as many files as it may, up to this many: tests side by side hold more of
-/// them than the 1024 that are usual, in this process and in those that it starts.
+/// them than the 1024 that are usual, in this process and in those that it starts. Where it may open
+/// too few, one test fails another in its middle; better each says why at its start.
 pub(crate) fn allow_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     const MANY: u64 = 8192;
+    // Six tests at once were seen to hold 2300.
+    const ENOUGH: u64 = 4096;
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.map_or(MANY, |maximum| maximum.min(MANY));
+    assert!(
+        most >= ENOUGH,
+        "the tests open up to {ENOUGH} files, and the hard limit here is {most}; raise it (`ulimit -Hn {MANY}` as root, `docker run --ulimit nofile={MANY}`)"
+    );
     if limit.current.is_some_and(|current| current < most) {
         let raised = Rlimit {
             current: Some(most),
             ..limit
         };
-        // Few may do.
-        let _ = setrlimit(Resource::Nofile, raised);
+        setrlimit(Resource::Nofile, raised).expect("it is not beyond the hard limit");
     }
 }
 
