@@ -211,14 +211,8 @@ pub(super) fn length<'a>(mut lines: impl Iterator<Item = &'a HeaderValue>) -> Le
     let Some(first) = lines.next() else {
         return Length::Fine;
     };
-    let plain = match first.as_bytes() {
-        [digit] => digit.is_ascii_digit(),
-        // Nineteen digits are a number of 64 bits, whichever they are.
-        [b'1'..=b'9', rest @ ..] => rest.len() < 19 && rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
     let second = lines.next();
-    if plain && second.is_none() {
+    if second.is_none() && plain_length(first).is_some() {
         return Length::Fine;
     }
     let length = number(first);
@@ -227,6 +221,18 @@ pub(super) fn length<'a>(mut lines: impl Iterator<Item = &'a HeaderValue>) -> Le
         Some(length) => Length::Is(length),
         None => Length::Unknown,
     }
+}
+
+/// A `Content-Length` in its shortest spelling.
+pub fn plain_length(line: &HeaderValue) -> Option<u64> {
+    let digits = line.as_bytes();
+    // Nineteen digits are a number of 64 bits, whichever they are.
+    let is_short = matches!(digits, [_] | [b'1'..=b'9', ..]) && digits.len() <= 19;
+    let add = |sum: u64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        Some(sum * 10 + digit)
+    };
+    is_short.then(|| digits.iter().try_fold(0, add)).flatten()
 }
 
 fn number(line: &HeaderValue) -> Option<u64> {

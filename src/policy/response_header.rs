@@ -9,6 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
+pub use super::header::plain_length;
 use super::header::{Fate, Length, NameSet, Names, editable, edited, length, names, nominated};
 use crate::config::HeaderEdits;
 use crate::rewrite::Representation;
@@ -77,6 +78,14 @@ impl Settled {
     pub fn with(self, representation: Representation) -> Self {
         Self {
             representation: Some(representation),
+            ..self
+        }
+    }
+
+    /// The same for a head that says another length.
+    pub fn with_length(self, length: u64) -> Self {
+        Self {
+            representation: self.representation.map(|known| known.with_length(length)),
             ..self
         }
     }

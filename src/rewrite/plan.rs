@@ -83,7 +83,7 @@ fn is_file(asked: &Asked<'_>, status: StatusCode, representation: Representation
     let bodiless = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let part = status == StatusCode::PARTIAL_CONTENT;
-    bodiless || part || representation.file || asked.is_file()
+    bodiless || part || representation.empty || representation.file || asked.is_file()
 }
 
 /// What is looked for in the answer to a multipart batch.

@@ -14,8 +14,10 @@ use super::plan::DIGESTS;
 pub struct Representation {
     /// It is JSON.
     pub(super) json: bool,
-    /// It is a file, or empty: whatever it is, nobody looks for links in it.
+    /// It is a file: whatever it is, nobody looks for links in it.
     pub(super) file: bool,
+    /// It has no bytes.
+    pub(super) empty: bool,
     /// Its coding; `None` when that is not to be undone.
     pub(super) coding: Option<Coding>,
     /// Parts of it may be asked for.
@@ -38,23 +40,25 @@ impl Representation {
         }
         Self {
             json: kind.is_some_and(|kind| kind.to_str().is_ok_and(is_json)),
-            file: length.is_some_and(|length| length == "0")
-                || disposition.is_some_and(|value| is_attachment(value.as_bytes())),
+            file: disposition.is_some_and(|value| is_attachment(value.as_bytes())),
+            empty: length.is_some_and(|length| length == "0"),
             coding: Coding::of(headers),
             ranges,
             digests,
         }
     }
 
-    /// Whether the value of a field of this name has a part in it.
+    /// The same of a head that says another length.
+    pub fn with_length(self, length: u64) -> Self {
+        Self {
+            empty: length == 0,
+            ..self
+        }
+    }
+
+    /// Whether the value of a field of this name has a part in it, but for the length.
     pub fn is_said_by(name: &HeaderName) -> bool {
-        [
-            CONTENT_DISPOSITION,
-            CONTENT_ENCODING,
-            CONTENT_LENGTH,
-            CONTENT_TYPE,
-        ]
-        .contains(name)
+        [CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE].contains(name)
     }
 }
 

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn where_an_answer_ends_is_known_from_the_second_on_unless_that_varies() {
+    fn where_an_answer_ends_is_known_from_the_second_on_unless_more_than_its_length_varies() {
         let heads = &mut Heads::default();
         let mut known = |text: &str| {
             let read = heads.read(&mut BytesMut::from(text)).unwrap().unwrap();
@@ -338,8 +338,15 @@ mod tests {
         let long = |length| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
         assert_eq!(known(&long(5)), None);
         assert_eq!(known(&long(5)), Some((Framing::Length(5), true)));
-        assert_eq!(known(&long(7)), None);
-        assert_eq!(known(&long(5)), None);
+        assert_eq!(known(&long(7)), Some((Framing::Length(7), true)));
+        assert_eq!(known(&long(5)), Some((Framing::Length(5), true)));
+        for option in ["keep-alive", "close", "keep-alive"] {
+            let text = format!(
+                "HTTP/1.1 200 OK\r\nConnection: {option}\r\n{}",
+                &long(5)[17..]
+            );
+            assert_eq!(known(&text), None, "{option}");
+        }
     }
 
     #[test]

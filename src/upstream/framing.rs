@@ -92,6 +92,15 @@ impl Course {
         (usual && is_chunked_at_most(headers)).then_some(Self { framing, closes })
     }
 
+    /// The same for an answer that says another length.
+    pub(super) fn with_length(self, length: u64) -> Self {
+        let framing = match self.framing {
+            Framing::Length(_) => Framing::Length(length),
+            other => other,
+        };
+        Self { framing, ..self }
+    }
+
     /// Where the body of such an answer to this method ends, and whether the connection stays.
     pub fn of_answer(self, method: &Method, status: StatusCode) -> (Framing, bool) {
         let framing = match is_bodiless(method, status) {

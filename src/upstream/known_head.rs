@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use memchr::memchr;
 
 use super::answer_head::Head;
 use super::framing::Course;
-use crate::policy::response_header::{Settled, Unread, is_settled_by_value, settle};
+use crate::policy::response_header::{Settled, Unread, is_settled_by_value, plain_length, settle};
 use crate::rewrite::Representation;
 
 /// Larger heads are not remembered: they are no service's usual ones.
@@ -62,7 +63,7 @@ pub(super) struct KnownHead {
     varying: Vec<usize>,
     /// The values of those, in the head that is being read.
     new: Vec<Range<usize>>,
-    /// Its fields, in the order of its lines; empty where a value varies.
+    /// Its fields, in the order of its lines; empty where a value varies, but that a length is one.
     fields: HeaderMap,
     /// What heads like it are made from, once one came.
     template: Option<Template>,
@@ -75,16 +76,28 @@ struct Template {
     /// Where among those the values belong that vary, in the order of their lines; none for one that
     /// is taken away.
     places: Vec<Option<usize>>,
+    /// Which of the places is that of the body's length, where the outcome goes by one that varies.
+    length: Option<usize>,
     outcome: Option<Outcome>,
 }
 
-/// What comes of a head, where that does not go by a value that varies.
+/// What comes of a head, where that does not go by a value that varies, but for the length.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
     /// Where its body ends.
     pub course: Course,
     /// What is known of its fields, which are settled.
     pub settled: Settled,
+}
+
+impl Outcome {
+    /// The same for a head that says another length.
+    fn with_length(self, length: u64) -> Self {
+        Self {
+            course: self.course.with_length(length),
+            settled: self.settled.with_length(length),
+        }
+    }
 }
 
 /// A line of a [`KnownHead`].
@@ -192,9 +205,11 @@ impl KnownHead {
             return Some(false);
         }
         self.varying = varying;
-        for (number, kept) in self.fields.values_mut().enumerate() {
+        for (number, (name, kept)) in self.fields.iter_mut().enumerate() {
             if self.varying.contains(&number) {
-                *kept = HeaderValue::from_static("");
+                // Any length stands for all of them.
+                let empty = if *name == CONTENT_LENGTH { "1" } else { "" };
+                *kept = HeaderValue::from_static(empty);
             }
         }
         self.template = None;
@@ -202,26 +217,30 @@ impl KnownHead {
     }
 
     /// Reads the head that was found to be like this one just now. It is settled, and without what is
-    /// `unread`, where it is known what comes of it.
+    /// `unread`, where it is known what comes of it. None where its length is not plainly one.
     pub(super) fn read(&mut self, text: &Bytes, unread: Unread) -> Option<Head> {
         let template = self
             .template
             .get_or_insert_with(|| Template::of(&self.fields, &self.varying, unread));
         let mut fields = template.fields.clone();
+        let mut outcome = template.outcome;
         let mut values = fields.values_mut();
         let mut passed = 0;
-        for (place, new) in template.places.iter().zip(&self.new) {
+        for (&place, new) in template.places.iter().zip(&self.new) {
             // What is taken away has to be a value as well.
             let value = value(text, new.clone())?;
-            if let Some(place) = *place {
-                *values.nth(place - passed)? = value;
-                passed = place + 1;
+            let Some(at) = place else { continue };
+            if place == template.length {
+                let length = plain_length(&value)?;
+                outcome = outcome.map(|known| known.with_length(length));
             }
+            *values.nth(at - passed)? = value;
+            passed = at + 1;
         }
         let mut response = Response::new(());
         *response.status_mut() = self.status;
         *response.headers_mut() = fields;
-        Some((response, template.outcome))
+        Some((response, outcome))
     }
 }
 
@@ -231,14 +250,18 @@ impl Template {
         Self::settled(fields, varying, unread).unwrap_or_else(|| Self {
             fields: fields.clone(),
             places: varying.iter().copied().map(Some).collect(),
+            length: None,
             outcome: None,
         })
     }
 
     fn settled(came: &HeaderMap, varying: &[usize], unread: Unread) -> Option<Self> {
         let names: Vec<&HeaderName> = came.keys().collect();
+        // A length that varies is read in each head: only that there is one matters.
+        let is_length = |line: usize| *names[line] == CONTENT_LENGTH;
         let matters = |name| Course::is_said_by(name) || is_settled_by_value(name);
-        if varying.iter().any(|&line| matters(names[line])) {
+        let mut others = varying.iter().filter(|&&line| !is_length(line));
+        if others.any(|&line| matters(names[line])) {
             return None;
         }
         let course = Course::of(came)?;
@@ -253,7 +276,8 @@ impl Template {
             }
         }
         let place = |&line: &usize| fields.keys().position(|name| name == names[line]);
-        let places = varying.iter().map(place).collect();
+        let places: Vec<_> = varying.iter().map(place).collect();
+        let length = varying.iter().position(|&line| is_length(line));
         let speaks = |&line: &usize| Representation::is_said_by(names[line]);
         let settled = match varying.iter().any(speaks) {
             true => settled,
@@ -262,6 +286,7 @@ impl Template {
         // Of a name that is there twice now, one value is missing.
         (fields.len() == left.len()).then_some(Self {
             fields,
+            length: length.and_then(|at| places[at]),
             places,
             outcome: Some(Outcome { course, settled }),
         })

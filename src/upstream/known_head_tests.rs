@@ -131,6 +131,31 @@ fn what_a_head_says_of_its_body_goes_by_its_own_values_and_what_the_route_leaves
     }
 }
 
+#[test]
+fn a_head_whose_length_varies_is_known_and_ends_where_it_says_itself() {
+    let (heads, rules) = (
+        &mut Heads::default(),
+        ResponseRules::new(&[], &HeaderEdits::default()),
+    );
+    for (number, length) in ["5", "12", "0", "005", "", "5, 5", "-1", "7"]
+        .iter()
+        .enumerate()
+    {
+        let text = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        );
+        let is_plain = !["005", "", "5, 5", "-1"].contains(length);
+        let (_, known) = heads.read(&mut BytesMut::from(&*text)).unwrap().unwrap();
+        assert_eq!(known.is_some(), is_plain && number > 0, "{length}");
+        let [alike, first] = [&mut *heads, &mut Heads::default()].map(|heads| {
+            let read = read(heads, &Method::GET, &text);
+            read.map(|read| outcome(&read, &rules))
+                .map_err(|error| error.to_string())
+        });
+        assert_eq!(alike, first, "{length}");
+    }
+}
+
 /// A field of each kind that a rule is about, and some that none is.
 fn line() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
