@@ -121,7 +121,7 @@ fn planned(map: &Arc<LinkMap>, coding: Option<&'static str>) -> Rewriter {
         range: false,
         batch: false,
     };
-    let links = Links::new(map.clone(), 0, base);
+    let links = Links::new(map.clone(), 0, base.into());
     let representation = Representation::of(&headers);
     let rewriter = plan(&asked, StatusCode::OK, &mut headers, representation, links);
     rewriter.expect("JSON is rewritten")

@@ -23,7 +23,7 @@ fn links(rewrite: RewriteLinks) -> Links {
         link_keys: vec!["nextLink".to_owned()],
     };
     let base = PublicBase::new(false, "c").expect("an authority");
-    Links::new(Arc::new(LinkMap::new(None, vec![route])), 0, base)
+    Links::new(Arc::new(LinkMap::new(None, vec![route])), 0, base.into())
 }
 
 fn output(rewrite: RewriteLinks, text: &[u8], size: usize) -> (Vec<u8>, u64) {

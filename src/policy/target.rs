@@ -39,10 +39,32 @@ impl<'a> Target<'a> {
         headers: &'a HeaderMap,
         version: Version,
     ) -> Result<Self, Refusal> {
+        Self::decide(method, uri, headers, || authority(uri, headers, version))
+    }
+
+    /// The same where it is known which host the request names.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn at(
+        authority: Authority<'a>,
+        method: &Method,
+        uri: &'a Uri,
+        headers: &HeaderMap,
+    ) -> Result<Self, Refusal> {
+        Self::decide(method, uri, headers, || Ok(authority))
+    }
+
+    fn decide(
+        method: &Method,
+        uri: &'a Uri,
+        headers: &HeaderMap,
+        authority: impl FnOnce() -> Result<Authority<'a>, Refusal>,
+    ) -> Result<Self, Refusal> {
         known(method)?;
         let whole = origin_form(uri)?;
         path::check(whole.path()).map_err(|fault| bad(fault.text()))?;
-        let authority = authority(uri, headers, version)?;
+        let authority = authority()?;
         framing(headers)?;
         Ok(Self {
             authority,
@@ -83,6 +105,16 @@ fn origin_form(uri: &Uri) -> Result<&PathAndQuery, Refusal> {
         .ok_or_else(|| {
             bad("the request target is not in origin form; ask for a path that begins with \"/\"")
         })
+}
+
+/// What names the host of a request, where one text does: then that decides alone.
+pub fn sole_host<'a>(uri: &'a Uri, headers: &'a HeaderMap, version: Version) -> Option<&'a [u8]> {
+    let mut lines = headers.get_all(HOST).iter();
+    match (uri.authority(), lines.next(), lines.next()) {
+        (None, Some(line), None) => Some(line.as_bytes()),
+        (Some(asked), None, None) if version >= Version::HTTP_2 => Some(asked.as_str().as_bytes()),
+        _ => None,
+    }
 }
 
 /// The one host that the request names.

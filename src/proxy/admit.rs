@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use super::call::Call;
 use super::error::{HEAD_TOO_LARGE, LINE_TOO_LONG, ProxyError};
 use super::exchange::Exchange;
+use super::known_host::{self, KnownHost};
 use super::lane::Lane;
 use crate::caller::{CallerError, CallerId};
 use crate::code::Code;
@@ -21,7 +22,11 @@ use crate::upstream::{BodyFault, RequestBody};
 
 /// What is asked for, once the request is one that is answered here at all: there is room for it, its
 /// head is within bounds and in form, and its host is served.
-pub(super) fn target<'a>(exchange: &Exchange, parts: &'a Parts) -> Result<Target<'a>, ProxyError> {
+pub(super) fn target<'a>(
+    exchange: &Exchange,
+    parts: &'a Parts,
+    known: Option<&'a KnownHost>,
+) -> Result<Target<'a>, ProxyError> {
     let (method, target) = (parts.method.as_str(), raw_target(parts));
     let had_fragment = exchange.conversation.had_fragment(method, target);
     if !exchange.is_admitted() {
@@ -29,7 +34,8 @@ pub(super) fn target<'a>(exchange: &Exchange, parts: &'a Parts) -> Result<Target
             "limits.in_flight requests are in flight; ask again in a moment",
         ));
     }
-    let generation = &exchange.lane.generation;
+    let (lane, conversation) = (&exchange.lane, &exchange.conversation);
+    let generation = &lane.generation;
     within_limits(&generation.config.limits, parts)?;
     if had_fragment {
         return Err(Refusal::new(
@@ -38,8 +44,11 @@ pub(super) fn target<'a>(exchange: &Exchange, parts: &'a Parts) -> Result<Target
         )
         .into());
     }
-    let target = Target::of(&parts.method, &parts.uri, &parts.headers, parts.version)?;
-    generation.hosts.check(&target.authority.host)?;
+    let target = known_host::target(&generation.hosts, parts, known)?;
+    if known.is_none() {
+        let last = &conversation.last_host;
+        last.keep(lane.number, conversation.secure, &target.authority);
+    }
     Ok(target)
 }
 

@@ -1,5 +1,6 @@
 //! One request on its way through a route: what the rooms of the request path need to know of it.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, TRAILER, TRANSFER_ENCODING};
@@ -7,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderName, Version};
 
 use super::generation::Route;
+use super::known_host::KnownHost;
 use super::lane::{Lane, LaneRoute};
 use crate::config::RewriteLinks;
 use crate::rewrite::{Asked, Links, PublicBase};
@@ -27,6 +29,8 @@ pub(super) struct Call<'a> {
     pub(super) rest: &'a str,
     /// The authority that was asked, as it was written.
     pub(super) authority: &'a str,
+    /// The same where it is known.
+    pub(super) host: Option<&'a KnownHost>,
     /// Whether the caller's connection is TLS.
     pub(super) secure: bool,
     /// Whether it is a `$batch`.
@@ -70,7 +74,10 @@ impl<'a> Call<'a> {
         if !self.rewrites_links() {
             return None;
         }
-        let base = PublicBase::new(self.secure, self.authority)?;
+        let base = match self.host {
+            Some(known) => Rc::clone(&known.base),
+            None => PublicBase::new(self.secure, self.authority)?.into(),
+        };
         Some(Links::new(self.lane.links.clone(), self.index, base))
     }
 

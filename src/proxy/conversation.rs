@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
 
+use super::known_host::LastHost;
 use crate::alarm::{Alarm, AlarmClock};
 use crate::caller::certificate::PeerNames;
 use crate::socket::PIECE;
@@ -51,6 +52,8 @@ pub struct Conversation {
     pub secure: bool,
     /// The names in the caller's certificate, which TLS has verified.
     pub certificate: Option<PeerNames>,
+    /// The host that its last request named.
+    pub(super) last_host: LastHost,
     patience: Patience,
     stage: Cell<Stage>,
     open: Cell<usize>,
@@ -79,6 +82,7 @@ impl Conversation {
             peer,
             secure: false,
             certificate: None,
+            last_host: LastHost::default(),
             patience,
             stage: Cell::new(Stage::FirstByte),
             open: Cell::new(0),

@@ -16,6 +16,7 @@ mod challenge;
 mod download;
 mod exchange;
 mod inner_status;
+mod known_host;
 mod lane;
 mod refusal_report;
 mod request;
@@ -214,7 +215,8 @@ impl Proxy {
         body: RequestBody,
     ) -> Result<Reply, ProxyError> {
         let lane = Rc::clone(&exchange.lane);
-        let target = target(exchange, parts)?;
+        let known = exchange.conversation.last_host.recall(lane.number, parts);
+        let target = target(exchange, parts, known.as_deref())?;
         exchange.page = page(exchange, parts, &target)?;
         if let Some(headers) = exchange.page.preflight(&parts.method, &parts.headers) {
             return Ok(Reply::Preflight(headers));
@@ -228,6 +230,7 @@ impl Proxy {
             rest: found.rest,
             authority: target.authority.text,
             secure: exchange.conversation.secure,
+            host: known.as_deref(),
             batch: is_batch(&body, found.rest),
             has_body: !matches!(body, RequestBody::Empty),
             range: parts.headers.contains_key(RANGE),

@@ -3,6 +3,7 @@
 //! configured prefix of a URL are ever replaced, the rest is opaque (Dataverse next links mix `%3C`
 //! and `%253c`, and both matter).
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::authority::{Authority, Read};
@@ -46,7 +47,8 @@ impl PublicBase {
         })
     }
 
-    fn authority(&self) -> &str {
+    /// The authority, as it was asked.
+    pub fn authority(&self) -> &str {
         &self.origin[scheme(self.secure).len()..]
     }
 
@@ -66,7 +68,7 @@ fn without_dot(host: &str) -> &str {
 pub struct Links {
     map: Arc<LinkMap>,
     route: usize,
-    base: PublicBase,
+    base: Rc<PublicBase>,
 }
 
 /// Where a URL leads.
@@ -100,7 +102,7 @@ pub(super) type Pieces<'a> = [&'a str; 4];
 impl Links {
     /// The links of an exchange that came through the route of this index, which rewrites links. The
     /// index is one of the configuration the map was made of.
-    pub fn new(map: Arc<LinkMap>, route: usize, base: PublicBase) -> Self {
+    pub fn new(map: Arc<LinkMap>, route: usize, base: Rc<PublicBase>) -> Self {
         Self { map, route, base }
     }
 

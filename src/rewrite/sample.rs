@@ -43,7 +43,7 @@ pub(super) fn links_at(
 ) -> Links {
     let public = public.map(|url| BaseUrl::parse(url).unwrap());
     let base = PublicBase::new(false, host).unwrap();
-    Links::new(Arc::new(LinkMap::new(public, routes)), index, base)
+    Links::new(Arc::new(LinkMap::new(public, routes)), index, base.into())
 }
 
 /// Graph behind `localhost:8080/graph`.
