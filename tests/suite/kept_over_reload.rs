@@ -1,4 +1,4 @@
-//! What a route keeps over a reload, and what it lets go: taken places, a quiet, its upstream.
+//! What is kept over a reload, and what is let go: taken places, a quiet, an upstream, a host.
 
 use tokenferry::simulator::{Fault, GRAPH, Gate, ORGANISATION, Script};
 
@@ -97,5 +97,21 @@ async fn requests_go_where_the_route_leads_now() {
         let before = stage.arrivals(host);
         stage.get("/api/sim/bytes/1").await.expect(200);
         assert_eq!(stage.arrivals(host), before + 1, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_listed_no_more_is_refused_to_a_connection_that_has_named_it() {
+    let own = |host| format!("hosts: [{host}]\n{}", route(ORGANISATION, ""));
+    let stage = Stage::with(&own("a.example")).await;
+    let mut caller = stage.caller().await;
+    for (host, status) in [("a.example", 200), ("b.example", 421), ("a.example", 200)] {
+        stage.reload(&own(host));
+        for _ in 0..2 {
+            caller
+                .ask("GET /api/sim/bytes/1 HTTP/1.1\nHost: a.example")
+                .await;
+            caller.answer("GET").await.expect(status);
+        }
     }
 }
