@@ -9,6 +9,8 @@
 //! | `/` | the same for people; reloads itself |
 
 mod page;
+#[cfg(test)]
+mod page_tests;
 mod ready;
 mod reply;
 mod report;

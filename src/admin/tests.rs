@@ -11,21 +11,21 @@ use crate::config::{Name, Scope};
 use crate::metrics::{MethodLabel, RefreshOutcome};
 use crate::token::{LastError, TokenStatus};
 
-const SCOPE: &str = "https://graph.microsoft.com/.default";
+pub(super) const SCOPE: &str = "https://graph.microsoft.com/.default";
 
-struct World {
-    admin: Admin,
-    readiness: Arc<Readiness>,
+pub(super) struct World {
+    pub(super) admin: Admin,
+    pub(super) readiness: Arc<Readiness>,
     metrics: Arc<Metrics>,
-    report: Arc<Mutex<Report>>,
-    now: Now,
+    pub(super) report: Arc<Mutex<Report>>,
+    pub(super) now: Now,
 }
 
-fn wall(seconds: u64) -> SystemTime {
+pub(super) fn wall(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn token(state: TokenState) -> Token {
+pub(super) fn token(state: TokenState) -> Token {
     Token {
         status: TokenStatus {
             credential: Name::parse("contoso").unwrap(),
@@ -54,7 +54,7 @@ fn failed(words: &str, over: Option<SystemTime>) -> LastError {
 }
 
 /// One route whose token is in `state`, one million seconds after 1970.
-fn world(state: TokenState) -> World {
+pub(super) fn world(state: TokenState) -> World {
     let report = Arc::new(Mutex::new(Report {
         configuration: Configuration::loaded(wall(999_000)),
         routes: vec![Route {
@@ -89,7 +89,7 @@ fn world(state: TokenState) -> World {
 }
 
 impl World {
-    fn started(state: TokenState) -> Self {
+    pub(super) fn started(state: TokenState) -> Self {
         let world = world(state);
         world.readiness.release(Latch::Configuration);
         world.readiness.release(Latch::Listener);
@@ -116,7 +116,7 @@ impl World {
         Response::from_parts(head, text)
     }
 
-    fn get(&self, target: &str) -> Response<String> {
+    pub(super) fn get(&self, target: &str) -> Response<String> {
         self.ask(&Method::GET, target)
     }
 

@@ -232,3 +232,52 @@ fn after_secret_word(line: &str) -> Option<usize> {
     }
     first
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is shown of the last line.
+    fn shown(text: &str) -> &str {
+        let start = text.rfind('\n').map_or(0, |at| at + 1);
+        let line = Span {
+            start,
+            end: text.len(),
+        };
+        let hidden = in_text(text, line);
+        let end = hidden.first().map_or(text.len(), |span| span.start);
+        text[start..end].trim()
+    }
+
+    #[test]
+    fn what_is_no_secret_is_shown_where_the_file_is_no_yaml() {
+        for text in [
+            "a:\n  client_secret: x\nroutes:\n    path: /a",
+            "a:\n  client_secret: x\n\nroutes:\n    path: /a",
+            "a:\n  client_secret:\n  path: /a\n  allow:\n    - GET /b",
+            "allow:\n  - GET /a\n  - GET /b",
+            "    client_secret: ${NAME}",
+            "    client_secret: '${NAME}'",
+            "    client_secret_file: /run/secret",
+            "  token_wait: 5s",
+        ] {
+            let line = text.lines().last().unwrap_or_default();
+            assert_eq!(shown(text), line.trim(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown_where_the_file_is_no_yaml() {
+        for (text, rest) in [
+            ("client_secret: [\nname: abc", ""),
+            ("client_secret: {\nname: abc", ""),
+            ("client_secret: \"abc\nname: def", ""),
+            ("client_secret:\nabc-token: def", ""),
+            ("client_secret: abc\n\n  name: def", ""),
+            ("client_id: abc8Q~exactly-32-characters-long", "client_id:"),
+            ("x-api-key: abc", "x-api-key"),
+        ] {
+            assert_eq!(shown(text), rest, "{text}");
+        }
+    }
+}

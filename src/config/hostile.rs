@@ -324,6 +324,7 @@ fn what_stands_for_a_name_without_a_mapping_is_not_shown() {
         format!("  #contoso:\n    client_secret:\n    {SECRET}: {SECRET}\n"),
         format!("  contoso:\n    client_secret:\n  {SECRET}: {SECRET}\n"),
         format!("  # contoso: {{client_secret:\n      {SECRET}, tenant_id: a.com}}\n"),
+        format!("  contoso:\n    secrets: {{name: {SECRET}}}\n"),
     ] {
         let shown = messages(&format!("credentials:\n{credentials}{routes}"));
         assert!(!shown.contains(SECRET), "{shown}");
