@@ -27,6 +27,8 @@ async fn sigterm_lets_what_is_in_flight_finish() {
         program.get_admin("/readyz").await.status == 503
     })
     .await;
+    let page = program.get_admin("/").await.expect(200).text();
+    assert!(page.contains(">Draining<"), "{page}");
     assert!(feed.send("late").await);
     assert_eq!(caller.chunk(&mut answer).await.unwrap(), b"late");
     assert!(program.runs());
@@ -224,22 +226,20 @@ async fn a_second_signal_ends_at_once() {
 async fn http2_callers_are_told_and_finish() {
     let mut program = Program::start("timeouts: {drain_delay: 0s}\n", "").await;
     let caller = crate::harness::caller2::Caller2::connect(program.address).await;
-    let feed = program.simulator.feed("one");
+    // Longer than somebody who is told to go is waited for without a request.
+    let target = "/graph/sim/slow?body_ms=4000";
     let streamed = tokio::spawn({
         let caller = caller.clone();
-        async move { caller.exchange("GET", "/graph/sim/feed/one").await }
+        async move { caller.exchange("GET", target).await }
     });
-    assert!(feed.send("first").await);
     let seen = program
         .simulator
-        .wait_for(|seen| seen.target.ends_with(b"/sim/feed/one"));
+        .wait_for(|seen| seen.target.ends_with(b"/sim/slow?body_ms=4000"));
     seen.await.expect("the request is in flight");
     program.signal(Signal::TERM);
     program.err.says("draining").await;
-    assert!(feed.send("last").await);
-    drop(feed);
     let answer = soon(streamed).await.unwrap().expect(200);
-    assert_eq!(answer.text(), "firstlast");
+    assert_eq!(answer.text(), "{\"first\":1,\"second\":2}");
     drop(caller);
     assert_eq!(program.ended().await.code(), Some(0));
 }
