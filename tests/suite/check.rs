@@ -9,7 +9,7 @@ use crate::cli::{desk, with_file};
 use crate::harness::program::run;
 
 /// A certificate and its key, in these files of a folder.
-fn write_pair(folder: &Path, certificate: &str, key: &str) {
+pub(crate) fn write_pair(folder: &Path, certificate: &str, key: &str) {
     let pair = KeyPair::generate().expect("a key can be made");
     let params = CertificateParams::new(["gateway.corp".to_owned()]).expect("the name is one");
     let made = params.self_signed(&pair).expect("it can be signed");
@@ -17,13 +17,13 @@ fn write_pair(folder: &Path, certificate: &str, key: &str) {
     write(folder, key, &pair.serialize_pem());
 }
 
-fn write(folder: &Path, name: &str, content: &str) {
+pub(crate) fn write(folder: &Path, name: &str, content: &str) {
     std::fs::write(folder.join(name), content).expect("the folder can be written");
 }
 
 /// The first line of each problem that `check` and `run` tell about these lines, with the names of
 /// folders left out.
-async fn problems(own: &str, prepare: impl Fn(&Path)) -> Vec<String> {
+pub(crate) async fn problems(own: &str, prepare: impl Fn(&Path)) -> Vec<String> {
     let (_simulator, folder) = desk("").await;
     prepare(folder.path());
     let place = format!("{}/", folder.path().display());
@@ -114,7 +114,7 @@ routes: [{name: a, path: /a, upstream: 'https://a.com'}]
 }
 
 /// Each of these lines begins with the place and the words beside it.
-fn assert_told(told: &[String], expected: &[&str]) {
+pub(crate) fn assert_told(told: &[String], expected: &[&str]) {
     let begin =
         |(told, expected): (&String, &&str)| told.starts_with(&format!("routes.yaml:{expected}"));
     let all = told.iter().zip(expected).all(begin) && told.len() == expected.len();

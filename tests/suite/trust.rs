@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
+use crate::check::{assert_told, problems, write_pair};
 use crate::cli::{desk, with_file};
 use crate::harness::program::run;
 use crate::harness::stage::Stage;
@@ -328,5 +329,29 @@ async fn an_upstream_is_offered_aes_128_before_aes_256() {
         ),
     ] {
         assert!(at(light) < at(heavy), "{offered:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_authority_for_callers_that_cannot_be_used_is_told_beside_a_right_certificate() {
+    for (authority, told) in [
+        ("${NONE}", "environment variable NONE is not set"),
+        ("FOLDER/none.pem", "cannot read"),
+        ("FOLDER/tls.key", "tls.key holds no PEM certificate"),
+    ] {
+        let own = format!(
+            "tls:
+  certificate_file: FOLDER/tls.pem
+  key_file: FOLDER/tls.key
+  client_ca_file: {authority}
+credentials:
+  app:
+    client_secret_file: FOLDER/secret
+    APP
+routes: [{{name: a, path: /a, upstream: 'https://a.com'}}]
+"
+        );
+        let all = problems(&own, |folder| write_pair(folder, "tls.pem", "tls.key")).await;
+        assert_told(&all, &[&format!("4:19: {told}")]);
     }
 }
