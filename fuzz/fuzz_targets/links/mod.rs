@@ -15,5 +15,5 @@ pub fn links() -> Links {
         link_keys: Vec::new(),
     };
     let base = PublicBase::new(false, "c").expect("an authority");
-    Links::new(Arc::new(LinkMap::new(None, vec![route])), 0, base)
+    Links::new(Arc::new(LinkMap::new(None, vec![route])), 0, base.into())
 }
