@@ -13,6 +13,8 @@ from process import Process, wait_until
 GRAPH = "graph.microsoft.com"
 LOGIN = "login.microsoftonline.com"
 BIG = 64 << 20
+# Answers that differ by a byte: no service that declares lengths always says the same one.
+VARIED = ("varied0", "varied1", "varied2")
 
 
 def openssl(folder, *arguments):
@@ -121,6 +123,8 @@ class Upstream:
         site = folder / "site" / "v1.0"
         site.mkdir(parents=True)
         (site / "one").write_text(page(1024 - 220))
+        for number, name in enumerate(VARIED):
+            (site / name).write_text(page(1024 - 220) + " " * number)
         (site / "page").write_text(page(150 << 10))
         with open(site / "big", "wb") as big:
             big.write(os.urandom(1 << 20) * (BIG >> 20))
