@@ -131,10 +131,15 @@ pub(super) fn verify(
 }
 
 /// A thumbprint in unpadded base64url (RFC 7515 section 4.1.8). Microsoft's library for Python pads,
-/// that for Rust writes the other alphabet, and both are let in.
-fn thumbprint(member: &Value) -> Option<String> {
-    let text = member.as_str()?.trim_end_matches('=');
-    Some(text.replace('+', "-").replace('/', "_"))
+/// which is let in.
+fn thumbprint(member: &Value) -> Option<&str> {
+    Some(member.as_str()?.trim_end_matches('='))
+}
+
+/// The same in the form of old, of which the other alphabet is let in, too: Microsoft's library for
+/// Rust writes it. In the new form Entra does not find such a key.
+fn old_thumbprint(member: &Value) -> Option<String> {
+    Some(thumbprint(member)?.replace('+', "-").replace('/', "_"))
 }
 
 /// Checks header and signature against the registered certificates.
@@ -152,14 +157,15 @@ fn certificate(world: &World, call: &Call, jwt: &Jwt<'_>) -> Result<(), Fault> {
             return Err((50027, "alg or typ".to_owned()));
         }
     };
-    let [new, old] = ["x5t#S256", "x5t"].map(|name| thumbprint(&jwt.header[name]));
+    let new = thumbprint(&jwt.header["x5t#S256"]);
+    let old = old_thumbprint(&jwt.header["x5t"]);
     let certificates = locked(&world.proofs.certificates);
-    let known = certificates.iter().find(|known| match &new {
-        Some(thumbprint) => known.thumbprint == *thumbprint,
+    let known = certificates.iter().find(|known| match new {
+        Some(thumbprint) => known.thumbprint == thumbprint,
         None => old.as_ref() == Some(&known.old_thumbprint),
     });
     let Some(known) = known else {
-        let thumbprint = new.or(old).unwrap_or_default();
+        let thumbprint = new.or(old.as_deref()).unwrap_or_default();
         return Err((700_027, format!("key not found, thumbprint '{thumbprint}'")));
     };
     if let Some(chain) = jwt.header.get("x5c") {

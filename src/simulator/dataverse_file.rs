@@ -59,7 +59,7 @@ fn piece(call: &Call) -> Answer {
     let Some((first, last, total)) = content_range(call) else {
         return error(400, "0x80090001", "Content-Range is missing.");
     };
-    if last.checked_sub(first).map(|length| length + 1) != Some(call.body.length) {
+    if last.checked_sub(first).map(|length| length + 1) != Some(call.body.length) || last >= total {
         return error(400, "0x80090001", "Content-Range and body differ.");
     }
     if last + 1 == total {

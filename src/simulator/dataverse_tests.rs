@@ -1,8 +1,4 @@
-//! Dataverse and the metadata services.
-
-use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+//! Dataverse: rows, files and batches.
 
 use super::client::{Reply, bearer, fetch, get, once, request};
 use super::*;
@@ -126,8 +122,12 @@ async fn a_file_is_sent_in_pieces_to_the_address_of_its_session() {
         location.ends_with("?sessiontoken=FAKE%2bSESSION%3d"),
         "{location}"
     );
-    for (range, expected) in [("bytes 0-3/6", 206), ("bytes 4-5/6", 204)] {
-        let body = if expected == 206 { "abcd" } else { "ef" };
+    for (range, body, expected) in [
+        ("bytes 0-3/6", "abcd", 206),
+        ("bytes 0-4/6", "ef", 400),
+        ("bytes 5-6/6", "ef", 400),
+        ("bytes 4-5/6", "ef", 204),
+    ] {
         let reply = send(
             &simulator,
             "PATCH",
@@ -219,124 +219,39 @@ async fn a_batch_runs_operations_and_change_sets() {
     );
     let own = part("GET /api/data/v9.2/accounts").replace("Accept:", "Authorization: x\r\nAccept:");
     let own = format!("--b\r\n{own}--b--\r\n");
-    for (body, status, noted) in [(&reads, 400, 1), (&own, 200, 2)] {
+    let nested = format!("--b\r\n{}--b--\r\n", part("POST /api/data/v9.2/$batch"));
+    for (body, status, noted) in [(&reads, 400, 1), (&own, 200, 2), (&nested, 400, 3)] {
         let reply = send(&simulator, "POST", &format!("{ROOT}/$batch"), batch, body).await;
         assert_eq!(reply.status, status, "{body}");
         assert_eq!(simulator.violations().len(), noted, "{body}");
     }
 }
 
-/// GETs from the metadata listener; returns head and body.
-async fn metadata(simulator: &Simulator, target: &str, field: &str) -> (String, serde_json::Value) {
-    let mut tcp = TcpStream::connect(simulator.metadata_address())
-        .await
-        .unwrap();
-    let head = format!(
-        "GET {target} HTTP/1.1\r\nHost: 169.254.169.254\r\n{field}\r\nConnection: close\r\n\r\n"
-    );
-    tcp.write_all(head.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    tcp.read_to_string(&mut text).await.unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    (
-        head.to_owned(),
-        serde_json::from_str(body).unwrap_or_default(),
-    )
-}
-
 #[tokio::test]
-async fn a_machine_hands_out_the_same_token_until_it_has_expired() {
+async fn a_batch_ends_at_its_first_refusal_unless_it_is_to_go_on() {
     let simulator = Simulator::start().await.unwrap();
-    let target = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fgraph.microsoft.com";
-    let (_, first) = metadata(&simulator, target, "Metadata: true").await;
-    assert_eq!(
-        (&first["expires_in"], &first["refresh_token"]),
-        (&json!("3599"), &json!(""))
-    );
-    let (_, second) = metadata(&simulator, target, "Metadata: true").await;
-    assert_eq!(first["access_token"], second["access_token"]);
-    simulator.expire_tokens(None);
-    let (_, third) = metadata(&simulator, target, "Metadata: true").await;
-    assert_ne!(first["access_token"], third["access_token"]);
-    let (_, user) = metadata(
-        &simulator,
-        &format!("{target}&client_id={CLIENT_ID}"),
-        "Metadata: true",
-    )
-    .await;
-    assert_ne!(user["access_token"], third["access_token"]);
-    let (_, bare) = metadata(&simulator, target, "Accept: */*").await;
-    assert_eq!(bare["error"], "bad_request_102");
-    let (_, unknown) = metadata(
-        &simulator,
-        &format!("{target}&client_id=x"),
-        "Metadata: true",
-    )
-    .await;
-    assert_eq!(unknown["error_description"], "Identity not found");
-    assert_eq!(simulator.metadata_calls(), 6);
-    assert_eq!(simulator.token_calls(), 0);
-}
-
-#[tokio::test]
-async fn a_machine_serves_its_own_version_directly_and_for_a_resource() {
-    let simulator = Simulator::start().await.unwrap();
-    let place = "/metadata/identity/oauth2/token?resource=https%3A%2F%2Fgraph.microsoft.com";
-    let (own, forwarded) = ("Metadata: true", "Metadata: true\r\nX-Forwarded-For: a");
-    for (target, field, error) in [
-        (place.to_owned(), own, "bad_request_101"),
-        (
-            format!("{place}&api-version=2017-01-01"),
-            own,
-            "bad_request_101",
-        ),
-        (
-            format!("{place}&api-version=2018-02-01"),
-            forwarded,
-            "bad_request",
-        ),
-        (
-            format!("{place}%2F.default&api-version=2018-02-01"),
-            own,
-            "invalid_resource",
-        ),
+    let bearer = bearer(&simulator, ORGANISATION).await;
+    let missing = part("GET /api/data/v9.2/Nothing");
+    let who = part("GET /api/data/v9.2/WhoAmI");
+    let two = format!("--b\r\n{missing}--b\r\n{who}--b--\r\n");
+    let many = format!("{}--b--\r\n", format!("--b\r\n{who}").repeat(1001));
+    for (prefer, body, status, answers) in [
+        ("odata.maxpagesize=1", &two, 400, 1),
+        ("odata.continue-on-error", &two, 200, 2),
+        ("odata.continue-on-error", &many, 400, 0),
     ] {
-        let (head, document) = metadata(&simulator, &target, field).await;
-        assert!(head.starts_with("HTTP/1.1 400"), "{target}: {head}");
-        assert_eq!(document["error"], error, "{target}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "multipart/mixed; boundary=b"),
+            ("prefer", prefer),
+        ];
+        let target = format!("{ROOT}/$batch");
+        let post = request("POST", ORGANISATION, &target, &headers, body.clone());
+        let reply = once(&simulator, post).await.unwrap();
+        let text = String::from_utf8_lossy(&reply.body);
+        assert_eq!(reply.status, status, "{prefer}: {text}");
+        assert_eq!(text.matches("HTTP/1.1 ").count(), answers, "{prefer}");
     }
-    // The two that show a careless client: a forwarded call, and a scope for a resource.
-    let noted = simulator.violations();
-    assert_eq!(noted.len(), 2, "{noted:?}");
-}
-
-#[tokio::test]
-async fn app_service_and_arc_ask_for_their_proof() {
-    let simulator = Simulator::start().await.unwrap();
-    let resource = "resource=https%3A%2F%2Fgraph.microsoft.com";
-    let target = format!("/msi/token?api-version=2019-08-01&{resource}");
-    let header = simulator.identity_header();
-    let header = format!("X-IDENTITY-HEADER: {}", header.expose_str().unwrap());
-    let (_, document) = metadata(&simulator, &target, &header).await;
-    assert!(document["expires_on"].is_string() && document.get("expires_in").is_none());
-    let (head, _) = metadata(&simulator, &target, "X-IDENTITY-HEADER: wrong").await;
-    assert!(head.starts_with("HTTP/1.1 401"));
-    let key = simulator.arc_key("/var/opt/azcmagent/tokens/x.key");
-    let target = format!("/metadata/identity/oauth2/token?api-version=2020-06-01&{resource}");
-    let (head, _) = metadata(&simulator, &target, "Metadata: true").await;
-    assert!(
-        head.contains("www-authenticate: Basic realm=/var/opt/azcmagent/tokens/x.key"),
-        "{head}"
-    );
-    let proof = format!(
-        "Metadata: true\r\nAuthorization: Basic {}",
-        key.expose_str().unwrap()
-    );
-    let (head, document) = metadata(&simulator, &target, &proof).await;
-    assert!(
-        head.starts_with("HTTP/1.1 200") && document["access_token"].is_string(),
-        "{head}"
-    );
 }
 
 #[tokio::test]

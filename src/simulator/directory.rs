@@ -88,11 +88,12 @@ pub(super) fn is_resource(resource: &str) -> bool {
     let Some((scheme, authority)) = resource.split_once("://") else {
         return false;
     };
-    let name = host::name(authority.trim_end_matches('/'));
-    let is_local = host::LOOPBACK.contains(&name);
-    let is_login = [host::LOGIN, host::LOGIN_USGOV].contains(&name);
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let is_local = host::LOOPBACK.contains(&host::name(authority));
+    let is_login = [host::LOGIN, host::LOGIN_USGOV].contains(&authority);
     match scheme {
-        "https" => is_local || host::RESOLVED.contains(&name) && !is_login,
+        // A resource is known by this very text: with `:443` it is another.
+        "https" => is_local || host::RESOLVED.contains(&authority) && !is_login,
         "http" => is_local,
         _ => false,
     }

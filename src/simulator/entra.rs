@@ -111,7 +111,7 @@ const METADATA: &str = "/v2.0/.well-known/openid-configuration";
 
 /// What Microsoft's own libraries look up before their first token call.
 fn metadata(call: &Call, tenant: &str) -> Answer {
-    if let Err((code, about)) = judge_tenant(tenant.trim_start_matches('/')) {
+    if let Err((code, about)) = judge_tenant(tenant.strip_prefix('/').unwrap_or_default()) {
         return refuse(code, &about, &guid::fresh());
     }
     let at = format!("{}{tenant}", call.origin());
@@ -124,14 +124,7 @@ fn metadata(call: &Call, tenant: &str) -> Answer {
 }
 
 fn grant(world: &World, call: &Call) -> Result<Grant, Fault> {
-    conduct(world, call)?;
-    let tenant = call
-        .path()
-        .trim_start_matches('/')
-        .split('/')
-        .next()
-        .unwrap_or_default();
-    judge_tenant(tenant)?;
+    judge_tenant(conduct(world, call)?)?;
     let form = form(world, call)?;
     if required(&form, "grant_type")? != "client_credentials" {
         return Err((70003, form["grant_type"].clone()));
@@ -145,9 +138,7 @@ fn grant(world: &World, call: &Call) -> Result<Grant, Fault> {
     if !directory::is_resource(&audience) {
         return Err((500_011, audience));
     }
-    let claims = form
-        .get("claims")
-        .map(|text| serde_json::from_str::<Value>(text));
+    let claims = form.get("claims").map(|text| serde_json::from_str(text));
     let claims = claims
         .transpose()
         .map_err(|_| (90014, "claims".to_owned()))?;
@@ -156,23 +147,23 @@ fn grant(world: &World, call: &Call) -> Result<Grant, Fault> {
         audience,
         lifetime: issuance.lifetime,
         roles: issuance.roles,
-        claims,
+        claims: claims.map(Value::Object),
     })
 }
 
-/// What must be so before anything is read.
-fn conduct(world: &World, call: &Call) -> Result<(), Fault> {
+/// What must be so before anything is read; gives the tenant.
+fn conduct<'a>(world: &World, call: &'a Call) -> Result<&'a str, Fault> {
     if call.method != Method::POST {
         world.offend(call, "a token request that is not a POST");
         return Err((900_561, call.method.to_string()));
     }
-    if !call.path().ends_with("/oauth2/v2.0/token") || call.target.contains('?') {
+    let Some(tenant) = tenant(call) else {
         world.offend(
             call,
             "a token request to another address than the endpoint's",
         );
         return Err((90014, "address".to_owned()));
-    }
+    };
     if call.media_type().as_deref() != Some("application/x-www-form-urlencoded") {
         world.offend(call, "a token request that is not a form");
         return Err((900_144, "grant_type".to_owned()));
@@ -181,7 +172,14 @@ fn conduct(world: &World, call: &Call) -> Result<(), Fault> {
         world.offend(call, "a token request with an Authorization field");
         return Err((90014, "authorization".to_owned()));
     }
-    Ok(())
+    Ok(tenant)
+}
+
+/// The tenant of `/TENANT/oauth2/v2.0/token`. A slash more, as between an authority that ends in one
+/// and the tenant, leads elsewhere.
+fn tenant(call: &Call) -> Option<&str> {
+    let (tenant, rest) = call.target.strip_prefix('/')?.split_once('/')?;
+    (rest == "oauth2/v2.0/token").then_some(tenant)
 }
 
 fn judge_tenant(tenant: &str) -> Result<(), Fault> {

@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
@@ -71,8 +71,19 @@ async fn every_mistake_in_the_form_has_its_code() {
             Some("https://typo.crm.dynamics.com/.default"),
             500_011,
         ),
+        (
+            "scope",
+            Some("https://login.microsoftonline.com/.default"),
+            500_011,
+        ),
         ("grant_type", Some("password"), 70_003),
+        (
+            "scope",
+            Some("https://graph.microsoft.com:443/.default"),
+            500_011,
+        ),
         ("claims", Some("{"), 90_014),
+        ("claims", Some("[]"), 90_014),
     ];
     for (field, value, expected) in cases {
         let reply = with(&simulator, field, value).await;
@@ -127,6 +138,7 @@ async fn a_call_as_no_client_makes_it_is_refused_and_noted() {
     let good = client::form_text(&form(&simulator, SCOPE));
     for (target, media_type, more, expected) in [
         (format!("{endpoint}?api-version=1.0"), kind, "", 90_014),
+        (format!("/{endpoint}"), kind, "", 90_014),
         (endpoint.clone(), json, "", 900_144),
         (endpoint.clone(), kind, "&scope=x", 90_014),
         (endpoint.clone(), kind, "&client_assertion=x", 90_014),
@@ -144,7 +156,7 @@ async fn a_call_as_no_client_makes_it_is_refused_and_noted() {
     let call = request("POST", LOGIN, &endpoint, &fields, good);
     assert_eq!(code(&once(&simulator, call).await.unwrap()), 90_014);
     let noted = simulator.violations();
-    assert_eq!(noted.len(), 6, "{noted:?}");
+    assert_eq!(noted.len(), 7, "{noted:?}");
 }
 
 #[tokio::test]
@@ -220,6 +232,7 @@ async fn an_assertion_is_verified_claim_by_claim() {
             700_027,
         ),
         (json!({"x5c": ["AAAA"]}), none.clone(), 50_027),
+        (json!({"x5c": [chain, "-"]}), none.clone(), 50_027),
         (none.clone(), json!({"sub": "other"}), 50_048),
         (
             none.clone(),
@@ -261,6 +274,21 @@ async fn an_assertion_of_an_older_library_is_accepted() {
         assert_eq!(reply.status, 200, "{header}");
     }
     assert_eq!(simulator.violations(), []);
+}
+
+#[tokio::test]
+async fn a_new_thumbprint_in_the_other_alphabet_is_of_no_key() {
+    let simulator = Simulator::start().await.unwrap();
+    let pem = include_str!("../../tests/keys/rsa_pkcs8.pem");
+    simulator.register_certificate(pem).unwrap();
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let thumbprint = digest(&SHA256, &der);
+    let padded = URL_SAFE.encode(thumbprint);
+    for (thumbprint, status) in [(STANDARD.encode(thumbprint), 401), (padded, 200)] {
+        let header = json!({"x5t#S256": thumbprint});
+        let reply = present(&simulator, assertion(pem, &header, &json!({}))).await;
+        assert_eq!(reply.status, status, "{thumbprint}");
+    }
 }
 
 #[tokio::test]

@@ -6,8 +6,6 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -78,105 +76,153 @@ pub(super) fn serves(path: &str) -> bool {
         .any(|own| own.eq_ignore_ascii_case(path))
 }
 
+/// Which of the services was asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Platform {
+    AppService,
+    Arc,
+    Machine,
+}
+
+impl Platform {
+    fn of(call: &Call) -> Self {
+        let version = call.option("api-version").unwrap_or_default();
+        if call.path().eq_ignore_ascii_case(APP_SERVICE) {
+            Self::AppService
+        } else if ARC_VERSIONS.contains(&&*version) {
+            Self::Arc
+        } else {
+            Self::Machine
+        }
+    }
+
+    /// The query options that name an identity, each with the one that is assigned. Arc has the
+    /// machine's own alone.
+    fn selectors(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::AppService => &[
+                ("client_id", CLIENT_ID),
+                ("object_id", OBJECT_ID),
+                ("mi_res_id", RESOURCE_ID),
+            ],
+            Self::Arc => &[],
+            Self::Machine => &[
+                ("client_id", CLIENT_ID),
+                ("object_id", OBJECT_ID),
+                ("msi_res_id", RESOURCE_ID),
+            ],
+        }
+    }
+
+    /// App Service refuses whatever is wrong with a request without a word why.
+    fn refuse(self, error: &str, description: &str) -> Box<Answer> {
+        let (status, document) = match self {
+            Self::AppService => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                json!({"statusCode": 500, "message": "An unexpected error occurred."}),
+            ),
+            Self::Arc | Self::Machine => (
+                StatusCode::BAD_REQUEST,
+                json!({"error": error, "error_description": description}),
+            ),
+        };
+        Box::new(Answer::json(status, "application/json", &document))
+    }
+}
+
 /// Answers a request to one of the metadata services.
 pub(super) fn answer(world: &World, call: &Call) -> Answer {
-    let kind = call.path().to_ascii_lowercase();
-    let version = call.option("api-version").unwrap_or_default();
-    let allowed = if kind == APP_SERVICE {
-        app_service(world, call, &version)
-    } else if ARC_VERSIONS.contains(&&*version) {
-        arc(world, call)
-    } else {
-        machine(world, call, &version)
-    };
-    match allowed.and_then(|()| token(world, call, kind == APP_SERVICE)) {
+    let platform = Platform::of(call);
+    let document = admit(world, call, platform).and_then(|()| token(world, call, platform));
+    match document {
         Ok(document) => Answer::json(StatusCode::OK, "application/json", &document),
         Err(answer) => *answer,
     }
 }
 
-fn refuse(error: &str, description: &str) -> Box<Answer> {
-    let document = json!({"error": error, "error_description": description});
-    Box::new(Answer::json(
-        StatusCode::BAD_REQUEST,
-        "application/json",
-        &document,
-    ))
+/// Checks the form of a request, and what its platform asks for.
+fn admit(world: &World, call: &Call, platform: Platform) -> Result<(), Box<Answer>> {
+    if call.method != Method::GET {
+        return Err(bare(StatusCode::METHOD_NOT_ALLOWED));
+    }
+    if let Some(option) = unknown_option(call, platform) {
+        // The real ones overlook it, and give another identity's token where it was to name one.
+        world.offend(
+            call,
+            &format!("a metadata request with the unknown option {option}"),
+        );
+        return Err(platform.refuse("invalid_request", "Unknown option"));
+    }
+    match platform {
+        Platform::AppService => app_service(world, call),
+        Platform::Arc => arc(world, call),
+        Platform::Machine => machine(world, call),
+    }
 }
 
-/// How App Service refuses whatever is wrong with a request: without a word why.
-fn unexpected() -> Box<Answer> {
-    let document = json!({"statusCode": 500, "message": "An unexpected error occurred."});
-    Box::new(Answer::json(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "application/json",
-        &document,
-    ))
+fn unknown_option(call: &Call, platform: Platform) -> Option<&str> {
+    let mut names = call
+        .query()
+        .split('&')
+        .map(|pair| pair.split('=').next().unwrap_or_default());
+    let selectors = platform.selectors();
+    names.find(|name| {
+        !["api-version", "resource"].contains(name) && !selectors.iter().any(|(own, _)| own == name)
+    })
 }
 
 fn bare(status: StatusCode) -> Box<Answer> {
     Box::new(Answer::new(status))
 }
 
-/// What the virtual machine's service asks for.
-fn machine(world: &World, call: &Call, version: &str) -> Result<(), Box<Answer>> {
-    if call.method != Method::GET {
-        return Err(bare(StatusCode::METHOD_NOT_ALLOWED));
+/// The field by which a forwarded request is told from one of this machine.
+fn marked(call: &Call, platform: Platform) -> Result<(), Box<Answer>> {
+    if call.header("metadata") == Some("true") {
+        return Ok(());
     }
+    let text = "Required metadata header not specified";
+    Err(platform.refuse("bad_request_102", text))
+}
+
+/// What the virtual machine's service asks for.
+fn machine(world: &World, call: &Call) -> Result<(), Box<Answer>> {
     if call.headers.contains_key("x-forwarded-for") {
         world.offend(call, "a metadata request with a forwarding field");
-        return Err(refuse("bad_request", "Forwarded requests are not served"));
+        let text = "Forwarded requests are not served";
+        return Err(Platform::Machine.refuse("bad_request", text));
     }
-    if call.header("metadata") != Some("true") {
-        return Err(refuse(
-            "bad_request_102",
-            "Required metadata header not specified",
-        ));
-    }
-    if version != "2018-02-01" {
-        return Err(refuse(
-            "bad_request_101",
-            "Required api-version is missing or unknown",
-        ));
+    marked(call, Platform::Machine)?;
+    if call.option("api-version").as_deref() != Some("2018-02-01") {
+        let text = "Required api-version is missing or unknown";
+        return Err(Platform::Machine.refuse("bad_request_101", text));
     }
     Ok(())
 }
 
 /// What App Service asks for.
-fn app_service(world: &World, call: &Call, version: &str) -> Result<(), Box<Answer>> {
-    let shown = call
-        .headers
-        .get("x-identity-header")
-        .map(|value| value.as_bytes());
-    if version != "2019-08-01" || call.method != Method::GET {
-        return Err(unexpected());
+fn app_service(world: &World, call: &Call) -> Result<(), Box<Answer>> {
+    if call.option("api-version").as_deref() != Some("2019-08-01") {
+        return Err(Platform::AppService.refuse("", ""));
     }
-    if shown.is_some_and(|shown| world.metadata.header.matches(shown)) {
+    let shown = call.headers.get("x-identity-header");
+    if shown.is_some_and(|shown| world.metadata.header.matches(shown.as_bytes())) {
         return Ok(());
     }
     Err(bare(StatusCode::UNAUTHORIZED))
 }
 
-/// What Arc asks for: proof that the client can read a file.
+/// What Arc asks for: proof that the client can read a file. What is in it is shown as it is, without
+/// the encoding that `Basic` has elsewhere.
 fn arc(world: &World, call: &Call) -> Result<(), Box<Answer>> {
     let arc = locked(&world.metadata.arc);
     let Some((path, key)) = arc.as_ref() else {
         return Err(bare(StatusCode::NOT_FOUND));
     };
-    if call.header("metadata") != Some("true") {
-        return Err(refuse(
-            "bad_request_102",
-            "Required metadata header not specified",
-        ));
-    }
+    marked(call, Platform::Arc)?;
     let shown = call
         .header("authorization")
         .and_then(|value| value.strip_prefix("Basic "));
-    let is_key = |shown: &str| {
-        let decoded = STANDARD.decode(shown).unwrap_or_default();
-        key.matches(shown.as_bytes()) || key.matches(&decoded)
-    };
-    if shown.is_some_and(is_key) {
+    if shown.is_some_and(|shown| key.matches(shown.as_bytes())) {
         return Ok(());
     }
     let challenge = format!("Basic realm={path}");
@@ -185,42 +231,28 @@ fn arc(world: &World, call: &Call) -> Result<(), Box<Answer>> {
 }
 
 /// The identity that a request asks for: the machine's own, or the assigned one by any of its names.
-fn identity(call: &Call, app_service: bool) -> Result<&'static str, Box<Answer>> {
-    let resource_id = if app_service {
-        "mi_res_id"
-    } else {
-        "msi_res_id"
-    };
-    let names = [
-        ("client_id", CLIENT_ID),
-        ("object_id", OBJECT_ID),
-        (resource_id, RESOURCE_ID),
-    ];
-    let asked: Vec<_> = names
+fn identity(call: &Call, platform: Platform) -> Result<&'static str, Box<Answer>> {
+    let asked: Vec<_> = platform
+        .selectors()
         .iter()
         .filter_map(|(name, own)| Some((call.option(name)?, *own)))
         .collect();
     match asked.as_slice() {
         [] => Ok("system"),
         [(value, own)] if value == own => Ok("user"),
-        _ if app_service => Err(unexpected()),
-        _ => Err(refuse("invalid_request", "Identity not found")),
+        _ => Err(platform.refuse("invalid_request", "Identity not found")),
     }
 }
 
 /// The token document: text in every member.
-fn token(world: &World, call: &Call, app_service: bool) -> Result<Value, Box<Answer>> {
-    let identity = identity(call, app_service)?;
+fn token(world: &World, call: &Call, platform: Platform) -> Result<Value, Box<Answer>> {
+    let identity = identity(call, platform)?;
     let resource = call.option("resource").unwrap_or_default().into_owned();
     if resource.ends_with("/.default") {
         world.offend(call, "a metadata request for a scope instead of a resource");
     }
     if !directory::is_resource(&resource) {
-        return Err(if app_service {
-            unexpected()
-        } else {
-            refuse("invalid_resource", "The resource is unknown")
-        });
+        return Err(platform.refuse("invalid_resource", "The resource is unknown"));
     }
     let now = Now::read();
     let (text, left) = hand_out(world, &resource, identity, now);
@@ -231,7 +263,7 @@ fn token(world: &World, call: &Call, app_service: bool) -> Result<Value, Box<Ans
         "resource": resource,
         "token_type": "Bearer",
     });
-    if app_service {
+    if platform == Platform::AppService {
         document["client_id"] = json!(CLIENT_ID);
     } else {
         document["refresh_token"] = json!("");

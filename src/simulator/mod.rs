@@ -57,6 +57,8 @@ mod fault_tests;
 #[cfg(test)]
 mod graph_tests;
 #[cfg(test)]
+mod metadata_tests;
+#[cfg(test)]
 mod probe_tests;
 #[cfg(test)]
 mod query_tests;
