@@ -159,6 +159,18 @@ mod tests {
     }
 
     #[test]
+    fn a_body_with_two_framings_gives_offence() {
+        let field = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+        let both = [
+            field("Content-Length", "3"),
+            field("transfer-encoding", "chunked"),
+        ];
+        assert_eq!(raw_offences(&both[..1]), None);
+        assert_eq!(raw_offences(&both[1..]), None);
+        assert!(raw_offences(&both).is_some());
+    }
+
+    #[test]
     fn a_host_that_is_not_the_connections_gives_offence() {
         assert!(host_offence("login.microsoftonline.com", "graph.microsoft.com", 1).is_some());
         assert!(host_offence("graph.microsoft.com:8443", "graph.microsoft.com", 1).is_some());

@@ -160,6 +160,34 @@ async fn files_lie_behind_a_ticket_and_must_not_see_a_token() {
     let leaked = get(DOWNLOAD, &location, &bearer);
     assert_eq!(status(&simulator, leaked).await, 401);
     assert_eq!(simulator.violations().len(), 1);
+    let (unopened, _) = location.split_once("&tempauth=").unwrap();
+    let unopened = request("GET", DOWNLOAD, unopened, &[], "");
+    assert_eq!(status(&simulator, unopened).await, 401);
+}
+
+#[tokio::test]
+async fn a_piece_of_a_file_is_as_long_as_it_says_and_within_the_file() {
+    let simulator = Simulator::start().await.unwrap();
+    let target = "/v1.0/drives/b!x/root:/a.bin:/createUploadSession";
+    let session = send(&simulator, "POST", target, &json!({})).await.json();
+    let url = session["uploadUrl"].as_str().unwrap();
+    let (_, target) = url.split_once("/sites/").unwrap();
+    for (range, expected) in [
+        ("bytes 0-2/6", 416),
+        ("bytes 3-6/6", 416),
+        ("bytes 0-3/6", 202),
+        ("bytes 2-5/6", 201),
+    ] {
+        let fields = [("content-range", range)];
+        let piece = request(
+            "PUT",
+            DOWNLOAD,
+            &format!("/sites/{target}"),
+            &fields,
+            "abcd",
+        );
+        assert_eq!(status(&simulator, piece).await, expected, "{range}");
+    }
 }
 
 #[tokio::test]
@@ -177,17 +205,18 @@ async fn a_batch_runs_what_is_in_it() {
         {"id": "7", "method": "POST", "url": "/users", "body": {"displayName": "x"},
          "headers": {"Content-Type": "application/json"}},
         {"id": "8", "method": "GET", "url": "/users?$filter=webUrl eq 'https://a/$batch'"},
+        {"id": "9", "method": "POST", "url": "/$batch", "body": {"requests": []}},
     ]});
     let reply = send(&simulator, "POST", "/v1.0/$batch", &batch).await;
     assert_eq!(reply.status, 200);
     let document = reply.json();
     let responses = document["responses"].as_array().unwrap();
-    assert_eq!(responses[0]["id"], "8");
+    assert_eq!(responses[0]["id"], "9");
     let of = |id: &str| responses.iter().find(|one| one["id"] == id).unwrap();
-    let statuses: Vec<u64> = ["1", "2", "3", "4", "5", "6", "7", "8"]
+    let statuses: Vec<u64> = ["1", "2", "3", "4", "5", "6", "7", "8", "9"]
         .map(|id| of(id)["status"].as_u64().unwrap())
         .into();
-    assert_eq!(statuses, [200, 429, 404, 200, 400, 400, 201, 200]);
+    assert_eq!(statuses, [200, 429, 404, 200, 400, 400, 201, 200, 400]);
     assert!(
         of("1")["body"]["@odata.nextLink"]
             .as_str()
@@ -197,7 +226,7 @@ async fn a_batch_runs_what_is_in_it() {
     assert_eq!(of("2")["headers"]["retry-after"], "10");
     assert!(STANDARD.decode(of("4")["body"].as_str().unwrap()).is_ok());
     assert!(of("7")["headers"]["location"].is_string());
-    assert_eq!(simulator.violations().len(), 1);
+    assert_eq!(simulator.violations().len(), 2);
     let many: Vec<Value> = (0..21)
         .map(|id| json!({"id": id.to_string(), "method": "GET", "url": "/users"}))
         .collect();

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_with_bare_line_feeds_cannot_be_read() {
+    fn a_batch_that_is_not_exactly_formed_cannot_be_read() {
         let good = "--b\r\nContent-Type: application/http\r\n\r\nGET /x HTTP/1.1\r\nA: b\r\n\r\n\r\n--b--\r\n";
         assert!(matches!(
             parse(good.as_bytes(), "b").as_deref(),
@@ -169,5 +169,11 @@ mod tests {
         assert!(parse(bare.as_bytes(), "b").is_err());
         assert!(parse(good.trim_end_matches("--b--\r\n").as_bytes(), "b").is_err());
         assert!(parse(b"", "b").is_err());
+        let joined = good.replace("--b\r\nContent", "--b Content");
+        let other = good.replace("application/http", "text/plain");
+        let old = good.replace("HTTP/1.1", "HTTP/1.0");
+        for bad in [joined, other, old] {
+            assert!(parse(bad.as_bytes(), "b").is_err(), "{bad}");
+        }
     }
 }

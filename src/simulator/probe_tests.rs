@@ -118,6 +118,9 @@ async fn what_a_proxy_must_strip_is_refused() {
         assert_eq!(status(&simulator, get).await, 400, "{name}");
     }
     assert_eq!(simulator.violations().len(), 5);
+    let mut absolute = get(GRAPH, "/v1.0/users", &bearer);
+    *absolute.uri_mut() = "https://graph.microsoft.com/v1.0/users".parse().unwrap();
+    assert_eq!(status(&simulator, absolute).await, 400);
     let elsewhere = request("GET", ORGANISATION, "/api/data/v9.2/accounts", &[], "");
     let mut client = Client::open(&simulator, GRAPH, false).await.unwrap();
     assert_eq!(client.status(elsewhere).await, 400);
