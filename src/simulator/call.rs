@@ -97,8 +97,11 @@ impl Call {
         Some(essence.trim().to_ascii_lowercase())
     }
 
-    /// The body as JSON; `None` when it is not, or was too long to keep.
+    /// The body as JSON; `None` when it is not or is not said to be, or was too long to keep.
     pub(super) fn json(&self) -> Option<Value> {
+        if self.media_type()? != "application/json" {
+            return None;
+        }
         let bytes = self.body.bytes.as_deref()?;
         if self.header("content-encoding") == Some("gzip") {
             return serde_json::from_slice(&gzip::unpacked(bytes)?).ok();

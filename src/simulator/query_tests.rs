@@ -15,7 +15,10 @@ async fn send(
     body: &str,
 ) -> Reply {
     let bearer = bearer(simulator, host).await;
-    let headers = [("authorization", bearer.as_str()), field];
+    let mut headers = vec![("authorization", bearer.as_str()), field];
+    if field.0 != "content-type" {
+        headers.push(("content-type", "application/json"));
+    }
     let request = request(line.0, host, line.1, &headers, body.to_owned());
     once(simulator, request).await.unwrap()
 }
@@ -104,6 +107,7 @@ async fn what_a_body_binds_has_to_be_in_the_api_itself() {
     let group = "/v1.0/groups/7";
     let own = "https://contoso.crm.dynamics.com/api/data/v9.2/contacts(1)";
     let proxied = "http://localhost:8080/dynamics/api/data/v9.2/contacts(1)";
+    let elsewhere = "https://contoso.crm.dynamics.com/contacts(1)";
     let of_graph = "https://graph.microsoft.com/v1.0/users('7')";
     let proxied_graph = "http://localhost:8080/graph/v1.0/users('7')";
     let mut refused = 0;
@@ -113,12 +117,13 @@ async fn what_a_body_binds_has_to_be_in_the_api_itself() {
         (ORGANISATION, ("PATCH", ACCOUNT), "$1", 204),
         (ORGANISATION, ("POST", rows), proxied, 400),
         (ORGANISATION, ("PATCH", ACCOUNT), proxied, 400),
+        (ORGANISATION, ("POST", rows), elsewhere, 400),
         (GRAPH, ("POST", users), of_graph, 201),
         (GRAPH, ("PATCH", group), of_graph, 204),
         (GRAPH, ("POST", users), proxied_graph, 400),
         (GRAPH, ("PATCH", group), proxied_graph, 400),
     ] {
-        let body = json!({"members": [{"user@odata.bind": link}]}).to_string();
+        let body = json!({"of": {"members": [{"user@odata.bind": link}]}}).to_string();
         let reply = send(&simulator, host, line, json, &body).await;
         assert_eq!(reply.status, status, "{line:?} {link}");
         refused += usize::from(status == 400);
@@ -129,9 +134,12 @@ async fn what_a_body_binds_has_to_be_in_the_api_itself() {
 #[tokio::test]
 async fn a_change_that_is_no_json_is_refused() {
     let simulator = Simulator::start().await.unwrap();
-    let json = ("content-type", "application/json");
-    let reply = send(&simulator, ORGANISATION, ("PATCH", ACCOUNT), json, "{").await;
-    assert_eq!(reply.status, 400);
+    let (json, text) = ("application/json", "text/plain");
+    for (kind, body, status) in [(json, "{", 400), (text, "{}", 400), (json, "{}", 204)] {
+        let kind = ("content-type", kind);
+        let reply = send(&simulator, ORGANISATION, ("PATCH", ACCOUNT), kind, body).await;
+        assert_eq!(reply.status, status, "{kind:?} {body}");
+    }
 }
 
 #[tokio::test]
