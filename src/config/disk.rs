@@ -116,7 +116,7 @@ impl Disk {
         let mode = mode(path.path()).unwrap_or_default();
         if is_secret && mode & 0o006 != 0 {
             let message = "is open to every user of this machine: chmod o-rw";
-            let volume = "or, of a Kubernetes volume, defaultMode: 0440";
+            let volume = "or, of the volume of a Kubernetes Secret, defaultMode: 0440";
             self.warn(&at, format!("{path} {message} {path}, {volume}"));
         } else if mode & 0o002 != 0 {
             let message = "can be written by every user of this machine, who could put their own authority, key or token there: chmod o-w";
