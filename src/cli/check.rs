@@ -26,10 +26,16 @@ pub(super) fn check(
     let found = inspection::inspect(path, purpose, SystemTime::now());
     // Who stopped reading the problems does not make them none.
     let _ = found.tell(path, err);
+    // Those went to the other stream, which a pipeline may fold away.
+    let warned = match found.warnings.0.len() {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        count => format!(", {count} warnings"),
+    };
     match found.usable() {
         Some(config) => {
             table(&config, out)?;
-            writeln!(out, "{}: fine", config::shown(path))?;
+            writeln!(out, "{}: fine{warned}", config::shown(path))?;
             Ok(FINE)
         }
         None => Ok(REFUSED),
@@ -121,7 +127,9 @@ mod tests {
             err.starts_with("routes.yaml:2:94: warning: cannot read /nowhere/x"),
             "{err}"
         );
-        assert!(out.ends_with("routes.yaml: fine\n"));
+        assert!(out.ends_with("routes.yaml: fine, 1 warning\n"), "{out}");
+        let (_, out, _) = run(&text.replace("GET /**", "GET /users, GET /me"), true);
+        assert!(out.ends_with("routes.yaml: fine, 3 warnings\n"), "{out}");
     }
 
     #[test]
