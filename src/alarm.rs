@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::clock;
+
 /// A tick that is later than this was not late: the whole process stood still (a container that was
 /// paused, a machine that was moved). What came meanwhile has been seen by nobody.
 const STANDSTILL: Duration = Duration::from_secs(1);
@@ -98,7 +100,7 @@ impl AlarmClock {
             if self.live.get() == 0 {
                 self.occupied.notified().await;
             }
-            tokio::time::sleep(self.tick).await;
+            clock::sleep(self.tick).await;
             self.advance(self.elapsed_ticks());
         }
     }

@@ -33,6 +33,7 @@ pub mod http_client;
 pub mod trust;
 
 pub mod alarm;
+
 pub mod certificate_path;
 pub mod chain;
 pub mod clock;

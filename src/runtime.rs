@@ -17,7 +17,7 @@ const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 /// When the system has no event queue or no thread for it.
 pub fn single() -> io::Result<Runtime> {
     has_room()?;
-    let runtime = builder().build()?;
+    let runtime = builder().enable_time().build()?;
     keep_a_thread(runtime.handle())?;
     Ok(runtime)
 }
@@ -33,10 +33,10 @@ fn has_room() -> io::Result<()> {
     Ok(())
 }
 
-/// What a runtime of one thread is made with; it then needs [`keep_a_thread`].
+/// What a runtime of one thread without timers is made with; it then needs [`keep_a_thread`].
 pub fn builder() -> Builder {
     let mut builder = Builder::new_current_thread();
-    builder.enable_all().thread_keep_alive(FOR_EVER);
+    builder.enable_io().thread_keep_alive(FOR_EVER);
     builder
 }
 

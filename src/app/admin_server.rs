@@ -12,13 +12,13 @@ use http_body_util::Full;
 use hyper::body::Incoming as Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::admin::Admin;
-use crate::clock::Now;
+use crate::clock::{self, HyperTimer, Now};
 use crate::lifeline;
 use crate::policy::Refusal;
 use crate::policy::browser;
@@ -143,11 +143,11 @@ where
             async move { Ok::<_, Infallible>(context.answer_in_turn(&request).await) }
         });
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(HyperTimer)
             .header_read_timeout(PATIENCE)
             .serve_connection(TokioIo::new(stream), service);
         // A caller that breaks off is none of our business; one that never reads is cut.
-        let _ = tokio::time::timeout(AT_MOST, connection).await;
+        let _ = clock::within(AT_MOST, connection).await;
         drop(place);
     });
     let task = task.abort_handle();

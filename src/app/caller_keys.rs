@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::complaint::Complaint;
 use crate::chain::Chain;
+use crate::clock;
 use crate::proxy::generation::{Generation, InForce};
 use crate::secret::file_reader::{FileReader, Successive};
 
@@ -22,7 +23,7 @@ pub(super) async fn watch(in_force: Arc<InForce>) {
         let reader = readers.reader(&generation.config.callers);
         let unread = look(generation, &reader).await;
         complaint.renew(&unread.join("; "), "those known before stay in use");
-        tokio::time::sleep(LOOK).await;
+        clock::sleep(LOOK).await;
     }
 }
 

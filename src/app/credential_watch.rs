@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::clock;
 use crate::config::Name;
 use crate::credential::{Credential, beginning, ending};
 use crate::proxy::generation::InForce;
@@ -33,7 +34,7 @@ pub(super) async fn watch(in_force: Arc<InForce>, tls: Arc<Tls>) {
         for (name, words) in book.news(found, now) {
             tracing::warn!(credential = %name, "{words}");
         }
-        tokio::time::sleep(LOOK).await;
+        clock::sleep(LOOK).await;
     }
 }
 

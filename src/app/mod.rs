@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::access_log::AccessLog;
 use crate::admin::{Admin, Configuration, Latch, Readiness, RefusedReload};
-use crate::clock::Now;
+use crate::clock::{self, Now};
 use crate::config::{Config, ListenAddress};
 use crate::lifeline;
 use crate::logging;
@@ -272,7 +272,7 @@ impl App {
     pub async fn drain(&self, delay: Duration, limit: Duration) -> usize {
         self.readiness.drain();
         self.server.announce_drain();
-        tokio::time::sleep(delay).await;
+        clock::sleep(delay).await;
         self.server.drain(limit).await
     }
 

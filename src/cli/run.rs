@@ -12,6 +12,7 @@ use super::{FAILED, FINE, NoRoom, RunArgs, complain, counted, refuse, with_runti
 use crate::access_log::AccessLog;
 use crate::app::{self, App, BoundListeners, Prepared};
 use crate::chain::Chain;
+use crate::clock;
 use crate::config::{self, Config, LogFormat, Problems};
 use crate::logging::{LEVELS_VARIABLE, Levels, Logging};
 use crate::output::{self, Format};
@@ -99,7 +100,7 @@ async fn aside<T: Send + 'static>(
         }),
         () = signals.ended() => {
             // What waits longer than this waits for others, and makes no random numbers.
-            let _ = tokio::time::timeout(MOMENT, told).await;
+            let _ = clock::within(MOMENT, told).await;
             Err(FINE)
         }
     }

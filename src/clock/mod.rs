@@ -4,12 +4,21 @@
 //! whatever expires is judged by both. Everything that decides takes a [`Now`] as an argument; only
 //! the thin shells read the clocks.
 //!
-//! Who reads the clock here and waits here can be tested with a clock that stands still.
+//! Who reads the clock here and waits here can be tested with a clock that stands still. And waiting
+//! works on every thread, also on those of workers, whose runtimes have no timers.
 
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::task::unconstrained;
+
 #[cfg(test)]
 pub(crate) mod still;
+mod timers;
+
+pub use timers::{HyperTimer, Timers};
+
+/// Longer than anything runs. An `Instant` has no room for the longest durations.
+const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
 /// A moment on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +53,14 @@ pub fn since(then: Instant) -> Duration {
     now().saturating_duration_since(then)
 }
 
-/// Waits this long, to the millisecond, on a runtime with timers.
+/// Waits this long, to the millisecond.
 pub async fn sleep(pause: Duration) {
-    sleep_until(now() + pause).await;
+    sleep_until(after(pause)).await;
+}
+
+/// What this comes to, or `None` if it takes longer.
+pub async fn within<F: Future>(limit: Duration, awaited: F) -> Option<F::Output> {
+    until(after(limit), awaited).await
 }
 
 /// What this comes to, or `None` once the deadline has passed before.
@@ -54,8 +68,13 @@ pub async fn until<F: Future>(deadline: Instant, awaited: F) -> Option<F::Output
     tokio::select! {
         biased;
         output = awaited => Some(output),
-        () = sleep_until(deadline) => None,
+        // Also when the other has used up what tokio lets a task do in a row.
+        () = unconstrained(sleep_until(deadline)) => None,
     }
+}
+
+fn after(pause: Duration) -> Instant {
+    now() + pause.min(FOR_EVER)
 }
 
 /// What this thread has had of the processor: for tests of what grows with its input, to which it is
@@ -66,10 +85,35 @@ pub(crate) fn processor_time() -> Duration {
     Duration::try_from(time).expect("a thread's processor time is not negative")
 }
 
-async fn sleep_until(due: Instant) {
+/// Waits until then, to the millisecond.
+pub async fn sleep_until(due: Instant) {
     #[cfg(test)]
     if still::now().is_some() {
         return still::sleep_until(due).await;
     }
-    tokio::time::sleep_until(due.into()).await;
+    let sleep = timers::with_timers(|| tokio::time::sleep_until(due.into()));
+    sleep.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_longest_of_durations_is_a_limit_like_others() {
+        assert_eq!(within(Duration::MAX, async { 7 }).await, Some(7));
+        let waits = within(Duration::from_millis(1), sleep(Duration::MAX)).await;
+        assert_eq!(waits, None);
+    }
+
+    #[tokio::test]
+    async fn what_never_pauses_has_no_more_time_than_it_was_given() {
+        let busy = async {
+            loop {
+                tokio::task::consume_budget().await;
+            }
+        };
+        let outcome: Option<()> = within(Duration::from_millis(20), busy).await;
+        assert_eq!(outcome, None);
+    }
 }

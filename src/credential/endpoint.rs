@@ -18,6 +18,7 @@ use super::answer::{self, AccessToken};
 use super::error::{CredentialError, Flaw, Outage, Peer};
 use super::refusal;
 use crate::chain::causes;
+use crate::clock;
 use crate::config::{HostName, LOCALHOST, Origin};
 use crate::forward_proxy::{self, ForwardProxy};
 use crate::guid;
@@ -174,7 +175,7 @@ impl Endpoint {
         } else {
             // Status and head of a refusal say enough, whatever becomes of its text.
             let text = self.read(&mut response, &mut body);
-            let _ = tokio::time::timeout(REFUSAL_TEXT, text).await;
+            let _ = clock::within(REFUSAL_TEXT, text).await;
         }
         Ok(Reply {
             from: self.peer.clone(),

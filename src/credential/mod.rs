@@ -63,7 +63,7 @@ pub use stamp::Stamp;
 use fallback::Fallback;
 use kind::Kind;
 
-use crate::clock::Now;
+use crate::clock::{self, Now};
 use crate::config::{CredentialSpec, Name, Scope};
 use crate::secret::FilePath;
 use crate::secret::file_reader::FileReader;
@@ -253,9 +253,9 @@ impl Credential {
         let exchange = self
             .kind
             .acquire(&self.reader, &request.scope, claims.as_deref());
-        match tokio::time::timeout(request.within, exchange).await {
-            Ok(outcome) => outcome.map_err(CredentialError::of_this_moment),
-            Err(_) => Err(Outage::Timeout {
+        match clock::within(request.within, exchange).await {
+            Some(outcome) => outcome.map_err(CredentialError::of_this_moment),
+            None => Err(Outage::Timeout {
                 to: self.kind.peer(),
                 within: request.within,
             }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use crate::clock;
+
 /// DNS that answers does so within tenths of a second, or after 5 s where the first name server is silent
 /// and the second is not. A connection to Entra may take 8 s, a call to a cluster's issuer 10.
 const WITHIN: Duration = Duration::from_secs(6);
@@ -32,8 +34,8 @@ async fn in_time<T>(
     within: Duration,
     look_up: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
-    let found = tokio::time::timeout(within, look_up).await;
-    found.unwrap_or_else(|_| {
+    let found = clock::within(within, look_up).await;
+    found.unwrap_or_else(|| {
         let words = format!("DNS had no answer within {} s", within.as_secs());
         Err(io::Error::new(io::ErrorKind::TimedOut, words))
     })

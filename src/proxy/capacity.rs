@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Response, StatusCode};
-use tokio::time::timeout;
 
 use super::call::Call;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::generation::Route;
 use super::route_places::RoutePlaces;
+use crate::clock;
 use crate::config::Throttle;
 use crate::retry_after;
 use crate::upstream::UpstreamBody;
@@ -80,7 +80,7 @@ async fn place(
     let Some(places) = places else {
         return Ok(());
     };
-    let Ok(place) = timeout(limit, places.take()).await else {
+    let Some(place) = clock::within(limit, places.take()).await else {
         return Err(ProxyError::Overloaded(NO_PLACE));
     };
     exchange.place = Some(place);

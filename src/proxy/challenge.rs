@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::timeout;
 
 use super::call::Call;
 use super::capacity::wait_for_capacity;
@@ -15,7 +14,7 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::refusal_report::RefusalReport;
 use super::send::Delivery;
-use crate::clock::Now;
+use crate::clock::{self, Now};
 use crate::config::is_sharepoint;
 use crate::credential::ClaimsRequest;
 use crate::metrics::RetryReason;
@@ -201,9 +200,9 @@ async fn when_it_may_go_up(exchange: &mut Exchange, call: &Call<'_>) -> Result<B
 /// Waits for another token, and gives the exchange's place to others when that takes long.
 async fn await_renewal<T>(exchange: &mut Exchange, renewal: impl Future<Output = T>) -> T {
     let mut renewal = pin!(renewal);
-    match timeout(USUAL, renewal.as_mut()).await {
-        Ok(renewed) => renewed,
-        Err(_) => {
+    match clock::within(USUAL, renewal.as_mut()).await {
+        Some(renewed) => renewed,
+        None => {
             exchange.place = None;
             renewal.await
         }

@@ -16,6 +16,7 @@ use super::batch;
 use super::call::Call;
 use super::error::ProxyError;
 use super::request::Outgoing;
+use crate::clock;
 use crate::config::BatchRule;
 use crate::rewrite::decode::Coding;
 use crate::rewrite::{is_json, request};
@@ -108,7 +109,7 @@ impl Replay {
     /// is waited for, at most for `limit`.
     pub(super) async fn whole(&self, limit: Duration) -> Result<Option<RequestBody>, BodyFault> {
         if let Self::Streamed(copied) = self
-            && let Ok(complete) = tokio::time::timeout(limit, copied.upload.complete()).await
+            && let Some(complete) = clock::within(limit, copied.upload.complete()).await
         {
             complete?;
         }

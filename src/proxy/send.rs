@@ -15,7 +15,7 @@ use super::request::Outgoing;
 use super::request_body::{PreparedBody, Replay};
 use super::retry::Tried;
 use super::small_body::settle;
-use crate::clock::Now;
+use crate::clock::{self, Now};
 use crate::config::{LATEST_RETRY, RetrySpec};
 use crate::metrics::RetryReason;
 use crate::retry_after;
@@ -115,7 +115,7 @@ impl Delivery<'_, '_> {
         pause: Duration,
         max_wait: Duration,
     ) -> Option<(RequestBody, Bearer)> {
-        let over = tokio::time::Instant::now() + pause;
+        let over = Instant::now() + pause;
         // Nothing of this is at the upstream meanwhile, unless it still answers, or takes more of a body
         // that it has answered early.
         if settle(last).await {
@@ -130,7 +130,7 @@ impl Delivery<'_, '_> {
             call.token_wait().min(left)
         };
         let body = self.replay.whole(limit()).await.ok()??;
-        tokio::time::sleep_until(over).await;
+        clock::sleep_until(over).await;
         if !wait_to_retry(self.exchange, call, latest, max_wait).await {
             return None;
         }

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 
+use crate::clock;
 use crate::upstream::UpstreamBody;
 
 /// As much as is read. Error documents of Graph and Dataverse have less than 2 KiB.
@@ -54,6 +55,6 @@ async fn read(body: &mut UpstreamBody) -> (Bytes, Option<HeaderMap>, End) {
         }
         End::Whole
     };
-    let end = tokio::time::timeout(PATIENCE, read).await;
+    let end = clock::within(PATIENCE, read).await;
     (text.freeze(), trailers, end.unwrap_or(End::Open))
 }

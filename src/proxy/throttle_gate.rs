@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
-use tokio::time::{sleep_until, timeout_at};
+
+use crate::clock;
 
 /// The longest quiet that is kept: a slip of an upstream must not silence a route for days.
 /// Dataverse asks for five minutes at the most.
@@ -60,15 +61,14 @@ impl ThrottleGate {
         let Some(left) = self.left(Instant::now) else {
             return Ok(());
         };
-        let limit = tokio::time::Instant::from_std(deadline);
-        let Ok(_turn) = timeout_at(limit, self.line.acquire()).await else {
+        let Some(_turn) = clock::until(deadline, self.line.acquire()).await else {
             return Err(self.left(Instant::now).unwrap_or(left));
         };
         while let Some(left) = self.left(Instant::now) {
             if Instant::now() >= deadline {
                 return Err(left);
             }
-            sleep_until((tokio::time::Instant::now() + left).min(limit)).await;
+            clock::sleep_until((Instant::now() + left).min(deadline)).await;
         }
         Ok(())
     }

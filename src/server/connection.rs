@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::Response;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::InvalidMessage;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
@@ -25,6 +25,7 @@ use super::readers::Readers;
 use super::timed::Timed;
 use crate::alarm::AlarmClock;
 use crate::caller::certificate::PeerNames;
+use crate::clock::HyperTimer;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::executor::LocalExec;
@@ -286,7 +287,7 @@ fn http2_of(limits: &Limits) -> http2::Builder<LocalExec> {
     let streams = usize::try_from(limits.streams).unwrap_or(usize::MAX);
     let mut builder = http2::Builder::new(LocalExec);
     builder
-        .timer(TokioTimer::new())
+        .timer(HyperTimer)
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(list.unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW)

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::listener::Listener;
+use crate::clock;
 use crate::descriptors::remedy_of_connections;
 use crate::lifeline;
 
@@ -103,7 +104,7 @@ impl Incoming {
                         let (listener, remedy) = (&self.name, remedy_of_connections(&error));
                         tracing::warn!(%error, %listener, "accepting rests; if this lasts, {remedy}");
                     }
-                    tokio::time::sleep(REST).await;
+                    clock::sleep(REST).await;
                 }
             }
         }

@@ -33,6 +33,7 @@ use tls::Tls;
 use worker::{Order, Worker};
 
 use crate::access_log::AccessLog;
+use crate::clock::{self, Timers};
 use crate::config::{Limits, Timeouts};
 use crate::lifeline;
 use crate::metrics::Metrics;
@@ -73,8 +74,9 @@ impl Server {
     /// # Errors
     /// When the system gives no thread or event queue.
     pub fn start(listeners: Vec<Listener>, plan: &Plan) -> io::Result<Self> {
+        let timers = Timers::start()?;
         let workers: Arc<[Worker]> = (0..plan.workers)
-            .map(|index| Worker::start(index, plan))
+            .map(|index| Worker::start(index, plan, &timers))
             .collect::<io::Result<_>>()?;
         let door = Arc::new(accept::Door::new(
             plan.limits.connections,
@@ -126,11 +128,11 @@ impl Server {
         self.order(Drain::Now);
         let all_closed = async {
             while self.connections() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                clock::sleep(Duration::from_millis(10)).await;
             }
         };
         // Whether it ended or ran out is in the number below.
-        let _ = tokio::time::timeout(limit, all_closed).await;
+        let _ = clock::within(limit, all_closed).await;
         self.connections()
     }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 
 use super::Plan;
@@ -20,6 +19,7 @@ use super::connection::{ConnectionContext, Drain, handshake, peer_names, serve_p
 use super::incoming::Socket;
 use super::turn_away::Surplus;
 use crate::alarm::AlarmClock;
+use crate::clock::{self, Timers};
 use crate::descriptors::remedy_of_connections;
 use crate::lifeline;
 use crate::proxy::Proxy;
@@ -56,15 +56,16 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts the thread.
-    pub(super) fn start(index: usize, plan: &Plan) -> io::Result<Self> {
+    pub(super) fn start(index: usize, plan: &Plan, timers: &Arc<Timers>) -> io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let load = Arc::new(AtomicUsize::new(0));
-        let plan = plan.clone();
+        let (plan, timers) = (plan.clone(), Arc::clone(timers));
         // A runtime of one thread's own cannot be made elsewhere; whether it could be made is told.
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
+                timers.serve_this_thread();
                 let (runtime, outcome) = match own_runtime() {
                     Ok(runtime) => (Some(runtime), Ok(())),
                     Err(error) => (None, Err(error)),
@@ -158,39 +159,37 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
         draining: Cell::new(Drain::No),
         heads: Rc::default(),
     });
-    let mut sweeper = every(SWEEP);
-    loop {
-        tokio::select! {
-            order = inbox.recv() => match order {
-                Some(Order::Serve(arrival)) => {
-                    let acceptor = plan.tls.acceptor();
-                    let served = serve(Rc::clone(&context), arrival, acceptor);
-                    tokio::task::spawn_local(served);
-                }
-                Some(Order::TurnAway(surplus)) => {
-                    surplus.turn_away(&proxy, plan.tls.acceptor().is_some());
-                }
-                Some(Order::Drain(drain)) => {
-                    // A request may have come while this thread did something else: the runtime looks at
-                    // its sockets first, so that none is taken for idle which has one.
-                    tokio::task::yield_now().await;
-                    context.draining.set(drain);
-                    proxy.say_goodbye();
-                    clock.wake_all();
-                }
-                Some(Order::Stop) | None => return proxy.end(),
-            },
-            _ = sweeper.tick() => proxy.sweep(),
+    let sweeping = sweep(Rc::clone(&proxy));
+    tokio::task::spawn_local(lifeline::tie("the task that sweeps pools", sweeping));
+    while let Some(order) = inbox.recv().await {
+        match order {
+            Order::Serve(arrival) => {
+                let acceptor = plan.tls.acceptor();
+                let served = serve(Rc::clone(&context), arrival, acceptor);
+                tokio::task::spawn_local(served);
+            }
+            Order::TurnAway(surplus) => surplus.turn_away(&proxy, plan.tls.acceptor().is_some()),
+            Order::Drain(drain) => {
+                // A request may have come while this thread did something else: the runtime looks at
+                // its sockets first, so that none is taken for idle which has one.
+                tokio::task::yield_now().await;
+                context.draining.set(drain);
+                proxy.say_goodbye();
+                clock.wake_all();
+            }
+            Order::Stop => break,
         }
     }
+    proxy.end();
 }
 
-/// Ticks at once and again and again. What a standstill of the process left out (a container that was
-/// paused for a day) is not made up for.
-fn every(period: Duration) -> Interval {
-    let mut ticks = tokio::time::interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
+/// Sweeps for ever. What a standstill of the process left out (a container that was paused for a day)
+/// is not made up for.
+async fn sweep(proxy: Rc<Proxy>) {
+    loop {
+        proxy.sweep();
+        clock::sleep(SWEEP).await;
+    }
 }
 
 async fn serve(context: Rc<ConnectionContext>, arrival: Arrival, acceptor: Option<TlsAcceptor>) {
@@ -266,7 +265,7 @@ impl Drop for Carried {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::{Instant, SystemTime};
+    use std::time::SystemTime;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::watch;
@@ -345,18 +344,5 @@ mod tests {
             assert!(last.starts_with("HTTP/1.1 404 "), "{last:?}");
         };
         tokio::time::timeout(PATIENT, test).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn what_a_standstill_of_the_process_left_out_is_not_made_up_for() {
-        let mut ticks = every(Duration::from_millis(1));
-        ticks.tick().await;
-        let end = Instant::now() + Duration::from_millis(20);
-        while Instant::now() < end {
-            std::hint::spin_loop();
-        }
-        ticks.tick().await;
-        let next = ticks.tick().await.into_std();
-        assert!(next >= end, "one is enough");
     }
 }

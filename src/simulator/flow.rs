@@ -10,10 +10,10 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
 
 use super::journal::{BodyEnd, Journal};
 use super::wire::{Ending, Link, Turn};
+use crate::clock;
 
 /// The body of every answer.
 pub(super) type Flow = UnsyncBoxBody<Bytes, Broken>;
@@ -103,7 +103,7 @@ pub(super) struct Drip {
     size: usize,
     every: Duration,
     rest: Bytes,
-    pause: Option<Pin<Box<Sleep>>>,
+    pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Drip {
@@ -138,7 +138,7 @@ impl Body for Drip {
         }
         let size = self.size.min(self.rest.len());
         let piece = self.rest.split_to(size);
-        self.pause = Some(Box::pin(tokio::time::sleep(self.every)));
+        self.pause = Some(Box::pin(clock::sleep(self.every)));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -13,7 +13,7 @@ use http::{StatusCode, Version};
 use tokio::sync::watch;
 
 use super::locked;
-use crate::clock::Now;
+use crate::clock::{self, Now};
 
 /// Entries kept. More than any test sends, and 64 MiB at the very worst of bodies kept.
 const ENTRIES: usize = 10_000;
@@ -289,7 +289,7 @@ impl Journal {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, search).await.map_err(|_| {
+        clock::within(PATIENCE, search).await.ok_or_else(|| {
             let seen = self.seen();
             NotSeen(seen[seen.len().saturating_sub(10)..].to_vec())
         })

@@ -9,7 +9,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -21,6 +21,7 @@ use super::host;
 use super::service::{Entrance, exchange};
 use super::wire::{Ending, Link, Transport, Wire};
 use super::world::World;
+use crate::clock::{self, HyperTimer};
 
 /// Pause after a failed accept, which as a rule means that descriptors have run out.
 const BREATH: Duration = Duration::from_millis(10);
@@ -38,7 +39,7 @@ pub(super) async fn serve(world: Arc<World>, listener: TcpListener, entrance: En
                 Ok((tcp, _)) => {
                     connections.spawn(connection(Arc::clone(&world), tcp, entrance));
                 }
-                Err(_) => tokio::time::sleep(BREATH).await,
+                Err(_) => clock::sleep(BREATH).await,
             },
             Some(_) = connections.join_next() => {}
         }
@@ -113,7 +114,7 @@ async fn speak_http1(world: Arc<World>, link: Arc<Link>, wire: Wire, entrance: E
         })
     };
     let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(HyperTimer)
         // An idle connection stays until the client or a test ends it.
         .header_read_timeout(None)
         .max_headers(HEADERS)
@@ -148,9 +149,7 @@ async fn speak_http2(world: Arc<World>, link: Arc<Link>, wire: Wire) {
         })
     };
     let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_header_list_size(HEAD_BYTES);
+    builder.timer(HyperTimer).max_header_list_size(HEAD_BYTES);
     let connection = builder.serve_connection(TokioIo::new(wire), service);
     let mut connection = std::pin::pin!(connection);
     loop {

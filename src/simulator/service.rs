@@ -21,6 +21,7 @@ use super::journal::BodyEnd;
 use super::wire::{Ending, Link, Turn};
 use super::world::World;
 use super::{aadsts, dataverse, download, entra, graph, gzip, metadata, raw};
+use crate::clock;
 
 /// Where a request came in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -169,7 +170,7 @@ impl Exchange {
             answer = answer.flowing(body.map_err(|_| Broken::Here).boxed_unsync());
         }
         if !answer.delay.is_zero() {
-            tokio::time::sleep(answer.delay).await;
+            clock::sleep(answer.delay).await;
         }
         Ok(gzip::compressed(answer, &call.headers))
     }
@@ -209,7 +210,7 @@ impl Exchange {
                 }
                 Fault::Raw(..) => return Err(Broken::Here),
                 Fault::Hold(gate) => gate.passed().await,
-                Fault::Latency(time) => tokio::time::sleep(*time).await,
+                Fault::Latency(time) => clock::sleep(*time).await,
                 Fault::Break { .. }
                 | Fault::CloseDelimited(_)
                 | Fault::Drip { .. }

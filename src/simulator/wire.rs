@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 
 use super::locked;
+use crate::clock;
 
 /// Longest request head that is kept as written; a longer one is recorded as hyper saw it.
 const HEAD_KEPT: usize = 256 * 1024;
@@ -203,7 +204,7 @@ impl Wire {
         let mut sink = vec![0; 16 * 1024];
         let discard = async { while matches!(self.read(&mut sink).await, Ok(1..)) {} };
         // Whether it ended by itself or by the clock makes no difference.
-        drop(tokio::time::timeout(LINGER, discard).await);
+        clock::within(LINGER, discard).await;
     }
 
     /// Writes what takes the answer's place. `Ready(Ok)` when the answer may be written as usual.

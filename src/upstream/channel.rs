@@ -7,13 +7,12 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
-
 use super::multiplex::{Dialling, Step, Stream};
 use super::pool::{Lease, PATIENCE};
 use super::reach::Stage;
 use super::wire::Wire;
 use super::{ConnectError, Upstream};
+use crate::clock;
 use crate::config::UpstreamHttp;
 
 /// Connections live five minutes, a fifth more or less, so that changes of DNS are followed and not
@@ -104,13 +103,13 @@ impl Upstream {
             if !is_for_others && let Some(found) = self.look_for_h2(begun, since) {
                 return found;
             }
-            is_for_others = match timeout(PATIENCE, turn.as_mut()).await {
-                Ok(()) => {
+            is_for_others = match clock::within(PATIENCE, turn.as_mut()).await {
+                Some(()) => {
                     turn.set(self.multiplex.turn(number));
                     false
                 }
                 // That it is late, and that it may dial again, nobody tells.
-                Err(_) => number.is_some_and(|it| self.multiplex.is_for_others(it, Instant::now())),
+                None => number.is_some_and(|it| self.multiplex.is_for_others(it, Instant::now())),
             };
         }
     }

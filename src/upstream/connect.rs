@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::reach::Stage;
 use super::resolver::Resolver;
 use super::stream::UpstreamStream;
 use super::tunnel;
+use crate::clock;
 use crate::config::{HostName, LOCALHOST, Origin, UpstreamHttp};
 use crate::descriptors;
 use crate::forward_proxy::ForwardProxy;
@@ -117,9 +119,9 @@ impl Connector {
                 ))
             }
         };
-        match tokio::time::timeout(self.limit, attempt).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ConnectError::Timeout {
+        match clock::within(self.limit, pin!(attempt)).await {
+            Some(outcome) => outcome,
+            None => Err(ConnectError::Timeout {
                 target: self.target.clone(),
                 stage: stage.get(),
             }),

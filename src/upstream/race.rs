@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::clock;
+
 use super::reach::is_of_its_kind;
 
 /// The pause before the next address is tried beside those in progress (RFC 8305 section 8).
@@ -70,7 +72,7 @@ pub(super) async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpS
                     last = error;
                 }
             }
-            () = tokio::time::sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {}
+            () = clock::sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {}
         }
         if let Some(address) = waiting.next() {
             attempts.begin(address);

@@ -15,12 +15,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::timeout;
 
 use super::multiplex::{Stream, is_malformed};
 use super::pool::Lease;
 use super::{Breakage, Upload};
 use crate::alarm::Alarm;
+use crate::clock;
 use crate::policy::response_header::Settled;
 
 /// How long the frame that ends a stream may take after the last byte: it was to be sent right behind,
@@ -167,7 +167,7 @@ impl UpstreamBody {
             let end = async {
                 while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {}
             };
-            let _ = timeout(LAST_FRAME, end).await;
+            let _ = clock::within(LAST_FRAME, end).await;
         }));
     }
 

@@ -21,6 +21,12 @@ const UNWANTED: [&str; 5] = [
 /// Places and tools of one machine. `.ci/run` may name where it looks for the advisories.
 const ELSEWHERE: [&str; 1] = [concat!("..", "/shared")];
 
+/// What waits by the timers of the runtime that it is on.
+const TIMERS: [&str; 2] = ["tokio::time", "TokioTimer"];
+
+/// What `clock` is made of, and what may not use it, being in its layer: control tasks read files.
+const OF_RUNTIMES: [&str; 2] = ["src/clock/", "src/secret/file_reader.rs"];
+
 /// The module that shares nothing with what it stands in for.
 const APART: &str = "simulator";
 
@@ -81,6 +87,15 @@ fn wrong_form(text: &str) -> Vec<String> {
     let left = UNWANTED.iter().filter(|word| text.contains(**word));
     wrong.extend(left.map(|word| format!("has {word}")));
     wrong
+}
+
+/// What needs a runtime with timers, which a worker's is not.
+fn own_timers(text: &str) -> Vec<String> {
+    let tests = text.find("mod tests {");
+    let code = &text[..tests.unwrap_or(text.len())];
+    let found = TIMERS.iter().filter(|name| code.contains(**name));
+    let wrong = |name| format!("has {name} instead of `clock`");
+    found.map(wrong).collect()
 }
 
 /// Words of another place in a file.
@@ -154,6 +169,17 @@ fn rust_files(folders: &[&str]) -> Vec<PathBuf> {
 fn every_file_has_the_form_of_the_house() {
     let files = rust_files(&["src", "tests", "benches", "fuzz/fuzz_targets"]);
     all_fine(&files, |_, text| wrong_form(text));
+}
+
+#[test]
+fn what_may_run_on_a_worker_waits_by_the_clock() {
+    let mut files = rust_files(&["src"]);
+    files.retain(|path| {
+        let name = path.to_str().expect("names are text");
+        let is_of_tests = name.ends_with("tests.rs") || name.contains("/tests/");
+        !is_of_tests && !OF_RUNTIMES.iter().any(|it| name.contains(it))
+    });
+    all_fine(&files, |_, text| own_timers(text));
 }
 
 #[test]
@@ -289,6 +315,15 @@ fn an_edge_that_does_not_lead_downwards_is_seen() {
             1,
             "{module}: {text}"
         );
+    }
+}
+
+#[test]
+fn a_timer_of_a_runtime_is_seen() {
+    for name in TIMERS {
+        let in_tests = format!("use crate::clock;\n\n#[cfg(test)]\nmod tests {{\n    use {name};");
+        assert_eq!(own_timers(&in_tests), [""; 0]);
+        assert_eq!(own_timers(&format!("use {name};\n{in_tests}")).len(), 1);
     }
 }
 

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, Method};
 
 use crate::alarm::AlarmClock;
 use crate::chain::Chain;
+use crate::clock;
 use crate::config::{Origin, RouteSpec};
 use crate::fields::Fields;
 use crate::guid;
@@ -94,9 +95,9 @@ pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, pat
             Err(failure) => Answer::Failed(told(&failure.error, &route.upstream.origin)),
         }
     };
-    let answer = tokio::time::timeout(PATIENCE, asked).await;
+    let answer = clock::within(PATIENCE, asked).await;
     ticking.abort();
-    answer.unwrap_or_else(|_| {
+    answer.unwrap_or_else(|| {
         let (host, within) = (&route.upstream.origin.host, PATIENCE.as_secs());
         Answer::Failed(format!("{host} did not answer within {within} s"))
     })

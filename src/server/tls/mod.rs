@@ -17,6 +17,7 @@ use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
 use crate::chain::Chain;
+use crate::clock;
 use crate::config::TlsSpec;
 use crate::descriptors;
 use crate::secret::FilePath;
@@ -219,7 +220,7 @@ impl Tls {
         // A file system that hangs must not hold up the runtime, which all control tasks share.
         let mut readers = Successive::default();
         loop {
-            tokio::time::sleep(LOOK).await;
+            clock::sleep(LOOK).await;
             let now = SystemTime::now();
             let Some((spec, offered)) = self.due(now) else {
                 continue;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::AlertDescription;
 
 use super::super::closable::{Closable, Closer};
@@ -17,6 +17,7 @@ use super::super::stream::UpstreamStream;
 use super::super::wire::IDLE;
 use super::capacity_notify::CapacityNotify;
 use super::revocable_body::RevocableBody;
+use crate::clock::HyperTimer;
 use crate::executor::LocalExec;
 
 /// The most that one stream's reader can leave unread.
@@ -61,7 +62,7 @@ impl H2Connection {
         let closer = Closer::default();
         let window = STREAM_WINDOW * u32::try_from(STREAMS).unwrap_or(1);
         let (sender, mut connection) = http2::Builder::new(LocalExec)
-            .timer(TokioTimer::new())
+            .timer(HyperTimer)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(window)
             .initial_max_send_streams(UNKNOWN)
