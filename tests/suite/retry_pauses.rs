@@ -118,6 +118,37 @@ async fn a_request_that_is_sent_again_waits_for_a_place_like_any_other() {
 }
 
 #[tokio::test]
+async fn a_retry_that_finds_quiet_with_its_place_gives_it_back() {
+    let stage = Stage::with(&RETRYING.replace("retry:", "throttle: hold, retry:")).await;
+    let (refusing, answering) = (Gate::new(), Gate::new());
+    let again = Fault::answer(503, &[("retry-after", "0")], "busy");
+    for fault in [Fault::Hold(refusing.clone()), again] {
+        let script = Script::on(GRAPH, fault).under("/sim/bytes/1").times(1);
+        stage.simulator.script(script);
+    }
+    let mut retried = ask(&stage, 1).await;
+    stage.arrive(1, "/sim/bytes/1").await;
+    let on = |fault| Script::on(GRAPH, fault).under("/sim/bytes/2");
+    stage.simulator.script(on(Fault::Hold(answering.clone())));
+    let busy = Fault::answer(429, &[("retry-after", "3")], "busy");
+    stage.simulator.script(on(busy));
+    let mut other = ask(&stage, 2).await;
+    let (in_flight, labels) = ("tokenferry_requests_in_flight", [("route", "graph")]);
+    stage.becomes(in_flight, &labels, 2.0).await;
+    refusing.open();
+    stage.arrive(1, "/sim/bytes/2").await;
+    stage.get("/free/sim/bytes/9").await.expect(200);
+    let mut last = ask(&stage, 3).await;
+    stage.becomes(in_flight, &labels, 3.0).await;
+    answering.open();
+    soon(other.answer("GET")).await.expect(429);
+    // It has waited behind the other two for the only place.
+    let answer = soon(last.answer("GET")).await;
+    assert_eq!(answer.refusal(), (429, "throttled".to_owned()));
+    soon(retried.answer("GET")).await.expect(200);
+}
+
+#[tokio::test]
 async fn what_is_waited_for_here_counts_as_no_time_of_the_upstream() {
     let stage = Stage::with(
         "workers: 1
