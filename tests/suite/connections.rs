@@ -1,11 +1,14 @@
 //! A caller's connection over several requests.
 
+use std::time::Instant;
+
 use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
+use tokenferry::upstream::LINGER;
 use tokio::task::JoinSet;
 
 use crate::harness::caller::Caller;
 use crate::harness::stage::Stage;
-use crate::harness::{soon, until};
+use crate::harness::{found, soon, until};
 
 #[tokio::test]
 async fn a_caller_that_wants_to_close_is_closed_after_its_answer() {
@@ -79,6 +82,33 @@ async fn a_body_that_is_malformed_ends_the_connection_and_the_caller_is_told() {
     assert_eq!(answer.refusal(), (400, "badRequest".to_owned()));
     assert_eq!(answer.field("connection"), "close");
     caller.expect_close().await;
+}
+
+/// Sends what some servers take for a body, behind the answer. `None` when that took longer than the
+/// proxy reads on for.
+async fn sent_behind(stage: &Stage) -> Option<()> {
+    let mut caller = stage.caller().await;
+    let begun = Instant::now();
+    caller
+        .ask("GET /nowhere HTTP/1.1\nContent_Length: 10")
+        .await;
+    let answer = caller.answer("GET").await.expect(404);
+    assert_eq!(answer.field("connection"), "close");
+    caller.expect_close().await;
+    // Where nobody reads the first, it is answered with a reset, which the second meets.
+    for piece in ["first", "later"] {
+        if let Err(error) = caller.try_send(piece).await {
+            assert!(begun.elapsed() > LINGER, "it is not read: {error}");
+            return None;
+        }
+    }
+    Some(())
+}
+
+#[tokio::test]
+async fn what_some_servers_take_for_a_body_is_read_behind_the_answer() {
+    let stage = Stage::open().await;
+    found("it goes in time", || sent_behind(&stage)).await;
 }
 
 #[tokio::test]
