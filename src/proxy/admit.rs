@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use http::Method;
 use http::request::Parts;
-use http::uri::PathAndQuery;
 
 use super::call::Call;
 use super::error::{HEAD_TOO_LARGE, LINE_TOO_LONG, ProxyError};
@@ -27,8 +26,7 @@ pub(super) fn target<'a>(
     parts: &'a Parts,
     known: Option<&'a KnownHost>,
 ) -> Result<Target<'a>, ProxyError> {
-    let (method, target) = (parts.method.as_str(), raw_target(parts));
-    let had_fragment = exchange.conversation.had_fragment(method, target);
+    let had_fragment = exchange.conversation.had_fragment(parts.method.as_str());
     if !exchange.is_admitted() {
         return Err(ProxyError::Overloaded(
             "limits.in_flight requests are in flight; ask again in a moment",
@@ -94,15 +92,10 @@ pub(super) fn caller(
     )
 }
 
-/// The path and query, as they were sent.
-fn raw_target(parts: &Parts) -> &str {
-    let target = parts.uri.path_and_query();
-    target.map_or("", PathAndQuery::as_str)
-}
-
 /// Bounds on the head that hyper does not keep apart.
 fn within_limits(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
-    let target = raw_target(parts).len();
+    let target = parts.uri.path_and_query();
+    let target = target.map_or(0, |target| target.as_str().len());
     // The method, two spaces and the version belong to the line too (RFC 9112 section 3).
     if target + parts.method.as_str().len() + " ".len() + " HTTP/1.1".len() > limits.request_line {
         return Err(Refusal::new(Code::UriTooLong, LINE_TOO_LONG));

@@ -178,13 +178,12 @@ impl Conversation {
 
     /// Whether the line of this request had one; asked once for each. Below, where it was seen, nobody
     /// knows for sure where a request begins that follows another without a pause.
-    pub fn had_fragment(&self, method: &str, target: &str) -> bool {
+    pub fn had_fragment(&self, method: &str) -> bool {
         let Some(before) = self.fragment.take() else {
             return false;
         };
         let rest = before.strip_prefix(method.as_bytes());
-        let cut = rest.and_then(|rest| rest.strip_prefix(b" "));
-        cut.is_some_and(|cut| cut.ends_with(target.as_bytes()) || target == "/")
+        rest.is_some_and(|rest| rest.starts_with(b" "))
     }
 
     /// An exchange is over; `unread` when some of its request body was not read.
