@@ -37,6 +37,13 @@ impl Now {
             wall: SystemTime::now(),
         }
     }
+
+    /// How long the machine was suspended since then: what has passed by the wall clock and not by the
+    /// monotonic one. To have the wall clock set forward looks the same.
+    pub fn suspended_since(self, then: Self) -> Duration {
+        let by_wall = self.wall.duration_since(then.wall).unwrap_or_default();
+        by_wall.saturating_sub(self.mono.saturating_duration_since(then.mono))
+    }
 }
 
 /// Reads the monotonic clock.
@@ -115,5 +122,26 @@ mod tests {
         };
         let outcome: Option<()> = within(Duration::from_millis(20), busy).await;
         assert_eq!(outcome, None);
+    }
+
+    #[test]
+    fn a_suspension_is_what_the_monotonic_clock_stood_still_for() {
+        let then = Now::read();
+        let suspended = |mono: u64, wall: u64| {
+            let now = Now {
+                mono: then.mono + Duration::from_secs(mono),
+                wall: then.wall + Duration::from_secs(wall),
+            };
+            now.suspended_since(then).as_secs()
+        };
+        assert_eq!(suspended(1, 1), 0);
+        assert_eq!(suspended(1, 601), 600);
+        // A wall clock that was set back.
+        assert_eq!(suspended(601, 1), 0);
+        let before = Now {
+            wall: then.wall - Duration::from_secs(600),
+            ..then
+        };
+        assert_eq!(before.suspended_since(then), Duration::ZERO);
     }
 }

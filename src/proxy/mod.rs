@@ -35,7 +35,6 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::header::{CONNECTION, RANGE};
 use http::request::Parts;
@@ -70,7 +69,7 @@ use crate::code::Code;
 use crate::metrics::{Metrics, RefusalCells, RouteCells};
 use crate::policy::request_header::is_ambiguous;
 use crate::token::Bearer;
-use crate::upstream::{CallerBody, RequestBody};
+use crate::upstream::{CallerBody, IDLE, RequestBody};
 
 /// One worker's proxy.
 pub struct Proxy {
@@ -87,6 +86,8 @@ pub struct Proxy {
     request_ids: RequestIds,
     places: Places,
     body_memory: BodyMemory,
+    /// When it was swept last.
+    swept: Cell<Now>,
     goodbye: Cell<bool>,
     ended: Cell<bool>,
 }
@@ -116,6 +117,7 @@ impl Proxy {
             request_ids: RequestIds::new(),
             body_memory: BodyMemory::of(&admission),
             places: Places::of(admission),
+            swept: Cell::new(Now::read()),
             goodbye: Cell::new(false),
             ended: Cell::new(false),
         })
@@ -169,7 +171,12 @@ impl Proxy {
 
     /// Housekeeping, about once a second: follow a reload, close old connections.
     pub fn sweep(&self) {
-        let (lane, now) = (self.lane(), Instant::now());
+        let (lane, now) = (self.lane(), Now::read());
+        // What is idle has rested as long as the machine was suspended, and looks as young as before.
+        if now.suspended_since(self.swept.replace(now)) >= IDLE {
+            lane.close_idle();
+        }
+        let now = now.mono;
         lane.sweep(now);
         // One long exchange would keep all idle connections of its lane, and for as long.
         self.former.borrow_mut().retain(|former| {

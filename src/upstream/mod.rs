@@ -46,6 +46,7 @@ pub use outflow::expects_body;
 pub use request_body::RequestBody;
 pub use request_head::RequestHead;
 pub use response_body::{ResponseBodyError, UpstreamBody};
+pub use wire::IDLE;
 
 use crate::alarm::AlarmClock;
 use crate::config::{Origin, UpstreamHttp, UpstreamTimeouts};

@@ -29,7 +29,7 @@ use crate::socket::PIECE;
 
 /// Microsoft's front doors and Azure's balancers close idle connections after minutes; a wire that
 /// is younger than this is not met half-closed.
-pub(super) const IDLE: Duration = Duration::from_secs(20);
+pub const IDLE: Duration = Duration::from_secs(20);
 
 /// How long the answer of an upstream that takes no more is waited for: it is in the socket already,
 /// and only the news of it has to come.
