@@ -244,7 +244,7 @@ impl Scanner {
         cursor: &mut Cursor,
         emit: &mut impl FnMut(Piece<'_>),
     ) {
-        let old = self.held.len();
+        let (begin, old) = (cursor.at, self.held.len());
         if old > 0 {
             let end = input.len().min(cursor.at + STRIDE);
             self.held.extend_from_slice(&input[cursor.at..end]);
@@ -265,6 +265,7 @@ impl Scanner {
             NameAt::Cut => Found::Cut,
             NameAt::No => self.text.find(&self.links, value, raw, &mut self.end),
         };
+        let quote = self.end.found(raw);
         if old == 0 && found != Found::No && cursor.kept < cursor.at {
             emit(Piece::Keep(cursor.kept..cursor.at));
         }
@@ -288,7 +289,14 @@ impl Scanner {
             }
         }
         self.held.truncate(old);
-        self.leave(value.then, done);
+        match quote {
+            Some(quote) => {
+                cursor.at = begin + (quote + 1).saturating_sub(old);
+                self.held.clear();
+                self.state = State::after(value.then);
+            }
+            None => self.leave(value.then, done),
+        }
         cursor.resumed = Some(cursor.at);
     }
 

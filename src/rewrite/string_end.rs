@@ -35,6 +35,11 @@ impl StringEnd {
         }
     }
 
+    /// The quote, where the search has come to it.
+    pub(super) fn found(self, text: &[u8]) -> Option<usize> {
+        (text.get(self.at) == Some(&b'"')).then_some(self.at)
+    }
+
     /// Whether there is an escape in front of it.
     pub(super) fn escaped(self) -> bool {
         self.escaped
