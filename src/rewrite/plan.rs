@@ -42,9 +42,14 @@ impl Asked<'_> {
     /// `Accept-Encoding`.
     pub fn is_file(&self) -> bool {
         let path = self.path.trim_end_matches('/').as_bytes();
-        let last = &path[memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)..];
         let names: [&[u8]; 3] = [b"$value", b"%24value", b"content"];
-        self.range || names.iter().any(|name| last.eq_ignore_ascii_case(name))
+        let is_last = |name: &[u8]| {
+            let at = path.len().checked_sub(name.len());
+            at.is_some_and(|at| {
+                path[at..].eq_ignore_ascii_case(name) && matches!(path[..at], [] | [.., b'/'])
+            })
+        };
+        self.range || names.into_iter().any(is_last)
     }
 }
 
