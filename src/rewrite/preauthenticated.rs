@@ -3,7 +3,7 @@
 //! them as well, and none of them may see the token beside that. So none is turned here, whatever
 //! route it leads to. The host tells nothing: it may be the upstream of a route.
 
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::{memchr2, memchr2_iter};
 
 use super::spelling::{Spelling, Step};
 
@@ -52,8 +52,8 @@ fn plain(text: &[u8]) -> bool {
         Some(at) if text[at] == b'?' => &text[at + 1..],
         _ => return false,
     };
-    let query = &query[..memchr(b'#', query).unwrap_or(query.len())];
-    let begins = memchr_iter(b'&', query).map(|at| at + 1);
+    let ends = memchr2_iter(b'&', b'#', query).take_while(|at| query[*at] == b'&');
+    let begins = ends.map(|at| at + 1);
     std::iter::once(0).chain(begins).any(|at| {
         let near = &query[at..query.len().min(at + ROOM)];
         let end = near.iter().position(|byte| *byte == b'=');
