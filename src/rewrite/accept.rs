@@ -15,21 +15,19 @@ use super::decode::Coding;
 /// The `Accept-Encoding` of the upstream request; `None` when the caller sent none, which servers
 /// answer with an identity body.
 pub fn accept_encoding_for_upstream(caller: &HeaderMap) -> Option<HeaderValue> {
-    let mut lines = caller.get_all(ACCEPT_ENCODING).iter().peekable();
-    lines.peek()?;
-    let mut best = "identity";
-    for element in lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
-        match accepted(element) {
-            // Whatever follows, nothing is better.
-            Some(Coding::Gzip) => {
-                best = "gzip";
-                break;
+    let mut best = None;
+    for line in caller.get_all(ACCEPT_ENCODING) {
+        best = best.or(Some("identity"));
+        for element in line.as_bytes().split(|byte| *byte == b',') {
+            match accepted(element) {
+                // Whatever follows, nothing is better.
+                Some(Coding::Gzip) => return Some(HeaderValue::from_static("gzip")),
+                Some(Coding::Deflate) => best = Some("deflate"),
+                Some(Coding::Identity) | None => {}
             }
-            Some(Coding::Deflate) => best = "deflate",
-            Some(Coding::Identity) | None => {}
         }
     }
-    Some(HeaderValue::from_static(best))
+    best.map(HeaderValue::from_static)
 }
 
 /// The coding of one element, unless its weight is zero (RFC 9110 section 12.4.2). `*` is not read
