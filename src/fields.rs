@@ -29,6 +29,17 @@ impl<'a> Fields<'a> {
         self.0.push((name, value));
     }
 
+    /// Gives the field of this name another value, where there is one, and leaves no second one.
+    pub fn replace(&mut self, name: &HeaderName, value: HeaderValue) {
+        let mut new = Some(Cow::Owned(value));
+        self.0.retain_mut(|(known, old)| {
+            if *known != name {
+                return true;
+            }
+            new.take().map(|new| *old = new).is_some()
+        });
+    }
+
     /// Takes away every field of this name.
     pub fn remove(&mut self, name: &HeaderName) {
         self.0.retain(|(known, _)| *known != name);
@@ -82,5 +93,20 @@ mod tests {
         assert_eq!((map.len(), &map["prefer"]), (2, &values[2]));
         fields.remove(&names[1]);
         assert_eq!(fields.get(&names[1]), None);
+    }
+
+    #[test]
+    fn a_field_is_replaced_only_where_one_of_its_name_is_there() {
+        let names = ["prefer", "etag"].map(HeaderName::from_static);
+        let values = ["a", "b", "c"].map(HeaderValue::from_static);
+        let mut fields = Fields::default();
+        fields.append(&names[0], &values[0]);
+        fields.replace(&names[1], values[2].clone());
+        assert_eq!(fields.iter().count(), 1);
+        fields.append(&names[1], &values[1]);
+        fields.append(&names[0], &values[1]);
+        fields.replace(&names[0], values[2].clone());
+        let all: Vec<_> = fields.iter().map(|(_, value)| value).collect();
+        assert_eq!(all, ["c", "b"]);
     }
 }

@@ -151,10 +151,8 @@ impl RequestRules {
             let trailers = HeaderValue::from_static("trailers");
             fields.insert(&TE, Cow::Owned(trailers));
         }
-        if let Some(codings) = codings
-            && fields.get(&ACCEPT_ENCODING).is_some()
-        {
-            fields.insert(&ACCEPT_ENCODING, Cow::Owned(codings));
+        if let Some(codings) = codings {
+            fields.replace(&ACCEPT_ENCODING, codings);
         }
         if found.has(CONTENT_LENGTH_AT) {
             match length(fields.get_all(&CONTENT_LENGTH)) {
