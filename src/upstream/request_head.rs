@@ -1,6 +1,6 @@
 //! The heads of requests (RFC 9112 sections 3 and 5), and trailers, as they are written.
 
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderValue};
 use http::{HeaderMap, Method};
 
 use crate::fields::Fields;
@@ -32,8 +32,11 @@ impl RequestHead<'_> {
         if let Some((name, value)) = framing {
             write_field(name, value.as_bytes(), out);
         }
-        for (name, value) in self.all() {
+        for (name, value) in self.fields.iter() {
             write_field(name.as_str(), value.as_bytes(), out);
+        }
+        if let Some(value) = self.authorization {
+            write_field(AUTHORIZATION.as_str(), value.as_bytes(), out);
         }
         out.extend_from_slice(b"\r\n");
     }
@@ -41,11 +44,13 @@ impl RequestHead<'_> {
     /// How many bytes [`write`](Self::write) writes.
     pub(super) fn length(&self, framing: Option<(&str, &str)>) -> usize {
         let framing = framing.map_or(0, |(name, value)| line(name, value.len()));
-        let fields = self
-            .all()
-            .map(|(name, value)| line(name.as_str(), value.len()));
+        let fields = self.fields.iter();
+        let fields = fields.map(|(name, value)| line(name.as_str(), value.len()));
+        let authorization = self.authorization;
+        let authorization = authorization.map_or(0, |it| line(AUTHORIZATION.as_str(), it.len()));
         let (method, target) = (self.method.as_str().len(), self.target.as_str().len());
-        method + 1 + target + VERSION.len() + framing + fields.sum::<usize>() + 2
+        let first = method + 1 + target + VERSION.len();
+        first + framing + fields.sum::<usize>() + authorization + 2
     }
 
     /// All fields, as a map.
@@ -56,14 +61,7 @@ impl RequestHead<'_> {
         }
         map
     }
-
-    fn all(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        let authorization = self.authorization.map(|value| (&AUTHORIZATION_NAME, value));
-        self.fields.iter().chain(authorization)
-    }
 }
-
-static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
 
 /// How many bytes [`write_trailers`] writes.
 pub(super) fn trailers_length(trailers: &HeaderMap) -> usize {
@@ -95,6 +93,7 @@ fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
     use http::uri::PathAndQuery;
 
     use super::*;
