@@ -83,7 +83,7 @@ impl Wire {
 
     /// Whether another request may be sent: open, clean, young, not idle for too long.
     pub(super) fn is_usable(&mut self, now: Instant) -> bool {
-        if now >= self.retire_at || now.duration_since(self.idle_since) >= IDLE {
+        if now >= self.retire_at || now >= self.idle_since + IDLE {
             return false;
         }
         if self.stream.is_quiet() {
