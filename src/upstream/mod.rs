@@ -9,6 +9,7 @@ mod caller_body;
 mod channel;
 mod closable;
 mod connect;
+pub mod connect_answer;
 mod error;
 #[cfg(test)]
 mod error_tests;

@@ -7,13 +7,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::ConnectError;
+use super::connect_answer::ConnectAnswer;
 use super::race::{first_to_answer, interleaved};
 use super::resolver::Resolver;
 use crate::descriptors;
 use crate::forward_proxy;
-
-/// More than any proxy's answer to CONNECT, interim ones with it; what is longer is not one.
-const LARGEST_ANSWER: usize = 8 * 1024;
 
 /// Opens a tunnel to `target` (`host:port`).
 pub(super) async fn open(
@@ -72,7 +70,7 @@ async fn open_at(
         .write_all(&request)
         .await
         .map_err(|error| failed(error.to_string()))?;
-    match final_status(&mut stream).await {
+    match read_status(&mut stream).await {
         Ok(status) if (200..300).contains(&status) => Ok(stream),
         Ok(status) => {
             let answer = format!("status {status}");
@@ -82,35 +80,15 @@ async fn open_at(
     }
 }
 
-/// The status behind all interim ones (RFC 9110 section 15.2); 101 would be no tunnel.
-async fn final_status(stream: &mut TcpStream) -> std::io::Result<u16> {
-    let mut room = LARGEST_ANSWER;
+/// Reads the answer past its end and no further.
+async fn read_status(stream: &mut TcpStream) -> std::io::Result<u16> {
+    let mut answer = ConnectAnswer::default();
     loop {
-        let status = read_status(stream, &mut room).await?;
-        if status == 101 || status >= 200 {
+        let byte = stream.read_u8().await?;
+        if let Some(status) = answer.push(byte).map_err(std::io::Error::other)? {
             return Ok(status);
         }
     }
-}
-
-/// Reads the head of an answer byte by byte past its end and no further: what follows belongs to
-/// the tunnel. All heads share the `room`.
-async fn read_status(stream: &mut TcpStream, room: &mut usize) -> std::io::Result<u16> {
-    let mut head = Vec::with_capacity(256);
-    while !head.ends_with(b"\r\n\r\n") {
-        if *room == 0 {
-            return Err(std::io::Error::other("its answer does not end"));
-        }
-        *room -= 1;
-        head.push(stream.read_u8().await?);
-    }
-    let mut fields = [httparse::EMPTY_HEADER; 64];
-    let mut answer = httparse::Response::new(&mut fields);
-    answer
-        .parse(&head)
-        .ok()
-        .and(answer.code)
-        .ok_or_else(|| std::io::Error::other("its answer is not HTTP"))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -146,43 +124,6 @@ mod tests {
         let matcher = Matcher::builder().https("http://proxy.corp:8080").build();
         let uri = Uri::from_static("https://graph.microsoft.com/");
         matcher.intercept(&uri).expect("it is for https")
-    }
-
-    #[tokio::test(flavor = "local")]
-    async fn the_answer_to_connect_is_the_final_one() {
-        let interim = "HTTP/1.1 100 Continue\r\n\r\n";
-        let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
-        let done = "HTTP/1.1 200 OK\r\n\r\n";
-        let switched = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
-        let refused = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
-        for (answer, opens) in [
-            (format!("{interim}{early}{done}"), true),
-            (format!("{interim}{refused}{done}"), false),
-            (format!("{switched}{done}"), false),
-            (
-                interim.repeat(LARGEST_ANSWER / interim.len() + 1) + done,
-                false,
-            ),
-        ] {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let proxy = proxy();
-            let answered = async {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                stream.write_all(answer.as_bytes()).await.unwrap();
-                stream.write_all(b"inside").await.unwrap();
-                stream
-            };
-            let opened = open_at(&proxy, "graph.microsoft.com:443", vec![address]);
-            let (opened, mut proxy) = tokio::join!(opened, answered);
-            assert_eq!(opened.is_ok(), opens, "{answer:.80}");
-            if let Ok(mut stream) = opened {
-                proxy.shutdown().await.unwrap();
-                let mut inside = String::new();
-                stream.read_to_string(&mut inside).await.unwrap();
-                assert_eq!(inside, "inside");
-            }
-        }
     }
 
     #[tokio::test(flavor = "local")]

@@ -271,3 +271,25 @@ async fn a_variable_that_names_no_proxy_is_refused_and_not_passed_over() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_no_proxy_for_http_is_told_at_its_first_line() {
+    let simulator = Simulator::start().await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut caller, _)) = listener.accept().await {
+            // It waits for the next command, as a server for mail does.
+            caller.write_all(b"220 mail.corp ESMTP\r\n").await.ok();
+            held.push(caller);
+        }
+    });
+    let own = format!("resolve: {{'{LOGIN}:443': '{}'}}\n", simulator.address());
+    let vars = [("HTTPS_PROXY", proxy.as_str()), ("NO_PROXY", LOGIN)];
+    let program = Program::within(simulator, &own, &vars).await;
+    let answer = program.get("/graph/v1.0/users").await;
+    assert_eq!(answer.refusal(), (502, "upstreamUnreachable".to_owned()));
+    let message = answer.message();
+    assert!(message.contains("its answer is not HTTP"), "{message}");
+}
