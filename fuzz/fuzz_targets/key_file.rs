@@ -3,7 +3,7 @@
 //! it the other way round.
 #![no_main]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
@@ -14,14 +14,10 @@ use tokenferry::forward_proxy::ForwardProxy;
 use tokenferry::secret::{SecretSource, pem};
 use tokenferry::trust;
 
-/// A folder of this process, in memory where the system has such a place.
+/// A folder of this process; `fuzz/run` sees to it that it is in memory, and is removed.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let shared = Path::new("/dev/shm");
     let own = format!("tokenferry-fuzz-{}", std::process::id());
-    let folder = match shared.is_dir() {
-        true => shared.join(own),
-        false => std::env::temp_dir().join(own),
-    };
+    let folder = std::env::temp_dir().join(own);
     std::fs::create_dir_all(&folder).expect("a folder");
     std::fs::write(folder.join("password"), "correct horse").expect("a file");
     folder
