@@ -121,10 +121,12 @@ fn in_either_order<'a, T: 'a>(
 }
 
 fn is_same_place(mine: &[Attribute], theirs: &[Attribute]) -> bool {
-    let has = |place: &[Attribute], one| place.iter().any(|other| other == one);
-    mine.len() == theirs.len()
-        && mine.iter().all(|one| has(theirs, one))
-        && theirs.iter().all(|one| has(mine, one))
+    let sorted = |place: &[Attribute]| {
+        let mut place = place.to_vec();
+        place.sort();
+        place
+    };
+    sorted(mine) == sorted(theirs)
 }
 
 /// The attributes of a name that are text, by their places.
