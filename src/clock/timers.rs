@@ -82,7 +82,11 @@ impl hyper::rt::Timer for HyperTimer {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::io::Write;
+    use std::net::TcpStream;
 
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
     use tokio::runtime::{LocalOptions, LocalRuntime};
 
     use super::*;
@@ -93,6 +97,7 @@ mod tests {
 
     fn without_timers() -> LocalRuntime {
         let mut builder = Builder::new_current_thread();
+        builder.enable_io();
         builder.build_local(LocalOptions::default()).unwrap()
     }
 
@@ -124,6 +129,33 @@ mod tests {
                 late.await.unwrap();
             });
         }
+    }
+
+    #[test]
+    fn what_came_in_time_goes_before_a_limit_that_passed_while_nobody_looked() {
+        let timers = Timers::start().unwrap();
+        served(&timers, async || {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (mut ours, _) = listener.accept().await.unwrap();
+            let read = tokio::task::spawn_local(async move {
+                let mut byte = [0];
+                within(WHILE, ours.read(&mut byte))
+                    .await
+                    .map(Result::unwrap)
+            });
+            // The thread does something else from before the byte comes until the limit is over.
+            let busy = tokio::task::spawn_local(async move {
+                theirs.write_all(b"x").unwrap();
+                let began = now();
+                while since(began) < 3 * WHILE {
+                    std::hint::spin_loop();
+                }
+                theirs
+            });
+            assert_eq!(read.await.unwrap(), Some(1));
+            busy.await.unwrap();
+        });
     }
 
     #[test]
