@@ -21,8 +21,8 @@ const UNWANTED: [&str; 5] = [
 /// Places and tools of one machine. `.ci/run` may name where it looks for the advisories.
 const ELSEWHERE: [&str; 1] = [concat!("..", "/shared")];
 
-/// What waits by the timers of the runtime that it is on.
-const TIMERS: [&str; 2] = ["tokio::time", "TokioTimer"];
+/// What waits by the timers of the runtime that it is on, or may: a list hides what is used.
+const TIMERS: [&str; 3] = ["tokio::time", "tokio::{", "TokioTimer"];
 
 /// What `clock` is made of, and what may not use it, being in its layer: control tasks read files.
 const OF_RUNTIMES: [&str; 2] = ["src/clock/", "src/secret/file_reader.rs"];
