@@ -340,6 +340,26 @@ async fn alerts_ask_for_labels_and_values_that_exist() {
     }
 }
 
+/// A file that .dockerignore keeps back fails the build of an image, which no other test makes.
+#[test]
+fn the_build_of_the_image_gets_the_files_that_it_names() {
+    let ignored = text(".dockerignore");
+    let let_in: Vec<&str> = ignored
+        .lines()
+        .filter_map(|line| line.strip_prefix('!'))
+        .collect();
+    let dockerfile = text("Dockerfile");
+    let commands = dockerfile.lines().filter(|line| !line.starts_with('#'));
+    let words = commands.flat_map(|line| line.split([' ', ';']));
+    let named = |word: &&str| word.starts_with("deploy/") || word.starts_with("LICENSE-");
+    let named: Vec<&str> = words.filter(named).collect();
+    assert!(named.len() >= 4, "{named:?}");
+    for file in named {
+        assert!(root().join(file).exists(), "{file}");
+        assert!(let_in.contains(&file), "{file} is not in .dockerignore");
+    }
+}
+
 /// What `.cargo/config.toml` is for: a build that does not read it starts 30 ms later.
 #[test]
 fn the_program_gathers_no_entropy_from_the_jitter_of_the_processor() {
