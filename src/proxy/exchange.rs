@@ -82,8 +82,7 @@ pub(super) struct Sent {
 #[derive(Debug)]
 struct Answered {
     status: u16,
-    /// From the request's head to this one.
-    after: Duration,
+    at: Instant,
     /// Why it is one of our own.
     refused: Option<Code>,
 }
@@ -185,11 +184,9 @@ impl Exchange {
     pub(super) fn answered(&mut self, status: u16, refused: Option<Code>) {
         // The upstream's head is passed on as soon as it is there; an answer of our own begins now.
         let began = self.sent.response_began.filter(|_| refused.is_none());
-        let now = began.unwrap_or_else(Instant::now);
-        let after = now.duration_since(self.opened.mono);
         self.answered = Some(Answered {
             status,
-            after,
+            at: began.unwrap_or_else(Instant::now),
             refused,
         });
         if let Some(code) = refused {
@@ -258,7 +255,7 @@ impl Exchange {
             status: self.status(),
             request_bytes,
             response_bytes: self.response_bytes,
-            head: answered.map(|answered| answered.after),
+            head: answered.map(|answered| answered.at.duration_since(self.opened.mono)),
             total,
             token: sent.token,
             attempts: sent.attempts,
