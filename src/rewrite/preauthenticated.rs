@@ -3,7 +3,7 @@
 //! them as well, and none of them may see the token beside that. So none is turned here, whatever
 //! route it leads to. The host tells nothing: it may be the upstream of a route.
 
-use memchr::{memchr2, memchr2_iter};
+use memchr::memchr_iter;
 
 use super::spelling::{Spelling, Step};
 
@@ -40,32 +40,24 @@ impl Name {
 /// Whether the query of the URL, of which everything before `from` is scheme, authority and path,
 /// has a parameter of such a name. Percent-encoded names count for nothing: nobody writes them.
 pub(super) fn is_preauthenticated(raw: &[u8], from: usize, spelling: Spelling) -> bool {
-    match spelling {
-        Spelling::Plain => plain(raw.get(from..).unwrap_or_default()),
-        Spelling::Json | Spelling::Percent => spelt(raw, from, spelling),
-    }
+    // Nearly all links have nothing escaped, page by page, and no such name before any `=`.
+    let may_be = spelling != Spelling::Plain || names_one(raw.get(from..).unwrap_or_default());
+    may_be && has_parameter(raw, from, spelling)
 }
 
-/// The same where every byte is what it stands for: nearly all links, page by page.
-fn plain(text: &[u8]) -> bool {
-    let query = match memchr2(b'?', b'#', text) {
-        Some(at) if text[at] == b'?' => &text[at + 1..],
-        _ => return false,
-    };
-    let ends = memchr2_iter(b'&', b'#', query).take_while(|at| query[*at] == b'&');
-    let begins = ends.map(|at| at + 1);
-    std::iter::once(0).chain(begins).any(|at| {
-        let near = &query[at..query.len().min(at + ROOM)];
-        let end = near.iter().position(|byte| *byte == b'=');
-        end.is_some_and(|end| {
-            let name = &near[..end];
-            NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+/// Whether such a name stands between what a parameter may begin behind and its `=`, in a query or not.
+fn names_one(text: &[u8]) -> bool {
+    memchr_iter(b'=', text).any(|end| {
+        NAMES.iter().any(|name| {
+            let at = end.checked_sub(name.len());
+            let before = at.and_then(|at| at.checked_sub(1)).map(|at| text[at]);
+            matches!(before, Some(b'?' | b'&'))
+                && at.is_some_and(|at| name.eq_ignore_ascii_case(&text[at..end]))
         })
     })
 }
 
-/// The same where some bytes are escaped.
-fn spelt(raw: &[u8], from: usize, spelling: Spelling) -> bool {
+fn has_parameter(raw: &[u8], from: usize, spelling: Spelling) -> bool {
     let mut at = from;
     let mut in_query = false;
     let mut name = None;
