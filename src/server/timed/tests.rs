@@ -80,6 +80,76 @@ async fn the_next_request_is_not_waited_for_while_an_answer_is_being_written() {
     assert_eq!(overdue.kind(), io::ErrorKind::TimedOut);
 }
 
+/// Whether what has to arrive is overdue, as who reads would find it.
+async fn is_overdue(conversation: &Conversation) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(conversation.is_overdue(cx))).await
+}
+
+/// Several times as long as is waited for a request, so that it would be overdue.
+async fn rest() {
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_pause_in_an_answer_is_none_between_requests_once_writing_has_waited() {
+    let (conversation, socket, mut caller) = connection();
+    let (_reading, mut writing) = tokio::io::split(socket);
+    conversation.exchange_began();
+    let piece = [b'x'; 100];
+    let mut taken = [0; 100];
+    let read = async {
+        // There is room for a part of it until the caller reads.
+        tokio::task::yield_now().await;
+        caller.read_exact(&mut taken).await
+    };
+    let (written, read) = tokio::join!(writing.write_all(&piece), read);
+    written.unwrap();
+    read.unwrap();
+    rest().await;
+    let overdue = is_overdue(&conversation).await;
+    assert!(!overdue, "the upstream may rest, and the exchange is open");
+}
+
+#[tokio::test(flavor = "local")]
+async fn who_was_slow_to_read_an_answer_has_all_the_time_there_is_for_the_next_request() {
+    let (conversation, socket, mut caller) = connection();
+    let (_reading, mut writing) = tokio::io::split(socket);
+    conversation.exchange_began();
+    conversation.exchange_ended(false);
+    let answer = [b'x'; 100];
+    let mut taken = [0; 100];
+    let written = async {
+        writing.write_all(&answer).await.unwrap();
+        is_overdue(&conversation).await
+    };
+    let read = async {
+        rest().await;
+        caller.read_exact(&mut taken).await.unwrap();
+    };
+    let (overdue, ()) = tokio::join!(written, read);
+    assert!(!overdue, "the time begins when the answer is out");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_is_busy_until_all_of_its_last_answer_is_written() {
+    let (conversation, socket, mut caller) = connection();
+    let (_reading, mut writing) = tokio::io::split(socket);
+    conversation.exchange_began();
+    conversation.exchange_ended(false);
+    assert!(!conversation.is_busy(), "nothing is there to be written");
+    let answer = [b'x'; 100];
+    let mut taken = [0; 100];
+    let read = async {
+        tokio::task::yield_now().await;
+        assert!(conversation.is_busy(), "there was room for a part of it");
+        caller.read_exact(&mut taken).await
+    };
+    let (written, read) = tokio::join!(writing.write_all(&answer), read);
+    written.unwrap();
+    read.unwrap();
+    assert!(!conversation.is_busy());
+}
+
 #[tokio::test(flavor = "local")]
 async fn a_caller_that_keeps_a_closed_connection_open_is_read_for_a_while_only() {
     let (conversation, mut socket, mut caller) = connection();
