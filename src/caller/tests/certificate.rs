@@ -202,6 +202,20 @@ fn a_subject_with_several_attributes_in_one_place_is_known() {
     assert!(of_common_name("a+b").matches("CN=a+b"));
 }
 
+/// No authority is known that issues such a certificate.
+#[test]
+fn attributes_that_share_a_place_count_as_often_as_they_are_there() {
+    let pem = include_bytes!("../../../tests/keys/repeated.pem");
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).unwrap();
+    let names = PeerNames::parse(&pem.contents).unwrap();
+    for wanted in ["O=a+O=a+O=b", "O=b+O=a+O=a", "O=a+O=b+O=a"] {
+        assert!(names.matches(wanted), "{wanted}");
+    }
+    for wanted in ["O=a+O=b+O=b", "O=a+O=b", "O=a+O=a+O=a"] {
+        assert!(!names.matches(wanted), "{wanted}");
+    }
+}
+
 #[test]
 fn a_name_that_is_spelt_like_another_kind_is_not_of_that_kind() {
     let of_common_name =
