@@ -30,6 +30,17 @@ async fn seconds_here(stage: &Stage) -> f64 {
     stage.number(whole, &labels).await - stage.number(upstream, &labels).await
 }
 
+/// A route that tries twice, and whose tokens are over before a pause of five seconds is.
+async fn with_short_tokens() -> Stage {
+    let own = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, retry: {attempts: 2, max_wait: 6s}}]\n";
+    let stage = Stage::cold(own, |simulator| {
+        simulator.patch_token_reply(json!({"expires_in": 4}));
+    })
+    .await;
+    stage.attempted().await;
+    stage
+}
+
 #[tokio::test]
 async fn a_request_with_another_token_keeps_the_quiet_that_was_asked_for_meanwhile() {
     let stage = Stage::with(HOLDING).await;
@@ -180,12 +191,7 @@ async fn a_request_that_waited_for_its_first_token_keeps_the_quiet_that_was_aske
 
 #[tokio::test]
 async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_meanwhile() {
-    let own = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, retry: {attempts: 2, max_wait: 6s}}]\n";
-    let stage = Stage::cold(own, |simulator| {
-        simulator.patch_token_reply(json!({"expires_in": 4}));
-    })
-    .await;
-    stage.attempted().await;
+    let stage = with_short_tokens().await;
     let (refusing, answering, renewing) = (Gate::new(), Gate::new(), Gate::new());
     let held = Script::on(GRAPH, Fault::Hold(refusing.clone()));
     stage.simulator.script(held.under("/sim/bytes/1").times(1));
@@ -216,12 +222,7 @@ async fn a_retry_that_waited_for_its_token_keeps_the_quiet_that_was_asked_for_me
 
 #[tokio::test]
 async fn a_retry_that_waited_for_the_end_of_a_quiet_has_the_token_of_then() {
-    let own = "workers: 1\nroutes: [{name: graph, path: /graph, upstream: 'https://GRAPH', throttle: hold, retry: {attempts: 2, max_wait: 6s}}]\n";
-    let stage = Stage::cold(own, |simulator| {
-        simulator.patch_token_reply(json!({"expires_in": 4}));
-    })
-    .await;
-    stage.attempted().await;
+    let stage = with_short_tokens().await;
     let (refusing, answering) = (Gate::new(), Gate::new());
     let busy = Fault::answer(503, &[("retry-after", "0")], "busy");
     for fault in [Fault::Hold(refusing.clone()), busy] {
