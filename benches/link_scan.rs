@@ -117,8 +117,7 @@ fn planned(map: &Arc<LinkMap>, coding: Option<&'static str>) -> Rewriter {
     }
     let asked = Asked {
         method: &Method::GET,
-        path: "/v1.0/users",
-        range: false,
+        file: false,
         batch: false,
     };
     let links = Links::new(map.clone(), 0, base.into());

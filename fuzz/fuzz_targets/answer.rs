@@ -37,7 +37,7 @@ fn read(method: &Method, heads: &mut Heads, pieces: &[&[u8]]) -> Outcome {
         input.extend_from_slice(piece);
         let step = |input: &mut BytesMut, outcome: &mut Outcome| {
             if body.is_none() {
-                let Some((response, known)) = heads.read(input)? else {
+                let Some((response, known)) = heads.read(input, false)? else {
                     return Ok(());
                 };
                 let (mut parts, ()) = Response::into_parts(response);

@@ -33,8 +33,7 @@ fn output(
 ) -> Result<(Vec<u8>, u64), DecodeError> {
     let asked = Asked {
         method: &Method::POST,
-        path: "/v1.0/$batch",
-        range: false,
+        file: false,
         batch: kind > 0,
     };
     let mut headers = HeaderMap::new();

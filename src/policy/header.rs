@@ -212,7 +212,7 @@ pub(super) fn length<'a>(mut lines: impl Iterator<Item = &'a HeaderValue>) -> Le
         return Length::Fine;
     };
     let second = lines.next();
-    if second.is_none() && plain_length(first).is_some() {
+    if second.is_none() && plain_length(first.as_bytes()).is_some() {
         return Length::Fine;
     }
     let length = number(first);
@@ -224,8 +224,7 @@ pub(super) fn length<'a>(mut lines: impl Iterator<Item = &'a HeaderValue>) -> Le
 }
 
 /// A `Content-Length` in its shortest spelling.
-pub fn plain_length(line: &HeaderValue) -> Option<u64> {
-    let digits = line.as_bytes();
+pub fn plain_length(digits: &[u8]) -> Option<u64> {
     // Nineteen digits are a number of 64 bits, whichever they are.
     let is_short = matches!(digits, [_] | [b'1'..=b'9', ..]) && digits.len() <= 19;
     let add = |sum: u64, digit: &u8| {

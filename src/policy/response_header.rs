@@ -214,10 +214,14 @@ impl ResponseRules {
         settled.found.common(self.links) != NameSet::default()
     }
 
+    /// Whether [`Self::apply`] changes anything at the route's wish.
+    pub fn edits(&self) -> bool {
+        !(self.edits.remove.is_empty() && self.edits.set.is_empty())
+    }
+
     /// What a head says of its body once [`Self::apply`] is done with it.
     pub fn representation(&self, headers: &HeaderMap, settled: Settled) -> Representation {
-        let edited = edited(&self.edits).next().is_some();
-        let known = settled.representation.filter(|_| !edited);
+        let known = settled.representation.filter(|_| !self.edits());
         known.unwrap_or_else(|| Representation::of(headers))
     }
 

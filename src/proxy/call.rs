@@ -37,8 +37,8 @@ pub(super) struct Call<'a> {
     pub(super) batch: bool,
     /// Whether a body comes with it, which may be empty.
     pub(super) has_body: bool,
-    /// Whether a part of something is asked for.
-    pub(super) range: bool,
+    /// Whether a file is asked for, or a part of something.
+    pub(super) file: bool,
 }
 
 impl<'a> Call<'a> {
@@ -81,6 +81,13 @@ impl<'a> Call<'a> {
         Some(Links::new(self.lane.links.clone(), self.index, base))
     }
 
+    /// Whether it is certain that links in the body of its answer are rewritten, if the answer comes
+    /// with such a body: a host that is known makes links, and edits might make another body of it.
+    pub(super) fn rewrites_answer(&self) -> bool {
+        let edits = self.route().response_rules.edits();
+        self.rewrites_links() && self.host.is_some() && !self.file && !edits
+    }
+
     /// The length of the body, where it is declared.
     pub(super) fn declared_length(&self) -> Option<u64> {
         let length = self.parts.headers.get(CONTENT_LENGTH)?;
@@ -101,15 +108,14 @@ impl<'a> Call<'a> {
     pub(super) fn sends_file(&self) -> bool {
         let headers = &self.parts.headers;
         let marks = [&CONTENT_RANGE, &FILE_NAME];
-        self.asked().is_file() || marks.iter().any(|name| headers.contains_key(*name))
+        self.file || marks.iter().any(|name| headers.contains_key(*name))
     }
 
     /// What was asked for, as far as the rewriting of the answer goes.
     pub(super) fn asked(&self) -> Asked<'a> {
         Asked {
             method: &self.parts.method,
-            path: self.rest,
-            range: self.range,
+            file: self.file,
             batch: self.batch,
         }
     }

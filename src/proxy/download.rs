@@ -141,6 +141,7 @@ async fn pursue(
             target: &path.into(),
             fields: &fields,
             authorization: None,
+            rewrites: false,
         };
         response = match upstream.send(head, RequestBody::Empty, false).await {
             Err(failure) if failure.error.lacks_descriptors() => {
@@ -319,6 +320,7 @@ mod tests {
             target: &PathAndQuery::from_static("/").into(),
             fields: &Fields::default(),
             authorization: None,
+            rewrites: false,
         };
         let answers = async {
             let (mut peer, _) = listener.accept().await.unwrap();

@@ -68,6 +68,7 @@ use crate::clock::Now;
 use crate::code::Code;
 use crate::metrics::{Metrics, RefusalCells, RouteCells};
 use crate::policy::request_header::is_ambiguous;
+use crate::rewrite::names_file;
 use crate::token::Bearer;
 use crate::upstream::{CallerBody, IDLE, RequestBody};
 
@@ -240,7 +241,7 @@ impl Proxy {
             host: known.as_deref(),
             batch: is_batch(&body, found.rest),
             has_body: !matches!(body, RequestBody::Empty),
-            range: parts.headers.contains_key(RANGE),
+            file: names_file(found.rest) || parts.headers.contains_key(RANGE),
         };
         exchange.caller = caller(exchange, &call)?;
         admit(&call)?;

@@ -28,6 +28,8 @@ pub(super) struct Outgoing<'a> {
     method: &'a Method,
     target: UpstreamTarget<'a>,
     fields: Fields<'a>,
+    /// As [`RequestHead`] has it.
+    rewrites: bool,
 }
 
 impl<'a> Outgoing<'a> {
@@ -49,6 +51,7 @@ impl<'a> Outgoing<'a> {
             method: &call.parts.method,
             target,
             fields,
+            rewrites: call.rewrites_answer(),
         })
     }
 
@@ -90,6 +93,7 @@ impl<'a> Outgoing<'a> {
             target: &self.target,
             fields: &self.fields,
             authorization: Some(&bearer.header),
+            rewrites: self.rewrites,
         }
     }
 }
@@ -100,7 +104,7 @@ fn fields<'a>(call: &Call<'a>, request_id: HeaderValue) -> Result<Fields<'a>, Re
     let (route, caller) = (call.route(), &call.parts.headers);
     let codings = call.rewrites_links().then(|| {
         let codings = accept_encoding_for_upstream(caller);
-        codings.filter(|_| !call.asked().is_file())
+        codings.filter(|_| !call.file)
     });
     let mut fields = route.request_rules.apply(caller, codings.flatten())?;
     if call.announces_trailers() {

@@ -59,7 +59,7 @@ fn rewrite_links(call: &Call<'_>, parts: &mut Parts, linked: bool, body: Upstrea
     };
     let (cells, asked) = (&call.own().cells, call.asked());
     if linked {
-        let (headers, file) = (&mut parts.headers, asked.is_file());
+        let (headers, file) = (&mut parts.headers, asked.file);
         cells.links_rewritten(header::rewrite(headers, parts.status, file, &links));
     }
     let (status, headers) = (parts.status, &mut parts.headers);

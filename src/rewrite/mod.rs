@@ -29,7 +29,7 @@ mod string_end;
 mod text;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
@@ -38,5 +38,5 @@ pub use address::{Links, PublicBase};
 pub use body::Rewriter;
 pub use decode::DecodeError;
 pub use link::{LinkMap, LinkRoute};
-pub use plan::{Asked, DIGESTS, plan, without_digests};
+pub use plan::{Asked, DIGESTS, names_file, plan, without_digests};
 pub use representation::{Representation, is_json};

@@ -2,14 +2,12 @@
 //! to somebody. What is rewritten loses the headers that spoke of the bytes; `ETag` stays, because
 //! it names a version of the resource and clients send it back in `If-Match`.
 
-use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
-};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use http::{Method, StatusCode};
 
 use super::address::{Links, Way};
 use super::body::{Reader, Rewriter};
-use super::decode::{Coding, Decoder};
+use super::decode::Decoder;
 use super::multipart::{self, Multipart};
 use super::representation::Representation;
 use super::scan::Scanner;
@@ -28,29 +26,25 @@ pub static DIGESTS: [HeaderName; 4] = [
 pub struct Asked<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The path, with or without the route's prefix, without the query.
-    pub path: &'a str,
-    /// Whether the request had a `Range`.
-    pub range: bool,
+    /// Whether the answer is the bytes of a file, whatever its headers say: a part of something, or
+    /// what [`names_file`] has. Such a request goes up with the caller's own `Accept-Encoding`.
+    pub file: bool,
     /// Whether it was a `$batch`.
     pub batch: bool,
 }
 
-impl Asked<'_> {
-    /// Whether the answer is the bytes of a file, whatever its headers say: a part of something, or
-    /// a path that ends in `/$value` or `/content`. Such a request goes up with the caller's own
-    /// `Accept-Encoding`.
-    pub fn is_file(&self) -> bool {
-        let path = self.path.trim_end_matches('/').as_bytes();
-        let names: [&[u8]; 3] = [b"$value", b"%24value", b"content"];
-        let is_last = |name: &[u8]| {
-            let at = path.len().checked_sub(name.len());
-            at.is_some_and(|at| {
-                path[at..].eq_ignore_ascii_case(name) && matches!(path[..at], [] | [.., b'/'])
-            })
-        };
-        self.range || names.into_iter().any(is_last)
-    }
+/// Whether a path, with or without the route's prefix, without the query, ends in `/$value` or
+/// `/content`.
+pub fn names_file(path: &str) -> bool {
+    let path = path.trim_end_matches('/').as_bytes();
+    let names: [&[u8]; 3] = [b"$value", b"%24value", b"content"];
+    let is_last = |name: &[u8]| {
+        let at = path.len().checked_sub(name.len());
+        at.is_some_and(|at| {
+            path[at..].eq_ignore_ascii_case(name) && matches!(path[..at], [] | [.., b'/'])
+        })
+    };
+    names.into_iter().any(is_last)
 }
 
 /// Decides whether an answer's body is rewritten, and if so takes away the headers that will no
@@ -63,9 +57,7 @@ pub fn plan(
     representation: Representation,
     links: Links,
 ) -> Option<Rewriter> {
-    if is_file(asked, status, representation) {
-        return None;
-    }
+    let coding = representation.undone(status).filter(|_| !asked.file)?;
     let reader = if representation.json {
         let text = if asked.batch {
             Text::BatchAnswer
@@ -76,19 +68,11 @@ pub fn plan(
     } else {
         multipart(headers, asked.batch, links)?
     };
-    let coding = representation.coding?;
-    amend(headers, representation, coding);
+    representation.amend(headers);
     if *asked.method == Method::HEAD {
         return None;
     }
     Some(Rewriter::new(Decoder::new(coding), reader))
-}
-
-fn is_file(asked: &Asked<'_>, status: StatusCode, representation: Representation) -> bool {
-    let bodiless = status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let part = status == StatusCode::PARTIAL_CONTENT;
-    bodiless || part || representation.empty || representation.file || asked.is_file()
 }
 
 /// What is looked for in the answer to a multipart batch.
@@ -103,20 +87,5 @@ fn multipart(headers: &HeaderMap, batch: bool, links: Links) -> Option<Reader> {
 pub fn without_digests(fields: &mut HeaderMap) {
     for name in &DIGESTS {
         fields.remove(name);
-    }
-}
-
-/// Takes away what no longer holds for the bytes that go down.
-fn amend(headers: &mut HeaderMap, representation: Representation, coding: Coding) {
-    headers.remove(CONTENT_LENGTH);
-    // A `Range` is answered with parts of the upstream's own bytes, which do not fit to these.
-    if representation.ranges {
-        headers.remove(ACCEPT_RANGES);
-    }
-    if representation.digests {
-        without_digests(headers);
-    }
-    if coding != Coding::Identity {
-        headers.remove(CONTENT_ENCODING);
     }
 }

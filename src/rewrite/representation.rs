@@ -1,13 +1,14 @@
 //! What the head of an answer says of its body, as far as rewriting goes by it (RFC 9110 section 8):
 //! the same for all answers that say so, which are most of those of one upstream.
 
+use http::StatusCode;
 use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
     HeaderName,
 };
 
 use super::decode::Coding;
-use super::plan::DIGESTS;
+use super::plan::{DIGESTS, without_digests};
 
 /// What a head says of the body behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Representation {
     pub(super) ranges: bool,
     /// Digests came with it.
     pub(super) digests: bool,
+    /// The head is without what [`Self::amend`] takes away.
+    amended: bool,
 }
 
 impl Representation {
@@ -45,6 +48,44 @@ impl Representation {
             coding: Coding::of(headers),
             ranges,
             digests,
+            amended: false,
+        }
+    }
+
+    /// The coding that is undone where links are looked for in the body of an answer with this status;
+    /// `None` where nobody does, because it has none, or is a file.
+    pub(super) fn undone(self, status: StatusCode) -> Option<Coding> {
+        let bodiless = status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let part = status == StatusCode::PARTIAL_CONTENT;
+        let file = bodiless || part || self.empty || self.file;
+        self.coding.filter(|_| !file)
+    }
+
+    /// Whether links are looked for in it whatever was asked for, unless that is a file.
+    pub fn is_rewritten(self, status: StatusCode) -> bool {
+        self.json && self.undone(status).is_some()
+    }
+
+    /// Takes away what no longer holds for the bytes of a body that is rewritten.
+    pub fn amend(self, headers: &mut HeaderMap) -> Self {
+        if self.amended {
+            return self;
+        }
+        headers.remove(CONTENT_LENGTH);
+        // A `Range` is answered with parts of the upstream's own bytes, which do not fit to these.
+        if self.ranges {
+            headers.remove(ACCEPT_RANGES);
+        }
+        if self.digests {
+            without_digests(headers);
+        }
+        if self.coding != Some(Coding::Identity) {
+            headers.remove(CONTENT_ENCODING);
+        }
+        Self {
+            amended: true,
+            ..self
         }
     }
 

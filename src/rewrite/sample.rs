@@ -47,7 +47,7 @@ pub(super) fn links_at(
 }
 
 /// Graph behind `localhost:8080/graph`.
-pub(super) fn graph() -> Links {
+pub(crate) fn graph() -> Links {
     links(two(), "localhost:8080")
 }
 

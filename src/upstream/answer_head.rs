@@ -66,12 +66,13 @@ impl Heads {
     }
 
     /// Takes the head of an answer out of `input`, once all of it is there; with what comes of it,
-    /// where that is known already.
+    /// where that is known already. One that is known may be amended where its links are rewritten,
+    /// as [`RequestHead::rewrites`](super::RequestHead::rewrites) says.
     ///
     /// # Errors
     /// When it is larger than 64 KiB or no head of HTTP/1.1 (RFC 9112 section 4). Line ends other than
     /// CRLF are not accepted.
-    pub fn read(&mut self, input: &mut BytesMut) -> Result<Option<Head>, Breakage> {
+    pub fn read(&mut self, input: &mut BytesMut, rewrites: bool) -> Result<Option<Head>, Breakage> {
         // To compare nothing is slow: see `Lead`.
         if input.is_empty() {
             return Ok(None);
@@ -91,7 +92,7 @@ impl Heads {
                 if at > 0 {
                     self.known.swap(0, at);
                 }
-                return match self.known[0].read(&text, self.unread) {
+                return match self.known[0].read(&text, self.unread, rewrites) {
                     None => Ok(Some((parse(&text)?, None))),
                     head => Ok(head),
                 };
@@ -169,7 +170,7 @@ mod tests {
     type Said<'a> = (u16, Version, Vec<(&'a str, &'a [u8])>, Option<&'a [u8]>);
 
     fn read(heads: &mut Heads, text: &str) -> Read {
-        let read = heads.read(&mut BytesMut::from(text))?;
+        let read = heads.read(&mut BytesMut::from(text), false)?;
         Ok(read.map(|(mut response, known)| {
             known.is_none().then(|| settle(response.headers_mut()));
             response
@@ -200,7 +201,7 @@ mod tests {
         let mut input = BytesMut::from(
             "HTTP/1.1 201 Created\r\nETag: W/\"1\"\r\nset-cookie: a\r\nSet-Cookie:b \r\n\r\n{}",
         );
-        let (response, _) = Heads::default().read(&mut input).unwrap().unwrap();
+        let (response, _) = Heads::default().read(&mut input, false).unwrap().unwrap();
         assert_eq!(response.status(), 201);
         assert_eq!(response.version(), Version::HTTP_11);
         assert_eq!(response.headers()["etag"], "W/\"1\"");
@@ -327,7 +328,10 @@ mod tests {
     fn where_an_answer_ends_is_known_from_the_second_on_unless_more_than_its_length_varies() {
         let heads = &mut Heads::default();
         let mut known = |text: &str| {
-            let read = heads.read(&mut BytesMut::from(text)).unwrap().unwrap();
+            let read = heads
+                .read(&mut BytesMut::from(text), false)
+                .unwrap()
+                .unwrap();
             read.1
                 .map(|known| known.course.of_answer(&Method::GET, StatusCode::OK))
         };

@@ -72,13 +72,21 @@ pub(super) struct KnownHead {
 /// What is the same in all heads that are like a known one.
 struct Template {
     /// Their fields: as they came, or settled where there is an `outcome`.
-    fields: HeaderMap,
-    /// Where among those the values belong that vary, in the order of their lines; none for one that
-    /// is taken away.
-    places: Vec<Option<usize>>,
-    /// Which of the places is that of the body's length, where the outcome goes by one that varies.
+    whole: Fields,
+    /// The same without what no longer holds once links in the body are rewritten, and what is known
+    /// of these; where the body is of a kind for that.
+    amended: Option<(Fields, Settled)>,
+    /// Which of the values that vary is the body's length, where the outcome goes by that.
     length: Option<usize>,
     outcome: Option<Outcome>,
+}
+
+/// Fields, in some of which a value is missing.
+struct Fields {
+    map: HeaderMap,
+    /// Where in it the values belong that vary, in the order of their lines; none for one that is
+    /// taken away.
+    places: Vec<Option<usize>>,
 }
 
 /// What comes of a head, where that does not go by a value that varies, but for the length.
@@ -217,45 +225,93 @@ impl KnownHead {
     }
 
     /// Reads the head that was found to be like this one just now. It is settled, and without what is
-    /// `unread`, where it is known what comes of it. None where its length is not plainly one.
-    pub(super) fn read(&mut self, text: &Bytes, unread: Unread) -> Option<Head> {
+    /// `unread`, where it is known what comes of it; and amended where links in its body are going to
+    /// be rewritten, as `rewrites` says of bodies of such a kind. None where its length is not plainly
+    /// one.
+    pub(super) fn read(&mut self, text: &Bytes, unread: Unread, rewrites: bool) -> Option<Head> {
+        let status = self.status;
         let template = self
             .template
-            .get_or_insert_with(|| Template::of(&self.fields, &self.varying, unread));
-        let mut fields = template.fields.clone();
+            .get_or_insert_with(|| Template::of(&self.fields, &self.varying, status, unread));
         let mut outcome = template.outcome;
-        let mut values = fields.values_mut();
-        let mut passed = 0;
-        for (&place, new) in template.places.iter().zip(&self.new) {
-            // What is taken away has to be a value as well.
-            let value = value(text, new.clone())?;
-            let Some(at) = place else { continue };
-            if place == template.length {
-                let length = plain_length(&value)?;
-                outcome = outcome.map(|known| known.with_length(length));
-            }
-            *values.nth(at - passed)? = value;
-            passed = at + 1;
+        let mut empty = false;
+        if let Some(at) = template.length {
+            let length = plain_length(trimmed(&text[self.new[at].clone()])?)?;
+            outcome = outcome.map(|known| known.with_length(length));
+            empty = length == 0;
         }
+        let amended = template.amended.as_ref().filter(|_| rewrites && !empty);
+        let fields = match (amended, &mut outcome) {
+            (Some((fields, settled)), Some(outcome)) => {
+                outcome.settled = *settled;
+                fields
+            }
+            _ => &template.whole,
+        };
         let mut response = Response::new(());
-        *response.status_mut() = self.status;
-        *response.headers_mut() = fields;
+        *response.status_mut() = status;
+        *response.headers_mut() = fields.filled(text, &self.new)?;
         Some((response, outcome))
     }
 }
 
+impl Fields {
+    /// These, with the values that stand in `text` at these places.
+    fn filled(&self, text: &Bytes, new: &[Range<usize>]) -> Option<HeaderMap> {
+        let mut map = self.map.clone();
+        let mut values = map.values_mut();
+        let mut passed = 0;
+        for (&place, new) in self.places.iter().zip(new) {
+            // What is taken away has to be a value as well.
+            let value = value(text, new.clone())?;
+            if let Some(at) = place {
+                *values.nth(at - passed)? = value;
+                passed = at + 1;
+            }
+        }
+        Some(map)
+    }
+
+    /// What is left of the fields that came, with the numbers of those that vary. To take away changes
+    /// the order, and the values that vary are put in one after the other. None where a name is there
+    /// twice now: one value would be missing.
+    fn left_of(came: &HeaderMap, left: &HeaderMap, varying: &[usize]) -> Option<Self> {
+        let mut map = HeaderMap::with_capacity(left.len());
+        for name in came.keys().chain(left.keys()) {
+            if let Some(value) = left.get(name) {
+                map.insert(name.clone(), value.clone());
+            }
+        }
+        let place = |line: &usize| {
+            let name = came.keys().nth(*line);
+            map.keys().position(|own| Some(own) == name)
+        };
+        let places = varying.iter().map(place).collect();
+        (map.len() == left.len()).then_some(Self { map, places })
+    }
+}
+
 impl Template {
-    /// Of fields in the order of their lines, and the numbers of those that vary.
-    fn of(fields: &HeaderMap, varying: &[usize], unread: Unread) -> Self {
-        Self::settled(fields, varying, unread).unwrap_or_else(|| Self {
-            fields: fields.clone(),
-            places: varying.iter().copied().map(Some).collect(),
+    /// Of the fields of heads with this status, in the order of their lines, and the numbers of those
+    /// that vary.
+    fn of(came: &HeaderMap, varying: &[usize], status: StatusCode, unread: Unread) -> Self {
+        Self::settled(came, varying, status, unread).unwrap_or_else(|| Self {
+            whole: Fields {
+                map: came.clone(),
+                places: varying.iter().copied().map(Some).collect(),
+            },
+            amended: None,
             length: None,
             outcome: None,
         })
     }
 
-    fn settled(came: &HeaderMap, varying: &[usize], unread: Unread) -> Option<Self> {
+    fn settled(
+        came: &HeaderMap,
+        varying: &[usize],
+        status: StatusCode,
+        unread: Unread,
+    ) -> Option<Self> {
         let names: Vec<&HeaderName> = came.keys().collect();
         // A length that varies is read in each head: only that there is one matters.
         let is_length = |line: usize| *names[line] == CONTENT_LENGTH;
@@ -267,27 +323,25 @@ impl Template {
         let course = Course::of(came)?;
         let mut left = came.clone();
         let settled = settle(&mut left);
-        let settled = unread.strip(&mut left, settled);
-        // To take away changes the order, and the values that vary are put in one after the other.
-        let mut fields = HeaderMap::with_capacity(left.len());
-        for name in came.keys().chain(left.keys()) {
-            if let Some(value) = left.get(name) {
-                fields.insert(name.clone(), value.clone());
+        let mut settled = unread.strip(&mut left, settled);
+        let whole = Fields::left_of(came, &left, varying)?;
+        let length = varying.iter().position(|&line| is_length(line));
+        let length = length.filter(|&at| whole.places[at].is_some());
+        let speaks = |&line: &usize| Representation::is_said_by(names[line]);
+        let mut amended = None;
+        if !varying.iter().any(speaks) {
+            let representation = Representation::of(&left);
+            settled = settled.with(representation);
+            // Other answers are read before they go down, if they do.
+            if status.is_success() && representation.is_rewritten(status) {
+                let settled = settled.with(representation.amend(&mut left));
+                amended = Fields::left_of(came, &left, varying).map(|fields| (fields, settled));
             }
         }
-        let place = |&line: &usize| fields.keys().position(|name| name == names[line]);
-        let places: Vec<_> = varying.iter().map(place).collect();
-        let length = varying.iter().position(|&line| is_length(line));
-        let speaks = |&line: &usize| Representation::is_said_by(names[line]);
-        let settled = match varying.iter().any(speaks) {
-            true => settled,
-            false => settled.with(Representation::of(&left)),
-        };
-        // Of a name that is there twice now, one value is missing.
-        (fields.len() == left.len()).then_some(Self {
-            fields,
-            length: length.and_then(|at| places[at]),
-            places,
+        Some(Self {
+            whole,
+            amended,
+            length,
             outcome: Some(Outcome { course, settled }),
         })
     }
@@ -300,9 +354,14 @@ fn line_end(text: &[u8]) -> Option<usize> {
 
 /// The value that stands in `text` between a colon and a line end (RFC 9112 section 5.1).
 fn value(text: &Bytes, place: Range<usize>) -> Option<HeaderValue> {
-    let mut value = text[place].strip_suffix(b"\r\n")?;
+    HeaderValue::from_maybe_shared(text.slice_ref(trimmed(&text[place])?)).ok()
+}
+
+/// What stands between a colon and a line end, without the spaces around it.
+fn trimmed(line: &[u8]) -> Option<&[u8]> {
+    let mut value = line.strip_suffix(b"\r\n")?;
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
     }
-    HeaderValue::from_maybe_shared(text.slice_ref(value)).ok()
+    Some(value)
 }

@@ -9,12 +9,22 @@ use super::answer_head::Heads;
 use super::framing::{Framing, conclude};
 use crate::config::HeaderEdits;
 use crate::policy::response_header::{ResponseRules, Settled};
-use crate::rewrite::Representation;
+use crate::rewrite::sample::graph;
+use crate::rewrite::{Asked, Representation, plan};
 
 type Read = (Response<Settled>, Framing, bool);
 
 fn read(heads: &mut Heads, method: &Method, text: &str) -> Result<Read, Breakage> {
-    let head = heads.read(&mut BytesMut::from(text))?;
+    read_for(heads, method, text, false)
+}
+
+fn read_for(
+    heads: &mut Heads,
+    method: &Method,
+    text: &str,
+    rewrites: bool,
+) -> Result<Read, Breakage> {
+    let head = heads.read(&mut BytesMut::from(text), rewrites)?;
     let (response, known) = head.ok_or(Breakage::Ended)?;
     conclude(method, response, known)
 }
@@ -32,6 +42,21 @@ fn outcome(read: &Read, rules: &ResponseRules) -> impl PartialEq + std::fmt::Deb
     (*framing, *persists, linked, representation, [came, ruled])
 }
 
+/// What goes down, where links are rewritten.
+fn goes_down(
+    read: Read,
+    asked: &Asked<'_>,
+    rules: &ResponseRules,
+) -> impl PartialEq + std::fmt::Debug + use<> {
+    let (response, framing, persists) = read;
+    let (settled, status) = (*response.body(), response.status());
+    let mut fields = response.into_parts().0.headers;
+    let linked = rules.apply(&mut fields, settled);
+    let representation = rules.representation(&fields, settled);
+    let plan = plan(asked, status, &mut fields, representation, graph());
+    (framing, persists, linked, plan.is_some(), fields)
+}
+
 #[test]
 fn a_value_that_has_varied_is_read_where_it_is_as_at_first_too() {
     let mut heads = Heads::default();
@@ -43,7 +68,7 @@ fn a_value_that_has_varied_is_read_where_it_is_as_at_first_too() {
     ] {
         let [a, b, c] = values;
         let text = format!("HTTP/1.1 200 OK\r\na: {a}\r\nb: {b}\r\nc: {c}\r\n\r\n");
-        let head = heads.read(&mut BytesMut::from(text.as_str()));
+        let head = heads.read(&mut BytesMut::from(text.as_str()), false);
         let (response, _) = head.unwrap().unwrap();
         let read = ["a", "b", "c"].map(|name| response.headers()[name].to_str().unwrap());
         assert_eq!(read, values);
@@ -58,7 +83,10 @@ fn a_value_that_varies_comes_down_in_its_place_where_others_are_taken_away() {
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: x-a\r\nKeep-Alive: {number}\r\n\
              x-a: {number}\r\nDate: {number}\r\nTE: a\r\nETag: {number}\r\n\r\n"
         );
-        let (response, known) = heads.read(&mut BytesMut::from(&*text)).unwrap().unwrap();
+        let (response, known) = heads
+            .read(&mut BytesMut::from(&*text), false)
+            .unwrap()
+            .unwrap();
         assert_eq!(known.is_some(), number > 0, "only the first is read");
         let (response, ..) = conclude(&Method::GET, response, known).unwrap();
         let mut left = response.headers().clone();
@@ -145,7 +173,10 @@ fn a_head_whose_length_varies_is_known_and_ends_where_it_says_itself() {
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         let is_plain = !["005", "", "5, 5", "-1"].contains(length);
-        let (_, known) = heads.read(&mut BytesMut::from(&*text)).unwrap().unwrap();
+        let (_, known) = heads
+            .read(&mut BytesMut::from(&*text), false)
+            .unwrap()
+            .unwrap();
         assert_eq!(known.is_some(), is_plain && number > 0, "{length}");
         let [alike, first] = [&mut *heads, &mut Heads::default()].map(|heads| {
             let read = read(heads, &Method::GET, &text);
@@ -256,7 +287,79 @@ fn rules() -> impl Strategy<Value = ResponseRules> {
     })
 }
 
+/// What answers say of their bodies.
+const SAID: [(&str, &[&str]); 8] = [
+    ("Date", &["1", "2", "3"]),
+    ("Content-Length", &["5", "12", "0", "005"]),
+    (
+        "Content-Type",
+        &["application/json", "text/json", "text/plain"],
+    ),
+    ("Content-Encoding", &["gzip", "identity", "br"]),
+    ("Transfer-Encoding", &["chunked"]),
+    ("Content-Disposition", &["inline", "attachment"]),
+    ("Accept-Ranges", &["bytes", "none"]),
+    ("Digest", &["a", "b"]),
+];
+
+/// Heads with the same names, each like the one before but for one value.
+fn said() -> impl Strategy<Value = Vec<String>> {
+    let value = any::<prop::sample::Index>;
+    let changes = prop::collection::vec((0..SAID.len(), value()), 1..12);
+    let there: [bool; SAID.len()] = Default::default();
+    (
+        there.map(|_| any::<bool>()),
+        there.map(|_| value()),
+        changes,
+    )
+        .prop_map(|(there, mut values, changes)| {
+            let head = |values: &[prop::sample::Index; SAID.len()]| {
+                let said = SAID
+                    .iter()
+                    .zip(values)
+                    .zip(there)
+                    .filter(|(_, there)| *there);
+                said.map(|(((name, all), value), _)| format!("{name}: {}\r\n", value.get(all)))
+                    .collect()
+            };
+            let change = |(at, value)| {
+                values[at] = value;
+                head(&values)
+            };
+            changes.into_iter().map(change).collect()
+        })
+}
+
 proptest! {
+    #[test]
+    fn what_goes_down_is_the_same_for_a_head_that_came_before(
+        texts in said(),
+        rules in rules(),
+        method in prop::sample::select(vec![Method::GET, Method::HEAD]),
+        status in prop::sample::select(vec![
+            "200 OK",
+            "201 Created",
+            "204 No Content",
+            "206 Partial Content",
+            "401 Unauthorized",
+        ]),
+        file in prop::sample::select(vec![false, false, false, true]),
+        batch in any::<bool>(),
+    ) {
+        let heads = &mut Heads::new(rules.unread());
+        let asked = &Asked { method: &method, file, batch };
+        for lines in &texts {
+            let text = &format!("HTTP/1.1 {status}\r\n{lines}\r\n");
+            let alike = read_for(heads, &method, text, !file && !rules.edits());
+            let first = read(&mut Heads::default(), &method, text);
+            let [alike, first] = [alike, first].map(|read| {
+                let read = read.map(|read| goes_down(read, asked, &rules));
+                read.map_err(|error| error.to_string())
+            });
+            prop_assert_eq!(alike, first, "{:?}", text);
+        }
+    }
+
     #[test]
     fn what_comes_of_a_head_does_not_go_by_those_before(
         texts in heads(),

@@ -303,6 +303,7 @@ mod tests {
                 target: &PathAndQuery::from_static("/v1.0/me").into(),
                 fields: &Fields::default(),
                 authorization: None,
+                rewrites: false,
             };
             let mut outflow = Outflow::new();
             outflow.begin(head, body, Lead::default());
@@ -324,6 +325,7 @@ mod tests {
                 target: &PathAndQuery::from_static("/v1.0/me").into(),
                 fields: &Fields::default(),
                 authorization: Some(&token),
+                rewrites: false,
             };
             let mut outflow = Outflow::new();
             outflow.begin(head, RequestBody::Empty, Lead::default());

@@ -20,6 +20,9 @@ pub struct RequestHead<'a> {
     pub fields: &'a Fields<'a>,
     /// What goes up as `Authorization`.
     pub authorization: Option<&'a HeaderValue>,
+    /// Whether it is certain that links in the body of its answer are rewritten, if the answer comes with
+    /// such a body: its head may then come without what no longer holds.
+    pub rewrites: bool,
 }
 
 impl RequestHead<'_> {
@@ -111,6 +114,7 @@ mod tests {
             target: &PathAndQuery::from_static("/v1.0/users('x')?$top=1%2F2").into(),
             fields: &fields,
             authorization: Some(&values[3]),
+            rewrites: false,
         };
         let framing = Some(("content-length", "12"));
         let mut out = Vec::new();

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use super::framing::conclude;
@@ -131,7 +131,7 @@ impl Wire {
         self.came = 0;
         let (mut sent, mut lost) = (Some(0), None);
         let outcome = std::future::poll_fn(|cx| {
-            let outcome = self.poll_send(cx, head.method, &mut lost);
+            let outcome = self.poll_send(cx, &head, &mut lost);
             if outcome.is_ready() {
                 return outcome.map(Some);
             }
@@ -186,7 +186,7 @@ impl Wire {
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
-        method: &Method,
+        head: &RequestHead<'_>,
         lost: &mut Option<io::Error>,
     ) -> Poll<Result<Response<Settled>, Breakage>> {
         if lost.is_none() {
@@ -200,7 +200,7 @@ impl Wire {
                 Poll::Pending => {}
             }
         }
-        match (ready!(self.poll_head(cx, method)), lost.take()) {
+        match (ready!(self.poll_head(cx, head)), lost.take()) {
             (Ok(response), Some(error)) => {
                 self.stop_sending(error);
                 Poll::Ready(Ok(response))
@@ -223,16 +223,17 @@ impl Wire {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        method: &Method,
+        head: &RequestHead<'_>,
     ) -> Poll<Result<Response<Settled>, Breakage>> {
         loop {
-            let head = self.memory.heads.borrow_mut().read(&mut self.input)?;
-            if let Some((response, known)) = head {
+            let heads = &self.memory.heads;
+            let read = heads.borrow_mut().read(&mut self.input, head.rewrites)?;
+            if let Some((response, known)) = read {
                 let status = response.status();
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                     continue;
                 }
-                let (response, framing, persists) = conclude(method, response, known)?;
+                let (response, framing, persists) = conclude(head.method, response, known)?;
                 // After a 503 Microsoft's gateways want another connection, which may reach a server
                 // that is well.
                 self.persists = persists && status != StatusCode::SERVICE_UNAVAILABLE;
@@ -307,7 +308,7 @@ impl Wire {
 mod tests {
     use std::future::poll_fn;
 
-    use http::uri::PathAndQuery;
+    use http::{Method, uri::PathAndQuery};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -329,6 +330,7 @@ mod tests {
             target: &PathAndQuery::from_static("/v1.0/me").into(),
             fields: &Fields::default(),
             authorization: None,
+            rewrites: false,
         };
         let answers = async {
             assert!(other.read(&mut [0; 1024]).await.unwrap() > 0);

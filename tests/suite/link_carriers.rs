@@ -181,3 +181,61 @@ async fn links_of_a_tls_listener_are_https() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn an_answer_that_came_before_is_whole_again_for_who_asks_for_a_file() {
+    let routes = [
+        "{name: graph, path: /graph, ",
+        "{name: plain, path: /plain, response_headers: {remove: [content-type]}, ",
+    ];
+    let routes = routes.map(|route| format!("{route}upstream: 'https://GRAPH'}}"));
+    let stage = Stage::with(&format!("routes: [{}]\n", routes.join(", "))).await;
+    let host = stage.address();
+    let headers = [
+        ("content-type", "application/json"),
+        ("content-encoding", "gzip"),
+        ("accept-ranges", "bytes"),
+        ("digest", "x"),
+    ];
+    let length = gzip().len().to_string();
+    let text = format!(r#"{{"@odata.nextLink":"http://{host}/graph/v1.0/x","value":[]}}"#);
+    let gone = || ["content-encoding", "accept-ranges", "digest"].into_iter();
+    let mut caller = stage.caller().await;
+    // Both connections stay, and what is sent has one head from the second time on.
+    let mut ask = async |line: &str, body: Vec<u8>| {
+        let fault = Fault::answer(200, &headers, body);
+        stage.simulator.script(Script::on(GRAPH, fault).times(1));
+        let lines = format!("{line}\nHost: {host}\nAccept-Encoding: gzip");
+        caller.exchange(&lines).await.expect(200)
+    };
+    for round in 0..3 {
+        let answer = ask("GET /graph/v1.0/x HTTP/1.1", gzip()).await;
+        assert_eq!(answer.text(), text, "{round}");
+        assert_eq!(answer.field("content-length"), text.len().to_string());
+        assert!(
+            gone().all(|name| answer.field(name).is_empty()),
+            "{answer:?}"
+        );
+        let answer = ask("HEAD /graph/v1.0/x HTTP/1.1", gzip()).await;
+        assert!(
+            gone().all(|name| answer.field(name).is_empty()),
+            "{answer:?}"
+        );
+        for line in [
+            "GET /graph/v1.0/x/$value HTTP/1.1",
+            "GET /graph/v1.0/x HTTP/1.1\nRange: bytes=0-",
+            "GET /plain/v1.0/x HTTP/1.1",
+        ] {
+            let answer = ask(line, gzip()).await;
+            assert!(answer.body == gzip(), "{line} {round}");
+            assert_eq!(answer.field("content-length"), length, "{line}");
+            assert!(gone().all(|name| !answer.field(name).is_empty()), "{line}");
+        }
+        let empty = ask("GET /graph/v1.0/x HTTP/1.1", Vec::new()).await;
+        assert_eq!(empty.field("content-length"), "0", "{round}");
+        assert!(
+            gone().all(|name| !empty.field(name).is_empty()),
+            "{empty:?}"
+        );
+    }
+}

@@ -70,6 +70,7 @@ pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, pat
         target: &target.into(),
         fields: &fields,
         authorization: Some(&bearer),
+        rewrites: false,
     };
     let clock = AlarmClock::new(TICK);
     let ticking = tokio::task::spawn_local(Rc::clone(&clock).run());

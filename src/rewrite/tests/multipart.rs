@@ -19,8 +19,7 @@ const DOWN: &str = "http://localhost:8080/dynamics";
 fn planned(kind: &'static str) -> Rewriter {
     let asked = Asked {
         method: &Method::POST,
-        path: "/api/data/v9.2/$batch",
-        range: false,
+        file: false,
         batch: true,
     };
     let kind = HeaderValue::from_static(kind);

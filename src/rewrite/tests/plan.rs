@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::rewrite::decode::DecodeError;
 use crate::rewrite::sample::{graph, rewrite};
-use crate::rewrite::{Asked, Representation, Rewriter, plan};
+use crate::rewrite::{Asked, Representation, Rewriter, names_file, plan};
 
 const PAGE: &str =
     r#"{"@odata.nextLink":"https://graph.microsoft.com/v1.0/users?$skip=2","value":[]}"#;
@@ -17,8 +17,7 @@ const REWRITTEN: &str =
 
 const ASKED: Asked<'_> = Asked {
     method: &Method::GET,
-    path: "/v1.0/users",
-    range: false,
+    file: false,
     batch: false,
 };
 
@@ -75,14 +74,17 @@ fn json_is_rewritten_on_every_status_that_has_a_body() {
 #[test]
 fn files_are_left_alone() {
     let json = ("content-type", "application/json");
-    let path = |path| Asked { path, ..ASKED };
+    let path = |path| Asked {
+        file: names_file(path),
+        ..ASKED
+    };
     for (asked, status, fields) in [
         (ASKED, 206, vec![json]),
         (ASKED, 204, vec![json]),
         (ASKED, 304, vec![json]),
         (
             Asked {
-                range: true,
+                file: true,
                 ..ASKED
             },
             200,
