@@ -160,7 +160,7 @@ fn hygiene() {
     let requests = RequestRules::new(&[], &HeaderEdits::default());
     let responses = ResponseRules::new(&[], &HeaderEdits::default());
     measure("RequestRules::apply", || {
-        requests.apply(black_box(&up), None)
+        requests.apply(black_box(&up), false)
     });
     measure("HeaderMap::clone, response", || down.clone());
     measure("ResponseRules::apply, settle and clone", || {

@@ -30,8 +30,8 @@ impl<'a> Fields<'a> {
     }
 
     /// Gives the field of this name another value, where there is one, and leaves no second one.
-    pub fn replace(&mut self, name: &HeaderName, value: HeaderValue) {
-        let mut new = Some(Cow::Owned(value));
+    pub fn replace(&mut self, name: &HeaderName, value: &'a HeaderValue) {
+        let mut new = Some(Cow::Borrowed(value));
         self.0.retain_mut(|(known, old)| {
             if *known != name {
                 return true;
@@ -101,11 +101,11 @@ mod tests {
         let values = ["a", "b", "c"].map(HeaderValue::from_static);
         let mut fields = Fields::default();
         fields.append(&names[0], &values[0]);
-        fields.replace(&names[1], values[2].clone());
+        fields.replace(&names[1], &values[2]);
         assert_eq!(fields.iter().count(), 1);
         fields.append(&names[1], &values[1]);
         fields.append(&names[0], &values[1]);
-        fields.replace(&names[0], values[2].clone());
+        fields.replace(&names[0], &values[2]);
         let all: Vec<_> = fields.iter().map(|(_, value)| value).collect();
         assert_eq!(all, ["c", "b"]);
     }

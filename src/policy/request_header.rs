@@ -15,12 +15,15 @@ use super::{Refusal, letters_digits_and};
 use crate::code::Code;
 use crate::config::{HeaderEdits, dashed};
 use crate::fields::Fields;
+use crate::rewrite::accept_encoding_for_upstream;
 
-static NAMES: Names<45> = names! {
+static NAMES: Names<46> = names! {
     "connection" => Remove,
     "te" => Remove,
     // Framing, of which one spelling goes up.
     "content-length" => Pass,
+    // What the upstream is asked for by the one who reads its answers here.
+    "accept-encoding" => Pass,
     // What HTTP/2 may cut in pieces, should it go up.
     "cookie" => RemoveUnlessKept,
     // RFC 9110 section 7.6.1 and what RFC 2616 counted as hop-by-hop.
@@ -73,7 +76,8 @@ static NAMES: Names<45> = names! {
 const CONNECTION_AT: usize = 0;
 const TE_AT: usize = 1;
 const CONTENT_LENGTH_AT: usize = 2;
-const COOKIE_AT: usize = 3;
+const ACCEPT_ENCODING_AT: usize = 3;
+const COOKIE_AT: usize = 4;
 /// What the user of this adds: `Host`, the id, a length.
 const OURS: usize = 3;
 
@@ -126,17 +130,13 @@ impl RequestRules {
         rules
     }
 
-    /// The headers that go up, after the route's edits. `codings` stands in for the caller's
-    /// `Accept-Encoding`, where there is one.
+    /// The headers that go up, after the route's edits. `reads` says that the answer may be rewritten:
+    /// then the caller's `Accept-Encoding`, where there is one, asks for what can be undone here.
     ///
     /// # Errors
     /// 403 for a header that would have to be kept by the route, 400 for a name that servers read
     /// in different ways.
-    pub fn apply<'a>(
-        &'a self,
-        caller: &'a HeaderMap,
-        codings: Option<HeaderValue>,
-    ) -> Result<Fields<'a>, Refusal> {
+    pub fn apply<'a>(&'a self, caller: &'a HeaderMap, reads: bool) -> Result<Fields<'a>, Refusal> {
         let mut fields = Fields::with_capacity(caller.len() + self.edits.set.len() + OURS);
         let found = self.pass(caller, &mut fields)?;
         if found.has(CONNECTION_AT) {
@@ -151,8 +151,11 @@ impl RequestRules {
             let trailers = HeaderValue::from_static("trailers");
             fields.insert(&TE, Cow::Owned(trailers));
         }
-        if let Some(codings) = codings {
-            fields.replace(&ACCEPT_ENCODING, codings);
+        if reads
+            && found.has(ACCEPT_ENCODING_AT)
+            && let Some(coding) = accept_encoding_for_upstream(fields.get_all(&ACCEPT_ENCODING))
+        {
+            fields.replace(&ACCEPT_ENCODING, coding);
         }
         if found.has(CONTENT_LENGTH_AT) {
             match length(fields.get_all(&CONTENT_LENGTH)) {
@@ -176,7 +179,11 @@ impl RequestRules {
 
     /// Takes away from request trailers whatever would not pass as a header.
     pub fn trailers(&self, trailers: &mut HeaderMap) {
-        let passes = |name: &HeaderName| meaning(name.as_str()) == Meaning::Plain;
+        let passes = |name: &HeaderName| match meaning(name.as_str()) {
+            Meaning::Plain => true,
+            Meaning::Known(at) => NAMES.fate(at) == Fate::Pass && at != CONTENT_LENGTH_AT,
+            Meaning::Family(_) | Meaning::Odd => false,
+        };
         let doomed: Vec<HeaderName> = trailers
             .keys()
             .filter(|name| !passes(name))

@@ -12,7 +12,7 @@ use crate::code::Code;
 use crate::fields::Fields;
 use crate::policy::Refusal;
 use crate::policy::allow::OVERRIDES;
-use crate::rewrite::{DIGESTS, accept_encoding_for_upstream, request};
+use crate::rewrite::{DIGESTS, request};
 use crate::route::path::{self, UpstreamTarget};
 use crate::token::Bearer;
 use crate::upstream::{RequestBody, RequestHead};
@@ -102,11 +102,8 @@ impl<'a> Outgoing<'a> {
 /// caller can name one of ours for removal (RFC 9110 section 7.6.1).
 fn fields<'a>(call: &Call<'a>, request_id: HeaderValue) -> Result<Fields<'a>, Refusal> {
     let (route, caller) = (call.route(), &call.parts.headers);
-    let codings = call.rewrites_links().then(|| {
-        let codings = accept_encoding_for_upstream(caller);
-        codings.filter(|_| !call.file)
-    });
-    let mut fields = route.request_rules.apply(caller, codings.flatten())?;
+    let reads = call.rewrites_links() && !call.file;
+    let mut fields = route.request_rules.apply(caller, reads)?;
     if call.announces_trailers() {
         for names in caller.get_all(&TRAILER) {
             fields.append(&TRAILER, names);

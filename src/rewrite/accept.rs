@@ -8,26 +8,38 @@
 //! 160 KB of JSON rows): undoing gzip and scanning runs at 1.4 GB/s of text, doing it again at level
 //! 1 at 0.8 GB/s. A page of 150 KB would cost 190 us more, several times what sending it costs.
 
-use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use http::header::HeaderValue;
 
 use super::decode::Coding;
 
-/// The `Accept-Encoding` of the upstream request; `None` when the caller sent none, which servers
-/// answer with an identity body.
-pub fn accept_encoding_for_upstream(caller: &HeaderMap) -> Option<HeaderValue> {
+static GZIP: HeaderValue = HeaderValue::from_static("gzip");
+static DEFLATE: HeaderValue = HeaderValue::from_static("deflate");
+static IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+
+/// The `Accept-Encoding` of the upstream request, from the caller's lines; `None` when there are none,
+/// which servers answer with an identity body.
+pub fn accept_encoding_for_upstream<'a>(
+    lines: impl Iterator<Item = &'a HeaderValue>,
+) -> Option<&'static HeaderValue> {
     let mut best = None;
-    for line in caller.get_all(ACCEPT_ENCODING) {
-        best = best.or(Some("identity"));
+    for line in lines {
+        best = best.or(Some(&IDENTITY));
+        match line.as_bytes() {
+            // As most libraries write it; it need not be taken apart.
+            b"gzip" | [b'g', b'z', b'i', b'p', b',', ..] => return Some(&GZIP),
+            b"identity" => continue,
+            _ => {}
+        }
         for element in line.as_bytes().split(|byte| *byte == b',') {
             match accepted(element) {
                 // Whatever follows, nothing is better.
-                Some(Coding::Gzip) => return Some(HeaderValue::from_static("gzip")),
-                Some(Coding::Deflate) => best = Some("deflate"),
+                Some(Coding::Gzip) => return Some(&GZIP),
+                Some(Coding::Deflate) => best = Some(&DEFLATE),
                 Some(Coding::Identity) | None => {}
             }
         }
     }
-    best.map(HeaderValue::from_static)
+    best
 }
 
 /// The coding of one element, unless its weight is zero (RFC 9110 section 12.4.2). `*` is not read
@@ -54,11 +66,8 @@ mod tests {
     use super::*;
 
     fn asked(lines: &[&str]) -> Option<String> {
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(ACCEPT_ENCODING, HeaderValue::from_str(line).unwrap());
-        }
-        let value = accept_encoding_for_upstream(&headers)?;
+        let lines: Vec<_> = lines.iter().map(|line| line.parse().unwrap()).collect();
+        let value = accept_encoding_for_upstream(lines.iter())?;
         Some(value.to_str().unwrap().to_owned())
     }
 
