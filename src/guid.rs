@@ -7,16 +7,26 @@ pub const LENGTH: usize = 36;
 pub fn from_random(mut bytes: [u8; 16]) -> [u8; LENGTH] {
     // Where the digits of each byte stand, between the hyphens.
     const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut text = [b'-'; LENGTH];
-    for (place, byte) in PLACES.into_iter().zip(bytes) {
-        text[place] = HEX[usize::from(byte >> 4)];
-        text[place + 1] = HEX[usize::from(byte & 15)];
+    for (byte, place) in bytes.iter().zip(PLACES) {
+        text[place..place + 2].copy_from_slice(&DIGITS[usize::from(*byte)]);
     }
     text
 }
+
+/// The two digits of each byte.
+static DIGITS: [[u8; 2]; 256] = {
+    let hex = *b"0123456789abcdef";
+    let mut digits = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        digits[byte] = [hex[byte >> 4], hex[byte & 15]];
+        byte += 1;
+    }
+    digits
+};
 
 /// A fresh one of the system's randomness.
 pub fn fresh() -> String {
