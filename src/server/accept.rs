@@ -2,7 +2,8 @@
 //! that come one after the other meet warm pools, and many at once spread evenly.
 //!
 //! Beyond the limit of connections accepting pauses, and the system's backlog holds what comes but
-//! for one at each listener. A peer with too many is told so and closed.
+//! for one at each listener. A peer with too many is told so and closed, as is at the end whom no
+//! place is left for.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::incoming::{Incoming, Socket};
 use super::listener::{BACKLOG, Listener};
 use super::peers::{PeerPlace, Peers};
-use super::turn_away::Surplus;
+use super::turn_away::{Surplus, Want};
 use super::worker::{Carried, Order, Worker};
 
 /// Descriptors that are not for callers and upstreams: listeners, the admin side, token calls,
@@ -87,7 +88,7 @@ fn places(files: usize, workers: usize) -> usize {
 }
 
 /// Accepts until `closing` changes or ends, and then who has connected by then: the system resets
-/// what waits in the queue of a listener that closes.
+/// what waits in the queue of a listener that closes. Whom no place is left for is told so.
 pub(super) async fn accept(
     listener: Arc<Listener>,
     door: Arc<Door>,
@@ -95,15 +96,18 @@ pub(super) async fn accept(
     mut closing: watch::Receiver<()>,
 ) {
     let mut incoming = Incoming::open(&listener);
+    let mut waiting = None;
     let accepting = async {
         loop {
             // First the connection and then its place: a listener that nobody calls holds none.
-            let accepted = incoming.next().await;
+            waiting = Some(incoming.next().await);
             // The semaphore is never closed.
             let Ok(total) = Arc::clone(&door.total).acquire_owned().await else {
                 return;
             };
-            deal(accepted, total, &door, &workers);
+            if let Some(accepted) = waiting.take() {
+                deal(accepted, total, &door, &workers);
+            }
         }
     };
     tokio::select! {
@@ -114,14 +118,15 @@ pub(super) async fn accept(
     tokio::task::yield_now().await;
     let last = async {
         // No more than can wait, however fast they come.
-        for _ in 0..BACKLOG {
-            let Some(accepted) = incoming.next().now_or_never() else {
+        for _ in 0..=BACKLOG {
+            let next = waiting.take().or_else(|| incoming.next().now_or_never());
+            let Some((socket, peer)) = next else {
                 return;
             };
-            let Ok(total) = Arc::clone(&door.total).try_acquire_owned() else {
-                return;
-            };
-            deal(accepted, total, &door, &workers);
+            match Arc::clone(&door.total).try_acquire_owned() {
+                Ok(total) => deal((socket, peer), total, &door, &workers),
+                Err(_) => turn_away(socket, peer, Want::AtTheEnd, &workers),
+            }
         }
     };
     tokio::task::coop::unconstrained(last).await;
@@ -134,21 +139,12 @@ fn deal(
     door: &Door,
     workers: &[Worker],
 ) {
-    let place = peer.map(|peer| (peer, door.peers.place_for(peer)));
-    match (socket, place) {
-        (Socket::Tcp(socket), Some((peer, None))) => {
-            give(workers, |_| {
-                Order::TurnAway(Surplus {
-                    socket,
-                    peer,
-                    _total: total,
-                })
-            });
-        }
-        (socket, place) => give(workers, |worker| {
+    match peer.map(|peer| door.peers.place_for(peer)) {
+        Some(None) => turn_away(socket, peer, Want::OfItsAddress { _total: total }, workers),
+        place => give(workers, |worker| {
             let permit = Permit {
                 _total: total,
-                _peer: place.and_then(|(_, place)| place),
+                _peer: place.flatten(),
                 _carried: Carried::by(worker),
             };
             Order::Serve(Arrival {
@@ -158,6 +154,12 @@ fn deal(
             })
         }),
     }
+}
+
+/// Has a worker refuse a connection.
+fn turn_away(socket: Socket, peer: Option<IpAddr>, want: Want, workers: &[Worker]) {
+    let surplus = Surplus { socket, peer, want };
+    give(workers, |_| Order::TurnAway(surplus));
 }
 
 /// Gives an order to the worker with the fewest connections.

@@ -1,13 +1,15 @@
 //! A caller's connection over several requests.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
 use tokenferry::upstream::LINGER;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
 use crate::harness::caller::Caller;
-use crate::harness::stage::Stage;
+use crate::harness::stage::{AT_ONCE, Stage};
 use crate::harness::{found, soon, until};
 
 #[tokio::test]
@@ -210,8 +212,7 @@ async fn a_unix_socket_serves_like_any_other() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("proxy.sock");
     let stage = Stage::with(&format!("listen: ['unix:{}']\n", path.display())).await;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut socket = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let mut socket = UnixStream::connect(&path).await.unwrap();
     let text = "GET /graph/sim/bytes/5 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     socket.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -223,6 +224,56 @@ async fn a_unix_socket_serves_like_any_other() {
     drop(stage);
     let what = "it is taken away at the end";
     until(what, async || !path.exists()).await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_place_until_the_end_is_told_that_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("proxy.sock");
+    let own = format!(
+        "listen: ['127.0.0.1:0', 'unix:{}']\nlimits: {{connections: 1}}\n",
+        path.display()
+    );
+    let stage = Stage::with(&own).await;
+    let feed = stage.simulator.feed("one");
+    let mut first = stage.caller().await;
+    first.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    let mut answer = first.head().await;
+    // One is accepted and waits for its place, others wait to be accepted.
+    let (mut callers, mut neighbours) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let mut caller = stage.caller().await;
+        caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+        callers.push(caller);
+        let mut stream = soon(UnixStream::connect(&path)).await.unwrap();
+        let asks = b"GET /graph/sim/bytes/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(asks).await.unwrap();
+        neighbours.push(stream);
+    }
+    let test = async {
+        for caller in &mut callers {
+            let refused = caller.answer("GET").await;
+            assert_eq!(refused.refusal(), (503, "overloaded".to_owned()));
+            assert!(refused.message().contains("limits.connections allows"));
+            assert_eq!(refused.field("connection"), "close");
+            caller.expect_close().await;
+        }
+        for stream in &mut neighbours {
+            let mut refused = String::new();
+            soon(stream.read_to_string(&mut refused)).await.unwrap();
+            assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+        }
+        drop(feed);
+        assert_eq!(first.chunk(&mut answer).await, None);
+        assert!(answer.whole, "who is served is served to the end");
+    };
+    let drained = stage.app().drain(Duration::ZERO, AT_ONCE);
+    let (cut, ()) = tokio::join!(drained, test);
+    assert_eq!(cut, 0);
+    let counted = [("reason", "overloaded")];
+    stage
+        .becomes("tokenferry_refused_total", &counted, 4.0)
+        .await;
 }
 
 #[tokio::test]
