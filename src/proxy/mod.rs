@@ -328,3 +328,6 @@ async fn token(exchange: &mut Exchange, call: &Call<'_>) -> Result<Bearer, Proxy
     exchange.sent.token = Some(TokenUse::Wait);
     Ok(bearer)
 }
+
+#[cfg(test)]
+mod tests;
