@@ -227,6 +227,21 @@ async fn an_address_has_so_many_connections_to_the_admin_listener_and_all_keep_n
 }
 
 #[tokio::test]
+async fn probes_that_have_gone_take_no_place_from_a_scraper_that_is_idle() {
+    let stage = Stage::open().await;
+    let mut scraper = Caller::connect(stage.admin()).await;
+    scraper.exchange("GET /metrics HTTP/1.1").await.expect(200);
+    // More than may be open at once.
+    for _ in 0..70 {
+        let mut probe = Caller::connect(stage.admin()).await;
+        let answer = probe.exchange("GET /livez HTTP/1.1\nConnection: close");
+        answer.await.expect(200);
+        probe.expect_close().await;
+    }
+    scraper.exchange("GET /metrics HTTP/1.1").await.expect(200);
+}
+
+#[tokio::test]
 async fn the_data_listener_has_no_admin_pages() {
     let stage = Stage::open().await;
     for target in ["/metrics", "/livez", "/readyz", "/status.json", "/"] {
