@@ -140,7 +140,7 @@ async fn requests_are_welcome_once_the_keys_were_asked_for() {
 }
 
 #[tokio::test]
-async fn keys_come_from_the_issuer_when_it_is_there_and_stay_when_it_is_not() {
+async fn keys_come_from_the_issuer_and_stay_over_an_outage_and_a_reload() {
     tokenferry::trust::install_provider();
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     let simulator = Simulator::start().await.unwrap();
@@ -171,6 +171,9 @@ async fn keys_come_from_the_issuer_when_it_is_there_and_stay_when_it_is_not() {
     cluster.up.store(true, Ordering::Relaxed);
     until("the keys are there", async || ask().await.status == 200).await;
     cluster.up.store(false, Ordering::Relaxed);
+    ask().await.expect(200);
+    program.signal(Signal::HUP);
+    program.err.says("was reloaded").await;
     ask().await.expect(200);
     let said = program.err.text() + &program.out.text();
     assert!(!said.contains(CLUSTER_TOKEN) && !said.contains(&good));
