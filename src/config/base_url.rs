@@ -127,11 +127,11 @@ impl fmt::Display for BaseUrl {
 /// # Errors
 /// When the port is not a number from 1 to 65535 (0 is allowed: "any free port").
 pub fn split_port(authority: &str) -> Result<(&str, Option<u16>), String> {
-    let after_literal = authority.rfind(']').map_or(0, |at| at + 1);
-    match authority[after_literal..].rfind(':') {
+    let literal = authority.rfind(']').unwrap_or(0);
+    match authority[literal..].rfind(':') {
         None => Ok((authority, None)),
         Some(at) => {
-            let at = at + after_literal;
+            let at = at + literal;
             let digits = &authority[at + 1..];
             let port = digits
                 .bytes()
