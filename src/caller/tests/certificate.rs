@@ -122,16 +122,17 @@ fn a_subject_is_known_by_the_types_that_tools_write() {
         name.push(other(&[2, 5, 4, 97]), "VATDE-1");
         name.push(other(&[2, 5, 4, 4]), "Doe");
         name.push(other(&[2, 5, 4, 42]), "Jo");
+        name.push(other(&[2, 5, 4, 12]), "Lead");
         name.push(other(&pilot), "jo");
         name.push(other(&[1, 2, 840, 113_549, 1, 9, 1]), "jo@corp.example");
         name.push(DnType::CommonName, "reporting");
     });
     for wanted in [
-        "ST = Bavaria, street = Main St 1, serialNumber = 7, organizationIdentifier = VATDE-1, SN = Doe, GN = Jo, UID = jo, emailAddress = jo@corp.example, CN = reporting",
-        "CN=reporting,emailAddress=jo@corp.example,UID=jo,GN=Jo,SN=Doe,organizationIdentifier=VATDE-1,serialNumber=7,street=Main St 1,ST=Bavaria",
+        "ST = Bavaria, street = Main St 1, serialNumber = 7, organizationIdentifier = VATDE-1, SN = Doe, GN = Jo, title = Lead, UID = jo, emailAddress = jo@corp.example, CN = reporting",
+        "CN=reporting,emailAddress=jo@corp.example,UID=jo,title=Lead,GN=Jo,SN=Doe,organizationIdentifier=VATDE-1,serialNumber=7,street=Main St 1,ST=Bavaria",
         // As Windows and as Java do, and with numbers.
-        "CN=reporting, E=jo@corp.example, UID=jo, G=Jo, SN=Doe, OID.2.5.4.97=VATDE-1, SERIALNUMBER=7, STREET=Main St 1, S=Bavaria",
-        "CN=reporting,EMAIL=jo@corp.example,0.9.2342.19200300.100.1.1=jo,GIVENNAME=Jo,SURNAME=Doe,2.5.4.97=VATDE-1,SERIALNUMBER=7,STREETADDRESS=Main St 1,ST=Bavaria",
+        "CN=reporting, E=jo@corp.example, UID=jo, T=Lead, G=Jo, SN=Doe, OID.2.5.4.97=VATDE-1, SERIALNUMBER=7, STREET=Main St 1, S=Bavaria",
+        "CN=reporting,EMAIL=jo@corp.example,0.9.2342.19200300.100.1.1=jo,TITLE=Lead,GIVENNAME=Jo,SURNAME=Doe,2.5.4.97=VATDE-1,SERIALNUMBER=7,STREETADDRESS=Main St 1,ST=Bavaria",
     ] {
         assert!(names.matches(wanted), "{wanted}");
         let another = wanted.replacen("Doe", "Roe", 1);
