@@ -26,15 +26,12 @@ impl Complaint {
     }
 
     fn is_news(&mut self, words: &str, consequence: &str) -> bool {
-        let known = (self.said.0.as_str(), self.said.1.as_str());
-        if words.is_empty() {
-            self.said = Default::default();
-            return false;
-        }
-        let is_news = known != (words, consequence);
-        if is_news {
-            self.said = (words.to_owned(), consequence.to_owned());
-        }
+        let says = match words {
+            "" => Default::default(),
+            _ => (words.to_owned(), consequence.to_owned()),
+        };
+        let is_news = !words.is_empty() && says != self.said;
+        self.said = says;
         is_news
     }
 }
