@@ -64,3 +64,68 @@ async fn while_both_are_refused_each_is_named_and_neither_is_said_to_work() {
     assert!(page.contains("replaced by spare"), "{page}");
     assert!(page.contains("<td>AADSTS7000215"), "{page}");
 }
+
+#[tokio::test]
+async fn what_is_told_of_one_credential_is_not_told_of_another() {
+    let (_place, secret) = place();
+    let (_other, certificate) = place();
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    write(&secret, "not~the~secret");
+    write(&certificate, simulator.make_certificate().expect("a key"));
+    let own = format!(
+        "credentials:
+  app: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: '{}', fallback: spare, expires: 2099-03-01}}
+  second: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, certificate_file: '{}', fallback: spare}}
+  spare: {{managed_identity: system}}
+routes:
+  - {{name: one, path: /one, upstream: 'https://GRAPH', credential: second}}
+  - {{name: two, path: /two, upstream: 'https://GRAPH', credential: app}}
+",
+        secret.display(),
+        certificate.display()
+    );
+    let program = Program::within(simulator, &own, &[]).await;
+    for target in ["/one/v1.0/users?$top=1", "/two/v1.0/users?$top=1"] {
+        program.get(target).await.expect(200);
+    }
+    let page = program.get_admin("/metrics").await.text();
+    for (name, active) in [("app", 1), ("second", 0)] {
+        let gauge = "tokenferry_credential_fallback_active";
+        let line = format!("{gauge}{{credential=\"{name}\"}} {active}\n");
+        assert!(page.contains(&line), "{page}");
+    }
+    let status = program.get_admin("/status.json").await.json();
+    let tokens = status["tokens"].as_array().expect("a list");
+    let of = |name: &str| tokens.iter().find(|token| token["credential"] == name);
+    let (app, second) = (of("app").expect("one"), of("second").expect("one"));
+    assert_eq!(
+        (&app["fallback"], &second["fallback"]),
+        (&Value::from("spare"), &Value::Null)
+    );
+    let ends = |token: &Value| token["credential_expires_at"].clone();
+    assert_eq!(ends(app), "2099-03-01T00:00:00.000Z");
+    assert_ne!(ends(second), ends(app));
+}
+
+#[tokio::test]
+async fn each_route_is_shown_with_the_state_of_its_own_token() {
+    let (_place, secret) = place();
+    let (_other, certificate) = place();
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    write(&secret, "not~the~secret");
+    write(&certificate, simulator.make_certificate().expect("a key"));
+    let keys = format!(
+        "{SECRET}  second: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, certificate_file: '{}'}}\n",
+        certificate.display()
+    );
+    let own = app(&keys, &secret).replace(
+        "credential: app}",
+        "credential: app}, {name: second, path: /second, upstream: 'https://GRAPH', credential: second}",
+    );
+    let program = Program::within(simulator, &own, &[]).await;
+    program.get("/graph/v1.0/users").await.expect(502);
+    program.get("/second/v1.0/users").await.expect(200);
+    let routes = program.get_admin("/status.json").await.json()["routes"].clone();
+    let state = |at: usize| routes[at]["token"].clone();
+    assert_eq!((state(0), state(1)), ("rejected".into(), "valid".into()));
+}
