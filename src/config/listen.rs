@@ -155,6 +155,53 @@ mod tests {
     }
 
     #[test]
+    fn what_is_called_on_this_machine_arrives_where_its_address_is_listened_on() {
+        let ips = ["127.0.0.1", "127.0.0.2", "::1", "0.0.0.0", "192.0.2.1"];
+        for (listener, received) in [
+            ("localhost:80", "127.0.0.1 ::1 0.0.0.0"),
+            ("0.0.0.0:80", "127.0.0.1 127.0.0.2 ::1 0.0.0.0"),
+            ("127.0.0.1:80", "127.0.0.1 0.0.0.0"),
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("192.0.2.1:81", ""),
+            ("127.0.0.1:0", ""),
+        ] {
+            let arrives = |ip: &&str| parse(listener).receives(ip.parse().unwrap(), 80);
+            let arrived: Vec<_> = ips.into_iter().filter(arrives).collect();
+            assert_eq!(arrived.join(" "), received, "{listener}");
+        }
+    }
+
+    #[test]
+    fn addresses_exclude_each_other_where_the_system_would_refuse_the_second() {
+        for (first, second, excluded) in [
+            ("localhost:80", "localhost:80", true),
+            ("localhost:80", "localhost:81", false),
+            ("localhost:0", "localhost:0", false),
+            ("localhost:80", "127.0.0.1:80", true),
+            ("localhost:80", "0.0.0.0:80", true),
+            ("localhost:80", "192.0.2.1:80", false),
+            ("localhost:80", "127.0.0.1:81", false),
+            ("localhost:0", "127.0.0.1:0", false),
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("127.0.0.1:80", "192.0.2.1:80", false),
+            ("0.0.0.0:80", "192.0.2.1:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            #[cfg(unix)]
+            ("unix:/run/x", "unix:/run/x", true),
+            #[cfg(unix)]
+            ("unix:/run/x", "unix:/run/y", false),
+            #[cfg(unix)]
+            ("unix:/run/x", "localhost:80", false),
+        ] {
+            let (one, other) = (parse(first), parse(second));
+            assert_eq!(one.overlaps(&other), excluded, "{first} {second}");
+            assert_eq!(other.overlaps(&one), excluded, "{second} {first}");
+        }
+    }
+
+    #[test]
     fn every_written_form_comes_back() {
         for text in [
             "localhost:8080",
