@@ -2,10 +2,12 @@
 //! Dynamics over TLS, the proxy in front of it with an ordinary configuration, a few requests, the
 //! counters; then it stays up for requests of one's own.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use tempfile::TempDir;
 
 use super::signals::Signals;
 use super::{FAILED, FINE, tell};
@@ -18,6 +20,9 @@ use crate::simulator::{CLIENT_ID, DOWNLOAD, GRAPH, ORGANISATION, Simulator, TENA
 const PORTS: [u16; 2] = [8080, 8081];
 /// How much of a member of an answer is shown: two lines of a terminal.
 const SHOWN: usize = 160;
+/// In the folder of temporary files.
+const CA_FILE: &str = "ca.pem";
+const SECRET_FILE: &str = "secret";
 
 /// Runs the demonstration; with `exit` it leaves after the requests.
 pub(super) fn demo(exit: bool) -> u8 {
@@ -42,7 +47,10 @@ async fn show(exit: bool) -> anyhow::Result<()> {
         .await
         .context("cannot start the simulator")?;
     // Removed when it goes out of scope.
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let folder = files(&simulator).context(
+        "cannot write temporary files; set TMPDIR (on Windows TEMP) to a folder that can be \
+         written and is not full",
+    )?;
     let config = configuration(&simulator, folder.path())?;
     let app = start(config, exit).await?;
     let (proxy, admin) = (first(app.data_addresses())?, first(app.admin_addresses())?);
@@ -78,29 +86,34 @@ async fn show(exit: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A folder with what the configuration names.
+fn files(simulator: &Simulator) -> io::Result<TempDir> {
+    let folder = tempfile::tempdir()?;
+    let secret = simulator.client_secret();
+    let secret = secret.ok_or_else(|| io::Error::other("the simulator has no client secret"))?;
+    std::fs::write(folder.path().join(CA_FILE), simulator.ca_pem())?;
+    std::fs::write(folder.path().join(SECRET_FILE), secret.expose())?;
+    Ok(folder)
+}
+
 /// What a newcomer would write, but for `trust` and `resolve`, which lead the real names to the
 /// simulator.
-fn configuration(simulator: &Simulator, folder: &std::path::Path) -> anyhow::Result<Config> {
-    let secret = simulator
-        .client_secret()
-        .context("the simulator has no client secret")?;
-    let (ca_file, secret_file) = (folder.join("ca.pem"), folder.join("secret"));
-    std::fs::write(&ca_file, simulator.ca_pem())?;
-    std::fs::write(&secret_file, secret.expose())?;
+fn configuration(simulator: &Simulator, folder: &Path) -> anyhow::Result<Config> {
     let resolve: String = simulator
         .resolve_entries()
         .iter()
         .map(|(name, address)| format!("  \"{name}\": \"{address}\"\n"))
         .collect();
+    // A variable holds the folder, because YAML would read some names between its quotes.
     let text = format!(
-        "credentials:\n  demo:\n    tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}\n    client_secret_file: '{}'\n\
+        "credentials:\n  demo:\n    tenant_id: {TENANT_ID}\n    client_id: {CLIENT_ID}\n    client_secret_file: ${{FOLDER}}/{SECRET_FILE}\n\
          routes:\n  - name: graph\n    path: /graph\n    upstream: https://{GRAPH}\n    follow_downloads: [{DOWNLOAD}]\n  - name: dynamics\n    path: /dynamics\n    upstream: https://{ORGANISATION}\n\
-         trust:\n  ca_file: '{}'\nresolve:\n{resolve}",
-        secret_file.display(),
-        ca_file.display(),
+         trust:\n  ca_file: ${{FOLDER}}/{CA_FILE}\nresolve:\n{resolve}",
     );
+    let folder = |_: &str| Some(folder.as_os_str().to_owned());
     let source = Source {
         file: "demo.yaml",
+        env: &folder,
         ..Source::alone(&text)
     };
     Ok(crate::config::load(&source)?.config)
@@ -195,12 +208,12 @@ fn first(addresses: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
 
 /// Whether nobody reads what is said any more.
 fn is_unread(error: &anyhow::Error) -> bool {
-    let written = error.downcast_ref::<std::io::Error>();
-    written.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    let written = error.downcast_ref::<io::Error>();
+    written.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn say(words: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{words}").context("cannot write")
+    writeln!(io::stdout(), "{words}").context("cannot write")
 }
 
 /// A caller without any OAuth code.

@@ -95,6 +95,31 @@ async fn the_demo_works_where_a_forward_proxy_leads_out() {
 }
 
 #[tokio::test]
+async fn the_demo_works_whatever_the_folder_for_temporary_files_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["O'Brien", "${HOME}", "a \"quoted\" name: #1"] {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        let mut demo = command();
+        demo.args(["demo", "--exit"]).env("TMPDIR", path);
+        let (code, out, err) = run(demo).await;
+        assert_eq!(code, 0, "{name}: {out}{err}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_for_temporary_files_that_is_not_there_is_told_with_what_names_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = command();
+    let missing = folder.path().join("missing");
+    demo.args(["demo", "--exit"]).env("TMPDIR", &missing);
+    let (code, out, err) = run(demo).await;
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    let missing = missing.to_str().unwrap();
+    assert!(err.contains("set TMPDIR") && err.contains(missing), "{err}");
+}
+
+#[tokio::test]
 async fn a_reader_who_leaves_early_makes_no_command_fail() {
     for words in [&["schema"][..], &["demo", "--exit"]] {
         let (reader, writer) = std::io::pipe().unwrap();
