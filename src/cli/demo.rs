@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
-use super::signals::Signals;
+use super::signals::Stop;
 use super::{FAILED, FINE, tell};
 use crate::access_log::AccessLog;
 use crate::app::{App, AppError};
@@ -66,7 +66,8 @@ async fn show(exit: bool) -> anyhow::Result<()> {
             "\nWithout --exit it stays up for requests of your own."
         ))?;
     } else {
-        let mut signals = Signals::listen().context("cannot listen for signals")?;
+        // SIGHUP is not asked for: there is nothing to reload, and it ends the demo with its terminal.
+        let mut stop = Stop::listen().context("cannot listen for signals")?;
         // What visitors do is not kept.
         simulator.record(false);
         // In double quotes, which cmd.exe takes as well, sh would replace a bare `$top`.
@@ -77,9 +78,7 @@ async fn show(exit: bool) -> anyhow::Result<()> {
              \x20 curl http://{admin}/metrics\n\
              and the status page at http://{admin}/ ; Ctrl-C ends it."
         ))?;
-        // The configuration is made here: there is nothing to reload.
-        let end = signals.end(async || {}).await;
-        end.context("cannot wait for Ctrl-C")?;
+        stop.asked().await;
     }
     app.stop();
     simulator.shutdown().await;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::hardening;
 use super::overlay::{Loaded, load};
 use super::signals::Signals;
-use super::{FAILED, FINE, NoRoom, RunArgs, complain, counted, refuse, with_runtime};
+use super::{FINE, NoRoom, RunArgs, complain, counted, refuse, with_runtime};
 use crate::access_log::AccessLog;
 use crate::app::{self, App, BoundListeners, Prepared};
 use crate::chain::Chain;
@@ -169,26 +169,15 @@ async fn serve(
     }
     warn_of_open_door(&app);
     let reader = FileReader::of_turns(HUNG, RELOAD);
-    let code = match signals
-        .end(async || reload(path, args, &app, &reader).await)
-        .await
-    {
-        Ok(end) => {
-            let delay = if end.at_once {
-                Duration::ZERO
-            } else {
-                timeouts.drain_delay
-            };
-            drain(&app, delay, timeouts.drain, &mut signals).await;
-            FINE
-        }
-        Err(error) => {
-            complain(&error);
-            FAILED
-        }
+    let end = signals.end(async || reload(path, args, &app, &reader).await);
+    let delay = if end.await.at_once {
+        Duration::ZERO
+    } else {
+        timeouts.drain_delay
     };
+    drain(&app, delay, timeouts.drain, &mut signals).await;
     app.stop();
-    code
+    FINE
 }
 
 /// Binds, prepares and begins; what may wait for a file system or a lock is done aside. The

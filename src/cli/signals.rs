@@ -14,12 +14,37 @@ pub(super) struct End {
     pub(super) at_once: bool,
 }
 
-/// The signals that mean something. None that comes while this exists is lost.
+/// What asks for the end. None that comes while this exists is lost.
+#[cfg(unix)]
+pub(super) struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+#[cfg(unix)]
+impl Stop {
+    /// Listens from now on.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    pub(super) async fn asked(&mut self) -> End {
+        tokio::select! {
+            _ = self.terminate.recv() => End { at_once: false },
+            _ = self.interrupt.recv() => End { at_once: true },
+        }
+    }
+}
+
+/// The signals that mean something to the proxy. None that comes while this exists is lost.
 #[cfg(unix)]
 pub(super) struct Signals {
     hang_up: Signal,
-    terminate: Signal,
-    interrupt: Signal,
+    stop: Stop,
     // Held so that it does not end the program: to a file that has reached its limit (RLIMIT_FSIZE)
     // writing fails, and a log that is full stops no requests.
     _file_size: Signal,
@@ -31,15 +56,14 @@ impl Signals {
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             hang_up: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            stop: Stop::listen()?,
             _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
     /// Waits for SIGTERM or SIGINT, and reloads at each SIGHUP until then. Those that come during a
     /// reload are one more after it; the end does not wait for it.
-    pub(super) async fn end(&mut self, reload: impl AsyncFn()) -> io::Result<End> {
+    pub(super) async fn end(&mut self, reload: impl AsyncFn()) -> End {
         let reloads = async {
             loop {
                 self.hang_up.recv().await;
@@ -48,30 +72,26 @@ impl Signals {
         };
         tokio::select! {
             end = reloads => end,
-            _ = self.terminate.recv() => Ok(End { at_once: false }),
-            _ = self.interrupt.recv() => Ok(End { at_once: true }),
+            end = self.stop.asked() => end,
         }
     }
 
     /// Waits for SIGTERM or SIGINT: the first during the start, the second during the end.
     pub(super) async fn ended(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+        self.stop.asked().await;
     }
 }
 
-/// The two that a console of Windows sends. Nothing there asks for a reload.
+/// The two that a console of Windows sends.
 #[cfg(windows)]
-pub(super) struct Signals {
+pub(super) struct Stop {
     interrupt: CtrlC,
     // What another process can send to one that it has started.
     stop: CtrlBreak,
 }
 
 #[cfg(windows)]
-impl Signals {
+impl Stop {
     /// Listens from now on.
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
@@ -81,16 +101,33 @@ impl Signals {
     }
 
     /// Waits for Ctrl-C or Ctrl-Break.
-    pub(super) async fn end(&mut self, _reload: impl AsyncFn()) -> io::Result<End> {
-        self.ended().await;
-        Ok(End { at_once: true })
-    }
-
-    /// Waits for Ctrl-C or Ctrl-Break: the first during the start, the second during the end.
-    pub(super) async fn ended(&mut self) {
+    pub(super) async fn asked(&mut self) -> End {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.stop.recv() => {}
         }
+        End { at_once: true }
+    }
+}
+
+/// What asks for the end; nothing on Windows asks for a reload.
+#[cfg(windows)]
+pub(super) struct Signals(Stop);
+
+#[cfg(windows)]
+impl Signals {
+    /// Listens from now on.
+    pub(super) fn listen() -> io::Result<Self> {
+        Stop::listen().map(Self)
+    }
+
+    /// Waits for Ctrl-C or Ctrl-Break.
+    pub(super) async fn end(&mut self, _reload: impl AsyncFn()) -> End {
+        self.0.asked().await
+    }
+
+    /// Waits for Ctrl-C or Ctrl-Break: the first during the start, the second during the end.
+    pub(super) async fn ended(&mut self) {
+        self.0.asked().await;
     }
 }

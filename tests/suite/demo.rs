@@ -1,7 +1,7 @@
 //! What a newcomer runs first.
 
 use std::net::SocketAddr;
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -142,16 +142,44 @@ async fn a_file_without_its_option_is_refused_with_the_option() {
     }
 }
 
+/// A demo that stays up, what it says, and where it writes.
+struct Shown {
+    demo: Demo,
+    out: Lines,
+    _folder: tempfile::TempDir,
+}
+
+impl Shown {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let mut demo = command();
+        demo.arg("demo").env("TMPDIR", folder.path());
+        let mut child = demo.stdout(Stdio::piped()).spawn().expect("it starts");
+        let out = Lines::follow(child.stdout.take().expect("a pipe"));
+        let demo = Demo(child);
+        out.says("Ctrl-C").await;
+        Self {
+            demo,
+            out,
+            _folder: folder,
+        }
+    }
+
+    /// How it ends at this signal.
+    async fn end(self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.demo.0), signal).expect("it is there");
+        let demo = std::cell::RefCell::new(self.demo);
+        let ended = || async { demo.borrow_mut().0.try_wait().expect("it is a child") };
+        found("the demo ends", ended).await
+    }
+}
+
 #[tokio::test]
 async fn the_demo_stays_up_for_the_lines_it_prints_until_a_signal() {
-    let mut demo = command();
-    let child = demo.arg("demo").stdout(Stdio::piped()).spawn().unwrap();
-    let mut demo = Demo(child);
-    let out = Lines::follow(demo.0.stdout.take().unwrap());
-    out.says("Ctrl-C").await;
-    let lines = out.all();
+    let shown = Shown::start().await;
+    let lines = shown.out.all();
     let mut lines: Vec<_> = lines.iter().filter_map(|line| tried(line)).collect();
-    assert_eq!(lines.len(), 3, "{}", out.text());
+    assert_eq!(lines.len(), 3, "{}", shown.out.text());
     // Where files lie is a name of somebody else's, to all but the proxy.
     let file = "/graph/v1.0/drives/d/items/i/content".to_owned();
     lines.push((lines[0].0, file));
@@ -160,10 +188,23 @@ async fn the_demo_stays_up_for_the_lines_it_prints_until_a_signal() {
         let answer = caller.exchange(&format!("GET {target} HTTP/1.1")).await;
         answer.expect(200);
     }
-    kill_process(Pid::from_child(&demo.0), Signal::TERM).unwrap();
-    let demo = std::cell::RefCell::new(demo);
-    let status = found("the demo ends", || async {
-        demo.borrow_mut().0.try_wait().unwrap()
-    });
-    assert_eq!(status.await.code(), Some(0));
+    assert_eq!(shown.end(Signal::TERM).await.code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_demo_ends_with_its_terminal() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let hang_up = Signal::HUP.as_raw();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|it| it.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
+    if ignored & (1 << (hang_up - 1)) != 0 {
+        println!("not tested: under nohup, what the demo gets by it stays up");
+        return;
+    }
+    let shown = Shown::start().await;
+    let ended = shown.end(Signal::HUP).await;
+    assert_eq!(ended.signal(), Some(hang_up), "{ended}");
 }
