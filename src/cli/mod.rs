@@ -155,6 +155,11 @@ impl RunArgs {
 #[error("cannot {0}; raise the limits of processes and open files")]
 struct NoRoom(&'static str, #[source] io::Error);
 
+/// What a command was asked for, and could not tell.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output; look at where it leads")]
+struct Unwritten(#[source] io::Error);
+
 /// Does what the command line asks for and returns the exit code.
 pub fn main() -> u8 {
     match Args::try_parse() {
@@ -217,7 +222,7 @@ fn written(command: impl FnOnce(&mut dyn Write) -> io::Result<u8>) -> u8 {
     match command(&mut out) {
         Ok(code) => code,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => FINE,
-        Err(error) => complain(&error),
+        Err(error) => complain(&Unwritten(error)),
     }
 }
 

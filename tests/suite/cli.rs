@@ -233,7 +233,9 @@ async fn what_cannot_be_written_is_no_success() {
         let ended = crate::harness::soon(ended).await.unwrap().unwrap();
         let err = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(1), "{words:?}: {err}");
-        assert!(err.contains("No space left on device"), "{words:?}: {err}");
+        let told =
+            "cannot write to standard output; look at where it leads: No space left on device";
+        assert!(err.contains(told), "{words:?}: {err}");
     }
 }
 
