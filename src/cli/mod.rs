@@ -18,6 +18,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory, Parser, Subcommand, value_parser};
 use tokio::runtime::Runtime;
 
+use self::signals::Stop;
 use crate::chain::Chain;
 use crate::config::{self, value::parse_workers};
 
@@ -249,6 +250,26 @@ fn counted(problems: usize) -> String {
 fn tell(words: impl Display) {
     // Standard error is all there is to tell it to.
     let _ = writeln!(io::stderr(), "tokenferry: {words}");
+}
+
+/// Does the work of a command that waits for others, unless the end is asked for first. The kernel
+/// ends every process by a signal that it does not listen for, but not the first one of a container.
+///
+/// # Errors
+/// The exit code, once it was told.
+async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<T, u8> {
+    if std::process::id() != 1 {
+        return Ok(work.await);
+    }
+    let mut stop =
+        Stop::listen().map_err(|error| complain(&NoRoom("listen for signals", error)))?;
+    tokio::select! {
+        done = work => Ok(done),
+        _ = stop.asked() => {
+            tell("ended by a signal, before everything had answered");
+            Err(FAILED)
+        }
+    }
 }
 
 /// Runs what needs a runtime.

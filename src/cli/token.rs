@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::hardening::hide_memory;
 use super::inspection::{self, Purpose};
-use super::{FAILED, FINE, REFUSED, complain, refuse, tell, with_runtime};
+use super::{FAILED, FINE, REFUSED, complain, refuse, tell, unless_stopped, with_runtime};
 use crate::app;
 use crate::config::{Config, RouteSpec, Scope, printable};
 use crate::credential::{AccessToken, TokenRequest};
@@ -28,7 +28,8 @@ pub(super) fn token(path: &Path, route: &str, raw: bool) -> u8 {
     let Some(spec) = config.route(route) else {
         return refuse(&unknown_route(&config, route));
     };
-    with_runtime(|runtime| match runtime.block_on(acquire(&config, spec)) {
+    let work = unless_stopped(acquire(&config, spec));
+    with_runtime(|runtime| match runtime.block_on(work).flatten() {
         Ok(token) => super::written(|out| print(&token, raw, out)),
         Err(code) => code,
     })

@@ -25,6 +25,8 @@ mod egress;
 mod exact_limits;
 mod expiry;
 mod fallbacks;
+#[cfg(target_os = "linux")]
+mod first_process;
 mod granted_roles;
 mod hardening;
 mod headers;

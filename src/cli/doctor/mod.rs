@@ -27,7 +27,7 @@ use futures_util::future::join_all;
 
 use super::hardening::hide_memory;
 use super::inspection::{self, Purpose};
-use super::{FAILED, FINE, REFUSED, complain, refuse, with_runtime, written};
+use super::{FAILED, FINE, REFUSED, complain, refuse, unless_stopped, with_runtime, written};
 use crate::app::{self, Outbound};
 use crate::config::{AppIdentity, Config, Replaced, RouteSpec};
 use crate::credential::{AccessToken, Identity, ending};
@@ -58,9 +58,11 @@ pub(super) fn doctor(path: &Path, names: &[String], json: bool) -> u8 {
     };
     with_runtime(|runtime| {
         written(|out| {
-            let work = examine_all(&routes, &outbound, json, out);
-            let examined = tokio::task::LocalSet::new().block_on(runtime, work)?;
-            told(examined, warnings, json, out)
+            let work = unless_stopped(examine_all(&routes, &outbound, json, out));
+            match tokio::task::LocalSet::new().block_on(runtime, work) {
+                Ok(examined) => told(examined?, warnings, json, out),
+                Err(code) => Ok(code),
+            }
         })
     })
 }
