@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioTimer;
@@ -32,17 +32,25 @@ impl Timers {
     /// # Errors
     /// When the system has none.
     pub fn start() -> io::Result<Arc<Self>> {
-        let runtime = Builder::new_current_thread().enable_time().build()?;
-        let handle = runtime.handle().clone();
+        let (tell, told) = mpsc::channel();
         let (in_use, unused) = oneshot::channel();
+        // The runtime is the thread's from its first moment: one that is dropped here, for want of a
+        // thread, would panic where this is called on another runtime.
         std::thread::Builder::new()
             .name("timers".to_owned())
             .spawn(move || {
-                // Ends once the other end is gone.
-                let _ = runtime.block_on(unused);
+                let built = Builder::new_current_thread().enable_time().build();
+                let handle = built.as_ref().map(|runtime| runtime.handle().clone());
+                // Who asked waits for it.
+                let _ = tell.send(handle.map_err(|error| error.kind()));
+                if let Ok(runtime) = built {
+                    // Ends once the other end is gone.
+                    let _ = runtime.block_on(unused);
+                }
             })?;
+        let runtime = told.recv().map_err(io::Error::other)?;
         Ok(Arc::new(Self {
-            runtime: handle,
+            runtime: runtime?,
             _in_use: in_use,
         }))
     }
@@ -109,6 +117,44 @@ mod tests {
             without_timers().block_on(test());
         });
         thread.join().unwrap();
+    }
+
+    /// Runs in a process of its own, which gets no thread; asked for by the test below.
+    #[cfg(target_os = "linux")]
+    const CHILD: &str = "TIMERS_CHILD";
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_thread_that_is_not_to_be_had_is_an_error_also_on_a_runtime() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+        if std::env::var_os(CHILD).is_some() {
+            // A thread needs a stack of 2 MiB, and there is memory for all else only.
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let taken = status.lines().find_map(|it| it.strip_prefix("VmSize:"));
+            let taken = taken.and_then(|it| it.trim().strip_suffix(" kB")).unwrap();
+            let memory = getrlimit(Resource::As);
+            let none = Rlimit {
+                current: Some(taken.parse::<u64>().unwrap() * 1024 + (256 << 10)),
+                maximum: memory.maximum,
+            };
+            setrlimit(Resource::As, none).unwrap();
+            let refused = Timers::start().is_err();
+            setrlimit(Resource::As, memory).unwrap();
+            assert!(refused, "there was a thread");
+            return;
+        }
+        let name =
+            "clock::timers::tests::a_thread_that_is_not_to_be_had_is_an_error_also_on_a_runtime";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--nocapture", "--exact", name])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        let ran = String::from_utf8_lossy(&output.stdout).contains("1 passed");
+        assert!(ran, "there is no test of this name");
     }
 
     #[test]
@@ -182,7 +228,7 @@ mod tests {
             let _entered = timers.runtime.enter();
             tokio::spawn(pending::<()>())
         };
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             timers.serve_this_thread();
             told.recv().unwrap();
