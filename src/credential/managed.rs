@@ -156,7 +156,8 @@ fn file_named_by(challenge: &Reply) -> Option<PathBuf> {
     }
     let lines = challenge.headers.get_all(WWW_AUTHENTICATE).iter();
     lines
-        .filter_map(|line| line.to_str().ok())
+        // `to_str` would refuse what is not ASCII, which names of folders may be.
+        .filter_map(|line| std::str::from_utf8(line.as_bytes()).ok())
         .find_map(arc_key::named_by)
 }
 
