@@ -44,6 +44,7 @@ pub mod fields;
 pub mod frames;
 pub mod guid;
 pub mod lifeline;
+pub mod lock;
 pub mod output;
 pub mod retry_after;
 pub mod runtime;

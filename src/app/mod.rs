@@ -13,7 +13,7 @@ mod report;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
@@ -24,6 +24,7 @@ use crate::admin::{Admin, Configuration, Latch, Readiness, RefusedReload};
 use crate::clock::{self, Now};
 use crate::config::{Config, ListenAddress};
 use crate::lifeline;
+use crate::lock::locked;
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::proxy::Admission;
@@ -256,14 +257,14 @@ impl App {
         self.tls.replace(certificate);
         self.tokens.retain(&live);
         self.metrics.reload_ended(true, now);
-        *self.lock() = Configuration::loaded(now);
+        *locked(&self.configuration) = Configuration::loaded(now);
     }
 
     /// Notes that another configuration was refused; what was in force stays so.
     pub fn reload_refused(&self, problems: Vec<String>) {
         let at = SystemTime::now();
         self.metrics.reload_ended(false, at);
-        self.lock().refused = Some(RefusedReload { at, problems });
+        locked(&self.configuration).refused = Some(RefusedReload { at, problems });
     }
 
     /// Ends in order: readiness first, then `delay` during which connections are still accepted,
@@ -285,12 +286,6 @@ impl App {
         drop(self.server);
         // Lines that a blocked output does not take within a second are lost.
         self.access_log.close(Duration::from_secs(1));
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Configuration> {
-        self.configuration
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,11 +1,12 @@
 //! What the running program tells about itself, gathered when somebody looks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::access_log::AccessLog;
 use crate::admin::{Configuration, Report, Route, Token};
 use crate::clock::Now;
 use crate::credential::Credential;
+use crate::lock::locked;
 use crate::metrics::{Reading, TokenNumbers};
 use crate::proxy::generation::{self, Generation, InForce};
 use crate::token::{TokenCache, TokenEntry, TokenStatus};
@@ -60,10 +61,7 @@ pub(super) fn source(
         let generation = in_force.load();
         let now = Now::read();
         let entries = tokens.entries();
-        let configuration = configuration
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let configuration = locked(&configuration).clone();
         Report {
             configuration,
             routes: generation

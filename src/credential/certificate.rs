@@ -1,7 +1,7 @@
 //! A certificate: instead of a secret, a short-lived assertion signed with its key. The file is
 //! read at each token call and parsed again when its contents, or the password, have changed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::error::{CredentialError, Rejection};
 use super::key_file::{KeyFault, KeyFile};
 use crate::guid;
+use crate::lock::locked;
 use crate::secret::file_reader::FileReader;
 use crate::secret::{FilePath, SecretSource, regular_file};
 
@@ -142,9 +143,7 @@ impl Certificate {
             Some((_, loaded)) => loaded,
             None => Arc::new(KeyFile::parse(&text, password.as_ref()).map_err(fault)?),
         };
-        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
-        *parsed = Some((digest, loaded.clone()));
-        drop(parsed);
+        *locked(&self.parsed) = Some((digest, loaded.clone()));
         loaded.check_expiry(now).map_err(fault)?;
         Ok(loaded)
     }
@@ -166,7 +165,6 @@ impl Certificate {
     }
 
     fn parsed(&self) -> Option<(Digest, Arc<KeyFile>)> {
-        let parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
-        parsed.clone()
+        locked(&self.parsed).clone()
     }
 }

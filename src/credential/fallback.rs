@@ -1,13 +1,15 @@
 //! The second credential: used when the first is refused as invalid or expired, until the first has
 //! changed or its time has come.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Credential;
 use super::error::CredentialError;
 use super::reason::Reason;
 use super::stamp::Stamp;
+
+use crate::lock::locked;
 
 /// The first rests this long after it was refused, and then a renewal tries it: see [`latest`].
 const FIRST_AGAIN: Duration = Duration::from_secs(3000);
@@ -71,12 +73,12 @@ impl Fallback {
 
     /// Whether the second has been answering.
     pub(super) fn is_active(&self) -> bool {
-        self.lock().refused.is_some()
+        locked(&self.turn).refused.is_some()
     }
 
     /// Why the first gives no token, as long as it is known to be refused.
     pub(super) fn why(&self) -> Option<Reason> {
-        self.lock()
+        locked(&self.turn)
             .refused
             .as_ref()
             .map(|refused| refused.why.clone())
@@ -85,12 +87,12 @@ impl Fallback {
     /// Since when the first has not been refused. Whoever got a token from the second before this
     /// can have the first's now.
     pub(super) fn accepted(&self) -> Instant {
-        self.lock().accepted
+        locked(&self.turn).accepted
     }
 
     /// Whether the first is to be asked.
     pub(super) fn first_is_due(&self, stamp: &Stamp, now: Instant) -> bool {
-        self.lock().refused.as_ref().is_none_or(|refused| {
+        locked(&self.turn).refused.as_ref().is_none_or(|refused| {
             let since = now.saturating_duration_since(refused.at);
             since >= refused.rest || since >= refused.quiet && stamp.differs_from(&refused.stamp)
         })
@@ -99,7 +101,7 @@ impl Fallback {
     /// The second gave a token in a call that began then: when it is to be renewed at the latest,
     /// whatever its life, so that the first is tried again in time.
     pub(super) fn renew_within(&self, began: Instant) -> Duration {
-        self.lock()
+        locked(&self.turn)
             .refused
             .as_ref()
             .map_or(latest(FIRST_AGAIN), |refused| {
@@ -109,7 +111,7 @@ impl Fallback {
 
     /// The first was refused. What else is asked for meanwhile leaves it alone, too.
     pub(super) fn first_refused(&self, stamp: Stamp, error: &CredentialError, now: Instant) {
-        let mut turn = self.lock();
+        let mut turn = locked(&self.turn);
         let replaced = turn.refused.as_ref().is_some_and(|known| known.replaced);
         // That its files can be read again is no change of them.
         let answered = !error.is_unread();
@@ -127,7 +129,7 @@ impl Fallback {
     /// The second gave a token in place of the first, which is left alone for longer now. Returns why
     /// the first gave none, if this is news: it may have been asked by another call.
     pub(super) fn second_replaces(&self) -> Option<Reason> {
-        let mut turn = self.lock();
+        let mut turn = locked(&self.turn);
         let refused = turn.refused.as_mut()?;
         if refused.answered {
             refused.rest = FIRST_AGAIN;
@@ -156,7 +158,7 @@ impl Fallback {
         error: &CredentialError,
         now: Instant,
     ) -> bool {
-        let mut turn = self.lock();
+        let mut turn = locked(&self.turn);
         // Another call may have got a token from it meanwhile.
         let Some(refused) = &mut turn.refused else {
             return false;
@@ -187,7 +189,7 @@ impl Fallback {
         if let Some((error, quiet)) = unanswered.and_then(|it| Some((it, it.retry_after()?))) {
             self.first_rests(stamp, quiet.min(LONGEST_QUIET), error, now);
         }
-        let mut turn = self.lock();
+        let mut turn = locked(&self.turn);
         let known = turn.refused.as_mut().map(|refused| {
             let needed = refused.quiet.clamp(FIRST_NEXT, LONGEST_QUIET);
             refused.rest = refused.rest.min(needed);
@@ -204,16 +206,11 @@ impl Fallback {
 
     /// The first gave a token. Returns whether this is news.
     pub(super) fn first_accepted(&self, now: Instant) -> bool {
-        let mut turn = self.lock();
+        let mut turn = locked(&self.turn);
         let is_news = turn.refused.take().is_some();
         if is_news {
             turn.accepted = now;
         }
         is_news
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Turn> {
-        // Nothing panics while it is held, and nothing of it is ever half written.
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

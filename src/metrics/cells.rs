@@ -4,7 +4,9 @@
 //! reload. Look-ups are for configuration time and for scrapes; counting never comes here.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use crate::lock::locked;
 
 /// Label values beyond which those that no configuration holds any more are forgotten: a file that
 /// is generated with new names for ever must not fill the memory. Where more than half as many are
@@ -45,7 +47,7 @@ impl<Labels, Kind> Default for Cells<Labels, Kind> {
 impl<Labels: Ord + Clone, Kind: Default> Cells<Labels, Kind> {
     /// A worker's cells for these labels.
     pub(super) fn of(&self, worker: usize, labels: Labels) -> Arc<Kind> {
-        let mut handed_out = self.lock();
+        let mut handed_out = locked(&self.handed_out);
         let HandedOut { cells, full_at } = &mut *handed_out;
         if cells.len() >= *full_at && !cells.contains_key(&labels) {
             let held = |cells: &Arc<Kind>| Arc::strong_count(cells) > 1;
@@ -61,7 +63,7 @@ impl<Labels: Ord + Clone, Kind: Default> Cells<Labels, Kind> {
         &self,
         add: impl Fn(&Kind, &mut Sum),
     ) -> BTreeMap<Labels, Sum> {
-        let handed_out = self.lock();
+        let handed_out = locked(&self.handed_out);
         let sum = |of_workers: &BTreeMap<usize, Arc<Kind>>| {
             let mut sum = Sum::default();
             of_workers.values().for_each(|cells| add(cells, &mut sum));
@@ -72,12 +74,6 @@ impl<Labels: Ord + Clone, Kind: Default> Cells<Labels, Kind> {
             .iter()
             .map(|(labels, each)| (labels.clone(), sum(each)));
         each.collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HandedOut<Labels, Kind>> {
-        self.handed_out
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,6 +8,8 @@ use super::cells::Cells;
 use super::label::RefreshOutcome;
 use super::tally::{DurationTotals, Durations, Tally};
 
+use crate::lock::locked;
+
 /// One worker's look-ups of one token. Only that worker's thread may count; any thread may read.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -81,20 +83,14 @@ impl Refreshes {
     pub fn ended(&self, outcome: RefreshOutcome, after: Duration) {
         let duration = Durations::default();
         duration.record(after);
-        let mut counted = self.lock();
+        let mut counted = locked(&self.counted);
         counted.outcomes[outcome as usize] += 1;
         counted.durations.add(&duration.totals());
     }
 
     /// What was counted so far.
     pub fn totals(&self) -> RefreshTotals {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, RefreshTotals> {
-        self.counted
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        locked(&self.counted).clone()
     }
 }
 

@@ -21,7 +21,7 @@ mod worker;
 
 use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -36,6 +36,7 @@ use crate::access_log::AccessLog;
 use crate::clock::{self, Timers};
 use crate::config::{Limits, Timeouts};
 use crate::lifeline;
+use crate::lock::locked;
 use crate::metrics::Metrics;
 use crate::proxy::Admission;
 use crate::proxy::generation::InForce;
@@ -113,12 +114,7 @@ impl Server {
     /// Accepts who has connected and no more, closes idle connections and waits for exchanges in flight, at most this
     /// long. Returns the number of connections that are still open.
     pub async fn drain(&self, limit: Duration) -> usize {
-        let accepting = std::mem::take(
-            &mut *self
-                .accepting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let accepting = std::mem::take(&mut *locked(&self.accepting));
         // Nobody listens where no task was left to accept.
         let _ = self.closing.send(());
         for task in accepting {
@@ -147,11 +143,7 @@ impl Server {
 /// Ends the workers, whatever is in flight.
 impl Drop for Server {
     fn drop(&mut self) {
-        let accepting = self
-            .accepting
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        for task in accepting.drain(..) {
+        for task in locked(&self.accepting).drain(..) {
             task.abort();
         }
         for worker in self.workers.iter() {

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use crate::lock::locked;
 
 /// The addresses that have connections.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ impl Peers {
 
     /// A place for one more connection of this address, if it has one left.
     pub fn place_for(&self, peer: IpAddr) -> Option<PeerPlace> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = locked(&self.counts);
         let count = counts.entry(peer).or_default();
         if *count >= self.most {
             return None;
@@ -44,7 +46,7 @@ impl Peers {
 
 impl Drop for PeerPlace {
     fn drop(&mut self) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = locked(&self.counts);
         if let Some(count) = counts.get_mut(&self.peer) {
             *count -= 1;
             if *count == 0 {

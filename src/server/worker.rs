@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::alarm::AlarmClock;
 use crate::clock::{self, Timers};
 use crate::descriptors::remedy_of_connections;
 use crate::lifeline;
+use crate::lock::locked;
 use crate::proxy::Proxy;
 use crate::proxy::conversation::Patience;
 use crate::runtime;
@@ -91,11 +92,7 @@ impl Worker {
     pub(super) fn stop(&self) {
         // A worker that has ended takes no orders.
         let _ = self.orders.send(Order::Stop);
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = locked(&self.thread).take();
         if let Some(thread) = thread {
             // A panic of the thread was logged and counted where it happened.
             let _ = thread.join();

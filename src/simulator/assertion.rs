@@ -14,10 +14,10 @@ use serde_json::Value;
 use super::call::Call;
 use super::directory::CLIENT_ID;
 use super::ident::epoch;
-use super::locked;
 use super::proof::{FEDERATED_AUDIENCE, FEDERATED_ISSUER, FEDERATED_SUBJECT};
 use super::world::World;
 use crate::clock::Now;
+use crate::lock::locked;
 
 /// Identifiers remembered; no test sends more.
 const IDENTIFIERS: usize = 100_000;

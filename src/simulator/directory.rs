@@ -3,8 +3,9 @@
 
 use std::sync::Mutex;
 
+use super::host;
 use super::ident::{base64url, random};
-use super::{host, locked};
+use crate::lock::locked;
 use crate::secret::Secret;
 
 /// The tenant.

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 
 use super::aadsts::{JSON, dressed, refuse};
 use super::answer::Answer;
+use super::assertion;
 use super::call::Call;
 use super::directory::{self, CLIENT_ID, SecretState};
 use super::token::Grant;
 use super::world::World;
-use super::{assertion, locked};
 use crate::clock::Now;
 use crate::guid;
+use crate::lock::locked;
 
 /// What `client_assertion_type` has to be.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

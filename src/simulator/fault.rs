@@ -13,8 +13,9 @@ use tokio::sync::watch;
 
 use super::answer::Answer;
 use super::call::Call;
+use super::host;
 use super::wire::Ending;
-use super::{host, locked};
+use crate::lock::locked;
 
 /// One thing to do wrong.
 #[derive(Clone, Debug)]

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http::{StatusCode, Version};
 use tokio::sync::watch;
 
-use super::locked;
 use crate::clock::{self, Now};
+use crate::lock::locked;
 
 /// Entries kept. More than any test sends, and 64 MiB at the very worst of bodies kept.
 const ENTRIES: usize = 10_000;

@@ -14,10 +14,10 @@ use super::call::Call;
 use super::directory::{self, CLIENT_ID};
 use super::entra::lay_over;
 use super::ident::{base64url, epoch, random};
-use super::locked;
 use super::token::Grant;
 use super::world::World;
 use crate::clock::Now;
+use crate::lock::locked;
 use crate::secret::Secret;
 
 /// The object id of the user-assigned identity; its client id is the app's.

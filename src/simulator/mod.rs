@@ -66,8 +66,8 @@ mod query_tests;
 mod simulator_tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -167,9 +167,4 @@ impl Simulator {
         entries.push((format!("{METADATA}:80"), self.metadata_address));
         entries
     }
-}
-
-/// Locks for a few lines. What a panic elsewhere left behind is still good enough for a double.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -29,7 +29,8 @@ use super::call::Call;
 use super::flow::{Broken, Drip, Fed, Piece, Repeat, Unmeasured};
 use super::ident::hex;
 use super::world::World;
-use super::{graph, gzip, locked, user};
+use super::{graph, gzip, user};
+use crate::lock::locked;
 
 /// What is sent over and over by `bytes`: as large as a TLS record, several times.
 const PIECE: usize = 64 * 1024;

@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
+use super::SimulatorError;
 use super::entra::lay_over;
 use super::ident::{base64url, epoch};
-use super::{SimulatorError, locked};
 use crate::guid;
+use crate::lock::locked;
 
 /// Who issues the tokens that the app trusts. The slash at the end counts.
 pub const FEDERATED_ISSUER: &str = "https://oidc.contoso-fake.example/cluster/";

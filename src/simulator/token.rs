@@ -11,10 +11,11 @@ use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
 use super::directory::{CLIENT_ID, TENANT_ID};
+use super::host;
 use super::ident::{base64url, epoch, random};
-use super::{host, locked};
 use crate::clock::Now;
 use crate::guid;
+use crate::lock::locked;
 
 /// Begins the signature of every token, so that a leak is found by searching for it.
 pub const TOKEN_CANARY: &str = "CANARY-TOKEN-";

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use serde_json::{Map, Value, json};
 
-use super::locked;
+use crate::lock::locked;
 
 /// Users at start.
 const AT_START: usize = 1000;

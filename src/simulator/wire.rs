@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 
-use super::locked;
 use crate::clock;
+use crate::lock::locked;
 
 /// Longest request head that is kept as written; a longer one is recorded as hyper saw it.
 const HEAD_KEPT: usize = 256 * 1024;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use super::SimulatorError;
 use super::assertion::Identifiers;
 use super::call::Call;
 use super::directory::Directory;
@@ -19,8 +20,8 @@ use super::tls::Chains;
 use super::token::{Refusal, Tokens};
 use super::user::Users;
 use super::wire::{Ending, Link};
-use super::{SimulatorError, locked};
 use crate::clock::Now;
+use crate::lock::locked;
 
 /// See the module.
 pub(super) struct World {

@@ -2,7 +2,7 @@
 //! behind a mutex that only calls and their waiters touch, and the word that a call has ended.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -24,6 +24,7 @@ use crate::config::Name;
 use crate::credential::{
     AccessToken, Acquired, ClaimsRequest, CredentialError, Pace, TokenRequest,
 };
+use crate::lock::locked;
 use crate::metrics::{RefreshOutcome, Refreshes};
 use crate::secret::Secret;
 
@@ -40,6 +41,7 @@ pub struct TokenEntry {
     version: Version,
     published: ArcSwapOption<Published>,
     key: TokenKey,
+    /// A panic while it is locked ends the refresher, and the process with it.
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
     /// Wakes the refresher to look at the state again.
@@ -118,7 +120,7 @@ impl TokenEntry {
     /// Takes over the token of another entry, which must be one that this one's credential could have
     /// got, and the quiet that it keeps. To be called before anybody else has this entry.
     pub(super) fn inherit(&self, other: &Self) {
-        let (mut own, other_state) = (self.lock(), other.lock());
+        let (mut own, other_state) = (locked(&self.state), locked(&other.state));
         own.slot = other_state.slot.successor();
         // What ends those failures is told, although they count anew.
         own.last_error = other_state.last_error.clone();
@@ -141,13 +143,13 @@ impl TokenEntry {
 
     /// The name of the credential it is asked for with: the `credential` label.
     pub fn label(&self) -> Name {
-        self.lock().label.clone()
+        locked(&self.state).label.clone()
     }
 
     /// The calls that were made under its label.
     #[cfg(test)]
     pub(super) fn refreshes(&self) -> crate::metrics::RefreshTotals {
-        self.lock().refreshes.totals()
+        locked(&self.state).refreshes.totals()
     }
 
     /// The requests that wait for it.
@@ -157,7 +159,7 @@ impl TokenEntry {
 
     /// Its state.
     pub fn status(&self, now: Now) -> TokenStatus {
-        let state = self.lock();
+        let state = locked(&self.state);
         let served = state.slot.usable(now);
         let held = state.slot.held();
         let last_error = state.last_error.clone();
@@ -209,7 +211,7 @@ impl TokenEntry {
 
     /// What an error is to a request that meets it now.
     pub(super) fn explain(&self, failure: &Failure, now: Now) -> TokenError {
-        let state = self.lock();
+        let state = locked(&self.state);
         let next_call_in = match failure.concern {
             Concern::All | Concern::Nobody => state.slot.next_call_in(now),
             Concern::Claims => state.slot.next_claims_in(now),
@@ -228,7 +230,7 @@ impl TokenEntry {
         claims: Option<&ClaimsRequest>,
         now: Now,
     ) -> (Renewal, Phase) {
-        let mut state = self.lock();
+        let mut state = locked(&self.state);
         let renewal = state.slot.rejected(serial, claims, now);
         (renewal, self.phase.borrow().clone())
     }
@@ -242,7 +244,7 @@ impl TokenEntry {
         supplier: Supplier,
         now: Now,
     ) {
-        let mut state = self.lock();
+        let mut state = locked(&self.state);
         state.label = label.clone();
         state.refreshes = refreshes;
         state.supplier = supplier;
@@ -251,7 +253,7 @@ impl TokenEntry {
 
     /// The credential's files changed, or it is accepted again.
     pub(super) fn files_changed(&self, now: Now) {
-        let mut state = self.lock();
+        let mut state = locked(&self.state);
         self.changed(&mut state, now);
     }
 
@@ -271,7 +273,7 @@ impl TokenEntry {
 
     /// The supplier, if a change of its stamp would matter now.
     pub(super) fn watched(&self) -> Option<Supplier> {
-        let state = self.lock();
+        let state = locked(&self.state);
         let matters = state.slot.has_failed() || self.fallback().is_some();
         matters.then(|| state.supplier.clone())
     }
@@ -283,7 +285,7 @@ impl TokenEntry {
 
     /// Asks the state what to do, and begins a call if one is due.
     pub(super) fn begin(&self, now: Now) -> Begin {
-        let mut state = self.lock();
+        let mut state = locked(&self.state);
         match state.slot.next(now) {
             Step::Wait(left) => return Begin::Wait(left),
             // Only the refresher begins and ends calls, one at a time.
@@ -309,7 +311,7 @@ impl TokenEntry {
 
     /// Ends the call.
     pub(super) fn finish(&self, acquired: Acquired, mut took: Duration, now: Now, random: f64) {
-        let mut state = self.lock();
+        let mut state = locked(&self.state);
         if let Some(first) = acquired.first {
             let outcome = outcome(&first.error);
             state.refreshes.ended(outcome, first.took);
@@ -390,10 +392,5 @@ impl TokenEntry {
             None => (error.pace(), error.retry_after()),
         };
         state.slot.failed(pace, quiet, now, random)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while it is held ends the refresher, and the process with it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -48,7 +48,7 @@ mod telling;
 mod waiters;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -65,6 +65,7 @@ use crate::clock::Now;
 use crate::config::{Name, Scope};
 use crate::credential::Credential;
 use crate::lifeline;
+use crate::lock::locked;
 use crate::metrics::RefreshCounts;
 
 /// All tokens of the process. Cheap to clone; the last clone stops the refreshers.
@@ -121,7 +122,7 @@ impl TokenCache {
     pub fn entry_from(&self, key: TokenKey, label: &Name, supplier: Supplier) -> Arc<TokenEntry> {
         let refreshes = &self.shared.refreshes;
         let refreshes = refreshes.of(label.as_str(), key.scope().as_str());
-        let mut kept = self.lock();
+        let mut kept = locked(&self.shared.kept);
         if let Some(kept) = kept.get(&key) {
             kept.entry.repoint(label, refreshes, supplier, Now::read());
             return kept.entry.clone();
@@ -156,23 +157,15 @@ impl TokenCache {
 
     /// Stops and forgets every token that is not among these.
     pub fn retain(&self, keys: &BTreeSet<TokenKey>) {
-        self.lock().retain(|key, _| keys.contains(key));
+        locked(&self.shared.kept).retain(|key, _| keys.contains(key));
     }
 
     /// Every token, in the order of keys.
     pub fn entries(&self) -> Vec<Arc<TokenEntry>> {
-        self.lock()
+        locked(&self.shared.kept)
             .values()
             .map(|kept| kept.entry.clone())
             .collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TokenKey, Kept>> {
-        // Nothing panics while it is held but an allocation that fails, which ends the process.
-        self.shared
-            .kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
+use tokenferry::lock::locked;
 use tokenferry::simulator::Simulator;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -79,10 +80,7 @@ impl Cluster {
                 (200, json!({ "jwks_uri": keys }).to_string())
             }
         };
-        self.heads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(head);
+        locked(&self.heads).push(head);
         let answer = format!(
             "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
@@ -97,13 +95,12 @@ impl Cluster {
     }
 
     fn calls(&self) -> usize {
-        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        heads.len()
+        locked(&self.heads).len()
     }
 
     /// Whether anybody came with a credential.
     fn was_shown_something(&self) -> bool {
-        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let heads = locked(&self.heads);
         heads.iter().any(|head| head.contains("authorization:"))
     }
 }

@@ -9,7 +9,7 @@ mod local;
 mod validity;
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -20,6 +20,7 @@ use crate::chain::Chain;
 use crate::clock;
 use crate::config::TlsSpec;
 use crate::descriptors;
+use crate::lock::locked;
 use crate::secret::FilePath;
 use crate::secret::file_reader::Successive;
 use crate::secret::pem::PemError;
@@ -201,7 +202,7 @@ impl Tls {
 
     /// Offers another; open connections go on with what they began with.
     pub fn replace(&self, loaded: Option<Loaded>) {
-        let mut known = self.known();
+        let mut known = locked(&self.known);
         self.config
             .store(loaded.as_ref().map(|loaded| Arc::clone(&loaded.config)));
         *known = loaded.map(|loaded| Known {
@@ -212,7 +213,7 @@ impl Tls {
 
     /// Why callers refuse the certificate at `now`, or will soon.
     pub fn complaint(&self, now: SystemTime) -> Option<String> {
-        self.known().as_ref()?.loaded.complaint(now)
+        locked(&self.known).as_ref()?.loaded.complaint(now)
     }
 
     /// Looks at the files for ever.
@@ -234,13 +235,9 @@ impl Tls {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What is to be looked at, if anything is, and what is offered meanwhile.
     fn due(&self, now: SystemTime) -> Option<(TlsSpec, Arc<ServerConfig>)> {
-        let known = self.known();
+        let known = locked(&self.known);
         let offered = &known.as_ref()?.loaded;
         // Files may change at any time; what was made here is good until it ends.
         let good = matches!(&offered.made_from, MadeFrom::Local(until) if now < *until);
@@ -250,7 +247,7 @@ impl Tls {
     /// Takes what has changed since this was offered, unless a reload has put another in its place: it
     /// may have asked for another certificate, or read the same files later.
     fn take(&self, offered: &Arc<ServerConfig>, outcome: Result<Loaded, String>) {
-        let mut known = self.known();
+        let mut known = locked(&self.known);
         let Some(known) = &mut *known else { return };
         if !Arc::ptr_eq(&known.loaded.config, offered) {
             return;

@@ -1,9 +1,10 @@
 //! Lines that somebody writes meanwhile: the access log, or an output of the binary.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::Value;
+use tokenferry::lock::locked;
 use tokio::sync::watch;
 
 use super::PATIENCE;
@@ -44,13 +45,13 @@ impl Lines {
     /// Whether whoever writes has to wait, as for a pipe that nobody reads.
     pub(crate) fn hold(&self, on: bool) {
         let (held, changed) = &*self.held;
-        *held.lock().unwrap_or_else(PoisonError::into_inner) = on;
+        *locked(held) = on;
         changed.notify_all();
     }
 
     /// Everything so far.
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.lock()).into_owned()
+        String::from_utf8_lossy(&locked(&self.text)).into_owned()
     }
 
     /// The complete lines so far.
@@ -94,18 +95,14 @@ impl Lines {
         })
         .await
     }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.text.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let (held, changed) = &*self.held;
-        let free = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = locked(held);
         drop(changed.wait_while(free, |held| *held));
-        self.lock().extend_from_slice(bytes);
+        locked(&self.text).extend_from_slice(bytes);
         self.changes.send_modify(|version| *version += 1);
         Ok(bytes.len())
     }
