@@ -68,7 +68,8 @@ fn resource(item: &Item<Scope>, upstream: &Item<BaseUrl>, report: &mut Report) {
     let known = Resource::of(own);
     let taken = known.is_some_and(|known| known.takes(&item.value));
     let (shown, name) = (item.quote(&host), upstream.quote(own));
-    if environment(&host) == environment(own) {
+    let twin = upstream.value.origin.twin();
+    if host == own || twin.is_some_and(|twin| twin.host.as_str() == host) {
         if let Some(known) = known.filter(|known| !known.takes_own) {
             let message = format!("{name} takes tokens for a resource of another name");
             report.warning(item.span, message, &format!("scope: {}", known.scope()));
@@ -83,14 +84,6 @@ fn resource(item: &Item<Scope>, upstream: &Item<BaseUrl>, report: &mut Report) {
             .to_owned(),
     };
     report.warning(item.span, message, &help);
-}
-
-/// `org.api.crm4.dynamics.com` and `org.crm4.dynamics.com` are one Dataverse environment.
-fn environment(host: &str) -> String {
-    match host.split_once(".api.") {
-        Some((org, rest)) if rest.starts_with("crm") => format!("{org}.{rest}"),
-        _ => host.to_owned(),
-    }
 }
 
 /// Warns of an upstream for which this credential's tokens, or its fallback's, are of no use.
