@@ -230,18 +230,15 @@ fn slow(call: &Call) -> Answer {
 }
 
 fn trailers() -> Answer {
-    let frames = || {
-        let mut fields = HeaderMap::new();
-        fields.insert("x-sim-checksum", http::HeaderValue::from_static("abc"));
-        fields.insert("x-sim-rows", http::HeaderValue::from_static("2"));
-        [
-            Frame::data(Bytes::from_static(b"one\n")),
-            Frame::data(Bytes::from_static(b"two\n")),
-            Frame::trailers(fields),
-        ]
-    };
+    let mut fields = HeaderMap::new();
+    fields.insert("x-sim-checksum", http::HeaderValue::from_static("abc"));
+    fields.insert("x-sim-rows", http::HeaderValue::from_static("2"));
     let (sender, receiver) = mpsc::channel(3);
-    for frame in frames() {
+    for frame in [
+        Frame::data(Bytes::from_static(b"one\n")),
+        Frame::data(Bytes::from_static(b"two\n")),
+        Frame::trailers(fields),
+    ] {
         // The channel has room for all three.
         drop(sender.try_send(Ok(frame)));
     }
