@@ -353,7 +353,9 @@ proptest! {
             let alike = read_for(heads, &method, text, !file && !rules.edits());
             let first = read(&mut Heads::default(), &method, text);
             let [alike, first] = [alike, first].map(|read| {
-                let read = read.map(|read| goes_down(read, asked, &rules));
+                // A refusal is read before it goes down, if it does.
+                let refusal = |read: &Read| status.starts_with('4').then(|| outcome(read, &rules));
+                let read = read.map(|read| (refusal(&read), goes_down(read, asked, &rules)));
                 read.map_err(|error| error.to_string())
             });
             prop_assert_eq!(alike, first, "{:?}", text);
