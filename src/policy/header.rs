@@ -160,7 +160,7 @@ impl NameSet {
 
 /// The values of a field that is hardly ever there: to look through the few names that a request has
 /// costs less than to look one up.
-pub(super) fn rare<'a>(
+pub fn rare<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> impl Iterator<Item = &'a HeaderValue> + use<'a> {

@@ -78,8 +78,8 @@ const TE_AT: usize = 1;
 const CONTENT_LENGTH_AT: usize = 2;
 const ACCEPT_ENCODING_AT: usize = 3;
 const COOKIE_AT: usize = 4;
-/// What the user of this adds: `Host`, the id, a length.
-const OURS: usize = 3;
+/// What the user of this adds: `Host`, a length.
+const OURS: usize = 2;
 
 static ACCEPT_ENCODING: HeaderName = header::ACCEPT_ENCODING;
 static CONTENT_LENGTH: HeaderName = header::CONTENT_LENGTH;

@@ -95,7 +95,7 @@ impl ResponseBody {
         }
         tracing::warn!(
             route = exchange.route.map(|route| exchange.lane.name(route)),
-            request_id = exchange.request_id.to_str().unwrap_or_default(),
+            request_id = exchange.request_id.as_str(),
             reason = %Chain(error),
             "an answer broke off"
         );

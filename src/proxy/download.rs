@@ -140,6 +140,7 @@ async fn pursue(
             method: &parts.method,
             target: &path.into(),
             fields: &fields,
+            id: None,
             authorization: None,
             rewrites: false,
         };
@@ -319,6 +320,7 @@ mod tests {
             method: &Method::GET,
             target: &PathAndQuery::from_static("/").into(),
             fields: &Fields::default(),
+            id: None,
             authorization: None,
             rewrites: false,
         };

@@ -223,7 +223,7 @@ impl Answer {
     /// Status, headers and body in the OData error form, with `Proxy-Status` (RFC 9209).
     pub fn render(
         &self,
-        request_id: &HeaderValue,
+        request_id: HeaderValue,
         at: SystemTime,
     ) -> (StatusCode, HeaderMap, String) {
         let mut headers = HeaderMap::with_capacity(8);
@@ -240,16 +240,16 @@ impl Answer {
         if let Ok(status) = HeaderValue::try_from(status) {
             headers.insert(&PROXY_STATUS, status);
         }
-        headers.insert(HeaderName::from_static("request-id"), request_id.clone());
         if let Some(after) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
         }
         if self.code == Code::MethodNotSupported {
             headers.insert(ALLOW, HeaderValue::from_static(target::METHODS));
         }
-        let request_id = request_id.to_str().unwrap_or_default();
+        let id = request_id.to_str().unwrap_or_default();
         let date = Timestamp::of(at);
-        let body = self.code.document(&self.message, request_id, date.as_str());
+        let body = self.code.document(&self.message, id, date.as_str());
+        headers.insert(HeaderName::from_static("request-id"), request_id);
         (self.code.status(), headers, body)
     }
 }

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, Method, Uri, Version};
 
 use super::Proxy;
 use super::conversation::Conversation;
 use super::inner_status::InnerStatuses;
 use super::lane::Lane;
-use super::request_id::CLIENT_REQUEST_ID;
+use super::request_id::RequestId;
 use super::route_places::RoutePlace;
 use crate::access_log::{AccessRecord, Outcome, TokenUse};
 use crate::caller::CallerId;
@@ -32,7 +32,7 @@ pub(super) struct Exchange {
     /// When the request head was complete.
     pub(super) opened: Now,
     /// The caller's `client-request-id`, or ours.
-    pub(super) request_id: HeaderValue,
+    pub(super) request_id: RequestId,
     method: Method,
     /// HTTP/1.0, which knows no chunks.
     old: bool,
@@ -111,10 +111,9 @@ impl Exchange {
     ) -> Box<Self> {
         let opened = Now::read();
         conversation.exchange_began();
-        let sent = parts.headers.get(&CLIENT_REQUEST_ID);
         Box::new(Self {
             lane: proxy.lane(),
-            request_id: proxy.request_ids.of(sent),
+            request_id: proxy.request_ids.of(&parts.headers),
             proxy: Rc::clone(proxy),
             conversation,
             opened,
@@ -247,7 +246,7 @@ impl Exchange {
         let (sent, answered) = (&self.sent, self.answered.as_ref());
         AccessRecord {
             time: self.opened.wall,
-            request_id: self.request_id.to_str().unwrap_or_default(),
+            request_id: self.request_id.as_str(),
             caller: self.caller.and_then(|caller| self.lane.caller(caller)),
             route: self.route.map(|route| self.lane.name(route)),
             method: self.method.as_str(),

@@ -167,7 +167,7 @@ impl Proxy {
 
     /// An id for an answer to a request that has none.
     pub fn fresh_request_id(&self) -> HeaderValue {
-        self.request_ids.make()
+        (&self.request_ids.make()).into()
     }
 
     /// Housekeeping, about once a second: follow a reload, close old connections.

@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::call::Call;
-use super::request_id::CLIENT_REQUEST_ID;
+use super::request_id::{CLIENT_REQUEST_ID, RequestId};
 use crate::code::Code;
 use crate::fields::Fields;
 use crate::policy::Refusal;
@@ -28,6 +28,8 @@ pub(super) struct Outgoing<'a> {
     method: &'a Method,
     target: UpstreamTarget<'a>,
     fields: Fields<'a>,
+    /// The `client-request-id`, the caller's or a fresh one.
+    id: RequestId,
     /// As [`RequestHead`] has it.
     rewrites: bool,
 }
@@ -40,17 +42,18 @@ impl<'a> Outgoing<'a> {
     pub(super) fn new(
         call: &Call<'a>,
         asked: &'a PathAndQuery,
-        request_id: HeaderValue,
+        id: RequestId,
     ) -> Result<Self, Refusal> {
         let query = asked.query().and_then(|query| rewrite_query(call, query));
         let prefix = &call.route().spec.upstream.prefix;
         let target = path::for_upstream(prefix, asked, call.rest, query.as_deref())
             .map_err(|error| Refusal::new(Code::UriTooLong, error.to_string()))?;
-        let fields = fields(call, request_id)?;
+        let fields = fields(call)?;
         Ok(Self {
             method: &call.parts.method,
             target,
             fields,
+            id,
             rewrites: call.rewrites_answer(),
         })
     }
@@ -92,6 +95,7 @@ impl<'a> Outgoing<'a> {
             method: self.method,
             target: &self.target,
             fields: &self.fields,
+            id: Some(self.id.as_bytes()),
             authorization: Some(&bearer.header),
             rewrites: self.rewrites,
         }
@@ -100,7 +104,7 @@ impl<'a> Outgoing<'a> {
 
 /// Strips what must not go up, then adds what is ours: in this order, so that no header of the
 /// caller can name one of ours for removal (RFC 9110 section 7.6.1).
-fn fields<'a>(call: &Call<'a>, request_id: HeaderValue) -> Result<Fields<'a>, Refusal> {
+fn fields<'a>(call: &Call<'a>) -> Result<Fields<'a>, Refusal> {
     let (route, caller) = (call.route(), &call.parts.headers);
     let reads = call.rewrites_links() && !call.file;
     let mut fields = route.request_rules.apply(caller, reads)?;
@@ -109,8 +113,10 @@ fn fields<'a>(call: &Call<'a>, request_id: HeaderValue) -> Result<Fields<'a>, Re
             fields.append(&TRAILER, names);
         }
     }
-    fields.insert(&HOST, Cow::Borrowed(&route.host));
-    fields.insert(&CLIENT_REQUEST_ID, Cow::Owned(request_id));
+    // The head has it apart, as it has the token.
+    fields.remove(&CLIENT_REQUEST_ID);
+    // No rule lets the caller's through.
+    fields.append(&HOST, &route.host);
     Ok(fields)
 }
 

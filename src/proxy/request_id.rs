@@ -5,15 +5,46 @@
 
 use std::cell::Cell;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::guid;
+use crate::policy::header::rare;
 
 /// The header that callers send an id in, and in which it goes up.
 pub(super) static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
 /// Longer ids than any product sends are not passed on as ids.
 const LONGEST: usize = 128;
+
+/// The id of a request. A fresh one stands where it is: hardly any is wanted as a header of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RequestId {
+    /// The caller's.
+    Sent(HeaderValue),
+    /// A fresh one.
+    Fresh([u8; guid::LENGTH]),
+}
+
+impl RequestId {
+    /// What it is written as, in printable ASCII.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Sent(value) => value.as_bytes(),
+            Self::Fresh(text) => text,
+        }
+    }
+
+    /// The same, for people.
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+}
+
+impl From<&RequestId> for HeaderValue {
+    fn from(id: &RequestId) -> Self {
+        Self::from_bytes(id.as_bytes()).unwrap_or_else(|_| Self::from_static("-"))
+    }
+}
 
 /// Makes ids for one worker.
 #[derive(Debug)]
@@ -44,18 +75,17 @@ impl RequestIds {
     }
 
     /// A fresh id.
-    pub(super) fn make(&self) -> HeaderValue {
+    pub(super) fn make(&self) -> RequestId {
         let mut bytes = [0_u8; 16];
         bytes[..8].copy_from_slice(&self.next().to_le_bytes());
         bytes[8..].copy_from_slice(&self.next().to_le_bytes());
-        let text = guid::from_random(bytes);
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        RequestId::Fresh(guid::from_random(bytes))
     }
 
     /// The caller's id when it is usable, else a fresh one.
-    pub(super) fn of(&self, sent: Option<&HeaderValue>) -> HeaderValue {
-        match sent {
-            Some(id) if is_usable(id) => id.clone(),
+    pub(super) fn of(&self, headers: &HeaderMap) -> RequestId {
+        match rare(headers, &CLIENT_REQUEST_ID).next() {
+            Some(id) if is_usable(id) => RequestId::Sent(id.clone()),
             _ => self.make(),
         }
     }
@@ -73,7 +103,7 @@ mod tests {
     fn fresh_ids_are_version_4_uuids_and_differ() {
         let ids = RequestIds::new();
         let (first, second) = (ids.make(), ids.make());
-        let text = first.to_str().unwrap();
+        let text = first.as_str();
         assert_eq!(text.len(), 36);
         assert_eq!(text.as_bytes()[14], b'4');
         assert!(matches!(text.as_bytes()[19], b'8' | b'9' | b'a' | b'b'));
@@ -83,13 +113,20 @@ mod tests {
     #[test]
     fn a_callers_id_is_kept_unless_it_could_break_a_log() {
         let ids = RequestIds::new();
+        let id = |sent: &[u8]| {
+            let sent = HeaderValue::from_bytes(sent).unwrap();
+            ids.of(&HeaderMap::from_iter([(CLIENT_REQUEST_ID.clone(), sent)]))
+        };
         for sent in ["my-id-7", &"i".repeat(128)] {
-            let sent = HeaderValue::from_str(sent).unwrap();
-            assert_eq!(ids.of(Some(&sent)), sent);
+            let id = id(sent.as_bytes());
+            assert_eq!(
+                (id.as_str(), HeaderValue::from(&id)),
+                (sent, sent.parse().unwrap())
+            );
         }
         for odd in [&b"with space"[..], b"", b"caf\xe9", &[b'i'; 129]] {
-            let odd = HeaderValue::from_bytes(odd).unwrap();
-            assert_ne!(ids.of(Some(&odd)), odd);
+            assert!(matches!(id(odd), RequestId::Fresh(_)));
         }
+        assert!(matches!(ids.of(&HeaderMap::new()), RequestId::Fresh(_)));
     }
 }

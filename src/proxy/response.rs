@@ -104,7 +104,8 @@ pub(super) fn refuse(
     }
     let answer = error.answer();
     note(&exchange, answer.code, error);
-    let (status, mut headers, body) = answer.render(&exchange.request_id, exchange.opened.wall);
+    let (status, mut headers, body) =
+        answer.render((&exchange.request_id).into(), exchange.opened.wall);
     mark(&exchange, &mut headers);
     if exchange.asks_for_head() {
         headers.insert(CONTENT_LENGTH, body.len().into());
@@ -139,7 +140,7 @@ fn note(exchange: &Exchange, code: Code, error: &ProxyError) {
     let caller = exchange
         .caller
         .and_then(|caller| exchange.lane.caller(caller));
-    let request_id = exchange.request_id.to_str().unwrap_or_default();
+    let request_id = exchange.request_id.as_str();
     if code.status().is_server_error() {
         tracing::warn!(code = code.as_str(), route, caller, request_id, reason = %Chain(error), "request refused");
     } else {

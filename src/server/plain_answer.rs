@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::code::Code;
@@ -38,8 +37,8 @@ pub(super) fn unread(
         message: message.into(),
         retry_after: (code == Code::Overloaded).then_some(SOON),
     };
-    let id: HeaderValue = proxy.fresh_request_id();
-    let (status, headers, body) = answer.render(&id, SystemTime::now());
+    let id = proxy.fresh_request_id();
+    let (status, headers, body) = answer.render(id, SystemTime::now());
     let mut text = format!("HTTP/1.1 {status}\r\nconnection: close\r\n").into_bytes();
     for (name, value) in &headers {
         text.extend_from_slice(name.as_str().as_bytes());

@@ -302,6 +302,7 @@ mod tests {
                 method: &Method::POST,
                 target: &PathAndQuery::from_static("/v1.0/me").into(),
                 fields: &Fields::default(),
+                id: None,
                 authorization: None,
                 rewrites: false,
             };
@@ -324,6 +325,7 @@ mod tests {
                 method: &Method::GET,
                 target: &PathAndQuery::from_static("/v1.0/me").into(),
                 fields: &Fields::default(),
+                id: None,
                 authorization: Some(&token),
                 rewrites: false,
             };

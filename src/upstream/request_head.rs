@@ -1,10 +1,12 @@
 //! The heads of requests (RFC 9112 sections 3 and 5), and trailers, as they are written.
 
 use http::header::{AUTHORIZATION, HeaderValue};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::fields::Fields;
 use crate::route::path::UpstreamTarget;
+
+static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
 /// What ends a request line.
 const VERSION: &[u8] = b" HTTP/1.1\r\n";
@@ -18,6 +20,8 @@ pub struct RequestHead<'a> {
     pub target: &'a UpstreamTarget<'a>,
     /// The fields, `Host` among them.
     pub fields: &'a Fields<'a>,
+    /// What goes up as `client-request-id`.
+    pub id: Option<&'a [u8]>,
     /// What goes up as `Authorization`.
     pub authorization: Option<&'a HeaderValue>,
     /// Whether it is certain that links in the body of its answer are rewritten, if the answer comes with
@@ -38,6 +42,9 @@ impl RequestHead<'_> {
         for (name, value) in self.fields.iter() {
             write_field(name.as_str(), value.as_bytes(), out);
         }
+        if let Some(id) = self.id {
+            write_field(CLIENT_REQUEST_ID.as_str(), id, out);
+        }
         if let Some(value) = self.authorization {
             write_field(AUTHORIZATION.as_str(), value.as_bytes(), out);
         }
@@ -49,16 +56,21 @@ impl RequestHead<'_> {
         let framing = framing.map_or(0, |(name, value)| line(name, value.len()));
         let fields = self.fields.iter();
         let fields = fields.map(|(name, value)| line(name.as_str(), value.len()));
+        let id = self.id;
+        let id = id.map_or(0, |it| line(CLIENT_REQUEST_ID.as_str(), it.len()));
         let authorization = self.authorization;
         let authorization = authorization.map_or(0, |it| line(AUTHORIZATION.as_str(), it.len()));
         let (method, target) = (self.method.as_str().len(), self.target.as_str().len());
         let first = method + 1 + target + VERSION.len();
-        first + framing + fields.sum::<usize>() + authorization + 2
+        first + framing + fields.sum::<usize>() + id + authorization + 2
     }
 
     /// All fields, as a map.
     pub(super) fn to_map(self) -> HeaderMap {
         let mut map = HeaderMap::from(self.fields);
+        if let Some(Ok(id)) = self.id.map(HeaderValue::from_bytes) {
+            map.insert(&CLIENT_REQUEST_ID, id);
+        }
         if let Some(value) = self.authorization {
             map.insert(AUTHORIZATION, value.clone());
         }
@@ -113,6 +125,7 @@ mod tests {
             method: &Method::PATCH,
             target: &PathAndQuery::from_static("/v1.0/users('x')?$top=1%2F2").into(),
             fields: &fields,
+            id: Some(b"i"),
             authorization: Some(&values[3]),
             rewrites: false,
         };
@@ -124,9 +137,10 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "PATCH /v1.0/users('x')?$top=1%2F2 HTTP/1.1\r\ncontent-length: 12\r\n\
              host: graph.microsoft.com\r\nprefer: a\r\nprefer: b\r\n\
-             authorization: Bearer t\r\n\r\n"
+             client-request-id: i\r\nauthorization: Bearer t\r\n\r\n"
         );
         let map = head.to_map();
-        assert_eq!((map.len(), &map["authorization"]), (4, &values[3]));
+        assert_eq!((map.len(), &map["authorization"]), (5, &values[3]));
+        assert_eq!(map["client-request-id"], "i");
     }
 }

@@ -329,6 +329,7 @@ mod tests {
             method: &Method::GET,
             target: &PathAndQuery::from_static("/v1.0/me").into(),
             fields: &Fields::default(),
+            id: None,
             authorization: None,
             rewrites: false,
         };

@@ -69,6 +69,7 @@ pub(super) async fn send(route: &RouteSpec, egress: &Egress, token: &Secret, pat
         method: &Method::GET,
         target: &target.into(),
         fields: &fields,
+        id: None,
         authorization: Some(&bearer),
         rewrites: false,
     };
