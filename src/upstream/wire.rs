@@ -234,8 +234,7 @@ impl Wire {
                     continue;
                 }
                 let (response, framing, persists) = conclude(head.method, response, known)?;
-                // After a 503 Microsoft's gateways want another connection, which may reach a server
-                // that is well.
+                // After a 503 Microsoft's gateways want another connection: its server may be well.
                 self.persists = persists && status != StatusCode::SERVICE_UNAVAILABLE;
                 self.inflow = Inflow::new(framing);
                 return Poll::Ready(Ok(response));
