@@ -3,18 +3,15 @@
 //! megabytes, and what was used last is still in the processor's cache.
 
 use std::cell::RefCell;
-use std::ops::{Deref, DerefMut};
 
 use bytes::BytesMut;
-use zeroize::Zeroize;
 
 use super::answer_head::Heads;
+use super::lead::Lead;
 use crate::policy::response_header::Unread;
 
 /// Room for a head, and with it for a short answer.
 const INPUT: usize = 8 * 1024;
-/// Room for a head with a token of 2 KB.
-pub(super) const LEAD: usize = 4 * 1024;
 /// Answers are read one after the other; a few of them come in more than one piece.
 const SPARES: usize = 4;
 
@@ -25,46 +22,6 @@ pub(super) struct Memory {
     pub(super) heads: RefCell<Heads>,
     inputs: RefCell<Vec<BytesMut>>,
     lead: RefCell<Lead>,
-}
-
-/// Memory for what is written. A head holds the token, so it is wiped, and shown to nobody.
-#[derive(Default)]
-pub(super) struct Lead(Vec<u8>);
-
-impl std::fmt::Debug for Lead {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lead").finish_non_exhaustive()
-    }
-}
-
-impl Lead {
-    pub(super) fn with_capacity(length: usize) -> Self {
-        Self(Vec::with_capacity(length))
-    }
-}
-
-impl Deref for Lead {
-    type Target = Vec<u8>;
-
-    fn deref(&self) -> &Vec<u8> {
-        &self.0
-    }
-}
-
-impl DerefMut for Lead {
-    fn deref_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.0
-    }
-}
-
-impl Drop for Lead {
-    fn drop(&mut self) {
-        // What has no memory is dropped three times in an exchange, and to wipe nothing is slow:
-        // processors with AVX-512 trap on a masked store to an address that is none.
-        if self.0.capacity() > 0 {
-            self.0.zeroize();
-        }
-    }
 }
 
 impl Memory {
@@ -109,7 +66,7 @@ impl Memory {
 
     /// Takes it back; what has grown is not kept.
     pub(super) fn return_lead(&self, lead: Lead) {
-        if lead.capacity() == LEAD {
+        if lead.is_usual() {
             self.lead.replace(lead);
         }
     }
@@ -118,6 +75,12 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn lead(length: usize) -> Lead {
+        let mut lead = Lead::default();
+        lead.extend(length);
+        lead
+    }
 
     #[test]
     fn memory_goes_from_one_wire_to_the_next() {
@@ -131,7 +94,7 @@ mod tests {
         assert_eq!(input.as_ptr(), place);
 
         let mut lead = memory.lend_lead();
-        lead.reserve_exact(LEAD);
+        lead.append(b"token");
         let place = lead.as_ptr();
         memory.return_lead(lead);
         assert_eq!(memory.lend_lead().as_ptr(), place);
@@ -141,17 +104,10 @@ mod tests {
     fn an_upstream_that_is_not_asked_keeps_no_memory() {
         let memory = Memory::default();
         memory.return_input(&mut BytesMut::with_capacity(INPUT));
-        memory.return_lead(Lead::with_capacity(LEAD));
+        memory.return_lead(lead(1));
         memory.sweep();
         assert!(memory.inputs.borrow().is_empty());
-        assert_eq!(memory.lend_lead().capacity(), 0);
-    }
-
-    #[test]
-    fn what_is_written_is_not_shown() {
-        let mut lead = Lead::default();
-        lead.extend_from_slice(b"token");
-        assert_eq!(format!("{lead:?}"), "Lead { .. }");
+        assert!(!memory.lend_lead().is_usual());
     }
 
     #[test]
@@ -175,7 +131,9 @@ mod tests {
             memory.return_input(&mut BytesMut::with_capacity(INPUT));
         }
         assert_eq!(memory.inputs.borrow().len(), SPARES);
-        memory.return_lead(Lead::with_capacity(LEAD + 1));
-        assert_eq!(memory.lend_lead().capacity(), 0);
+        let grown = lead(INPUT);
+        assert!(!grown.is_usual());
+        memory.return_lead(grown);
+        assert_eq!(memory.lend_lead().len(), 0);
     }
 }

@@ -18,6 +18,7 @@ pub mod inflow;
 mod known_head;
 #[cfg(test)]
 mod known_head_tests;
+mod lead;
 mod leftover;
 mod memory;
 mod multiplex;

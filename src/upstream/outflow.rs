@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 
 use super::caller_body::BodyFault;
 use super::framing::number;
-use super::memory::{LEAD, Lead};
+use super::lead::Lead;
 use super::{Breakage, RequestBody, RequestHead, request_head};
 
 /// What stands in front of trailers.
@@ -108,7 +108,6 @@ impl Outflow {
         self.body = body;
         self.lead = lead;
         self.lead.clear();
-        self.make_room(head.length(framing));
         head.write(framing, &mut self.lead);
         (self.led, self.written, self.pulled) = (0, false, false);
         (self.progress, self.waits) = (0, false);
@@ -172,16 +171,6 @@ impl Outflow {
         Poll::Ready(Ok(()))
     }
 
-    /// Room for so many bytes more. A vector that grows by itself would leave a copy of the token.
-    fn make_room(&mut self, more: usize) {
-        let length = self.lead.len() + more;
-        if length > self.lead.capacity() {
-            let mut larger = Lead::with_capacity(length.max(LEAD));
-            larger.extend_from_slice(&self.lead);
-            self.lead = larger;
-        }
-    }
-
     fn has_output(&self) -> bool {
         self.led < self.lead.len() || !self.data.is_empty() || !self.tail.is_empty()
     }
@@ -241,8 +230,7 @@ impl Outflow {
             (Coding::Length(_), _) => return Err(Breakage::Body(BodyFault::Broken)),
             (Coding::Chunked, None) => self.tail = b"0\r\n\r\n",
             (Coding::Chunked, Some(trailers)) => {
-                self.make_room(LAST_CHUNK.len() + request_head::trailers_length(&trailers));
-                self.lead.extend_from_slice(LAST_CHUNK);
+                self.lead.append(LAST_CHUNK);
                 request_head::write_trailers(&trailers, &mut self.lead);
             }
         }
@@ -264,8 +252,7 @@ impl Outflow {
             Coding::Chunked if data.is_empty() => {}
             Coding::Chunked => {
                 let size = format!("{:x}\r\n", data.len());
-                self.make_room(size.len());
-                self.lead.extend_from_slice(size.as_bytes());
+                self.lead.append(size.as_bytes());
                 self.tail = if last { b"\r\n0\r\n\r\n" } else { b"\r\n" };
             }
         }
@@ -288,7 +275,6 @@ pub fn expects_body(method: &Method) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use http::uri::PathAndQuery;
 
     use super::*;
@@ -314,25 +300,6 @@ mod tests {
             assert!(matches!(sent, Err(Breakage::Io(_))), "{sent:?}");
             let (is_unsent, body) = outflow.unsent();
             assert_eq!((is_unsent, body.is_some()), (true, is_whole));
-        }
-    }
-
-    #[test]
-    fn a_head_is_written_without_growing_however_long_it_is() {
-        for length in [10, 3 * LEAD] {
-            let token = HeaderValue::from_str(&"t".repeat(length)).unwrap();
-            let head = RequestHead {
-                method: &Method::GET,
-                target: &PathAndQuery::from_static("/v1.0/me").into(),
-                fields: &Fields::default(),
-                id: None,
-                authorization: Some(&token),
-                rewrites: false,
-            };
-            let mut outflow = Outflow::new();
-            outflow.begin(head, RequestBody::Empty, Lead::default());
-            assert_eq!(outflow.lead.len(), head.length(None));
-            assert_eq!(outflow.lead.capacity(), head.length(None).max(LEAD));
         }
     }
 }

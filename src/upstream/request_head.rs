@@ -3,11 +3,15 @@
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::{HeaderMap, HeaderName, Method};
 
+use super::lead::{Lead, put};
 use crate::fields::Fields;
 use crate::route::path::UpstreamTarget;
 
 static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
+const COLON: &[u8] = b": ";
+const END: &[u8] = b"\r\n";
+const SPACE: &[u8] = b" ";
 /// What ends a request line.
 const VERSION: &[u8] = b" HTTP/1.1\r\n";
 
@@ -31,11 +35,11 @@ pub struct RequestHead<'a> {
 
 impl RequestHead<'_> {
     /// Writes it, and the field that tells how the body is framed.
-    pub(super) fn write(&self, framing: Option<(&str, &str)>, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.method.as_str().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(self.target.as_str().as_bytes());
-        out.extend_from_slice(VERSION);
+    pub(super) fn write(&self, framing: Option<(&str, &str)>, out: &mut Lead) {
+        let (method, target) = (self.method.as_str(), self.target.as_str());
+        let line = out.extend(method.len() + SPACE.len() + target.len() + VERSION.len());
+        let line = put(put(line, method.as_bytes()), SPACE);
+        put(put(line, target.as_bytes()), VERSION);
         if let Some((name, value)) = framing {
             write_field(name, value.as_bytes(), out);
         }
@@ -48,21 +52,7 @@ impl RequestHead<'_> {
         if let Some(value) = self.authorization {
             write_field(AUTHORIZATION.as_str(), value.as_bytes(), out);
         }
-        out.extend_from_slice(b"\r\n");
-    }
-
-    /// How many bytes [`write`](Self::write) writes.
-    pub(super) fn length(&self, framing: Option<(&str, &str)>) -> usize {
-        let framing = framing.map_or(0, |(name, value)| line(name, value.len()));
-        let fields = self.fields.iter();
-        let fields = fields.map(|(name, value)| line(name.as_str(), value.len()));
-        let id = self.id;
-        let id = id.map_or(0, |it| line(CLIENT_REQUEST_ID.as_str(), it.len()));
-        let authorization = self.authorization;
-        let authorization = authorization.map_or(0, |it| line(AUTHORIZATION.as_str(), it.len()));
-        let (method, target) = (self.method.as_str().len(), self.target.as_str().len());
-        let first = method + 1 + target + VERSION.len();
-        first + framing + fields.sum::<usize>() + id + authorization + 2
+        out.append(END);
     }
 
     /// All fields, as a map.
@@ -78,32 +68,19 @@ impl RequestHead<'_> {
     }
 }
 
-/// How many bytes [`write_trailers`] writes.
-pub(super) fn trailers_length(trailers: &HeaderMap) -> usize {
-    let lines = trailers.iter();
-    let lines = lines.map(|(name, value)| line(name.as_str(), value.len()));
-    lines.sum::<usize>() + 2
-}
-
 /// Writes trailers and the empty line behind them.
-pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut Vec<u8>) {
+pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut Lead) {
     for (name, value) in trailers {
         write_field(name.as_str(), value.as_bytes(), out);
     }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// How long the line of a field is: with a colon, a space and a line end.
-fn line(name: &str, value: usize) -> usize {
-    name.len() + value + 4
+    out.append(END);
 }
 
 /// Writes a field. Values go as they are: `HeaderValue` holds no line ends.
-fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+fn write_field(name: &str, value: &[u8], out: &mut Lead) {
+    let line = out.extend(name.len() + COLON.len() + value.len() + END.len());
+    let line = put(put(line, name.as_bytes()), COLON);
+    put(put(line, value), END);
 }
 
 #[cfg(test)]
@@ -130,11 +107,10 @@ mod tests {
             rewrites: false,
         };
         let framing = Some(("content-length", "12"));
-        let mut out = Vec::new();
+        let mut out = Lead::default();
         head.write(framing, &mut out);
-        assert_eq!(out.len(), head.length(framing));
         assert_eq!(
-            String::from_utf8(out).unwrap(),
+            std::str::from_utf8(&out).unwrap(),
             "PATCH /v1.0/users('x')?$top=1%2F2 HTTP/1.1\r\ncontent-length: 12\r\n\
              host: graph.microsoft.com\r\nprefer: a\r\nprefer: b\r\n\
              client-request-id: i\r\nauthorization: Bearer t\r\n\r\n"
