@@ -334,9 +334,12 @@ fn trailers_carry_nothing_that_a_header_may_not() {
         ("content-length", "5"),
         ("proxy-new", "6"),
         ("transfer-encoding", "7"),
+        // In the table, and passes as a header.
+        ("accept-encoding", "8"),
     ]);
     rules(&[]).trailers(&mut trailers);
-    assert_eq!(trailers, headers(&[("x-checksum", "1")]));
+    let left = [("x-checksum", "1"), ("accept-encoding", "8")];
+    assert_eq!(trailers, headers(&left));
     let edits = HeaderEdits {
         set: vec![(name("x-rows"), HeaderValue::from_static("ours"))],
         remove: vec![name("x-checksum")],
