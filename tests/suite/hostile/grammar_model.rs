@@ -164,10 +164,14 @@ impl Message {
                 self.end = End::Broken;
             }
         } else if let [length, more @ ..] = &lengths[..] {
-            let digits = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
-            let text = String::from_utf8_lossy(length);
-            match text.parse::<usize>() {
-                Ok(length) if digits && more.iter().all(|one| one == &lengths[0]) => {
+            // Whoever spells it, the same number is the same length.
+            let number = |text: &&[u8]| {
+                let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+                let text = String::from_utf8_lossy(text);
+                text.parse::<usize>().ok().filter(|_| digits)
+            };
+            match number(length) {
+                Some(length) if more.iter().all(|one| number(one) == Some(length)) => {
                     self.take(rest, length);
                 }
                 _ => self.end = End::Broken,
