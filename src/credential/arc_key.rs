@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{CredentialError, Rejection};
+use crate::config::printable;
 use crate::secret::Secret;
 use crate::secret::file_reader::FileReader;
 use crate::secret::regular_file;
@@ -38,7 +39,7 @@ pub enum ArcKeyError {
 }
 
 /// The path in `Basic realm=PATH`, whatever other challenges of the line come before or after (RFC
-/// 9110 section 11.6.1).
+/// 9110 section 11.6.1). None that a terminal would act on: messages show it.
 pub(super) fn named_by(line: &str) -> Option<PathBuf> {
     let (mut rest, mut basic) = (line, false);
     loop {
@@ -61,7 +62,7 @@ pub(super) fn named_by(line: &str) -> Option<PathBuf> {
             None => split(value, &[' ', '\t', ',']),
         };
         if basic && word.eq_ignore_ascii_case("realm") && !path.is_empty() {
-            return Some(path.into());
+            return path.chars().all(|c| printable(c) == c).then(|| path.into());
         }
         rest = after;
     }

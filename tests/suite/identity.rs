@@ -291,6 +291,18 @@ async fn no_file_outside_the_agents_folder_is_read_or_sent() {
     assert_eq!(simulator.metadata_calls(), 0);
 }
 
+#[tokio::test]
+async fn what_a_key_is_called_acts_on_no_terminal() {
+    let (simulator, folder) = desk(&managed("system")).await;
+    let acts = ['\u{9b}', '\u{202e}', '\u{2028}'];
+    for c in acts {
+        simulator.arc_key(&format!("{ARC_KEYS}/{c}2J.key"));
+        let (code, said) = token(folder.path(), &arc(&simulator)).await;
+        assert_eq!(code, 1, "{said:?}");
+        assert!(!said.contains(acts), "{said:?}");
+    }
+}
+
 pub(crate) async fn refused_unread(simulator: &Simulator, folder: &Path) {
     let before = calls(simulator).len();
     let (code, said) = token(folder, &arc(simulator)).await;
