@@ -12,7 +12,7 @@ use crate::config::{self, Config, RouteSpec};
 /// Checks a file: problems and warnings to `err`, the table to `out`. Returns the exit code.
 ///
 /// # Errors
-/// When `out` or `err` cannot be written.
+/// When `out` cannot be written.
 pub(super) fn check(
     path: &Path,
     allow_missing_env: bool,

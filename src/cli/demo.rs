@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
 use super::signals::Stop;
-use super::{FAILED, FINE, tell};
+use super::{FAILED, FINE, Unwritten, tell};
 use crate::access_log::AccessLog;
 use crate::app::{App, AppError};
 use crate::config::{Config, ListenAddress, Source};
@@ -207,12 +207,12 @@ fn first(addresses: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
 
 /// Whether nobody reads what is said any more.
 fn is_unread(error: &anyhow::Error) -> bool {
-    let written = error.downcast_ref::<io::Error>();
-    written.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    let unwritten = error.downcast_ref::<Unwritten>();
+    unwritten.is_some_and(|Unwritten(why)| why.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn say(words: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{words}").context("cannot write")
+    writeln!(io::stdout(), "{words}").map_err(|error| Unwritten(error).into())
 }
 
 /// A caller without any OAuth code.

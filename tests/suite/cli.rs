@@ -220,6 +220,7 @@ async fn what_cannot_be_written_is_no_success() {
         &["run", "--help"],
         &["schema"],
         &["check"],
+        &["demo", "--exit"],
     ] {
         let full = std::fs::File::options().write(true).open("/dev/full");
         let mut command = command();
