@@ -21,6 +21,9 @@ use super::worker::{Carried, Order, Worker};
 /// files that are read.
 #[cfg(unix)]
 const RESERVED: usize = 128;
+/// How many are turned away at a time at the end. They have no places, and take descriptors of those
+/// that are reserved; all that wait can be more than there are.
+const AT_THE_END: usize = 32;
 /// What each worker takes: its event queues and what wakes it.
 #[cfg(unix)]
 const OF_WORKER: usize = 4;
@@ -46,6 +49,7 @@ pub(super) struct Permit {
 pub(super) struct Door {
     total: Arc<Semaphore>,
     peers: Peers,
+    at_the_end: Arc<Semaphore>,
 }
 
 impl Door {
@@ -54,6 +58,7 @@ impl Door {
         Self {
             total: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
             peers: Peers::new(per_peer),
+            at_the_end: Arc::new(Semaphore::new(AT_THE_END)),
         }
     }
 }
@@ -123,10 +128,15 @@ pub(super) async fn accept(
             let Some((socket, peer)) = next else {
                 return;
             };
-            match Arc::clone(&door.total).try_acquire_owned() {
-                Ok(total) => deal((socket, peer), total, &door, &workers),
-                Err(_) => turn_away(socket, peer, Want::AtTheEnd, &workers),
+            if let Ok(total) = Arc::clone(&door.total).try_acquire_owned() {
+                deal((socket, peer), total, &door, &workers);
+                continue;
             }
+            // That semaphore is never closed either.
+            let Ok(turn) = Arc::clone(&door.at_the_end).acquire_owned().await else {
+                return;
+            };
+            turn_away(socket, peer, Want::AtTheEnd { _turn: turn }, &workers);
         }
     };
     tokio::task::coop::unconstrained(last).await;

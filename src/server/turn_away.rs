@@ -20,8 +20,9 @@ pub(super) enum Want {
     /// One of its address's. It has this among all connections, so that those to be turned away are
     /// bounded, too.
     OfItsAddress { _total: OwnedSemaphorePermit },
-    /// One among all, and the proxy ends before another connection does.
-    AtTheEnd,
+    /// One among all, and the proxy ends before another connection does. It has this among those that
+    /// are turned away then.
+    AtTheEnd { _turn: OwnedSemaphorePermit },
 }
 
 /// A socket that is not served, and whose it is.
@@ -41,7 +42,7 @@ impl Surplus {
             Want::OfItsAddress { .. } => {
                 "this address has as many connections as limits.connections_per_peer allows; use connections again, or raise the limit"
             }
-            Want::AtTheEnd => {
+            Want::AtTheEnd { .. } => {
                 "this process is about to end, and has as many connections as limits.connections allows; send the request again, and raise the limit if this is frequent"
             }
         };

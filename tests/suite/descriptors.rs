@@ -105,6 +105,30 @@ async fn idle_connections_make_room_for_one_to_where_a_download_lies() {
 }
 
 #[tokio::test]
+async fn who_waits_until_the_end_is_told_so_however_few_descriptors_are_left() {
+    let mut program = started("workers: 1\nlimits: {connections: 1}\n").await;
+    let feed = program.simulator.feed("one");
+    let mut first = program.caller().await;
+    first.ask("GET /graph/sim/feed/one HTTP/1.1").await;
+    let mut answer = first.head().await;
+    let mut waiting = Vec::new();
+    for _ in 0..8 * CROWD {
+        let mut caller = program.caller().await;
+        caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+        waiting.push(caller);
+    }
+    leave(&program, 2 * CROWD).await;
+    program.signal(rustix::process::Signal::INT);
+    for caller in &mut waiting {
+        let refused = caller.answer("GET").await;
+        assert_eq!(refused.refusal(), (503, "overloaded".to_owned()));
+    }
+    drop(feed);
+    assert_eq!(first.chunk(&mut answer).await, None);
+    assert!(program.ended().await.success());
+}
+
+#[tokio::test]
 async fn a_reload_that_no_descriptor_is_left_for_is_refused_and_says_so() {
     let program = start().await;
     // Nothing is below this but the standard streams.
