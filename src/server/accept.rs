@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -16,6 +17,7 @@ use super::listener::{BACKLOG, Listener};
 use super::peers::{PeerPlace, Peers};
 use super::turn_away::{Surplus, Want};
 use super::worker::{Carried, Order, Worker};
+use crate::clock;
 
 /// Descriptors that are not for callers and upstreams: listeners, the admin side, token calls,
 /// files that are read.
@@ -24,6 +26,8 @@ const RESERVED: usize = 128;
 /// How many are turned away at a time at the end. They have no places, and take descriptors of those
 /// that are reserved; all that wait can be more than there are.
 const AT_THE_END: usize = 32;
+/// How long that may take: the exchanges in flight have their own time after it.
+const LAST: Duration = Duration::from_secs(1);
 /// What each worker takes: its event queues and what wakes it.
 #[cfg(unix)]
 const OF_WORKER: usize = 4;
@@ -121,25 +125,34 @@ pub(super) async fn accept(
     }
     // The runtime looks at its sockets, and hears of those that have come meanwhile.
     tokio::task::yield_now().await;
-    let last = async {
-        // No more than can wait, however fast they come.
-        for _ in 0..=BACKLOG {
-            let next = waiting.take().or_else(|| incoming.next().now_or_never());
-            let Some((socket, peer)) = next else {
-                return;
-            };
-            if let Ok(total) = Arc::clone(&door.total).try_acquire_owned() {
-                deal((socket, peer), total, &door, &workers);
-                continue;
-            }
-            // That semaphore is never closed either.
-            let Ok(turn) = Arc::clone(&door.at_the_end).acquire_owned().await else {
-                return;
-            };
-            turn_away(socket, peer, Want::AtTheEnd { _turn: turn }, &workers);
+    let last = accept_last(waiting, &mut incoming, &door, &workers);
+    // Whom a worker that has no time does not come to is reset with the listener.
+    let _ = clock::within(LAST, tokio::task::coop::unconstrained(last)).await;
+}
+
+/// Accepts who has connected, and tells those for whom no place is left.
+async fn accept_last(
+    mut waiting: Option<(Socket, Option<IpAddr>)>,
+    incoming: &mut Incoming,
+    door: &Door,
+    workers: &[Worker],
+) {
+    // No more than can wait, however fast they come.
+    for _ in 0..=BACKLOG {
+        let next = waiting.take().or_else(|| incoming.next().now_or_never());
+        let Some((socket, peer)) = next else {
+            return;
+        };
+        if let Ok(total) = Arc::clone(&door.total).try_acquire_owned() {
+            deal((socket, peer), total, door, workers);
+            continue;
         }
-    };
-    tokio::task::coop::unconstrained(last).await;
+        // That semaphore is never closed either.
+        let Ok(turn) = Arc::clone(&door.at_the_end).acquire_owned().await else {
+            return;
+        };
+        turn_away(socket, peer, Want::AtTheEnd { _turn: turn }, workers);
+    }
 }
 
 /// Gives a connection that has its place to a worker.

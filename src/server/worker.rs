@@ -307,14 +307,42 @@ mod tests {
         }
     }
 
+    /// A worker of a test, whose orders nobody takes but the test.
+    fn worker(orders: mpsc::UnboundedSender<Order>) -> Worker {
+        Worker {
+            orders,
+            load: Arc::default(),
+            thread: Mutex::default(),
+        }
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_worker_that_has_no_time_to_turn_anybody_away_holds_up_no_end() {
+        let (orders, mut inbox) = mpsc::unbounded_channel();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (closing, closes) = watch::channel(());
+        drop(closing);
+        let callers: Vec<_> = (0..99)
+            .map(|_| std::net::TcpStream::connect(address).unwrap())
+            .collect();
+        let listener = Arc::new(Listener::Tcp(listener));
+        let door = Arc::new(Door::new(1, 9, 1));
+        let accepts = accept(listener, door, [worker(orders)].into(), closes);
+        tokio::time::timeout(PATIENT, accepts).await.unwrap();
+        assert!(matches!(inbox.recv().await, Some(Order::Serve(_))));
+        let mut turned_away = Vec::new();
+        while let Some(order) = inbox.recv().await {
+            turned_away.push(order);
+        }
+        assert!(turned_away.len() < callers.len() / 2);
+    }
+
     #[tokio::test(flavor = "local")]
     async fn what_has_come_while_a_worker_was_busy_is_answered_before_its_connection_is_closed() {
         let (orders, inbox) = mpsc::unbounded_channel();
-        let worker = Worker {
-            orders: orders.clone(),
-            load: Arc::default(),
-            thread: Mutex::default(),
-        };
+        let worker = worker(orders.clone());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
