@@ -64,6 +64,7 @@ impl<'a> Fields<'a> {
 
 impl From<&Fields<'_>> for HeaderMap {
     fn from(fields: &Fields<'_>) -> Self {
+        // Its user adds an id and a token.
         let mut map = Self::with_capacity(fields.0.len() + 2);
         for (name, value) in fields.iter() {
             map.append(name, value.clone());

@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::call::Call;
-use super::request_id::{CLIENT_REQUEST_ID, RequestId};
+use super::request_id::RequestId;
 use crate::code::Code;
 use crate::fields::Fields;
 use crate::policy::Refusal;
@@ -15,7 +15,7 @@ use crate::policy::allow::OVERRIDES;
 use crate::rewrite::{DIGESTS, request};
 use crate::route::path::{self, UpstreamTarget};
 use crate::token::Bearer;
-use crate::upstream::{RequestBody, RequestHead};
+use crate::upstream::{CLIENT_REQUEST_ID, RequestBody, RequestHead};
 
 static CONTENT_ENCODING: HeaderName = header::CONTENT_ENCODING;
 static CONTENT_LENGTH: HeaderName = header::CONTENT_LENGTH;

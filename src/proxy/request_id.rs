@@ -5,13 +5,11 @@
 
 use std::cell::Cell;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use crate::guid;
 use crate::policy::header::rare;
-
-/// The header that callers send an id in, and in which it goes up.
-pub(super) static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
+use crate::upstream::CLIENT_REQUEST_ID;
 
 /// Longer ids than any product sends are not passed on as ids.
 const LONGEST: usize = 128;

@@ -46,7 +46,7 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 pub use leftover::{LINGER, LINGER_BYTES};
 pub use outflow::expects_body;
 pub use request_body::RequestBody;
-pub use request_head::RequestHead;
+pub use request_head::{CLIENT_REQUEST_ID, RequestHead};
 pub use response_body::{ResponseBodyError, UpstreamBody};
 pub use wire::IDLE;
 

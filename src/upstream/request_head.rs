@@ -7,7 +7,8 @@ use super::lead::{Lead, put};
 use crate::fields::Fields;
 use crate::route::path::UpstreamTarget;
 
-static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
+/// The header that callers send an id in, and in which it goes up.
+pub static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
 const COLON: &[u8] = b": ";
 const END: &[u8] = b"\r\n";
