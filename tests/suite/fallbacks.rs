@@ -1,6 +1,9 @@
 //! A credential and its fallback, seen from outside while neither gives a token.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
+use tempfile::TempDir;
 use tokenferry::simulator::{CLIENT_ID, Simulator, TENANT_ID};
 
 use crate::harness::program::Program;
@@ -9,6 +12,15 @@ use crate::proofs::{SECRET, app, place, write};
 use crate::unusable_proofs::pair_until;
 
 const TAKES_OVER: &str = "credential refused, its fallback takes over";
+
+/// A simulator, a secret that it refuses, and a certificate that it takes.
+async fn refused_and_taken() -> (Simulator, (TempDir, PathBuf), (TempDir, PathBuf)) {
+    let (secret, certificate) = (place(), place());
+    let simulator = Simulator::start().await.expect("the simulator starts");
+    write(&secret.1, "not~the~secret");
+    write(&certificate.1, simulator.make_certificate().expect("a key"));
+    (simulator, secret, certificate)
+}
 
 #[tokio::test]
 async fn while_both_are_refused_each_is_named_and_neither_is_said_to_work() {
@@ -67,11 +79,7 @@ async fn while_both_are_refused_each_is_named_and_neither_is_said_to_work() {
 
 #[tokio::test]
 async fn what_is_told_of_one_credential_is_not_told_of_another() {
-    let (_place, secret) = place();
-    let (_other, certificate) = place();
-    let simulator = Simulator::start().await.expect("the simulator starts");
-    write(&secret, "not~the~secret");
-    write(&certificate, simulator.make_certificate().expect("a key"));
+    let (simulator, (_place, secret), (_other, certificate)) = refused_and_taken().await;
     let own = format!(
         "credentials:
   app: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: '{}', fallback: spare, expires: 2099-03-01}}
@@ -109,11 +117,7 @@ routes:
 
 #[tokio::test]
 async fn each_route_is_shown_with_the_state_of_its_own_token() {
-    let (_place, secret) = place();
-    let (_other, certificate) = place();
-    let simulator = Simulator::start().await.expect("the simulator starts");
-    write(&secret, "not~the~secret");
-    write(&certificate, simulator.make_certificate().expect("a key"));
+    let (simulator, (_place, secret), (_other, certificate)) = refused_and_taken().await;
     let keys = format!(
         "{SECRET}  second: {{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, certificate_file: '{}'}}\n",
         certificate.display()
