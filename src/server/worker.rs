@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
+use tokio::task::spawn_local;
 use tokio_rustls::TlsAcceptor;
 
 use super::Plan;
-use super::accept::Arrival;
+use super::accept::{Arrival, Permit};
 use super::connection::{ConnectionContext, Drain, handshake, peer_names, serve_plain, serve_tls};
 use super::incoming::Socket;
 use super::turn_away::Surplus;
@@ -134,7 +136,7 @@ fn tick(plan: &Plan) -> Duration {
 async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order>) {
     let clock = AlarmClock::new(tick(&plan));
     let ticking = Rc::clone(&clock).run();
-    tokio::task::spawn_local(lifeline::tie("the task that keeps time limits", ticking));
+    spawn_local(lifeline::tie("the task that keeps time limits", ticking));
     let proxy = Proxy::new(
         index,
         Arc::clone(&plan.in_force),
@@ -157,13 +159,12 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
         heads: Rc::default(),
     });
     let sweeping = sweep(Rc::clone(&proxy));
-    tokio::task::spawn_local(lifeline::tie("the task that sweeps pools", sweeping));
+    spawn_local(lifeline::tie("the task that sweeps pools", sweeping));
     while let Some(order) = inbox.recv().await {
         match order {
             Order::Serve(arrival) => {
                 let acceptor = plan.tls.acceptor();
-                let served = serve(Rc::clone(&context), arrival, acceptor);
-                tokio::task::spawn_local(served);
+                serve(Rc::clone(&context), arrival, acceptor);
             }
             Order::TurnAway(surplus) => surplus.turn_away(&proxy, plan.tls.acceptor().is_some()),
             Order::Drain(drain) => {
@@ -189,44 +190,47 @@ async fn sweep(proxy: Rc<Proxy>) {
     }
 }
 
-async fn serve(context: Rc<ConnectionContext>, arrival: Arrival, acceptor: Option<TlsAcceptor>) {
+/// Serves a connection in a task of its own, which has no room for TLS where there is none.
+fn serve(context: Rc<ConnectionContext>, arrival: Arrival, acceptor: Option<TlsAcceptor>) {
     let Arrival {
         socket,
         peer,
         permit,
     } = arrival;
-    match socket {
-        Socket::Tcp(socket) => match (
-            tokio::net::TcpStream::from_std(socket).map(Tcp::from),
-            acceptor,
-        ) {
-            (Ok(socket), None) => {
-                let conversation = context.conversation(peer);
-                if let Some(socket) = serve_plain(context, socket, Rc::new(conversation)).await {
-                    socket.reset();
-                }
+    let served = match socket {
+        Socket::Tcp(socket) => TcpStream::from_std(socket).map(|socket| {
+            let socket = Tcp::from(socket);
+            match acceptor {
+                None => spawn_local(serve_tcp(context, peer, socket, permit)),
+                Some(acceptor) => spawn_local(accept_tls(context, peer, socket, acceptor, permit)),
             }
-            // In a box: TLS is large, and connections without it should not pay for it.
-            (Ok(socket), Some(acceptor)) => {
-                Box::pin(accept_tls(context, peer, socket, acceptor)).await;
-            }
-            (Err(error), _) => unusable(&error),
-        },
+        }),
         #[cfg(unix)]
-        Socket::Unix(socket) => match tokio::net::UnixStream::from_std(socket) {
-            Ok(socket) => {
+        Socket::Unix(socket) => tokio::net::UnixStream::from_std(socket).map(|socket| {
+            spawn_local(async move {
                 let conversation = context.conversation(peer);
                 serve_plain(context, socket, Rc::new(conversation)).await;
-            }
-            Err(error) => unusable(&error),
-        },
+                drop(permit);
+            })
+        }),
+    };
+    if let Err(error) = served {
+        let remedy = remedy_of_connections(&error);
+        tracing::warn!(%error, "an accepted connection cannot be used; if this goes on, {remedy}");
     }
-    drop(permit);
 }
 
-fn unusable(error: &io::Error) {
-    let remedy = remedy_of_connections(error);
-    tracing::warn!(%error, "an accepted connection cannot be used; if this goes on, {remedy}");
+async fn serve_tcp(
+    context: Rc<ConnectionContext>,
+    peer: Option<IpAddr>,
+    socket: Tcp,
+    permit: Permit,
+) {
+    let conversation = context.conversation(peer);
+    if let Some(socket) = serve_plain(context, socket, Rc::new(conversation)).await {
+        socket.reset();
+    }
+    drop(permit);
 }
 
 async fn accept_tls(
@@ -234,12 +238,15 @@ async fn accept_tls(
     peer: Option<IpAddr>,
     socket: Tcp,
     acceptor: TlsAcceptor,
+    permit: Permit,
 ) {
-    let shaken = handshake(&context, peer, acceptor, socket).await;
+    // In a box: what shaking hands takes is not kept afterwards.
+    let shaken = Box::pin(handshake(&context, peer, acceptor, socket)).await;
     if let Some(socket) = shaken {
         let conversation = context.conversation(peer).over_tls(peer_names(&socket));
         serve_tls(context, socket, Rc::new(conversation)).await;
     }
+    drop(permit);
 }
 
 /// Counts a connection with its worker while it lasts.
@@ -349,10 +356,10 @@ mod tests {
         let (_closing, closes) = watch::channel(());
         let listener = Arc::new(Listener::Tcp(listener));
         let door = Arc::new(Door::new(9, 9, 1));
-        tokio::task::spawn_local(accept(listener, door, [worker].into(), closes));
-        tokio::task::spawn_local(work(0, plan(), inbox));
+        spawn_local(accept(listener, door, [worker].into(), closes));
+        spawn_local(work(0, plan(), inbox));
         let test = async {
-            let mut caller = tokio::net::TcpStream::connect(address).await.unwrap();
+            let mut caller = TcpStream::connect(address).await.unwrap();
             caller.write_all(ASKS).await.unwrap();
             let mut answer = Vec::new();
             while !answer.ends_with(b"}}") {
