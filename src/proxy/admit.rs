@@ -87,7 +87,7 @@ pub(super) fn caller(
     call.lane.generation.callers.identify(
         &call.route().callers,
         &call.parts.headers,
-        exchange.conversation.certificate.as_ref(),
+        exchange.conversation.certificate.as_deref(),
         exchange.opened.wall,
     )
 }

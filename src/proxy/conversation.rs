@@ -13,6 +13,11 @@ use crate::alarm::{Alarm, AlarmClock};
 use crate::caller::certificate::PeerNames;
 use crate::socket::PIECE;
 
+/// Who has asked for nothing for so long rests: what hyper keeps for a connection, 17 KiB, is given back
+/// and made anew with the next request, in a microsecond or two. Whoever asks again and again does not
+/// come to that.
+const REST: Duration = Duration::from_secs(1);
+
 /// As much of a body is written before more of it is made: half a piece, because links cut a piece
 /// into several, and each of those would be a write of its own.
 const ENOUGH: usize = PIECE / 2;
@@ -41,6 +46,8 @@ pub enum Stage {
     Head,
     /// Between two requests.
     Idle,
+    /// The same for so long that nothing is kept for the next one. Not over HTTP/2.
+    Resting,
 }
 
 /// One caller's connection.
@@ -51,7 +58,7 @@ pub struct Conversation {
     /// Whether it is TLS.
     pub secure: bool,
     /// The names in the caller's certificate, which TLS has verified.
-    pub certificate: Option<PeerNames>,
+    pub certificate: Option<Box<PeerNames>>,
     /// The host that its last request named.
     pub(super) last_host: LastHost,
     patience: Patience,
@@ -103,7 +110,7 @@ impl Conversation {
     pub fn over_tls(self, certificate: Option<PeerNames>) -> Self {
         Self {
             secure: true,
-            certificate,
+            certificate: certificate.map(Box::new),
             ..self
         }
     }
@@ -141,7 +148,7 @@ impl Conversation {
     /// Bytes arrived.
     pub fn bytes_arrived(&self) {
         let begins_head = match self.stage.get() {
-            Stage::FirstByte => true,
+            Stage::FirstByte | Stage::Resting => true,
             Stage::Idle => !self.streams.get(),
             Stage::Exchange | Stage::Head => false,
         };
@@ -192,8 +199,40 @@ impl Conversation {
         self.unread.set(self.unread.get() || unread);
         if self.open.get() == 0 {
             self.stage.set(Stage::Idle);
-            self.read.set(self.patience.keep_alive);
+            self.await_request();
         }
+    }
+
+    /// The next request is waited for from now on.
+    fn await_request(&self) {
+        let limit = self.patience.keep_alive;
+        let first = if self.may_rest() {
+            limit.min(REST)
+        } else {
+            limit
+        };
+        self.read.set(first);
+    }
+
+    /// Whether it may come to rest: not over HTTP/2, nor where something of a request may still come.
+    fn may_rest(&self) -> bool {
+        !(self.streams.get() || self.unread.get())
+    }
+
+    /// Whether it rests from now on, nothing being left to be read or written. What has come unseen
+    /// ends that.
+    pub fn begins_to_rest(&self) -> bool {
+        let left = self.patience.keep_alive.saturating_sub(REST);
+        let rests = self.stage.get() == Stage::Idle
+            && !self.read.is_set()
+            && !self.write.is_set()
+            && self.may_rest()
+            && !left.is_zero();
+        if rests {
+            self.stage.set(Stage::Resting);
+            self.read.set(left);
+        }
+        rests
     }
 
     /// Something came, or is about to, that nobody reads.
@@ -229,7 +268,7 @@ impl Conversation {
             // Not in HTTP/2: answers are part of their exchanges there until they are sent, and what
             // is written between those must not keep a connection.
             if self.stage.get() == Stage::Idle && !self.streams.get() {
-                self.read.set(self.patience.keep_alive);
+                self.await_request();
             }
         }
     }

@@ -3,24 +3,24 @@
 use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use http::Response;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::InvalidMessage;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::answering::Answering;
 use super::gathered::Gathered;
 use super::heads::Heads;
-use super::plain_answer::PlainAnswer;
+use super::http1::serve_http1;
 use super::readers::Readers;
 use super::timed::Timed;
 use crate::alarm::AlarmClock;
@@ -39,8 +39,6 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What hyper may hold of one stream's answer: a window of most clients.
 const SEND_BUFFER: usize = 64 * 1024;
-/// What ends the request line and the head, which neither bound counts.
-const ENDS: usize = b"\r\n\r\n".len();
 /// An HTTP/2 caller gets a PING every 20 s, often enough for a NAT that forgets after 30 s. It is no
 /// test of life: who reads slowly finds it behind all that was sent before, and who rests may not look
 /// at its socket. The time limits of each stage find those who have vanished; this is beyond them.
@@ -68,7 +66,7 @@ impl ConnectionContext {
     }
 
     /// Whether a connection without an exchange is to end.
-    fn closes_idle(&self) -> bool {
+    pub(super) fn closes_idle(&self) -> bool {
         self.draining.get() == Drain::Now
     }
 }
@@ -99,14 +97,12 @@ where
     let begins = first_bytes(&context, &conversation, socket.begins_http2()).await;
     match begins {
         Ok(true) => {
-            serve_http2(&context, socket, conversation).await;
+            Box::pin(serve_http2(&context, socket, conversation)).await;
             None
         }
         Ok(false) => {
-            let socket = serve_http1(&context, socket, Rc::clone(&conversation)).await;
-            conversation
-                .is_cut_short()
-                .then(|| socket.into_inner().into_inner())
+            let socket = serve_http1(&context, socket, &conversation).await;
+            conversation.is_cut_short().then(|| socket.into_inner())
         }
         // Nothing came in time, or the caller left, or the end began: there is nobody to answer.
         Err(_) => None,
@@ -208,77 +204,11 @@ pub(super) async fn serve_tls<S>(
     let speaks_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
     let socket = Timed::new(socket, Rc::clone(&conversation), context.clock.alarm());
     if speaks_http2 {
-        serve_http2(&context, socket, conversation).await;
+        Box::pin(serve_http2(&context, socket, conversation)).await;
     } else {
         // Without close_notify an answer that broke off is seen to have.
-        serve_http1(&context, socket, conversation).await;
+        serve_http1(&context, socket, &conversation).await;
     }
-}
-
-/// HTTP/1.1 within these limits.
-fn http1_of(limits: &Limits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    // The bound on fields is hyper's own; another number would cost an allocation per request.
-    builder
-        .max_header_size(limits.request_line + limits.header_block + ENDS)
-        .max_buf_size(limits.request_line + limits.header_block + 8 * 1024)
-        .header_read_timeout(None);
-    if limits.headers != 100 {
-        builder.max_headers(limits.headers);
-    }
-    builder
-}
-
-/// Serves HTTP/1.1, and returns the socket.
-pub(super) async fn serve_http1<S>(
-    context: &Rc<ConnectionContext>,
-    socket: S,
-    conversation: Rc<Conversation>,
-) -> PlainAnswer<S>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let socket = PlainAnswer::new(
-        socket,
-        Rc::clone(&conversation),
-        Rc::clone(&context.proxy),
-        context.limits.request_line,
-    );
-    let proxy = Rc::clone(&context.proxy);
-    let known = Rc::clone(&conversation);
-    let service = service_fn(move |request| {
-        let answer = Rc::clone(&proxy).handle(request, Rc::clone(&known));
-        Answering::new(answer, |response| response)
-    });
-    let mut connection = http1_of(&context.limits).serve_connection(TokioIo::new(socket), service);
-    let mut told = false;
-    // Who was shaking hands when the end began is about to ask.
-    let comes_late = context.closes_idle();
-    let end = std::future::poll_fn(|cx| {
-        let mut connection = Pin::new(&mut connection);
-        let served = connection.as_mut().poll(cx);
-        // First what has come is read: a connection is not idle on which that is a request, or begins
-        // one.
-        let stage = conversation.stage();
-        let awaits = stage == Stage::Head || (comes_late && stage == Stage::FirstByte);
-        if served.is_ready() || told || awaits || !context.closes_idle() {
-            return served;
-        }
-        told = true;
-        connection.as_mut().graceful_shutdown();
-        connection.poll(cx)
-    });
-    let end = end.await;
-    let orderly = end.is_ok();
-    ended(end);
-    let mut socket = connection.into_parts().io.into_inner();
-    // An answer that broke off has ended the connection, and the caller still sends: it gets to read
-    // how far the answer went. And hyper leaves a connection open on which an upgrade was asked for,
-    // although there never is one.
-    if (orderly || conversation.has_unread()) && !conversation.is_cut_short() {
-        let _ = socket.shutdown().await;
-    }
-    socket
 }
 
 /// HTTP/2 within these limits.
@@ -369,7 +299,8 @@ pub(super) async fn serve_http2<S>(
     ended(end.await);
 }
 
-fn ended(outcome: Result<(), impl std::fmt::Display>) {
+/// A connection is over.
+pub(super) fn ended(outcome: Result<(), impl std::fmt::Display>) {
     if let Err(error) = outcome {
         tracing::debug!(%error, "a caller's connection ended");
     }

@@ -9,6 +9,7 @@ mod answering;
 mod connection;
 mod gathered;
 mod heads;
+mod http1;
 pub mod incoming;
 pub mod listener;
 pub mod peers;

@@ -117,7 +117,7 @@ impl Line {
 }
 
 impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
-    /// Watches a stream.
+    /// Watches a stream on which every answer is out.
     pub(super) fn new(
         inner: S,
         conversation: Rc<Conversation>,
@@ -126,10 +126,10 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
     ) -> Self {
         Self {
             inner,
-            conversation,
             proxy,
             instead: None,
-            answered: 0,
+            answered: conversation.requests(),
+            conversation,
             line: Line::default(),
             longest_line,
         }
@@ -274,6 +274,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PlainAnswer<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // hyper gives it back so, and it goes on.
+        if this.conversation.stage() == Stage::Resting {
+            return Poll::Ready(Ok(()));
+        }
         std::task::ready!(this.poll_instead(cx))?;
         Pin::new(&mut this.inner).poll_shutdown(cx)
     }

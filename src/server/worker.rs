@@ -1,6 +1,7 @@
 //! A worker: one thread with a runtime, connections, pools and counters of its own.
 
 use std::cell::Cell;
+use std::hint::black_box;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -186,8 +187,16 @@ async fn work(index: usize, plan: Plan, mut inbox: mpsc::UnboundedReceiver<Order
 async fn sweep(proxy: Rc<Proxy>) {
     loop {
         proxy.sweep();
+        give_memory_back();
         clock::sleep(SWEEP).await;
     }
+}
+
+/// mimalloc returns free memory to the system when it makes or frees a page. While nobody asks for
+/// anything it does neither, and what a wave of callers needed would be kept. So it makes one here: a
+/// block of more than 512 KiB has a page of its own. Nothing is written to it.
+fn give_memory_back() {
+    drop(black_box(Vec::<u8>::with_capacity(1024 * 1024)));
 }
 
 /// Serves a connection in a task of its own, which has no room for TLS where there is none.

@@ -51,6 +51,7 @@ mod references;
 mod refusal_records;
 mod refused_bodies;
 mod reload;
+mod rests;
 mod retries;
 mod retry_pauses;
 mod routing;

@@ -7,6 +7,7 @@
 //! gets to read the answer before its system is told that nobody listened. Over HTTP/2 a caller that
 //! reads says so all the time, and that lasts as long as it does.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -32,12 +33,12 @@ pub(super) struct Timed<S> {
     /// when that is filled again and again, and three of that size are on their way up.
     inner: Take<S>,
     conversation: Rc<Conversation>,
-    /// Read ahead to see which protocol is spoken.
+    /// Read ahead to see which protocol is spoken, or that somebody asks again.
     ahead: Vec<u8>,
     linger: Linger,
     alarm: Alarm,
     /// What comes, when it is HTTP/2.
-    frames: Option<(Frames, Rc<Heads>)>,
+    frames: Option<Box<(Frames, Rc<Heads>)>>,
 }
 
 enum Linger {
@@ -67,7 +68,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
     /// HTTP/2 is spoken from the first byte on: its frames are counted, and what there is of heads
     /// together with those of other connections.
     pub(super) fn count_frames(&mut self, heads: &Rc<Heads>) {
-        self.frames = Some((Frames::of_caller(Instant::now()), Rc::clone(heads)));
+        let frames = Frames::of_caller(Instant::now());
+        self.frames = Some(Box::new((frames, Rc::clone(heads))));
     }
 
     /// Whether a connection that rests for too long ends with GOAWAY, which is written above.
@@ -77,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
 
     /// Counts what was read into `buf` after `before`. Whether it says that the caller reads.
     fn admit(&mut self, buf: &ReadBuf<'_>, before: usize) -> io::Result<bool> {
-        let Some((frames, _)) = &mut self.frames else {
+        let Some((frames, _)) = self.frames.as_deref_mut() else {
             return Ok(false);
         };
         let (requests, unread) = (self.conversation.requests(), frames.unread());
@@ -114,6 +116,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
         Ok(is_preface)
     }
 
+    /// Waits for what comes next, and keeps it for whoever reads then; `false` at the end.
+    pub(super) async fn reads_ahead(&mut self) -> io::Result<bool> {
+        poll_fn(|cx| {
+            if !self.ahead.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            // Not in the task, where it would be kept while nothing comes.
+            let mut room = [const { MaybeUninit::uninit() }; SHORT];
+            let mut piece = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(&mut *self).poll_read(cx, &mut piece))?;
+            self.ahead.extend_from_slice(piece.filled());
+            Poll::Ready(Ok(!self.ahead.is_empty()))
+        })
+        .await
+    }
+
+    /// Whoever has read this leaves it to the next reader.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.ahead.extend_from_slice(bytes);
+        self.conversation.bytes_arrived();
+    }
+
     /// Whether a caller whose connection is closed may be sending still.
     fn awaits_more(&self) -> bool {
         self.conversation.has_unread() || self.frames.is_some()
@@ -148,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
         let Poll::Ready(Ok(bytes)) = outcome else {
             return;
         };
-        if let Some((frames, _)) = &mut self.frames {
+        if let Some((frames, _)) = self.frames.as_deref_mut() {
             frames.sent(*bytes);
         } else if self.conversation.wrote(*bytes) {
             cx.waker().wake_by_ref();
@@ -181,9 +205,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
             let before = buf.filled().len();
             buf.put_slice(&this.ahead[..fits]);
             this.ahead.drain(..fits);
+            if this.ahead.is_empty() {
+                this.ahead = Vec::new();
+            }
             return Poll::Ready(this.admit(buf, before).map(drop));
         }
-        if let Some((_, heads)) = &this.frames {
+        if let Some((_, heads)) = this.frames.as_deref() {
             ready!(heads.poll_room(cx));
         }
         let before = buf.filled().len();
@@ -195,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
                 }
                 this.admit(buf, before)?;
                 // What is read in lingering nobody decodes: it takes no room.
-                if let Some((frames, heads)) = &mut this.frames {
+                if let Some((frames, heads)) = this.frames.as_deref_mut() {
                     heads.count(frames.take_heads());
                 }
                 Poll::Ready(Ok(()))

@@ -35,7 +35,7 @@ async fn frames_that_wait_to_be_written_keep_no_idle_connection() {
     conversation.exchange_began();
     conversation.exchange_ended(false);
     // However late a busy machine rings.
-    std::future::poll_fn(|cx| match conversation.is_overdue(cx) {
+    poll_fn(|cx| match conversation.is_overdue(cx) {
         true => Poll::Ready(()),
         false => Poll::Pending,
     })
@@ -50,7 +50,7 @@ async fn frames_that_wait_to_be_written_keep_no_idle_connection() {
     let (sent, received) = tokio::join!(writing.write_all(&frames), written);
     sent.unwrap();
     received.unwrap();
-    let overdue = std::future::poll_fn(|cx| Poll::Ready(conversation.is_overdue(cx)));
+    let overdue = poll_fn(|cx| Poll::Ready(conversation.is_overdue(cx)));
     assert!(overdue.await, "writing has not prolonged it");
 }
 
@@ -82,7 +82,7 @@ async fn the_next_request_is_not_waited_for_while_an_answer_is_being_written() {
 
 /// Whether what has to arrive is overdue, as who reads would find it.
 async fn is_overdue(conversation: &Conversation) -> bool {
-    std::future::poll_fn(|cx| Poll::Ready(conversation.is_overdue(cx))).await
+    poll_fn(|cx| Poll::Ready(conversation.is_overdue(cx))).await
 }
 
 /// Several times as long as is waited for a request, so that it would be overdue.
@@ -253,6 +253,6 @@ async fn heads_that_are_thrown_away_take_no_room_from_others() {
     caller.write_all(begun).await.unwrap();
     drop(caller);
     socket.shutdown().await.unwrap();
-    let room = std::future::poll_fn(|cx| Poll::Ready(heads.poll_room(cx)));
+    let room = poll_fn(|cx| Poll::Ready(heads.poll_room(cx)));
     assert!(room.await.is_ready());
 }
