@@ -117,6 +117,10 @@ mod direct {
     use tokio::io::{Interest, ReadBuf};
     use tokio::net::TcpStream;
 
+    /// A piece of at most so many bytes nearly always finds room, and is written before tokio is asked
+    /// for some. A longer one may be one of many, and counts as what a task may do in a row.
+    const SHORT: usize = 4096;
+
     /// Reads into a buffer that is initialised.
     pub(super) fn poll_read(
         stream: &TcpStream,
@@ -141,12 +145,16 @@ mod direct {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let mut asks = buf.len() > SHORT;
         loop {
-            ready!(stream.poll_write_ready(cx))?;
+            if asks {
+                ready!(stream.poll_write_ready(cx))?;
+            }
             let call = || Ok(send(stream, buf, SendFlags::NOSIGNAL)?);
             if let Some(written) = called(stream, Interest::WRITABLE, buf.len(), call)? {
                 return Poll::Ready(Ok(written));
             }
+            asks = true;
         }
     }
 
