@@ -48,6 +48,11 @@ impl Tcp {
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Waits until a read may find something.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read_ready(cx)
+    }
+
     /// Ends the connection with a reset, so that what was sent is not taken for all there is.
     pub fn reset(self) {
         // Where the system refuses, the connection just ends.

@@ -42,6 +42,16 @@ impl UpstreamStream {
         }
     }
 
+    /// Waits until [`Self::poll_next`], which alone has read so far, may find something. To have that
+    /// wait costs more: it makes ready to read.
+    pub(super) fn poll_news(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            _ if !self.is_quiet() => Poll::Ready(Ok(())),
+            Self::Plain(io) => io.poll_read_ready(cx),
+            Self::Tls(io) => io.get_ref().0.poll_read_ready(cx),
+        }
+    }
+
     /// Whether [`Self::poll_next`], which alone has read so far, would find nothing, not even the
     /// end. It may say `false` without need.
     pub(super) fn is_quiet(&self) -> bool {
@@ -172,9 +182,42 @@ mod tests {
         assert_eq!(next(&mut stream, 3).await.unwrap(), "one");
         let mut input = BytesMut::with_capacity(8);
         let mut cx = Context::from_waker(Waker::noop());
+        assert!(stream.poll_news(&mut cx).is_ready());
         assert!(stream.poll_next(&mut cx, &mut input).is_ready());
         assert_eq!(input, "two");
         assert!(stream.poll_next(&mut cx, &mut input).is_pending());
+        assert!(stream.poll_news(&mut cx).is_pending());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_news_is_woken_by_bytes_and_by_an_end() {
+        let (mut stream, mut other) = pair().await;
+        for word in ["one", "two"] {
+            // What shaking hands has left comes first.
+            while stream
+                .poll_news(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+            {
+                let mut cx = Context::from_waker(Waker::noop());
+                assert!(
+                    stream
+                        .poll_next(&mut cx, &mut BytesMut::with_capacity(8))
+                        .is_pending()
+                );
+            }
+            let says = async {
+                other.write_all(word.as_bytes()).await.unwrap();
+                other.flush().await.unwrap();
+            };
+            let (news, ()) = tokio::join!(poll_fn(|cx| stream.poll_news(cx)), says);
+            news.unwrap();
+            assert_eq!(next(&mut stream, 8).await.unwrap(), word);
+        }
+        let (news, ended) = tokio::join!(poll_fn(|cx| stream.poll_news(cx)), other.shutdown());
+        news.and(ended).unwrap();
+        assert!(next(&mut stream, 8).await.unwrap().is_empty());
+        // An end is no news once, but always.
+        poll_fn(|cx| stream.poll_news(cx)).await.unwrap();
     }
 
     #[tokio::test]

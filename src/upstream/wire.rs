@@ -5,8 +5,7 @@
 //!
 //! hyper's client connection was here before. It talks to its user through channels and looks at
 //! its socket seven times for an answer of 1 KB; this one does so three times, and 64 callers cost an
-//! eighth less CPU (`benches/peers/run`). Heads and chunks are read by `httparse`, as in hyper; where
-//! a body ends is decided in `framing`.
+//! eighth less CPU (`benches/peers/run`). `httparse` reads heads, `framing` says where a body ends.
 
 use std::io;
 use std::rc::Rc;
@@ -239,6 +238,7 @@ impl Wire {
                 self.inflow = Inflow::new(framing);
                 return Poll::Ready(Ok(response));
             }
+            ready!(self.stream.poll_news(cx)).map_err(Breakage::Io)?;
             self.memory.lend_input(&mut self.input);
             let read = self.stream.poll_next(cx, &mut self.input);
             if self.input.is_empty() {
