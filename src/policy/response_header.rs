@@ -14,7 +14,7 @@ use super::header::{Fate, Length, NameSet, Names, editable, edited, length, name
 use crate::config::HeaderEdits;
 use crate::rewrite::Representation;
 
-static NAMES: Names<32> = names! {
+static NAMES: Names<33> = names! {
     "connection" => Remove,
     // Framing, of which one spelling comes down.
     "content-length" => Pass,
@@ -25,6 +25,8 @@ static NAMES: Names<32> = names! {
     "proxy-connection" => Remove,
     "te" => Remove,
     "transfer-encoding" => Remove,
+    // Asked for in every answer, and hardly ever there.
+    "retry-after" => Pass,
     "upgrade" => Remove,
     // Spoken for another origin than the one the caller asked.
     "access-control-allow-credentials" => RemoveUnlessKept,
@@ -58,6 +60,7 @@ static NAMES: Names<32> = names! {
 const CONNECTION_AT: usize = 0;
 const CONTENT_LENGTH_AT: usize = 1;
 const TRANSFER_ENCODING_AT: usize = 7;
+const RETRY_AFTER_AT: usize = 8;
 
 static CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
@@ -80,6 +83,11 @@ impl Settled {
             representation: Some(representation),
             ..self
         }
+    }
+
+    /// Whether there may be a `Retry-After`: one came, and `Connection` may have named it.
+    pub fn may_ask_for_time(self) -> bool {
+        self.found.has(RETRY_AFTER_AT)
     }
 
     /// The same for a head that says another length.
@@ -189,7 +197,10 @@ impl ResponseRules {
             .filter_map(|name| NAMES.position(name.as_str()));
         Self {
             removed: kept.fold(NAMES.with(Fate::RemoveUnlessKept), NameSet::without),
-            links: NAMES.with(Fate::Pass).without(CONTENT_LENGTH_AT),
+            links: NAMES
+                .with(Fate::Pass)
+                .without(CONTENT_LENGTH_AT)
+                .without(RETRY_AFTER_AT),
             kept: keep_headers.to_vec(),
             edits: editable(edits, is_framing),
         }

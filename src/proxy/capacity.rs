@@ -143,7 +143,9 @@ pub(super) fn normalise_retry_after(
     response: &mut Response<UpstreamBody>,
 ) -> Option<u64> {
     let status = response.status();
-    let asked = retry_after::in_seconds(response.headers_mut(), SystemTime::now);
+    let may_ask = response.body().settled().may_ask_for_time();
+    let read = || retry_after::in_seconds(response.headers_mut(), SystemTime::now);
+    let asked = may_ask.then(read).flatten();
     let busy = [
         StatusCode::TOO_MANY_REQUESTS,
         StatusCode::SERVICE_UNAVAILABLE,
