@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::Refusal;
 use super::authority::Authority;
-use super::header::rare;
+use super::header::{has_rare, rare};
 use super::response_header::guard;
 use super::target::METHODS;
 use crate::code::Code;
@@ -79,6 +79,9 @@ impl BrowserPolicy {
         secure: bool,
         headers: &HeaderMap,
     ) -> Result<Page, Refusal> {
+        if !has_rare(headers, [&ORIGIN, &SEC_FETCH_SITE]) {
+            return Ok(Page::Own);
+        }
         let mut origins = rare(headers, &ORIGIN);
         match (origins.next(), origins.next()) {
             (None, _) if !foreign_fetch(headers) => Ok(Page::Own),

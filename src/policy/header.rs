@@ -168,6 +168,11 @@ pub fn rare<'a>(
     there.then(|| headers.get_all(name)).into_iter().flatten()
 }
 
+/// Whether any of these is there: the same for several, in one look.
+pub(super) fn has_rare<const N: usize>(headers: &HeaderMap, names: [&HeaderName; N]) -> bool {
+    headers.keys().any(|own| names.contains(&own))
+}
+
 /// The names of this message that its `Connection` lines nominate, all lines, except those that
 /// `known` says are removed anyway. `Content-Length` is not a caller's to take away: it is framing.
 ///

@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::authority::Authority;
-use super::header::rare;
+use super::header::{has_rare, rare};
 use super::{Refusal, path};
 use crate::code::Code;
 
@@ -163,6 +163,9 @@ fn host(line: &HeaderValue) -> Result<Authority<'_>, Refusal> {
 
 /// `Transfer-Encoding` is `chunked` or absent, and nothing but `100-continue` is expected.
 fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
+    if !has_rare(headers, [&TRANSFER_ENCODING, &EXPECT]) {
+        return Ok(());
+    }
     let mut codings = rare(headers, &TRANSFER_ENCODING);
     let chunked = match (codings.next(), codings.next()) {
         (None, _) => true,
