@@ -41,22 +41,19 @@ pub(super) async fn watch(in_force: Arc<InForce>, readiness: Arc<Readiness>) {
     let load = |generation: Arc<Generation>, spec: KubernetesSpec, reader: FileReader| async move {
         load(spec, &generation, &reader).await
     };
-    follow(&in_force, &mut Round::default(), load, || {
-        readiness.release(Latch::Keys);
-    })
-    .await;
+    follow(&in_force, &readiness, &mut Round::default(), load).await;
 }
 
 async fn follow<L: Future<Output = Loaded>>(
     in_force: &InForce,
+    readiness: &Readiness,
     round: &mut Round,
     load: impl Fn(Arc<Generation>, KubernetesSpec, FileReader) -> L,
-    looked: impl Fn(),
 ) {
     loop {
         let step = async {
             round.look(in_force, &load).await;
-            looked();
+            readiness.release(Latch::Keys);
             let generation = in_force.load();
             tokio::select! {
                 () = clock::sleep(LOOK) => {}

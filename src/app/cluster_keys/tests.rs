@@ -1,16 +1,20 @@
 //! The keys of the cluster by a clock that is set, and reloads in the midst.
 
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue};
 use tokio::runtime::Handle;
+use tracing::{Dispatch, Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::*;
 use crate::app::prepare::prepare;
 use crate::caller::service_account::TokenError;
 use crate::caller::{CallerError, RouteCallers};
-use crate::clock::still;
+use crate::clock::{Now, still};
 use crate::config::{self, CallerProof, CallerSpec, Name, Source};
 use crate::metrics::Metrics;
 use crate::token::TokenCache;
@@ -18,6 +22,7 @@ use crate::token::TokenCache;
 /// An issuer that is asked by the clock alone, and what it was asked.
 struct Issuer {
     in_force: InForce,
+    readiness: Readiness,
     spec: KubernetesSpec,
     /// The name of its key; `None` while it is down.
     key: RefCell<Option<String>>,
@@ -33,6 +38,7 @@ impl Issuer {
         };
         Self {
             in_force: InForce::new(generation(&spec)),
+            readiness: Readiness::new(Now::read()),
             spec,
             key: RefCell::new(Some("k1".to_owned())),
             calls: Cell::new(0),
@@ -60,7 +66,7 @@ impl Issuer {
             }
         };
         tokio::select! {
-            () = follow(&self.in_force, round, load, || {}) => {}
+            () = follow(&self.in_force, &self.readiness, round, load) => {}
             () = ask => {}
         }
     }
@@ -72,6 +78,12 @@ impl Issuer {
             .callers
             .keep_keys_of(&self.in_force.load().callers);
         self.in_force.replace(generation);
+    }
+
+    /// Whether requests are kept waiting for the first look.
+    fn is_awaited(&self) -> bool {
+        let mut held = self.readiness.waiting_for(Now::read());
+        held.any(|latch| latch == Latch::Keys)
     }
 
     /// What becomes of a forged token with this key.
@@ -113,6 +125,16 @@ fn job() -> CallerSpec {
             namespace: "tools".to_owned(),
             name: "job".to_owned(),
         },
+    }
+}
+
+/// How often something was told.
+#[derive(Clone, Default)]
+struct Told(Arc<AtomicUsize>);
+
+impl<S: Subscriber> Layer<S> for Told {
+    fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -178,6 +200,54 @@ fn an_outage_of_the_issuer_keeps_the_keys_that_are_known() {
         issuer.key.replace(Some("k2".to_owned()));
         issuer.pass(&mut round, 20, "k2").await;
         assert_eq!(issuer.verdict("k2"), KNOWN);
+    });
+}
+
+#[test]
+fn requests_wait_until_the_first_look_has_ended_and_not_until_it_succeeds() {
+    still::run(async {
+        let issuer = fetched();
+        issuer.key.replace(None);
+        let load = async |_, _, _| {
+            assert!(issuer.is_awaited());
+            clock::sleep(Duration::from_secs(1)).await;
+            issuer.load()
+        };
+        let mut round = Round::default();
+        tokio::select! {
+            () = follow(&issuer.in_force, &issuer.readiness, &mut round, load) => {}
+            () = clock::sleep(Duration::from_secs(2)) => {}
+        }
+        assert_eq!((issuer.is_awaited(), issuer.calls.get()), (false, 1));
+    });
+}
+
+#[test]
+fn an_outage_is_told_once_for_each_issuer_and_again_when_something_else_follows() {
+    let told = Told::default();
+    let heard = tracing_subscriber::registry().with(told.clone());
+    // With one subscriber alone, a test beside this one might decide that nobody listens.
+    let _another = Dispatch::new(tracing_subscriber::registry());
+    let _told_here = tracing::subscriber::set_default(heard);
+    still::run(async {
+        let issuer = fetched();
+        let other = KubernetesSpec {
+            issuer: "https://other.corp".to_owned(),
+            ..issuer.spec.clone()
+        };
+        let mut round = Round::default();
+        for (spec, key, times) in [
+            (&issuer.spec, None, 1),
+            (&other, None, 1),
+            (&other, Some("k1"), 0),
+            (&other, None, 1),
+            (&issuer.spec, None, 1),
+        ] {
+            issuer.key.replace(key.map(str::to_owned));
+            issuer.replace(spec);
+            issuer.pass(&mut round, 1800, "k1").await;
+            assert_eq!(told.0.swap(0, Ordering::Relaxed), times, "{key:?}");
+        }
     });
 }
 
@@ -292,7 +362,7 @@ fn an_issuer_that_hangs_does_not_hold_up_the_one_that_replaces_it() {
             clock::sleep(Duration::from_millis(1)).await;
         };
         tokio::select! {
-            () = follow(&issuer.in_force, &mut round, load, || {}) => {}
+            () = follow(&issuer.in_force, &issuer.readiness, &mut round, load) => {}
             () = correct => {}
         }
         assert_eq!(issuer.verdict("k1"), KNOWN);
