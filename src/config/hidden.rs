@@ -92,7 +92,8 @@ fn is_structure(text: &str) -> bool {
 
 /// Whether the text may be a URL with a password in it.
 fn has_password(text: &str) -> bool {
-    let before = text.split_once('@').map(|(before, _)| before);
+    // The name before the password may be an address of mail.
+    let before = text.rsplit_once('@').map(|(before, _)| before);
     before.is_some_and(|before| before.contains(':'))
 }
 

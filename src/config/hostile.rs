@@ -220,6 +220,7 @@ fn a_secret_in_the_place_of_an_id_is_not_shown() {
         ("tenant_id: abC8Q~thirty-two-characters-and-more", false),
         ("tenant_id: abC8Q~thirty.two-characters-and-more", false),
         ("tenant_id: .a-subsidiary-of-contoso.onmicrosoft.com", true),
+        ("authority: me@contoso.com:hunter2@login.corp", false),
     ] {
         let text =
             format!("credentials:\n  a:\n    {line}\n    client_secret: ${{S}}\nroutes: []\n");
