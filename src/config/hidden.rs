@@ -149,16 +149,17 @@ impl Scan {
         let content = line.trim_start_matches([' ', '\t', '-']);
         let indent = line.len() - content.len();
         let goes_on = self.secret.is_some_and(|key| indent > key);
-        if self.open || goes_on && !content.trim().is_empty() {
+        if self.open || goes_on {
             return 0;
         }
-        self.secret = self.secret.filter(|_| content.trim().is_empty());
+        let is_blank = content.trim().is_empty();
+        self.secret = self.secret.filter(|_| is_blank);
         let word = content.trim_start_matches(['{', '[', '"', '\'', ' ']);
         let end = word
             .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
             .unwrap_or(word.len());
         let has_key = word[end..].trim_start_matches(['"', '\'']).starts_with(':');
-        if self.awaited && !content.trim().is_empty() {
+        if self.awaited && !is_blank {
             self.awaited = false;
             if !has_key || !file::is_key(&word[..end]) {
                 return indent;
@@ -171,7 +172,7 @@ impl Scan {
         if has_key {
             self.known = file::is_key(&word[..end]);
         }
-        if file::is_key(&word[..end]) || listed || content.trim().is_empty() {
+        if file::is_key(&word[..end]) || listed {
             line.len()
         } else {
             indent

@@ -224,8 +224,9 @@ fn checked(
 fn unreadable(file: &str, text: &str, mut fault: Fault) -> Problems {
     let line = line_at(text, text.floor_char_boundary(fault.span.start));
     // YAML takes the brace of a variable for one more bracket.
-    let at = text.split_at_checked(fault.span.start);
-    let bare = at.is_some_and(|(before, at)| before.ends_with('$') && at.starts_with('{'));
+    let before = fault.span.start.checked_sub(1);
+    let bare = before.and_then(|at| text.get(at..));
+    let bare = bare.is_some_and(|text| text.starts_with("${"));
     if let Some(help) = fault.help.as_mut().filter(|_| bare) {
         help.push_str("; inside {…} or […] a variable needs quotes: \"${NAME}\"");
     }

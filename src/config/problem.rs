@@ -127,17 +127,14 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The line's number from 1, its bytes, and the column from 1.
+    /// The line's number from 1, its bytes with its end, and the column from 1.
     fn locate(&mut self, at: usize) -> (usize, Span, usize) {
         let next = self.starts.partition_point(|&start| start <= at);
         let line = Span {
             start: self.starts[next - 1],
-            end: self
-                .starts
-                .get(next)
-                .map_or(self.text.len(), |next| next - 1),
+            end: self.starts.get(next).copied().unwrap_or(self.text.len()),
         };
-        if self.last.0 != next || self.last.1 > at {
+        if self.last.0 != next {
             self.last = (next, line.start, 1);
         }
         let column = self.last.2 + self.text[self.last.1..at].chars().count();
