@@ -39,9 +39,6 @@ pub struct NamedFile {
     pub path: FilePath,
 }
 
-/// The mappings below which things are named that can only be judged beside the file.
-const SECTIONS: [&str; 5] = ["callers", "credentials", "kubernetes", "tls", "trust"];
-
 /// The places of keys and their values. They are worked out when they are asked for, which is
 /// seldom, and a file may have thousands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +52,9 @@ pub struct Places {
 impl Places {
     pub(super) fn of(file: &str, text: &str, hidden: &[Span], root: &Node) -> Self {
         let mut spans = Vec::new();
-        each_value(root, &mut |at, span, _| spans.push((at.to_vec(), span)));
+        below(root, &mut Vec::new(), &mut |at, span, _| {
+            spans.push((at.to_vec(), span))
+        });
         Self {
             file: file.to_owned(),
             text: text.to_owned(),
@@ -93,7 +92,7 @@ impl Places {
 /// Every file that a key names. Of a value that is wrong there is none.
 pub(super) fn named_files(root: &Node) -> Vec<NamedFile> {
     let mut files = Vec::new();
-    each_value(root, &mut |at, _, node| {
+    below(root, &mut Vec::new(), &mut |at, _, node| {
         let is_file = at.last().is_some_and(|name| name.ends_with("_file"));
         let (true, Content::Scalar(text)) = (is_file, &node.content) else {
             return;
@@ -113,21 +112,7 @@ pub(super) fn named_files(root: &Node) -> Vec<NamedFile> {
     files
 }
 
-/// Visits what stands below the sections. A value is where it is written, a mapping where its key
-/// is.
-fn each_value(root: &Node, visit: &mut dyn FnMut(&[String], Span, &Node)) {
-    let Content::Mapping(entries) = &root.content else {
-        return;
-    };
-    for entry in firsts(entries) {
-        if SECTIONS.contains(&entry.key.text.as_str()) {
-            let mut at = vec![entry.key.text.clone()];
-            visit(&at, entry.key.span, &entry.value);
-            below(&entry.value, &mut at, visit);
-        }
-    }
-}
-
+/// Visits what stands below this place. A value is where it is written, a mapping where its key is.
 fn below(node: &Node, at: &mut KeyPath, visit: &mut dyn FnMut(&[String], Span, &Node)) {
     let Content::Mapping(entries) = &node.content else {
         return;
@@ -156,6 +141,9 @@ fn firsts(entries: &[Entry]) -> impl Iterator<Item = &Entry> {
 mod tests {
     use super::*;
     use crate::config::load::{Replaced, Source, examine};
+    use crate::config::node;
+    use crate::config::report::Report;
+    use crate::config::variable::{Variables, substitute};
 
     const TEXT: &str = "\
 tls: {certificate_file: /run/one.pem, key_file: /run/one.pem}
@@ -190,7 +178,28 @@ routes:
         assert_eq!(told(&secret), "routes.yaml:3:61: words");
         let expires = ["credentials", "one.two", "expires"];
         assert_eq!(told(&expires), "routes.yaml:3:3: words");
+        assert_eq!(told(&["tls"]), "routes.yaml:1:1: words");
         assert_eq!(told(&["trust", "ca_file"]), "routes.yaml: words");
         assert_eq!(told(&[]), "routes.yaml: words");
+    }
+
+    #[test]
+    fn a_key_names_a_file_where_its_value_may_be_a_path_that_is_known() {
+        let text = "\
+tls: {certificate_file: \"/a\\n\", key_file: ' '}
+trust: {ca_file: /ca}
+credentials: {a: {client_secret_file: \"${UNSET}/a\", certificate_file: {a: b}, tenant_id: /b}}
+";
+        let files = named_files(&{
+            let mut root = node::parse(text).unwrap();
+            let vars = Variables {
+                env: &|_| None,
+                allow_missing: true,
+            };
+            substitute(&mut root, text, vars, &mut Report::default());
+            root
+        });
+        let places: Vec<_> = files.iter().map(|file| file.at.join(".")).collect();
+        assert_eq!(places, ["trust.ca_file"]);
     }
 }
