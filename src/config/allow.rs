@@ -136,6 +136,8 @@ mod tests {
     #[test]
     fn methods_and_segments_are_read() {
         let allow = AllowSpec::parse("GET,POST /v1.0/users/*/**").unwrap();
+        let spaced = AllowSpec::parse(" GET,POST \t /v1.0/users/*/** ");
+        assert_eq!(spaced.as_ref(), Ok(&allow));
         assert_eq!(allow.methods, [Method::GET, Method::POST]);
         assert_eq!(
             allow.pattern,

@@ -139,6 +139,22 @@ mod tests {
     }
 
     #[test]
+    fn a_subject_is_a_common_name_as_well_where_it_is_no_more_than_that() {
+        for (written, name) in [
+            (" cn = a ", Some("a")),
+            ("CN=", Some("")),
+            ("CN=a=b", None),
+            ("O=a", None),
+        ] {
+            let read = CertificateName::read(written);
+            let CertificateName::Subject { common, .. } = read else {
+                panic!("{read:?}");
+            };
+            assert_eq!(common.as_deref(), name, "{written}");
+        }
+    }
+
+    #[test]
     fn what_the_same_certificates_have_is_one_name() {
         for (one, other) in [
             ("CN=a", "cn = a"),
@@ -149,6 +165,7 @@ mod tests {
             ("CN=", "CN ="),
             ("App1.corp", "app1.CORP."),
             ("Ops@corp.example", "Ops@CORP.example"),
+            ("\"Ops@A\"@corp.example", "\"Ops@A\"@CORP.example"),
             ("2001:DB8::1", "[2001:db8:0::1]"),
             ("10.0.0.1", "::ffff:10.0.0.1"),
             ("spiffe://corp/a", "spiffe://corp/a"),

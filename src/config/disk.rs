@@ -228,6 +228,14 @@ mod tests {
         assert!(words(&disk.problems)[1].starts_with("cannot read"));
         assert_eq!(disk.problems[0].at, ["trust", "ca_file"]);
         assert!(disk.spoils(&["trust"]) && !disk.spoils(&["tls"]));
+        assert!(disk.spoils(&["trust", "ca_file"]));
+        for other in [&["credentials", "b"][..], &["trust", "ca_file", "a"]] {
+            assert!(!disk.spoils(other), "{other:?}");
+        }
+        for (label, content) in [("CERTIFICATE", "*"), ("PRIVATE KEY", "AAAA")] {
+            let pem = format!("-----BEGIN {label}-----\n{content}\n-----END {label}-----\n");
+            assert!(!has_certificate(pem.as_bytes()), "{pem}");
+        }
     }
 
     #[test]

@@ -201,3 +201,54 @@ impl Reader<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::{Source, load};
+
+    /// The credential of these variables besides those of the app.
+    fn found(variables: &[(&str, &str)]) -> CredentialKind {
+        let id = "11111111-2222-3333-4444-555555555555";
+        let mut all = BTreeMap::from([(TENANT, id), (CLIENT, id)]);
+        all.extend(variables.iter().copied());
+        let source = Source {
+            env: &|name| all.get(name).map(|&value| value.into()),
+            ..Source::alone("routes: [{name: a, path: /a, upstream: 'https://a.com'}]")
+        };
+        let config = load(&source).unwrap().config;
+        config.credentials[0].kind.clone()
+    }
+
+    #[test]
+    fn the_first_kind_that_is_set_is_used() {
+        let file = |kind: &CredentialKind| kind.file().map(|path| path.path().to_owned());
+        let (secret, certificate, token) = ((SECRET, "s"), (CERTIFICATE, "/c"), (FEDERATED, "/t"));
+        for (variables, key, path) in [
+            (&[secret, certificate, token][..], "client_secret", None),
+            (
+                &[(SECRET, " "), certificate, token],
+                "certificate_file",
+                Some("/c"),
+            ),
+            (&[token], "federated_token_file", Some("/t")),
+        ] {
+            let kind = found(variables);
+            assert_eq!((kind.key(), file(&kind)), (key, path.map(Into::into)));
+        }
+    }
+
+    #[test]
+    fn the_chain_is_sent_where_a_variable_says_so() {
+        for (value, sent) in [("1", true), ("True", true), ("0", false), ("", false)] {
+            let chain = ("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", value);
+            let kind = found(&[(CERTIFICATE, "/c"), chain]);
+            let CredentialKind::Certificate { send_chain, .. } = kind else {
+                panic!("{kind:?}");
+            };
+            assert_eq!(send_chain, sent, "{value}");
+        }
+    }
+}

@@ -260,6 +260,9 @@ mod tests {
             "allow:\n  - GET /a\n  - GET /b",
             "    client_secret: ${NAME}",
             "    client_secret: '${NAME}'",
+            "    \"client_secret\": ${NAME} ",
+            "routes:\n  - {\"path\": /a",
+            "allow:\n  -\n  - GET /a",
             "    client_secret_file: /run/secret",
             "  token_wait: 5s",
         ] {
@@ -275,6 +278,8 @@ mod tests {
             ("client_secret: {\nname: abc", ""),
             ("client_secret: \"abc\nname: def", ""),
             ("client_secret:\nabc-token: def", ""),
+            ("client_secret:\nmy_token: def", ""),
+            ("token: abc, client_secret: def", "token"),
             ("client_secret: abc\n\n  name: def", ""),
             ("client_id: abc8Q~exactly-32-characters-long", "client_id:"),
             ("x-api-key: abc", "x-api-key"),

@@ -89,6 +89,8 @@ fn a_file_of_a_megabyte_is_refused_at_once() {
         .map(|at| format!(" a{at}: {{fallback: a{}}}\n", at + 1))
         .collect();
     refused_quickly(&format!("credentials:\n{chain}{routes}"));
+    let full = refused_quickly(&"#".repeat(MOST_BYTES));
+    assert!(full.contains("is empty"), "{full}");
     let larger = refused_quickly(&"#".repeat(MOST_BYTES + 1));
     assert!(larger.starts_with("routes.yaml: the file is larger than 1 MiB"));
 }
@@ -139,6 +141,23 @@ fn any_value_may_come_from_a_variable_that_a_pipeline_does_not_have() {
                 "{unset} instead of {}",
                 &EVERY_KEY[place.start..place.end]
             );
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_empty_or_of_another_shape_is_told_with_what_its_key_takes() {
+    let mut places = Vec::new();
+    scalars(&node::parse(EVERY_KEY).unwrap(), &mut places);
+    for place in places {
+        let (before, after) = (&EVERY_KEY[..place.start], &EVERY_KEY[place.end..]);
+        for wrong in ["' '", "{zz: {}}"] {
+            let told = check(&format!("{before}{wrong}{after}"));
+            let told = told.map_or_else(|problems| problems.to_string(), |_| String::new());
+            // A header may be empty.
+            let fine = told.is_empty() && wrong == "' '";
+            assert!(fine || told.contains(" | "), "{before}{wrong}");
+            assert!(!told.contains("not only spaces"), "{told}");
         }
     }
 }
@@ -332,6 +351,9 @@ fn what_stands_for_a_name_without_a_mapping_is_not_shown() {
     }
     let shown = messages(&format!("credentials:\n  contoso: x\n{routes}"));
     assert!(shown.contains("\"contoso\" takes a mapping"), "{shown}");
+    let shown = messages(&format!("credentials:\n  contoso2:\n{routes}"));
+    assert!(shown.contains("\"contoso2\" has no value"), "{shown}");
+    assert!(shown.contains("|   contoso2:"), "{shown}");
 }
 
 proptest! {

@@ -142,3 +142,38 @@ pub fn printable(c: char) -> char {
         c
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_plain_word_or_a_host_with_a_port() {
+        for word in ["a_b-c.d", "*.a.com", "a.com:65535", "[fd00::4]:443", ""] {
+            assert!(is_word(word), "{word}");
+        }
+        for other in ["a b", "a:123456", "a:4x", "a:x", "[x]:1", "[::1", "a:1:1"] {
+            assert!(!is_word(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_clipped_and_moves_no_cursor() {
+        assert_eq!(quoted(&"a".repeat(64)), format!("\"{}\"", "a".repeat(64)));
+        assert_eq!(quoted(&"a".repeat(65)), format!("\"{}…\"", "a".repeat(64)));
+        let name = "a\u{1b}[2J\u{202e}é";
+        assert_eq!(shown(Path::new(name)), "a\u{fffd}[2J\u{fffd}é");
+    }
+
+    #[test]
+    fn of_more_than_five_hundred_problems_it_is_told_that_there_are_more() {
+        let mut report = Report::default();
+        for told in 1..=502 {
+            report.problem(Span::default(), "wrong", "");
+            assert_eq!(report.is_full(), told > 500, "{told}");
+        }
+        assert_eq!(report.problems.len(), 501);
+        let last = report.problems.last().map(|last| last.message.as_str());
+        assert_eq!(last, Some("there are more than can be shown"));
+    }
+}

@@ -95,6 +95,9 @@ mod tests {
         assert_eq!(nearest("clientSecret", &known), Some("client_secret"));
         assert_eq!(nearest("client-secret", &known), Some("client_secret"));
         assert_eq!(nearest("pth", &known), Some("path"));
+        assert_eq!(nearest("CLIENT_SECRET", &known), Some("client_secret"));
+        assert_eq!(nearest("hostss", &["host", "hosts"]), Some("hosts"));
+        assert_eq!(nearest("workersxx", &["workers"]), Some("workers"));
     }
 
     #[test]
@@ -112,8 +115,32 @@ mod tests {
         assert_eq!(in_full("cert_file", &known), Some("certificate_file"));
         assert_eq!(in_full("cert-file", &known), Some("certificate_file"));
         assert_eq!(in_full("certFile", &known), Some("certificate_file"));
-        for word in ["client", "certificate", "c_id", "id", "", "_", "-", "file"] {
+        for word in [
+            "client",
+            "certificate",
+            "c_id",
+            "te",
+            "id",
+            "",
+            "_",
+            "-",
+            "file",
+        ] {
             assert_eq!(in_full(word, &known), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_shown_where_it_can_be_no_secret() {
+        for (name, below, shown) in [
+            ("hunter", "log", " \"hunter\""),
+            ("hunter", "a b", ""),
+            ("hunter x", "log", ""),
+            ("client_secert x", "log", " \"client_secert…\""),
+        ] {
+            let told = unknown_key(name, below);
+            let told = told.split(": ").next().unwrap_or_default();
+            assert_eq!(told, format!("unknown key{shown}"), "{name} below {below}");
         }
     }
 

@@ -301,6 +301,9 @@ fn a_header_may_be_named_as_the_key_of_a_secret_is() {
         assert!(value.is_sensitive());
         assert_eq!(plain, "plain");
     }
+    // And a caller may be named as the key of headers is, with its secret left in its place.
+    let caller = "callers: {set: {api_key: '${KEY}'}}\n".to_owned();
+    assert!(check(&(caller + &text("request_headers"))).is_ok());
     // Where secrets live one is not written down, whatever the names around it are.
     for wrong in [
         "callers: {set: {api_key: plain-plain-plain}}",

@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 
+use super::check_credential::{client_id, tenant_id};
 use super::value::{
     BaseUrl, HostName, HostPattern, Name, PathPrefix, Scope, parse_bytes, parse_duration,
-    split_port,
+    parse_workers, split_port,
 };
 
 #[test]
@@ -119,6 +120,7 @@ fn a_scope_is_one_resource() {
 fn durations_and_sizes_have_units_and_bounds() {
     assert_eq!(parse_duration("1500ms").unwrap().as_millis(), 1500);
     assert_eq!(parse_duration("24h").unwrap().as_secs(), 86_400);
+    assert!(parse_workers("5").is_ok() && parse_workers("+5").is_err());
     for wrong in [
         "",
         "5",
@@ -164,6 +166,40 @@ fn ports_are_split_behind_brackets() {
     assert_eq!(split_port("[::1]:0"), Ok(("[::1]", Some(0))));
     assert!(split_port("a:").is_err());
     assert!(split_port("a:70000").is_err());
+}
+
+#[test]
+fn names_are_as_long_as_dns_and_entra_have_them_and_no_longer() {
+    let (label, most) = ("a".repeat(63), "a".repeat(64));
+    let host = format!("{label}.{label}.{label}.{}", "a".repeat(61));
+    for right in [&host, &label, "a-b", "1a", "a.a1", "a.0xfg"] {
+        assert!(HostName::parse(right).is_ok(), "{right}");
+    }
+    for wrong in [&format!("{host}a"), &most, "", "a-.com", "-a.com"] {
+        assert!(HostName::parse(wrong).is_err(), "{wrong}");
+    }
+    assert!(Name::parse(&most).is_ok());
+    assert!(Name::parse(&format!("{most}a")).is_err() && Name::parse("").is_err());
+    let text = |length| "a".repeat(length);
+    assert!(tenant_id(&text(253)).is_ok() && tenant_id("a.b.").is_ok());
+    assert!(tenant_id(&text(254)).is_err() && tenant_id(".a").is_err());
+    assert!(client_id(&text(256)).is_ok() && client_id(&text(257)).is_err());
+    for wrapped in ["'a", "a'", " a", "a\r"] {
+        for read in [tenant_id, client_id] {
+            assert!(read(wrapped).unwrap_err().contains("alone"), "{wrapped:?}");
+        }
+    }
+}
+
+#[test]
+fn an_address_is_no_name_and_a_pattern_is_shown_as_it_is_written() {
+    let is_address = |text| HostName::parse(text).unwrap().is_address();
+    assert!(is_address("[::1]") && is_address("10.0.0.1") && !is_address("a.com"));
+    for text in ["*.a.com", "a.com"] {
+        assert_eq!(HostPattern::parse(text).unwrap().to_string(), text);
+    }
+    let exact = HostPattern::parse("a.com").unwrap();
+    assert!(exact.matches("a.com") && !exact.matches("b.com"));
 }
 
 proptest! {

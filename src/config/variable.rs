@@ -297,6 +297,7 @@ mod tests {
             "$",
             "$1",
             "$batch",
+            "$Batch",
             "$HOST.corp",
             "a$HOST",
             "$A B",
