@@ -190,6 +190,21 @@ mod tests {
         prepare(config, now).unwrap().build(&tokens).1
     }
 
+    #[test]
+    fn authorities_that_cannot_be_used_are_told_at_their_key_and_the_environment_is_not() {
+        let text = "routes: [{name: a, path: /a, upstream: 'https://a.com'}]";
+        let source = Source {
+            allow_missing_env: true,
+            ..Source::alone(text)
+        };
+        let mut config = config::load(&source).unwrap().config;
+        config.trust_ca_file = Some("/nowhere/ca.pem".into());
+        let refused = outbound_through(ForwardProxy::none(), &config);
+        assert_eq!(refused.err().unwrap().at(), ["trust", "ca_file"]);
+        let environment = PrepareError::Trust(TrustError::Descriptors);
+        assert_eq!(environment.at(), [""; 0]);
+    }
+
     // Nothing is awaited here, so that no token is asked for.
     #[tokio::test]
     async fn a_reload_keeps_quiet_and_places_of_a_route_while_its_upstream_is_the_same() {
