@@ -252,13 +252,13 @@ fn an_outage_is_told_once_for_each_issuer_and_again_when_something_else_follows(
 }
 
 #[test]
-fn strangers_do_not_make_a_file_be_read_more_often() {
+fn a_file_is_read_every_five_seconds_whether_strangers_come_or_not() {
     still::run(async {
         let issuer = Issuer::new(KubernetesKeys::File("unused".into()));
         let mut round = Round::default();
         issuer.pass(&mut round, 100, "nobody's").await;
         let calls = issuer.calls.get();
-        assert!(calls <= 21, "{calls}");
+        assert!((20..=21).contains(&calls), "{calls}");
     });
 }
 
