@@ -203,6 +203,24 @@ mod tests {
     }
 
     #[test]
+    fn every_key_of_a_file_has_something_to_hold_in_its_own_place_and_in_no_other() {
+        for (at, held) in [
+            (["callers", "a", "api_key_file"], Some(Holds::ApiKey)),
+            (
+                ["credentials", "a", "federated_token_file"],
+                Some(Holds::Something),
+            ),
+            (
+                ["credentials", "a", "client_secret_file"],
+                Some(Holds::Secret),
+            ),
+            (["callers", "a", "client_secret_file"], None),
+        ] {
+            assert!(holds(&at.map(str::to_owned)) == held, "{at:?}");
+        }
+    }
+
+    #[test]
     fn missing_empty_and_wrong_files_are_problems() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::load::load;
 use super::{
     BatchRule, Checked, Config, CredentialKind, HostName, IdentitySelector, Limits, ListenAddress,
-    Problems, RetrySpec, RewriteLinks, Scope, Source, Throttle, Timeouts, UpstreamHttp,
-    UpstreamTimeouts, schema,
+    MOST_BYTES, Problems, Replaced, RetrySpec, RewriteLinks, Scope, Source, Throttle, Timeouts,
+    UpstreamHttp, UpstreamTimeouts, look, schema,
 };
 use crate::secret::SecretSource;
 
@@ -327,6 +327,18 @@ fn downloads_lead_out_unless_each_of_their_hosts_has_an_address() {
     assert!(!leads_out("b.com"));
     assert!(leads_out("b.com, c.com"));
     assert!(leads_out("'*.b.com'"));
+}
+
+#[test]
+fn nothing_is_taken_of_a_file_that_is_larger_than_a_megabyte() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("routes.yaml");
+    for (bytes, fine) in [(MOST_BYTES, true), (MOST_BYTES + 1, false)] {
+        let text = format!("{EXAMPLE}{}", "#".repeat(bytes - EXAMPLE.len()));
+        std::fs::write(&path, text).unwrap();
+        let found = look(&path, true, Replaced::default()).problems;
+        assert_eq!(found.0.is_empty(), fine, "{bytes}");
+    }
 }
 
 #[test]
