@@ -80,6 +80,11 @@ impl Answer {
         self
     }
 
+    /// Whether it says that nothing came of the request.
+    pub(super) fn is_failure(&self) -> bool {
+        self.status.is_client_error() || self.status.is_server_error()
+    }
+
     /// The content, when it is not a stream.
     pub(super) fn bytes(&self) -> &[u8] {
         match &self.content {

@@ -46,7 +46,7 @@ pub(super) fn answer(world: &World, call: &Call) -> Answer {
             Part::Operation(operation) => {
                 let answer = run(world, call, operation, &HashMap::new());
                 write(&mut out, &outer, operation.content_id.as_deref(), &answer);
-                !answer.status.is_client_error() && !answer.status.is_server_error()
+                !answer.is_failure()
             }
             Part::ChangeSet(operations) => change_set(world, call, &mut out, &outer, operations),
         };

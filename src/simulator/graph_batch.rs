@@ -1,7 +1,5 @@
-//! JSON batches: up to twenty operations in one request, each run as if it had come alone, answered
-//! in another order than they were asked.
-
-use std::collections::HashSet;
+//! JSON batches: up to twenty operations in one request, each run as if it had come alone and not
+//! before what it waits for, answered in another order than they were asked.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
+use super::dependency::dependencies;
 use super::graph::{self, Place, bad_body, error};
 use super::world::World;
 
@@ -29,18 +28,24 @@ pub(super) fn answer(world: &World, call: &Call, place: &Place<'_>) -> Answer {
         let text = format!("A batch holds 1 to {OPERATIONS} operations.");
         return error(call, 400, "BadRequest", &text);
     }
-    let mut ids = HashSet::new();
-    let mut responses = Vec::new();
-    for request in &requests {
-        let Some(id) = request["id"].as_str().map(str::to_owned) else {
-            return error(call, 400, "BadRequest", "An operation has no id.");
-        };
-        let answer = operation(world, call, place, request);
-        responses.push(written(&id, &answer));
-        if !ids.insert(id) {
-            return error(call, 400, "BadRequest", "Two operations have the same id.");
-        }
+    let dependencies = match dependencies(&requests) {
+        Ok(dependencies) => dependencies,
+        Err(why) => return error(call, 400, "BadRequest", &why),
+    };
+    let mut answers: Vec<Answer> = Vec::new();
+    for (request, dependency) in requests.iter().zip(dependencies) {
+        let failed = dependency.is_some_and(|other| answers[other].is_failure());
+        answers.push(if failed {
+            let text = "The operation that this one depends on failed.";
+            error(call, 424, "FailedDependency", text)
+        } else {
+            operation(world, call, place, request)
+        });
     }
+    let both = requests.iter().zip(&answers);
+    let mut responses: Vec<Value> = both
+        .map(|(request, answer)| written(&request["id"], answer))
+        .collect();
     // The order means nothing; a client that counts on it should be found out.
     responses.reverse();
     graph::json(200, &json!({"responses": responses}))
@@ -91,7 +96,7 @@ fn bytes(body: Option<&Value>) -> Bytes {
 }
 
 /// One answer, as it stands in the answer of the batch.
-fn written(id: &str, answer: &Answer) -> Value {
+fn written(id: &Value, answer: &Answer) -> Value {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers: Map<String, Value> = answer
         .headers

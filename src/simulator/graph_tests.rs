@@ -249,6 +249,7 @@ async fn a_batch_needs_an_id_of_its_own_for_each_operation() {
     let reads = |id: Value| json!({"id": id, "method": "GET", "url": "/users?$top=1"});
     for requests in [
         [reads(json!("1")), reads(json!("1"))],
+        [reads(json!("a")), reads(json!("A"))],
         [reads(json!("1")), reads(Value::Null)],
         [reads(json!("1")), reads(json!(2))],
     ] {

@@ -17,6 +17,7 @@ mod dataverse_batch;
 mod dataverse_file;
 mod dataverse_metadata;
 mod dataverse_row;
+mod dependency;
 mod directory;
 mod download;
 mod entra;

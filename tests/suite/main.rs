@@ -5,6 +5,7 @@ mod harness;
 
 mod access_log;
 mod admin;
+mod batch_order;
 mod batches;
 mod caller_pauses;
 mod caller_streams;
