@@ -101,6 +101,14 @@ fn operation(outer: &HeaderMap, text: &str) -> Result<Operation, Unreadable> {
     if text_of("content-type").is_none_or(|value| !value.starts_with("application/http")) {
         return Err("a part is not application/http");
     }
+    // As Microsoft's OData library asks it of operations, and not of change sets.
+    let encoding = text_of("content-transfer-encoding");
+    if encoding.is_none_or(|value| !value.eq_ignore_ascii_case("binary")) {
+        return Err(
+            "A missing or invalid 'Content-Transfer-Encoding' header was found. It must be specified \
+             for each batch operation, and its value must be 'binary'.",
+        );
+    }
     let (line, rest) = text
         .split_once("\r\n")
         .ok_or("a request line does not end")?;
@@ -160,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_is_not_exactly_formed_cannot_be_read() {
-        let good = "--b\r\nContent-Type: application/http\r\n\r\nGET /x HTTP/1.1\r\nA: b\r\n\r\n\r\n--b--\r\n";
+        let good = "--b\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\nGET /x HTTP/1.1\r\nA: b\r\n\r\n\r\n--b--\r\n";
         assert!(matches!(
             parse(good.as_bytes(), "b").as_deref(),
             Ok([Part::Operation(_)])
@@ -172,7 +180,8 @@ mod tests {
         let joined = good.replace("--b\r\nContent", "--b Content");
         let other = good.replace("application/http", "text/plain");
         let old = good.replace("HTTP/1.1", "HTTP/1.0");
-        for bad in [joined, other, old] {
+        let coded = good.replace("binary", "base64");
+        for bad in [joined, other, old, coded] {
             assert!(parse(bad.as_bytes(), "b").is_err(), "{bad}");
         }
     }

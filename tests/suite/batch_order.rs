@@ -2,7 +2,7 @@
 //! runs that is not allowed as a whole.
 
 use serde_json::{Value, json};
-use tokenferry::simulator::GRAPH;
+use tokenferry::simulator::{GRAPH, ORGANISATION};
 
 use crate::harness::answer::Answer;
 use crate::harness::stage::Stage;
@@ -162,4 +162,47 @@ async fn a_dependency_under_another_name_is_none() {
     second.insert("depends_on".to_owned(), json!(["Id1"]));
     let answer = post(&stage, &batch).await.expect(200);
     assert_eq!(numbers(&answer), [404, 200]);
+}
+
+#[tokio::test]
+async fn each_operation_of_a_multipart_batch_says_that_it_is_not_encoded() {
+    let stage = Stage::open().await;
+    let host = stage.address();
+    let lines = format!(
+        "POST /dynamics/api/data/v9.2/$batch HTTP/1.1\nHost: {host}\nContent-Type: multipart/mixed; boundary=b"
+    );
+    let operation = |encoding: &str| {
+        format!(
+            "Content-Type: application/http\r\n{encoding}\r\nGET accounts?$top=1 HTTP/1.1\r\n\r\n\r\n"
+        )
+    };
+    let bare = |encoding: &str| format!("--b\r\n{}--b--\r\n", operation(encoding));
+    let change_set = |encoding: &str| {
+        let change = operation(encoding).replace("GET", "DELETE");
+        let head = "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n";
+        format!("{head}--c\r\n{change}--c--\r\n--b--\r\n")
+    };
+    for (encoding, read) in [
+        ("Content-Transfer-Encoding: binary\r\n", true),
+        ("content-transfer-encoding: Binary\r\n", true),
+        ("Content-Transfer-Encoding: 8bit\r\n", false),
+        ("", false),
+    ] {
+        for body in [bare(encoding), change_set(encoding)] {
+            let answer = stage.ask_with(&lines, body.clone()).await;
+            assert_eq!(stage.last().text(), body);
+            let refused = answer.text().contains("its value must be 'binary'");
+            assert_eq!(refused, !read, "{body}{}", answer.text());
+            assert!(answer.all("proxy-status").is_empty(), "{}", answer.text());
+        }
+    }
+    // What is hidden from who reads it as it stands does not go up.
+    let before = stage.arrivals(ORGANISATION);
+    for encoding in ["base64", "quoted-printable"] {
+        let field = format!("Content-Transfer-Encoding: {encoding}\r\n");
+        let answer = stage.ask_with(&lines, bare(&field)).await;
+        assert_eq!(answer.refusal(), (400, "badRequest".to_owned()));
+        assert!(answer.message().contains("Content-Transfer-Encoding"));
+    }
+    assert_eq!(stage.arrivals(ORGANISATION), before);
 }

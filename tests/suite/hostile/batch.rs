@@ -136,7 +136,7 @@ async fn the_parts_of_a_multipart_batch_are_judged_too() {
         part("GET contacts HTTP/1.1"),
         part("NONSENSE"),
         part("GET /api/data/v9.2/accounts HTTP/1.1").replace("--b--", "--c--") + &part("DELETE /api/data/v9.2/accounts(1) HTTP/1.1"),
-        "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\nContent-Type: application/http\r\nContent-ID: 1\r\n\r\nDELETE /api/data/v9.2/accounts(1) HTTP/1.1\r\n\r\n--c--\r\n--b--\r\n".to_owned(),
+        "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\nContent-ID: 1\r\n\r\nDELETE /api/data/v9.2/accounts(1) HTTP/1.1\r\n\r\n--c--\r\n--b--\r\n".to_owned(),
         // A reference that does not begin its target.
         part("GET /api/data/v9.2/accounts HTTP/1.1").replacen("\r\n\r\n", "\r\nContent-ID: a\r\n\r\n", 1).replace("--b--\r\n", "")
             + &part("GET /api/data/v9.2/accounts?$a/contacts HTTP/1.1"),
@@ -171,7 +171,7 @@ async fn no_header_of_an_operation_says_where_it_goes() {
         let bytes = post("/graph/v1.0/$batch", "application/json", &json);
         fort.face(name, &bytes, Denied).await;
         let multipart = format!(
-            "--b\r\nContent-Type: application/http\r\n\r\nGET /api/data/v9.2/accounts HTTP/1.1\r\n{name}: {value}\r\n\r\n\r\n--b--\r\n"
+            "--b\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\nGET /api/data/v9.2/accounts HTTP/1.1\r\n{name}: {value}\r\n\r\n\r\n--b--\r\n"
         );
         let kind = "multipart/mixed; boundary=b";
         let bytes = post("/dynamics/api/data/v9.2/$batch", kind, &multipart);
