@@ -43,6 +43,8 @@ pub(super) fn demo(exit: bool) -> u8 {
 
 async fn show(exit: bool) -> anyhow::Result<()> {
     crate::trust::install_provider();
+    // Before there are files: what ends the demo leaves it the time to remove them.
+    let mut stop = Stop::listen_for_terminal().context("cannot listen for signals")?;
     let simulator = Simulator::start()
         .await
         .context("cannot start the simulator")?;
@@ -52,6 +54,22 @@ async fn show(exit: bool) -> anyhow::Result<()> {
          written and is not full",
     )?;
     let config = configuration(&simulator, folder.path())?;
+    let app = tokio::select! {
+        app = presented(config, exit) => app?,
+        _ = stop.asked() => bail!("ended by a signal, before it had shown everything"),
+    };
+    if !exit {
+        // What visitors do is not kept.
+        simulator.record(false);
+        stop.asked().await;
+    }
+    app.stop();
+    simulator.shutdown().await;
+    Ok(())
+}
+
+/// Starts the proxy and shows what it does.
+async fn presented(config: Config, exit: bool) -> anyhow::Result<App> {
     let app = start(config, exit).await?;
     let (proxy, admin) = (first(app.data_addresses())?, first(app.admin_addresses())?);
     say(format_args!(
@@ -66,10 +84,6 @@ async fn show(exit: bool) -> anyhow::Result<()> {
             "\nWithout --exit it stays up for requests of your own."
         ))?;
     } else {
-        // SIGHUP is not asked for: there is nothing to reload, and it ends the demo with its terminal.
-        let mut stop = Stop::listen().context("cannot listen for signals")?;
-        // What visitors do is not kept.
-        simulator.record(false);
         // In double quotes, which cmd.exe takes as well, sh would replace a bare `$top`.
         say(format_args!(
             "\nIt stays up. Try\n\
@@ -78,11 +92,8 @@ async fn show(exit: bool) -> anyhow::Result<()> {
              \x20 curl http://{admin}/metrics\n\
              and the status page at http://{admin}/ ; Ctrl-C ends it."
         ))?;
-        stop.asked().await;
     }
-    app.stop();
-    simulator.shutdown().await;
-    Ok(())
+    Ok(app)
 }
 
 /// A folder with what the configuration names.

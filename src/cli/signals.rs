@@ -1,5 +1,6 @@
-//! Signals as one stream of meanings: SIGTERM and SIGINT end the program, SIGHUP reloads; on Windows
-//! Ctrl-C and Ctrl-Break end it. None that comes once somebody listens is lost.
+//! Signals as one stream of meanings: SIGTERM and SIGINT end the program, SIGHUP reloads, or ends what
+//! has nothing to reload; on Windows Ctrl-C and Ctrl-Break end it. None that comes once somebody
+//! listens is lost.
 
 use std::io;
 
@@ -19,6 +20,7 @@ pub(super) struct End {
 pub(super) struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Option<Signal>,
 }
 
 #[cfg(unix)]
@@ -28,16 +30,50 @@ impl Stop {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: None,
         })
     }
 
-    /// Waits for SIGTERM or SIGINT.
+    /// The same, and for the end of the terminal as well, unless the program is to outlive it.
+    pub(super) fn listen_for_terminal() -> io::Result<Self> {
+        let mut stop = Self::listen()?;
+        if !outlives_terminal() {
+            stop.hang_up = Some(signal(SignalKind::hangup())?);
+        }
+        Ok(stop)
+    }
+
+    /// Waits for SIGTERM or SIGINT, and for SIGHUP where it is listened for.
     pub(super) async fn asked(&mut self) -> End {
+        let hung_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => End { at_once: false },
             _ = self.interrupt.recv() => End { at_once: true },
+            _ = hung_up => End { at_once: true },
         }
     }
+}
+
+/// Whether SIGHUP is ignored, as by `nohup`, which listening would undo.
+#[cfg(target_os = "linux")]
+fn outlives_terminal() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let hang_up = 1 << (rustix::process::Signal::HUP.as_raw() - 1);
+    // Without an answer it stays as it is.
+    ignored.is_none_or(|mask| mask & hang_up != 0)
+}
+
+/// Where the system tells nobody what is ignored: `nohup` leaves no terminal to write to.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn outlives_terminal() -> bool {
+    !std::io::IsTerminal::is_terminal(&io::stdout())
 }
 
 /// The signals that mean something to the proxy. None that comes while this exists is lost.
@@ -98,6 +134,11 @@ impl Stop {
             interrupt: ctrl_c()?,
             stop: ctrl_break()?,
         })
+    }
+
+    /// The same: a console that is closed ends what runs in it.
+    pub(super) fn listen_for_terminal() -> io::Result<Self> {
+        Self::listen()
     }
 
     /// Waits for Ctrl-C or Ctrl-Break.

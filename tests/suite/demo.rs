@@ -1,7 +1,7 @@
 //! What a newcomer runs first.
 
 use std::net::SocketAddr;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -146,31 +146,38 @@ async fn a_file_without_its_option_is_refused_with_the_option() {
 struct Shown {
     demo: Demo,
     out: Lines,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Shown {
     async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("there is room for a folder");
         let mut demo = command();
-        demo.arg("demo").env("TMPDIR", folder.path());
+        demo.arg("demo");
+        Self::of(demo).await
+    }
+
+    async fn of(mut demo: Command) -> Self {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        demo.env("TMPDIR", folder.path());
         let mut child = demo.stdout(Stdio::piped()).spawn().expect("it starts");
         let out = Lines::follow(child.stdout.take().expect("a pipe"));
         let demo = Demo(child);
         out.says("Ctrl-C").await;
-        Self {
-            demo,
-            out,
-            _folder: folder,
-        }
+        Self { demo, out, folder }
     }
 
-    /// How it ends at this signal.
+    /// How it ends at this signal, leaving nothing behind.
     async fn end(self, signal: Signal) -> ExitStatus {
         kill_process(Pid::from_child(&self.demo.0), signal).expect("it is there");
         let demo = std::cell::RefCell::new(self.demo);
         let ended = || async { demo.borrow_mut().0.try_wait().expect("it is a child") };
-        found("the demo ends", ended).await
+        let status = found("the demo ends", ended).await;
+        let left = std::fs::read_dir(self.folder.path()).expect("it is there");
+        let left: Vec<_> = left
+            .map(|entry| entry.expect("it can be read").path())
+            .collect();
+        assert!(left.is_empty(), "{signal:?} {status}: {left:?}");
+        status
     }
 }
 
@@ -191,20 +198,37 @@ async fn the_demo_stays_up_for_the_lines_it_prints_until_a_signal() {
     assert_eq!(shown.end(Signal::TERM).await.code(), Some(0));
 }
 
+/// Whether this process ignores SIGHUP, and what it starts does so too.
+#[cfg(target_os = "linux")]
+fn ignores_hang_up(process: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+    let status = status.expect("the process has a status");
+    let ignored = status.lines().find_map(|it| it.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let ignored = ignored.expect("it is a mask");
+    ignored & (1 << (Signal::HUP.as_raw() - 1)) != 0
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn the_demo_ends_with_its_terminal() {
-    use std::os::unix::process::ExitStatusExt;
-
-    let hang_up = Signal::HUP.as_raw();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let ignored = status.lines().find_map(|it| it.strip_prefix("SigIgn:"));
-    let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
-    if ignored & (1 << (hang_up - 1)) != 0 {
+    if ignores_hang_up("self") {
         println!("not tested: under nohup, what the demo gets by it stays up");
         return;
     }
     let shown = Shown::start().await;
-    let ended = shown.end(Signal::HUP).await;
-    assert_eq!(ended.signal(), Some(hang_up), "{ended}");
+    assert_eq!(shown.end(Signal::HUP).await.code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_demo_outlives_its_terminal_where_it_is_to() {
+    let mut shell = Command::new("sh");
+    shell
+        .env_clear()
+        .args(["-c", "trap '' HUP; exec \"$0\" demo"]);
+    shell.arg(command().get_program());
+    let shown = Shown::of(shell).await;
+    assert!(ignores_hang_up(&shown.demo.0.id().to_string()));
+    assert_eq!(shown.end(Signal::TERM).await.code(), Some(0));
 }
