@@ -2,6 +2,7 @@
 //! from the start and stays. When the system has no further thread to give, such work waits for that
 //! one; tokio would panic if there were none.
 
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -10,6 +11,22 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Longer than anything runs: no thread that has come is given back.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
+
+thread_local! {
+    /// Whether this thread asks for another, which tokio panics about where there is none.
+    static ASKS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Leaves it to [`keep_a_thread`] alone to tell that there is no thread. The process has one hook for
+/// panics, so this is for whoever owns it.
+pub fn tell_once_of_no_thread() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !ASKS.get() {
+            tell(panic);
+        }
+    }));
+}
 
 /// The runtime of one thread.
 ///
@@ -45,7 +62,9 @@ pub fn builder() -> Builder {
 /// # Errors
 /// When the system has none.
 pub fn keep_a_thread(runtime: &Handle) -> io::Result<()> {
+    ASKS.set(true);
     let started = catch_unwind(AssertUnwindSafe(|| drop(runtime.spawn_blocking(|| ()))));
+    ASKS.set(false);
     started.map_err(|_| {
         io::Error::other("no thread is to be had; raise the limit of processes and threads")
     })

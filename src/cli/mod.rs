@@ -163,6 +163,7 @@ struct Unwritten(#[source] io::Error);
 
 /// Does what the command line asks for and returns the exit code.
 pub fn main() -> u8 {
+    crate::runtime::tell_once_of_no_thread();
     match Args::try_parse() {
         Ok(args) => perform(args),
         // Help and the version are output like any other: what asked for them is to know that they got lost.

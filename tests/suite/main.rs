@@ -42,6 +42,7 @@ mod link_carriers;
 mod links;
 mod memory;
 mod misplaced_secrets;
+mod no_threads;
 mod operations;
 mod own_answers;
 mod panics;
