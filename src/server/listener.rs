@@ -140,25 +140,29 @@ fn tcp(address: SocketAddr, only_v6: bool) -> Result<Listener, BindError> {
 }
 
 fn loopback(port: u16) -> Result<Vec<Listener>, BindError> {
-    both(|| tcp((Ipv4Addr::LOCALHOST, port).into(), true), port == 0)
+    both(|| tcp((Ipv4Addr::LOCALHOST, port).into(), true), port)
 }
 
-/// A machine without IPv6 still has one loopback address. A port that the system has chosen for
-/// the first may be another's on the second: nobody asked for it, so there are others.
+/// A machine without IPv6, or without IPv4, still has one loopback address. A port that the system
+/// has chosen for the first may be another's on the second: nobody asked for it, so there are others.
 fn both(
     first: impl Fn() -> Result<Listener, BindError>,
-    any: bool,
+    port: u16,
 ) -> Result<Vec<Listener>, BindError> {
-    let mut tries = if any { TRIES } else { 1 };
+    let mut tries = if port == 0 { TRIES } else { 1 };
     loop {
         tries -= 1;
-        let v4 = first()?;
+        let v4 = match first() {
+            Ok(v4) => v4,
+            Err(none) if lacks_address(&none.source) => return only_v6(port, none),
+            Err(error) => return Err(error),
+        };
         let Some(address) = v4.local_addr() else {
             return Ok(vec![v4]);
         };
         match tcp((Ipv6Addr::LOCALHOST, address.port()).into(), true) {
             Ok(v6) => return Ok(vec![v4, v6]),
-            Err(error) if lacks_ipv6(&error.source) => return Ok(vec![v4]),
+            Err(error) if lacks_address(&error.source) => return Ok(vec![v4]),
             Err(error) if error.source.kind() != io::ErrorKind::AddrInUse || tries == 0 => {
                 return Err(error);
             }
@@ -167,9 +171,19 @@ fn both(
     }
 }
 
-/// Whether this machine has no IPv6, or none on its loopback, or keeps it from this service, as
-/// `deny network inet6` of AppArmor does: IPv4 may have the same port already.
-fn lacks_ipv6(error: &io::Error) -> bool {
+/// The other loopback address, where there is none of IPv4: where there is neither, `none` says so.
+fn only_v6(port: u16, none: BindError) -> Result<Vec<Listener>, BindError> {
+    match tcp((Ipv6Addr::LOCALHOST, port).into(), true) {
+        Ok(v6) => Ok(vec![v6]),
+        Err(error) if lacks_address(&error.source) => Err(none),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether this machine lacks the address: it has nothing of that family, or not on its loopback, or
+/// keeps it from this service, as `deny network inet6` of AppArmor does. A port that this user may not
+/// use is refused on both.
+fn lacks_address(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::AddrNotAvailable | io::ErrorKind::PermissionDenied
@@ -252,7 +266,7 @@ mod tests {
             let port = left.borrow_mut().pop().expect("one was enough");
             tcp((Ipv4Addr::LOCALHOST, port).into(), true)
         };
-        let bound = both(next, true).unwrap();
+        let bound = both(next, 0).unwrap();
         let ports: Vec<_> = bound.iter().filter_map(Listener::local_addr).collect();
         assert_eq!(ports.len(), 2);
         assert_eq!(ports[0].port(), ports[1].port());
@@ -261,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_machine_without_ipv6_is_listened_on_at_one_loopback_address() {
+    fn only_a_machine_without_the_other_is_listened_on_at_one_loopback_address() {
         use rustix::io::Errno;
         for (errno, alone) in [
             (Errno::AFNOSUPPORT, true),
@@ -272,7 +286,7 @@ mod tests {
             (Errno::MFILE, false),
             (Errno::NOBUFS, false),
         ] {
-            assert_eq!(lacks_ipv6(&errno.into()), alone, "{errno}");
+            assert_eq!(lacks_address(&errno.into()), alone, "{errno}");
         }
     }
 

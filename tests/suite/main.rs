@@ -40,6 +40,7 @@ mod late_quiet;
 mod limits;
 mod link_carriers;
 mod links;
+mod loopback;
 mod memory;
 mod misplaced_secrets;
 mod no_threads;
