@@ -81,17 +81,31 @@ User-Agent: test/1.0";
 
 #[tokio::test]
 async fn a_request_id_is_passed_or_made_and_comes_back_in_refusals() {
-    let stage = Stage::open().await;
-    let id = "11111111-2222-3333-4444-555555555555";
-    let lines = format!("GET /graph/v1.0/users?$top=1 HTTP/1.1\nclient-request-id: {id}");
-    stage.ask(&lines).await.expect(200);
-    assert_eq!(stage.last().header_values("client-request-id"), [id]);
-    stage.get("/graph/v1.0/users?$top=1").await.expect(200);
-    let made = stage.last().header("client-request-id").unwrap();
-    assert_eq!(made.len(), 36);
-    assert_ne!(made, id);
-    let lines = format!("GET /nowhere HTTP/1.1\nclient-request-id: {id}");
-    assert_eq!(stage.ask(&lines).await.field("request-id"), id);
+    for http in [1, 2] {
+        let stage = Stage::with(&format!(
+            "routes: [{{name: graph, path: /graph, upstream: 'https://GRAPH', upstream_http: {http}}}]\n"
+        ))
+        .await;
+        let id = "11111111-2222-3333-4444-555555555555";
+        let lines = format!("GET /graph/v1.0/users?$top=1 HTTP/1.1\nclient-request-id: {id}");
+        stage.ask(&lines).await.expect(200);
+        assert_eq!(stage.last().header_values("client-request-id"), [id]);
+        let mut made = Vec::new();
+        // One that could break a log is as good as none.
+        for sent in ["", "\nclient-request-id: a b"] {
+            let lines = format!("GET /graph/v1.0/users?$top=1 HTTP/1.1{sent}");
+            stage.ask(&lines).await.expect(200);
+            made.extend(stage.last().header_values("client-request-id"));
+        }
+        assert_ne!(made[0], made[1]);
+        for fresh in &made {
+            let lengths: Vec<_> = fresh.split('-').map(str::len).collect();
+            assert_eq!(lengths, [8, 4, 4, 4, 12], "{fresh}");
+        }
+        assert_eq!(made.len(), 2, "HTTP/{http}: {made:?}");
+        let lines = format!("GET /nowhere HTTP/1.1\nclient-request-id: {id}");
+        assert_eq!(stage.ask(&lines).await.field("request-id"), id);
+    }
 }
 
 #[tokio::test]
