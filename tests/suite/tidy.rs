@@ -21,8 +21,15 @@ const UNWANTED: [&str; 5] = [
 /// Places and tools of one machine. `.ci/run` may name where it looks for the advisories.
 const ELSEWHERE: [&str; 1] = [concat!("..", "/shared")];
 
-/// What waits by the timers of the runtime that it is on, or may: a list hides what is used.
-const TIMERS: [&str; 3] = ["tokio::time", "tokio::{", "TokioTimer"];
+/// What waits by the timers of the runtime that it is on, or may: a list and another name hide what is
+/// used.
+const TIMERS: [&str; 5] = [
+    "tokio::time",
+    "tokio::{",
+    "tokio::*",
+    "tokio as ",
+    "TokioTimer",
+];
 
 /// What `clock` is made of, and what may not use it, being in its layer: control tasks read files.
 const OF_RUNTIMES: [&str; 2] = ["src/clock/", "src/secret/file_reader.rs"];
@@ -333,11 +340,26 @@ fn an_edge_that_does_not_lead_downwards_is_seen() {
 
 #[test]
 fn a_timer_of_a_runtime_is_seen() {
-    for name in TIMERS {
-        let in_tests = format!("use crate::clock;\n\n#[cfg(test)]\nmod tests {{\n    use {name};");
+    for used in [
+        "use tokio::time::sleep;",
+        "use tokio::{net, time};",
+        "use tokio as t;",
+        "use ::tokio as t;",
+        "use {std::io, tokio as t};",
+        "extern crate tokio as t;",
+        "use tokio::*;",
+        "use tokio::{self as t};",
+        "use hyper_util::rt::TokioTimer;",
+    ] {
+        let in_tests = format!("use crate::clock;\n\n#[cfg(test)]\nmod tests {{\n    {used}");
         assert_eq!(own_timers(&in_tests), [""; 0]);
-        assert_eq!(own_timers(&format!("use {name};\n{in_tests}")).len(), 1);
+        assert_eq!(
+            own_timers(&format!("{used}\n{in_tests}")).len(),
+            1,
+            "{used}"
+        );
     }
+    assert_eq!(own_timers("use tokio::net::TcpStream;"), [""; 0]);
 }
 
 #[test]
