@@ -147,7 +147,7 @@ async fn the_log_tells_that_a_corrected_secret_has_ended_the_failures() {
 #[tokio::test]
 async fn a_file_that_holds_more_than_the_secret_is_told_and_never_sent() {
     for held in ["hunter2\n# of March\n", "h\0u\0n\0t\0e\0r\x002\0"] {
-        let (stage, folder) = stage("    client_secret_file: FILE\n", |_| held.to_owned()).await;
+        let (stage, folder) = stage("    client_secret_file: 'FILE'\n", |_| held.to_owned()).await;
         let answer = stage.get("/graph/v1.0/me").await;
         assert_eq!(answer.status, 502, "{}", answer.text());
         assert!(calls(&stage).is_empty());

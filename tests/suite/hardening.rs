@@ -194,7 +194,7 @@ async fn an_open_door_is_told_at_the_start_and_when_a_reload_opens_it() {
     const TOLD: &str = "listening beyond loopback without callers";
     let own = |route: &str| {
         format!(
-            "listen: 0.0.0.0:0\ncallers: {{cron: {{api_key_file: 'SECRET_FILE'}}}}\nroutes:\n  - {{name: shut, path: /s, upstream: 'https://GRAPH', callers: [cron]}}\n  - {route}\n"
+            "listen: 0.0.0.0:0\ncallers: {{cron: {{api_key_file: SECRET_FILE}}}}\nroutes:\n  - {{name: shut, path: /s, upstream: 'https://GRAPH', callers: [cron]}}\n  - {route}\n"
         )
     };
     let shut = own("{name: other, path: /o, upstream: 'https://GRAPH', callers: [cron]}");

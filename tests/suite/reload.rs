@@ -262,7 +262,7 @@ async fn a_quiet_outlives_a_reload_for_the_identity_that_was_asked_for_it_alone(
 /// These routes to Graph, with two names for one identity.
 fn routes(list: &str) -> String {
     let identity = format!(
-        "{{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: 'SECRET_FILE'}}"
+        "{{tenant_id: {TENANT_ID}, client_id: {CLIENT_ID}, client_secret_file: SECRET_FILE}}"
     );
     let list = list.replace("CREDENTIAL", "upstream: 'https://GRAPH', credential:");
     format!("credentials: {{first: {identity}, second: {identity}}}\nroutes: [{list}]\n")

@@ -98,7 +98,7 @@ pub(crate) fn routes_yaml(simulator: &Simulator, folder: &std::path::Path, own: 
     let own = own
         .replace("GRAPH", GRAPH)
         .replace("ORGANISATION", ORGANISATION)
-        .replace("SECRET_FILE", &secret_file.display().to_string())
+        .replace("SECRET_FILE", &format!("'{}'", secret_file.display()))
         .replace("PLAIN", &format!("http://{}", simulator.metadata_address()));
     let mut text = String::new();
     let has = |key: &str| own.starts_with(key) || own.contains(&format!("\n{key}"));
@@ -136,5 +136,7 @@ pub(crate) fn routes_yaml(simulator: &Simulator, folder: &std::path::Path, own: 
         }
         text.push_str(TWO_ROUTES);
     }
-    text
+    // Paths stand between single quotes, in which one of their own is written twice.
+    let temporary = std::env::temp_dir().display().to_string();
+    text.replace(&temporary, &temporary.replace('\'', "''"))
 }
