@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
 
 /// What goes on is told again after this time: the program may run for months.
-const AGAIN: Duration = Duration::from_secs(3600);
+const AGAIN: Duration = Duration::from_hours(1);
 
 /// A sink whose failures are told.
 pub(super) struct Told<W> {

@@ -36,7 +36,7 @@ const OF_ONE_ADDRESS: usize = 48;
 /// For a head to arrive, and between two requests: Prometheus scrapes every 15 s to 60 s.
 const PATIENCE: Duration = Duration::from_secs(75);
 /// One connection, whatever is asked on it: whoever never reads an answer gives its place back.
-const AT_MOST: Duration = Duration::from_secs(3600);
+const AT_MOST: Duration = Duration::from_hours(1);
 
 /// The open admin listeners.
 pub(super) struct AdminServer {

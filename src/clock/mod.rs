@@ -141,7 +141,7 @@ mod tests {
         // A wall clock that was set back.
         assert_eq!(suspended(601, 1), 0);
         let before = Now {
-            wall: then.wall - Duration::from_secs(600),
+            wall: then.wall - Duration::from_mins(10),
             ..then
         };
         assert_eq!(before.suspended_since(then), Duration::ZERO);

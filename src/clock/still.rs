@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::clock::{since, sleep, until};
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     #[test]
     fn time_jumps_to_the_first_of_all_timers_once_nothing_is_to_be_done() {

@@ -20,7 +20,7 @@ use crate::secret::file_reader::FileReader;
 use crate::secret::{FilePath, SecretSource, regular_file};
 
 /// Microsoft advises 5 to 10 minutes at most.
-const LIFETIME: Duration = Duration::from_secs(600);
+const LIFETIME: Duration = Duration::from_mins(10);
 /// Assertions are dated back by this much, in case this machine's clock is ahead of Entra's.
 const SKEW: Duration = Duration::from_secs(60);
 

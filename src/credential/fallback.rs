@@ -20,7 +20,7 @@ pub const FIRST_NEXT: Duration = Duration::from_secs(60);
 /// not answer.
 const FIRST_SOON: Duration = Duration::from_secs(250);
 /// An authority that wants quiet is obeyed this long, as by all renewals.
-const LONGEST_QUIET: Duration = Duration::from_secs(3600);
+const LONGEST_QUIET: Duration = Duration::from_hours(1);
 
 /// When a first that rests this long is tried again at the latest: within the hour after it was
 /// refused, within five minutes where it was not heard. Renewals come up to a tenth earlier than

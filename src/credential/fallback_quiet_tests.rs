@@ -50,7 +50,7 @@ async fn a_fallback_that_is_to_be_left_alone_is_not_asked_after_a_first_that_cha
     let pair = Pair::start("old-1", "quiet-2").await;
     let error = ask(&pair.credential).await.unwrap_err();
     let (second, quiet) = error.resting().unwrap();
-    assert_eq!(quiet, Duration::from_secs(600));
+    assert_eq!(quiet, Duration::from_mins(10));
     ask_first(&pair, second).await.unwrap_err();
     assert_eq!(pair.asked(), ["old-1", "quiet-2"], "nothing has changed");
     std::fs::write(pair.folder.path().join("one"), "old-3").unwrap();

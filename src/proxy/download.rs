@@ -254,7 +254,7 @@ mod tests {
     use crate::config::UpstreamTimeouts;
     use crate::policy::response_header::Unread;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn origin(secure: bool, host: &str, port: u16) -> Origin {
         let host = HostName::parse(host).unwrap();

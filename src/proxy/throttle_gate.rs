@@ -10,7 +10,7 @@ use crate::clock;
 
 /// The longest quiet that is kept: a slip of an upstream must not silence a route for days.
 /// Dataverse asks for five minutes at the most.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// The gate of a route.
 #[derive(Debug)]

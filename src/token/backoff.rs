@@ -9,7 +9,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// No pause of our own choice is longer.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Microsoft's libraries obey `Retry-After` up to an hour; more would be a fault of the server.
-const LONGEST_OBEYED: Duration = Duration::from_secs(3600);
+const LONGEST_OBEYED: Duration = Duration::from_hours(1);
 
 /// The quiet that `Retry-After` asks for, as far as it is obeyed: nothing, or a moment that has passed,
 /// asks for none.

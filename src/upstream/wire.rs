@@ -315,7 +315,7 @@ mod tests {
     use crate::alarm::AlarmClock;
     use crate::fields::Fields;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     /// A wire on which this head of an answer to a request with this body has come, and its other end.
     async fn answered(answer: &[u8], body: RequestBody) -> (Wire, TcpStream) {

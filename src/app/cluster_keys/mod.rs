@@ -26,7 +26,7 @@ use crate::trust::{self, TrustError};
 /// How often a file is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long fetched keys are good: clusters announce a new key well before they sign with it.
-const FRESH: Duration = Duration::from_secs(600);
+const FRESH: Duration = Duration::from_mins(10);
 /// The least time between two calls to the issuer, whoever presents unknown keys.
 const REST: Duration = Duration::from_secs(60);
 

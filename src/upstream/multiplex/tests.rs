@@ -13,7 +13,7 @@ use super::revocable_body::{Handed, RevocableBody};
 use super::*;
 
 pub(super) const LIMIT: Duration = Duration::from_secs(8);
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 /// As long as a test may take.
 pub(super) const PATIENT: Duration = Duration::from_secs(20);
 /// GOAWAY without an error, and with no request acted on (RFC 9113 section 6.8).

@@ -7,7 +7,7 @@ use super::super::wire::IDLE;
 use super::*;
 use crate::alarm::AlarmClock;
 
-pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_hours(1);
 
 /// A listener whose backlog takes what is dialled, and a clock that stands.
 pub(super) struct Upstream(tokio::net::TcpListener, Rc<AlarmClock>);
