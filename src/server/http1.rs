@@ -45,7 +45,9 @@ enum End {
     Rest,
     /// As HTTP has it.
     Orderly,
-    /// By a failure.
+    /// By an answer that broke off.
+    CutOff,
+    /// By a failure of the connection.
     Broken,
 }
 
@@ -75,9 +77,13 @@ where
             end => break end,
         }
     };
-    // An answer that broke off has ended the connection, and the caller still sends: it gets to read
-    // how far the answer went. And hyper leaves a connection open on which an upgrade was asked for,
-    // although there never is one.
+    // An answer that broke off has ended the connection, and the caller still sends, or is about to: it
+    // gets to read how far the answer went, and those before it. Over TLS the end would say that all
+    // is well. And hyper leaves a connection open on which an upgrade was asked for, although there
+    // never is one.
+    if matches!(end, End::CutOff) && !conversation.secure {
+        conversation.leave_unread();
+    }
     let orderly = matches!(end, End::Orderly);
     if (orderly || conversation.has_unread()) && !conversation.is_cut_short() {
         let _ = socket.shutdown().await;
@@ -148,11 +154,14 @@ where
         connection.poll(cx)
     });
     let end = end.await;
-    let orderly = end.is_ok();
+    let broken = end.as_ref().err().map(|error| match error.is_user() {
+        true => End::CutOff,
+        false => End::Broken,
+    });
     ended(end);
     let parts = connection.into_parts();
-    if !orderly {
-        return End::Broken;
+    if let Some(broken) = broken {
+        return broken;
     }
     if conversation.stage() != Stage::Resting {
         return End::Orderly;

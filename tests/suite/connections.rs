@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokenferry::simulator::{Fault, GRAPH, Gate, Script};
+use tokenferry::simulator::{Ending, Fault, GRAPH, Gate, Script};
 use tokenferry::upstream::LINGER;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -309,4 +309,32 @@ async fn every_address_of_ipv6_is_every_one_of_ipv4_too() {
             caller.exchange(&line).await.expect(200);
         }
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_costs_a_slow_reader_none_of_those_before_it() {
+    const LENGTH: usize = 60_000;
+    let stage = Stage::with("workers: 1\n").await;
+    // It takes in a part; the rest waits in the system of the proxy.
+    let mut caller = Caller::narrow(stage.address()).await;
+    caller
+        .ask(&format!("GET /graph/sim/bytes/{LENGTH} HTTP/1.1"))
+        .await;
+    stage.log.with("/outcome", "complete").await;
+    let fault = Fault::Break {
+        after: Some(1000),
+        ending: Ending::Close,
+    };
+    stage.simulator.script(Script::on(GRAPH, fault).times(1));
+    caller.ask("GET /graph/sim/bytes/5000 HTTP/1.1").await;
+    stage.log.with("/outcome", "failed").await;
+    // What comes behind a connection that is closed is answered with a reset.
+    for _ in 0..3 {
+        caller.ask("GET /graph/sim/bytes/1 HTTP/1.1").await;
+    }
+    let answer = caller.answer("GET").await;
+    assert!(answer.whole, "{} bytes have come", answer.body.len());
+    assert!(!caller.answer("GET").await.whole);
+    caller.end().await;
+    caller.expect_close().await;
 }
