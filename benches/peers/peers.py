@@ -78,9 +78,9 @@ class Tokenferry(Peer):
     name, program, package = "tokenferry", "tokenferry", "cargo build --release"
     version_arguments = ["--version"]
 
-    def __init__(self, program=None, name="tokenferry", route=""):
+    def __init__(self, program=None, name="tokenferry", route="", own=""):
         super().__init__(program)
-        self.name, self.route = name, route
+        self.name, self.route, self.own = name, route, own
 
     def command(self, job):
         upstream = job.upstream
@@ -97,13 +97,15 @@ class Tokenferry(Peer):
             "credentials:\n  bench: {tenant_id: 11111111-aaaa-4bbb-8ccc-000000000001, "
             "client_id: 22222222-aaaa-4bbb-8ccc-000000000002, client_secret_file: secret}\n"
             f"routes:\n{routes}  - name: graph\n    path: /graph\n    upstream: https://{GRAPH}\n"
-            f"{self.route}"
+            f"{self.route}{self.own}"
             "trust: {ca_file: ca.pem}\n"
             "limits: {connections_per_peer: 10000}\n"
             f"resolve:\n  '{GRAPH}:443': '{job.address}:{graph}'\n"
             f"  '{LOGIN}:443': '{job.address}:{upstream.login_port}'\n"
         )
-        return ["run", "-c", job.write(f"{self.name.replace(' ', '-')}.yaml", text)], {}
+        file = job.write(f"{self.name.replace(' ', '-')}.yaml", text)
+        # Where `tls: local` keeps its authority.
+        return ["run", "-c", file], {"XDG_STATE_HOME": str(job.folder)}
 
 
 class Nginx(Peer):
