@@ -2,6 +2,8 @@
 //! and may hold a secret that somebody wrote in place: into its own key, into a misspelt one, or
 //! into a file that is not even YAML.
 
+use percent_encoding::percent_decode_str;
+
 use super::file;
 use super::node::{Content, Key, Node};
 use super::report::{Span, is_word, may_be_secret};
@@ -90,8 +92,9 @@ fn is_structure(text: &str) -> bool {
     text.contains(": ") || text.contains('\n')
 }
 
-/// Whether the text may be a URL with a password in it.
+/// Whether the text may be a URL with a password in it, and what separates its parts encoded or not.
 fn has_password(text: &str) -> bool {
+    let text = percent_decode_str(text).decode_utf8_lossy();
     // The name before the password may be an address of mail.
     let before = text.rsplit_once('@').map(|(before, _)| before);
     before.is_some_and(|before| before.contains(':'))
@@ -283,6 +286,9 @@ mod tests {
             ("client_secret: abc\n\n  name: def", ""),
             ("client_id: abc8Q~exactly-32-characters-long", "client_id:"),
             ("x-api-key: abc", "x-api-key"),
+            ("authority: me:hunter2%40login.corp", ""),
+            ("authority: me%3Ahunter2@login.corp", ""),
+            ("authority: 'me%3ahunter2%40login.corp", ""),
         ] {
             assert_eq!(shown(text), rest, "{text}");
         }
