@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::Refusal;
 use super::authority::Authority;
-use super::header::{has_rare, rare};
+use super::header::has_rare;
 use super::response_header::guard;
 use super::target::METHODS;
 use crate::code::Code;
@@ -82,7 +82,7 @@ impl BrowserPolicy {
         if !has_rare(headers, [&ORIGIN, &SEC_FETCH_SITE]) {
             return Ok(Page::Own);
         }
-        let mut origins = rare(headers, &ORIGIN);
+        let mut origins = headers.get_all(ORIGIN).iter();
         match (origins.next(), origins.next()) {
             (None, _) if !foreign_fetch(headers) => Ok(Page::Own),
             (None, _) if listener == Listener::Admin && navigation(method, headers) => {
@@ -99,7 +99,7 @@ impl BrowserPolicy {
 
     /// Whose page may read an answer that has to be given before the host is known.
     pub fn reader(&self, headers: &HeaderMap) -> Page {
-        let mut origins = rare(headers, &ORIGIN);
+        let mut origins = headers.get_all(ORIGIN).iter();
         match (origins.next(), origins.next()) {
             (Some(origin), None) if self.lists(origin) => Page::Listed(origin.clone()),
             _ => Page::Own,
@@ -203,7 +203,7 @@ impl Page {
 
 /// Whether the browser says that another site started the request.
 fn foreign_fetch(headers: &HeaderMap) -> bool {
-    rare(headers, &SEC_FETCH_SITE).any(|site| {
+    headers.get_all(&SEC_FETCH_SITE).iter().any(|site| {
         let site = site.as_bytes().trim_ascii();
         site.eq_ignore_ascii_case(b"cross-site") || site.eq_ignore_ascii_case(b"same-site")
     })

@@ -164,7 +164,7 @@ pub fn rare<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> impl Iterator<Item = &'a HeaderValue> + use<'a> {
-    let there = headers.keys().any(|own| own == name);
+    let there = has_rare(headers, [name]);
     there.then(|| headers.get_all(name)).into_iter().flatten()
 }
 

@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::authority::Authority;
-use super::header::{has_rare, rare};
+use super::header::has_rare;
 use super::{Refusal, path};
 use crate::code::Code;
 
@@ -166,7 +166,7 @@ fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
     if !has_rare(headers, [&TRANSFER_ENCODING, &EXPECT]) {
         return Ok(());
     }
-    let mut codings = rare(headers, &TRANSFER_ENCODING);
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = match (codings.next(), codings.next()) {
         (None, _) => true,
         (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
@@ -178,7 +178,7 @@ fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
         ));
     }
     let met = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    if !rare(headers, &EXPECT).all(met) {
+    if !headers.get_all(EXPECT).iter().all(met) {
         return Err(Refusal::new(
             Code::ExpectationFailed,
             "the request expects something other than 100-continue; leave Expect out",
