@@ -189,7 +189,8 @@ mod direct {
 
 #[cfg(test)]
 mod tests {
-    use std::io::IoSlice;
+    use std::future::poll_fn;
+    use std::io::{IoSlice, Read};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -233,6 +234,24 @@ mod tests {
         };
         let (read, ()) = tokio::join!(reading, writing);
         assert!(read == wanted);
+    }
+
+    #[tokio::test]
+    async fn who_writes_many_long_pieces_leaves_others_their_turn() {
+        const MANY: usize = 1000;
+        let (mut writer, reader) = pair().await;
+        writer.write_all(b"x").await.unwrap();
+        let mut reader = reader.0.into_std().unwrap();
+        let (piece, mut read) = (vec![0; PIECE], vec![0; PIECE]);
+        let in_a_row = poll_fn(|cx| {
+            let written = (0..MANY).take_while(|_| {
+                // There is always room.
+                while reader.read(&mut read).is_ok() {}
+                Pin::new(&mut writer).poll_write(cx, &piece).is_ready()
+            });
+            Poll::Ready(written.count())
+        });
+        assert!(in_a_row.await < MANY);
     }
 
     #[tokio::test]
