@@ -156,13 +156,18 @@ impl Shown {
         Self::of(demo).await
     }
 
-    async fn of(mut demo: Command) -> Self {
+    async fn of(demo: Command) -> Self {
+        let shown = Self::begin(demo);
+        shown.out.says("Ctrl-C").await;
+        shown
+    }
+
+    fn begin(mut demo: Command) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         demo.env("TMPDIR", folder.path());
         let mut child = demo.stdout(Stdio::piped()).spawn().expect("it starts");
         let out = Lines::follow(child.stdout.take().expect("a pipe"));
         let demo = Demo(child);
-        out.says("Ctrl-C").await;
         Self { demo, out, folder }
     }
 
@@ -196,6 +201,19 @@ async fn the_demo_stays_up_for_the_lines_it_prints_until_a_signal() {
         answer.expect(200);
     }
     assert_eq!(shown.end(Signal::TERM).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_demo_that_is_ended_while_it_starts_leaves_nothing_behind() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut demo = command();
+        demo.arg("demo");
+        let shown = Shown::begin(demo);
+        let files = || async { std::fs::read_dir(shown.folder.path()).ok()?.next() };
+        found("the demo has a folder", files).await.unwrap();
+        let ended = shown.end(signal).await;
+        assert!(ended.code().is_some(), "{ended}");
+    }
 }
 
 /// Whether this process ignores SIGHUP, and what it starts does so too.
