@@ -204,19 +204,30 @@ mod tests {
 
     #[test]
     fn every_key_of_a_file_has_something_to_hold_in_its_own_place_and_in_no_other() {
-        for (at, held) in [
-            (["callers", "a", "api_key_file"], Some(Holds::ApiKey)),
+        for (held, keys) in [
+            (Some(Holds::ApiKey), "callers.a.api_key_file"),
             (
-                ["credentials", "a", "federated_token_file"],
-                Some(Holds::Something),
+                Some(Holds::Certificates),
+                "trust.ca_file kubernetes.ca_file tls.certificate_file tls.client_ca_file",
             ),
             (
-                ["credentials", "a", "client_secret_file"],
                 Some(Holds::Secret),
+                "tls.key_file credentials.a.certificate_file credentials.a.client_secret_file \
+                 credentials.a.certificate_password_file",
             ),
-            (["callers", "a", "client_secret_file"], None),
+            (
+                Some(Holds::Something),
+                "credentials.a.federated_token_file kubernetes.jwks_file kubernetes.token_file",
+            ),
+            (
+                None,
+                "callers.a.client_secret_file ca_file a.ca_file tls.a.key_file",
+            ),
         ] {
-            assert!(holds(&at.map(str::to_owned)) == held, "{at:?}");
+            for key in keys.split(' ') {
+                let at: Vec<_> = key.split('.').map(str::to_owned).collect();
+                assert!(holds(&at) == held, "{key}");
+            }
         }
     }
 
