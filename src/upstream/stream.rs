@@ -216,7 +216,7 @@ mod tests {
         let (news, ended) = tokio::join!(poll_fn(|cx| stream.poll_news(cx)), other.shutdown());
         news.and(ended).unwrap();
         assert!(next(&mut stream, 8).await.unwrap().is_empty());
-        // An end is no news once, but always.
+        // Whoever asks after the end is told of it again.
         poll_fn(|cx| stream.poll_news(cx)).await.unwrap();
     }
 
