@@ -165,6 +165,11 @@ impl Alarm {
         self.0.due.set(OFF);
     }
 
+    /// Whether it is off: neither set nor has it rung since it was.
+    pub fn is_off(&self) -> bool {
+        self.0.due.get() == OFF
+    }
+
     /// Whether it is set and has not rung.
     pub fn is_set(&self) -> bool {
         self.0.due.get() < RUNG

@@ -142,7 +142,7 @@ impl Conversation {
 
     /// Whether an exchange is open, or something waits to be written.
     pub fn is_busy(&self) -> bool {
-        self.stage.get() == Stage::Exchange || self.write.is_set()
+        self.stage.get() == Stage::Exchange || !self.write.is_off()
     }
 
     /// Bytes arrived.
@@ -225,7 +225,7 @@ impl Conversation {
         let left = self.patience.keep_alive.saturating_sub(REST);
         let rests = self.stage.get() == Stage::Idle
             && !self.read.is_set()
-            && !self.write.is_set()
+            && self.write.is_off()
             && self.may_rest()
             && !left.is_zero();
         if rests {
@@ -258,12 +258,13 @@ impl Conversation {
     /// Whether what has to arrive in this stage is overdue. It is not waited for before the answer is
     /// written.
     pub fn is_overdue(&self, cx: &Context<'_>) -> bool {
-        self.read.has_rung(cx) && !self.write.is_set()
+        self.read.has_rung(cx) && self.write.is_off()
     }
 
     /// Writing made progress after it had waited.
     pub fn write_progressed(&self) {
-        if self.write.is_set() {
+        // Also where it has rung and nobody had looked yet.
+        if !self.write.is_off() {
             self.write.clear();
             // Not in HTTP/2: answers are part of their exchanges there until they are sent, and what
             // is written between those must not keep a connection.
@@ -299,7 +300,7 @@ impl Conversation {
         if self.write.has_rung(cx) {
             return true;
         }
-        if !self.write.is_set() {
+        if self.write.is_off() {
             self.write.set(self.patience.write_stall);
         }
         false

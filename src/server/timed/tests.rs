@@ -9,17 +9,24 @@ use super::*;
 use crate::alarm::AlarmClock;
 use crate::proxy::conversation::Patience;
 
+const SHORT_TIME: Duration = Duration::from_millis(20);
+const LONG: Duration = Duration::from_secs(60);
+
 /// A connection whose caller, the other end, has room for 64 bytes and lets it rest for 20 ms, by a
 /// clock whose alarms ring.
 fn connection() -> (Rc<Conversation>, Timed<DuplexStream>, DuplexStream) {
+    connection_of(LONG)
+}
+
+/// The same with this limit on writing.
+fn connection_of(write_stall: Duration) -> (Rc<Conversation>, Timed<DuplexStream>, DuplexStream) {
     let clock = AlarmClock::new(Duration::from_millis(1));
     tokio::task::spawn_local(Rc::clone(&clock).run());
-    let long = Duration::from_secs(60);
     let patience = Patience {
-        first_byte: long,
-        request_head: long,
-        keep_alive: Duration::from_millis(20),
-        write_stall: long,
+        first_byte: LONG,
+        request_head: LONG,
+        keep_alive: SHORT_TIME,
+        write_stall,
     };
     let conversation = Rc::new(Conversation::new(&clock, patience, None));
     let (ours, caller) = tokio::io::duplex(64);
@@ -128,6 +135,45 @@ async fn who_was_slow_to_read_an_answer_has_all_the_time_there_is_for_the_next_r
     };
     let (overdue, ()) = tokio::join!(written, read);
     assert!(!overdue, "the time begins when the answer is out");
+}
+
+/// Gives more of an answer than there is room for, and lets the limit on writing pass.
+async fn stall(socket: &mut Timed<DuplexStream>) {
+    let piece = [b'x'; 100];
+    loop {
+        let written = poll_fn(|cx| Poll::Ready(Pin::new(&mut *socket).poll_write(cx, &piece)));
+        if let Poll::Ready(Err(_)) = written.await {
+            return;
+        }
+        // However late a busy machine rings.
+        rest().await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn who_reads_at_the_last_moment_has_as_long_again_for_the_next_piece() {
+    let (conversation, mut socket, mut caller) = connection_of(SHORT_TIME);
+    conversation.exchange_began();
+    stall(&mut socket).await;
+    caller.read_exact(&mut [0; 64]).await.unwrap();
+    let waits = poll_fn(|cx| {
+        let mut socket = Pin::new(&mut socket);
+        let written = socket.as_mut().poll_write(cx, &[b'x'; 100]);
+        assert!(matches!(written, Poll::Ready(Ok(64))), "{written:?}");
+        Poll::Ready(socket.poll_write(cx, b"x").is_pending())
+    });
+    assert!(waits.await);
+}
+
+#[tokio::test(flavor = "local")]
+async fn nothing_is_late_behind_an_answer_that_has_waited_for_too_long() {
+    let (conversation, mut socket, _caller) = connection_of(SHORT_TIME);
+    conversation.exchange_began();
+    conversation.exchange_ended(false);
+    stall(&mut socket).await;
+    let overdue = is_overdue(&conversation).await;
+    assert!(!overdue, "a refusal would go into the answer");
+    assert!(conversation.is_busy());
 }
 
 #[tokio::test(flavor = "local")]
