@@ -166,9 +166,22 @@ where
     if conversation.stage() != Stage::Resting {
         return End::Orderly;
     }
-    if !parts.read_buf.is_empty() {
+    let begun = without_empty_lines(&parts.read_buf);
+    if !begun.is_empty() {
         // The next head has begun to come behind the last request.
-        parts.io.into_inner().into_inner().put_back(&parts.read_buf);
+        parts.io.into_inner().into_inner().put_back(begun);
     }
     End::Rest
+}
+
+/// What is behind empty lines, which begin no request: some callers send one after a body (RFC 9112
+/// section 2.2).
+fn without_empty_lines(mut bytes: &[u8]) -> &[u8] {
+    while let Some(rest) = bytes
+        .strip_prefix(b"\r\n")
+        .or_else(|| bytes.strip_prefix(b"\n"))
+    {
+        bytes = rest;
+    }
+    bytes
 }

@@ -135,6 +135,21 @@ async fn a_head_that_begins_behind_a_request_has_no_longer_than_one_that_begins_
 }
 
 #[tokio::test]
+async fn an_empty_line_behind_a_request_begins_no_other() {
+    let stage = Stage::with("timeouts: {keep_alive: 2s, request_head: 300ms}\n").await;
+    let mut caller = stage.caller().await;
+    let upload = "POST /graph/sim/sink HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n";
+    let begun = Instant::now();
+    // RFC 9112, section 2.2: some old clients do.
+    caller.send(format!("{upload}hello\r\n\n")).await;
+    caller.answer("POST").await.expect(200);
+    let more = caller.rest().await;
+    assert_eq!(String::from_utf8_lossy(&more), "");
+    let rested = begun.elapsed();
+    assert!(rested > Duration::from_millis(1900), "{rested:?}");
+}
+
+#[tokio::test]
 async fn a_caller_that_rests_is_let_go_after_as_long_as_is_said() {
     let stage = Stage::with("timeouts: {keep_alive: 2s}\n").await;
     let mut caller = stage.caller().await;
