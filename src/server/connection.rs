@@ -300,7 +300,7 @@ pub(super) async fn serve_http2<S>(
 }
 
 /// A connection is over.
-pub(super) fn ended(outcome: Result<(), impl std::fmt::Display>) {
+pub(super) fn ended<T>(outcome: Result<T, impl std::fmt::Display>) {
     if let Err(error) = outcome {
         tracing::debug!(%error, "a caller's connection ended");
     }

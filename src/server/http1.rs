@@ -65,10 +65,10 @@ where
     let end = loop {
         match bytes_come(context, &mut socket, conversation, comes_late).await {
             Ok(true) => {}
-            Ok(false) => break End::Orderly,
-            Err(error) => {
-                ended(Err(error));
-                break End::Broken;
+            // Every answer is out, so that nothing broke off, whatever the end is.
+            other => {
+                ended(other);
+                break End::Orderly;
             }
         }
         // In a box, which is given back at rest.

@@ -150,6 +150,23 @@ async fn an_empty_line_behind_a_request_begins_no_other() {
 }
 
 #[tokio::test]
+async fn a_caller_that_rests_too_long_over_tls_is_told_of_the_end() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let own = "timeouts: {first_byte: 300ms, keep_alive: 1500ms}\n";
+    let stage = secure_stage(folder.path(), &authority, own).await;
+    for asks in [false, true] {
+        let mut stream = shake(stage.address(), &authority.pem, &["http/1.1"], None)
+            .await
+            .unwrap();
+        if asks {
+            ask(&mut stream, HEAD).await;
+        }
+        // Without close_notify this is an error.
+        assert_eq!(soon(stream.read(&mut [0])).await.unwrap(), 0, "{asks}");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_rests_is_let_go_after_as_long_as_is_said() {
     let stage = Stage::with("timeouts: {keep_alive: 2s}\n").await;
     let mut caller = stage.caller().await;
