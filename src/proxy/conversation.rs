@@ -70,6 +70,7 @@ pub struct Conversation {
     unread: Cell<bool>,
     reads: Cell<bool>,
     cut_short: Cell<bool>,
+    upgrade: Cell<bool>,
     /// What stands before a `#` in the request line that is coming.
     fragment: RefCell<Option<Vec<u8>>>,
     /// Bytes of an answer's body that are on their way to the socket.
@@ -98,6 +99,7 @@ impl Conversation {
             unread: Cell::new(false),
             reads: Cell::new(false),
             cut_short: Cell::new(false),
+            upgrade: Cell::new(false),
             fragment: RefCell::default(),
             unwritten: Cell::new(0),
             waits: Cell::new(false),
@@ -253,6 +255,16 @@ impl Conversation {
     /// Whether an answer broke off.
     pub fn is_cut_short(&self) -> bool {
         self.cut_short.get()
+    }
+
+    /// A request asked for an upgrade (RFC 9110 section 7.8); there never is one.
+    pub fn asks_for_upgrade(&self) {
+        self.upgrade.set(true);
+    }
+
+    /// Whether one has.
+    pub fn has_asked_for_upgrade(&self) -> bool {
+        self.upgrade.get()
     }
 
     /// Whether what has to arrive in this stage is overdue. It is not waited for before the answer is

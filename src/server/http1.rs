@@ -10,8 +10,11 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
@@ -129,7 +132,10 @@ where
     );
     let proxy = Rc::clone(&context.proxy);
     let known = Rc::clone(conversation);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        if request.extensions().get::<OnUpgrade>().is_some() {
+            known.asks_for_upgrade();
+        }
         let answer = Rc::clone(&proxy).handle(request, Rc::clone(&known));
         Answering::new(answer, |response| response)
     });
@@ -160,16 +166,21 @@ where
     });
     ended(end);
     let parts = connection.into_parts();
+    let mut socket = parts.io.into_inner();
     if let Some(broken) = broken {
         return broken;
     }
     if conversation.stage() != Stage::Resting {
-        return End::Orderly;
+        // What it has left to be written.
+        return match socket.flush().await {
+            Ok(()) => End::Orderly,
+            Err(_) => End::Broken,
+        };
     }
     let begun = without_empty_lines(&parts.read_buf);
     if !begun.is_empty() {
         // The next head has begun to come behind the last request.
-        parts.io.into_inner().into_inner().put_back(begun);
+        socket.into_inner().put_back(begun);
     }
     End::Rest
 }

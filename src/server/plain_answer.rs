@@ -56,7 +56,7 @@ pub(super) struct PlainAnswer<S> {
     inner: S,
     conversation: Rc<Conversation>,
     proxy: Rc<Proxy>,
-    /// What is written instead of hyper's answer, and how much of it is out.
+    /// What is written instead of hyper's answer, or after it has gone, and how much of it is out.
     instead: Option<(Vec<u8>, usize)>,
     /// The requests whose answers are out: hyper has flushed since the last of them was over.
     answered: u64,
@@ -186,6 +186,21 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
         unread(&self.proxy, self.conversation.peer, code, message)
     }
 
+    /// Takes what could not be `written` from a hyper that may not wait for it: where an upgrade was
+    /// asked for, it ends as soon as there is no more to read, and drops what it has to write.
+    fn take_over(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() || !self.conversation.has_asked_for_upgrade() {
+            return written;
+        }
+        let (text, _) = self.instead.get_or_insert_default();
+        bufs.iter().for_each(|buf| text.extend_from_slice(buf));
+        Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))
+    }
+
     /// Writes what is left of our answer.
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some((text, done)) = &mut self.instead {
@@ -242,8 +257,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PlainAnswer<S> {
             // hyper's own bytes count as written; ours go out with the next flush.
             return Poll::Ready(Ok(buf.len()));
         }
-        std::task::ready!(this.poll_instead(cx))?;
-        Pin::new(&mut this.inner).poll_write(cx, buf)
+        let written = match this.poll_instead(cx)? {
+            Poll::Ready(()) => Pin::new(&mut this.inner).poll_write(cx, buf),
+            Poll::Pending => Poll::Pending,
+        };
+        this.take_over(written, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -255,7 +273,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PlainAnswer<S> {
             let first = bufs.iter().find(|buf| !buf.is_empty());
             return self.poll_write(cx, first.map_or(&[], |buf| buf));
         }
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = match this.poll_instead(cx)? {
+            Poll::Ready(()) => Pin::new(&mut this.inner).poll_write_vectored(cx, bufs),
+            Poll::Pending => Poll::Pending,
+        };
+        this.take_over(written, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

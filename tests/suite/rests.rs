@@ -1,6 +1,7 @@
 //! Callers that keep a connection and ask for nothing for a while: what the program keeps for such a
 //! connection is next to nothing, and nobody notices.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -166,6 +167,45 @@ async fn a_caller_that_rests_too_long_over_tls_is_told_of_the_end() {
         // Without close_notify this is an error.
         assert_eq!(soon(stream.read(&mut [0])).await.unwrap(), 0, "{asks}");
     }
+}
+
+#[tokio::test]
+async fn a_slow_caller_that_asked_for_an_upgrade_gets_all_of_its_last_answer() {
+    let stage = Stage::open().await;
+    // How many requests have been refused once no more are, because an answer waits to be written.
+    let settled = async || {
+        let last = Cell::new((0.0, 0));
+        until("an answer waits", async || {
+            let labels = [("reason", "noRoute")];
+            let now = stage.number("tokenferry_refused_total", &labels).await;
+            let (before, times) = last.get();
+            last.set((
+                now,
+                if now > 0.0 && now == before {
+                    times + 1
+                } else {
+                    0
+                },
+            ));
+            times == 20
+        })
+        .await;
+        last.get().0 as usize
+    };
+    let mut caller = Caller::narrow(stage.address()).await;
+    caller.send(HEAD.repeat(2000)).await;
+    let before = settled().await;
+    drop(caller);
+    let mut caller = Caller::narrow(stage.address()).await;
+    // Some of its body is still to come when it is refused.
+    let last = "POST /none HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 9\r\n\r\nabc";
+    caller.send(HEAD.repeat(before - 1) + last).await;
+    settled().await;
+    for _ in 1..before {
+        caller.answer("GET").await.expect(404);
+    }
+    caller.answer("POST").await.expect(404);
+    caller.expect_close().await;
 }
 
 #[tokio::test]
