@@ -221,9 +221,9 @@ impl Conversation {
         !(self.streams.get() || self.unread.get())
     }
 
-    /// Whether it rests from now on, nothing being left to be read or written. What has come unseen
-    /// ends that.
-    pub fn begins_to_rest(&self) -> bool {
+    /// Lets it rest from now on when it is time and nothing is left to be read or written. What has come
+    /// unseen ends that.
+    pub fn begins_to_rest(&self) {
         let left = self.patience.keep_alive.saturating_sub(REST);
         let rests = self.stage.get() == Stage::Idle
             && !self.read.is_set()
@@ -234,7 +234,6 @@ impl Conversation {
             self.stage.set(Stage::Resting);
             self.read.set(left);
         }
-        rests
     }
 
     /// Something came, or is about to, that nobody reads.
