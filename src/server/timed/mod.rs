@@ -193,6 +193,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
     }
 }
 
+/// Whether there is more than empty lines, which begin no request (RFC 9112 section 2.2).
+fn begins_request(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -217,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
         this.inner.set_limit(PIECE as u64);
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
-                if buf.filled().len() > before {
+                if begins_request(&buf.filled()[before..]) {
                     this.conversation.bytes_arrived();
                 }
                 this.admit(buf, before)?;
