@@ -73,7 +73,7 @@ fn outlives_terminal() -> bool {
 /// Where the system tells nobody what is ignored: `nohup` leaves no terminal to write to.
 #[cfg(all(unix, not(target_os = "linux")))]
 fn outlives_terminal() -> bool {
-    !std::io::IsTerminal::is_terminal(&io::stdout())
+    !io::IsTerminal::is_terminal(&io::stdout())
 }
 
 /// The signals that mean something to the proxy. None that comes while this exists is lost.
