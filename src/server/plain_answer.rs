@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::code::Code;
@@ -56,8 +57,8 @@ pub(super) struct PlainAnswer<S> {
     inner: S,
     conversation: Rc<Conversation>,
     proxy: Rc<Proxy>,
-    /// What is written instead of hyper's answer, or after it has gone, and how much of it is out.
-    instead: Option<(Vec<u8>, usize)>,
+    /// What is left to be written instead of hyper's answer, or after it has gone.
+    instead: BytesMut,
     /// The requests whose answers are out: hyper has flushed since the last of them was over.
     answered: u64,
     /// The request line of the head that is coming.
@@ -127,7 +128,7 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
         Self {
             inner,
             proxy,
-            instead: None,
+            instead: BytesMut::new(),
             answered: conversation.requests(),
             conversation,
             line: Line::default(),
@@ -196,19 +197,19 @@ impl<S: AsyncWrite + Unpin> PlainAnswer<S> {
         if written.is_ready() || !self.conversation.has_asked_for_upgrade() {
             return written;
         }
-        let (text, _) = self.instead.get_or_insert_default();
-        bufs.iter().for_each(|buf| text.extend_from_slice(buf));
+        // It takes the place of what is written: a reader may stay behind for a whole download.
+        bufs.iter().for_each(|buf| self.instead.put_slice(buf));
         Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))
     }
 
     /// Writes what is left of our answer.
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some((text, done)) = &mut self.instead {
+        while !self.instead.is_empty() {
             let written =
-                std::task::ready!(Pin::new(&mut self.inner).poll_write(cx, &text[*done..]))?;
-            *done += written;
-            if *done >= text.len() || written == 0 {
-                self.instead = None;
+                std::task::ready!(Pin::new(&mut self.inner).poll_write(cx, &self.instead))?;
+            self.instead.advance(written);
+            if written == 0 || self.instead.is_empty() {
+                self.instead = BytesMut::new();
             }
         }
         Poll::Ready(Ok(()))
@@ -236,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for PlainAnswer<S> {
                 Code::RequestTimeout,
                 "the request head did not arrive within timeouts.request_head; send it without pauses",
             );
-            this.instead = Some((text, 0));
+            this.instead.put_slice(&text);
             // One attempt: who is this slow is not waited for once more.
             let _ = this.poll_instead(cx);
             let _ = Pin::new(&mut this.inner).poll_flush(cx);
@@ -253,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PlainAnswer<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if let Some(text) = this.answer_to(buf) {
-            this.instead = Some((text, 0));
+            this.instead.put_slice(&text);
             // hyper's own bytes count as written; ours go out with the next flush.
             return Poll::Ready(Ok(buf.len()));
         }
