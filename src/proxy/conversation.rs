@@ -223,7 +223,7 @@ impl Conversation {
 
     /// Lets it rest from now on when it is time and nothing is left to be read or written. What has come
     /// unseen ends that.
-    pub fn begins_to_rest(&self) {
+    pub fn rest_if_due(&self) {
         let left = self.patience.keep_alive.saturating_sub(REST);
         let rests = self.stage.get() == Stage::Idle
             && !self.read.is_set()

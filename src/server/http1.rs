@@ -142,7 +142,7 @@ where
     let mut connection = http1_of(&context.limits).serve_connection(TokioIo::new(socket), service);
     let mut told = false;
     let end = poll_fn(|cx| {
-        conversation.begins_to_rest();
+        conversation.rest_if_due();
         let mut connection = Pin::new(&mut connection);
         let served = connection.as_mut().poll(cx);
         // First what has come is read: a connection is not idle on which that is a request, or begins
@@ -177,22 +177,7 @@ where
             Err(_) => End::Broken,
         };
     }
-    let begun = without_empty_lines(&parts.read_buf);
-    if !begun.is_empty() {
-        // The next head has begun to come behind the last request.
-        socket.into_inner().put_back(begun);
-    }
+    // The next head may have begun to come behind the last request.
+    socket.into_inner().put_back(&parts.read_buf);
     End::Rest
-}
-
-/// What is behind empty lines, which begin no request: some callers send one after a body (RFC 9112
-/// section 2.2).
-fn without_empty_lines(mut bytes: &[u8]) -> &[u8] {
-    while let Some(rest) = bytes
-        .strip_prefix(b"\r\n")
-        .or_else(|| bytes.strip_prefix(b"\n"))
-    {
-        bytes = rest;
-    }
-    bytes
 }

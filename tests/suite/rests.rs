@@ -157,6 +157,19 @@ async fn an_empty_line_behind_a_request_begins_no_other() {
 }
 
 #[tokio::test]
+async fn an_empty_line_of_a_caller_that_rests_costs_it_no_connection() {
+    let stage = Stage::open().await;
+    let mut caller = rested(&stage).await;
+    caller.send("\r\n").await;
+    caller.send("\n").await;
+    for _ in 0..2 {
+        tokio::time::sleep(PAUSE).await;
+        let answer = caller.exchange("GET /none HTTP/1.1").await.expect(404);
+        assert_eq!(answer.all("connection"), [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_rests_too_long_over_tls_is_told_of_the_end() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     let own = "timeouts: {first_byte: 300ms, keep_alive: 1500ms}\n";

@@ -116,26 +116,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
         Ok(is_preface)
     }
 
-    /// Waits for what comes next, and keeps it for whoever reads then; `false` at the end.
+    /// Waits for what comes next but for empty lines, and keeps it for whoever reads then; `false` at
+    /// the end.
     pub(super) async fn reads_ahead(&mut self) -> io::Result<bool> {
         poll_fn(|cx| {
-            if !self.ahead.is_empty() {
-                return Poll::Ready(Ok(true));
+            while self.ahead.is_empty() {
+                // Not in the task, where it would be kept while nothing comes.
+                let mut room = [const { MaybeUninit::uninit() }; SHORT];
+                let mut piece = ReadBuf::uninit(&mut room);
+                ready!(Pin::new(&mut *self).poll_read(cx, &mut piece))?;
+                if piece.filled().is_empty() {
+                    return Poll::Ready(Ok(false));
+                }
+                self.put_back(piece.filled());
             }
-            // Not in the task, where it would be kept while nothing comes.
-            let mut room = [const { MaybeUninit::uninit() }; SHORT];
-            let mut piece = ReadBuf::uninit(&mut room);
-            ready!(Pin::new(&mut *self).poll_read(cx, &mut piece))?;
-            self.ahead.extend_from_slice(piece.filled());
-            Poll::Ready(Ok(!self.ahead.is_empty()))
+            Poll::Ready(Ok(true))
         })
         .await
     }
 
-    /// Whoever has read this leaves it to the next reader.
+    /// Whoever has read this leaves it to the next reader. Empty lines are nothing to either.
     pub(super) fn put_back(&mut self, bytes: &[u8]) {
-        self.ahead.extend_from_slice(bytes);
-        self.conversation.bytes_arrived();
+        if begins_request(bytes) {
+            self.ahead.extend_from_slice(bytes);
+            self.conversation.bytes_arrived();
+        }
     }
 
     /// Whether a caller whose connection is closed may be sending still.
